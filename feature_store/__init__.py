@@ -1,0 +1,12 @@
+"""On-disk store of per-token features: protocol, writer with commit records, lazy reader.
+
+>>> import feature_store
+>>> store = feature_store.open("train.zarr")                             # doctest: +SKIP
+>>> store.features("bundled:efficientnet_lite0@224+448")                 # doctest: +SKIP
+"""
+
+from feature_store.errors import InputError, StoreError
+from feature_store.source import Source
+from feature_store.store import Batch, FeatureStore, create, open
+
+__all__ = ["Batch", "FeatureStore", "InputError", "Source", "StoreError", "create", "open"]

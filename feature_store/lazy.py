@@ -1,0 +1,119 @@
+"""Lazy labelled views over stored scales: S2 composition without copying what is not asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from feature_store.errors import InputError
+from feature_store.scale import StoredScale
+
+MERGES = ("concat", "add")
+
+
+class ComposedArray(BackendArray):
+    """Scales of one model side by side on the channel axis (concat) or summed (add).
+
+    Rows are gathered shard by shard when indexed; only the touched shards are read. ``concat``
+    keeps the stored dtype, ``add`` returns float32 so that the sum of float16 maps cannot
+    overflow.
+    """
+
+    def __init__(self, scales: list[StoredScale], name: str, merge: str, incomplete: bool) -> None:
+        self.scales = scales
+        self.name = name
+        self.merge = merge
+        self.incomplete = incomplete
+        layouts = [scale.arrays[name] for scale in scales]
+        channels = [layout.shape[-1] for layout in layouts]
+        width = sum(channels) if merge == "concat" else channels[0]
+        self.shape = (*layouts[0].shape[:-1], width)
+        stored = np.result_type(*(layout.dtype for layout in layouts))
+        self.dtype = stored if merge == "concat" or len(scales) == 1 else np.dtype("float32")
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._outer
+        )
+
+    def _outer(self, key: tuple[Any, ...]) -> np.ndarray:
+        """Orthogonal indexing with ints, slices and integer arrays, one per dim."""
+        rows = np.atleast_1d(np.arange(self.shape[0])[key[0]])
+        inner = tuple(
+            np.atleast_1d(np.arange(n)[k]) for n, k in zip(self.shape[1:], key[1:], strict=True)
+        )
+        whole = all(
+            len(i) == n and (np.diff(i) == 1).all()
+            for n, i in zip(self.shape[1:], inner, strict=True)
+        )
+        out = np.empty((len(rows), *(len(i) for i in inner)), self.dtype)
+        shards = rows // self.scales[0].shard_images
+        for shard in np.unique(shards):
+            chosen = np.nonzero(shards == shard)[0]
+            part = self.block(int(shard), rows[chosen] % self.scales[0].shard_images)
+            out[chosen] = part if whole else part[np.ix_(np.arange(len(chosen)), *inner)]
+        squeeze = tuple(axis for axis, k in enumerate(key) if isinstance(k, int | np.integer))
+        return out.squeeze(axis=squeeze)
+
+    def block(self, shard: int, rows: np.ndarray | slice) -> np.ndarray:
+        """Rows (relative to the shard) of all scales, merged: (n, ..., channel)."""
+        parts = [self._part(scale, shard, rows) for scale in self.scales]
+        if len(parts) == 1:
+            return parts[0]
+        if self.merge == "concat":
+            return np.concatenate(parts, axis=-1)
+        return np.sum([part.astype(np.float32) for part in parts], axis=0, dtype=np.float32)
+
+    def _part(self, scale: StoredScale, shard: int, rows: np.ndarray | slice) -> np.ndarray:
+        if self.incomplete and not scale.is_committed(shard):
+            layout = scale.arrays[self.name]
+            shape = (len(scale.rows(shard)), *layout.shape[1:])
+            return np.full(shape, np.nan, layout.dtype)[rows]
+        return scale.shard(shard)[self.name][rows]
+
+
+def compose(scales: list[StoredScale], name: str, merge: str, incomplete: bool) -> ComposedArray:
+    """Check that scales fit together and compose them.
+
+    Raises
+    ------
+    InputError
+        Unknown merge; no prefix tokens; token grids that differ; ``add`` over different widths.
+    StoreError
+        A scale is incomplete and `incomplete` is false.
+    """
+    label = "+".join(str(scale.source) for scale in scales)
+    if merge not in MERGES:
+        raise InputError(f"merge {merge!r} is unknown; choose one of {', '.join(MERGES)}")
+    if any(name not in scale.arrays for scale in scales):
+        raise InputError(f"{label} has no {name} tokens stored")
+    shapes = {scale.arrays[name].shape[1:-1] for scale in scales}
+    if len(shapes) > 1:
+        raise InputError(
+            f"{label}: the scales have different token grids {sorted(shapes)}; compose pooled "
+            f"scales, or pool the unpooled one first"
+        )
+    if merge == "add" and len({scale.channels for scale in scales}) > 1:
+        raise InputError(f"{label}: add needs equal channel counts")
+    if not incomplete:
+        for scale in scales:
+            scale.require_complete()
+    return ComposedArray(scales, name, merge, incomplete)
+
+
+def labelled(array: ComposedArray, image_ids: np.ndarray, attrs: dict[str, Any]) -> xr.DataArray:
+    """The composed array with named dims, image ids and, per channel, the scale it came from."""
+    dims = {
+        "tokens": ("image", "row", "col", "channel"),
+        "prefix": ("image", "prefix", "channel"),
+    }[array.name]
+    names = [scale.source.scales[0] for scale in array.scales]
+    coords: dict[str, Any] = {"image": image_ids}
+    if array.merge == "concat":
+        coords["scale"] = ("channel", np.repeat(names, [s.channels for s in array.scales]))
+    lazy = indexing.LazilyIndexedArray(array)
+    return xr.DataArray(xr.Variable(dims, lazy), coords=coords, name=array.name, attrs=attrs)

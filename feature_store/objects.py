@@ -1,0 +1,181 @@
+"""Whole objects by key: the only way this package touches commit records, claims and shard files.
+
+A zarr hierarchy is a set of objects under keys. Arrays and groups are read and created through
+zarr; the objects whose durability and order matter (shards, commit records, claims) go through
+here, so that on a local disk each one is written to a temporary name, flushed to the disk and
+renamed, and on an object store it is one PUT.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import zarr
+from zarr.abc.store import Store
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import FsspecStore, LocalStore
+
+from feature_store.errors import StoreError
+
+
+class Objects(Protocol):
+    """Keys to bytes; keys are POSIX paths relative to the root of the store."""
+
+    zarr_store: Store
+    url: str
+
+    def get(self, key: str) -> bytes | None:
+        """The object's bytes, or None where there is none."""
+
+    def put(self, key: str, data: Any) -> None:
+        """Write one whole object, atomically and durably; `data` is a C-contiguous buffer."""
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Write the object only if the key is free; whether it was."""
+
+    def names(self, folder: str) -> list[str]:
+        """Sorted names directly under a folder; empty where there is none."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object; nothing happens where there is none."""
+
+    def local_path(self, key: str) -> Path | None:
+        """The object's file where objects are local files, else None."""
+
+
+class LocalObjects:
+    """Objects as files under a folder. A file is complete under its name or absent."""
+
+    def __init__(self, root: Path, *, read_only: bool = False) -> None:
+        self.root = root
+        self.url = str(root)
+        self.zarr_store: Store = LocalStore(root, read_only=read_only)
+
+    def get(self, key: str) -> bytes | None:
+        try:
+            return (self.root / key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def put(self, key: str, data: Any) -> None:
+        path = self.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+        try:
+            with partial.open("wb") as handle:
+                handle.write(memoryview(data).cast("B"))
+                handle.flush()
+                os.fsync(handle.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        path = self.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+        partial.write_bytes(data)
+        try:
+            os.link(partial, path)  # fails if the name exists, unlike rename: the claim is atomic
+        except FileExistsError:
+            return False
+        finally:
+            partial.unlink(missing_ok=True)
+        return True
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            with os.scandir(self.root / folder) as entries:
+                return sorted(e.name for e in entries if not e.name.endswith(".partial"))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def delete(self, key: str) -> None:
+        (self.root / key).unlink(missing_ok=True)
+
+    def local_path(self, key: str) -> Path | None:
+        return self.root / key
+
+
+class RemoteObjects:
+    """Objects in any zarr store (fsspec, obstore): one PUT each, visible when complete."""
+
+    def __init__(self, store: Store, url: str) -> None:
+        self.zarr_store = store
+        self.url = url
+
+    def get(self, key: str) -> bytes | None:
+        value = sync(self.zarr_store.get(key, default_buffer_prototype()))
+        return None if value is None else value.to_bytes()
+
+    def put(self, key: str, data: Any) -> None:
+        sync(self.zarr_store.set(key, _buffer(data)))
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        # Not atomic on every object store: two writers may both believe that they hold a claim.
+        # Checksums in commit records keep the store right; the claim only saves work.
+        if self.get(key) is not None:
+            return False
+        self.put(key, data)
+        return True
+
+    def names(self, folder: str) -> list[str]:
+        async def listed() -> Iterable[str]:
+            return [name async for name in self.zarr_store.list_dir(folder)]
+
+        return sorted(sync(listed()))
+
+    def delete(self, key: str) -> None:
+        sync(self.zarr_store.delete(key))
+
+    def local_path(self, key: str) -> Path | None:
+        return None
+
+
+def connect(path: str | Path | Store, *, read_only: bool = False) -> Objects:
+    """Objects at a folder, at a URL that fsspec understands (``s3://...``), or in a zarr store.
+
+    Raises
+    ------
+    StoreError
+        The URL's protocol has no driver installed.
+    """
+    if isinstance(path, Store):
+        return RemoteObjects(path, str(path))
+    if "://" not in str(path):
+        return LocalObjects(Path(path), read_only=read_only)
+    try:
+        return RemoteObjects(FsspecStore.from_url(str(path), read_only=read_only), str(path))
+    except (ImportError, ValueError) as error:
+        raise StoreError(f"cannot open {path}: {error}") from error
+
+
+def root_group(objects: Objects, mode: str) -> zarr.Group:
+    """The root group of the hierarchy, metadata read unconsolidated."""
+    return zarr.open_group(objects.zarr_store, mode=mode, use_consolidated=False)
+
+
+def _buffer(data: Any) -> Any:
+    import numpy as np
+
+    flat = np.frombuffer(memoryview(data).cast("B"), dtype="b")
+    return default_buffer_prototype().buffer.from_array_like(flat)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive power loss; folders cannot be flushed on every platform."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

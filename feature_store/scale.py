@@ -1,0 +1,258 @@
+"""One stored single-scale source: its arrays, its commit records and its shards, for reading."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import zarr
+
+from feature_store import protocol
+from feature_store.errors import StoreError
+from feature_store.objects import Objects
+from feature_store.protocol import CommitRecord
+from feature_store.source import Source
+
+
+@dataclass(frozen=True)
+class ArrayLayout:
+    """Where the shards of one array lie and how they decode.
+
+    Attributes
+    ----------
+    name : str
+        ``tokens`` or ``prefix``.
+    shape : tuple of int
+        (image, row, col, channel) or (image, prefix, channel).
+    dtype : numpy.dtype
+        Stored dtype.
+    raw : bool
+        One uncompressed chunk per shard with the plain ``bytes`` codec: the shard's object is the
+        C-order little-endian array, so it can be memory-mapped.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    raw: bool
+
+
+@dataclass
+class StoredScale:
+    """Reads the shards of one single-scale source; writes nothing.
+
+    A shard's values are checked against its commit record the first time that a process touches
+    it. The parsed records and the set of checked shards are the only state.
+    """
+
+    objects: Objects
+    source: Source
+    shard_images: int
+    arrays: dict[str, ArrayLayout]
+    manifest: dict[str, Any]
+    identity: str
+    created: str
+    _records: dict[int, CommitRecord] = field(default_factory=dict, repr=False)
+    _checked: set[int] = field(default_factory=set, repr=False)
+
+    @classmethod
+    def open(cls, objects: Objects, group: zarr.Group, source: Source, shard_images: int):
+        """Read the source's metadata.
+
+        Raises
+        ------
+        StoreError
+            Attributes or arrays are missing or unreadable.
+        """
+        missing = [a for a in protocol.SOURCE_ATTRIBUTES if a not in group.attrs]
+        if missing:
+            raise StoreError(f"{objects.url}: {source} lacks the attributes {missing}")
+        arrays = {name: _layout(name, array) for name, array in group.arrays()}
+        if "tokens" not in arrays:
+            raise StoreError(f"{objects.url}: {source} has no readable tokens array")
+        attrs = group.attrs
+        return cls(
+            objects,
+            source,
+            shard_images,
+            arrays,
+            dict(attrs["manifest"]),
+            str(attrs["identity"]),
+            str(attrs["created"]),
+        )
+
+    @property
+    def group(self) -> str:
+        return self.source.group
+
+    @property
+    def images(self) -> int:
+        return self.arrays["tokens"].shape[0]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, cols) of the token map."""
+        return self.arrays["tokens"].shape[1:3]  # type: ignore[return-value]
+
+    @property
+    def channels(self) -> int:
+        return self.arrays["tokens"].shape[-1]
+
+    @property
+    def shard_count(self) -> int:
+        return math.ceil(self.images / self.shard_images)
+
+    @property
+    def bytes_total(self) -> int:
+        """Bytes of the finished arrays' values, padding of the last shard not counted."""
+        return sum(math.prod(a.shape) * a.dtype.itemsize for a in self.arrays.values())
+
+    def rows(self, shard: int) -> range:
+        """Image rows of a shard."""
+        start = shard * self.shard_images
+        return range(start, min(start + self.shard_images, self.images))
+
+    def record(self, shard: int) -> CommitRecord | None:
+        """The shard's commit record, or None where there is none yet.
+
+        Raises
+        ------
+        StoreError
+            The record is damaged or belongs to another shard or another identity.
+        """
+        if shard not in self._records:
+            key = protocol.record_key(self.group, shard)
+            data = self.objects.get(key)
+            if data is None:
+                return None
+            record = CommitRecord.from_json(data, f"{self.objects.url}/{key}")
+            if record.shard != shard or record.identity != self.identity:
+                raise StoreError(
+                    f"commit record {self.objects.url}/{key} belongs to shard {record.shard} of "
+                    f"identity {record.identity[:12]}, expected shard {shard} of "
+                    f"{self.identity[:12]}; run `workbench extract` again to redo the shard"
+                )
+            self._records[shard] = record
+        return self._records[shard]
+
+    def forget(self, shard: int) -> None:
+        """Drop what is remembered of a shard, because its record was just written."""
+        self._records.pop(shard, None)
+        self._checked.discard(shard)
+
+    def is_committed(self, shard: int) -> bool:
+        """Whether a valid record covers exactly the shard's rows (data not read)."""
+        try:
+            record = self.record(shard)
+        except StoreError:
+            return False
+        rows = self.rows(shard)
+        return record is not None and (record.start, record.stop) == (rows.start, rows.stop)
+
+    def missing(self) -> list[int]:
+        """Numbers of the shards that are not committed; the unit of resumption."""
+        return [shard for shard in range(self.shard_count) if not self.is_committed(shard)]
+
+    def failed_rows(self) -> dict[int, str]:
+        """Row to reason over all committed shards."""
+        failed: dict[int, str] = {}
+        for shard in range(self.shard_count):
+            if self.is_committed(shard):
+                record = self.record(shard)
+                assert record is not None
+                failed |= record.failed_rows()
+        return failed
+
+    def shard(self, shard: int) -> dict[str, np.ndarray]:
+        """Decoded values of a committed shard, read-only: array name to (images, ...).
+
+        Raises
+        ------
+        StoreError
+            Not committed, or the data are missing or do not match the commit record.
+        """
+        record = self.record(shard)
+        if record is None or not self.is_committed(shard):
+            raise StoreError(self._incomplete_message([shard]))
+        values = {name: self._read(layout, shard) for name, layout in self.checksummed()}
+        if shard not in self._checked:
+            found = protocol.checksum(*values.values())
+            if found != record.checksum:
+                raise StoreError(
+                    f"{self.objects.url}: shard {shard} of {self.source} is damaged: its values "
+                    f"have checksum {found[:12]}, its commit record says {record.checksum[:12]}. "
+                    f"Run `workbench verify {self.objects.url}` for the whole list and "
+                    f"`workbench extract` again to repair it"
+                )
+            self._checked.add(shard)
+        return values
+
+    def require_complete(self) -> None:
+        """Refuse an incomplete source.
+
+        Raises
+        ------
+        StoreError
+            Says how many of how many shards are missing and how to finish them.
+        """
+        missing = self.missing()
+        if missing:
+            raise StoreError(self._incomplete_message(missing))
+
+    def _incomplete_message(self, missing: list[int]) -> str:
+        return (
+            f"{self.objects.url}: {self.source} is incomplete: {len(missing)} of "
+            f"{self.shard_count} shards are missing. Finish it with the same `workbench extract` "
+            f"command, or read it with allow_incomplete=True (missing rows are NaN)"
+        )
+
+    def checksummed(self) -> list[tuple[str, ArrayLayout]]:
+        """Arrays in the order of the checksum: tokens, then prefix."""
+        return [(name, self.arrays[name]) for name in ("tokens", "prefix") if name in self.arrays]
+
+    def _read(self, layout: ArrayLayout, shard: int) -> np.ndarray:
+        rows = self.rows(shard)
+        key = protocol.shard_key(self.group, layout.name, shard, len(layout.shape))
+        if not layout.raw:
+            array = zarr.open_array(
+                self.objects.zarr_store, path=f"{self.group}/{layout.name}", mode="r"
+            )
+            return _decoded(array, rows, f"{self.objects.url}/{key}")
+        whole = (self.shard_images, *layout.shape[1:])
+        path = self.objects.local_path(key)
+        if path is None:
+            data = self.objects.get(key)
+            size = None if data is None else len(data)
+        else:
+            size = path.stat().st_size if path.is_file() else None
+        expected = math.prod(whole) * layout.dtype.itemsize
+        if size != expected:
+            what = "missing" if size is None else f"{size} bytes long, expected {expected}"
+            raise StoreError(
+                f"{self.objects.url}: shard {shard} of {self.source} is damaged: {key} is {what}. "
+                f"Run `workbench extract` again to repair it"
+            )
+        if path is None:
+            array = np.frombuffer(data, dtype=layout.dtype).reshape(whole)  # type: ignore[arg-type]
+        else:
+            array = np.memmap(path, dtype=layout.dtype, mode="r", shape=whole).view(np.ndarray)
+        return array[: len(rows)]
+
+
+def _decoded(array: zarr.Array, rows: range, where: str) -> np.ndarray:
+    """Rows of an array through its codecs; a codec's own error becomes a StoreError."""
+    try:
+        values = np.asarray(array[rows.start : rows.stop])
+    except Exception as error:
+        raise StoreError(
+            f"{where} cannot be decoded ({error}); run `workbench extract` again to repair it"
+        ) from error
+    values.flags.writeable = False
+    return values
+
+
+def _layout(name: str, array: zarr.Array) -> ArrayLayout:
+    raw = not array.compressors and not array.filters and array.shards is None
+    return ArrayLayout(name, tuple(array.shape), np.dtype(array.dtype), raw)

@@ -1,0 +1,248 @@
+"""Writes shards and their commit records: data first, record last, each as one whole object."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+
+from feature_store import protocol
+from feature_store.errors import InputError, StoreError
+from feature_store.protocol import CommitRecord
+from feature_store.scale import StoredScale
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayPlan:
+    """Shapes and types of a source about to be created."""
+
+    grid: tuple[int, int]
+    """(rows, cols) of the token map."""
+    channels: int
+    """Output dimensions of the model at the tap."""
+    prefix: int = 0
+    """Prefix tokens per image; no prefix array where 0."""
+    dtype: str = "float16"
+    """float16 or float32."""
+    layout: str = "raw"
+    """raw (one uncompressed chunk per shard) or packed (sharded inner chunks, crc32c, zstd)."""
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float16", "float32"):
+            raise InputError(f"dtype {self.dtype!r} cannot be stored; choose float16 or float32")
+        if self.layout not in ("raw", "packed"):
+            raise InputError(f"layout {self.layout!r} is unknown; choose raw or packed")
+
+
+class FeatureRangeError(InputError):
+    """Features do not fit the stored dtype; nothing of the shard was written."""
+
+
+def create_arrays(group: zarr.Group, images: int, shard_images: int, plan: ArrayPlan) -> None:
+    """Create ``tokens`` (image, row, col, channel) and any ``prefix`` (image, prefix, channel)."""
+    shapes = {"tokens": (images, *plan.grid, plan.channels)}
+    if plan.prefix:
+        shapes["prefix"] = (images, plan.prefix, plan.channels)
+    for name, shape in shapes.items():
+        names = (
+            ("image", "row", "col", "channel")
+            if name == "tokens"
+            else ("image", "prefix", "channel")
+        )
+        shard = (shard_images, *shape[1:])
+        common: dict[str, Any] = dict(
+            shape=shape,
+            dtype=plan.dtype,
+            fill_value=float("nan"),
+            dimension_names=names,
+            chunk_key_encoding={"name": "default", "separator": "."},
+        )
+        if plan.layout == "raw":
+            group.create_array(name, chunks=shard, compressors=None, filters=None, **common)
+        else:
+            inner = (_divisor(shard_images, 16), *shape[1:])
+            group.create_array(
+                name,
+                chunks=inner,
+                shards=shard,
+                compressors=zarr.codecs.ZstdCodec(level=1),
+                **common,
+            )
+
+
+class SourceWriter:
+    """Commits the shards of one single-scale source.
+
+    One shard is one unit of work with one writer; a committed shard is never partly rewritten.
+    """
+
+    def __init__(self, scale: StoredScale, status_key: str) -> None:
+        self.scale = scale
+        self._status_key = status_key
+
+    @property
+    def source(self) -> str:
+        """Full name of the source."""
+        return str(self.scale.source)
+
+    def missing(self) -> list[int]:
+        """Shards without a valid commit record, or with data missing or of the wrong size."""
+        return self.scale.missing()
+
+    def rows(self, shard: int) -> range:
+        """Image rows of a shard."""
+        return self.scale.rows(shard)
+
+    def commit(
+        self,
+        shard: int,
+        tokens: np.ndarray,
+        prefix: np.ndarray | None = None,
+        failed: Mapping[int, str] | None = None,
+    ) -> CommitRecord:
+        """Write one shard, then its record.
+
+        Parameters
+        ----------
+        shard : int
+            Shard number.
+        tokens : (n, row, col, channel) float
+            Values of the shard's n rows; rows named in `failed` are stored as NaN.
+        prefix : (n, prefix, channel) float, optional
+            Prefix tokens, where the source has any.
+        failed : mapping of int to str
+            Row number to reason, for images that could not be read.
+
+        Raises
+        ------
+        FeatureRangeError
+            A good row holds a non-finite value, or one beyond the stored dtype's range.
+        InputError
+            A shape differs from the source's.
+        """
+        failed = dict(failed or {})
+        given = {"tokens": tokens} if prefix is None else {"tokens": tokens, "prefix": prefix}
+        rows = self.rows(shard)
+        good = np.array([row not in failed for row in rows])
+        stored, statistics = {}, _Statistics()
+        for name, layout in self.scale.arrays.items():
+            if name not in given or given[name].shape != (len(rows), *layout.shape[1:]):
+                found = given[name].shape if name in given else "nothing"
+                raise InputError(
+                    f"{self.source}: {name} of shard {shard} has shape {found}, expected "
+                    f"{(len(rows), *layout.shape[1:])}"
+                )
+            stored[name] = self._cast(given[name], good, layout.dtype, statistics)
+        for name, values in stored.items():
+            self._put(name, shard, values)
+        self._put_status(shard, good)
+        record = CommitRecord(
+            shard=shard,
+            start=rows.start,
+            stop=rows.stop,
+            identity=self.scale.identity,
+            checksum=protocol.checksum(*(stored[n] for n, _ in self.scale.checksummed())),
+            failed={str(row): reason for row, reason in failed.items()},
+            max_abs=statistics.max_abs,
+            square_sum=statistics.square_sum,
+            square_error=statistics.square_error,
+            writer=f"{socket.gethostname()}:{os.getpid()}",
+            written=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+        self.scale.objects.put(protocol.record_key(self.scale.group, shard), record.to_json())
+        self.scale.forget(shard)
+        return record
+
+    def _cast(
+        self, values: np.ndarray, good: np.ndarray, dtype: np.dtype, statistics: _Statistics
+    ) -> np.ndarray:
+        """Cast good rows to the stored dtype, refusing what does not fit; other rows become NaN."""
+        exact = values[good]
+        largest = float(np.abs(exact).max()) if exact.size else 0.0
+        limit = float(np.finfo(dtype).max)
+        if not largest <= limit:
+            channels = np.unique(np.nonzero(~(np.abs(exact) <= limit))[-1])
+            raise FeatureRangeError(
+                f"{self.source}: features do not fit {dtype.name}: largest absolute value "
+                f"{largest:g} (limit {limit:g}), in {len(channels)} channel(s), first "
+                f"{channels[:5].tolist()}. Nothing of this shard was written. Extract with "
+                f"--dtype float32"
+                + (
+                    ""
+                    if np.isfinite(largest)
+                    else " and --precision fp32; if it persists the "
+                    "model itself returns non-finite values"
+                )
+            )
+        out = np.full(values.shape, np.nan, dtype)
+        out[good] = exact
+        statistics.add(exact, out[good], largest)
+        return out
+
+    def _put(self, name: str, shard: int, values: np.ndarray) -> None:
+        layout = self.scale.arrays[name]
+        if not layout.raw:
+            rows = self.rows(shard)
+            array = zarr.open_array(
+                self.scale.objects.zarr_store, path=f"{self.scale.group}/{name}", mode="r+"
+            )
+            array[rows.start : rows.stop] = values
+            return
+        if len(values) < self.scale.shard_images:
+            padding = self.scale.shard_images - len(values)
+            values = np.concatenate(
+                [values, np.full((padding, *values.shape[1:]), np.nan, layout.dtype)]
+            )
+        key = protocol.shard_key(self.scale.group, name, shard, values.ndim)
+        self.scale.objects.put(key, np.ascontiguousarray(values))
+
+    def _put_status(self, shard: int, good: np.ndarray) -> None:
+        status = np.zeros(self.scale.shard_images, np.uint8)
+        status[: len(good)] = np.where(
+            good, protocol.STATUS.index("ok"), protocol.STATUS.index("decode_failed")
+        )
+        self.scale.objects.put(f"{self._status_key}/c.{shard}", status)
+
+
+class _Statistics:
+    """What the record says about the values before and after the cast."""
+
+    def __init__(self) -> None:
+        self.max_abs = 0.0
+        self.square_sum = 0.0
+        self.square_error = 0.0
+
+    def add(self, exact: np.ndarray, stored: np.ndarray, largest: float) -> None:
+        self.max_abs = max(self.max_abs, largest)
+        flat = np.ravel(exact)
+        error = flat - np.ravel(stored)  # float32 difference of float32 and float16: exact enough
+        self.square_sum += float(np.dot(flat, flat))
+        self.square_error += float(np.dot(error, error))
+
+
+def _divisor(number: int, target: int) -> int:
+    """Largest divisor of `number` that is at most `target`."""
+    return next(d for d in range(min(target, number), 0, -1) if number % d == 0)
+
+
+def refuse_other_identity(scale: StoredScale, manifest: dict[str, Any]) -> None:
+    """Resume only what was computed in the same way.
+
+    Raises
+    ------
+    StoreError
+        Lists the manifest fields that differ.
+    """
+    if scale.identity == protocol.identity(manifest):
+        return
+    lines = "; ".join(protocol.differences(scale.manifest, manifest))
+    raise StoreError(
+        f"{scale.objects.url} holds {scale.source} computed differently ({lines}). Extract into "
+        f"another store, or repeat the stored settings"
+    )

@@ -1,0 +1,133 @@
+"""Create, write, open, compose, stream."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import feature_store
+from feature_store.errors import InputError, StoreError
+
+RNG = np.random.default_rng(0)
+A = RNG.standard_normal((7, 2, 3, 4)).astype(np.float32)
+B = RNG.standard_normal((7, 2, 3, 4)).astype(np.float32)
+SOURCES = {"toy:a#blocks@224": A, "toy:a#blocks@448": B}
+
+
+def test_features_are_what_was_written(make_store):
+    store = make_store("s", SOURCES, shard_images=3)
+    single = store.features("toy:a@224")
+    assert single.dims == ("image", "row", "col", "channel")
+    np.testing.assert_array_equal(single.values, A)
+    both = store.features("toy:a#blocks@224+448")
+    np.testing.assert_array_equal(both.values, np.concatenate([A, B], -1))
+    assert list(both.scale.values) == ["224"] * 4 + ["448"] * 4
+    np.testing.assert_array_equal(store.features("toy:a@224+448", merge="add").values, A + B)
+
+
+def test_indexing_reads_what_numpy_would(make_store):
+    view = make_store("s", SOURCES, shard_images=3).features("toy:a@224+448")
+    full = np.concatenate([A, B], -1)
+    np.testing.assert_array_equal(view[[6, 0, 3]].values, full[[6, 0, 3]])
+    np.testing.assert_array_equal(view[5].values, full[5])
+    np.testing.assert_array_equal(view[2:6, 1, :, 2:7:2].values, full[2:6, 1, :, 2:7:2])
+    np.testing.assert_array_equal(view.sel(image="s/00004").values, full[4])
+
+
+def test_plain_xarray_opens_the_store(make_store):
+    store = make_store("s", SOURCES, shard_images=3, labels=[0, 1] * 3 + [0], label_names="ab")
+    tree = xr.open_datatree(store.path, engine="zarr", consolidated=False)
+    np.testing.assert_array_equal(tree["features/toy%3Aa/blocks/448/tokens"].values, B)
+    assert list(tree["image_id"].values) == list(store.image_ids)
+    assert tree["label"].values.tolist() == [0, 1, 0, 1, 0, 1, 0]
+    assert (tree["status"].values == 1).all()
+
+
+def test_stream_gives_every_good_image_once(make_store):
+    store = make_store("s", SOURCES, shard_images=3, failed={4: "truncated"})
+    batches = list(store.stream(["toy:a@224", "toy:a@224+448"]))
+    index = np.concatenate([b.index for b in batches])
+    assert index.tolist() == [0, 1, 2, 3, 5, 6]
+    np.testing.assert_array_equal(
+        np.concatenate([b.tokens["toy:a@224"] for b in batches]), A[index]
+    )
+    assert store.status.tolist() == ["ok"] * 4 + ["decode_failed"] + ["ok"] * 2
+    assert np.isnan(store.features("toy:a@224")[4].values).all()
+
+
+def test_prefix_tokens(make_store):
+    cls = RNG.standard_normal((7, 1, 4)).astype(np.float32)
+    store = make_store("s", SOURCES, prefix={"toy:a#blocks@224": cls})
+    np.testing.assert_array_equal(store.prefix("toy:a@224").values, cls)
+    with pytest.raises(InputError, match="no prefix tokens"):
+        store.prefix("toy:a@448")
+
+
+def test_incomplete_source_is_refused_unless_asked(tmp_path):
+    store = feature_store.create(
+        tmp_path / "s", dataset="d", image_ids=list("abcde"), shard_images=2
+    )
+    writer = store.add_source(
+        "toy:a#blocks@224", manifest={}, grid=(1, 1), channels=2, dtype="float32"
+    )
+    writer.commit(1, np.ones((2, 1, 1, 2), np.float32))
+    with pytest.raises(StoreError, match="2 of 3 shards are missing"):
+        store.features("toy:a@224")
+    values = store.features("toy:a@224", allow_incomplete=True).values
+    assert np.isnan(values[[0, 1, 4]]).all()
+    assert (values[2:4] == 1).all()
+
+
+def test_other_identity_is_refused_with_the_fields_that_differ(tmp_path):
+    store = feature_store.create(tmp_path / "s", dataset="d", image_ids=["a"])
+    plan = dict(grid=(1, 1), channels=2)
+    store.add_source("toy:a#blocks@224", manifest={"t": {"resize": 256}}, **plan)
+    store.add_source("toy:a#blocks@224", manifest={"t": {"resize": 256}}, **plan)
+    with pytest.raises(StoreError, match=r"t\.resize: stored 256, now 224"):
+        store.add_source("toy:a#blocks@224", manifest={"t": {"resize": 224}}, **plan)
+
+
+@pytest.mark.parametrize("bad", [1e5, np.inf, np.nan])
+def test_values_beyond_float16_stop_the_shard(tmp_path, bad):
+    store = feature_store.create(tmp_path / "s", dataset="d", image_ids=["a", "b"])
+    writer = store.add_source("toy:a#blocks@224", manifest={}, grid=(1, 1), channels=2)
+    tokens = np.ones((2, 1, 1, 2), np.float32)
+    tokens[1, 0, 0, 1] = bad
+    with pytest.raises(InputError, match="do not fit float16.*--dtype float32"):
+        writer.commit(0, tokens)
+    assert writer.missing() == [0]
+    writer.commit(0, tokens, failed={1: "left out"})
+    assert writer.missing() == []
+
+
+def test_unknown_source_lists_what_is_stored(make_store):
+    store = make_store("s", SOURCES)
+    with pytest.raises(StoreError, match=r"does not hold toy:a#blocks@672.*448"):
+        store.features("toy:a#blocks@672")
+
+
+def test_newer_protocol_is_refused(make_store):
+    import json
+    from pathlib import Path
+
+    path = Path(make_store("s", SOURCES).path) / "zarr.json"
+    metadata = json.loads(path.read_text())
+    metadata["attributes"]["protocol_version"] = 99
+    path.write_text(json.dumps(metadata))
+    with pytest.raises(StoreError, match="protocol version 99.*update"):
+        feature_store.open(path.parent)
+
+
+def test_no_store_there(tmp_path):
+    with pytest.raises(StoreError, match="no feature store at"):
+        feature_store.open(tmp_path / "nothing.zarr")
+
+
+def test_create_refuses_bad_input(tmp_path):
+    with pytest.raises(InputError, match="no images"):
+        feature_store.create(tmp_path / "s", dataset="d", image_ids=[])
+    with pytest.raises(InputError, match="1 image ids repeat"):
+        feature_store.create(tmp_path / "s", dataset="d", image_ids=["a", "a"])
+    with pytest.raises(InputError, match="do not fit"):
+        feature_store.create(tmp_path / "s", dataset="d", image_ids=["a"], labels=[3])
