@@ -1,0 +1,77 @@
+"""The one look of all figures: readable in greyscale and by colour-blind readers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg", force=False)  # files are written the same way with and without a display
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+GREY = "#7a7a7a"
+"""Scaling on model size, as in the paper's Figure 2."""
+GREEN = "#1b7837"
+"""Scaling on image scales (S2), as in the paper's Figure 2."""
+LIGHT_GREEN = "#7fbf7b"
+"""A second S2 curve (the paper draws S2 from base light and S2 from large dark)."""
+PALETTE = ("#1b7837", "#7a7a7a", "#762a83", "#d08b00", "#2166ac", "#b2182b")
+"""Categorical colours of differing lightness, distinguishable under colour-blindness."""
+MARKERS = ("o", "s", "^", "D", "v", "P")
+"""Markers beside the colours, so that no curve is told apart by colour alone."""
+
+_RC = {
+    "figure.dpi": 110,
+    "savefig.dpi": 160,
+    "savefig.bbox": "tight",
+    "savefig.facecolor": "white",
+    "figure.facecolor": "white",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "s2-workbench",
+}
+
+
+def apply() -> None:
+    """Set the style for every figure drawn after this call (notebooks call it once)."""
+    sns.set_theme(context="notebook", style="ticks", palette=list(PALETTE), rc=_RC)
+
+
+def figure(
+    width: float = 6.4, height: float = 4.0, *, rows: int = 1, columns: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """A new figure of the given size in inches, and its axes in reading order.
+
+    Parameters
+    ----------
+    width, height : float
+        Inches.
+    rows, columns : int
+        Grid of axes.
+    """
+    with sns.axes_style("ticks"), mpl.rc_context(_RC):
+        drawn, axes = plt.subplots(
+            rows, columns, figsize=(width, height), squeeze=False, layout="constrained"
+        )
+    return drawn, list(axes.flat)
+
+
+def save(drawn: Figure, stem: str | Path) -> tuple[Path, Path]:
+    """Write ``stem.png`` and ``stem.svg`` and close the figure; the two paths."""
+    stem = Path(stem)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
+    with mpl.rc_context(_RC):
+        drawn.savefig(paths[0])
+        drawn.savefig(paths[1], metadata={"Date": None})  # the same figure, the same file
+    plt.close(drawn)
+    return paths
