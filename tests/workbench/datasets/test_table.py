@@ -1,0 +1,81 @@
+"""csv:FILE: columns, labels, dense maps and refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from feature_store.errors import InputError
+from workbench import datasets
+
+
+@pytest.fixture
+def images(tmp_path):
+    for n in range(3):
+        Image.new("RGB", (3, 2), (n, n, n)).save(tmp_path / f"{n}.png")
+    return tmp_path
+
+
+def table(folder, text, name="t.csv"):
+    (folder / name).write_text(text, encoding="utf-8")
+    return f"csv:{folder / name}"
+
+
+def test_order_is_the_tables_and_an_empty_label_is_unlabelled(images):
+    dataset = datasets.open(table(images, "path,label\n2.png,b\n0.png,\n1.png,a\n"))
+    assert dataset.image_ids == ["2.png", "0.png", "1.png"]
+    assert dataset.label_names == ["a", "b"]
+    assert dataset.labels.tolist() == [1, -1, 0]
+    assert dataset.image(0)[0, 0].tolist() == [2, 2, 2]
+
+
+def test_integer_labels_sort_as_numbers(images):
+    dataset = datasets.open(table(images, "label, path\n10,0.png\n9,1.png\n"))
+    assert dataset.label_names == ["9", "10"]
+    assert dataset.labels.tolist() == [1, 0]
+
+
+def test_mask_and_depth_columns(images):
+    mask = Image.fromarray(np.array([[0, 1, 255], [2, 2, 2]], np.uint8))
+    mask.save(images / "m.png")
+    np.save(images / "d.npy", np.array([[0.0, 1.5, np.inf], [2, 2, 2]]))
+    dataset = datasets.open(table(images, "path,mask,depth\n0.png,m.png,d.npy\n"))
+    assert dataset.mask(0).tolist() == [[0, 1, -1], [2, 2, 2]]
+    depth = dataset.depth(0)
+    assert depth.dtype == np.float32
+    np.testing.assert_array_equal(depth, [[np.nan, 1.5, np.nan], [2, 2, 2]])
+
+
+def test_dataset_without_maps_says_where_there_are_some(images):
+    dataset = datasets.open(table(images, "path\n0.png\n"))
+    with pytest.raises(InputError, match="has no masks; use bundled:scenes"):
+        dataset.mask(0)
+    with pytest.raises(InputError, match="has no depth"):
+        dataset.depth(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\n0.png,a\n", "must name a column 'path'"),
+        ("", "must name a column 'path'"),
+        ("path,label\n", "lists no image"),
+        ("path,label\n0.png,a\n,b\n", "row 2 has no path"),
+        ("path\nno/0.png\nno/1.png\n", "none of its first 2 images exist"),
+        ("path\n0.png\n0.png\n", "'0.png' occurs more than once"),
+    ],
+)
+def test_refusals(images, text, message):
+    with pytest.raises(InputError, match=message):
+        datasets.open(table(images, text))
+
+
+def test_missing_table_and_folder_in_its_place(tmp_path):
+    with pytest.raises(InputError, match="no table"):
+        datasets.open(f"csv:{tmp_path}/none.csv")
+    with pytest.raises(InputError, match="is a folder"):
+        datasets.open(f"csv:{tmp_path}")
+    (tmp_path / "b.csv").write_bytes(b"path\n\xff\xfe\n")
+    with pytest.raises(InputError, match="UTF-8"):
+        datasets.open(f"csv:{tmp_path}/b.csv")

@@ -1,0 +1,133 @@
+"""``bundled:photos``: crops of the real photographs inside two installed packages.
+
+scikit-image's wheel carries 18 photographs of at least 160 pixels a side, scikit-learn's two.
+Only files that are in the wheels are used; nothing is downloaded. Drawings, masks and test
+patterns that travel with them (chessboard, logo, phantom, horse, ...) are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from feature_store.errors import InputError
+from workbench.datasets.base import UNLABELLED, Dataset, balanced_order, hash_split, parse_split
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_SKIMAGE = [
+    "astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "clock_motion.png",
+    "coffee.png", "coins.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png",
+    "moon.png", "page.png", "retina.jpg", "rocket.jpg", "text.png",
+]  # fmt: skip
+# Photograph -> package, files. The two views of the stereo pair show one scene: one photograph.
+PHOTOGRAPHS = {
+    **{Path(file).stem: ("skimage", (file,)) for file in _SKIMAGE},
+    "motorcycle": ("skimage", ("motorcycle_left.png", "motorcycle_right.png")),
+    "china": ("sklearn", ("china.jpg",)),
+    "flower": ("sklearn", ("flower.jpg",)),
+}
+MIN_SIDE = 160  # smallest crop, in pixels
+MAX_PER_AXIS = 8  # crops along one axis, so that no photograph contributes more than 64 per file
+
+
+@dataclass(frozen=True)
+class CropReader:
+    """Cuts the crop that an image id of the form ``FILE@TOP,LEFT,SIDE`` names."""
+
+    folders: dict[str, str]
+
+    def __call__(self, image_id: str) -> Image.Image:
+        file, _, box = image_id.rpartition("@")
+        top, left, side = (int(v) for v in box.split(","))
+        photo = _photograph(str(Path(self.folders[file], file)))
+        return photo.crop((left, top, left + side, top + side))
+
+
+def open_photos(rest: str, name: str) -> Dataset:
+    """Overlapping crops of 20 photographs, without labels; the split is by photograph.
+
+    Crops are square, a third of the shorter side of the photograph but at least 160 pixels, on an
+    evenly spaced grid of at most 8 x 8. A quarter of the photographs (by hash of the name) is the
+    test side: no pixel of a test photograph is seen in training. The order interleaves the
+    photographs.
+    """
+    split = parse_split(rest or None, "bundled:photos")
+    folders = _folders()
+    groups: dict[str, list[str]] = {}
+    for photograph in hash_split(list(PHOTOGRAPHS), split):
+        package, files = PHOTOGRAPHS[photograph]
+        groups[photograph] = [
+            f"{file}@{box}" for file in files for box in _boxes(Path(folders[package], file))
+        ]
+    ids = [i for _, i in balanced_order(groups)]
+    return Dataset(
+        name=name,
+        image_ids=ids,
+        labels=np.full(len(ids), UNLABELLED, np.int32),
+        label_names=[],
+        reader=CropReader(
+            {file: folders[p] for p, files in PHOTOGRAPHS.values() for file in files}
+        ),
+    )
+
+
+def grid(width: int, height: int) -> list[tuple[int, int, int]]:
+    """(top, left, side) of the crops of a photograph of that size, row by row.
+
+    Examples
+    --------
+    >>> grid(160, 200)
+    [(0, 0, 160), (40, 0, 160)]
+    """
+    side = max(MIN_SIDE, min(width, height) // 3)
+
+    def starts(length: int) -> list[int]:
+        count = min(MAX_PER_AXIS, 1 + (length - side) // (side // 4))
+        if count == 1:
+            return [(length - side) // 2]
+        return [(length - side) * k // (count - 1) for k in range(count)]
+
+    return [(top, left, side) for top in starts(height) for left in starts(width)]
+
+
+@lru_cache(maxsize=32)
+def _photograph(path: str) -> Image.Image:
+    # The order interleaves the photographs: all stay decoded, 25 MB in each reading process.
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        return opened.convert("RGB")
+
+
+def _boxes(path: Path) -> list[str]:
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        width, height = opened.size
+    return [",".join(map(str, box)) for box in grid(width, height)]
+
+
+def _folders() -> dict[str, str]:
+    """Where each package keeps its photographs, found without importing it."""
+    folders = {}
+    for package, below in (("skimage", ("data",)), ("sklearn", ("datasets", "images"))):
+        spec = find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise InputError(
+                f'bundled:photos needs the package {package}; pip install "s2-workbench[bundled]"'
+            )
+        folders[package] = str(Path(spec.submodule_search_locations[0], *below))
+    missing = [f for p, fs in PHOTOGRAPHS.values() for f in fs if not Path(folders[p], f).exists()]
+    if missing:
+        raise InputError(
+            f"the installed packages lack {', '.join(missing)}; "
+            'pip install --force-reinstall "s2-workbench[bundled]"'
+        )
+    return folders

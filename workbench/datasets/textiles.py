@@ -1,0 +1,50 @@
+"""``bundled:textiles``: 2,000 photographs of woven cloth from the package ``conformal-clip-data``.
+
+250 x 250 JPEG; 1,000 nominal, 500 with a local defect (tiny), 500 with a global defect;
+MIT licence. Images of one number in different classes are not copies of each other (correlation
+below 0.1), so a split by image is fair.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from feature_store.errors import InputError
+from workbench.datasets.base import Dataset, balanced_order, hash_split, parse_split
+from workbench.datasets.folder import FileReader
+
+CLASSES = ["global", "local", "nominal"]
+
+
+def open_textiles(rest: str, name: str) -> Dataset:
+    """Textiles, all of them or one side of a fixed split (75 / 25 within each class, by id hash).
+
+    The order interleaves the classes, so that the first N images are a stratified sample.
+    """
+    split = parse_split(rest or None, "bundled:textiles")
+    root = _root()
+    groups = {
+        label: hash_split([f"{label}/{p.name}" for p in (root / label).glob("*.jpg")], split)
+        for label in CLASSES
+    }
+    ordered = balanced_order(groups)
+    return Dataset(
+        name=name,
+        image_ids=[i for _, i in ordered],
+        labels=np.array([CLASSES.index(label) for label, _ in ordered], np.int32),
+        label_names=list(CLASSES),
+        reader=FileReader(str(root)),
+    )
+
+
+def _root() -> Path:
+    spec = find_spec("conformal_clip_data")
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(
+            "bundled:textiles needs the package conformal-clip-data; "
+            'pip install "s2-workbench[bundled]"'
+        )
+    return Path(spec.submodule_search_locations[0], "data", "textile_images", "simulated")

@@ -1,0 +1,98 @@
+"""``torchvision:NAME:SPLIT:ROOT``: a torchvision dataset that is already on this disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from feature_store.errors import InputError
+from workbench.datasets.base import Dataset
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# NAME -> (split argument, attribute that lists the labels without decoding an image).
+# A boolean ``train`` argument is spelled "train"; None means that the dataset has one split, "all".
+KNOWN: dict[str, tuple[str | None, str]] = {
+    "CIFAR10": ("train", "targets"),
+    "CIFAR100": ("train", "targets"),
+    "Country211": ("split", "targets"),
+    "DTD": ("split", "_labels"),
+    "EuroSAT": (None, "targets"),
+    "FGVCAircraft": ("split", "_labels"),
+    "FashionMNIST": ("train", "targets"),
+    "Flowers102": ("split", "_labels"),
+    "Food101": ("split", "_labels"),
+    "ImageNet": ("split", "targets"),
+    "KMNIST": ("train", "targets"),
+    "MNIST": ("train", "targets"),
+    "OxfordIIITPet": ("split", "_labels"),
+    "STL10": ("split", "labels"),
+    "SVHN": ("split", "labels"),
+}
+
+
+@dataclass(frozen=True)
+class ItemReader:
+    """Item of a torchvision dataset by its number, which is the image id."""
+
+    items: Any = field(repr=False)
+
+    def __call__(self, image_id: str) -> Image.Image:
+        return self.items[int(image_id)][0]
+
+
+def open_torchvision(rest: str, name: str) -> Dataset:
+    """A torchvision dataset, never downloaded; ids are item numbers with leading zeros.
+
+    Raises
+    ------
+    InputError
+        Not the form NAME:SPLIT:ROOT, a dataset or split that torchvision does not have, or
+        nothing at ROOT.
+    """
+    parts = rest.split(":", 2)
+    if len(parts) != 3 or not all(parts):
+        raise InputError(f"found {name!r}; write torchvision:NAME:SPLIT:ROOT")
+    dataset, split, root = parts
+    if dataset not in KNOWN:
+        near = get_close_matches(dataset, KNOWN, n=3, cutoff=0.5) or sorted(KNOWN)
+        raise InputError(f"no torchvision dataset {dataset!r}; known: {', '.join(near)}")
+    argument, labels_attribute = KNOWN[dataset]
+    items = _construct(dataset, root, _split_argument(argument, split))
+    labels = np.asarray(getattr(items, labels_attribute), np.int32)
+    classes = getattr(items, "classes", None) or map(str, range(int(labels.max()) + 1))
+    # ImageNet lists several words per class.
+    label_names = [c if isinstance(c, str) else ", ".join(c) for c in classes]
+    return Dataset(
+        name=name,
+        image_ids=[f"{n:08d}" for n in range(len(items))],
+        labels=labels,
+        label_names=label_names,
+        reader=ItemReader(items),
+    )
+
+
+def _split_argument(argument: str | None, split: str) -> dict[str, Any]:
+    if argument == "split":
+        return {"split": split}
+    valid = ("all",) if argument is None else ("train", "test")
+    if split not in valid:
+        raise InputError(f"no split {split!r}; this dataset has: {', '.join(valid)}")
+    return {} if argument is None else {"train": split == "train"}
+
+
+def _construct(dataset: str, root: str, options: dict[str, Any]) -> Any:
+    from torchvision import datasets
+
+    try:
+        return getattr(datasets, dataset)(root, **options)
+    except (RuntimeError, FileNotFoundError, ValueError) as error:
+        line = " ".join(str(error).split())
+        raise InputError(
+            f"torchvision cannot open {dataset} at {root!r}: {line} "
+            "(download or unpack it there first; nothing is fetched by this command)"
+        ) from None
