@@ -1,0 +1,115 @@
+"""A model ready to run: pixels in, tokens out, always in evaluation and inference mode."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from feature_store.errors import InputError
+from workbench.models.info import BackboneInfo, Tokens
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A frozen model at one tap. Call it on normalised images; see :meth:`__call__`."""
+
+    info: BackboneInfo
+    """What is known of the model without its weights."""
+    module: Any
+    """The torch module."""
+    read: Callable[[torch.Tensor], Tokens]
+    """Runs the module and reads the tap."""
+    device: torch.device
+    """Where the module lives; inputs are moved there."""
+    precision: str = "fp32"
+    """Autocast precision: fp32 (no autocast), bf16 or fp16. Tokens are float32 in any case."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            choices = ", ".join(PRECISIONS)
+            raise InputError(f"precision {self.precision!r}; expected one of {choices}")
+
+    def __call__(self, images: torch.Tensor) -> Tokens:
+        """Features of one batch of crops.
+
+        Parameters
+        ----------
+        images : torch.Tensor
+            (image, 3, height, width), float32, already normalised (:meth:`normalise`).
+
+        Returns
+        -------
+        Tokens
+            prefix (image, prefix, channel) and map (image, row, col, channel), float32.
+
+        Raises
+        ------
+        InputError
+            A shape that this model cannot run.
+        """
+        self._check(tuple(images.shape))
+        layout = torch.channels_last if self.info.convnet else torch.contiguous_format
+        dtype = PRECISIONS[self.precision]
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None),
+        ):
+            tokens = self.read(images.to(self.device, memory_format=layout))
+            return Tokens(tokens.prefix.float(), tokens.map.float())
+
+    def _check(self, shape: tuple[int, ...]) -> None:
+        info = self.info
+        if len(shape) != 4 or shape[1] != 3:
+            raise InputError(f"{info.name} takes (image, 3, height, width); found {shape}")
+        height, width = shape[2:]
+        if (height, width) == (info.native, info.native):
+            return
+        if not info.flexible:
+            raise InputError(
+                f"{info.name} runs at {info.native} x {info.native} only, found {height} x "
+                f"{width}; split larger images into crops of that size"
+            )
+        if not info.convnet and (height % info.stride or width % info.stride):
+            near = max(1, round(height / info.stride)), max(1, round(width / info.stride))
+            raise InputError(
+                f"{info.name} cuts images into patches of {info.stride} pixels; {height} x {width} "
+                f"is no multiple, nearest is {near[0] * info.stride} x {near[1] * info.stride}"
+            )
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(image, height, width, 3) uint8 → (image, 3, height, width) float32 on the device."""
+        x = pixels.to(self.device).permute(0, 3, 1, 2).float() / 255.0
+        mean = torch.tensor(self.info.mean, device=self.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.info.std, device=self.device).view(1, 3, 1, 1)
+        return (x - mean) / std
+
+    def classify(self, images: torch.Tensor) -> torch.Tensor:
+        """Class logits (image, class), float32, of a model that kept its classification head.
+
+        Raises
+        ------
+        InputError
+            The model has no classification head.
+        """
+        if not getattr(self.module, "num_classes", 0):
+            raise InputError(f"{self.info.name} has no classification head; use its features")
+        layout = torch.channels_last if self.info.convnet else torch.contiguous_format
+        with torch.inference_mode():
+            return self.module(images.to(self.device, memory_format=layout)).float()
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """SHA-256 over every tensor's name, dtype, shape and bytes, in sorted order of names."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.module.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().data)
+        return digest.hexdigest()

@@ -1,0 +1,114 @@
+"""`file:` models: a timm architecture with weights from a local checkpoint file."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from feature_store.errors import InputError
+from workbench.models import timm_family
+from workbench.models.info import Built
+from workbench.models.names import ModelName, unknown
+
+WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")
+"""Keys under which training codes nest the tensors, in order of preference."""
+
+
+def build(name: ModelName, *, meta: bool) -> Built:
+    """A ``file:`` model; ``meta`` leaves the weights out but checks that the file is there."""
+    import timm
+
+    known = timm.list_models(include_tags=True) + timm.list_models()
+    if name.arch not in known:
+        raise unknown("timm model", name.arch, known, prefix="file:")
+    path = Path(str(name.path)).expanduser()
+    if not path.is_file():
+        raise InputError(f"{name}: there is no file {path}")
+    if meta:
+        module = timm_family.create(name.arch, pixels=name.pixels, pretrained=False, meta=True)
+    else:
+        module = fit(name, read_tensors(path))
+    return timm_family.describe(module, str(name), weights=f"file {path.name}", pixels=name.pixels)
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Named tensors of a checkpoint: safetensors, or a pickle read as data only.
+
+    Raises
+    ------
+    InputError
+        Not a checkpoint; or a pickle that would run code, which is never executed.
+    """
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} is refused: it is damaged, or holds objects other than tensors, which can run "
+            "code when loaded; save the state dict as safetensors and name that file"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise InputError(f"{path} cannot be read as a checkpoint: {error}") from error
+    return unwrap(content, path)
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be read as safetensors: {error}") from error
+
+
+def unwrap(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    """The flat name → tensor mapping inside a checkpoint, without ``module.`` prefixes."""
+    for key in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping) or not content:
+        raise InputError(f"{path} holds a {type(content).__name__}; expected named tensors")
+    strays = [key for key, value in content.items() if not isinstance(value, torch.Tensor)]
+    if strays:
+        raise InputError(
+            f"{path} holds values that are not tensors ({', '.join(map(str, strays[:4]))}); "
+            "save the model's state dict alone"
+        )
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def fit(name: ModelName, tensors: dict[str, torch.Tensor]) -> Any:
+    """Build the architecture around the tensors, through timm's conversion of foreign layouts.
+
+    The conversion resamples position embeddings of another grid. The classification head takes
+    the checkpoint's size, or is left out where the checkpoint has none; anything else missing or
+    left over is refused, so that a missing final norm never goes unnoticed.
+    """
+    import timm
+
+    heads = timm.get_pretrained_cfg(name.arch, allow_unregistered=False).classifier or ()
+    heads = (heads,) if isinstance(heads, str) else tuple(heads)
+    classes = next((len(tensors[f"{h}.weight"]) for h in heads if f"{h}.weight" in tensors), 0)
+    source = {"state_dict": tensors, "num_classes": classes, "custom_load": False}
+    try:
+        return timm_family.create(
+            name.arch,
+            pixels=name.pixels,
+            pretrained=True,
+            meta=False,
+            num_classes=classes,
+            pretrained_cfg_overlay=source,
+        )
+    except (RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{name}: the file does not fit {name.arch}: {reason[:600]}; name the architecture the "
+            "checkpoint was trained with"
+        ) from error

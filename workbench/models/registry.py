@@ -1,0 +1,142 @@
+"""The four families behind one door: `resolve` without weights, `load` with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+
+from feature_store.errors import InputError
+from workbench.models import bundled, checkpoints, open_clip_family, timm_family
+from workbench.models.backbone import Backbone
+from workbench.models.info import BackboneInfo, Built
+from workbench.models.names import ModelName, unknown
+
+FAMILIES: dict[str, Callable[..., Built]] = {
+    "bundled": bundled.build,
+    "timm": timm_family.build,
+    "open_clip": open_clip_family.build,
+    "file": checkpoints.build,
+}
+"""Kind of name → builder ``(ModelName, *, meta) -> Built``."""
+
+
+def resolve(name: str, tap: str | None = None) -> BackboneInfo:
+    """Everything about a model that can be known without its weights.
+
+    The architecture is built on the meta device and run once on shapes alone; no weights are read
+    or fetched.
+
+    Raises
+    ------
+    InputError
+        Unknown model (the nearest names are offered) or tap (the model's taps are listed).
+    """
+    parsed = ModelName.parse(name)
+    return _inspect(name, parsed, FAMILIES[parsed.kind](parsed, meta=True), tap)
+
+
+def load(
+    name: str,
+    *,
+    device: str | torch.device = "cpu",
+    tap: str | None = None,
+    precision: str = "fp32",
+) -> Backbone:
+    """Build a model with its weights, in evaluation mode, on a device.
+
+    Parameters
+    ----------
+    name : str
+        A model name, such as ``bundled:efficientnet_lite0``.
+    device : str or torch.device
+        Where to run.
+    tap : str, optional
+        Where to read; the model's default tap if None.
+    precision : str
+        ``fp32``, or autocast to ``bf16`` or ``fp16``.
+
+    Raises
+    ------
+    InputError
+        As :func:`resolve`; also weights that cannot be fetched, read or fitted.
+    """
+    info = resolve(name, tap)  # refuse cheaply before any weight is read
+    parsed = ModelName.parse(name)
+    built = FAMILIES[parsed.kind](parsed, meta=False)
+    layout = torch.channels_last if info.convnet else torch.contiguous_format
+    module = built.module.eval().requires_grad_(False).to(device, memory_format=layout)
+    return Backbone(
+        info=info,
+        module=module,
+        read=built.reader(info.tap),
+        device=torch.device(device),
+        precision=precision,
+    )
+
+
+@cache
+def grid_at(name: str, tap: str, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of a model's map for one input size, found on shapes alone."""
+    parsed = ModelName.parse(name)
+    read = FAMILIES[parsed.kind](parsed, meta=True).reader(tap)
+    with torch.inference_mode():
+        return tuple(read(torch.empty((1, 3, height, width), device="meta")).map.shape[1:3])
+
+
+def _inspect(name: str, parsed: ModelName, built: Built, tap: str | None) -> BackboneInfo:
+    tap = check_tap(name, built, tap)
+    shape = (1, 3, built.native, built.native)
+    with torch.inference_mode():
+        tokens = built.reader(tap)(torch.empty(shape, device="meta"))
+    _, rows, cols, channels = tokens.map.shape
+    return BackboneInfo(
+        name=name,
+        tap=tap,
+        native=built.native,
+        grid=(rows, cols),
+        channels=channels,
+        prefix=tokens.prefix.shape[1],
+        stride=built.native // rows,
+        mean=built.mean,
+        std=built.std,
+        transform=built.transform,
+        pretrained=not parsed.random,
+        weights_from=built.weights_from,
+        taps=built.taps,
+        convnet=built.convnet,
+        flexible=_is_flexible(built, tap),
+        params=sum(p.numel() for p in built.module.parameters()),
+    )
+
+
+def check_tap(name: str, built: Built, tap: str | None) -> str:
+    """The tap asked for, or the default one.
+
+    Raises
+    ------
+    InputError
+        Not a tap of this model; says why where a reason is known.
+    """
+    if tap is None:
+        return built.taps[0]
+    if tap in built.taps:
+        return tap
+    if tap in built.missing:
+        raise InputError(
+            f"{name} has no tap {tap!r}: {built.missing[tap]}; use #{built.taps[0]} or another of "
+            f"{', '.join(built.taps)}"
+        )
+    raise unknown(f"tap of {name}:", tap, built.taps)
+
+
+def _is_flexible(built: Built, tap: str) -> bool:
+    """Whether the architecture accepts twice its native size (tried on shapes alone)."""
+    side = 2 * built.native
+    try:
+        with torch.inference_mode():
+            built.reader(tap)(torch.empty((1, 3, side, side), device="meta"))
+    except (AssertionError, RuntimeError, ValueError):
+        return False
+    return True
