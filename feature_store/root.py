@@ -14,6 +14,10 @@ from feature_store import protocol
 from feature_store.errors import InputError, StoreError
 from feature_store.objects import Objects, connect, root_group
 
+IMAGE_ARRAYS = ("image_id", "label", "status")
+"""Arrays of the root group, dims (image,)."""
+_ID_CHUNK = 65536  # ids per object: one object for most stores, twenty for ImageNet-1k
+
 
 def create_root(
     path: str | Path | Store,
@@ -47,24 +51,19 @@ def create_root(
         No images, duplicate ids, labels that do not fit, or something is at `path` already.
     """
     ids = [str(i) for i in image_ids]
-    codes = np.full(len(ids), -1) if labels is None else np.asarray(labels)
     if not ids:
         raise InputError(f"dataset {dataset} has no images; a store needs at least one")
     if len(set(ids)) != len(ids):
         raise InputError(f"dataset {dataset}: {len(ids) - len(set(ids))} image ids repeat")
-    if codes.shape != (len(ids),) or (codes.size and codes.max() >= max(1, len(label_names))):
-        raise InputError(
-            f"labels of shape {codes.shape} do not fit {len(ids)} images and "
-            f"{len(label_names)} label names"
-        )
+    codes = label_codes(labels, len(ids), label_names)
     if shard_images < 1:
         raise InputError(f"shard_images is {shard_images}, expected at least 1")
     objects = connect(path)
-    if objects.get("zarr.json") is not None:
+    if not can_create(objects):
         raise InputError(f"{objects.url} exists already; open it, or choose another path")
     root = root_group(objects, "a")
-    codes = codes.astype(np.int32)
-    _write_images(root, ids, codes, shard_images)
+    _create_images(root, shard_images)
+    put_images(root, ids, codes)
     root.update_attributes(  # last: a root without attributes is no store yet
         {
             "protocol_version": protocol.VERSION,
@@ -79,29 +78,61 @@ def create_root(
     return objects
 
 
-def _write_images(root: zarr.Group, ids: list[str], labels: np.ndarray, shard_images: int) -> None:
-    """``image_id``, ``label`` as one chunk each, ``status`` with one chunk per shard."""
-    n = len(ids)
-    common: dict[str, Any] = dict(shape=(n,), dimension_names=("image",), overwrite=True)
-    root.create_array("image_id", dtype="string", chunks=(n,), **common)
-    root["image_id"][:] = np.array(ids, dtype=object)  # type: ignore[index]
-    root.create_array("label", dtype="int32", chunks=(n,), fill_value=-1, **common)
-    root["label"][:] = labels  # type: ignore[index]
+def can_create(objects: Objects) -> bool:
+    """Whether there is nothing yet, or only the beginnings of an interrupted creation."""
+    names = set(objects.names(""))
+    if "zarr.json" not in names:
+        return not names
+    return names <= {"zarr.json", *IMAGE_ARRAYS} and b'"protocol_version"' not in (
+        objects.get("zarr.json") or b""
+    )
+
+
+def label_codes(labels: Any, images: int, label_names: Sequence[str]) -> np.ndarray:
+    """Labels as (image,) int32, all -1 for None.
+
+    Raises
+    ------
+    InputError
+        Another length than the images, or a code beyond the label names.
+    """
+    codes = np.full(images, -1) if labels is None else np.asarray(labels)
+    beyond = codes.size and not -1 <= codes.min() <= codes.max() < max(len(label_names), 0)
+    if codes.shape != (images,) or (beyond and not (codes == -1).all()):
+        raise InputError(
+            f"labels of shape {codes.shape} do not fit {images} images and "
+            f"{len(label_names)} label names"
+        )
+    return codes.astype(np.int32)
+
+
+def _create_images(root: zarr.Group, shard_images: int) -> None:
+    """Empty ``image_id``, ``label`` and ``status`` (one chunk of it per shard)."""
+    common: dict[str, Any] = dict(
+        shape=(0,),
+        dimension_names=("image",),
+        overwrite=True,
+        chunk_key_encoding={"name": "default", "separator": "."},
+    )
+    root.create_array("image_id", dtype="string", chunks=(_ID_CHUNK,), **common)
+    root.create_array("label", dtype="int32", chunks=(_ID_CHUNK,), fill_value=-1, **common)
     flags = {
         "flag_values": list(range(len(protocol.STATUS))),
         "flag_meanings": " ".join(protocol.STATUS),
     }
+    plain: dict[str, Any] = dict(compressors=None, filters=None, attributes=flags)
     root.create_array(
-        "status",
-        dtype="uint8",
-        chunks=(shard_images,),
-        fill_value=0,
-        compressors=None,
-        filters=None,
-        attributes=flags,
-        chunk_key_encoding={"name": "default", "separator": "."},
-        **common,
+        "status", dtype="uint8", chunks=(shard_images,), fill_value=0, **plain, **common
     )
+
+
+def put_images(root: zarr.Group, ids: list[str], labels: np.ndarray) -> None:
+    """Make room for all images and write their ids and labels; status of new rows is pending."""
+    for name, values in (("image_id", np.array(ids, dtype=object)), ("label", labels)):
+        array = root[name]
+        array.resize((len(ids),))  # type: ignore[union-attr]
+        array[:] = values  # type: ignore[index]
+    root["status"].resize((len(ids),))  # type: ignore[union-attr]
 
 
 def checked_root(objects: Objects) -> zarr.Group:

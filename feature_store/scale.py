@@ -49,6 +49,7 @@ class StoredScale:
 
     objects: Objects
     source: Source
+    images: int
     shard_images: int
     arrays: dict[str, ArrayLayout]
     manifest: dict[str, Any]
@@ -58,7 +59,7 @@ class StoredScale:
     _checked: set[int] = field(default_factory=set, repr=False)
 
     @classmethod
-    def open(cls, objects: Objects, group: zarr.Group, source: Source, shard_images: int):
+    def open(cls, objects: Objects, source: Source, images: int, shard_images: int) -> StoredScale:
         """Read the source's metadata.
 
         Raises
@@ -66,6 +67,9 @@ class StoredScale:
         StoreError
             Attributes or arrays are missing or unreadable.
         """
+        group = zarr.open_group(
+            objects.zarr_store, path=source.group, mode="r", use_consolidated=False
+        )
         missing = [a for a in protocol.SOURCE_ATTRIBUTES if a not in group.attrs]
         if missing:
             raise StoreError(f"{objects.url}: {source} lacks the attributes {missing}")
@@ -76,6 +80,7 @@ class StoredScale:
         return cls(
             objects,
             source,
+            images,
             shard_images,
             arrays,
             dict(attrs["manifest"]),
@@ -86,10 +91,6 @@ class StoredScale:
     @property
     def group(self) -> str:
         return self.source.group
-
-    @property
-    def images(self) -> int:
-        return self.arrays["tokens"].shape[0]
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -155,6 +156,12 @@ class StoredScale:
         """Numbers of the shards that are not committed; the unit of resumption."""
         return [shard for shard in range(self.shard_count) if not self.is_committed(shard)]
 
+    def status_of(self, shard: int) -> np.ndarray:
+        """(n,) str: ``ok`` or ``decode_failed`` for a committed shard's rows, by its record."""
+        record = self.record(shard)
+        failed = record.failed_rows() if record else {}
+        return np.array(["decode_failed" if row in failed else "ok" for row in self.rows(shard)])
+
     def failed_rows(self) -> dict[int, str]:
         """Row to reason over all committed shards."""
         failed: dict[int, str] = {}
@@ -173,21 +180,35 @@ class StoredScale:
         StoreError
             Not committed, or the data are missing or do not match the commit record.
         """
-        record = self.record(shard)
-        if record is None or not self.is_committed(shard):
+        if not self.is_committed(shard):
+            self.record(shard)  # a damaged record says so itself
             raise StoreError(self._incomplete_message([shard]))
-        values = {name: self._read(layout, shard) for name, layout in self.checksummed()}
+        return self.committed_values(shard)
+
+    def committed_values(self, shard: int) -> dict[str, np.ndarray]:
+        """As :meth:`shard`, for the rows that the record covers, even if the store has grown."""
+        record = self.record(shard)
+        if record is None:
+            raise StoreError(self._incomplete_message([shard]))
+        rows = range(record.start, record.stop)
+        values = {name: self._read(layout, shard, rows) for name, layout in self.checksummed()}
         if shard not in self._checked:
             found = protocol.checksum(*values.values())
             if found != record.checksum:
-                raise StoreError(
-                    f"{self.objects.url}: shard {shard} of {self.source} is damaged: its values "
-                    f"have checksum {found[:12]}, its commit record says {record.checksum[:12]}. "
-                    f"Run `workbench verify {self.objects.url}` for the whole list and "
-                    f"`workbench extract` again to repair it"
-                )
+                what = f"its values have checksum {found[:12]}, its record {record.checksum[:12]}"
+                raise StoreError(self._damaged_message(shard, what))
             self._checked.add(shard)
         return values
+
+    def padding_is_clean(self, shard: int) -> bool:
+        """Whether a raw shard's values beyond the last image are all the fill value, NaN."""
+        for layout in self.arrays.values():
+            if (
+                layout.raw
+                and not np.isnan(self._whole(layout, shard)[len(self.rows(shard)) :]).all()
+            ):
+                return False
+        return True
 
     def require_complete(self) -> None:
         """Refuse an incomplete source.
@@ -212,45 +233,48 @@ class StoredScale:
         """Arrays in the order of the checksum: tokens, then prefix."""
         return [(name, self.arrays[name]) for name in ("tokens", "prefix") if name in self.arrays]
 
-    def _read(self, layout: ArrayLayout, shard: int) -> np.ndarray:
-        rows = self.rows(shard)
+    def _read(self, layout: ArrayLayout, shard: int, rows: range) -> np.ndarray:
+        if layout.raw:
+            return self._whole(layout, shard)[: len(rows)]
         key = protocol.shard_key(self.group, layout.name, shard, len(layout.shape))
-        if not layout.raw:
-            array = zarr.open_array(
-                self.objects.zarr_store, path=f"{self.group}/{layout.name}", mode="r"
-            )
-            return _decoded(array, rows, f"{self.objects.url}/{key}")
-        whole = (self.shard_images, *layout.shape[1:])
+        where = f"{self.objects.url}/{key}"
+        if self.objects.get(key) is None:
+            raise StoreError(self._damaged_message(shard, f"{where} is missing"))
+        try:
+            path = f"{self.group}/{layout.name}"
+            array = zarr.open_array(self.objects.zarr_store, path=path, mode="r")
+            values = np.asarray(array[rows.start : rows.stop])
+        except Exception as error:  # whatever a codec makes of damaged bytes
+            raise StoreError(
+                self._damaged_message(shard, f"{where} cannot be decoded ({error})")
+            ) from error
+        values.flags.writeable = False
+        return values
+
+    def _whole(self, layout: ArrayLayout, shard: int) -> np.ndarray:
+        """A raw shard with its padding, memory-mapped where it is a local file."""
+        key = protocol.shard_key(self.group, layout.name, shard, len(layout.shape))
+        shape = (self.shard_images, *layout.shape[1:])
+        expected = math.prod(shape) * layout.dtype.itemsize
         path = self.objects.local_path(key)
-        if path is None:
-            data = self.objects.get(key)
-            size = None if data is None else len(data)
-        else:
+        data = self.objects.get(key) if path is None else None
+        if path is not None:
             size = path.stat().st_size if path.is_file() else None
-        expected = math.prod(whole) * layout.dtype.itemsize
+        else:
+            size = None if data is None else len(data)
         if size != expected:
             what = "missing" if size is None else f"{size} bytes long, expected {expected}"
-            raise StoreError(
-                f"{self.objects.url}: shard {shard} of {self.source} is damaged: {key} is {what}. "
-                f"Run `workbench extract` again to repair it"
-            )
-        if path is None:
-            array = np.frombuffer(data, dtype=layout.dtype).reshape(whole)  # type: ignore[arg-type]
-        else:
-            array = np.memmap(path, dtype=layout.dtype, mode="r", shape=whole).view(np.ndarray)
-        return array[: len(rows)]
+            raise StoreError(self._damaged_message(shard, f"{key} is {what}"))
+        if path is not None:
+            return np.memmap(path, dtype=layout.dtype, mode="r", shape=shape).view(np.ndarray)
+        return np.frombuffer(data or b"", dtype=layout.dtype).reshape(shape)
 
-
-def _decoded(array: zarr.Array, rows: range, where: str) -> np.ndarray:
-    """Rows of an array through its codecs; a codec's own error becomes a StoreError."""
-    try:
-        values = np.asarray(array[rows.start : rows.stop])
-    except Exception as error:
-        raise StoreError(
-            f"{where} cannot be decoded ({error}); run `workbench extract` again to repair it"
-        ) from error
-    values.flags.writeable = False
-    return values
+    def _damaged_message(self, shard: int, what: str) -> str:
+        url = self.objects.url
+        return (
+            f"{url}: shard {shard} of {self.source} is damaged: {what}. `workbench verify {url}` "
+            f"names every bad shard and lets the next `workbench extract` redo exactly those"
+        )
 
 
 def _layout(name: str, array: zarr.Array) -> ArrayLayout:

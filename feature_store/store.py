@@ -64,6 +64,11 @@ class FeatureStore:
         return self.objects.url
 
     @property
+    def attrs(self) -> dict[str, Any]:
+        """The root's attributes; PROTOCOL.md lists them."""
+        return dict(self._root.attrs)
+
+    @property
     def dataset(self) -> str:
         """Dataset name that the store was created for."""
         return str(self._root.attrs["dataset"])
@@ -81,17 +86,17 @@ class FeatureStore:
     @cached_property
     def image_ids(self) -> np.ndarray:
         """(image,) str: stable ids in row order."""
-        return np.asarray(self._array("image_id")[:], dtype=object).astype(str)
+        return np.asarray(self._array("image_id")[: len(self)], dtype=object).astype(str)
 
     @cached_property
     def labels(self) -> np.ndarray:
         """(image,) int32: class index, -1 where unlabelled."""
-        return np.asarray(self._array("label")[:], dtype=np.int32)
+        return np.asarray(self._array("label")[: len(self)], dtype=np.int32)
 
     @property
     def status(self) -> np.ndarray:
         """(image,) str: ``ok``, ``decode_failed`` or ``pending`` (in no committed shard yet)."""
-        return np.array(protocol.STATUS)[np.asarray(self._array("status")[:])]
+        return np.array(protocol.STATUS)[np.asarray(self._array("status")[: len(self)])]
 
     def __len__(self) -> int:
         return int(self._root.attrs["image_count"])
@@ -107,10 +112,7 @@ class FeatureStore:
         (single,) = self.resolve(source).singles()
         key = str(single)
         if key not in self._scales:
-            group = zarr.open_group(
-                self.objects.zarr_store, path=single.group, mode="r", use_consolidated=False
-            )
-            self._scales[key] = StoredScale.open(self.objects, group, single, self.shard_images)
+            self._scales[key] = StoredScale.open(self.objects, single, len(self), self.shard_images)
         return self._scales[key]
 
     def resolve(self, source: str | Source) -> Source:

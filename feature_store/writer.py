@@ -99,6 +99,27 @@ class SourceWriter:
         """Image rows of a shard."""
         return self.scale.rows(shard)
 
+    def todo(self, shard: int) -> range:
+        """Image rows of a shard that have to be computed.
+
+        All of them, but for the last shard of a store that grew: there the rows committed before
+        stay as they are.
+        """
+        rows = self.rows(shard)
+        return range(rows.start + len(self._kept(shard)[0]), rows.stop)
+
+    def _kept(self, shard: int) -> tuple[range, dict[str, np.ndarray], CommitRecord | None]:
+        """Rows, values and record of a shard committed when the store had fewer images."""
+        rows = self.rows(shard)
+        try:
+            record = self.scale.record(shard)
+            if record and record.start == rows.start and record.stop < rows.stop:
+                kept = range(record.start, record.stop)
+                return kept, self.scale.committed_values(shard), record
+        except StoreError:  # damaged: the whole shard is computed again
+            pass
+        return range(rows.start, rows.start), {}, None
+
     def commit(
         self,
         shard: int,
@@ -113,7 +134,7 @@ class SourceWriter:
         shard : int
             Shard number.
         tokens : (n, row, col, channel) float
-            Values of the shard's n rows; rows named in `failed` are stored as NaN.
+            Values of the n rows of :meth:`todo`; rows named in `failed` are stored as NaN.
         prefix : (n, prefix, channel) float, optional
             Prefix tokens, where the source has any.
         failed : mapping of int to str
@@ -128,9 +149,10 @@ class SourceWriter:
         """
         failed = dict(failed or {})
         given = {"tokens": tokens} if prefix is None else {"tokens": tokens, "prefix": prefix}
-        rows = self.rows(shard)
-        good = np.array([row not in failed for row in rows])
-        stored, statistics = {}, _Statistics()
+        rows = self.todo(shard)
+        kept, before, old = self._kept(shard)
+        good = np.array([row not in failed for row in rows], dtype=bool)
+        stored, statistics = {}, _Statistics(old)
         for name, layout in self.scale.arrays.items():
             if name not in given or given[name].shape != (len(rows), *layout.shape[1:]):
                 found = given[name].shape if name in given else "nothing"
@@ -139,6 +161,12 @@ class SourceWriter:
                     f"{(len(rows), *layout.shape[1:])}"
                 )
             stored[name] = self._cast(given[name], good, layout.dtype, statistics)
+            if len(kept):
+                stored[name] = np.concatenate([before[name], stored[name]])
+        if old:
+            failed |= old.failed_rows()
+        rows = self.rows(shard)
+        good = np.array([row not in failed for row in rows], dtype=bool)
         for name, values in stored.items():
             self._put(name, shard, values)
         self._put_status(shard, good)
@@ -213,10 +241,10 @@ class SourceWriter:
 class _Statistics:
     """What the record says about the values before and after the cast."""
 
-    def __init__(self) -> None:
-        self.max_abs = 0.0
-        self.square_sum = 0.0
-        self.square_error = 0.0
+    def __init__(self, before: CommitRecord | None) -> None:
+        self.max_abs = before.max_abs if before else 0.0
+        self.square_sum = before.square_sum if before else 0.0
+        self.square_error = before.square_error if before else 0.0
 
     def add(self, exact: np.ndarray, stored: np.ndarray, largest: float) -> None:
         self.max_abs = max(self.max_abs, largest)

@@ -1,0 +1,90 @@
+"""Claims on shards: two processes started on one store share the work instead of doing it twice.
+
+A claim saves work; the commit record keeps the store right. A claim left by a killed process is
+taken over once its lease has run out, or at once where the process is known to be gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from types import TracebackType
+
+from feature_store.objects import Objects
+
+LEASE_SECONDS = 900.0
+"""A claim older than this, and not renewed, is taken over. A shard should take minutes at most."""
+
+
+class Claim:
+    """A claim held by this process; renew it during long work, release it after the commit.
+
+    Use as a context manager over the work on one shard. ``held`` says whether the claim was got.
+    """
+
+    def __init__(self, objects: Objects, key: str, *, lease: float = LEASE_SECONDS) -> None:
+        self.objects = objects
+        self.key = key
+        self.lease = lease
+        self.held = False
+        self.holder = ""
+
+    def __enter__(self) -> Claim:
+        self.held = self.objects.put_new(self.key, _token())
+        if not self.held:
+            found = _parse(self.objects.get(self.key))
+            self.holder = f"{found.get('host', '?')}:{found.get('pid', '?')}"
+            if _is_stale(found, self.lease):
+                self.objects.delete(self.key)
+                self.held = self.objects.put_new(self.key, _token())
+        return self
+
+    def renew(self) -> None:
+        """Say that the work goes on."""
+        if self.held:
+            self.objects.put(self.key, _token())
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.held:
+            self.objects.delete(self.key)
+            self.held = False
+
+
+def _token() -> bytes:
+    claim = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
+    return json.dumps(claim).encode()
+
+
+def _parse(data: bytes | None) -> dict:
+    """A claim's fields; empty (and so stale) where it is gone or damaged."""
+    try:
+        found = json.loads(data or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_stale(claim: dict, lease: float) -> bool:
+    if not {"host", "pid", "time"} <= set(claim):
+        return True
+    if time.time() - float(claim["time"]) > lease:
+        return True
+    return claim["host"] == socket.gethostname() and not _is_alive(int(claim["pid"]))
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process of that number runs on this host."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,187 @@
+"""Re-read everything that a store holds and name what is wrong with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from feature_store import protocol
+from feature_store.errors import StoreError
+from feature_store.scale import StoredScale
+from feature_store.store import FeatureStore
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong: with a shard of a source, a source's metadata, or the root."""
+
+    where: str
+    """Source name, or ``store`` for the root."""
+    shard: int | None
+    """Shard number, None for metadata."""
+    kind: str
+    """missing (not computed yet), damaged (was committed), metadata."""
+    reason: str
+    """One line."""
+
+    def __str__(self) -> str:
+        shard = "" if self.shard is None else f" shard {self.shard}"
+        return f"{self.where}{shard}: {self.kind}: {self.reason}"
+
+
+@dataclass
+class Report:
+    """What :func:`verify` found.
+
+    Attributes
+    ----------
+    problems : list of Problem
+        Empty for a complete, undamaged store.
+    shards, bytes_read : int
+        What was read and checked.
+    seconds : float
+        Wall time.
+    """
+
+    problems: list[Problem] = field(default_factory=list)
+    shards: int = 0
+    bytes_read: int = 0
+    seconds: float = 0.0
+
+    @property
+    def gb_per_s(self) -> float:
+        """Checked bytes per second, in units of 1e9."""
+        return self.bytes_read / max(self.seconds, 1e-9) / 1e9
+
+
+def verify(store: FeatureStore, *, progress: Callable[[int], None] = lambda count: None) -> Report:
+    """Check the root, every source's metadata, and every shard against its commit record.
+
+    Writes nothing and never raises for damage; see :func:`withdraw` for what lets the next
+    extraction repair it.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        Freshly opened: what a process has checked before is not read again.
+    progress : callable
+        Called with 1 after each shard.
+    """
+    report = Report()
+    start = time.perf_counter()
+    report.problems += _root_problems(store)
+    scales = []
+    for name in store.sources():
+        try:
+            scale = store.scale(name)
+            scales.append(scale)
+            report.problems += _metadata_problems(scale)
+        except Exception as error:  # any damage to zarr's own metadata ends here
+            report.problems.append(Problem(name, None, "metadata", _line(error)))
+    for scale in scales:
+        for shard in range(scale.shard_count):
+            report.problems += _shard_problems(scale, shard, report)
+            progress(1)
+    report.problems += _status_problems(store, scales)
+    report.seconds = time.perf_counter() - start
+    return report
+
+
+def withdraw(store: FeatureStore, problems: list[Problem]) -> int:
+    """Take back the commits of damaged shards, so that the next extraction redoes exactly those.
+
+    The record is kept under ``NNNNNN.withdrawn``; the shard's data stay where they are until they
+    are replaced. How many commits were withdrawn.
+
+    Raises
+    ------
+    OSError
+        The store cannot be written.
+    """
+    damaged = [p for p in problems if p.kind == "damaged" and p.shard is not None]
+    for problem in damaged:
+        key = protocol.record_key(store.scale(problem.where).group, problem.shard or 0)
+        data = store.objects.get(key)
+        if data is not None:
+            store.objects.put(key.removesuffix(".json") + ".withdrawn", data)
+            store.objects.delete(key)
+    return len(damaged)
+
+
+def _root_problems(store: FeatureStore) -> Iterator[Problem]:
+    attrs = store.attrs
+    for name, key, digest in (
+        ("image_id", "image_ids_sha256", lambda: protocol.ids_sha256(store.image_ids)),
+        ("label", "labels_sha256", lambda: protocol.labels_sha256(store.labels)),
+    ):
+        try:
+            if digest() != attrs[key]:
+                yield Problem("store", None, "metadata", f"{name} does not match {key}")
+        except Exception as error:
+            yield Problem("store", None, "metadata", f"{name} is unreadable ({_line(error)})")
+
+
+def _metadata_problems(scale: StoredScale) -> Iterator[Problem]:
+    name = str(scale.source)
+    if protocol.identity(scale.manifest) != scale.identity:
+        yield Problem(name, None, "metadata", "the manifest does not hash to the identity")
+    for array in scale.arrays.values():
+        if array.shape[0] != scale.images:
+            yield Problem(
+                name,
+                None,
+                "metadata",
+                f"{array.name} has {array.shape[0]} rows, the store has {scale.images} images",
+            )
+
+
+def _shard_problems(scale: StoredScale, shard: int, report: Report) -> Iterator[Problem]:
+    name = str(scale.source)
+    try:
+        record = scale.record(shard)
+        if record is None:
+            yield Problem(name, shard, "missing", "not computed yet")
+            return
+        if not scale.is_committed(shard):
+            yield Problem(
+                name,
+                shard,
+                "missing",
+                f"rows {record.start} to {record.stop} of {scale.rows(shard)}",
+            )
+            return
+        values = scale.shard(shard)
+        padding = scale.padding_is_clean(shard)
+        report.shards += 1
+        report.bytes_read += sum(v.nbytes for v in values.values())
+    except StoreError as error:
+        yield Problem(name, shard, "damaged", _line(error))
+        return
+    except Exception as error:  # an I/O error says nothing about the shard: never withdrawn
+        yield Problem(name, shard, "unreadable", _line(error))
+        return
+    if not padding:
+        yield Problem(name, shard, "damaged", "values beyond the last image are not the fill value")
+
+
+def _status_problems(store: FeatureStore, scales: list[StoredScale]) -> Iterator[Problem]:
+    """The status array must say of each shard what one of its commit records says."""
+    try:
+        found = store.status
+    except Exception as error:
+        yield Problem("store", None, "metadata", f"status is unreadable ({_line(error)})")
+        return
+    for shard in range(-(-len(store) // store.shard_images)):
+        rows = slice(shard * store.shard_images, (shard + 1) * store.shard_images)
+        allowed = [s.status_of(shard) for s in scales if s.is_committed(shard)]
+        if allowed and not any(np.array_equal(found[rows], a) for a in allowed):
+            yield Problem(
+                "store", None, "metadata", f"status of shard {shard} agrees with no commit record"
+            )
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(f"{error}".split()) or type(error).__name__

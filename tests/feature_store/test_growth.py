@@ -1,0 +1,81 @@
+"""A dataset that gained images extends its store; anything else is refused with a difference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import feature_store
+from feature_store.errors import StoreError
+from feature_store.growth import reconcile
+
+PLAN = dict(manifest={}, grid=(1, 1), channels=2, dtype="float16")
+
+
+def filled(path, ids, labels=None, names=()):
+    store = feature_store.create(
+        path, dataset="d", image_ids=ids, labels=labels, label_names=names, shard_images=3
+    )
+    fill(store, computed=[])
+    return feature_store.open(path)
+
+
+def fill(store, computed):
+    writer = store.add_source("toy:a#blocks@224", **PLAN)
+    for shard in writer.missing():
+        rows = writer.todo(shard)
+        computed += [store.image_ids[r] for r in rows]
+        values = np.array([value_of(store.image_ids[r]) for r in rows], np.float32)
+        writer.commit(shard, values)
+
+
+def value_of(image_id):
+    return np.full((1, 1, 2), ord(image_id) + 0.1)
+
+
+def test_new_images_get_new_rows_and_only_those_are_computed(tmp_path):
+    store = filled(tmp_path / "s", list("bdfh"))
+    grown = reconcile(store, list("abcdefgh"), None, [])
+    assert "".join(grown.image_ids) == "bdfhaceg"
+    with pytest.raises(StoreError, match="2 of 3 shards are missing"):
+        grown.features("toy:a@224")
+    computed: list[str] = []
+    fill(grown, computed)
+    assert "".join(computed) == "aceg"
+    found = feature_store.open(tmp_path / "s").features("toy:a@224").values
+    expected = np.array([value_of(i) for i in "bdfhaceg"]).astype(np.float16)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_same_images_change_nothing(tmp_path):
+    store = filled(tmp_path / "s", list("abcd"))
+    assert reconcile(store, list("abcd"), None, []) is store
+
+
+def test_removed_and_reordered_images_are_refused(tmp_path):
+    store = filled(tmp_path / "s", list("abcd"))
+    with pytest.raises(StoreError, match=r"1 image\(s\) that the dataset no longer has \(b\)"):
+        reconcile(store, list("acd"), None, [])
+    with pytest.raises(StoreError, match="another order.*first at b"):
+        reconcile(store, list("bacd"), None, [])
+
+
+def test_a_new_class_in_the_middle_keeps_stored_numbers(tmp_path):
+    store = filled(tmp_path / "s", list("ac"), [0, 1], ["ant", "cat"])
+    grown = reconcile(store, list("abc"), [0, 1, 2], ["ant", "bee", "cat"])
+    assert grown.label_names == ["ant", "cat", "bee"]
+    assert grown.labels.tolist() == [0, 1, 2]
+
+
+def test_changed_labels_are_refused(tmp_path):
+    store = filled(tmp_path / "s", list("ac"), [0, 1], ["ant", "cat"])
+    with pytest.raises(StoreError, match=r"labels of 1 stored image\(s\) changed \(c\)"):
+        reconcile(store, list("ac"), [0, 0], ["ant", "cat"])
+
+
+def test_damaged_ids_are_restored_from_the_dataset(tmp_path):
+    store = filled(tmp_path / "s", list("abcd"))
+    next((tmp_path / "s" / "image_id").glob("c.*")).write_bytes(b"junk")
+    restored = reconcile(feature_store.open(tmp_path / "s"), list("abcd"), None, [])
+    assert "".join(restored.image_ids) == "abcd"
+    assert store.features("toy:a@224").shape == (4, 1, 1, 2)
