@@ -1,0 +1,99 @@
+"""How one scale runs on one model: checked before a pixel is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from feature_store.errors import InputError
+from workbench.multiscale.scale import Scale, base_size, near_sizes
+
+if TYPE_CHECKING:
+    from workbench.models.info import BackboneInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How one scale runs on one model, checked; sizes are (rows, columns) or (height, width)."""
+
+    scale: Scale
+    """The scale."""
+    base: tuple[int, int]
+    """Pixels of the base image whose grid the map is pooled to."""
+    crop: tuple[int, int]
+    """Pixels of one crop."""
+    crops: tuple[int, int]
+    """Crops per column and per row of the image."""
+    merged: tuple[int, int]
+    """Rows and columns of the merged map."""
+    grid: tuple[int, int]
+    """Grid the scale is stored at: the base grid, or the merged map's if unpooled."""
+    pooled: tuple[int, int]
+    """The base grid."""
+
+    @property
+    def crops_per_image(self) -> int:
+        """Crops that go through the model for one image."""
+        return self.crops[0] * self.crops[1]
+
+
+def plan(scale: Scale, info: BackboneInfo) -> Plan:
+    """Check one scale against a model and lay out how it runs.
+
+    A scale with a side below native runs in one piece, like ``whole``.
+
+    Parameters
+    ----------
+    scale : Scale
+        The scale.
+    info : BackboneInfo
+        The model at its tap.
+
+    Raises
+    ------
+    InputError
+        A split scale that is no multiple of the native size (the nearest valid sizes are named),
+        or a size the model cannot run in one piece.
+    """
+    base = base_size(scale, info.native)
+    pooled = (base[0] // info.native * info.grid[0], base[1] // info.native * info.grid[1])
+    if scale.whole or scale.height < info.native or scale.width < info.native:
+        crop, crops, merged = (scale.height, scale.width), (1, 1), _whole_grid(scale, info)
+    else:
+        crop, crops, merged = _split_grid(scale, info)
+    grid = merged if scale.unpooled else pooled
+    return Plan(
+        scale=scale, base=base, crop=crop, crops=crops, merged=merged, grid=grid, pooled=pooled
+    )
+
+
+def _split_grid(scale: Scale, info: BackboneInfo) -> tuple[tuple[int, int], ...]:
+    """Crop size, crops and merged map of a scale that is cut into native squares."""
+    native = info.native
+    if (scale.height % native or scale.width % native) and not scale.pad:
+        raise InputError(
+            f"scale {scale}: {scale.height} x {scale.width} is no multiple of native {native} "
+            f"of {info.name}; nearest valid sizes: {near_sizes(scale, native)}; "
+            "or add .whole or .pad"
+        )
+    crops = (-(-scale.height // native), -(-scale.width // native))
+    rows = -(-scale.height * info.grid[0] // native)  # cells that see any of the image itself
+    cols = -(-scale.width * info.grid[1] // native)
+    return (native, native), crops, (rows, cols)
+
+
+def _whole_grid(scale: Scale, info: BackboneInfo) -> tuple[int, int]:
+    """Map of a scale that runs in one piece."""
+    if (scale.height, scale.width) == (info.native, info.native):
+        return info.grid
+    if not info.flexible:
+        raise InputError(
+            f"scale {scale}: {info.name} runs at its native {info.native} pixels only; choose "
+            f"multiples of {info.native} without .whole"
+        )
+    if not info.convnet and (scale.height % info.stride or scale.width % info.stride):
+        raise InputError(
+            f"scale {scale}: {info.name} cuts images into patches of {info.stride} pixels; nearest "
+            f"valid sizes: {near_sizes(scale, info.stride)}"
+        )
+    return info.grid_at(scale.height, scale.width)
