@@ -1,0 +1,98 @@
+"""``workbench extract``: run frozen models over a dataset and store per-token features."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extract:
+    """Run frozen models over images, at one or several scales, and store per-token features.
+
+    What is stored already is not computed again: the same command goes on after any
+    interruption, and does nothing when all is there. Example:
+
+    workbench extract --dataset bundled:textiles:train --model bundled:efficientnet_lite0
+    --scales 224 448 --store runs/textiles-train.zarr
+    """
+
+    dataset: str
+    """folder:DIR, csv:FILE, bundled:textiles[:train|:test], bundled:photos[:train|:test],
+    torchvision:NAME:SPLIT:ROOT or hf:NAME:SPLIT."""
+    model: tyro.conf.UseAppendAction[tuple[str, ...]]
+    """MODEL or MODEL#TAP; repeat for several models in one pass. `workbench models` lists them."""
+    scales: tuple[str, ...]
+    """Pixels (224 448 448.whole 224x448) or multiples of the native size (1x 2x)."""
+    store: str
+    """Folder or URL of the store; created if new."""
+    limit: int | None = None
+    """Only the first so many images."""
+    precision: str = "fp32"
+    """Arithmetic of the forward pass: fp32, bf16 or fp16."""
+    dtype: str = "float16"
+    """Stored dtype: float16 or float32."""
+    layout: str = "raw"
+    """raw (memory-mappable, local disks) or packed (compressed, object stores)."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    batch: int = 32
+    """Images decoded and transferred together."""
+    max_crops: int = 64
+    """Crops per forward pass; bounds memory."""
+    workers: int = 0
+    """Decoding processes; 0 decodes in a thread of this process."""
+    shard_images: int = 256
+    """Images per shard of a new store: the most that a killed run has to redo."""
+    recheck: bool = False
+    """Re-read what is committed first and redo what is damaged."""
+    json: Annotated[bool, tyro.conf.arg(help="Print the report as one JSON object.")] = False
+
+    def run(self) -> int:
+        from workbench.extraction import ExtractRequest, extract
+
+        options = {k: v for k, v in vars(self).items() if k not in ("json", "model")}
+        request = ExtractRequest(models=self.model, **options)
+        report = extract(request, say=lambda line: print(line, file=sys.stderr))
+        if self.json:
+            print(json.dumps(asdict(report) | {"images_per_s": report.images_per_s}))
+        print(summary(report), file=sys.stderr)
+        return 1 if report.stopped or report.busy else 0
+
+
+def summary(report) -> str:
+    """The last lines of a run: where, how many, how fast, how large, and what failed."""
+    what = f"{len(report.sources)} source(s) of {report.images} images in {report.store}"
+    size = f"{report.bytes_stored / 1e6:.1f} MB"
+    if report.stopped:
+        head = f"stopped: {report.shards} shard(s) done of {what}; the same command goes on"
+    elif report.busy:
+        head = (
+            f"{report.busy} shard(s) of {what} are in the hands of another process; repeat "
+            f"the command when it has finished"
+        )
+    elif not report.shards:
+        head = f"nothing to do: {what} are complete ({size})"
+    else:
+        head = (
+            f"stored {what}: {size}, {report.computed} images in {report.seconds:.1f} s "
+            f"({report.images_per_s:.1f} images/s)"
+        )
+    lines = [head]
+    if report.failed:
+        lines.append(
+            f"{len(report.failed)} image(s) could not be read; their rows are NaN with "
+            f"status decode_failed:"
+        )
+        shown = list(report.failed.items())[:20]
+        lines += [f"  {image_id}: {reason}" for image_id, reason in shown]
+        if len(report.failed) > len(shown):
+            lines.append(
+                f"  ... and {len(report.failed) - len(shown)} more (workbench status "
+                f"{report.store} --json lists all)"
+            )
+    return "\n".join(lines)

@@ -1,0 +1,135 @@
+"""Decode and transform images ahead of the device, in worker processes or a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from workbench.datasets import Dataset
+from workbench.decode import DecodeError
+from workbench.models import Transform
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Pixels of some rows of one shard.
+
+    Attributes
+    ----------
+    shard : int
+        Shard number.
+    rows : list of int
+        Store rows of the images that could be read, in order.
+    pixels : dict of Transform to (image, height, width, 3) uint8 tensor
+        One entry per distinct transform.
+    failed : dict of int to str
+        Store row to reason, for images that could not be read.
+    """
+
+    shard: int
+    rows: list[int]
+    pixels: dict[Transform, torch.Tensor]
+    failed: dict[int, str]
+
+
+class Pixels(TorchDataset):
+    """Store row to transformed pixels; what a worker process runs."""
+
+    def __init__(
+        self, dataset: Dataset, index: np.ndarray, transforms: tuple[Transform, ...]
+    ) -> None:
+        self.dataset = dataset
+        self.index = index
+        """(store row,) int: the image's place in the dataset."""
+        self.transforms = transforms
+
+    def __getitem__(self, row: int) -> tuple[int, list[np.ndarray] | str]:
+        try:
+            image = Image.fromarray(self.dataset.image(int(self.index[row])))
+        except DecodeError as error:
+            return row, error.reason
+        return row, [transform(image) for transform in self.transforms]
+
+
+def batches_of(rows: dict[int, range], size: int) -> list[tuple[int, list[int]]]:
+    """(shard, rows) in shard order, at most `size` rows each; no batch crosses a shard."""
+    return [
+        (shard, list(part[k : k + size]))
+        for shard, part in rows.items()
+        for k in range(0, len(part), size)
+    ]
+
+
+def image_batches(
+    pixels: Pixels, plan: Sequence[tuple[int, list[int]]], *, workers: int, pin: bool
+) -> Iterator[ImageBatch]:
+    """Decoded batches in the order of the plan, a few of them ahead of the caller.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        What to decode.
+    plan : sequence of (shard, rows)
+        From :func:`batches_of`.
+    workers : int
+        Worker processes; 0 for one thread, which is best where the forward pass runs on the same
+        cores.
+    pin : bool
+        Page-locked memory, for asynchronous transfer to a GPU.
+    """
+    collated = _Collate(pixels.transforms)
+    if workers:
+        loader: Any = DataLoader(
+            pixels,
+            batch_sampler=[rows for _, rows in plan],
+            num_workers=workers,
+            collate_fn=collated,
+            pin_memory=pin,
+            prefetch_factor=2,
+        )
+        for (shard, _), (rows, tensors, failed) in zip(plan, loader, strict=True):
+            yield ImageBatch(
+                shard, rows, dict(zip(pixels.transforms, tensors, strict=True)), failed
+            )
+        return
+    with ThreadPoolExecutor(max_workers=1) as decoder:
+
+        def decode(rows: list[int]) -> tuple:
+            return collated([pixels[row] for row in rows])
+
+        ahead = [decoder.submit(decode, rows) for _, rows in plan[:2]]
+        for k, (shard, _) in enumerate(plan):
+            rows, tensors, failed = ahead.pop(0).result()
+            if k + 2 < len(plan):
+                ahead.append(decoder.submit(decode, plan[k + 2][1]))
+            yield ImageBatch(
+                shard, rows, dict(zip(pixels.transforms, tensors, strict=True)), failed
+            )
+
+
+class _Collate:
+    """Stack what was read; keep the reasons of what was not. A class so that it can be pickled."""
+
+    def __init__(self, transforms: tuple[Transform, ...]) -> None:
+        self.transforms = transforms
+
+    def __call__(
+        self, items: list[tuple[int, list[np.ndarray] | str]]
+    ) -> tuple[list[int], list[torch.Tensor], dict[int, str]]:
+        good = [(row, arrays) for row, arrays in items if not isinstance(arrays, str)]
+        failed = {row: reason for row, reason in items if isinstance(reason, str)}
+        tensors = [
+            torch.from_numpy(np.stack([arrays[k] for _, arrays in good]))
+            if good
+            else torch.empty((0, t.height, t.width, 3), dtype=torch.uint8)
+            for k, t in enumerate(self.transforms)
+        ]
+        return [row for row, _ in good], tensors, failed

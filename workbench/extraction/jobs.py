@@ -1,0 +1,145 @@
+"""Resolve, then run: from a request to models, scales, sources and manifests."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import feature_store
+from feature_store.source import Source
+from workbench.models import Backbone, BackboneInfo, Transform, load, resolve
+from workbench.multiscale import Plan, Scale, plan, resolve_scales
+
+LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "pillow", "numpy")
+CODE = ("models", "extraction", "multiscale", "decode.py")
+"""Parts of this package that decide the stored values."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model at one tap and the scales it runs at.
+
+    Attributes
+    ----------
+    info : BackboneInfo
+        The model, known without its weights.
+    plans : dict of Source to Plan
+        Single-scale source to how it runs.
+    """
+
+    info: BackboneInfo
+    plans: dict[Source, Plan]
+
+    def transform(self, how: Plan) -> Transform:
+        """What turns a decoded image into the pixels that this plan starts from."""
+        scale = how.scale
+        size = (scale.height, scale.width) if scale.raw else how.base
+        return self.info.transform.at(*size)
+
+    def bytes_per_image(self, how: Plan, itemsize: int) -> int:
+        """Stored bytes per image of one source."""
+        tokens = how.grid[0] * how.grid[1] + self.info.prefix
+        return tokens * self.info.channels * itemsize
+
+
+def resolve_jobs(models: Sequence[str], scales: Sequence[str]) -> list[Job]:
+    """Check every model and scale before a weight or a disk is touched.
+
+    Raises
+    ------
+    InputError
+        An unknown model or tap, a scale that a model cannot run at, or a model named twice.
+    """
+    jobs = []
+    for name in dict.fromkeys(models):
+        model, _, tap = name.partition("#")
+        info = resolve(model, tap or None)
+        plans = {
+            Source(model, info.tap, (text,)): plan(Scale.parse(text), info)
+            for text in resolve_scales(scales, info.native)
+        }
+        jobs.append(Job(info, plans))
+    return jobs
+
+
+def transforms(jobs: Iterable[Job]) -> tuple[Transform, ...]:
+    """The distinct transforms that a decoded image has to go through."""
+    return tuple(dict.fromkeys(job.transform(how) for job in jobs for how in job.plans.values()))
+
+
+def load_backbone(job: Job, device: str, precision: str) -> Backbone:
+    """The job's model with its weights."""
+    return load(job.info.name, device=device, tap=job.info.tap, precision=precision)
+
+
+def manifest(job: Job, how: Plan, backbone: Backbone, dtype: str) -> dict[str, Any]:
+    """Everything that determines the stored values; its hash is the source's identity.
+
+    The code is named by a hash of the files that compute features rather than by a commit: the
+    same code resumes after an unrelated commit, and an uncommitted edit is told apart.
+    """
+    info = job.info
+    return {
+        "model": info.name,
+        "weights_from": info.weights_from,
+        "weights_sha256": backbone.weights_sha256,
+        "pretrained": info.pretrained,
+        "tap": info.tap,
+        "default_tap": info.taps[0],
+        "scale": {
+            **asdict(how.scale),
+            "base": list(how.base),
+            "crop": list(how.crop),
+            "crops": list(how.crops),
+            "interpolation": "bicubic, float32, antialias when shrinking",
+            "pooling": "none" if how.scale.unpooled else "area average, float32",
+            "prefix": "mean over crops",
+        },
+        "transform": {
+            **asdict(job.transform(how)),
+            "mean": list(info.mean),
+            "std": list(info.std),
+        },
+        "precision": backbone.precision,
+        "dtype": dtype,
+        "decoder": "Pillow, convert('RGB'), EXIF orientation ignored",
+        "libraries": library_versions(),
+        "code_sha256": code_sha256(),
+    }
+
+
+@functools.cache
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries whose arithmetic the stored values depend on."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+@functools.cache
+def code_sha256() -> str:
+    """sha256 over the source files that compute features and the protocol version."""
+    package = Path(__file__).parents[1]
+    files = sorted(
+        path
+        for part in CODE
+        for path in ([package / part] if part.endswith(".py") else (package / part).rglob("*.py"))
+    )
+    digest = hashlib.sha256(str(feature_store.protocol.VERSION).encode())
+    for path in files:
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def machine() -> str:
+    """A word about where a run took place, for the printed plan."""
+    return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+
+
+def with_sources(job: Job, keep: set[Source]) -> Job:
+    """The job restricted to some of its sources."""
+    return replace(job, plans={s: how for s, how in job.plans.items() if s in keep})

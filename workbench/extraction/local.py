@@ -1,0 +1,333 @@
+"""Extraction in this process: shard after shard, decoding ahead and writing behind."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from feature_store import FeatureStore, InputError, Source, protocol
+from feature_store.claims import Claim
+from feature_store.writer import SourceWriter
+from workbench import datasets
+from workbench.datasets import Dataset
+from workbench.extraction.images import ImageBatch, Pixels, batches_of, image_batches
+from workbench.extraction.jobs import Job, load_backbone, manifest, resolve_jobs, transforms
+from workbench.extraction.request import ExtractReport, ExtractRequest
+from workbench.extraction.target import open_target, withdraw_damaged
+from workbench.models import Backbone
+from workbench.multiscale import scale_features
+
+
+def extract(
+    request: ExtractRequest, *, say: Callable[[str], None] = lambda line: None
+) -> ExtractReport:
+    """Compute what is missing of the requested sources and commit it shard by shard.
+
+    Parameters
+    ----------
+    request : ExtractRequest
+        What to run on what.
+    say : callable
+        Receives one line of prose at a time: the plan, and anything worth knowing on the way.
+
+    Returns
+    -------
+    ExtractReport
+        Also where nothing was missing (``shards == 0``).
+
+    Raises
+    ------
+    InputError
+        Anything wrong with the request, before a model runs; features that do not fit the dtype.
+    """
+    jobs = resolve_jobs(request.models, request.scales)
+    dataset = datasets.open(request.dataset, limit=request.limit)
+    device = pick_device(request.device)
+    store = open_target(request, dataset)
+    if request.recheck:
+        withdraw_damaged(store, say)
+    run = _Run(request, store, dataset, say)
+    for job in jobs:
+        run.prepare(job, device)
+    report = run.execute()
+    sources = [source for job in jobs for source in job.plans]
+    report.sources = [str(source) for source in sources]
+    report.bytes_stored = sum(store.scale(s).bytes_total for s in sources)
+    for source in sources:
+        for row, reason in store.scale(source).failed_rows().items():
+            report.failed[str(store.image_ids[row])] = reason
+    return report
+
+
+def pick_device(name: str) -> str:
+    """``auto`` becomes cuda where there is one, else cpu.
+
+    Raises
+    ------
+    InputError
+        A device that this machine or this build of torch does not have.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"device {name!r} cannot be used ({first}); try --device auto") from error
+    return name
+
+
+@dataclass
+class _Model:
+    """A loaded model with the writers of the sources that still miss shards."""
+
+    job: Job
+    backbone: Backbone
+    writers: dict[Source, SourceWriter]
+    max_crops: int
+
+
+@dataclass
+class _Buffers:
+    """One shard's features while they are computed, and the claims on it."""
+
+    shard: int
+    todo: range
+    claims: list[Claim]
+    writers: dict[Source, SourceWriter]
+    tokens: dict[Source, np.ndarray] = field(default_factory=dict)
+    prefix: dict[Source, np.ndarray] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+
+
+class _Run:
+    """State of one extraction: loaded models, the shard in hand, the writes under way."""
+
+    def __init__(
+        self,
+        request: ExtractRequest,
+        store: FeatureStore,
+        dataset: Dataset,
+        say: Callable[[str], None],
+    ) -> None:
+        self.request = request
+        self.store = store
+        self.dataset = dataset
+        self.say = say
+        self.models: list[_Model] = []
+        self.report = ExtractReport(store=store.path, images=len(store))
+
+    def prepare(self, job: Job, device: str) -> None:
+        """Load the model, create or check its sources, and keep those that miss shards."""
+        backbone = load_backbone(job, device, self.request.precision)
+        if not job.info.pretrained:
+            self.say(f"{job.info.name} has random weights: its features mean nothing")
+        writers = {}
+        for source, how in job.plans.items():
+            writer = self.store.add_source(
+                source,
+                manifest=manifest(job, how, backbone, self.request.dtype),
+                grid=how.grid,
+                channels=job.info.channels,
+                prefix=job.info.prefix,
+                dtype=self.request.dtype,
+                layout=self.request.layout,
+            )
+            if writer.missing():
+                writers[source] = writer
+        if writers:
+            self.models.append(_Model(job, backbone, writers, self.request.max_crops))
+
+    def execute(self) -> ExtractReport:
+        """Run every missing shard once through all models that miss it."""
+        todo = self._todo()
+        if not todo:
+            return self.report
+        images = sum(len(rows) for rows in todo.values())
+        self.say(f"{len(todo)} shard(s), {images} image(s) to compute on {self._device()}")
+        needed = transforms(model.job for model in self.models)
+        place = {image_id: k for k, image_id in enumerate(self.dataset.image_ids)}
+        index = np.array([place[i] for i in self.store.image_ids])
+        plan = batches_of(todo, self.request.batch)
+        batches = image_batches(
+            Pixels(self.dataset, index, needed),
+            plan,
+            workers=self.request.workers,
+            pin=self._device() != "cpu",
+        )
+        start = time.perf_counter()
+        with (
+            tqdm(total=images, unit="image", desc="extract", file=sys.stderr) as bar,
+            ThreadPoolExecutor(max_workers=1) as disk,
+            _stop_requests(self.say) as stopping,
+        ):
+            self._loop(batches, todo, bar, disk, stopping)
+        self.report.seconds = time.perf_counter() - start
+        return self.report
+
+    def _todo(self) -> dict[int, range]:
+        """Shard to the rows that some source misses."""
+        rows: dict[int, range] = {}
+        for model in self.models:
+            for writer in model.writers.values():
+                for shard in writer.missing():
+                    part = writer.todo(shard)
+                    first = min(part.start, rows[shard].start) if shard in rows else part.start
+                    rows[shard] = range(first, part.stop)
+        return dict(sorted(rows.items()))
+
+    def _loop(
+        self,
+        batches: Iterator[ImageBatch],
+        todo: dict[int, range],
+        bar: tqdm,
+        disk: ThreadPoolExecutor,
+        stopping: Callable[[], bool],
+    ) -> None:
+        """Fill one shard's buffers at a time; hand full ones to the disk, at most two waiting."""
+        writes: list[Future] = []
+        held: _Buffers | None = None
+        try:
+            for batch in batches:
+                if held is None or held.shard != batch.shard:
+                    if stopping():
+                        self.report.stopped = True
+                        break
+                    held = self._claim(batch.shard, todo[batch.shard])
+                self._compute(batch, held)
+                bar.update(len(batch.rows) + len(batch.failed))
+                last = max([*batch.rows, *batch.failed])
+                if last == held.todo.stop - 1:
+                    if held.writers:
+                        self.report.computed += len(held.todo)
+                    writes.append(disk.submit(self._commit, held))
+                    held = None
+                    while len(writes) > 2 or (writes and writes[0].done()):
+                        writes.pop(0).result()
+            for write in writes:
+                write.result()
+        finally:
+            if held is not None:
+                _release(held)
+
+    def _claim(self, shard: int, todo: range) -> _Buffers:
+        """Claim the shard for every source that misses it still, and make room for it."""
+        held = _Buffers(shard, todo, [], {})
+        for model in self.models:
+            for source, writer in model.writers.items():
+                claim = Claim(self.store.objects, protocol.claim_key(source.group, shard))
+                claim.__enter__()
+                if not claim.held:
+                    self.report.busy += 1
+                    self.say(f"{source} shard {shard} is in the hands of {claim.holder}")
+                    continue
+                held.claims.append(claim)
+                if writer.scale.is_committed(shard):  # finished by another process meanwhile
+                    continue
+                held.writers[source] = writer
+                for name, layout in writer.scale.arrays.items():
+                    room = np.full((len(todo), *layout.shape[1:]), np.nan, np.float32)
+                    getattr(held, name)[source] = room
+        return held
+
+    def _compute(self, batch: ImageBatch, held: _Buffers) -> None:
+        """Run the batch through all models and scales that the shard misses."""
+        held.failed |= batch.failed
+        for claim in held.claims:
+            claim.renew()
+        places = np.array(batch.rows, dtype=int) - held.todo.start
+        if not batch.rows:
+            return
+        for model in self.models:
+            normalised: dict = {}
+            for source, how in model.job.plans.items():
+                if source not in held.writers:
+                    continue
+                transform = model.job.transform(how)
+                if transform not in normalised:
+                    normalised[transform] = model.backbone.normalise(batch.pixels[transform])
+                prefix, maps = self._forward(model, normalised[transform], how.scale)
+                held.tokens[source][places] = maps
+                if source in held.prefix:
+                    held.prefix[source][places] = prefix
+
+    def _forward(self, model: _Model, images: torch.Tensor, scale) -> tuple[np.ndarray, np.ndarray]:
+        """One scale of one batch, with fewer crops at a time when memory runs out."""
+        while True:
+            try:
+                tokens = scale_features(model.backbone, images, scale, max_crops=model.max_crops)
+                return tokens.prefix.cpu().numpy(), tokens.map.cpu().numpy()
+            except torch.OutOfMemoryError:
+                if model.max_crops == 1:
+                    raise InputError(
+                        f"{model.job.info.name} at {scale} does not fit the device's memory even "
+                        f"one crop at a time; use a smaller --batch, --precision bf16 or a larger "
+                        f"device"
+                    ) from None
+                model.max_crops = max(1, model.max_crops // 2)
+                torch.cuda.empty_cache()
+                self.say(
+                    f"out of memory: going on with {model.max_crops} crops at a time "
+                    f"(--max-crops {model.max_crops} starts there)"
+                )
+
+    def _commit(self, held: _Buffers) -> None:
+        """Write all sources of one shard and let go of it."""
+        try:
+            for source, writer in held.writers.items():
+                todo = writer.todo(held.shard)  # a grown source needs only the tail of the rows
+                tail = slice(todo.start - held.todo.start, None)
+                prefix = held.prefix.get(source)
+                writer.commit(
+                    held.shard,
+                    held.tokens[source][tail],
+                    None if prefix is None else prefix[tail],
+                    {row: why for row, why in held.failed.items() if row in todo},
+                )
+                self.report.shards += 1
+        finally:
+            _release(held)
+
+    def _device(self) -> str:
+        return str(self.models[0].backbone.device)
+
+
+def _release(held: _Buffers) -> None:
+    for claim in held.claims:
+        claim.__exit__(None, None, None)
+
+
+@contextmanager
+def _stop_requests(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C or SIGTERM into a request to stop after the shard in hand.
+
+    A second one acts at once. Outside the main thread signals are left alone.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        say("stopping after this shard; once more to stop at once (the shard is then redone)")
+
+    previous = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, ask)
+    except ValueError:  # not the main thread
+        pass
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

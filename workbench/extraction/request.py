@@ -1,0 +1,82 @@
+"""What an extraction is asked for, and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from feature_store.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractRequest:
+    """Everything that one extraction is told; results depend on nothing else."""
+
+    dataset: str
+    """Dataset name, such as ``folder:DIR`` or ``bundled:textiles:train``."""
+    models: Sequence[str]
+    """Model names, each ``MODEL`` or ``MODEL#TAP``; all run in one pass over the images."""
+    scales: Sequence[str]
+    """Scales for every model: pixels (448, 448x672, 448.whole) or multiples (2x)."""
+    store: str
+    """Folder or URL of the store; created, or gone on with."""
+    limit: int | None = None
+    """Only the first so many images of the dataset."""
+    precision: str = "fp32"
+    """Arithmetic of the forward pass: fp32, bf16 or fp16."""
+    dtype: str = "float16"
+    """Stored dtype: float16 or float32."""
+    layout: str = "raw"
+    """raw (memory-mappable, for local disks) or packed (compressed, for object stores)."""
+    device: str = "auto"
+    """auto (cuda where there is one), cpu, cuda, cuda:1, ..."""
+    batch: int = 32
+    """Images decoded and transferred together."""
+    max_crops: int = 64
+    """Crops per forward pass: bounds memory; halved by itself when memory runs out."""
+    workers: int = 0
+    """Decoding processes; 0 decodes in a thread of this process."""
+    shard_images: int = 256
+    """Images per shard of a new store."""
+    recheck: bool = False
+    """Re-read what is committed before going on, and redo what is damaged."""
+
+    def __post_init__(self) -> None:
+        for name, smallest in (("batch", 1), ("max_crops", 1), ("workers", 0), ("shard_images", 1)):
+            if getattr(self, name) < smallest:
+                raise InputError(f"{name} is {getattr(self, name)}, expected at least {smallest}")
+        if not self.models:
+            raise InputError("no model was named; give at least one --model")
+        if not self.scales:
+            raise InputError("no scale was named; give at least one, such as --scales 224 448")
+
+
+@dataclass
+class ExtractReport:
+    """What an extraction did."""
+
+    store: str
+    """Where the features are."""
+    sources: list[str] = field(default_factory=list)
+    """Full names of the single-scale sources asked for."""
+    images: int = 0
+    """Images of the store."""
+    computed: int = 0
+    """Images that went through at least one model in this run."""
+    shards: int = 0
+    """Shards committed in this run, over all sources."""
+    busy: int = 0
+    """Shards left to another process that holds their claim."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Image id to reason, for images that could not be read, in this run and before."""
+    bytes_stored: int = 0
+    """Bytes of the sources' arrays."""
+    seconds: float = 0.0
+    """Wall time of the pass over the images; 0 when there was nothing to do."""
+    stopped: bool = False
+    """Whether the run was asked to stop before all shards were done."""
+
+    @property
+    def images_per_s(self) -> float:
+        """Images computed per second of wall time."""
+        return self.computed / self.seconds if self.seconds else 0.0

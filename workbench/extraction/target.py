@@ -1,0 +1,60 @@
+"""The store that an extraction writes to: opened, created or grown, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import feature_store
+from feature_store import FeatureStore, InputError, StoreError
+from feature_store.growth import reconcile
+from feature_store.objects import connect
+from feature_store.root import can_create
+from feature_store.verify import verify, withdraw
+from workbench.datasets import Dataset
+from workbench.extraction.request import ExtractRequest
+
+
+def open_target(request: ExtractRequest, dataset: Dataset) -> FeatureStore:
+    """Open the request's store, grown to the dataset, or create it.
+
+    Raises
+    ------
+    InputError
+        The store is of another dataset, its images are not the dataset's, something else is at
+        the path, or it cannot be written.
+    """
+    try:
+        objects = connect(request.store)
+        if can_create(objects):
+            return feature_store.create(
+                request.store,
+                dataset=dataset.name,
+                image_ids=dataset.image_ids,
+                labels=dataset.labels,
+                label_names=dataset.label_names,
+                shard_images=request.shard_images,
+            )
+        if objects.get("zarr.json") is None:
+            raise InputError(
+                f"{request.store} exists and is no feature store; name a new folder with --store"
+            )
+        store = feature_store.open(request.store)
+        if store.dataset != dataset.name:
+            raise StoreError(
+                f"{request.store} holds features of {store.dataset}, this run is about "
+                f"{dataset.name}; name another store with --store"
+            )
+        return reconcile(store, dataset.image_ids, dataset.labels, dataset.label_names)
+    except OSError as error:
+        raise InputError(
+            f"cannot write the store {request.store} ({error.strerror or error}); name a folder "
+            f"that you may write to with --store"
+        ) from error
+
+
+def withdraw_damaged(store: FeatureStore, say: Callable[[str], None]) -> None:
+    """Re-read the store and take back the commits of damaged shards, naming them."""
+    problems = [p for p in verify(store).problems if p.kind == "damaged"]
+    for problem in problems:
+        say(f"to be redone: {problem}")
+    withdraw(store, problems)
