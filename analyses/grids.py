@@ -1,0 +1,66 @@
+"""Token grids: the common grid of several maps, and exact area pooling onto it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PooledBatch:
+    """A batch whose maps all lie on one grid; fields as in a batch of a feature store."""
+
+    index: np.ndarray
+    tokens: dict[str, np.ndarray]
+
+
+def common_grid(grids: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """Fewest rows and fewest columns among the grids: the finest grid that invents no detail."""
+    rows, cols = zip(*grids, strict=True)
+    return min(rows), min(cols)
+
+
+def area_weights(fine: int, coarse: int) -> np.ndarray:
+    """Share of each fine cell in each coarse cell, float64, dims (coarse, fine); rows add to 1.
+
+    Cells are intervals of equal length on [0, 1); a share is the overlap, so the mean of a map is
+    unchanged.
+
+    >>> area_weights(3, 2).round(3).tolist()
+    [[0.667, 0.333, 0.0], [0.0, 0.333, 0.667]]
+    """
+    edges_fine = np.arange(fine + 1) / fine
+    edges_coarse = np.arange(coarse + 1) / coarse
+    low = np.maximum(edges_coarse[:-1, None], edges_fine[None, :-1])
+    high = np.minimum(edges_coarse[1:, None], edges_fine[None, 1:])
+    return np.clip(high - low, 0.0, None) * coarse
+
+
+def pool(tokens: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Area average of maps onto a coarser grid.
+
+    Parameters
+    ----------
+    tokens : ndarray, dims (image, row, col, channel)
+    grid : (rows, cols)
+
+    Returns
+    -------
+    ndarray of float32, dims (image, row, col, channel); `tokens` itself where the grid is already
+    the one asked for.
+    """
+    if tokens.shape[1:3] == tuple(grid):
+        return tokens
+    rows = area_weights(tokens.shape[1], grid[0]).astype(np.float32)
+    cols = area_weights(tokens.shape[2], grid[1]).astype(np.float32)
+    return np.einsum("rh,nhwc,sw->nrsc", rows, tokens.astype(np.float32), cols, optimize=True)
+
+
+def pooled(batches: Iterable[Any], sources: Sequence[str]) -> Iterator[PooledBatch]:
+    """The batches with every named map pooled to their common grid."""
+    for batch in batches:
+        grid = common_grid(batch.tokens[name].shape[1:3] for name in sources)
+        yield PooledBatch(batch.index, {n: pool(batch.tokens[n], grid) for n in sources})
