@@ -289,7 +289,7 @@ class FeatureStore:
         return f"<FeatureStore {self.path}: {len(self)} images, {len(self.sources())} sources>"
 
     def _repr_html_(self) -> str:
-        from feature_store.html import store_table
+        from feature_store.summary import store_table
 
         return store_table(self)
 

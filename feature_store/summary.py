@@ -1,0 +1,141 @@
+"""What a store holds, source by source: for ``workbench status`` and for a notebook cell."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from html import escape
+
+from feature_store.store import FeatureStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceStatus:
+    """One stored single-scale source."""
+
+    source: str
+    """Full name ``MODEL#TAP@SCALE``."""
+    shards_done: int
+    """Shards with a valid commit record."""
+    shards_total: int
+    """Shards of the whole source."""
+    images: int
+    """Images in committed shards."""
+    failed: int
+    """Images among them that could not be read."""
+    bytes: int
+    """Bytes of committed values, prefix tokens included."""
+    identity: str
+    """sha256 of the manifest."""
+    complete: bool
+    """Whether every shard is committed."""
+    dtype: str
+    """Stored dtype."""
+    grid: tuple[int, ...]
+    """Rows and columns of the token map."""
+    channels: int
+    """Channels per token."""
+    pretrained: bool | None
+    """False for random weights; None where the manifest does not say."""
+    float16_relative_rms: float | None
+    """Relative root mean square error that the stored dtype made; None before the first commit."""
+    created: str
+    """UTC time the source was created."""
+    updated: str | None
+    """UTC time of the last commit."""
+    finish: str | None
+    """Command that computes what is missing; None where nothing is."""
+
+
+def status(store: FeatureStore) -> list[SourceStatus]:
+    """One entry per stored source, by name; reads commit records, not data."""
+    return [_source_status(store, name) for name in store.sources()]
+
+
+def _source_status(store: FeatureStore, name: str) -> SourceStatus:
+    scale = store.scale(name)
+    done = [shard for shard in range(scale.shard_count) if scale.is_committed(shard)]
+    records = [record for record in map(scale.record, done) if record is not None]
+    rows = sum(record.stop - record.start for record in records)
+    square_sum = sum(record.square_sum for record in records)
+    error = sum(record.square_error for record in records)
+    complete = len(done) == scale.shard_count
+    model, scale_name = scale.source.model, scale.source.scales[0]
+    default = scale.manifest.get("default_tap") == scale.source.tap
+    tap = "" if default else f"#{scale.source.tap}"
+    return SourceStatus(
+        source=name,
+        shards_done=len(done),
+        shards_total=scale.shard_count,
+        images=rows,
+        failed=sum(len(record.failed) for record in records),
+        bytes=scale.bytes_total * rows // max(1, scale.images),
+        identity=scale.identity,
+        complete=complete,
+        dtype=scale.arrays["tokens"].dtype.name,
+        grid=scale.grid,
+        channels=scale.channels,
+        pretrained=scale.manifest.get("pretrained"),
+        float16_relative_rms=(error / square_sum) ** 0.5 if square_sum else None,
+        created=scale.created,
+        updated=max((record.written for record in records), default=None),
+        finish=None
+        if complete
+        else f"workbench extract --dataset {store.dataset} --model '{model}{tap}' "
+        f"--scales {scale_name} --limit {len(store)} --store {store.path}",
+    )
+
+
+def as_json(store: FeatureStore) -> dict:
+    """The store's facts and sources as one JSON-able object."""
+    failed = {
+        str(store.image_ids[row]): reason
+        for name in store.sources()
+        for row, reason in store.scale(name).failed_rows().items()
+    }
+    return {
+        "store": store.path,
+        "dataset": store.dataset,
+        "images": len(store),
+        "classes": len(store.label_names),
+        "failed_images": failed,
+        "sources": [asdict(entry) for entry in status(store)],
+    }
+
+
+def size_text(number: float) -> str:
+    """Bytes in powers of 1000, three digits: ``31.4 MB``."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if number < 1000 or unit == "TB":
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.3g} {unit}"
+        number /= 1000
+    raise AssertionError("unreachable: TB ends the loop")
+
+
+def store_table(store: FeatureStore) -> str:
+    """HTML for a notebook: facts on one line, then a row per source. All names are escaped."""
+    entries = status(store)
+    style = "text-align:left;padding:2px 12px 2px 0"
+    head = "".join(
+        f'<th style="{style}">{title}</th>'
+        for title in ("source", "tokens", "dtype", "shards", "size", "failed", "identity")
+    )
+    rows = []
+    for entry in entries:
+        done = f"{entry.shards_done} / {entry.shards_total}" + ("" if entry.complete else " ⚠")
+        random = " (random weights)" if entry.pretrained is False else ""
+        cells = (
+            f"<code>{escape(entry.source)}</code>{random}",
+            " × ".join(map(str, (*entry.grid, entry.channels))),
+            entry.dtype,
+            done,
+            size_text(entry.bytes),
+            str(entry.failed),
+            f"<code>{entry.identity[:10]}</code>",
+        )
+        rows.append("<tr>" + "".join(f'<td style="{style}">{c}</td>' for c in cells) + "</tr>")
+    total = size_text(sum(entry.bytes for entry in entries))
+    return (
+        f"<div><b>{escape(store.path)}</b><br>{escape(store.dataset)}: {len(store)} images, "
+        f"{len(store.label_names)} classes, {len(entries)} sources, {total}"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
