@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# All checks: formatting, lint, types, tests.
+#
+#   bash scripts/test.sh                     everything, about 12 minutes on 2 cores
+#   bash scripts/test.sh tests/analyses -x   arguments go to pytest (then only pytest runs)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash scripts/setup.sh
+
+# One thread per library and process: test processes run side by side, and torch and faiss bring
+# an OpenMP runtime each.
+export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+export PATH="$PWD/.venv/bin:$PATH"
+
+if [ "$#" -eq 0 ]; then
+    ruff format --check .
+    ruff check .
+    mypy
+fi
+exec python -m pytest -n 2 --dist loadscope "$@"

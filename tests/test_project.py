@@ -1,0 +1,120 @@
+"""The project's own promises: layering, consistent environments, no host names, sizes."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("feature_store", "analyses", "workbench")
+FORBIDDEN = {
+    "feature_store": {
+        "torch",
+        "timm",
+        "open_clip",
+        "sklearn",
+        "pandas",
+        "analyses",
+        "workbench",
+        "dask",
+        "matplotlib",
+    },
+    "analyses": {"timm", "open_clip", "workbench", "dask", "matplotlib", "seaborn"},
+    "workbench": {"scripts", "notebooks", "tests"},
+}
+CONDA_NAMES = {
+    "torch": "pytorch-gpu",
+    "open_clip_torch": "open-clip-torch",
+    "matplotlib": "matplotlib-base",
+    "xxhash": "python-xxhash",
+}
+CONDA_EXTRAS = ("bundled", "cluster", "notebooks")
+
+
+def imported(path):
+    """Top-level names that a module imports anywhere, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_point_one_way(package):
+    wrong = {
+        str(path.relative_to(ROOT)): sorted(set(imported(path)) & FORBIDDEN[package])
+        for path in (ROOT / package).rglob("*.py")
+    }
+    assert {path: names for path, names in wrong.items() if names} == {}
+
+
+def bounds(requirement):
+    """Name and specifier of ``name>=1.0``."""
+    match = re.match(r"([A-Za-z0-9_.-]+)\s*(.*)", requirement)
+    return match.group(1), match.group(2)
+
+
+def test_conda_environment_agrees_with_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = dict(map(bounds, project["dependencies"]))
+    for extra in CONDA_EXTRAS:
+        wanted |= dict(map(bounds, project["optional-dependencies"][extra]))
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pip = next(entry["pip"] for entry in listed if isinstance(entry, dict))
+    found = dict(map(bounds, [e for e in [*listed, *pip] if isinstance(e, str)]))
+    assert found["python"] == project["requires-python"]
+    for name, bound in wanted.items():
+        assert found.get(CONDA_NAMES.get(name, name)) == bound, name
+    assert "faiss-gpu" in found
+
+
+def test_constraints_pin_every_dependency():
+    pins = dict(
+        line.lower().split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line and not line.startswith("#")
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    named = [*project["dependencies"], *(r for e in extras if e != "faiss-gpu" for r in extras[e])]
+    missing = [
+        r
+        for r in named
+        if bounds(r)[0].lower().replace("_", "-") not in {p.replace("_", "-") for p in pins}
+    ]
+    assert missing == []
+
+
+def tracked_text_files():
+    names = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
+    return [ROOT / n for n in names if (ROOT / n).suffix not in {".png", ".svg", ".npz", ".gz"}]
+
+
+def test_no_file_names_a_registry_host_or_a_path_of_one_machine():
+    pattern = re.compile(
+        r"pypi\.org|pythonhosted|files\.python|registry\.npmjs|deb\.debian|"
+        r"/work/(main|shared)|/root/"
+    )
+    hits = [
+        str(path.relative_to(ROOT))
+        for path in tracked_text_files()
+        if path.name != Path(__file__).name
+        and path.is_file()
+        and pattern.search(path.read_text(encoding="utf-8", errors="ignore"))
+    ]
+    assert hits == []
+
+
+def test_both_commands_are_in_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    assert "bash scripts/demo.sh" in readme
+    assert "bash scripts/test.sh" in readme
