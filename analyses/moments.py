@@ -9,7 +9,7 @@ depends on channels and folds only: folds * D^2 * 8 bytes for D joint channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 

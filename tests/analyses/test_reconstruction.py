@@ -32,7 +32,7 @@ def stores(make_store):
             target = clean + noise * maps(images, 6, seed + 3)
             arrays = {"a#f@1": a1, "a#f@2": a2, "b#f@1": b, "t#f@1": target}
             arrays |= {} if extra is None else extra(arrays)
-            out.append(make_store(split, arrays))
+            out.append(make_store(split, arrays, shard_images=64))
         return out
 
     return make
@@ -83,7 +83,8 @@ def test_planted_gaussian_channel_has_its_known_information(make_store):
     out = []
     for split, seed in (("train", 0), ("test", 50)):
         x = np.sqrt(3) * maps(3000, 4, seed)
-        out.append(make_store(split, {"x#f@1": x, "y#f@1": x + maps(3000, 4, seed + 1)}))
+        arrays = {"x#f@1": x, "y#f@1": x + maps(3000, 4, seed + 1)}
+        out.append(make_store(split, arrays, shard_images=1500))
     result = reconstruction.compute(*out, target="y@1", sources=["x@1"])
     assert abs(float(result["test_info_bits"][0]) - 2) < 0.02
     assert abs(float(result["train_info_bits"][0]) - 2) < 0.02

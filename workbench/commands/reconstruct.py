@@ -1,0 +1,153 @@
+"""``workbench reconstruct``: how much of a model is a linear function of another (Table 2)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from analyses.reconstruction import ReconstructionConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct:
+    """Reconstruct a model's features linearly from each source; information in bits (Table 2).
+
+    Example: workbench reconstruct --train runs/demo/train.zarr --test runs/demo/test.zarr
+    --target bundled:efficientnet_lite2@224 --source bundled:efficientnet_lite0@224
+    --source bundled:efficientnet_lite0@224+448 --reference bundled:efficientnet_lite1@224
+    --out runs/reconstruct
+    """
+
+    train: str
+    """Store of the images the maps are fitted on."""
+    test: str
+    """Store of the images they are judged on; shares no image with --train."""
+    target: str
+    """Source to reconstruct, MODEL[#TAP]@SCALE[+SCALE...]."""
+    source: tyro.conf.UseAppendAction[tuple[str, ...]]
+    """Source to reconstruct from; repeat for each row."""
+    reference: str | None = None
+    """Source that ratios are relative to, usually the largest model; a row as well."""
+    out: Path | None = None
+    """Folder for table2.md, .csv, .tex and the figures."""
+    ridge: str = "auto"
+    """auto: by cross-validation over images; 0: least squares, the paper's way; or a number
+    relative to the mean eigenvalue of the source covariance."""
+    grid: Literal["same", "pool"] = "same"
+    """same: refuse token grids that differ; pool: area-average all to the common grid."""
+    draws: int = 1000
+    """Resamples of the test images behind the 95 percent intervals."""
+    seed: int = 0
+    """Seed of the resamples."""
+    precision: Literal["float32", "float64"] = "float32"
+    """Type of the products of tokens; sums are always float64."""
+    device: str = "cpu"
+    """Torch device of the products: cpu, cuda, cuda:1, ..."""
+    json: bool = False
+    """Print one JSON object on standard output; the table goes to standard error."""
+
+    def run(self) -> int:
+        """Fit, judge, report; the exit status."""
+        config = self._config()
+        import feature_store
+        from analyses import reconstruction
+        from analyses.table2 import layout
+
+        result = reconstruction.compute(
+            feature_store.open(self.train),
+            feature_store.open(self.test),
+            target=self.target,
+            sources=self.source,
+            reference=self.reference,
+            config=config,
+        )
+        text = layout(result).to_markdown(index=False, disable_numparse=True)
+        print(text, file=sys.stderr if self.json else sys.stdout)
+        for line in result.attrs["warnings"]:
+            print(f"warning: {line}", file=sys.stderr)
+        if self.out is not None:
+            written = write(result, self.out)
+            print(f"wrote {', '.join(p.name for p in written)} in {self.out}", file=sys.stderr)
+        if self.json:
+            print(json.dumps(report(result)))
+        return 0
+
+    def _config(self) -> ReconstructionConfig:
+        from analyses.reconstruction import ReconstructionConfig
+        from feature_store.errors import InputError
+
+        try:
+            ridge = self.ridge if self.ridge == "auto" else float(self.ridge)
+        except ValueError:
+            raise InputError(
+                f"--ridge {self.ridge}: expected auto, 0 or a positive number"
+            ) from None
+        return ReconstructionConfig(
+            ridge=ridge,
+            grid=self.grid,
+            draws=self.draws,
+            seed=self.seed,
+            precision=self.precision,
+            device=self.device,
+            progress=sys.stderr.isatty(),
+        )
+
+
+def report(result: xr.Dataset) -> dict:
+    """The result as JSON-able data: rows, warnings, counts. What is not finite becomes null."""
+    from analyses.reconstruction import rows
+
+    records = rows(result).to_dict(orient="records")
+    counts = ("train_images", "train_tokens", "test_images", "null_train_loss", "null_test_loss")
+    return {
+        "rows": [{k: _jsonable(v) for k, v in record.items()} for record in records],
+        "warnings": list(result.attrs["warnings"]),
+        **{name: _jsonable(result.attrs[name]) for name in counts},
+        "config": dict(result.attrs["config"]),
+    }
+
+
+def write(result: xr.Dataset, out: Path) -> list[Path]:
+    """Write table2.md, table2.csv (full precision), table2.tex and the figures; their paths."""
+    from analyses.reconstruction import rows
+    from analyses.table2 import layout
+    from workbench.figures.reconstruction import draw_information, draw_map
+
+    out.mkdir(parents=True, exist_ok=True)
+    shown = layout(result)
+    paths = [out / f"table2.{suffix}" for suffix in ("md", "csv", "tex")]
+    notes = "".join(f"\n> {line}\n" for line in result.attrs["warnings"])
+    attrs = result.attrs
+    caption = (
+        f"Linear reconstruction from {attrs['train_images']} training images, judged on "
+        f"{attrs['test_images']} test images; information is -log2(loss / loss of the mean)."
+    )
+    table = shown.to_markdown(index=False, disable_numparse=True)
+    paths[0].write_text(f"{caption}\n\n{table}\n{notes}", encoding="utf-8")
+    rows(result).to_csv(paths[1], index=False)
+    style = (
+        shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+    )
+    paths[2].write_text(
+        style.to_latex(
+            hrules=True, caption=caption, column_format="ll" + "r" * (shown.shape[1] - 2)
+        ),
+        encoding="utf-8",
+    )
+    return [*paths, *draw_information(result, out / "information"), *draw_map(result, out / "map")]
+
+
+def _jsonable(value):
+    """NaN and infinities have no JSON; they become None."""
+    if isinstance(value, str | int):
+        return value
+    number = float(value)
+    return number if number - number == 0 else None

@@ -1,0 +1,84 @@
+"""Figures of the reconstruction analysis: information per source, where in the image it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from analyses.table2 import published_row
+from feature_store.source import Source
+from workbench import style
+
+
+def label(source: str) -> str:
+    """A source as two short lines: model without its provider, then tap and scales."""
+    parsed = Source.parse(source)
+    tap = f"{parsed.tap} " if parsed.tap else ""
+    return f"{parsed.model.partition(':')[2]}\n{tap}@ {' + '.join(parsed.scales)}"
+
+
+def colour(source: str) -> str:
+    """Green for S2 sources, grey for single-scale ones."""
+    return style.GREEN if len(Source.parse(source).scales) > 1 else style.GREY
+
+
+def draw_information(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
+    """Bars of test information with 95 % intervals; the paper's figures as open diamonds.
+
+    Parameters
+    ----------
+    result : xarray.Dataset
+        As :func:`analyses.reconstruction.compute` returns it.
+    stem : str or Path
+        Path without suffix; PNG and SVG are written.
+    """
+    names = [str(n) for n in result["source"].values]
+    info = result["test_info_bits"].values
+    spans = np.abs(np.stack([info - result["test_info_low"], result["test_info_high"] - info]))
+    at = np.arange(len(names))
+    drawn, (axes,) = style.figure(7.2, 1.4 + 0.62 * len(names))
+    axes.barh(at, info, color=[colour(n) for n in names], height=0.6)
+    axes.errorbar(info, at, xerr=spans, fmt="none", ecolor="black", capsize=4, linewidth=1.2)
+    axes.plot(
+        result["train_info_bits"], at, "|", color="black", markersize=14, label="on training images"
+    )
+    paper = [published_row(result.attrs["target"], n) for n in names]
+    known = [i for i, row in enumerate(paper) if row is not None]
+    if known:
+        values = [paper[i]["test_info"] for i in known]
+        axes.plot(values, known, "D", mfc="none", mec="black", label="S2 paper, Table 2 (test)")
+    edge = max(float(np.nanmax(result["test_info_high"])), *info, 0.0)
+    for y, name, value in zip(at, names, result["test_ratio"].values, strict=True):
+        note = "" if np.isnan(value) else f"{100 * value:.1f} %"
+        note += " (reference)" if name == result.attrs["reference"] else ""
+        axes.annotate(note, (edge, y), (8, 0), textcoords="offset points", va="center")
+    axes.set_yticks(at, [label(n) for n in names])
+    axes.invert_yaxis()
+    axes.margins(x=0.02)
+    axes.set_xlim(right=edge * 1.28 if edge > 0 else None)
+    axes.set_xlabel("information on unseen images, bits (bar: 95 % interval over images)")
+    axes.set_title("How much of " + label(result.attrs["target"]).replace("\n", " ") + " is there?")
+    drawn.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=9)
+    return style.save(drawn, stem)
+
+
+def draw_map(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
+    """Where in the image the information lies: bits per cell of the token grid, test images."""
+    names = [str(n) for n in result["source"].values]
+    maps = result["info_map"].values
+    low, high = float(np.nanmin(maps)), float(np.nanmax(maps))
+    columns = min(len(names), 4)
+    lines = -(-len(names) // columns)
+    drawn, axes = style.figure(2.5 * columns + 0.8, 2.7 * lines, rows=lines, columns=columns)
+    image = None
+    for ax, name, values in zip(axes, names, maps, strict=False):
+        image = ax.imshow(values, cmap="viridis", vmin=low, vmax=high)
+        ax.set_title(label(name), fontsize=8)
+        ax.set_xticks([])
+        ax.set_yticks([])
+    for ax in axes[len(names) :]:
+        ax.set_axis_off()
+    drawn.colorbar(image, ax=axes, label="bits", shrink=0.8)
+    return style.save(drawn, stem)
