@@ -1,0 +1,80 @@
+"""Labels of a training and a test store in one numbering; refusals of what cannot be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from feature_store import FeatureStore, InputError
+
+
+@dataclass(frozen=True)
+class LabelledSplit:
+    """Labels of the training and test images in one numbering, 0 to classes - 1.
+
+    Attributes
+    ----------
+    names : list of str
+        Classes that occur in training, in the training store's order.
+    train_rows, test_rows : bool array, dims (pooled image,)
+        Images with a label.
+    train, test : int array, dims (labelled image,)
+        -1 in test: a class that no training image has. It counts as an error.
+    """
+
+    names: list[str]
+    train_rows: np.ndarray
+    test_rows: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+
+
+def match_labels(
+    train_store: FeatureStore, test_store: FeatureStore, train: np.ndarray, test: np.ndarray
+) -> LabelledSplit:
+    """Labels of the given store rows, classes matched by name.
+
+    Raises
+    ------
+    InputError
+        A store without labels, or fewer than two classes in training.
+    """
+    raw_train, raw_test = train_store.labels[train], test_store.labels[test]
+    for store, labels in ((train_store, raw_train), (test_store, raw_test)):
+        if not (labels >= 0).any():
+            raise InputError(
+                f"{store.path} ({store.dataset}) has no labels; a probe needs them. Without labels "
+                "there are: workbench reconstruct, similarity, memorize"
+            )
+    present = np.unique(raw_train[raw_train >= 0])
+    names = [train_store.label_names[c] for c in present]
+    if len(names) < 2:
+        raise InputError(
+            f"{train_store.path} has the single class {names[0]!r}; a probe needs at least two"
+        )
+    number = {name: n for n, name in enumerate(names)}
+    of_train = np.array([number.get(name, -1) for name in train_store.label_names])
+    of_test = np.array([number.get(name, -1) for name in test_store.label_names])
+    train_rows, test_rows = raw_train >= 0, raw_test >= 0
+    return LabelledSplit(
+        names, train_rows, test_rows, of_train[raw_train[train_rows]], of_test[raw_test[test_rows]]
+    )
+
+
+def check_apart(train_store: FeatureStore, test_store: FeatureStore) -> None:
+    """Refuse stores of one dataset that share images: the test would measure memory.
+
+    Raises
+    ------
+    InputError
+        Names one shared image. Equal ids in different datasets are different images.
+    """
+    if train_store.dataset != test_store.dataset:
+        return
+    shared = np.intersect1d(train_store.image_ids, test_store.image_ids)
+    if len(shared):
+        raise InputError(
+            f"{train_store.path} and {test_store.path} share {len(shared)} images of "
+            f"{train_store.dataset}, such as {shared[0]}; give stores of different splits"
+        )

@@ -1,0 +1,225 @@
+"""Linear probe: how well a linear head on frozen, pooled features tells the classes apart.
+
+Two recipes. ``converged``: standardised features, multinomial logistic head at the minimum of
+mean cross-entropy + l2 / 2 * |W|^2, with l2 chosen on held-out training images. ``paper``: the
+recipe of Shi et al. (2024), appendix A: linear head, 30 epochs, learning rate 5e-4, batches of
+512, on the features as they are stored.
+
+Source: Table 5 and Figure 2 (accuracy), Table 3 (training loss on classification) of "When Do We
+Not Need Larger Vision Models?". The paper states neither the optimiser nor the pooling; here they
+are options, Adam and the mean over all tokens by default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from analyses.labels import LabelledSplit, check_apart, match_labels
+from analyses.linear_head import Head, HeadConfig, Problem, loss_and_hits
+from analyses.minibatch_head import MinibatchConfig, fit_minibatch
+from analyses.pooled import FeatureRows, Merge, Tokens, pool
+from analyses.proportion import wilson
+from feature_store import FeatureStore, InputError
+
+L2_GRID = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
+"""Penalties tried, strongest first, in half-decade steps."""
+ROUGH = 1e-4
+"""Gradient tolerance (nats) while penalties are compared: held-out losses differ by far more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig:
+    """How the probe is trained and judged."""
+
+    recipe: Literal["converged", "paper"] = "converged"
+    """``converged``: regularised head at its optimum; ``paper``: 30 epochs of minibatches."""
+    tokens: Tokens = "mean"
+    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
+    merge: Merge = "concat"
+    """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
+    l2: float | None = None
+    """Penalty of the converged head; by default chosen by cross-validation on training images."""
+    folds: int = 5
+    """Stratified folds of the training images on which the penalty is chosen."""
+    confidence: float = 0.95
+    """Coverage of the interval of the test accuracy."""
+    seed: int = 0
+    """Seed of the folds and of the minibatch order."""
+    head: HeadConfig = field(default_factory=HeadConfig)
+    """How the converged head is trained."""
+    minibatch: MinibatchConfig = field(default_factory=MinibatchConfig)
+    """How the head of the paper's recipe is trained."""
+
+    def __post_init__(self) -> None:
+        if self.recipe not in ("converged", "paper"):
+            raise InputError(f"recipe is {self.recipe!r}; choose converged or paper")
+        if self.folds < 2:
+            raise InputError(f"folds is {self.folds}; choosing the penalty needs at least 2")
+        if not 0 < self.confidence < 1:
+            raise InputError(f"confidence is {self.confidence}; expected a number like 0.95")
+
+
+def compute(
+    train_store: FeatureStore,
+    test_store: FeatureStore,
+    *,
+    sources: Sequence[str],
+    config: ProbeConfig | None = None,
+) -> pd.DataFrame:
+    """One row per source: training loss, test accuracy and its interval.
+
+    Parameters
+    ----------
+    train_store, test_store : FeatureStore
+        Labelled; classes are matched by name. Unlabelled images and images that failed in any of
+        the sources are left out, for all sources alike.
+    sources : sequence of str
+        Such as ``["bundled:efficientnet_lite0@224", "bundled:efficientnet_lite0@224+448"]``.
+    config : ProbeConfig, optional
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``source``; ``train_loss`` (nats per image, without the penalty); ``train_accuracy``;
+        ``test_loss`` (nats, infinite if a test class is absent from training); ``test_accuracy``
+        with Wilson's interval ``low``, ``high``; ``l2`` (NaN for the paper's recipe);
+        ``converged``; ``channels``; ``classes``; ``train_images``; ``test_images``.
+
+    Raises
+    ------
+    InputError
+        No labels, one class only, no test image with a label, or images shared by both stores.
+    """
+    config = config or ProbeConfig()
+    if not sources:
+        raise InputError("no source given; name at least one, such as MODEL@224")
+    check_apart(train_store, test_store)
+    train, test = (pool(s, sources, config.tokens) for s in (train_store, test_store))
+    split = match_labels(train_store, test_store, train.rows, test.rows)
+    records = []
+    for source in sources:
+        seen = train.features(source, config.merge).keep(split.train_rows)
+        unseen = test.features(source, config.merge).keep(split.test_rows)
+        if seen.shape[1] != unseen.shape[1]:
+            raise InputError(
+                f"{source} has {seen.shape[1]} channels in {train_store.path} and "
+                f"{unseen.shape[1]} in {test_store.path}; extract both with the same model and tap"
+            )
+        head, l2 = train_head(seen, split.train, len(split.names), config)
+        records.append({"source": source} | _judge(head, l2, seen, unseen, split, config))
+    table = pd.DataFrame.from_records(records)
+    table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}
+    return table
+
+
+def train_head(
+    rows: FeatureRows, labels: np.ndarray, classes: int, config: ProbeConfig
+) -> tuple[Head, float]:
+    """The head of the configured recipe, and its penalty (NaN where there is none).
+
+    Parameters
+    ----------
+    rows : FeatureRows
+        Dims (image, channel).
+    labels : int array, dims (image,)
+        0 to classes - 1, each of them at least once.
+    classes : int
+    config : ProbeConfig
+    """
+    if config.recipe == "paper":
+        return fit_minibatch(rows, labels, classes, config.minibatch, config.seed), float("nan")
+    problem = Problem(rows, labels, classes, config.head)
+    if config.l2 is not None:
+        return problem.fit(l2=config.l2), config.l2
+    l2 = choose_l2(problem, labels, stratified_folds(labels, config.folds, config.seed))
+    return problem.fit(l2=l2), l2
+
+
+def choose_l2(problem: Problem, labels: np.ndarray, folds: np.ndarray) -> float:
+    """The penalty with the smallest mean held-out cross-entropy.
+
+    The grid is walked from strong to weak, each fit starting from its neighbour's solution, and
+    left once the held-out loss has risen twice in a row: weaker penalties cost the most passes.
+    Cross-entropy rather than accuracy decides, because it changes smoothly with the penalty.
+
+    Parameters
+    ----------
+    problem : Problem
+    labels : int array, dims (image,)
+    folds : int array, dims (image,)
+        Fold that holds the image out, -1 = never.
+    """
+    best, worse, chosen = np.inf, 0, L2_GRID[0]
+    heads: dict[int, Head | None] = dict.fromkeys(range(folds.max() + 1))
+    for l2 in L2_GRID:
+        total = 0.0
+        for fold, start in heads.items():
+            held_out = folds == fold
+            head = problem.fit(
+                l2=l2, weights=(~held_out).astype(float), start=start, tolerance=ROUGH
+            )
+            heads[fold] = head
+            loss, _ = loss_and_hits(problem.logits(head), labels)
+            total += loss[held_out].sum()
+        worse = worse + 1 if total >= best else 0
+        if total < best:
+            best, chosen = total, l2
+        if worse == 2:
+            break
+    return chosen
+
+
+def stratified_folds(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Fold of each image, dims (image,): each class is dealt out evenly in a seeded order.
+
+    Classes with a single image get -1 (never held out): without it their class would be unknown.
+
+    Raises
+    ------
+    InputError
+        No class has two images.
+    """
+    rng = np.random.default_rng(seed)
+    assigned = np.full(len(labels), -1)
+    dealt = 0  # go on where the last class stopped, so that small classes fill all folds
+    for members in (np.flatnonzero(labels == c) for c in np.unique(labels)):
+        if len(members) > 1:
+            assigned[rng.permutation(members)] = (dealt + np.arange(len(members))) % folds
+            dealt += len(members)
+    if dealt == 0:
+        raise InputError("no class has two training images to choose the penalty on; give --l2")
+    # Few images fill fewer folds: number the used ones consecutively.
+    used = np.unique(assigned[assigned >= 0])
+    return np.where(assigned < 0, -1, np.searchsorted(used, assigned))
+
+
+def _judge(
+    head: Head,
+    l2: float,
+    seen: FeatureRows,
+    unseen: FeatureRows,
+    split: LabelledSplit,
+    config: ProbeConfig,
+) -> dict[str, object]:
+    train_loss, train_hits = loss_and_hits(head.logits(seen), split.train)
+    test_loss, test_hits = loss_and_hits(head.logits(unseen), split.test)
+    low, high = wilson(int(test_hits.sum()), len(test_hits), config.confidence)
+    return {
+        "train_loss": float(train_loss.mean()),
+        "train_accuracy": float(train_hits.mean()),
+        "test_loss": float(test_loss.mean()),
+        "test_accuracy": float(test_hits.mean()),
+        "low": low,
+        "high": high,
+        "l2": l2,
+        "converged": head.converged,
+        "channels": seen.shape[1],
+        "classes": len(split.names),
+        "train_images": len(split.train),
+        "test_images": len(split.test),
+    }

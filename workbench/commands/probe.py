@@ -1,0 +1,88 @@
+"""``workbench probe``: linear probe accuracy for each source."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """How well a linear head on each source's pooled features tells the classes apart.
+
+    Example: workbench probe --train runs/demo/textiles_train.zarr
+    --test runs/demo/textiles_test.zarr --source bundled:efficientnet_lite0@224
+    --source bundled:efficientnet_lite0@224+448 --out runs/probe
+    """
+
+    train: Path
+    """Store of the training images; must have labels."""
+    test: Path
+    """Store of the test images; classes are matched by name."""
+    source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+    """MODEL[#TAP]@SCALE[+SCALE...]; repeat for each source."""
+    recipe: Literal["converged", "paper"] = "converged"
+    """Regularised head trained to convergence, or the paper's 30 epochs of minibatches."""
+    optimizer: Literal["adam", "sgd"] = "adam"
+    """Optimiser of the paper's recipe (the paper names none)."""
+    tokens: Literal["mean", "prefix"] = "mean"
+    """What stands for an image: the mean over its tokens, or its first prefix token (CLS)."""
+    merge: Literal["concat", "add"] = "concat"
+    """How the scales of an S2 source combine."""
+    l2: float | None = None
+    """Penalty of the converged head; by default chosen on held-out training images."""
+    seed: int = 0
+    """Seed of the folds and of the minibatch order."""
+    device: str = "cpu"
+    """Torch device of the head's products."""
+    out: Path | None = None
+    """Folder for probe.csv, probe.md and the figure."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+    def run(self) -> int:
+        """Probe every source and report; the exit status."""
+        import feature_store
+        from analyses import probe
+        from analyses.linear_head import HeadConfig
+        from analyses.minibatch_head import MinibatchConfig
+
+        config = probe.ProbeConfig(
+            recipe=self.recipe,
+            tokens=self.tokens,
+            merge=self.merge,
+            l2=self.l2,
+            seed=self.seed,
+            head=HeadConfig(device=self.device),
+            minibatch=MinibatchConfig(optimizer=self.optimizer, device=self.device),
+        )
+        stores = feature_store.open(self.train), feature_store.open(self.test)
+        table = probe.compute(*stores, sources=self.source, config=config)
+        if self.out is not None:
+            self._write(table, self.out)
+        if self.json:
+            print(json.dumps({"rows": json.loads(table.to_json(orient="records"))}))
+        else:
+            print(table[_SHOWN].to_string(index=False, float_format="{:.4f}".format))
+        slow = table.loc[~table["converged"], "source"]
+        for name in slow:
+            print(f"warning: the head for {name} did not converge; raise --l2", file=sys.stderr)
+        return 0
+
+    def _write(self, table, out: Path) -> None:
+        from workbench.figures.probe import draw_sources
+
+        out.mkdir(parents=True, exist_ok=True)
+        table.to_csv(out / "probe.csv", index=False)
+        text = table[_SHOWN].to_markdown(index=False, floatfmt=".4f")
+        (out / "probe.md").write_text(text + "\n", encoding="utf-8")
+        draw_sources(table, out / "probe")
+        print(f"wrote probe.csv, probe.md, probe.png, probe.svg in {out}", file=sys.stderr)
+
+
+_SHOWN = ["source", "train_loss", "train_accuracy", "test_accuracy", "low", "high", "l2"]

@@ -1,0 +1,121 @@
+"""Figure 2 style: a metric against cost, model size in grey and S2 in green."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from feature_store import Source
+from workbench import style
+
+COST_LABELS = {"gmacs": "GMACs per image", "params": "parameters (millions)"}
+
+
+def draw_sources(
+    table: pd.DataFrame, stem: Path, *, metric: str = "test_accuracy", label: str = "test accuracy"
+) -> tuple[Path, Path]:
+    """One point and interval per source, in the table's order; written as PNG and SVG.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns ``source``, ``low``, ``high`` and the metric.
+    stem : Path
+        File name without suffix.
+    metric, label : str
+        Column that is drawn, and what the axis calls it.
+    """
+    drawn, (axes,) = style.figure(7.0, 0.9 + 0.45 * len(table))
+    for height, row in enumerate(table.to_dict("records")):
+        colour, marker = _look(row["source"])
+        _point(axes, row[metric], height, (row["low"], row["high"]), "x", colour, marker)
+        axes.annotate(
+            f"{row[metric]:.3f}", (row["high"], height), (5, 0), textcoords="offset points",
+            va="center", fontsize=9,
+        )  # fmt: skip
+    axes.set_yticks(range(len(table)), [short(name) for name in table["source"]])
+    axes.invert_yaxis()
+    axes.margins(x=0.15, y=0.2)
+    axes.set_xlabel(label)
+    return style.save(drawn, stem)
+
+
+def draw_curve(
+    table: pd.DataFrame, stem: Path, *, metric: str = "test_accuracy", label: str = "test accuracy"
+) -> tuple[Path, Path]:
+    """Metric against GMACs and against parameters, as in the paper's Figure 2.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns ``source``, ``gmacs``, ``params`` (millions), the metric, and optionally ``low``
+        and ``high``. Single-scale sources make the grey curve of model size; each model with
+        several scales makes a green curve that starts at its own single scale.
+    stem : Path
+        File name without suffix.
+    metric, label : str
+        Column that is drawn, and what the axis calls it.
+    """
+    drawn, panels = style.figure(9.0, 3.8, columns=2)
+    for axes, cost in zip(panels, COST_LABELS, strict=True):
+        for name, colour, marker, curve in curves(table):
+            curve = curve.sort_values(["gmacs", cost])
+            axes.plot(curve[cost], curve[metric], color=colour, label=name, zorder=2)
+            for row in curve.to_dict("records"):
+                ends = (row.get("low", row[metric]), row.get("high", row[metric]))
+                _point(axes, row[cost], row[metric], ends, "y", colour, marker)
+        axes.set_xlabel(COST_LABELS[cost])
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
+    panels[0].set_ylabel(label)
+    panels[0].legend()
+    return style.save(drawn, stem)
+
+
+def curves(table: pd.DataFrame) -> list[tuple[str, str, str, pd.DataFrame]]:
+    """(name, colour, marker, rows) of the model-size curve and of each model's S2 curve.
+
+    The model-size curve takes the smallest scale of each model; the S2 curve of a model starts
+    at its single-scale source where the table has it.
+    """
+    parsed = [Source.parse(name) for name in table["source"]]
+    single = pd.Series([len(s.scales) == 1 for s in parsed], index=table.index)
+    models = pd.Series([(s.model, s.tap) for s in parsed], index=table.index)
+    found = []
+    if single.any():
+        found.append(("model size", style.GREY, "s", table[single]))
+    for n, model in enumerate(models[~single].unique()):
+        colour = style.GREEN if n == 0 else style.LIGHT_GREEN
+        name = f"S2 of {short(model[0])}"
+        found.append((name, colour, "o", table[models == model]))
+    return found
+
+
+def short(source: str) -> str:
+    """A source's name without the loader in front: ``efficientnet_lite0@224+448``."""
+    return source.partition(":")[2] or source
+
+
+def _look(source: str) -> tuple[str, str]:
+    several = len(Source.parse(source).scales) > 1
+    return (style.GREEN, "o") if several else (style.GREY, "s")
+
+
+def _point(
+    axes: Axes,
+    x: float,
+    y: float,
+    ends: tuple[float, float],
+    along: str,
+    colour: str,
+    marker: str,
+) -> None:
+    """A marker with its interval along one axis."""
+    if along == "x":
+        axes.hlines(y, *ends, color=colour, lw=1.5)
+    else:
+        axes.vlines(x, *ends, color=colour, lw=1.5)
+    axes.plot([x], [y], marker=marker, color=colour, ls="", ms=7, zorder=3)
