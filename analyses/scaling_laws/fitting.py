@@ -34,6 +34,7 @@ from feature_store.errors import InputError
 
 _STARTS = 12
 _REWEIGHTINGS = 3
+_ROUGH = 1e-7  # tolerance of bootstrap refits: far below the spread between them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,12 @@ def run_weights(y: Array, options: FitOptions) -> Array:
 
 
 def reweight(
-    basis: Basis, y: Array, solution: Solution, base: Array, options: FitOptions
+    basis: Basis,
+    y: Array,
+    solution: Solution,
+    base: Array,
+    options: FitOptions,
+    tolerance: float = 1e-10,
 ) -> Solution:
     """Iteratively reweighted refits of P problems, or the solution itself for a linear loss."""
     if options.loss == "linear":
@@ -90,7 +96,7 @@ def reweight(
     for _ in range(_REWEIGHTINGS):
         residual = (y - fitted(basis, solution)) * base
         robust = base * huber_weights(residual, size, floor)
-        solution = descend(basis, y, solution.theta.copy(), robust, steps=60)
+        solution = descend(basis, y, solution.theta.copy(), robust, steps=60, tolerance=tolerance)
     return solution
 
 
@@ -174,9 +180,9 @@ def bootstrap(
     repeated = np.repeat(targets, len(starts), axis=0)
     theta = np.tile(starts, (options.bootstraps, 1))
     weights = np.broadcast_to(base, repeated.shape)
-    rough = best_of(descend(basis, repeated, theta, weights), options.bootstraps)
+    rough = best_of(descend(basis, repeated, theta, weights, tolerance=_ROUGH), options.bootstraps)
     wide = np.broadcast_to(base, targets.shape)
-    return reweight(basis, targets, rough, wide, options)
+    return reweight(basis, targets, rough, wide, options, _ROUGH)
 
 
 def leverage(basis: Basis, solution: Solution, base: Array) -> Array:

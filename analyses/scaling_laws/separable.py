@@ -72,8 +72,9 @@ class Solution:
 def solve_coefficients(columns: Array, y: Array) -> Array:
     """Non-negative least squares of y (P, n) on columns (P, n, k): coefficients (P, k).
 
-    One batched QR solves the problems whose unconstrained solution is already non-negative; the
-    others go through Lawson and Hanson's algorithm on their k × k triangle, which is exact too.
+    One batched QR solves the problems whose unconstrained solution is already non-negative, a
+    second one those that become optimal with their most negative coefficient at zero; what remains
+    goes through Lawson and Hanson's algorithm on the k × k triangles. All three are exact.
     """
     norms = np.linalg.norm(columns, axis=1)
     norms[norms == 0] = 1.0
@@ -84,13 +85,38 @@ def solve_coefficients(columns: Array, y: Array) -> Array:
     solution = np.full_like(target, -1.0)
     if regular.any():
         solution[regular] = np.linalg.solve(r[regular], target[regular][..., None])[..., 0]
+    failed = np.flatnonzero(regular & (solution < 0).any(axis=1))
+    solution[failed] = _drop_one(r[failed], target[failed], solution[failed].argmin(axis=1))
     for p in np.flatnonzero((solution < 0).any(axis=1)):
         solution[p] = nnls(r[p], target[p])[0]
     return solution / norms
 
 
+def _drop_one(r: Array, target: Array, dropped: NDArray[np.int64]) -> Array:
+    """Solutions of r w = target without column `dropped`; −1 where that is not the optimum."""
+    out = np.full_like(target, -1.0)
+    for column in np.unique(dropped):
+        rows = np.flatnonzero(dropped == column)
+        kept = np.delete(np.arange(r.shape[2]), column)
+        q, triangle = np.linalg.qr(r[rows][:, :, kept])
+        inner = np.einsum("pij,pi->pj", q, target[rows])
+        weights = np.linalg.solve(triangle, inner[..., None])[..., 0]
+        rest = target[rows] - np.einsum("pij,pj->pi", r[rows][:, :, kept], weights)
+        slope = np.einsum("pi,pi->p", r[rows, :, column], rest)
+        optimal = (weights >= 0).all(axis=1) & (slope <= 0)
+        out[np.ix_(rows[optimal], kept)] = weights[optimal]
+        out[rows[optimal], column] = 0.0
+    return out
+
+
 def descend(
-    basis: Basis, y: Array, theta: Array, root_weights: Array, *, steps: int = 150
+    basis: Basis,
+    y: Array,
+    theta: Array,
+    root_weights: Array,
+    *,
+    steps: int = 150,
+    tolerance: float = 1e-10,
 ) -> Solution:
     """Local optimum of each of P problems from its own start.
 
@@ -106,6 +132,8 @@ def descend(
         Square roots of the runs' weights.
     steps : int
         Most iterations.
+    tolerance : float
+        A problem is done when an accepted step lowers its cost by less than this share.
     """
     theta = np.clip(theta, basis.lower, basis.upper)
     best = _evaluate(basis, y, theta, root_weights)
@@ -122,10 +150,11 @@ def descend(
         better = trial.cost < here.cost
         _replace(best, running[better], trial, better)
         moved = np.abs(trial_theta - here.theta).max(axis=1)
-        gained = (here.cost - trial.cost) / scale[running]
+        gained = here.cost - trial.cost
         damping[running] = np.where(better, damping[running] * 0.2, damping[running] * 6.0)
         damping[running] = np.maximum(damping[running], 1e-12)
-        settled = better & (moved < 1e-9) | better & (gained < 1e-13) & (moved < 1e-5)
+        little = (gained < tolerance * here.cost) | (trial.cost < 1e-28 * scale[running])
+        settled = better & (little | (moved < 1e-9))
         stuck = ~better & ((damping[running] > 1e10) | (moved < 1e-11))
         running = running[~(settled | stuck)]
     return best

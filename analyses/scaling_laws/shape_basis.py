@@ -8,6 +8,8 @@ means, so that the fit does not depend on their units.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,16 +29,18 @@ class ShapeBasis:
         Values of the shape dimensions, positive.
     t : array (n,)
         Compute, positive.
+    names : sequence of str
+        Names of the D dimensions, appended to the names of their parameters; none for one.
     """
 
-    def __init__(self, x: Array, t: Array) -> None:
+    def __init__(self, x: Array, t: Array, names: Sequence[str] = ("",)) -> None:
         self.x_unit = np.exp(np.log(x).mean(axis=0))
         self.t_unit = float(np.exp(np.log(t).mean()))
         self._log_x = np.log(x / self.x_unit)
         self._log_t = np.log(t / self.t_unit)
         d = self._log_x.shape[1]
         self._dims = d
-        tags = [""] if d == 1 else [f"_{k}" for k in range(d)]
+        tags = [f"_{name}" if name else "" for name in names]
         self.exponents = (*(f"a{s}" for s in tags), *(f"b{s}" for s in tags), "c")
         self.coefficients = (*(f"alpha{s}" for s in tags), *(f"beta{s}" for s in tags))
         self.coefficients += ("xi", "epsilon")
