@@ -122,6 +122,24 @@ def solve(moments: Moments, x: Sequence[str], y: Sequence[str], ridge: float) ->
     )
 
 
+def errors_on(
+    moments: Moments, solution: Solution, y: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean squared error of a fitted map, and of its constant, on the images of other moments.
+
+    Returns
+    -------
+    (residual, null) : ndarrays of float64, dims (y channel,)
+        Errors of the prediction and of the training mean.
+    """
+    x, w = solution.sources, solution.weights
+    about = (solution.mean_x, solution.mean_y)
+    sxx = moments.comoment(x, x, about=(about[0], about[0]))
+    gain = 2 * (w * moments.comoment(x, y, about=about)).sum(0) - (w * (sxx @ w)).sum(0)
+    null = moments.variance_sum(y, about=about[1])
+    return np.maximum(null - gain, 0.0) / moments.count(), null / moments.count()
+
+
 def cross_validate(
     moments: Moments, x: Sequence[str], y: Sequence[str], ridges: Sequence[float] = RIDGES
 ) -> Path:

@@ -1,0 +1,182 @@
+"""Moments on disk: ``moments.zarr``, written whole, reloaded, and continued after an interruption.
+
+Any zarr reader opens the file: arrays ``tokens``, ``images`` (fold), ``mean`` (fold, channel),
+``scatter`` (fold, channel, channel_2) and ``done`` (image), with the source of each channel as a
+coordinate and the manifest (dataset, identities of the sources, options) in the attributes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from analyses.accumulate import Accumulator
+from analyses.moments import Moments, MomentsConfig
+from feature_store.errors import InputError
+
+FORMAT = 1
+
+
+def save(moments: Moments, path: str | Path, done: np.ndarray | None = None) -> None:
+    """Write moments as a zarr store at `path`, replacing what is there only once all is written.
+
+    Parameters
+    ----------
+    moments : Moments
+    path : str or Path
+        A local folder, by custom ``moments.zarr``.
+    done : ndarray of bool, dims (image,), optional
+        Rows that the moments cover, so that a later run can go on.
+    """
+    path = Path(path)
+    names = np.repeat(np.array(list(moments.blocks), object), list(moments.blocks.values()))
+    data = xr.Dataset(
+        {
+            "tokens": ("fold", moments.tokens),
+            "images": ("fold", moments.images),
+            "mean": (("fold", "channel"), moments.mean),
+            "scatter": (("fold", "channel", "channel_2"), moments.scatter),
+            "done": ("image", np.zeros(0, bool) if done is None else done),
+        },
+        coords={"source": ("channel", names)},
+        attrs={
+            "format": FORMAT,
+            "blocks": [[name, channels] for name, channels in moments.blocks.items()],
+            "manifest": moments.attrs,
+        },
+    )
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    old = path.with_name(f".{path.name}.{uuid.uuid4().hex}.old")
+    plain = {"compressors": None}  # float64 mantissas do not compress
+    try:
+        data.to_zarr(partial, consolidated=False, encoding={"scatter": plain, "mean": plain})
+        if path.exists():
+            path.rename(old)
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def load(path: str | Path) -> Moments:
+    """Read moments that :func:`save` wrote.
+
+    Raises
+    ------
+    InputError
+        Nothing there, or something else.
+    """
+    return _load(path)[0]
+
+
+def _load(path: str | Path) -> tuple[Moments, np.ndarray]:
+    try:
+        data = xr.open_zarr(path, consolidated=False).load()
+        blocks = {str(name): int(channels) for name, channels in data.attrs["blocks"]}
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} holds no moments ({error}); make them with `workbench reconstruct --moments`"
+        ) from error
+    if data.attrs["format"] != FORMAT:
+        raise InputError(f"{path} has format {data.attrs['format']}; this version reads {FORMAT}")
+    arrays = (data[n].values for n in ("images", "tokens", "mean", "scatter"))
+    return Moments(blocks, *arrays, dict(data.attrs["manifest"])), data["done"].values
+
+
+def manifest(store: Any, sources: Sequence[str], config: MomentsConfig) -> dict[str, Any]:
+    """What decides the moments of a store: dataset, images, identities of the sources, options."""
+    options = asdict(config)
+    return {
+        "dataset": store.dataset,
+        "image_count": len(store.image_ids),
+        "sources": {name: store.scale(name).identity for name in sources},
+        "folds": options["folds"],
+        "precision": options["precision"],
+        "targets": list(options["targets"]),
+    }
+
+
+def from_store(
+    store: Any,
+    sources: Sequence[str],
+    path: str | Path,
+    config: MomentsConfig | None = None,
+    *,
+    batches: Iterable[Any] | None = None,
+    save_every: int = 64,
+) -> Moments:
+    """Moments of the named single-scale sources of a store, kept at `path`.
+
+    What `path` holds of the same store and options is not accumulated again: a finished file is
+    read, one that an interruption left half way is continued with the shards that it lacks.
+
+    Parameters
+    ----------
+    store : FeatureStore
+    sources : sequence of str
+        Full names of single-scale sources.
+    path : str or Path
+        Where the moments are kept.
+    config : MomentsConfig, optional
+    batches : iterable, optional
+        Batches to use in place of ``store.stream(sources)``, such as pooled ones.
+    save_every : int
+        Batches between two savings; a killed run loses at most that many.
+
+    Raises
+    ------
+    InputError
+        `path` holds moments of other images, sources or options: the message names what differs.
+    """
+    config = config or MomentsConfig()
+    wanted = manifest(store, sources, config)
+    done = np.zeros(len(store.image_ids), bool)
+    kept: Moments | None = None
+    if Path(path).exists():
+        kept, done = _load(path)
+        _refuse_other(kept.attrs, wanted, path)
+        good = store.status == "ok"
+        if done[good].all():
+            return kept
+    fresh: Accumulator | None = None
+    for count, batch in enumerate(store.stream(list(sources)) if batches is None else batches, 1):
+        if not done[batch.index].all():
+            if fresh is None:
+                fresh = Accumulator({n: batch.tokens[n].shape[3] for n in sources}, config)
+            fresh.update(batch.tokens, batch.index)
+            done[batch.index] = True
+        if fresh is not None and count % save_every == 0:
+            kept, fresh = _joined(kept, fresh, wanted), None
+            save(kept, path, done)
+    if fresh is not None:
+        kept = _joined(kept, fresh, wanted)
+        save(kept, path, done)
+    if kept is None:
+        raise InputError(f"no images to accumulate for {', '.join(sources)}")
+    return kept
+
+
+def _joined(kept: Moments | None, fresh: Accumulator, attrs: dict[str, Any]) -> Moments:
+    made = fresh.result()
+    made.attrs.clear()
+    made.attrs.update(attrs)
+    return made if kept is None else kept.merge(made)
+
+
+def _refuse_other(found: dict[str, Any], wanted: dict[str, Any], path: str | Path) -> None:
+    differing = [
+        f"{name}: {found.get(name)!r} there, {value!r} asked for"
+        for name, value in wanted.items()
+        if found.get(name) != value
+    ]
+    if differing:
+        raise InputError(
+            f"{path} holds moments of something else ({'; '.join(differing)}); choose another path"
+        )

@@ -1,0 +1,68 @@
+"""moments.zarr: reload, resume, refuse what belongs to something else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from analyses import stored_moments
+from analyses.accumulate import from_batches
+from analyses.moments import MomentsConfig
+from feature_store.errors import InputError
+
+NAMES = ["a#f@1", "b#f@1"]
+CONFIG = MomentsConfig(precision="float64")
+
+
+@pytest.fixture
+def store(make_store):
+    rng = np.random.default_rng(0)
+    arrays = {n: rng.standard_normal((40, 2, 2, 3)).astype(np.float32) for n in NAMES}
+    return make_store("s", arrays, shard_images=10)
+
+
+def test_saved_moments_come_back_equal_and_any_reader_opens_them(store, tmp_path):
+    made = from_batches(store.stream(NAMES), NAMES, CONFIG)
+    stored_moments.save(made, tmp_path / "moments.zarr")
+    stored_moments.save(made, tmp_path / "moments.zarr")  # replaces what is there
+    back = stored_moments.load(tmp_path / "moments.zarr")
+    assert back.blocks == made.blocks
+    np.testing.assert_array_equal(back.scatter, made.scatter)
+    np.testing.assert_array_equal(back.mean, made.mean)
+    plain = xr.open_zarr(tmp_path / "moments.zarr", consolidated=False)
+    assert list(plain["source"].values[[0, -1]]) == NAMES
+    assert [p.name for p in tmp_path.glob(".*")] == []
+
+
+def test_interrupted_run_goes_on_with_the_shards_it_lacks(store, tmp_path):
+    path = tmp_path / "moments.zarr"
+
+    def breaks_after(count):
+        for number, batch in enumerate(store.stream(NAMES)):
+            if number == count:
+                raise KeyboardInterrupt
+            yield batch
+
+    with pytest.raises(KeyboardInterrupt):
+        stored_moments.from_store(store, NAMES, path, CONFIG, batches=breaks_after(3), save_every=2)
+    assert stored_moments.load(path).images.sum() == 20
+    seen = []
+    batches = (seen.append(b.index[0]) or b for b in store.stream(NAMES))
+    whole = stored_moments.from_store(store, NAMES, path, CONFIG, batches=batches)
+    expected = from_batches(store.stream(NAMES), NAMES, CONFIG)
+    assert whole.images.sum() == 40
+    np.testing.assert_allclose(whole.scatter, expected.scatter, atol=1e-10)
+    again = stored_moments.from_store(store, NAMES, path, CONFIG, batches=iter(()))
+    np.testing.assert_array_equal(again.scatter, whole.scatter)
+
+
+def test_refusals(store, tmp_path):
+    path = tmp_path / "moments.zarr"
+    stored_moments.from_store(store, NAMES, path, CONFIG)
+    with pytest.raises(InputError, match=r"something else \(sources: .*folds: 5 there, 3 asked"):
+        stored_moments.from_store(
+            store, NAMES[:1], path, MomentsConfig(precision="float64", folds=3)
+        )
+    with pytest.raises(InputError, match="holds no moments"):
+        stored_moments.load(tmp_path / "nothing.zarr")
