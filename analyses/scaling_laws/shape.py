@@ -26,6 +26,7 @@ from analyses.scaling_laws.fitting import (
 from analyses.scaling_laws.runs import positive, require_spread, split_star
 from analyses.scaling_laws.separable import Array, Solution
 from analyses.scaling_laws.shape_basis import ShapeBasis
+from analyses.scaling_laws.shape_checks import lack_of_fit, quality, warnings
 from analyses.scaling_laws.shape_law import PARAMETERS, ShapeLaw
 from feature_store.errors import InputError
 
@@ -63,7 +64,7 @@ class ShapeFit:
     intervals: dict[str, tuple[float, float]]
     """Interval of each parameter and of `s`; empty without a bootstrap."""
     quality: dict[str, float]
-    """`runs`, `r2`, `rms` and `max_error` of the fit."""
+    """`runs`, `r2`, `rms`, `max_error`, and `repeat_rms`, `lack_of_fit_p` where runs repeat."""
     holdout: dict[str, Any]
     """`value`, `runs`, `rms`, `mean_relative_error`, `s` of the held-out check, or `reason`."""
     warnings: tuple[str, ...]
@@ -125,14 +126,14 @@ def _fit_leg(name: str, runs: pd.DataFrame, config: ShapeLawConfig) -> ShapeFit:
     replicates, intervals = _intervals(basis, solution, y, options)
     holdout, extrapolated = _hold_out(runs, config)
     table = runs.assign(predicted=predicted, extrapolated=extrapolated)
-    warnings = _warnings(law, replicates, len(runs) - len(PARAMETERS), basis)
+    checks = quality(y, predicted) | lack_of_fit(table, len(PARAMETERS), options)
     return ShapeFit(
         dimension=name,
         law=law,
         intervals=intervals,
-        quality=_quality(y, predicted),
+        quality=checks,
         holdout=holdout,
-        warnings=tuple(warnings),
+        warnings=tuple(warnings(law, replicates, checks)),
         unidentified=missing,
         runs=table,
         replicates=replicates,
@@ -188,17 +189,6 @@ def _intervals(
     return frame, {name: (float(a), float(b)) for name, a, b in ends}
 
 
-def _quality(y: Array, predicted: Array) -> dict[str, float]:
-    error = y - predicted
-    total = ((y - y.mean()) ** 2).sum()
-    return {
-        "runs": len(y),
-        "r2": float(1 - (error**2).sum() / total) if total > 0 else float("nan"),
-        "rms": float(np.sqrt((error**2).mean())),
-        "max_error": float(np.abs(error).max()),
-    }
-
-
 def _hold_out(runs: pd.DataFrame, config: ShapeLawConfig) -> tuple[dict[str, Any], Array]:
     """Refit without the largest value and predict it; figure 4, left, of the paper."""
     blank = np.full(len(runs), np.nan)
@@ -225,26 +215,3 @@ def _hold_out(runs: pd.DataFrame, config: ShapeLawConfig) -> tuple[dict[str, Any
             missing
         )
     return result, blank
-
-
-def _warnings(
-    law: ShapeLaw, replicates: pd.DataFrame, freedom: int, basis: ShapeBasis
-) -> list[str]:
-    found = [
-        f"{name} is 0: the runs prefer no such term, and its interval touches the bound"
-        for name in ("alpha", "beta", "xi", "epsilon")
-        if getattr(law, name) == 0
-    ]
-    if freedom < 5:
-        found.append(f"only {freedom} more runs than parameters: intervals are rough")
-    if len(replicates):
-        edge = np.exp([basis.lower[0], basis.upper[0]])
-        for name in ("a", "b", "c"):
-            share = (~replicates[name].between(edge[0] * 1.001, edge[1] * 0.999)).mean()
-            if share > 0.02:
-                found.append(f"{name} is at the edge of its range in {share:.0%} of bootstraps")
-        for name in ("alpha", "beta", "xi", "epsilon"):
-            share = (replicates[name] == 0).mean()
-            if share > 0.02 and getattr(law, name) != 0:
-                found.append(f"{name} is 0 in {share:.0%} of bootstraps")
-    return found

@@ -1,0 +1,185 @@
+"""What a larger encoder gains: in loss at each D, and in image-text pairs at equal loss.
+
+Gain of N2 over N1 at D: g(D) = L(N1, D) − L(N2, D), in units of the loss; positive means that the
+larger encoder pays. Both runs at one D share their samples, so the difference is taken run by run,
+which removes that shared noise, and g(D) ≈ p + q log D is fitted to the differences; intervals are
+Student's. A paper may say "the larger encoder starts to pay at D": that is the zero of this line
+with q > 0.
+
+Exchange rate at D: the factor k on the pairs that gives the smaller encoder the larger one's loss,
+
+    E1 + B (k D)^(−β) = E2 + B D^(−β),   k = (1 − (E1 − E2) D^β / B)^(−1/β),
+
+with the free law's levels E1, E2. k > 1: the larger encoder is worth (k − 1) D pairs; k < 1: it
+loses that much; infinite where no amount of data makes up for it under the law.
+
+Source: section 4 of "Are Bigger Encoders Always Better in Vision Large Models?" (the claims).
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analyses.scaling_laws.encoder import EncoderFit, GroupFit
+from analyses.scaling_laws.fitting import interval
+from feature_store.errors import InputError
+
+
+def gains(group: GroupFit, small: float, large: float, level: float = 0.95) -> pd.DataFrame:
+    """Gain of one encoder over another at every D that both have runs at.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `image_text_pairs`, `observed` (difference of the two runs), `gain` (fitted line), `low`,
+        `high` (interval of the line: the expected gain), `run_low`, `run_high` (interval for one
+        new pair of runs). attrs: `slope` and its interval per factor e of D, `mean` gain and its
+        interval, `crossing` (the D of zero gain; None if it is more than a factor of ten outside
+        the runs), `crossing_extrapolated`, `verdict`. The larger encoder starts to pay at
+        `crossing` where the slope is positive, and ceases to pay there where it is negative.
+
+    Raises
+    ------
+    InputError
+        Encoders without runs, or fewer than 4 common D.
+    """
+    table = group.runs.pivot_table(
+        index="image_text_pairs", columns="vit_params", values="eval_loss", aggfunc="mean"
+    )
+    absent = [n for n in (small, large) if n not in table.columns]
+    if absent:
+        raise InputError(
+            f"no runs of an encoder of {absent[0]:g} parameters; there are: "
+            f"{', '.join(f'{n:g}' for n in table.columns)}"
+        )
+    difference = (table[small] - table[large]).dropna()
+    if len(difference) < 4:
+        raise InputError(
+            f"{len(difference)} values of image_text_pairs have runs of both {small:g} and "
+            f"{large:g}; at least 4 are needed for an interval"
+        )
+    frame, slope = _line(difference, level)
+    frame.attrs |= {"llm": group.llm, "dataset": group.dataset, "small": small, "large": large}
+    frame.attrs |= slope | _mean(difference.to_numpy(), level)
+    frame.attrs["verdict"] = _verdict(frame)
+    return frame
+
+
+def exchange(
+    group: GroupFit, small: float, large: float, pairs: float, level: float = 0.95
+) -> dict[str, float]:
+    """Factor k on the pairs that makes up for the smaller encoder at D = `pairs`, with interval."""
+    free = group.fits["free"]
+    value = float(_factor(free, small, large, pairs, replicates=False)[0])
+    result = {"pairs": pairs, "factor": value}
+    if free.replicates is not None:
+        drawn = _factor(free, small, large, pairs, replicates=True)
+        freedom = len(group.runs) - len(free.basis.coefficients) - 1
+        # Quantiles of values that may be infinite: through 1/k, which is finite.
+        inverse = interval(1 / drawn, freedom, level)
+        high, low = (1 / v if v > 1e-12 else np.inf for v in inverse)
+        result |= {"low": float(low), "high": float(high)}
+        result["share_infinite"] = float(np.isinf(drawn).mean())
+    return result
+
+
+def exchange_exponent(group: GroupFit, params: float, pairs: float) -> float:
+    """−d log D / d log N along a line of equal loss of the power law, at (N, D).
+
+    = α A N^(−α) / (β B D^(−β)): by how many per cent the pairs may fall for one per cent more
+    encoder parameters at the same loss.
+    """
+    power = group.fits["power"].parameters
+    encoder = power["alpha"] * power["A"] * params ** -power["alpha"]
+    return float(encoder / (power["beta"] * power["B"] * pairs ** -power["beta"]))
+
+
+def summary(group: GroupFit, level: float = 0.95) -> pd.DataFrame:
+    """One row per step to the next larger encoder: mean gain, slope, crossing, exchange rate."""
+    rows = []
+    sizes = sorted(group.runs["vit_params"].unique())
+    for small, large in itertools.pairwise(sizes):
+        attrs = gains(group, small, large, level).attrs
+        most = float(group.runs["image_text_pairs"].max())
+        rate = exchange(group, small, large, most, level)
+        rows.append(attrs | {f"exchange_{name}": value for name, value in rate.items()})
+    return pd.DataFrame(rows)
+
+
+def _line(
+    difference: pd.Series, level: float
+) -> tuple[pd.DataFrame, dict[str, float | bool | None]]:
+    """Least squares of the differences on log D, with intervals of line, slope and zero."""
+    log_d = np.log(difference.index.to_numpy(float))
+    y = difference.to_numpy()
+    n, x = len(y), log_d - log_d.mean()
+    slope = float(x @ y / (x @ x))
+    residual = y - y.mean() - slope * x
+    spread = float(np.sqrt(residual @ residual / (n - 2)))
+    t = stats.t.ppf((1 + level) / 2, n - 2)
+    line = y.mean() + slope * x
+    margin = t * spread * np.sqrt(1 / n + x**2 / (x @ x))
+    wide = t * spread * np.sqrt(1 + 1 / n + x**2 / (x @ x))
+    frame = pd.DataFrame(
+        {
+            "image_text_pairs": difference.index.to_numpy(float),
+            "observed": y,
+            "gain": line,
+            "low": line - margin,
+            "high": line + margin,
+            "run_low": line - wide,
+            "run_high": line + wide,
+        }
+    )
+    error = t * spread / np.sqrt(x @ x)
+    log_zero = log_d.mean() - y.mean() / slope if slope else np.inf
+    near = log_d.min() - np.log(10) <= log_zero <= log_d.max() + np.log(10)
+    found: dict[str, float | None] = {"slope": slope, "slope_low": slope - error}
+    found |= {"slope_high": slope + error, "crossing": float(np.exp(log_zero)) if near else None}
+    found["crossing_extrapolated"] = not log_d.min() <= log_zero <= log_d.max() if near else None
+    return frame, found
+
+
+def _mean(y: np.ndarray, level: float) -> dict[str, float]:
+    error = stats.t.ppf((1 + level) / 2, len(y) - 1) * y.std(ddof=1) / np.sqrt(len(y))
+    return {
+        "mean": float(y.mean()),
+        "mean_low": float(y.mean() - error),
+        "mean_high": float(y.mean() + error),
+    }
+
+
+def _verdict(frame: pd.DataFrame) -> str:
+    """What the intervals say, in words."""
+    pays = frame.loc[frame["low"] > 0, "image_text_pairs"]
+    hurts = frame.loc[frame["high"] < 0, "image_text_pairs"]
+    parts = []
+    for word, where in (("pays", pays), ("hurts", hurts)):
+        if len(where):
+            span = (
+                f"{where.min():.3g} to {where.max():.3g}"
+                if len(where) > 1
+                else f"{where.min():.3g}"
+            )
+            parts.append(f"{word} at {span} pairs")
+    return "; ".join(parts) if parts else "no gain or loss shown at any number of pairs"
+
+
+def _factor(
+    free: EncoderFit, small: float, large: float, pairs: float, *, replicates: bool
+) -> np.ndarray:
+    source = free.replicates if replicates else free.solution
+    if source is None:
+        raise InputError("this fit has no bootstrap; ask for at least 20 replicates")
+    values = free.basis.in_units(source.theta, source.weights)
+    for n in (small, large):
+        if f"E_{n:g}" not in values:
+            raise InputError(f"the free law has no level for an encoder of {n:g} parameters")
+    gap = values[f"E_{small:g}"] - values[f"E_{large:g}"]
+    left = 1 - gap * pairs ** values["beta"] / values["B"]
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        return np.where(left > 0, np.maximum(left, 1e-300) ** (-1 / values["beta"]), np.inf)

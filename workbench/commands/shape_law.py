@@ -1,0 +1,178 @@
+"""``workbench shape-law``: how width, depth and MLP size should grow with compute."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analyses.scaling_laws.fitting import FitOptions
+    from analyses.scaling_laws.shape import ShapeFit
+
+_SHOWN = ("dimension", "a", "b", "c", "alpha", "beta", "xi", "epsilon", "s", "s_low", "s_high")
+_SHOWN += ("runs", "r2", "rms", "holdout_rms")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapeLaw:
+    """Fit the shape law of "Getting ViT in Shape" to training runs, or plan such runs.
+
+    Example: workbench shape-law --runs bundled:digits --allow-unidentified --out runs/shape-law
+
+    Without --runs, --plan prints a sweep or the arithmetic of the paper, e.g.
+    workbench shape-law --plan star --json
+    """
+
+    runs: str | None = None
+    """CSV with columns value, compute, metric and optionally dimension (`centre` for the star's
+    centre, then with one column per dimension); or bundled:digits, a real sweep on a CPU."""
+    plan: Literal["star", "grid", "scale", "sovit"] | None = None
+    """Print the paper's star or grid sweep as architectures with parameters and GMACs, a shape
+    scaled by --tau, or the arithmetic behind SoViT-400m and SoViT-150m."""
+    tau: float = 10.0
+    """Factor on compute for --plan scale, which starts at width 608, depth 10, MLP 928."""
+    holdout: Literal["largest", "none"] = "largest"
+    """Predict the runs of the largest value (the star's centre) from the others."""
+    loss: Literal["huber", "linear"] = "huber"
+    """Huber's loss, or plain least squares."""
+    residuals: Literal["absolute", "relative"] = "absolute"
+    """Compare errors in units of the metric, or as a share of it."""
+    bootstraps: int = 500
+    """Replicates behind the intervals; 0 gives none."""
+    level: float = 0.95
+    """Coverage of the intervals."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+    allow_unidentified: bool = False
+    """Report a fit although the runs do not determine some of its parameters."""
+    out: Path | None = None
+    """Folder for the table and the figures."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+    def run(self) -> int:
+        """Fit or plan; the exit status."""
+        from feature_store.errors import InputError
+
+        if (self.runs is None) == (self.plan is None):
+            raise InputError("give either --runs FILE.csv or --plan star, grid, scale or sovit")
+        return self._fit() if self.runs is not None else self._plan()
+
+    def _fit(self) -> int:
+        import pandas as pd
+
+        from analyses.scaling_laws import shape
+        from analyses.scaling_laws.digits import load_digits_sweep
+        from analyses.scaling_laws.runs import read_runs
+
+        name = str(self.runs)
+        table = load_digits_sweep() if name == "bundled:digits" else read_runs(name)
+        config = shape.ShapeLawConfig(holdout=self.holdout, options=self._options())
+        fits = shape.compute(table, config)
+        rows = [fit.row() for fit in fits]
+        if self.out is not None:
+            self._draw(fits, self.out)
+        if self.json:
+            # With one dimension its fields also stand at the top of the object.
+            print(to_json((rows[0] if len(rows) == 1 else {}) | {"rows": rows}))
+        else:
+            frame = pd.DataFrame(rows)
+            shown = [c for c in _SHOWN if c in frame]
+            print(frame[shown].to_string(index=False, float_format="{:.4g}".format))
+        for row in rows:
+            for warning in row["warnings"]:
+                print(f"warning: {row['dimension']}: {warning}", file=sys.stderr)
+            for parameter, reason in row["unidentified"].items():
+                print(
+                    f"warning: {row['dimension']}: {parameter} not determined: {reason}",
+                    file=sys.stderr,
+                )
+        return 0
+
+    def _options(self) -> FitOptions:
+        from analyses.scaling_laws.fitting import FitOptions
+
+        return FitOptions(
+            loss=self.loss,
+            residuals=self.residuals,
+            bootstraps=self.bootstraps,
+            level=self.level,
+            seed=self.seed,
+            allow_unidentified=self.allow_unidentified,
+        )
+
+    def _plan(self) -> int:
+        frame = _planned(str(self.plan), self.tau)
+        if self.out is not None:
+            self.out.mkdir(parents=True, exist_ok=True)
+            frame.to_csv(self.out / f"{self.plan}.csv", index=False)
+            if self.plan == "sovit":
+                from workbench.figures.scaling_laws import draw_published_frontier
+
+                draw_published_frontier(self.out / "published_frontier")
+        if self.json:
+            print(to_json({"rows": frame.to_dict(orient="records")}))
+        else:
+            print(frame.to_string(index=False, float_format="{:.5g}".format))
+        return 0
+
+    def _draw(self, fits: list[ShapeFit], out: Path) -> None:
+        import pandas as pd
+
+        from workbench.figures import scaling_laws
+
+        out.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame([fit.row() for fit in fits]).to_csv(out / "shape_law.csv", index=False)
+        runs = pd.concat([fit.runs.assign(leg=fit.dimension) for fit in fits])
+        runs.to_csv(out / "predicted.csv", index=False)
+        scaling_laws.draw_isoflop(fits, out / "isoflop")
+        scaling_laws.draw_predicted(fits, out / "predicted")
+        scaling_laws.draw_exponents(fits, out / "exponents")
+        scaling_laws.draw_frontier(fits, out / "frontier")
+
+
+def to_json(value: dict[str, Any]) -> str:
+    """Strict JSON: numbers that are not finite become null."""
+
+    def clean(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {str(k): clean(v) for k, v in item.items()}
+        if isinstance(item, (list, tuple)):
+            return [clean(v) for v in item]
+        if hasattr(item, "item"):
+            item = item.item()
+        if isinstance(item, float) and not -float("inf") < item < float("inf"):
+            return None
+        return item
+
+    return json.dumps(clean(value), allow_nan=False)
+
+
+def _planned(plan: str, tau: float) -> pd.DataFrame:
+    import pandas as pd
+
+    from analyses.scaling_laws import planners, sovit
+    from analyses.scaling_laws.architecture import DIMENSIONS
+
+    if plan == "star":
+        return planners.star_sweep()
+    if plan == "grid":
+        return planners.grid_sweep()
+    if plan == "sovit":
+        parts = [
+            sovit.reproduce(target).rename_axis("quantity").reset_index().assign(model=target.name)
+            for target in sovit.TARGETS
+        ]
+        return pd.concat([*parts, sovit.claims()], ignore_index=True)
+    start = {name: float(getattr(sovit.SMALL_OPTIMUM, name)) for name in DIMENSIONS}
+    scaled = planners.scale_shape(start, tau, sovit.exponents())
+    rows = [
+        {"dimension": k, "start": start[k], "scaled": scaled[k], "rounded": round(scaled[k])}
+        for k in DIMENSIONS
+    ]
+    return pd.DataFrame(rows).assign(tau=tau)
