@@ -18,11 +18,12 @@ from zarr.abc.store import Store
 from feature_store import protocol
 from feature_store.errors import StoreError
 from feature_store.lazy import compose, labelled
-from feature_store.objects import Objects, connect, root_group
+from feature_store.metadata import ArrayPlan, put_source, repair_groups
+from feature_store.objects import Objects, connect
 from feature_store.root import checked_root, create_root
 from feature_store.scale import StoredScale
 from feature_store.source import Source
-from feature_store.writer import ArrayPlan, SourceWriter, create_arrays, refuse_other_identity
+from feature_store.writer import SourceWriter, refuse_other_identity
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ class FeatureStore:
         manifest : dict
             JSON-able; everything that determines the values. Its hash is the source's identity.
         **plan
-            Fields of :class:`feature_store.writer.ArrayPlan`: grid, channels, prefix, dtype,
+            Fields of :class:`feature_store.metadata.ArrayPlan`: grid, channels, prefix, dtype,
             layout.
 
         Raises
@@ -244,15 +245,13 @@ class FeatureStore:
         """
         single = Source.parse(source) if isinstance(source, str) else source
         manifest = {"protocol_version": protocol.VERSION, **manifest}
+        repair_groups(self.objects, single)
         if single not in self._singles():
-            root = root_group(self.objects, "r+")
-            group = root.require_group(single.group)
-            create_arrays(group, len(self), self.shard_images, ArrayPlan(**plan))
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            # Attributes come last: a group without them is no source yet (see _singles).
-            group.update_attributes(
-                {"manifest": manifest, "identity": protocol.identity(manifest), "created": created}
-            )
+            digest = protocol.identity(manifest)
+            attrs = {"manifest": manifest, "identity": digest, "created": created}
+            size = (len(self), self.shard_images)
+            put_source(self.objects, single, size, ArrayPlan(**plan), attrs)
         scale = self.scale(single)
         refuse_other_identity(scale, manifest)
         return SourceWriter(scale, "status")

@@ -10,7 +10,10 @@ import numpy as np
 
 from feature_store import protocol
 from feature_store.errors import StoreError
+from feature_store.metadata import is_group
+from feature_store.objects import Objects
 from feature_store.scale import StoredScale
+from feature_store.source import Source
 from feature_store.store import FeatureStore
 
 
@@ -73,6 +76,7 @@ def verify(store: FeatureStore, *, progress: Callable[[int], None] = lambda coun
     report = Report()
     start = time.perf_counter()
     report.problems += _root_problems(store)
+    report.problems += _hierarchy_problems(store)
     scales = []
     for name in store.sources():
         try:
@@ -122,6 +126,29 @@ def _root_problems(store: FeatureStore) -> Iterator[Problem]:
                 yield Problem("store", None, "metadata", f"{name} does not match {key}")
         except Exception as error:
             yield Problem("store", None, "metadata", f"{name} is unreadable ({_line(error)})")
+
+
+def _hierarchy_problems(store: FeatureStore) -> Iterator[Problem]:
+    """Groups on the way to the sources must be readable, and no source may have lost its own."""
+    known = {Source.parse(name).group for name in store.sources()}
+    for path in _folders(store.objects, "features", 3):
+        if path.count("/") == 3 and path not in known:
+            what = "holds arrays but has no source attributes (an interrupted creation, or damage)"
+            if "tokens" in store.objects.names(path):
+                yield Problem("store", None, "metadata", f"{path} {what}")
+        elif path not in known and not is_group(store.objects, path):
+            yield Problem("store", None, "metadata", f"{path}/zarr.json is missing or damaged")
+
+
+def _folders(objects: Objects, path: str, depth: int) -> Iterator[str]:
+    """The folder and what lies below it, `depth` levels down; nothing for an empty one."""
+    names = objects.names(path)
+    if names:
+        yield path
+    if depth:
+        for name in names:
+            if name != "zarr.json":
+                yield from _folders(objects, f"{path}/{name}", depth - 1)
 
 
 def _metadata_problems(scale: StoredScale) -> Iterator[Problem]:

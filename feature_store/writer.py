@@ -6,7 +6,6 @@ import datetime
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,66 +13,13 @@ import zarr
 
 from feature_store import protocol
 from feature_store.errors import InputError, StoreError
+from feature_store.metadata import encoded_shard
 from feature_store.protocol import CommitRecord
 from feature_store.scale import StoredScale
 
 
-@dataclass(frozen=True, kw_only=True)
-class ArrayPlan:
-    """Shapes and types of a source about to be created."""
-
-    grid: tuple[int, int]
-    """(rows, cols) of the token map."""
-    channels: int
-    """Output dimensions of the model at the tap."""
-    prefix: int = 0
-    """Prefix tokens per image; no prefix array where 0."""
-    dtype: str = "float16"
-    """float16 or float32."""
-    layout: str = "raw"
-    """raw (one uncompressed chunk per shard) or packed (sharded inner chunks, crc32c, zstd)."""
-
-    def __post_init__(self) -> None:
-        if self.dtype not in ("float16", "float32"):
-            raise InputError(f"dtype {self.dtype!r} cannot be stored; choose float16 or float32")
-        if self.layout not in ("raw", "packed"):
-            raise InputError(f"layout {self.layout!r} is unknown; choose raw or packed")
-
-
 class FeatureRangeError(InputError):
     """Features do not fit the stored dtype; nothing of the shard was written."""
-
-
-def create_arrays(group: zarr.Group, images: int, shard_images: int, plan: ArrayPlan) -> None:
-    """Create ``tokens`` (image, row, col, channel) and any ``prefix`` (image, prefix, channel)."""
-    shapes = {"tokens": (images, *plan.grid, plan.channels)}
-    if plan.prefix:
-        shapes["prefix"] = (images, plan.prefix, plan.channels)
-    for name, shape in shapes.items():
-        names = (
-            ("image", "row", "col", "channel")
-            if name == "tokens"
-            else ("image", "prefix", "channel")
-        )
-        shard = (shard_images, *shape[1:])
-        common: dict[str, Any] = dict(
-            shape=shape,
-            dtype=plan.dtype,
-            fill_value=float("nan"),
-            dimension_names=names,
-            chunk_key_encoding={"name": "default", "separator": "."},
-        )
-        if plan.layout == "raw":
-            group.create_array(name, chunks=shard, compressors=None, filters=None, **common)
-        else:
-            inner = (_divisor(shard_images, 16), *shape[1:])
-            group.create_array(
-                name,
-                chunks=inner,
-                shards=shard,
-                compressors=zarr.codecs.ZstdCodec(level=1),
-                **common,
-            )
 
 
 class SourceWriter:
@@ -191,8 +137,8 @@ class SourceWriter:
         self, values: np.ndarray, good: np.ndarray, dtype: np.dtype, statistics: _Statistics
     ) -> np.ndarray:
         """Cast good rows to the stored dtype, refusing what does not fit; other rows become NaN."""
-        exact = values[good]
-        largest = float(np.abs(exact).max()) if exact.size else 0.0
+        exact = values if good.all() else values[good]
+        largest = float(max(exact.max(), -exact.min())) if exact.size else 0.0
         limit = float(np.finfo(dtype).max)
         if not largest <= limit:
             channels = np.unique(np.nonzero(~(np.abs(exact) <= limit))[-1])
@@ -208,27 +154,28 @@ class SourceWriter:
                     "model itself returns non-finite values"
                 )
             )
+        cast = exact.astype(dtype)
+        statistics.add(exact, cast, largest)
+        if good.all():
+            return cast
         out = np.full(values.shape, np.nan, dtype)
-        out[good] = exact
-        statistics.add(exact, out[good], largest)
+        out[good] = cast
         return out
 
     def _put(self, name: str, shard: int, values: np.ndarray) -> None:
         layout = self.scale.arrays[name]
-        if not layout.raw:
-            rows = self.rows(shard)
-            array = zarr.open_array(
-                self.scale.objects.zarr_store, path=f"{self.scale.group}/{name}", mode="r+"
-            )
-            array[rows.start : rows.stop] = values
-            return
-        if len(values) < self.scale.shard_images:
-            padding = self.scale.shard_images - len(values)
-            values = np.concatenate(
-                [values, np.full((padding, *values.shape[1:]), np.nan, layout.dtype)]
-            )
+        padding = self.scale.shard_images - len(values)
+        if padding:
+            fill = np.full((padding, *values.shape[1:]), np.nan, layout.dtype)
+            values = np.concatenate([values, fill])
         key = protocol.shard_key(self.scale.group, name, shard, values.ndim)
-        self.scale.objects.put(key, np.ascontiguousarray(values))
+        objects = self.scale.objects
+        if layout.raw:
+            objects.put(key, np.ascontiguousarray(values))
+        else:
+            path = f"{self.scale.group}/{name}"
+            array = zarr.open_array(objects.zarr_store, path=path, mode="r")
+            objects.put(key, encoded_shard(array, values))
 
     def _put_status(self, shard: int, good: np.ndarray) -> None:
         status = np.zeros(self.scale.shard_images, np.uint8)
@@ -252,11 +199,6 @@ class _Statistics:
         error = flat - np.ravel(stored)  # float32 difference of float32 and float16: exact enough
         self.square_sum += float(np.dot(flat, flat))
         self.square_error += float(np.dot(error, error))
-
-
-def _divisor(number: int, target: int) -> int:
-    """Largest divisor of `number` that is at most `target`."""
-    return next(d for d in range(min(target, number), 0, -1) if number % d == 0)
 
 
 def refuse_other_identity(scale: StoredScale, manifest: dict[str, Any]) -> None:

@@ -1,0 +1,155 @@
+"""zarr metadata documents of a source, made in memory and put as whole objects.
+
+Creating them through zarr on the store itself would refuse, or erase, what an interrupted creation
+or a damaged document left behind. Made here first, each document is put only where it is needed,
+the source group's last, and no data are ever touched.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import MemoryStore
+
+from feature_store.errors import InputError
+from feature_store.objects import Objects
+from feature_store.source import Source
+
+DIMS = {
+    "tokens": ("image", "row", "col", "channel"),
+    "prefix": ("image", "prefix", "channel"),
+}
+"""Array name to its dims."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayPlan:
+    """Shapes and types of a source about to be created."""
+
+    grid: tuple[int, int]
+    """(rows, cols) of the token map."""
+    channels: int
+    """Output dimensions of the model at the tap."""
+    prefix: int = 0
+    """Prefix tokens per image; no prefix array where 0."""
+    dtype: str = "float16"
+    """float16 or float32."""
+    layout: str = "raw"
+    """raw (one uncompressed chunk per shard) or packed (sharded inner chunks, crc32c, zstd)."""
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float16", "float32"):
+            raise InputError(f"dtype {self.dtype!r} cannot be stored; choose float16 or float32")
+        if self.layout not in ("raw", "packed"):
+            raise InputError(f"layout {self.layout!r} is unknown; choose raw or packed")
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Array name to the shape of one image's values."""
+        tokens = {"tokens": (*self.grid, self.channels)}
+        return tokens | ({"prefix": (self.prefix, self.channels)} if self.prefix else {})
+
+
+def put_source(
+    objects: Objects, single: Source, size: tuple[int, int], plan: ArrayPlan, attrs: dict[str, Any]
+) -> None:
+    """Create a source's groups and arrays, or complete what an interrupted creation left.
+
+    Parameters
+    ----------
+    objects : Objects
+        The store.
+    single : Source
+        Single-scale source with a tap.
+    size : (images, shard_images)
+        Length of the image dim and of a shard.
+    plan : ArrayPlan
+        Shapes, dtype, layout.
+    attrs : dict
+        Attributes of the source group.
+    """
+    memory = MemoryStore()
+    group = zarr.open_group(memory, mode="w").create_group(single.group, attributes=attrs)
+    for name, shape in plan.shapes().items():
+        _create_array(group, name, (size[0], *shape), size[1], plan)
+    for key in _documents(memory, single.group):
+        objects.put(key, _read(memory, key))
+
+
+def repair_groups(objects: Objects, single: Source) -> None:
+    """Put back the metadata of groups above a source where it is missing or unreadable."""
+    memory = MemoryStore()
+    zarr.open_group(memory, mode="w").create_group(single.group)
+    parents = [key for key in _documents(memory, single.group) if not key.startswith(single.group)]
+    for key in parents:
+        if not is_group(objects, key.rpartition("/")[0]):
+            objects.put(key, _read(memory, key))
+
+
+def is_group(objects: Objects, path: str) -> bool:
+    """Whether the metadata at a path are those of a readable group."""
+    try:
+        zarr.open_group(objects.zarr_store, path=path, mode="r", use_consolidated=False)
+    except Exception:  # whatever zarr makes of a damaged document
+        return False
+    return True
+
+
+def encoded_shard(array: zarr.Array, values: np.ndarray) -> bytes:
+    """One shard as the array's codecs encode it, from values padded to the whole shard."""
+    memory = MemoryStore()
+    twin = zarr.create_array(
+        memory,
+        shape=values.shape,
+        chunks=array.chunks,
+        shards=values.shape,
+        dtype=array.dtype,
+        compressors=array.compressors,
+        fill_value=array.fill_value,
+        chunk_key_encoding={"name": "default", "separator": "."},
+        config={"write_empty_chunks": True},  # a shard of failed images is an object too
+    )
+    twin[:] = values
+    return _read(memory, "c." + ".".join(["0"] * values.ndim))
+
+
+def _create_array(
+    group: zarr.Group, name: str, shape: tuple[int, ...], shard_images: int, plan: ArrayPlan
+) -> None:
+    shard = (shard_images, *shape[1:])
+    layout: dict[str, Any] = dict(chunks=shard, compressors=None, filters=None)
+    if plan.layout == "packed":
+        inner = (math.gcd(shard_images, 16), *shape[1:])
+        codecs = [ZstdCodec(level=1), Crc32cCodec()]
+        layout = dict(chunks=inner, shards=shard, compressors=codecs)
+    group.create_array(
+        name,
+        shape=shape,
+        dtype=plan.dtype,
+        fill_value=float("nan"),
+        dimension_names=DIMS[name],
+        chunk_key_encoding={"name": "default", "separator": "."},
+        **layout,
+    )
+
+
+def _documents(memory: MemoryStore, last: str) -> list[str]:
+    """Keys of all documents below the root, the source group's own at the end."""
+
+    async def listed() -> list[str]:
+        return [key async for key in memory.list()]
+
+    keys = [key for key in sync(listed()) if key not in ("zarr.json", f"{last}/zarr.json")]
+    return [*sorted(keys), f"{last}/zarr.json"]
+
+
+def _read(memory: MemoryStore, key: str) -> bytes:
+    value = sync(memory.get(key, default_buffer_prototype()))
+    assert value is not None, key
+    return value.to_bytes()
