@@ -35,28 +35,34 @@ PACKAGES = {
 """Model name → (Python package, the class in it that knows the weight file's path)."""
 
 
-def build(name: ModelName, *, meta: bool) -> Built:
-    """A ``bundled:`` model; ``meta`` leaves the weights out."""
+def build(name: ModelName) -> Built:
+    """The architecture of a ``bundled:`` name, its weights yet to be loaded."""
     if name.arch not in PACKAGES:
         raise unknown("bundled model", name.arch, PACKAGES, prefix="bundled:")
     if name.pixels is not None:
         raise InputError(f"bundled models run at {NATIVE} pixels; drop :{name.pixels} from {name}")
     package, _ = PACKAGES[name.arch]
-    module = timm_family.create(name.arch, pixels=None, pretrained=False, meta=meta)
-    if not meta:
+
+    def load() -> tuple[torch.nn.Module, None]:
+        module = timm_family.create(name.arch, pixels=None, pretrained=False, meta=False)
         load_in_order(module, read_state(weights_path(name.arch)), str(name))
-    taps, missing = timm_family.find_taps(module, NATIVE)
+        return module, None
+
+    module = timm_family.create(name.arch, pixels=None, pretrained=False, meta=True)
+    shape = timm_family.probe(module, NATIVE, str(name))
+    taps, missing = timm_family.find_taps(module, shape)
     return Built(
         module=module,
+        load=load,
+        reader=lambda module, tap: timm_family.reader(module, str(name), tap),
         taps=taps,
-        reader=lambda tap: timm_family.reader(module, str(name), tap),
+        missing=missing,
         native=NATIVE,
         transform=Transform(height=NATIVE, width=NATIVE, resize_ratio=RESIZE / NATIVE),
         mean=MEAN,
         std=STD,
         convnet=True,
         weights_from=f"package {package.replace('_', '-')}",
-        missing=missing,
     )
 
 

@@ -12,27 +12,25 @@ import torch
 from feature_store.errors import InputError
 from workbench.models import timm_family
 from workbench.models.info import Built
-from workbench.models.names import ModelName, unknown
+from workbench.models.names import ModelName
 
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")
 """Keys under which training codes nest the tensors, in order of preference."""
 
 
-def build(name: ModelName, *, meta: bool) -> Built:
-    """A ``file:`` model; ``meta`` leaves the weights out but checks that the file is there."""
-    import timm
-
-    known = timm.list_models(include_tags=True) + timm.list_models()
-    if name.arch not in known:
-        raise unknown("timm model", name.arch, known, prefix="file:")
+def build(name: ModelName) -> Built:
+    """The architecture of a ``file:`` name; checks that the file is there, reads it on load."""
+    timm_family.check_known(name)
     path = Path(str(name.path)).expanduser()
     if not path.is_file():
         raise InputError(f"{name}: there is no file {path}")
-    if meta:
-        module = timm_family.create(name.arch, pixels=name.pixels, pretrained=False, meta=True)
-    else:
-        module = fit(name, read_tensors(path))
-    return timm_family.describe(module, str(name), weights=f"file {path.name}", pixels=name.pixels)
+    module = timm_family.create(name.arch, pixels=name.pixels, pretrained=False, meta=True)
+    return timm_family.describe(
+        module,
+        name,
+        weights=f"file {path.name}",
+        load=lambda: (fit(name, read_tensors(path)), None),
+    )
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

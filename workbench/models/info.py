@@ -126,6 +126,8 @@ class BackboneInfo:
     """False for ``random:`` models."""
     weights_from: str
     """The package, hub repository, address or file the weights come from."""
+    revision: str | None = None
+    """Commit of the hub repository; known once the weights are loaded from there."""
     taps: tuple[str, ...]
     """Every tap of this model; the first is its default."""
     convnet: bool
@@ -146,14 +148,18 @@ class BackboneInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A module together with what its library says about it; made by each family."""
+    """An architecture on the meta device with what its library says about it; made per family."""
 
     module: Any
-    """The torch module, on the meta device when only resolved."""
+    """The torch module without weights."""
+    load: Callable[[], tuple[Any, str | None]]
+    """Builds the module with its weights; also the hub revision they came from, if any."""
+    reader: Callable[[Any, str], Callable[[torch.Tensor], Tokens]]
+    """From a module (with weights or without) and a tap to the function that reads it."""
     taps: tuple[str, ...]
     """Taps in order; the first is the default."""
-    reader: Callable[[str], Callable[[torch.Tensor], Tokens]]
-    """From a tap to the function that reads it."""
+    missing: dict[str, str]
+    """Taps that a user may expect and this model lacks, each with the reason."""
     native: int
     """Side of the native input in pixels."""
     transform: Transform
@@ -166,5 +172,3 @@ class Built:
     """True for models on maps."""
     weights_from: str
     """Provenance of the weights."""
-    missing: dict[str, str]
-    """Taps that a user may expect and this model lacks, each with the reason."""

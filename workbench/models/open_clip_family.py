@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from feature_store.errors import InputError
-from workbench.models import readout, timm_family
+from workbench.models import hub, readout, timm_family
 from workbench.models.info import Built, Tokens, Transform
 from workbench.models.names import ModelName, unknown
 
+Reader = Callable[[torch.Tensor], Tokens]
 
-def build(name: ModelName, *, meta: bool) -> Built:
-    """An ``open_clip:`` or ``random:open_clip:`` image tower; ``meta`` leaves the weights out.
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+"""CLIP's pixel normalisation, for tags that state no other (open_clip.constants)."""
+
+
+def build(name: ModelName) -> Built:
+    """The image tower of an ``open_clip:`` name, its weights yet to be loaded.
 
     Raises
     ------
     InputError
-        Unknown architecture or tag, an activation that differs from the one the weights were
-        trained with, or weights that cannot be fetched.
+        Unknown architecture or tag, or an activation that differs from the one the weights were
+        trained with.
     """
     import open_clip
 
@@ -29,12 +36,15 @@ def build(name: ModelName, *, meta: bool) -> Built:
         prefix = "random:open_clip:" if name.random else "open_clip:"
         raise unknown("open_clip architecture", name.arch, open_clip.list_models(), prefix=prefix)
     config = open_clip.get_model_config(name.arch)
-    record: dict[str, Any] = {}
-    if not name.random:
-        record = pretrained_record(name, config)
-    visual = _tower(config, name.pixels, meta=meta) if meta or name.random else _load(name)
-    native = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
-    return _describe(visual.eval(), name, native, record)
+    record = {} if name.random else pretrained_record(name, config)
+
+    def load() -> tuple[Any, str | None]:
+        if name.random:
+            return _tower(config, name.pixels, meta=False).eval(), None
+        repository = str(record.get("hf_hub", "")).rstrip("/")
+        return _fetch(name), hub.revision(repository)
+
+    return _describe(_tower(config, name.pixels, meta=True).eval(), name, record, load)
 
 
 def pretrained_record(name: ModelName, config: dict) -> dict[str, Any]:
@@ -67,16 +77,19 @@ def _tower(config: dict, pixels: int | None, *, meta: bool) -> Any:
     if pixels is not None:
         vision["image_size"] = pixels
     with timm_family.seeded(meta=meta):
-        return _build_vision_tower(config["embed_dim"], vision, bool(config.get("quick_gelu")))
+        tower = _build_vision_tower(config["embed_dim"], vision, bool(config.get("quick_gelu")))
+        if pixels is not None and hasattr(tower, "set_input_size"):  # a timm trunk
+            tower.set_input_size(pixels)
+        return tower
 
 
-def _load(name: ModelName) -> Any:
+def _fetch(name: ModelName) -> Any:
     import open_clip
 
     try:
         return open_clip.create_model(
             name.arch, pretrained=name.tag, force_image_size=name.pixels, require_pretrained=True
-        ).visual
+        ).visual.eval()
     except (OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
@@ -85,41 +98,56 @@ def _load(name: ModelName) -> Any:
         ) from error
 
 
-def _describe(visual: Any, name: ModelName, native: int, record: dict[str, Any]) -> Built:
-    from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-    from open_clip.transformer import VisionTransformer
+def _describe(
+    visual: Any,
+    name: ModelName,
+    record: dict[str, Any],
+    load: Callable[[], tuple[Any, str | None]],
+) -> Built:
+    native = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
+    taps, missing, reader, convnet = _read_with(visual, native, str(name))
+    origin = f"hf-hub:{record['hf_hub'].rstrip('/')}" if record.get("hf_hub") else record.get("url")
+    return Built(
+        module=visual,
+        load=load,
+        reader=reader,
+        taps=taps,
+        missing=missing,
+        native=native,
+        transform=_transform(record, native, str(name)),
+        mean=tuple(record.get("mean") or OPENAI_MEAN),
+        std=tuple(record.get("std") or OPENAI_STD),
+        convnet=convnet,
+        weights_from=f"random weights, seed {timm_family.SEED}" if name.random else str(origin),
+    )
 
-    if isinstance(visual, VisionTransformer):
-        taps, missing, reader = *_vit_taps(visual), lambda tap: _vit_reader(visual, tap)
-    elif hasattr(visual, "trunk"):
-        taps, missing = timm_family.find_taps(visual.trunk, native)
-        taps = (*taps, "proj")
-        reader = lambda tap: _trunk_reader(visual, str(name), tap)  # noqa: E731
-    else:
-        taps, missing = ("blocks", "proj"), {"final": "nothing follows its last block"}
-        reader = lambda tap: _resnet_reader(visual, tap)  # noqa: E731
+
+def _transform(record: dict[str, Any], native: int, name: str) -> Transform:
     modes = {"shortest": "centre", "squash": "squash"}
     mode = record.get("resize_mode") or "shortest"
     if mode not in modes:
         raise InputError(f"{name} asks for resize mode {mode!r}; supported: {', '.join(modes)}")
-    origin = record.get("hf_hub") or record.get("url")
-    return Built(
-        module=visual,
-        taps=taps,
-        reader=reader,
-        native=native,
-        transform=Transform(
-            height=native,
-            width=native,
-            mode=modes[mode],
-            interpolation=record.get("interpolation") or "bicubic",
-        ),
-        mean=tuple(record.get("mean") or OPENAI_DATASET_MEAN),
-        std=tuple(record.get("std") or OPENAI_DATASET_STD),
-        convnet=not isinstance(visual, VisionTransformer) and "block:0" not in taps,
-        weights_from=f"random weights, seed {timm_family.SEED}" if name.random else str(origin),
-        missing=missing,
+    return Transform(
+        height=native,
+        width=native,
+        mode=modes[mode],
+        interpolation=record.get("interpolation") or "bicubic",
     )
+
+
+def _read_with(
+    visual: Any, native: int, name: str
+) -> tuple[tuple[str, ...], dict[str, str], Callable[[Any, str], Reader], bool]:
+    """Taps, missing taps, reader and whether it works on maps, by the kind of tower."""
+    from open_clip.transformer import VisionTransformer
+
+    if isinstance(visual, VisionTransformer):
+        return *_vit_taps(visual), _vit_reader, False
+    if hasattr(visual, "trunk"):
+        shape = timm_family.probe(visual.trunk, native, name)
+        taps, missing = timm_family.find_taps(visual.trunk, shape)
+        return (*taps, "proj"), missing, partial(_trunk_reader, name), shape.axes == 4
+    return ("blocks", "proj"), {"final": "nothing follows its last block"}, _resnet_reader, True
 
 
 def _vit_taps(visual: Any) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -130,7 +158,7 @@ def _vit_taps(visual: Any) -> tuple[tuple[str, ...], dict[str, str]]:
     return ("final", "proj", *blocks, "pre_logits"), {}
 
 
-def _vit_reader(visual: Any, tap: str) -> Callable[[torch.Tensor], Tokens]:
+def _vit_reader(visual: Any, tap: str) -> Reader:
     """Read open_clip's own ViT: ``final`` after ``ln_post``, ``proj`` after the projection."""
     kind, _, number = tap.partition(":")
     last = len(visual.transformer.resblocks) - 1
@@ -195,13 +223,13 @@ def _with_resized_positions(
         visual.positional_embedding = stored
 
 
-def _trunk_reader(visual: Any, name: str, tap: str) -> Callable[[torch.Tensor], Tokens]:
+def _trunk_reader(name: str, visual: Any, tap: str) -> Reader:
     if tap == "proj":
         return lambda x: readout.from_vector(readout.require_tensor(visual(x), name, tap))
     return timm_family.reader(visual.trunk, name, tap)
 
 
-def _resnet_reader(visual: Any, tap: str) -> Callable[[torch.Tensor], Tokens]:
+def _resnet_reader(visual: Any, tap: str) -> Reader:
     if tap == "proj":
         return lambda x: readout.from_vector(visual(x))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from dataclasses import replace
+from functools import lru_cache
 
 import torch
 
@@ -19,7 +20,7 @@ FAMILIES: dict[str, Callable[..., Built]] = {
     "open_clip": open_clip_family.build,
     "file": checkpoints.build,
 }
-"""Kind of name → builder ``(ModelName, *, meta) -> Built``."""
+"""Kind of name → builder ``ModelName -> Built``."""
 
 
 def resolve(name: str, tap: str | None = None) -> BackboneInfo:
@@ -33,8 +34,22 @@ def resolve(name: str, tap: str | None = None) -> BackboneInfo:
     InputError
         Unknown model (the nearest names are offered) or tap (the model's taps are listed).
     """
+    return _inspect(name, build(name), tap)
+
+
+@lru_cache(maxsize=64)
+def build(name: str) -> Built:
+    """The architecture behind a name, on the meta device: it holds no weights."""
     parsed = ModelName.parse(name)
-    return _inspect(name, parsed, FAMILIES[parsed.kind](parsed, meta=True), tap)
+    try:
+        return FAMILIES[parsed.kind](parsed)
+    except InputError:
+        raise
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{name} cannot be described without its weights ({reason}); it is not supported"
+        ) from error
 
 
 def load(
@@ -62,34 +77,34 @@ def load(
     InputError
         As :func:`resolve`; also weights that cannot be fetched, read or fitted.
     """
-    info = resolve(name, tap)  # refuse cheaply before any weight is read
-    parsed = ModelName.parse(name)
-    built = FAMILIES[parsed.kind](parsed, meta=False)
+    built = build(name)
+    info = _inspect(name, built, tap)  # refuse cheaply before any weight is read
+    module, revision = built.load()
     layout = torch.channels_last if info.convnet else torch.contiguous_format
-    module = built.module.eval().requires_grad_(False).to(device, memory_format=layout)
+    module = module.eval().requires_grad_(False).to(device, memory_format=layout)
     return Backbone(
-        info=info,
+        info=replace(info, revision=revision),
         module=module,
-        read=built.reader(info.tap),
+        read=built.reader(module, info.tap),
         device=torch.device(device),
         precision=precision,
     )
 
 
-@cache
+@lru_cache
 def grid_at(name: str, tap: str, height: int, width: int) -> tuple[int, int]:
     """Rows and columns of a model's map for one input size, found on shapes alone."""
-    parsed = ModelName.parse(name)
-    read = FAMILIES[parsed.kind](parsed, meta=True).reader(tap)
+    built = build(name)
+    read = built.reader(built.module, tap)
     with torch.inference_mode():
         return tuple(read(torch.empty((1, 3, height, width), device="meta")).map.shape[1:3])
 
 
-def _inspect(name: str, parsed: ModelName, built: Built, tap: str | None) -> BackboneInfo:
+def _inspect(name: str, built: Built, tap: str | None) -> BackboneInfo:
     tap = check_tap(name, built, tap)
     shape = (1, 3, built.native, built.native)
     with torch.inference_mode():
-        tokens = built.reader(tap)(torch.empty(shape, device="meta"))
+        tokens = built.reader(built.module, tap)(torch.empty(shape, device="meta"))
     _, rows, cols, channels = tokens.map.shape
     return BackboneInfo(
         name=name,
@@ -102,7 +117,7 @@ def _inspect(name: str, parsed: ModelName, built: Built, tap: str | None) -> Bac
         mean=built.mean,
         std=built.std,
         transform=built.transform,
-        pretrained=not parsed.random,
+        pretrained=not name.startswith("random:"),
         weights_from=built.weights_from,
         taps=built.taps,
         convnet=built.convnet,
@@ -136,7 +151,7 @@ def _is_flexible(built: Built, tap: str) -> bool:
     side = 2 * built.native
     try:
         with torch.inference_mode():
-            built.reader(tap)(torch.empty((1, 3, side, side), device="meta"))
+            built.reader(built.module, tap)(torch.empty((1, 3, side, side), device="meta"))
     except (AssertionError, RuntimeError, ValueError):
         return False
     return True

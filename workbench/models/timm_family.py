@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from feature_store.errors import InputError
-from workbench.models import readout
+from workbench.models import hub, readout
 from workbench.models.info import Built, Tokens, Transform
 from workbench.models.names import ModelName, unknown
 
@@ -18,22 +19,35 @@ SEED = 0
 """Seed of ``random:`` weights, so that the same name is the same model everywhere."""
 
 
-def build(name: ModelName, *, meta: bool) -> Built:
-    """A ``timm:`` or ``random:timm:`` model; ``meta`` leaves the weights out."""
+def build(name: ModelName) -> Built:
+    """The architecture of a ``timm:`` or ``random:timm:`` name, its weights yet to be loaded."""
     import timm
 
-    known = timm.list_models(include_tags=True) + timm.list_models()
-    if name.arch not in known:
-        raise unknown("timm model", name.arch, known, prefix=f"{_label(name)}:")
-    pretrained = not (meta or name.random)
-    if pretrained and not timm.get_pretrained_cfg(name.arch).has_weights:
+    check_known(name)
+    if not name.random and not timm.get_pretrained_cfg(name.arch).has_weights:
         raise InputError(
             f"timm has no pretrained weights for {name.arch!r}; "
             f"write random:timm:{name.arch} for an untrained model"
         )
-    module = create(name.arch, pixels=name.pixels, pretrained=pretrained, meta=meta)
+
+    def load() -> tuple[Any, str | None]:
+        module = create(name.arch, pixels=name.pixels, pretrained=not name.random, meta=False)
+        return module, None if name.random else hub.revision(module.pretrained_cfg.get("hf_hub_id"))
+
+    module = create(name.arch, pixels=name.pixels, pretrained=False, meta=True)
     origin = f"random weights, seed {SEED}" if name.random else weights_from(module)
-    return describe(module, str(name), weights=origin, pixels=name.pixels)
+    return describe(module, name, weights=origin, load=load)
+
+
+def check_known(name: ModelName) -> None:
+    """Refuse an architecture that timm does not have, offering the nearest names."""
+    import timm
+
+    if not timm.is_model(name.arch.partition(".")[0]) or (
+        "." in name.arch and name.arch not in timm.list_models(include_tags=True)
+    ):
+        known = timm.list_models(include_tags=True) + timm.list_models()
+        raise unknown("timm model", name.arch, known, prefix=f"{_label(name)}:")
 
 
 def _label(name: ModelName) -> str:
@@ -75,8 +89,8 @@ def seeded(*, meta: bool) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    text = str(error).strip()
+    return text.splitlines()[0].partition(". ")[0].rstrip(".") if text else type(error).__name__
 
 
 def weights_from(module: Any) -> str:
@@ -87,22 +101,26 @@ def weights_from(module: Any) -> str:
     return config.get("url") or "unknown"
 
 
-def describe(module: Any, name: str, *, weights: str, pixels: int | None = None) -> Built:
-    """Taps, transform and geometry of a built timm module."""
+def describe(
+    module: Any, name: ModelName, *, weights: str, load: Callable[[], tuple[Any, str | None]]
+) -> Built:
+    """Taps, transform and geometry of a timm module on the meta device."""
     config = module.pretrained_cfg
-    native = pixels or _square(config["input_size"], name)
-    taps, missing = find_taps(module, native)
+    native = name.pixels or _square(config["input_size"], str(name))
+    shape = probe(module, native, str(name))
+    taps, missing = find_taps(module, shape)
     return Built(
         module=module,
+        load=load,
+        reader=lambda module, tap: reader(module, str(name), tap),
         taps=taps,
-        reader=lambda tap: reader(module, name, tap),
+        missing=missing,
         native=native,
-        transform=resolve_transform(config, native, name),
+        transform=resolve_transform(config, native, str(name)),
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
-        convnet=_prefix_of(module) is None,
+        convnet=shape.axes == 4,
         weights_from=weights,
-        missing=missing,
     )
 
 
@@ -128,45 +146,65 @@ def resolve_transform(config: dict, native: int, name: str) -> Transform:
     )
 
 
-def _prefix_of(module: Any) -> int | None:
-    """Number of prefix tokens of a token model; None for a model on maps."""
-    if hasattr(module, "num_prefix_tokens"):
-        return int(module.num_prefix_tokens)
-    return 0 if hasattr(module, "blocks") and hasattr(module, "stem") else None
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What a forward pass on shapes alone tells about a timm module."""
+
+    axes: int
+    """Axes of the output of ``forward_features``: 4 map, 3 sequence, 2 vector."""
+    reductions: tuple[int, ...]
+    """Pixels per token of each block or stage, as timm records them; empty if it does not."""
+    bare: bool
+    """True: the last stage's output is what the head receives, nothing comes between."""
+
+    @property
+    def uniform(self) -> bool:
+        """A plain transformer: every block works on the same grid of tokens."""
+        return self.axes == 3 and len(set(self.reductions)) == 1
 
 
 @torch.inference_mode()
-def find_taps(module: Any, native: int) -> tuple[tuple[str, ...], dict[str, str]]:
+def probe(module: Any, native: int, name: str) -> Shape:
+    """Run a module on the meta device once.
+
+    Raises
+    ------
+    InputError
+        ``forward_features`` returns something other than a tensor.
+    """
+    x = torch.empty((1, 3, native, native), device="meta")
+    if not hasattr(module, "forward_intermediates") or not getattr(module, "feature_info", None):
+        output = readout.require_tensor(module.forward_features(x), name, "final")
+        return Shape(axes=output.ndim, reductions=(), bare=False)
+    reductions = tuple(info["reduction"] for info in module.feature_info)
+    final, [last] = module.forward_intermediates(x, indices=[len(reductions) - 1])
+    output = readout.require_tensor(final, name, "final")
+    return Shape(axes=output.ndim, reductions=reductions, bare=final is last)
+
+
+def find_taps(module: Any, shape: Shape) -> tuple[tuple[str, ...], dict[str, str]]:
     """Taps of a timm model, default first, and the expected ones it lacks with the reason.
 
-    Token models: ``final`` (after the last norm), ``block:N``, ``pre_logits``. Models on maps:
+    Plain transformers: ``final`` (after the last norm), ``block:N``, ``pre_logits``. Others:
     ``blocks`` (output of the last block), ``final`` where something follows the last block (a
     norm, a head convolution), ``stage:N``, ``pre_logits``.
     """
-    missing: dict[str, str] = {}
-    depth = len(module.feature_info) if hasattr(module, "forward_intermediates") else 0
-    if _prefix_of(module) is not None:
+    depth = len(shape.reductions)
+    if shape.uniform:
         blocks = [f"block:{n}" for n in reversed(range(depth))]
         if isinstance(getattr(module, "norm", None), torch.nn.Identity):
-            missing["final"] = "it normalises after pooling, so its tokens have no final norm"
-            return (*blocks, "pre_logits"), missing
-        return ("final", *blocks, "pre_logits"), missing
-    stages = [f"stage:{n}" for n in reversed(range(depth))]
+            reason = "it normalises after pooling, so its tokens have no final norm"
+            return (*blocks, "pre_logits"), {"final": reason}
+        return ("final", *blocks, "pre_logits"), {}
+    if shape.axes == 2:
+        return ("pre_logits",), {"final": "it returns one vector per image, no spatial grid"}
     if not depth:
-        return ("final", "pre_logits"), missing
-    x = torch.empty((1, 3, native, native), device=next(module.parameters()).device)
-    with torch.device("meta"):
-        last_is_final = _ends_with_last_block(module, x, depth)
-    if last_is_final:
-        missing["final"] = "nothing follows its last block before pooling"
-        return ("blocks", *stages, "pre_logits"), missing
-    return ("blocks", "final", *stages, "pre_logits"), missing
-
-
-def _ends_with_last_block(module: Any, x: torch.Tensor, depth: int) -> bool:
-    """Whether the map handed to the head is the last block's output itself."""
-    final, [last] = module.forward_intermediates(x, indices=[depth - 1])
-    return final is last
+        return ("final", "pre_logits"), {}
+    stages = [f"stage:{n}" for n in reversed(range(depth))]
+    if shape.bare:
+        reason = "nothing follows its last block before pooling"
+        return ("blocks", *stages, "pre_logits"), {"final": reason}
+    return ("blocks", "final", *stages, "pre_logits"), {}
 
 
 def reader(module: Any, name: str, tap: str) -> Callable[[torch.Tensor], Tokens]:
@@ -189,14 +227,19 @@ def _lay_out(module: Any, x: torch.Tensor, output: Any, name: str) -> Tokens:
     output = readout.require_tensor(output, name, "final")
     if output.ndim == 4:
         last = output.shape[3] == module.num_features and (
-            output.shape[1] != module.num_features or module.output_fmt == "NHWC"
+            output.shape[1] != module.num_features or _declares_channels_last(module)
         )
         return readout.from_map(output, channels_last=last)
     if output.ndim == 3:
-        return readout.from_sequence(output, _prefix_of(module) or 0, token_grid(module, x))
+        prefix = getattr(module, "num_prefix_tokens", 0)
+        return readout.from_sequence(output, prefix, token_grid(module, x))
     raise InputError(
         f"{name} returns one vector per image at tap final, no spatial grid; use its tap pre_logits"
     )
+
+
+def _declares_channels_last(module: Any) -> bool:
+    return str(getattr(module, "output_fmt", "NCHW")) == "NHWC"
 
 
 def token_grid(module: Any, x: torch.Tensor) -> tuple[int, int]:
@@ -211,9 +254,8 @@ def _intermediate(module: Any, x: torch.Tensor, index: int) -> Tokens:
     accepted = inspect.signature(module.forward_intermediates).parameters
     keywords |= {"stop_early": True, "norm": False, "output_fmt": "NCHW"}
     if "return_prefix_tokens" in accepted:
-        [(features, prefix)] = module.forward_intermediates(
-            x, return_prefix_tokens=True, **keywords
-        )
-        return Tokens(prefix, features.permute(0, 2, 3, 1))
-    [features] = module.forward_intermediates(x, **keywords)
-    return readout.from_map(features, channels_last=False)
+        keywords["return_prefix_tokens"] = True
+    [found] = module.forward_intermediates(x, **keywords)
+    if isinstance(found, tuple):  # (map, prefix tokens); a map alone where there are none
+        return Tokens(found[1], found[0].permute(0, 2, 3, 1))
+    return readout.from_map(found, channels_last=False)
