@@ -17,14 +17,19 @@ P is a change of coordinates: it changes the number of passes and never the answ
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 
-from analyses.pooled import FeatureRows
+from analyses.heads import Head
+from analyses.pooled import BLOCK_ROWS, FeatureRows
 from feature_store import InputError
+
+SMALL_PRODUCT = 3e7
+"""Multiplications below which one thread is the fastest: some ten milliseconds of one core."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,28 +57,20 @@ class HeadConfig:
             raise InputError(f"precision is {self.precision!r}; choose float32 or float64")
 
 
-@dataclass(frozen=True)
-class Head:
-    """A trained head, in the units of the unstandardised features.
+@contextmanager
+def threads_for(multiplications: float) -> Iterator[None]:
+    """One torch thread inside, if the largest product has few multiplications.
 
-    Attributes
-    ----------
-    weight : float64 array, dims (channel, class)
-    bias : float64 array, dims (class,)
-    converged : bool
-        Whether the tolerance was reached.
-    passes : int
-        Times that all rows were read.
+    Waking the others costs more than they save (measured: tenfold on two busy cores for 600 x 640
+    times 640 x 3). The former number comes back at the end.
     """
-
-    weight: np.ndarray
-    bias: np.ndarray
-    converged: bool = True
-    passes: int = 0
-
-    def logits(self, rows: FeatureRows) -> np.ndarray:
-        """float64, dims (image, class)."""
-        return np.concatenate([block @ self.weight + self.bias for block in rows.blocks()])
+    before = torch.get_num_threads()
+    if multiplications < SMALL_PRODUCT:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Problem:
@@ -147,18 +144,20 @@ class Problem:
         weight = weight / weight.sum()
         root = (self._values / 4 + l2).rsqrt()[:, None]
         at = self._start(start, root).requires_grad_()
+        gradient = torch.zeros_like(at)
         passes = 0
 
         def objective() -> float:
-            nonlocal passes
+            nonlocal passes, gradient
             passes += 1
             now = at.detach()
             principal = root * now[:-1]
             loss, to_principal, to_bias = self._loss(principal, now[-1], weight)
-            at.grad = torch.cat([root * (to_principal + l2 * principal), to_bias[None]])
+            gradient = torch.cat([root * (to_principal + l2 * principal), to_bias[None]])
+            at.grad = gradient
             return loss + l2 / 2 * float((principal**2).sum())
 
-        torch.optim.LBFGS(
+        steps = torch.optim.LBFGS(
             [at],
             max_iter=self.config.max_passes,
             max_eval=2 * self.config.max_passes,
@@ -166,10 +165,13 @@ class Problem:
             tolerance_change=0.0,
             history_size=20,
             line_search_fn="strong_wolfe",
-        ).step(objective)
-        # The line search may stop one step early, at the rounding limit of the loss.
-        objective()
-        reached = float(at.grad.abs().max()) <= 10 * tolerance
+        )
+        count, channels = self.rows.shape
+        with threads_for(min(count, BLOCK_ROWS) * channels * self.classes):
+            steps.step(objective)
+            # The line search may stop one step early, at the rounding limit of the loss.
+            objective()
+        reached = float(gradient.abs().max()) <= 10 * tolerance
         raw = self._turn @ (root * at.detach()[:-1])
         bias = at.detach()[-1] - self.mean @ raw
         return Head(raw.cpu().numpy(), bias.cpu().numpy(), reached, passes)
@@ -239,19 +241,3 @@ class Problem:
     def _read(self) -> Iterator[torch.Tensor]:
         for block in self.rows.blocks():
             yield torch.from_numpy(block).to(self.config.device, self._dtype)
-
-
-def loss_and_hits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per image: cross-entropy in nats, and whether the largest logit is the label's.
-
-    Parameters
-    ----------
-    logits : float array, dims (image, class)
-    labels : int array, dims (image,)
-        -1 for a class that the head does not know: infinite loss, never a hit.
-    """
-    top = logits.max(1, keepdims=True)
-    log_p = logits - top - np.log(np.exp(logits - top).sum(1, keepdims=True))
-    loss = -log_p[np.arange(len(labels)), labels]
-    known = labels >= 0
-    return np.where(known, loss, np.inf), known & (logits.argmax(1) == labels)

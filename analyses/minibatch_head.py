@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from analyses.linear_head import Head
+from analyses.heads import Head
 from analyses.pooled import FeatureRows
 from feature_store import InputError
 

@@ -42,6 +42,8 @@ class FeatureRows:
         How the parts become one matrix.
     kept : bool array, dims (image,), or None
         Rows that are handed out; all of them by default.
+    owner : object
+        Whatever has to stay alive for the files to stay.
 
     Examples
     --------
@@ -55,6 +57,7 @@ class FeatureRows:
     count: int
     merge: Merge = "concat"
     kept: np.ndarray | None = None
+    owner: object = None
 
     @classmethod
     def of(cls, array: np.ndarray) -> FeatureRows:
@@ -100,7 +103,7 @@ class FeatureRows:
             return pieces[0]
         if self.merge == "concat":
             return np.concatenate(pieces, axis=1)
-        return np.sum(pieces, axis=0, dtype=np.float32)
+        return np.asarray(np.sum(pieces, axis=0, dtype=np.float32))
 
     def load(self) -> np.ndarray:
         """The whole matrix in memory: float32, dims (image, channel)."""
@@ -140,7 +143,7 @@ class Pooled:
             raise InputError(f"{source}: add needs equal channel counts, found {widths}")
         order = list(self.widths)
         parts = tuple(Path(self.folder.name, f"{order.index(name)}.f32") for name in names)
-        return FeatureRows(parts, widths, len(self.rows), merge)
+        return FeatureRows(parts, widths, len(self.rows), merge, owner=self.folder)
 
 
 def pool(store: FeatureStore, sources: Sequence[str], tokens: Tokens = "mean") -> Pooled:

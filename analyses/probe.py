@@ -19,8 +19,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from analyses.heads import Head, loss_and_hits
 from analyses.labels import LabelledSplit, check_apart, match_labels
-from analyses.linear_head import Head, HeadConfig, Problem, loss_and_hits
+from analyses.linear_head import HeadConfig, Problem
 from analyses.minibatch_head import MinibatchConfig, fit_minibatch
 from analyses.pooled import FeatureRows, Merge, Tokens, pool
 from analyses.proportion import wilson

@@ -1,0 +1,194 @@
+"""Few-shot accuracy: closed-form ridge regression to one-hot labels on a handful of images.
+
+For a draw of n = shots * classes training images with centred features X (n, channel) and centred
+one-hot labels Y (n, class), ridge with penalty l2 gives, through the n-by-n Gram matrix
+X X^T = U diag(s) U^T, the scores
+
+    f(z) = mean(y) + (z - mean(x)) X^T U diag(1 / (s + l2)) U^T Y .
+
+One eigen-decomposition serves every penalty. The penalty is l2 = r * mean(s); r is the one with the
+best accuracy on training images that were not drawn, averaged over all draws of that many shots
+(the same choice for every draw, so that no draw is favoured).
+
+Source: SoViT, Table 3 (10-shot linear probes); the papers it follows choose the penalty on
+held-out images likewise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from analyses.labels import check_apart, match_labels
+from analyses.pooled import Merge, Tokens, pool
+from feature_store import FeatureStore, InputError
+
+PENALTIES = tuple(10.0**e for e in range(-6, 4))
+"""Ratios r of the penalty to the mean eigenvalue that are tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShotConfig:
+    """How many images, how often."""
+
+    shots: tuple[int, ...] = (1, 5, 10, 25)
+    """Training images per class."""
+    draws: int = 20
+    """Seeded draws of the training images; sources are compared on the same draws."""
+    validation: int = 1000
+    """At most so many undrawn training images choose the penalty."""
+    tokens: Tokens = "mean"
+    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
+    merge: Merge = "concat"
+    """How the scales of an S2 source combine."""
+    confidence: float = 0.95
+    """Coverage of the interval of the mean over draws."""
+    seed: int = 0
+    """Seed of the draws."""
+
+    def __post_init__(self) -> None:
+        if not self.shots or min(self.shots) < 1:
+            raise InputError(f"shots are {self.shots}; expected positive numbers such as 1 5 10 25")
+        if self.draws < 2:
+            raise InputError(f"draws is {self.draws}; an interval over draws needs at least 2")
+
+
+def compute(
+    train_store: FeatureStore,
+    test_store: FeatureStore,
+    *,
+    sources: Sequence[str],
+    config: FewShotConfig | None = None,
+) -> pd.DataFrame:
+    """One row per source and number of shots.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``source``, ``shots``, ``test_accuracy`` (mean over draws), ``low``, ``high`` (Student's
+        interval of that mean: what another set of draws would give, for these test images),
+        ``ratio`` (chosen r), ``draws``.
+
+    Raises
+    ------
+    InputError
+        What :func:`analyses.probe.compute` refuses; a class with fewer images than shots, or no
+        training image left to choose the penalty on.
+    """
+    config = config or FewShotConfig()
+    check_apart(train_store, test_store)
+    train, test = (pool(s, sources, config.tokens) for s in (train_store, test_store))
+    split = match_labels(train_store, test_store, train.rows, test.rows)
+    _check_counts(split.train, split.names, max(config.shots))
+    records = []
+    for source in sources:
+        seen = train.features(source, config.merge).keep(split.train_rows).load()
+        unseen = test.features(source, config.merge).keep(split.test_rows).load()
+        for shots in config.shots:
+            drawn = draws(split.train, shots, config)
+            scores = [
+                _accuracies(seen, split.train, rows, held, (unseen, split.test))
+                for rows, held in drawn
+            ]
+            records.append({"source": source, "shots": shots} | _summary(scores, config))
+    table = pd.DataFrame.from_records(records)
+    table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}
+    return table
+
+
+def draws(
+    labels: np.ndarray, shots: int, config: FewShotConfig
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(drawn rows, undrawn rows that choose the penalty) for each draw; the same for all sources."""
+    result = []
+    for draw in range(config.draws):
+        rng = np.random.default_rng([config.seed, shots, draw])
+        order = rng.permutation(len(labels))
+        first = [order[labels[order] == c][:shots] for c in range(labels.max() + 1)]
+        rows = np.concatenate(first)
+        held = order[~np.isin(order, rows)][: config.validation]
+        result.append((rows, held))
+    return result
+
+
+def ridge_scores(
+    x: np.ndarray, labels: np.ndarray, queries: np.ndarray, ratios: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of the queries for every penalty, and the penalties.
+
+    Parameters
+    ----------
+    x : float array, dims (n, channel)
+    labels : int array, dims (n,)
+        Every class 0 to max at least once.
+    queries : float array, dims (query, channel)
+    ratios : sequence of float
+        Penalty over mean eigenvalue.
+
+    Returns
+    -------
+    scores : float64 array, dims (ratio, query, class)
+    l2 : float64 array, dims (ratio,)
+        As in scikit-learn's ``Ridge(alpha)``. All 0 if the rows are equal: scores are then the
+        class frequencies.
+    """
+    mean = x.mean(0, dtype=np.float64)
+    centred = x - mean
+    onehot = np.eye(labels.max() + 1)[labels]
+    values, vectors = np.linalg.eigh(centred @ centred.T)
+    values = values.clip(0)
+    l2 = np.asarray(ratios) * values.mean()
+    projected = (queries - mean) @ centred.T @ vectors
+    targets = vectors.T @ (onehot - onehot.mean(0))
+    damped = values + l2[:, None]
+    inverse = np.divide(1, damped, out=np.zeros_like(damped), where=damped > 0)
+    scores = np.stack([(projected * row) @ targets for row in inverse])
+    return scores + onehot.mean(0), l2
+
+
+def _accuracies(
+    x: np.ndarray,
+    labels: np.ndarray,
+    rows: np.ndarray,
+    held: np.ndarray,
+    test: tuple[np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """Accuracy on held-out training images and on test images, dims (2, ratio)."""
+    queries = np.concatenate([x[held], test[0]])
+    scores, _ = ridge_scores(x[rows], labels[rows], queries, PENALTIES)
+    hits = scores.argmax(2) == np.concatenate([labels[held], test[1]])
+    return np.stack([hits[:, : len(held)].mean(1), hits[:, len(held) :].mean(1)])
+
+
+def _summary(scores: list[np.ndarray], config: FewShotConfig) -> dict[str, object]:
+    held, test = np.stack(scores, axis=1)  # each (draw, ratio)
+    best = int(held.mean(0).argmax())
+    mean, spread = test[:, best].mean(), test[:, best].std(ddof=1)
+    half = student.ppf(0.5 + config.confidence / 2, config.draws - 1) * spread
+    half /= np.sqrt(config.draws)
+    return {
+        "test_accuracy": float(mean),
+        "low": float(mean - half),
+        "high": float(mean + half),
+        "ratio": PENALTIES[best],
+        "draws": config.draws,
+    }
+
+
+def _check_counts(labels: np.ndarray, names: list[str], shots: int) -> None:
+    counts = np.bincount(labels)
+    if counts.min() < shots:
+        few = int(counts.argmin())
+        raise InputError(
+            f"class {names[few]!r} has {counts[few]} training images, fewer than {shots} shots; "
+            "ask for fewer shots or extract more images"
+        )
+    if len(labels) <= shots * len(names):
+        raise InputError(
+            f"{shots} shots take all {len(labels)} training images and leave none to choose the "
+            "penalty on; ask for fewer shots"
+        )

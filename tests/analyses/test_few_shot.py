@@ -1,0 +1,96 @@
+"""Few-shot ridge equals scikit-learn's on the same draw; draws are stratified, seeded, shared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from analyses import few_shot
+from analyses.few_shot import FewShotConfig, draws, ridge_scores
+from feature_store import InputError
+
+RNG = np.random.default_rng(0)
+SOURCE = "toy:a#blocks@224"
+
+
+@pytest.mark.parametrize(("images", "channels"), [(12, 30), (40, 5)])
+def test_equals_scikit_learn_ridge(images, channels):
+    x = RNG.normal(size=(images, channels)) + 3
+    labels = np.arange(images) % 3
+    queries = RNG.normal(size=(7, channels)) + 3
+    scores, l2 = ridge_scores(x, labels, queries, [1e-3, 1.0, 100.0])
+    for row, alpha in zip(scores, l2, strict=True):
+        oracle = Ridge(alpha=alpha).fit(x, np.eye(3)[labels])
+        np.testing.assert_allclose(row, oracle.predict(queries), atol=1e-8)
+
+
+def test_scores_are_invariant_to_rotation_and_offset():
+    x, queries = RNG.normal(size=(9, 6)), RNG.normal(size=(4, 6))
+    labels = np.arange(9) % 3
+    turn, _ = np.linalg.qr(RNG.normal(size=(6, 6)))
+    plain, _ = ridge_scores(x, labels, queries, [0.1])
+    turned, _ = ridge_scores(x @ turn + 5, labels, queries @ turn + 5, [0.1])
+    np.testing.assert_allclose(plain, turned, atol=1e-10)
+
+
+def test_equal_rows_give_class_frequencies():
+    scores, l2 = ridge_scores(np.ones((4, 3)), np.array([0, 0, 0, 1]), np.ones((2, 3)), [1.0])
+    np.testing.assert_allclose(scores[0], [[0.75, 0.25]] * 2)
+    assert l2.tolist() == [0]
+
+
+def test_draws_are_stratified_seeded_and_disjoint_from_validation():
+    labels = np.arange(60) % 3
+    config = FewShotConfig(draws=4, validation=10)
+    first, second = draws(labels, 5, config), draws(labels, 5, config)
+    for (rows, held), (again, _) in zip(first, second, strict=True):
+        assert np.bincount(labels[rows]).tolist() == [5, 5, 5]
+        assert not set(rows) & set(held)
+        assert len(held) == 10
+        np.testing.assert_array_equal(rows, again)
+    assert not np.array_equal(first[0][0], first[1][0])
+
+
+def make_pair(make_store, separation):
+    pair = []
+    for name, count in (("train", 90), ("test", 60)):
+        labels = np.arange(count) % 3
+        tokens = (
+            RNG.normal(size=(count, 1, 1, 8)) + separation * np.eye(3, 8)[labels][:, None, None]
+        )
+        store = make_store(
+            name, {SOURCE: tokens.astype(np.float32)}, labels=labels, label_names=["a", "b", "c"]
+        )
+        pair.append(store)
+    return pair
+
+
+def test_separable_classes_and_more_shots_help(make_store):
+    table = few_shot.compute(
+        *make_pair(make_store, 2.5), sources=[SOURCE], config=FewShotConfig(shots=(1, 20), draws=8)
+    )
+    assert table["shots"].tolist() == [1, 20]
+    one, twenty = table["test_accuracy"]
+    assert 0.5 < one < twenty
+    assert twenty > 0.85
+    assert (table["low"] <= table["test_accuracy"]).all()
+
+
+def test_no_signal_stays_at_chance(make_store):
+    table = few_shot.compute(
+        *make_pair(make_store, 0), sources=[SOURCE], config=FewShotConfig(shots=(5,), draws=20)
+    )
+    assert table["test_accuracy"][0] == pytest.approx(1 / 3, abs=0.08)
+
+
+def test_refusals(make_store):
+    pair = make_pair(make_store, 1)
+    with pytest.raises(InputError, match="has 30 training images, fewer than 31 shots"):
+        few_shot.compute(*pair, sources=[SOURCE], config=FewShotConfig(shots=(31,)))
+    with pytest.raises(InputError, match="leave none to choose"):
+        few_shot.compute(*pair, sources=[SOURCE], config=FewShotConfig(shots=(30,)))
+    with pytest.raises(InputError, match="expected positive numbers"):
+        FewShotConfig(shots=())
+    with pytest.raises(InputError, match="needs at least 2"):
+        FewShotConfig(draws=1)
