@@ -87,7 +87,7 @@ def split_star(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     names = frame["dimension"].astype(str)
     centre = frame[names == "centre"]
     legs: dict[str, pd.DataFrame] = {}
-    for name in sorted(set(names) - {"centre"}):
+    for name in dict.fromkeys(names[names != "centre"]):
         leg = frame[names == name]
         if len(centre):
             if name not in frame.columns:

@@ -54,6 +54,14 @@ def gflops(shape: ViTShape, images: float) -> float:
     return 2 * shape.gmacs * images
 
 
+def fractional_params(shape: Mapping[str, float]) -> float:
+    """Parameters of a patch-14 network of fractional width, depth and MLP size."""
+    d, m = shape["width"], shape["mlp"]
+    block = 4 * d * d + 2 * d * m + 9 * d + m
+    pooling = 4 * d * d + 2 * d * m + 8 * d + m
+    return shape["depth"] * block + pooling + (3 * 14**2 + 1 + 16**2 + 2) * d
+
+
 def reproduce(target: Target, s: Mapping[str, float] | None = None) -> pd.DataFrame:
     """The recipe beside the published shape, one row per dimension and one for the parameters.
 
@@ -77,7 +85,9 @@ def reproduce(target: Target, s: Mapping[str, float] | None = None) -> pd.DataFr
     frame["scaled"] = pd.Series(scale_shape(start, tau, s))
     frame["fitted"] = pd.Series(scale_shape(start, best, s))
     frame["tau_needed"] = pd.Series(np.exp(growth / share), index=list(DIMENSIONS))
-    sizes = {column: _params(frame[column]) / 1e6 for column in ("start", "scaled", "fitted")}
+    sizes = {
+        column: fractional_params(frame[column]) / 1e6 for column in ("start", "scaled", "fitted")
+    }
     frame.loc["params_m"] = {**sizes, "published": shape.params / 1e6, "tau_needed": np.nan}
     frame["relative"] = frame["scaled"] / frame["published"] - 1
     frame["fitted_relative"] = frame["fitted"] / frame["published"] - 1
@@ -131,13 +141,5 @@ def claims() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["claim", "paper", "arithmetic", "reading"])
 
 
-def _params(shape: Mapping[str, float]) -> float:
-    """Parameters of a patch-14 network of fractional width, depth and MLP size."""
-    d, m = shape["width"], shape["mlp"]
-    block = 4 * d * d + 2 * d * m + 9 * d + m
-    pooling = 4 * d * d + 2 * d * m + 8 * d + m
-    return shape["depth"] * block + pooling + (3 * 14**2 + 1 + 16**2 + 2) * d
-
-
 def _growth(shape: Mapping[str, float]) -> float:
-    return _params(shape) / SMALL_OPTIMUM.params
+    return fractional_params(shape) / SMALL_OPTIMUM.params

@@ -1,0 +1,162 @@
+"""``workbench encoder-law``: does a bigger vision encoder pay in a vision-language model?"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from workbench.commands.shape_law import to_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analyses.scaling_laws.encoder import GroupFit
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderLaw:
+    """Fit loss against encoder parameters and image-text pairs; say what a bigger encoder gains.
+
+    Example: workbench encoder-law --out runs/encoder-law
+
+    That is the 120 published losses; --runs takes your own.
+    """
+
+    runs: str = "published"
+    """CSV with columns vit_params, image_text_pairs, eval_loss and optionally llm, dataset,
+    llm_params, image_tokens; or `published`."""
+    variant: Literal["free", "power", "saturating", "turning", "pairs"] = "free"
+    """Law that predicts the losses of the compute-optimal choice."""
+    budget: tuple[float, ...] = ()
+    """Budgets in FLOP; by default from the cheapest run to ten times the dearest."""
+    llm_params: float | None = None
+    """Parameters of the language model, where neither its name nor a column tells."""
+    text_tokens: float = 40.0
+    """Text tokens per pair in the compute model (the paper states none)."""
+    bootstraps: int = 500
+    """Replicates behind the intervals; 0 gives none."""
+    level: float = 0.95
+    """Coverage of the intervals."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+    allow_unidentified: bool = False
+    """Report a fit although the runs do not determine some of its parameters."""
+    out: Path | None = None
+    """Folder for tables and figures."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+    def run(self) -> int:
+        """Fit, compare, decide; the exit status."""
+        from analyses.scaling_laws import encoder, encoder_gain
+        from analyses.scaling_laws.fitting import FitOptions
+        from analyses.scaling_laws.runs import read_runs
+
+        table = encoder.published_runs() if self.runs == "published" else read_runs(self.runs)
+        if self.llm_params is not None:
+            table = table.assign(llm_params=self.llm_params)
+        options = FitOptions(
+            loss="linear",
+            bootstraps=self.bootstraps,
+            level=self.level,
+            seed=self.seed,
+            allow_unidentified=self.allow_unidentified,
+        )
+        groups = encoder.compute(table, options)
+        variants = encoder.comparison(groups)
+        steps, choices = [], []
+        for group in groups:
+            steps += encoder_gain.summary(group, self.level).to_dict(orient="records")
+            choices += self._choices(group)
+        if self.out is not None:
+            self._write(groups, variants, steps, choices)
+        if self.json:
+            print(to_json(_report(groups, variants, steps, choices)))
+        else:
+            _print(groups, variants, steps)
+        return 0
+
+    def _choices(self, group: GroupFit) -> list[dict[str, Any]]:
+        """Compute-optimal choices, or a note on standard error where costs are unknown."""
+        from analyses.scaling_laws import encoder_cost
+        from feature_store.errors import InputError
+
+        try:
+            cost = encoder_cost.cost_model(group.runs, group.llm, self.text_tokens)
+        except InputError as error:
+            if self.budget:
+                raise
+            print(f"note: no compute-optimal choice for {group.llm}: {error}", file=sys.stderr)
+            return []
+        budgets = self.budget or encoder_cost.default_budgets(group, cost)
+        frame = encoder_cost.choices(group, cost, budgets, variant=self.variant, level=self.level)
+        named = frame.assign(llm=group.llm, dataset=group.dataset)
+        return [{str(k): v for k, v in row.items()} for row in named.to_dict(orient="records")]
+
+    def _write(
+        self,
+        groups: list[GroupFit],
+        variants: pd.DataFrame,
+        steps: list[dict[str, Any]],
+        choices: list[dict[str, Any]],
+    ) -> None:
+        import pandas as pd
+
+        from workbench.figures import encoder_laws
+
+        out = Path(self.out or ".")
+        out.mkdir(parents=True, exist_ok=True)
+        variants.to_csv(out / "variants.csv", index=False)
+        pd.DataFrame(steps).to_csv(out / "gains.csv", index=False)
+        pd.DataFrame(choices).to_csv(out / "choices.csv", index=False)
+        pd.concat([group.residuals() for group in groups]).to_csv(
+            out / "residuals.csv", index=False
+        )
+        for number, group in enumerate(groups, start=1):
+            encoder_laws.draw_losses(group, out / f"figure{number}_losses")
+        encoder_laws.draw_gains(groups, out / "gains")
+
+
+def _report(
+    groups: list[GroupFit],
+    variants: pd.DataFrame,
+    steps: list[dict[str, Any]],
+    choices: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The JSON object: `rows` (variants), `gains`, `choices`, `curves` (L(D) per encoder)."""
+    rows = []
+    fitted = [(group, name) for group in groups for name in group.fits]
+    for row, (group, name) in zip(variants.to_dict(orient="records"), fitted, strict=True):
+        ends = _ends(group.fits[name].intervals)
+        values = {k: v for k, v in row.items() if v == v}  # drop parameters of other variants
+        rows.append(values | ends | {"best": name == group.best})
+    curves = [
+        {"llm": part.llm, "dataset": part.dataset, "vit_params": size, **fit.parameters}
+        | _ends(fit.intervals)
+        | {"rms": fit.rms, "unidentified": fit.unidentified}
+        for part in groups
+        for size, fit in part.own.items()
+    ]
+    return {"rows": rows, "gains": steps, "choices": choices, "curves": curves}
+
+
+def _ends(intervals: dict[str, tuple[float, float]]) -> dict[str, float]:
+    """Intervals as flat `NAME_low`, `NAME_high` fields."""
+    low = {f"{name}_low": pair[0] for name, pair in intervals.items()}
+    return low | {f"{name}_high": pair[1] for name, pair in intervals.items()}
+
+
+def _print(groups: list[GroupFit], variants: pd.DataFrame, steps: list[dict[str, Any]]) -> None:
+    """Tables for a reader: laws compared, then the gain of each step in encoder size."""
+    shown = ["llm", "dataset", "variant", "rms", "delta_aicc", "delta_bic", "beta"]
+    print(variants[shown].to_string(index=False, float_format="{:.4g}".format))
+    for group in groups:
+        print(f"\n{group.llm} on {group.dataset}: best law in size by BIC: {group.best}")
+        for step in (s for s in steps if (s["llm"], s["dataset"]) == (group.llm, group.dataset)):
+            print(
+                f"  {step['small'] / 1e6:.0f}M to {step['large'] / 1e6:.0f}M: mean gain "
+                f"{step['mean']:+.4f} [{step['mean_low']:+.4f}, {step['mean_high']:+.4f}]; "
+                f"{step['verdict']}; worth a factor {step['exchange_factor']:.3g} in pairs"
+            )

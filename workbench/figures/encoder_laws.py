@@ -1,0 +1,71 @@
+"""Figures of the encoder laws: losses with fits, and what the next larger encoder gains.
+
+Source: figures 1 to 3 of "Are Bigger Encoders Always Better in Vision Large Models?".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.ticker import LogLocator, StrMethodFormatter
+
+from analyses.scaling_laws.encoder import GroupFit
+from analyses.scaling_laws.encoder_gain import gains
+from workbench import style
+
+
+def draw_losses(group: GroupFit, stem: Path) -> tuple[Path, Path]:
+    """Loss against pairs per encoder: runs, their own fit L(D), and the best law in N and D."""
+    figure, (ax,) = style.figure(6.2, 4.2)
+    d = np.geomspace(
+        group.runs["image_text_pairs"].min(), group.runs["image_text_pairs"].max(), 100
+    )
+    law = group.fits[group.best]
+    for i, (size, part) in enumerate(group.runs.groupby("vit_params")):
+        colour = style.PALETTE[i % len(style.PALETTE)]
+        marker = style.MARKERS[i % len(style.MARKERS)]
+        x = part["image_text_pairs"] / 1e6
+        ax.plot(x, part["eval_loss"], marker, color=colour, label=_size(float(size)))
+        if float(size) in group.own:
+            ax.plot(d / 1e6, group.own[float(size)].predict(float(size), d), color=colour, lw=1.6)
+        ax.plot(d / 1e6, law.predict(float(size), d), color=colour, lw=1.2, ls="--")
+    ax.plot([], [], color="black", lw=1.6, label="L(D) per encoder")
+    ax.plot([], [], color="black", lw=1.2, ls="--", label=f"{group.best} law in N and D")
+    ax.set(xlabel="image-text pairs (millions)", ylabel="evaluation loss")
+    ax.set_title(f"{group.llm} on {group.dataset}")
+    ax.legend(frameon=False, fontsize=8, ncols=2)
+    return style.save(figure, stem)
+
+
+def draw_gains(groups: Sequence[GroupFit], stem: Path) -> tuple[Path, Path]:
+    """Gain of the largest encoder over the next at every D, with the interval of its trend."""
+    figure, axes = style.figure(3.6 * len(groups) + 0.4, 3.4, columns=len(groups))
+    drawn = []
+    for ax, group in zip(axes, groups, strict=True):
+        small, large = sorted(group.runs["vit_params"].unique())[-2:]
+        frame = gains(group, small, large)
+        drawn.append(frame)
+        d = frame["image_text_pairs"] / 1e6
+        ax.axhline(0, color="black", lw=0.8)
+        ax.fill_between(d, frame["low"], frame["high"], color=style.GREEN, alpha=0.2, lw=0)
+        ax.plot(d, frame["gain"], color=style.GREEN, lw=1.8, label="trend with 95 % interval")
+        ax.plot(d, frame["observed"], "o", color=style.GREY, label="difference of two runs")
+        ax.set(xscale="log", xlabel="image-text pairs (millions)")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.minorticks_off()
+        ax.set_title(f"{group.llm}, {group.dataset}", fontsize=10)
+    low = min(min(f["low"].min(), f["observed"].min()) for f in drawn)
+    high = max(max(f["high"].max(), f["observed"].max()) for f in drawn)
+    pad = 0.08 * (high - low)
+    for ax in axes:
+        ax.set_ylim(low - pad, high + pad)
+    axes[0].set_ylabel(f"loss({_size(small)}) − loss({_size(large)})")
+    axes[0].legend(frameon=False, fontsize=8, loc="upper right")
+    return style.save(figure, stem)
+
+
+def _size(params: float) -> str:
+    return f"{params / 1e9:.3g}B" if params >= 1e9 else f"{params / 1e6:.0f}M"

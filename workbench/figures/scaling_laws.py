@@ -1,0 +1,194 @@
+"""Figures of the shape law: IsoFlop curves, predicted against actual, exponents, frontier.
+
+Source: figures 1, 3, 4 and 5 of "Getting ViT in Shape".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+
+from analyses.scaling_laws import sovit
+from analyses.scaling_laws.architecture import DIMENSIONS, named_shape
+from analyses.scaling_laws.planners import GRID_IMAGES, scale_shape
+from analyses.scaling_laws.shape import ShapeFit
+from workbench import style
+
+VIOLET = style.PALETTE[2]
+_LABELS = {"width": "width", "depth": "depth", "mlp": "MLP size"}
+
+
+def draw_isoflop(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
+    """Metric against the dimension at fixed compute, with the runs and the optima (figure 4)."""
+    figure, axes = style.figure(3.6 * len(fits) + 0.9, 3.6, columns=len(fits))
+    for ax, fit in zip(axes, fits, strict=True):
+        runs, law = fit.runs, fit.law
+        limits = mpl.colors.LogNorm(runs["compute"].min(), runs["compute"].max())
+        colour = mpl.colormaps["viridis"]
+        x = np.geomspace(runs["value"].min() / 1.3, runs["value"].max() * 1.3, 200)
+        for t in np.geomspace(runs["compute"].min(), runs["compute"].max(), 5):
+            ax.plot(x, law.metric(x, t), color=colour(limits(t)), lw=1.4)
+            best = float(law.optimum(t))
+            if x[0] <= best <= x[-1]:
+                ax.plot(best, law.metric(best, t), "*", color=colour(limits(t)), ms=11, mec="black")
+        ax.scatter(
+            runs["value"],
+            runs["metric"],
+            c=runs["compute"],
+            cmap=colour,
+            norm=limits,
+            s=22,
+            ec="black",
+            lw=0.4,
+        )
+        _log_ticks(ax, runs["value"])
+        top = 1.15 * runs["metric"].max()
+        ax.set(title=_title(fit), xlabel=_LABELS.get(fit.dimension, "value"), ylim=(0, top))
+        bar = figure.colorbar(mpl.cm.ScalarMappable(limits, colour), ax=ax, pad=0.02)
+        bar.set_label("compute", fontsize=9)
+    axes[0].set_ylabel("metric")
+    return style.save(figure, stem)
+
+
+def draw_predicted(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
+    """Predicted against actual metric; the held-out largest value in violet (figure 4, left)."""
+    figure, axes = style.figure(3.5 * len(fits), 3.5, columns=len(fits))
+    for ax, fit in zip(axes, fits, strict=True):
+        runs = fit.runs
+        held = runs["extrapolated"].notna()
+        both = [runs["metric"], runs["predicted"], runs["extrapolated"][held]]
+        ends = [
+            0.9 * min(v.min() for v in both if len(v)),
+            1.1 * max(v.max() for v in both if len(v)),
+        ]
+        ax.plot(ends, ends, color="black", lw=0.8)
+        ax.scatter(
+            runs["metric"], runs["predicted"], s=22, color=style.GREY, label="fitted, all runs"
+        )
+        ax.scatter(
+            runs["metric"][held],
+            runs["extrapolated"][held],
+            s=32,
+            marker="D",
+            color=VIOLET,
+            label="predicted unseen",
+        )
+        ax.set(title=_title(fit), xlabel="actual metric", xscale="log", yscale="log")
+        ax.set(xlim=ends, ylim=ends, aspect="equal")
+        for axis in (ax.xaxis, ax.yaxis):
+            _plain_log(axis)
+    axes[0].set_ylabel("predicted metric")
+    axes[0].legend(frameon=False, fontsize=8, loc="upper left")
+    return style.save(figure, stem)
+
+
+def draw_exponents(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
+    """Exponents a, b, c and s of every dimension with their intervals (figure 5)."""
+    figure, axes = style.figure(9.0, 3.0, columns=4)
+    for ax, name in zip(axes, ("a", "b", "c", "s"), strict=True):
+        for i, fit in enumerate(fits):
+            value = fit.law.s if name == "s" else getattr(fit.law, name)
+            lost = name in fit.unidentified or (name == "s" and fit.unidentified)
+            face = "white" if lost else style.PALETTE[0]
+            if name in fit.intervals:
+                ax.plot(fit.intervals[name], [i, i], color=style.PALETTE[0], lw=2)
+            ax.plot(value, i, "o", mfc=face, mec=style.PALETTE[0], ms=7)
+        ax.set(title=f"${name}$" if name != "s" else "$s = c/(a+b)$", ylim=(-0.6, len(fits) - 0.4))
+        ax.set_yticks(range(len(fits)), [_LABELS.get(f.dimension, f.dimension) for f in fits])
+        ax.set_xscale("log")
+        _plain_log(ax.xaxis)
+        if ax is not axes[0]:
+            ax.tick_params(labelleft=False)
+    if any(fit.unidentified for fit in fits):
+        axes[0].set_xlabel("hollow: not determined by the runs", fontsize=8)
+    return style.save(figure, stem)
+
+
+def draw_frontier(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
+    """Optimal value against compute with its bootstrap band; dashed outside the runs."""
+    figure, axes = style.figure(3.5 * len(fits), 3.4, columns=len(fits))
+    for ax, fit in zip(axes, fits, strict=True):
+        low, high = fit.runs["compute"].min(), fit.runs["compute"].max()
+        t = np.geomspace(low, high * 10, 120)
+        best = fit.law.optimum(t)
+        inside = (best >= fit.runs["value"].min()) & (best <= fit.runs["value"].max())
+        known = np.where((t <= high) & inside, best, np.nan)
+        ax.plot(t, best, color=style.GREEN, ls=":", lw=1.6, label="extrapolated")
+        ax.plot(
+            t, np.where(known, best, np.nan), color=style.GREEN, lw=2.2, label="within the runs"
+        )
+        if len(fit.replicates):
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                band = _band(fit, t)
+            ax.fill_between(t, *band, color=style.GREEN, alpha=0.18, lw=0)
+        ax.scatter(fit.runs["compute"], fit.runs["value"], s=10, color=style.GREY, label="runs")
+        ax.set(xscale="log", yscale="log", title=_title(fit), xlabel="compute")
+        ax.set_ylim(fit.runs["value"].min() / 3, fit.runs["value"].max() * 3)
+        _plain_log(ax.yaxis)
+    axes[0].set_ylabel("compute-optimal value")
+    axes[-1].legend(frameon=False, fontsize=8, loc="lower right")
+    return style.save(figure, stem)
+
+
+def draw_published_frontier(stem: Path) -> tuple[Path, Path]:
+    """The paper's recipe from x⁰ on, and the published networks at their compute (figure 1)."""
+    figure, axes = style.figure(11.5, 3.2, columns=4)
+    start = {name: float(getattr(sovit.SMALL_OPTIMUM, name)) for name in DIMENSIONS}
+    first = sovit.gflops(sovit.SMALL_OPTIMUM, GRID_IMAGES)
+    tau = np.geomspace(1, 3000, 60)
+    path = [scale_shape(start, float(x), sovit.exponents()) for x in tau]
+    networks = {
+        "ViT-B/14": ("B/14", 4e9, style.GREY, "s"),
+        "ViT-g/14": ("g/14", 16e9, style.GREY, "D"),
+        "SoViT-150m": ("SoViT-150m/14", None, style.GREEN, "o"),
+        "SoViT-400m": ("SoViT-400m/14", 40e9, style.GREEN, "^"),
+    }
+    for ax, name in zip(axes, (*DIMENSIONS, "params"), strict=True):
+        if name == "params":
+            line = np.array([sovit.fractional_params(p) for p in path]) / 1e6
+        else:
+            line = np.array([p[name] for p in path])
+        ax.plot(first * tau, line, color=style.GREEN, lw=1.8, label="recipe from $x^0$")
+        for label, (key, images, colour, marker) in networks.items():
+            shape = named_shape(key)
+            compute = sovit.gflops(shape if images else named_shape("B/14"), images or 4e9)
+            value = shape.params / 1e6 if name == "params" else getattr(shape, name)
+            ax.plot(compute, value, marker, color=colour, ms=7, ls="", label=label)
+        ax.set(xscale="log", yscale="log", xlabel="compute (GFLOPs)")
+        ax.set_title("parameters (M)" if name == "params" else _LABELS[name])
+        _plain_log(ax.yaxis)
+    axes[-1].legend(frameon=False, fontsize=7.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return style.save(figure, stem)
+
+
+def _band(fit: ShapeFit, t: np.ndarray) -> np.ndarray:
+    r = {name: fit.replicates[name].to_numpy()[:, None] for name in fit.replicates}
+    ratio = r["alpha"] * r["a"] * t ** r["c"] / (r["beta"] * r["b"])
+    return np.nanquantile(ratio ** (1 / (r["a"] + r["b"])), [0.025, 0.975], axis=0)
+
+
+def _title(fit: ShapeFit) -> str:
+    return _LABELS.get(fit.dimension, fit.dimension)
+
+
+def _log_ticks(ax: Axes, values: np.ndarray) -> None:
+    ax.set_xscale("log")
+    distinct = np.unique(values)
+    ax.set_xticks(distinct, [f"{v:g}" for v in distinct], fontsize=8)
+    ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+
+
+def _plain_log(axis: mpl.axis.Axis) -> None:
+    """Few plain numbers on a logarithmic axis, whatever its span."""
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low)
+    subs = (
+        (1.0,) if decades > 2 else (1, 2, 5) if decades > 0.8 else (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8)
+    )
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=subs, numticks=12))
+    axis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(mpl.ticker.NullLocator())
