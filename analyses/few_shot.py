@@ -103,7 +103,7 @@ def compute(
 def draws(
     labels: np.ndarray, shots: int, config: FewShotConfig
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(drawn rows, undrawn rows that choose the penalty) for each draw; the same for all sources."""
+    """For each draw: drawn rows, and undrawn rows that choose the penalty."""
     result = []
     for draw in range(config.draws):
         rng = np.random.default_rng([config.seed, shots, draw])

@@ -1,46 +1,164 @@
-"""Shared nearest neighbours of two representations of the same images."""
+"""Exact nearest neighbours by cosine similarity, with faiss where it is installed.
+
+faiss and torch bring an OpenMP runtime each. Two of them in one process are safe as long as faiss
+runs on one thread while torch is loaded with another runtime; on Linux wheels of both use the same
+`libgomp` name and share it. macOS wheels abort. So: faiss is imported late, its thread number is
+torch's, and on macOS the same search runs through torch instead.
+"""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
+
 import numpy as np
+import pandas as pd
+import torch
 
-from feature_store.errors import InputError
+from feature_store import InputError
+
+QUERY_BLOCK = 1024
+"""Queries that are compared with all rows at a time where faiss is absent."""
 
 
-def neighbours(points: np.ndarray, k: int) -> np.ndarray:
-    """Row numbers of the k most similar other images (cosine), int64, dims (image, k).
+@dataclass(frozen=True)
+class Neighbours:
+    """The k most similar rows of each query.
 
-    Exact (faiss flat index). An image without length is similar to none and gets arbitrary rows.
+    Attributes
+    ----------
+    similarity : float32 array, dims (query, k)
+        Cosine, descending.
+    row : int64 array, dims (query, k)
+        Row of the searched matrix.
+    """
+
+    similarity: np.ndarray
+    row: np.ndarray
+
+
+def normalise(x: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
+    """Rows minus `mean`, scaled to length 1; zero rows stay zero. float32, dims as given.
+
+    Examples
+    --------
+    >>> normalise(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    x = np.asarray(x, np.float32) if mean is None else (x - mean).astype(np.float32)
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return np.divide(x, length, out=np.zeros_like(x), where=length > 0)
+
+
+def search(rows: np.ndarray, queries: np.ndarray, k: int, *, device: str = "cpu") -> Neighbours:
+    """Exact k nearest rows of every query.
+
+    Parameters
+    ----------
+    rows, queries : float32 array, dims (row, channel), (query, channel)
+        Of unit length (see :func:`normalise`).
+    k : int
+        At most the number of rows.
+    device : str
+        ``cuda`` searches on the GPU: through faiss if it was built for it, else through torch.
 
     Raises
     ------
     InputError
-        k is not between 1 and the images less one.
+        k out of range, or different numbers of channels.
     """
-    if not 1 <= k < len(points):
-        raise InputError(f"k is {k}; expected 1 to {len(points) - 1} for {len(points)} images")
-    import faiss
+    if not 1 <= k <= len(rows):
+        raise InputError(f"k is {k}; expected 1 to {len(rows)}, the number of rows searched")
+    if rows.shape[1] != queries.shape[1]:
+        raise InputError(f"rows have {rows.shape[1]} channels and queries {queries.shape[1]}")
+    faiss = None if sys.platform == "darwin" else _faiss()
+    if faiss is None or (device != "cpu" and not hasattr(faiss, "StandardGpuResources")):
+        return _by_torch(rows, queries, k, device)
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    index = faiss.IndexFlatIP(rows.shape[1])
+    if device != "cpu":
+        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+    index.add(np.ascontiguousarray(rows, np.float32))
+    similarity, found = index.search(np.ascontiguousarray(queries, np.float32), k)
+    return Neighbours(similarity, found)
 
-    length = np.linalg.norm(points, axis=1, keepdims=True)
-    unit = np.ascontiguousarray(points / np.where(length > 0, length, 1), np.float32)
-    index = faiss.IndexFlatIP(unit.shape[1])
-    index.add(unit)
-    found = index.search(unit, k + 1)[1]
-    own = found == np.arange(len(found))[:, None]
-    own[~own.any(axis=1), -1] = True  # among duplicates an image may miss itself: drop the last
-    return found[~own].reshape(len(found), k)
+
+def search_others(rows: np.ndarray, k: int, *, device: str = "cpu") -> Neighbours:
+    """The k nearest *other* rows of every row.
+
+    The row itself is taken out by its number, not by its rank: an exact copy of a row is a
+    neighbour like any other.
+    """
+    found = search(rows, rows, k + 1, device=device)
+    own = found.row == np.arange(len(rows))[:, None]
+    own[~own.any(1), -1] = True  # pushed out by copies: drop the last instead
+    shape = (len(rows), k)
+    return Neighbours(found.similarity[~own].reshape(shape), found.row[~own].reshape(shape))
 
 
-def mutual_knn(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean share of neighbours that two neighbour lists have in common, 0 to 1.
-
-    Symmetric; 1 for equal lists; about k / (images - 1) for unrelated ones. Through
-    :func:`neighbours` it is unchanged by rotation and scale of either representation.
+def near_duplicates(
+    train: np.ndarray, test: np.ndarray, *, threshold: float = 0.98, device: str = "cpu"
+) -> pd.DataFrame:
+    """Test images that are nearly a training image: ``test_row``, ``train_row``, ``similarity``.
 
     Parameters
     ----------
-    a, b : ndarray of int64, dims (image, k)
-
-    Source: Huh et al. 2024, The Platonic representation hypothesis (without its outlier clipping).
+    train, test : float32 array, dims (image, channel)
+        Normalised features.
+    threshold : float
+        Smallest cosine that is reported.
     """
-    return float((a[:, :, None] == b[:, None, :]).any(axis=2).mean())
+    found = search(train, test, 1, device=device)
+    close = np.flatnonzero(found.similarity[:, 0] >= threshold)
+    table = pd.DataFrame(
+        {
+            "test_row": close,
+            "train_row": found.row[close, 0],
+            "similarity": found.similarity[close, 0],
+        }
+    )
+    return table.sort_values("similarity", ascending=False, ignore_index=True)
+
+
+def label_error_candidates(
+    features: np.ndarray, labels: np.ndarray, *, k: int = 10, device: str = "cpu"
+) -> pd.DataFrame:
+    """Images most of whose neighbours agree on another label: ``row``, ``suggested``, ``share``.
+
+    Parameters
+    ----------
+    features : float32 array, dims (image, channel)
+        Normalised.
+    labels : int array, dims (image,)
+        0 to classes - 1.
+    k : int
+        Neighbours that vote; reported are images with more than half for one other label.
+    """
+    k = min(k, len(features) - 1)
+    votes = labels[search_others(features, k, device=device).row]
+    share = np.stack([(votes == c).mean(1) for c in range(labels.max() + 1)], 1)
+    suggested = share.argmax(1)
+    top = share.max(1)
+    suspect = np.flatnonzero((suggested != labels) & (top > 0.5))
+    table = pd.DataFrame({"row": suspect, "suggested": suggested[suspect], "share": top[suspect]})
+    return table.sort_values("share", ascending=False, ignore_index=True)
+
+
+def _faiss():
+    try:
+        import faiss
+    except ImportError:
+        return None
+    return faiss
+
+
+def _by_torch(rows: np.ndarray, queries: np.ndarray, k: int, device: str) -> Neighbours:
+    base = torch.from_numpy(np.ascontiguousarray(rows, np.float32)).to(device)
+    parts = [
+        torch.topk(block.to(device) @ base.T, k)
+        for block in torch.from_numpy(np.array(queries, np.float32)).split(QUERY_BLOCK)
+    ]
+    return Neighbours(
+        torch.cat([p.values for p in parts]).cpu().numpy(),
+        torch.cat([p.indices for p in parts]).cpu().numpy(),
+    )

@@ -1,0 +1,275 @@
+"""Hard examples: images that the larger model gets better and S2 on the smaller one does not.
+
+For every labelled test image, with L the cross-entropy (nats) of a linear head on the source's
+pooled features (heads of :mod:`analyses.probe`):
+
+    drop = L_small - L_large          (what scaling the model gives)
+    s2_drop = L_small - L_s2          (what scaling the image gives)
+
+Ranked by ``drop`` among images with ``s2_drop <= margin``. Each is described by its nearest
+training images in one source's features:
+
+* rare: its mean cosine distance to the k nearest training images of its own class exceeds the
+  given quantile of what training images of that class have among themselves;
+* ambiguous: the head's second class is at least `ratio` times as likely as its first, or at least
+  half of the k nearest training images have another label.
+
+An image can be both or neither. Source: Shi et al. (2024), section 4.1 and Figure 7, where the two
+kinds are told apart by eye.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from analyses.heads import loss_and_hits
+from analyses.labels import LabelledSplit, check_apart, match_labels
+from analyses.neighbours import normalise, search, search_others
+from analyses.pooled import Pooled, pool
+from analyses.probe import ProbeConfig, train_head
+from feature_store import FeatureStore, InputError, Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardConfig:
+    """What counts as hard, rare and ambiguous."""
+
+    count: int = 20
+    """Hard examples reported."""
+    easy: int = 2
+    """Easy test images of the same class shown beside each."""
+    neighbours: int = 5
+    """Training images looked at around each (k)."""
+    margin: float = 0.0
+    """Nats that S2 may gain over the small source while still counting as no improvement."""
+    rare_quantile: float = 0.95
+    """Quantile of the class's own distances above which an image is rare."""
+    ratio: float = 0.5
+    """Likelihood of the second class over the first from which an image is ambiguous."""
+    predictions: int = 3
+    """Top classes kept for each source."""
+    device: str = "cpu"
+    """Where the neighbour search runs."""
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    """How the heads are trained."""
+
+    def __post_init__(self) -> None:
+        if min(self.count, self.neighbours, self.predictions) < 1 or self.easy < 0:
+            raise InputError(
+                "count, neighbours and predictions must be at least 1, easy at least 0"
+            )
+        if not (0 < self.rare_quantile < 1 and 0 < self.ratio <= 1):
+            raise InputError(
+                f"rare_quantile is {self.rare_quantile} and ratio {self.ratio}; expected numbers "
+                "between 0 and 1"
+            )
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which source is which.
+
+    Attributes
+    ----------
+    small, s2, large : str
+        The small model at one scale, the same at several, and the larger model.
+    """
+
+    small: str
+    s2: str
+    large: str
+
+    @classmethod
+    def of(cls, sources: Sequence[str]) -> Roles:
+        """Find the roles: one S2 source, its model at one scale, another model at one scale.
+
+        Raises
+        ------
+        InputError
+            Anything else than these three.
+
+        Examples
+        --------
+        >>> Roles.of(["m:big@224", "m:base@224", "m:base@224+448"]).large
+        'm:big@224'
+        """
+        parsed = {name: Source.parse(name) for name in sources}
+        several = [n for n, s in parsed.items() if len(s.scales) > 1]
+        single = [n for n, s in parsed.items() if len(s.scales) == 1]
+        if len(several) == 1 and len(single) == 2:
+            model = parsed[several[0]].model
+            same = [n for n in single if parsed[n].model == model]
+            other = [n for n in single if parsed[n].model != model]
+            if len(same) == len(other) == 1:
+                return cls(same[0], several[0], other[0])
+        raise InputError(
+            f"found the sources {', '.join(sources) or '(none)'}; hard examples need exactly "
+            "three: a small model at one scale, the same at several (MODEL@224+448), and a "
+            "larger model"
+        )
+
+
+def compute(
+    train_store: FeatureStore,
+    test_store: FeatureStore,
+    *,
+    sources: Sequence[str],
+    config: HardConfig | None = None,
+) -> pd.DataFrame:
+    """The hardest test images, one row each, hardest first.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``row`` (of the test store), ``image_id``, ``label``; ``drop``, ``s2_drop`` and
+        ``small_loss``, ``s2_loss``, ``large_loss`` (nats); ``small_top``, ``s2_top``,
+        ``large_top`` (lists of (class, probability)); ``rare``, ``ambiguous`` (bool);
+        ``distance`` and ``threshold`` (cosine distance to its class, and where rare begins);
+        ``second`` (likelihood of the second class over the first), ``other_labels`` (share of
+        neighbours with another label); ``easy`` (test rows), ``nearest`` (training rows),
+        ``nearest_labels``. May have fewer rows than asked for.
+
+    Raises
+    ------
+    InputError
+        Sources that are not small, S2 and large; whatever the probe refuses.
+    """
+    config = config or HardConfig()
+    roles = Roles.of(sources)
+    check_apart(train_store, test_store)
+    names = list(asdict(roles).values())
+    tokens = config.probe.tokens
+    train, test = pool(train_store, names, tokens), pool(test_store, names, tokens)
+    split = match_labels(train_store, test_store, train.rows, test.rows)
+    logits = {
+        role: _test_logits(train, test, name, split, config.probe)
+        for role, name in asdict(roles).items()
+    }
+    loss = pd.DataFrame({role: loss_and_hits(z, split.test)[0] for role, z in logits.items()})
+    drop, s2_drop = loss["small"] - loss["large"], loss["small"] - loss["s2"]
+    # A class that training lacks has infinite loss everywhere: no head can be compared on it.
+    eligible = (drop > 0) & (s2_drop <= config.margin) & np.isfinite(loss).all(axis=1)
+    hard = drop[eligible].sort_values(ascending=False).index[: config.count].to_numpy()
+    table = pd.DataFrame(
+        {
+            "row": test.rows[split.test_rows][hard],
+            "image_id": test_store.image_ids[test.rows[split.test_rows][hard]],
+            "label": [split.names[c] for c in split.test[hard]],
+            "drop": drop[hard].to_numpy(),
+            "s2_drop": s2_drop[hard].to_numpy(),
+            **{f"{role}_loss": loss[role][hard].to_numpy() for role in loss},
+            **{f"{role}_top": _top(z[hard], split.names, config) for role, z in logits.items()},
+        }
+    )
+    easy = _easiest(loss.max(axis=1).to_numpy(), split.test, hard, config.easy)
+    table["easy"] = [test.rows[split.test_rows][rows].tolist() for rows in easy]
+    described = _describe(train, test, roles.large, split, hard, logits["large"][hard], config)
+    table = pd.concat([table, described], axis=1)
+    table.attrs = {
+        "config": asdict(config),
+        "sources": asdict(roles),
+        "eligible": int(eligible.sum()),
+    }
+    return table
+
+
+def _test_logits(
+    train: Pooled, test: Pooled, source: str, split: LabelledSplit, config: ProbeConfig
+) -> np.ndarray:
+    """Logits of the labelled test images under the source's head: dims (image, class)."""
+    seen = train.features(source, config.merge).keep(split.train_rows)
+    head, _ = train_head(seen, split.train, len(split.names), config)
+    return head.logits(test.features(source, config.merge).keep(split.test_rows))
+
+
+def _describe(
+    train: Pooled,
+    test: Pooled,
+    source: str,
+    split: LabelledSplit,
+    hard: np.ndarray,
+    logits: np.ndarray,
+    config: HardConfig,
+) -> pd.DataFrame:
+    """Rare and ambiguous, by the nearest training images in the large source's features."""
+    seen = train.features(source).keep(split.train_rows).load()
+    mean = seen.mean(0)
+    rows = normalise(seen, mean)
+    queries = normalise(test.features(source).keep(split.test_rows).load()[hard], mean)
+    store_rows = train.rows[split.train_rows]
+    k = min(config.neighbours, len(rows))
+    records = []
+    if len(hard):
+        found = search(rows, queries, k, device=config.device)
+        distance, threshold = class_distances(rows, split.train, queries, split.test[hard], config)
+        probability = np.sort(_softmax(logits), axis=1)
+        second = probability[:, -2] / probability[:, -1]
+        for n, nearest in enumerate(found.row):
+            others = float((split.train[nearest] != split.test[hard[n]]).mean())
+            records.append(
+                {
+                    "rare": bool(distance[n] > threshold[n]),
+                    "ambiguous": bool(second[n] >= config.ratio or others >= 0.5),
+                    "distance": float(distance[n]),
+                    "threshold": float(threshold[n]),
+                    "second": float(second[n]),
+                    "other_labels": others,
+                    "nearest": store_rows[nearest].tolist(),
+                    "nearest_labels": [split.names[c] for c in split.train[nearest]],
+                }
+            )
+    columns = "rare ambiguous distance threshold second other_labels nearest nearest_labels"
+    return pd.DataFrame.from_records(records, columns=columns.split())
+
+
+def class_distances(
+    rows: np.ndarray,
+    labels: np.ndarray,
+    queries: np.ndarray,
+    query_labels: np.ndarray,
+    config: HardConfig,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean cosine distance of each query to its class's k nearest rows, and the class's quantile.
+
+    The quantile is over the class's rows, each measured against the others of its class. A class
+    of one row has no such distances: its threshold is NaN and nothing of it is rare.
+    """
+    distance = np.empty(len(queries))
+    threshold = np.empty(len(queries))
+    for label in np.unique(query_labels):
+        own, asked = rows[labels == label], query_labels == label
+        k = min(config.neighbours, len(own))
+        near = search(own, queries[asked], k, device=config.device)
+        distance[asked] = 1 - near.similarity.mean(1)
+        threshold[asked] = np.nan
+        if len(own) > 1:
+            among = search_others(own, min(k, len(own) - 1), device=config.device)
+            spread = 1 - among.similarity.mean(1)
+            threshold[asked] = np.quantile(spread, config.rare_quantile)
+    return distance, threshold
+
+
+def _easiest(
+    loss: np.ndarray, labels: np.ndarray, hard: np.ndarray, count: int
+) -> list[np.ndarray]:
+    """For each hard image the images of its class with the smallest worst loss."""
+    order = np.argsort(loss, kind="stable")
+    order = order[~np.isin(order, hard)]
+    return [order[labels[order] == labels[n]][:count] for n in hard]
+
+
+def _top(logits: np.ndarray, names: list[str], config: HardConfig) -> list[list[tuple[str, float]]]:
+    probability = _softmax(logits)
+    order = np.argsort(-probability, axis=1)[:, : config.predictions]
+    return [
+        [(names[c], float(p[c])) for c in best] for p, best in zip(probability, order, strict=True)
+    ]
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    return shifted / shifted.sum(1, keepdims=True)

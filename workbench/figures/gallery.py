@@ -1,0 +1,151 @@
+"""Gallery of hard examples: one self-contained HTML file, and one PNG."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from workbench import style
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+THUMBNAIL = 160  # pixels, longer side
+ROLES = {"small": "small", "s2": "S2", "large": "large"}
+
+Reader = Callable[[int], np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where the images of the two stores come from.
+
+    Attributes
+    ----------
+    train, test : callable
+        Store row -> RGB uint8 (row, col, 3), or None where the image cannot be shown.
+    train_names, test_names : array of str
+        Image ids by store row.
+    """
+
+    train: Reader
+    test: Reader
+    train_names: np.ndarray
+    test_names: np.ndarray
+
+
+_CSS = """
+body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; color: #222; }
+article { border-top: 1px solid #ddd; padding: 1rem 0; }
+article { display: flex; gap: 1.5rem; flex-wrap: wrap; }
+figure { margin: 0; width: 10rem; } figcaption { font-size: 12px; overflow-wrap: anywhere; }
+img { max-width: 10rem; max-height: 10rem; display: block; } .none { color: #999; }
+.group { display: flex; gap: .5rem; } h3 { font-size: 13px; margin: 0 0 .3rem; color: #666; }
+table { border-collapse: collapse; font-size: 13px; } td { padding: 0 .6rem .2rem 0; }
+.rare { color: #762a83; } .ambiguous { color: #b26a00; } .wrong { color: #b2182b; }
+"""
+
+
+def write_html(table: pd.DataFrame, pictures: Pictures, path: Path, title: str) -> None:
+    """Write the table of :func:`analyses.hard_examples.compute` as a page without outside links.
+
+    Every label and file name is escaped: they come from folder and file names.
+    """
+    body = "\n".join(_article(row, pictures) for row in table.to_dict("records"))
+    if table.empty:
+        body = "<p>No image that the larger model gets better and S2 does not.</p>"
+    page = (
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+        f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n<h1>{escape(title)}</h1>\n"
+        "<p>Loss drop: cross-entropy of the small model's head minus that of the large model's, in "
+        f"nats.</p>\n{body}\n</html>\n"
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def write_png(table: pd.DataFrame, pictures: Pictures, path: Path) -> None:
+    """The first six hard examples with their easy and nearest images, one row each."""
+    rows = table.head(6).to_dict("records")
+    if not rows:
+        return
+    columns = 1 + max(len(r["easy"]) for r in rows) + min(3, max(len(r["nearest"]) for r in rows))
+    drawn, axes = style.figure(1.7 * columns, 2.0 * len(rows), rows=len(rows), columns=columns)
+    for ax in axes:
+        ax.set_axis_off()
+    for n, row in enumerate(rows):
+        easy = [(pictures.test(i), f"easy: {row['label']}") for i in row["easy"]]
+        near = zip(row["nearest"], row["nearest_labels"], strict=True)
+        nearest = [(pictures.train(i), f"near: {label}") for i, label in near][:3]
+        first = (pictures.test(row["row"]), f"{row['label']}{_kinds(row)}\ndrop {row['drop']:.2f}")
+        for ax, (image, text) in zip(axes[n * columns :], [first, *easy, *nearest], strict=False):
+            if image is not None:
+                ax.imshow(_small(image))
+            # Matplotlib would set text between two dollar signs as mathematics.
+            ax.set_title(text.replace("$", r"\$"), fontsize=8)
+    _, drawing = style.save(drawn, path.with_suffix(""))
+    drawing.unlink()  # photographs inside an SVG only make it large
+
+
+def _article(row: dict, pictures: Pictures) -> str:
+    hard = _figure(pictures.test(row["row"]), row["image_id"])
+    easy = "".join(_figure(pictures.test(i), pictures.test_names[i]) for i in row["easy"])
+    near = "".join(
+        _figure(pictures.train(i), f"{label}: {pictures.train_names[i]}")
+        for i, label in zip(row["nearest"], row["nearest_labels"], strict=True)
+    )
+    tops = "".join(
+        f"<tr><td>{name}<td>{row[f'{role}_loss']:.2f}<td>{_top(row[f'{role}_top'], row['label'])}"
+        for role, name in ROLES.items()
+    )
+    return (
+        f"<article><div><h3>{escape(row['label'])}{_kinds_html(row)}</h3>{hard}"
+        f"loss drop {row['drop']:.2f}</div>"
+        f"<div><h3>source, loss, predictions</h3><table>{tops}</table></div>"
+        f'<div><h3>easy, same class</h3><div class="group">{easy}</div></div>'
+        f'<div><h3>nearest in training</h3><div class="group">{near}</div></div></article>'
+    )
+
+
+def _top(predictions: list[tuple[str, float]], label: str) -> str:
+    parts = []
+    for n, (name, probability) in enumerate(predictions):
+        wrong = ' class="wrong"' if n == 0 and name != label else ""
+        parts.append(f"<span{wrong}>{escape(name)} {probability:.2f}</span>")
+    return ", ".join(parts)
+
+
+def _kinds(row: dict) -> str:
+    return "".join(f", {kind}" for kind in ("rare", "ambiguous") if row[kind])
+
+
+def _kinds_html(row: dict) -> str:
+    kinds = [k for k in ("rare", "ambiguous") if row[k]]
+    return "".join(f' <span class="{k}">{k}</span>' for k in kinds)
+
+
+def _figure(image: np.ndarray | None, caption: str) -> str:
+    shown = '<div class="none">not readable</div>' if image is None else _thumbnail(image)
+    return f"<figure>{shown}<figcaption>{escape(str(caption))}</figcaption></figure>"
+
+
+def _thumbnail(image: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    _small(image).save(buffer, "JPEG", quality=88)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f'<img alt="" src="data:image/jpeg;base64,{data}">'
+
+
+def _small(image: np.ndarray) -> Image.Image:
+    from PIL import Image
+
+    small = Image.fromarray(image)
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    return small
