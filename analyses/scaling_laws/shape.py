@@ -149,6 +149,13 @@ def _check_design(name: str, runs: pd.DataFrame) -> None:
         )
     require_spread(runs["value"], 3, "a, b and the two constants are read from its curve")
     require_spread(runs["compute"], 3, "c and the two constants are read from its curve")
+    correlation = np.corrcoef(np.log(runs["value"]), np.log(runs["compute"]))[0, 1]
+    if correlation**2 > 1 - 1e-6:
+        raise InputError(
+            f"dimension {name!r}: these runs do not determine b and c (compute is a power of "
+            "value, so the cost of size and the gain from compute cannot be told apart); train "
+            "some values at several budgets"
+        )
 
 
 def _solve(runs: pd.DataFrame, options: FitOptions) -> tuple[ShapeBasis, Solution, dict[str, str]]:

@@ -36,6 +36,8 @@ class ShapeLaw:
     scaled by --tau, or the arithmetic behind SoViT-400m and SoViT-150m."""
     tau: float = 10.0
     """Factor on compute for --plan scale, which starts at width 608, depth 10, MLP 928."""
+    joint: bool = False
+    """Also fit the joint law of width, depth and MLP size to a table with those columns."""
     holdout: Literal["largest", "none"] = "largest"
     """Predict the runs of the largest value (the star's centre) from the others."""
     loss: Literal["huber", "linear"] = "huber"
@@ -75,15 +77,18 @@ class ShapeLaw:
         config = shape.ShapeLawConfig(holdout=self.holdout, options=self._options())
         fits = shape.compute(table, config)
         rows = [fit.row() for fit in fits]
+        joint = {"joint": _joint(table, config.options)} if self.joint else {}
         if self.out is not None:
             self._draw(fits, self.out)
         if self.json:
             # With one dimension its fields also stand at the top of the object.
-            print(to_json((rows[0] if len(rows) == 1 else {}) | {"rows": rows}))
+            print(to_json((rows[0] if len(rows) == 1 else {}) | {"rows": rows} | joint))
         else:
             frame = pd.DataFrame(rows)
             shown = [c for c in _SHOWN if c in frame]
             print(frame[shown].to_string(index=False, float_format="{:.4g}".format))
+            for key, value in joint.get("joint", {}).items():
+                print(f"joint {key}: {value}")
         for row in rows:
             for warning in row["warnings"]:
                 print(f"warning: {row['dimension']}: {warning}", file=sys.stderr)
@@ -134,6 +139,19 @@ class ShapeLaw:
         scaling_laws.draw_predicted(fits, out / "predicted")
         scaling_laws.draw_exponents(fits, out / "exponents")
         scaling_laws.draw_frontier(fits, out / "frontier")
+
+
+def _joint(table: pd.DataFrame, options: FitOptions) -> dict[str, Any]:
+    """The joint law as a flat record: per-dimension parameters are lists in order."""
+    from dataclasses import asdict
+
+    from analyses.scaling_laws import joint
+
+    fit = joint.compute(table, options=options)
+    record = asdict(fit.law) | {"s": fit.law.s, "r2": fit.r2}
+    for name, (low, high) in fit.intervals.items():
+        record |= {f"{name}_low": low, f"{name}_high": high}
+    return record | {"unidentified": fit.unidentified}
 
 
 def to_json(value: dict[str, Any]) -> str:
