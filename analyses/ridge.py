@@ -107,9 +107,9 @@ def solve(moments: Moments, x: Sequence[str], y: Sequence[str], ridge: float) ->
         penalty = ridge * np.trace(sxx) / len(sxx)
         values, vectors = _eigh(sxx)
         shrink = _inverse(values + penalty)
-        weights = vectors @ (shrink[:, None] * (vectors.T @ sxy))
+        weights = _product(vectors, shrink[:, None] * _product(vectors.T, sxy))
         dof = float((values * shrink).sum())
-    explained = 2 * (weights * sxy).sum(0) - (weights * (sxx @ weights)).sum(0)
+    explained = 2 * (weights * sxy).sum(0) - (weights * _product(sxx, weights)).sum(0)
     return Solution(
         tuple(x),
         weights,
@@ -135,7 +135,7 @@ def errors_on(
     x, w = solution.sources, solution.weights
     about = (solution.mean_x, solution.mean_y)
     sxx = moments.comoment(x, x, about=(about[0], about[0]))
-    gain = 2 * (w * moments.comoment(x, y, about=about)).sum(0) - (w * (sxx @ w)).sum(0)
+    gain = 2 * (w * moments.comoment(x, y, about=about)).sum(0) - (w * _product(sxx, w)).sum(0)
     null = moments.variance_sum(y, about=about[1])
     return np.maximum(null - gain, 0.0) / moments.count(), null / moments.count()
 
@@ -172,10 +172,11 @@ def _held_out_path(
     mean_x, mean_y = moments.mean_of(x, others), moments.mean_of(y, others)
     sxx = moments.comoment(x, x, others)
     values, vectors = _eigh(sxx)
-    a = vectors.T @ moments.comoment(x, y, others)
-    cross = (a * (vectors.T @ moments.comoment(x, y, [fold], (mean_x, mean_y)))).sum(1)
+    a = _product(vectors.T, moments.comoment(x, y, others))
+    held = moments.comoment(x, y, [fold], (mean_x, mean_y))
+    cross = (a * _product(vectors.T, held)).sum(1)
     held = moments.comoment(x, x, [fold], (mean_x, mean_x))
-    quadratic = (vectors.T @ held @ vectors) * (a @ a.T)
+    quadratic = _product(_product(vectors.T, held), vectors) * _product(a, a.T)
     total = moments.variance_sum(y, [fold], mean_y).sum()
     losses = []
     for ridge in ridges:
@@ -194,7 +195,7 @@ def _least_squares(
     floor = NOISE[moments.attrs.get("precision", "float64")] * max(values[-1], 0.0)
     keep = values > floor
     basis = vectors[:, keep] * scale[:, None]
-    weights = basis @ ((basis.T @ sxy) / values[keep, None])
+    weights = _product(basis, _product(basis.T, sxy) / values[keep, None])
     return weights, float(keep.sum())
 
 
@@ -202,6 +203,11 @@ def _eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ascending eigenvalues and eigenvectors (columns), by torch's LAPACK (faster than NumPy's)."""
     values, vectors = torch.linalg.eigh(torch.from_numpy(matrix))
     return values.numpy(), vectors.numpy()
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b by torch, as all large products here: NumPy's own thread pool would fight torch's."""
+    return (torch.from_numpy(a) @ torch.from_numpy(b)).numpy()
 
 
 def _inverse(values: np.ndarray) -> np.ndarray:
