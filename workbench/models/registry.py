@@ -23,6 +23,7 @@ FAMILIES: dict[str, Callable[..., Built]] = {
 """Kind of name → builder ``ModelName -> Built``."""
 
 
+@lru_cache(maxsize=256)
 def resolve(name: str, tap: str | None = None) -> BackboneInfo:
     """Everything about a model that can be known without its weights.
 

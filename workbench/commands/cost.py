@@ -1,0 +1,92 @@
+"""``workbench cost``: parameters, GMACs, bytes and images per second of a source."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Count what a model costs per image at one or several scales; no weights are fetched.
+
+    GMACs are multiply-accumulates in 1e9 (what the papers call FLOPs), summed over all crops.
+    Example:
+
+    workbench cost --model timm:vit_base_patch16_224 --scales 224 448 672 --json
+    """
+
+    model: str
+    """MODEL or MODEL#TAP, such as bundled:efficientnet_lite0."""
+    scales: tuple[str, ...] = ("1x",)
+    """Pixels (224 448 448.whole) or multiples of the native size (1x 2x 0.5x)."""
+    dtype: str = "float16"
+    """Stored dtype behind bytes per image: float16 or float32."""
+    throughput: Annotated[
+        bool, tyro.conf.arg(help="Also measure images per second on this device.")
+    ] = False
+    device: str = "auto"
+    """With --throughput: auto, cpu, cuda, cuda:1, ..."""
+    precision: str = "fp32"
+    """With --throughput: fp32, bf16 or fp16."""
+    batch: int = 8
+    """With --throughput: images per pass."""
+    repeats: int = 7
+    """With --throughput: timed passes, after two to warm up."""
+    json: Annotated[bool, tyro.conf.arg(help="Print one JSON object.")] = False
+
+    def run(self) -> int:
+        from workbench.cost import cost
+
+        model, _, tap = self.model.partition("#")
+        counted = cost(model, self.scales, tap=tap or None, dtype=self.dtype)
+        report = asdict(counted) | (self._measured(model, tap) if self.throughput else {})
+        print(json.dumps(report) if self.json else _prose(report))
+        return 0
+
+    def _measured(self, model: str, tap: str) -> dict:
+        import torch
+
+        from workbench.cost import ThroughputConfig, throughput
+
+        auto = "cuda" if torch.cuda.is_available() else "cpu"
+        config = ThroughputConfig(
+            device=auto if self.device == "auto" else self.device,
+            precision=self.precision,
+            batch=self.batch,
+            repeats=self.repeats,
+        )
+        measured = throughput(model, self.scales, config, tap=tap or None)
+        return {
+            "images_per_s": measured.median,
+            "images_per_s_low": measured.low,
+            "images_per_s_high": measured.high,
+            "device": measured.device,
+            "measured_with": asdict(config),
+        }
+
+
+def _prose(report: dict) -> str:
+    lines = [
+        f"{report['model']}#{report['tap']}@{'+'.join(report['scales'])}",
+        f"  parameters       {report['params'] / 1e6:,.1f} M, classification head left out",
+        f"  GMACs per image  {report['gmacs']:,.2f}",
+        f"  map              {report['tokens']} tokens x {report['channels']} channels",
+        f"  stored           {report['bytes_per_image']:,} bytes per image as {report['dtype']}",
+    ]
+    for row in report["per_scale"]:
+        rows, cols = row["grid"]
+        lines.append(
+            f"    {row['scale']:<14} {row['crops']:>3} crops  {row['gmacs']:>9,.2f} GMACs  "
+            f"{rows} x {cols}  {row['bytes']:,} bytes"
+        )
+    if "images_per_s" in report:
+        lines.append(
+            f"  throughput       {report['images_per_s']:.1f} images/s, median of "
+            f"{report['measured_with']['repeats']} (slowest {report['images_per_s_low']:.1f}, "
+            f"fastest {report['images_per_s_high']:.1f}) on {report['device']}"
+        )
+    return "\n".join(lines)

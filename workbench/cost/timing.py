@@ -1,0 +1,114 @@
+"""Measured images per second of a source on this machine: warm-up, median of repeats, spread."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from feature_store.errors import InputError
+from workbench import models
+from workbench.models import Backbone, ModelName
+from workbench.multiscale import Plan, Scale, features, plan, resolve_scales
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThroughputConfig:
+    """How throughput is measured."""
+
+    device: str = "cpu"
+    """Where the model runs."""
+    precision: str = "fp32"
+    """fp32, bf16 or fp16."""
+    batch: int = 8
+    """Images per pass."""
+    max_crops: int = 64
+    """Crops per forward pass."""
+    warmup: int = 2
+    """Passes before the clock starts."""
+    repeats: int = 7
+    """Timed passes."""
+
+    def __post_init__(self) -> None:
+        if min(self.batch, self.max_crops, self.repeats) < 1 or self.warmup < 0:
+            raise InputError("batch, max_crops and repeats must be at least 1, warmup at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throughput:
+    """Images per second over the timed passes."""
+
+    median: float
+    """Median."""
+    low: float
+    """Slowest pass."""
+    high: float
+    """Fastest pass."""
+    device: str
+    """The machine, in words."""
+    config: ThroughputConfig
+    """How it was measured."""
+
+
+def throughput(
+    model: str, scales: Sequence[str], config: ThroughputConfig, *, tap: str | None = None
+) -> Throughput:
+    """Forward passes alone, on random pixels that are on the device already.
+
+    Interpolation, split, merge and pooling are timed; decoding and storing are not. Models of
+    timm and open_clip run with untrained weights: their values do not change the speed, and none
+    have to be fetched.
+    """
+    name = ModelName.parse(model)
+    if name.kind in ("timm", "open_clip") and not name.random:
+        untrained = f"random:{name.kind}:{name.arch}" + (f":{name.pixels}" if name.pixels else "")
+    else:
+        untrained = model
+    backbone = models.load(untrained, device=config.device, tap=tap, precision=config.precision)
+    plans = [
+        plan(Scale.parse(s), backbone.info) for s in resolve_scales(scales, backbone.info.native)
+    ]
+    rates = sorted(config.batch / seconds for seconds in _time(backbone, plans, config))
+    return Throughput(
+        median=statistics.median(rates),
+        low=rates[0],
+        high=rates[-1],
+        device=describe_device(backbone.device),
+        config=config,
+    )
+
+
+def _time(backbone: Backbone, plans: list[Plan], config: ThroughputConfig) -> list[float]:
+    generator = torch.Generator().manual_seed(0)
+
+    def pixels(height: int, width: int) -> torch.Tensor:
+        x = torch.randn((config.batch, 3, height, width), generator=generator)
+        return x.to(backbone.device)
+
+    base = pixels(*plans[0].base)
+    scales = [how.scale for how in plans]
+    raw = {scale: pixels(scale.height, scale.width) for scale in scales if scale.raw}
+    seconds = []
+    for _ in range(config.warmup + config.repeats):
+        _wait(backbone.device)
+        start = time.perf_counter()
+        features(backbone, base, scales, raw=raw, max_crops=config.max_crops)
+        _wait(backbone.device)
+        seconds.append(time.perf_counter() - start)
+    return seconds[config.warmup :]
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def describe_device(device: torch.device) -> str:
+    """The device in words, with the number of threads for a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
