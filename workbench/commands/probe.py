@@ -36,6 +36,10 @@ class Probe:
     """How the scales of an S2 source combine."""
     l2: float | None = None
     """Penalty of the converged head; by default chosen on held-out training images."""
+    few_shot: tuple[int, ...] = ()
+    """Also: accuracy of closed-form ridge heads on so many images per class, such as 1 5 10 25."""
+    draws: int = 20
+    """Draws of the few-shot images."""
     seed: int = 0
     """Seed of the folds and of the minibatch order."""
     device: str = "cpu"
@@ -63,16 +67,35 @@ class Probe:
         )
         stores = feature_store.open(self.train), feature_store.open(self.test)
         table = probe.compute(*stores, sources=self.source, config=config)
+        shots = self._few_shot(*stores)
         if self.out is not None:
             self._write(table, self.out)
+            if shots is not None:
+                shots.to_csv(self.out / "few_shot.csv", index=False)
         if self.json:
-            print(json.dumps({"rows": json.loads(table.to_json(orient="records"))}))
+            found = {"rows": json.loads(table.to_json(orient="records"))}
+            if shots is not None:
+                found["few_shot"] = json.loads(shots.to_json(orient="records"))
+            print(json.dumps(found))
         else:
             print(table[_SHOWN].to_string(index=False, float_format="{:.4f}".format))
+            if shots is not None:
+                print(shots.to_string(index=False, float_format="{:.4f}".format))
         slow = table.loc[~table["converged"], "source"]
         for name in slow:
             print(f"warning: the head for {name} did not converge; raise --l2", file=sys.stderr)
         return 0
+
+    def _few_shot(self, train, test):
+        from analyses import few_shot
+
+        if not self.few_shot:
+            return None
+        config = few_shot.FewShotConfig(
+            shots=self.few_shot, draws=self.draws, tokens=self.tokens, merge=self.merge,
+            seed=self.seed,
+        )  # fmt: skip
+        return few_shot.compute(train, test, sources=self.source, config=config)
 
     def _write(self, table, out: Path) -> None:
         from workbench.figures.probe import draw_sources

@@ -13,6 +13,7 @@ from workbench.datasets.photos import open_photos
 from workbench.datasets.table import open_csv
 from workbench.datasets.textiles import open_textiles
 from workbench.datasets.torchvision_data import open_torchvision
+from workbench.datasets.views import open_view
 from workbench.decode import DecodeError
 
 __all__ = ["BUNDLED", "FORMS", "Dataset", "DecodeError", "open"]
@@ -35,6 +36,7 @@ FORMS = (
     "torchvision:NAME:SPLIT:ROOT",
     "hf:NAME:SPLIT",
     *(f"bundled:{b}[:train|:test]" for b in BUNDLED),
+    "view:K:NAME",
 )
 
 
@@ -45,7 +47,7 @@ def open(name: str, *, limit: int | None = None) -> Dataset:
     ----------
     name : str
         One of ``folder:DIR``, ``csv:FILE``, ``torchvision:NAME:SPLIT:ROOT``, ``hf:NAME:SPLIT``,
-        ``bundled:NAME[:train|:test]``.
+        ``bundled:NAME[:train|:test]``, or ``view:K:`` and one of these.
     limit : int, optional
         Keep the first ``limit`` images. For bundled datasets these are a fair sample.
 
@@ -63,6 +65,8 @@ def open(name: str, *, limit: int | None = None) -> Dataset:
     kind, colon, rest = name.partition(":")
     if kind == "bundled":
         return _open_bundled(rest, name).take(limit)
+    if kind == "view":
+        return open_view(rest, name, open).take(limit)
     if not colon or kind not in KINDS:
         raise InputError(f"no dataset {name!r}{_hint(name)}; write one of: {', '.join(FORMS)}")
     return KINDS[kind](rest, name).take(limit)
@@ -89,7 +93,7 @@ def _hint(name: str) -> str:
     if Path(name).expanduser().is_file():
         return f" (a file of that name exists: csv:{name} reads a table of image paths)"
     kind, _, rest = name.partition(":")
-    near = get_close_matches(kind, [*KINDS, "bundled"], n=1, cutoff=0.6)
+    near = get_close_matches(kind, [*KINDS, "bundled", "view"], n=1, cutoff=0.6)
     if near:
         return f" (did you mean {near[0]}:{rest or '...'}?)"
     return ""

@@ -1,0 +1,171 @@
+"""Heads with one class per image, whose softmax is computed in chunks of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+
+TEMPERATURE = 0.07  # Wu et al. (2018)
+DIMENSIONS = 128  # Wu et al. (2018)
+MOMENTUM = 0.5  # of the memory bank; Wu et al. (2018)
+
+
+class InstanceHead(Protocol):
+    """What :func:`analyses.memorization.train` needs of a head."""
+
+    parameters: list[torch.Tensor]
+
+    def step(self, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Set the gradients of the mean loss; that loss, and the number of hits."""
+        ...
+
+    def after_step(self, x: torch.Tensor, target: torch.Tensor) -> None:
+        """What follows the optimiser's step."""
+        ...
+
+    def evaluate(self, x: torch.Tensor, batch: int) -> tuple[float, float]:
+        """Mean loss (nats) and accuracy, where row i of x is instance i."""
+        ...
+
+
+def chunked_softmax(
+    logits: Callable[[slice], torch.Tensor], classes: int, chunk: int, target: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Log-normaliser, target logit and hit of each row without holding all logits.
+
+    Parameters
+    ----------
+    logits : callable
+        Slice of classes -> dims (row, class in slice).
+    classes, chunk : int
+        How many there are, and how many are held at a time.
+    target : int tensor, dims (row,)
+
+    Returns
+    -------
+    log_normaliser, target_logit : tensor, dims (row,)
+    hit : bool tensor, dims (row,)
+        The target's logit is the largest (ties go to the class that comes first).
+    """
+    normaliser = best = own = None
+    at = torch.zeros_like(target)
+    for start in range(0, classes, chunk):
+        part = slice(start, min(start + chunk, classes))
+        now = logits(part)
+        top, where = now.max(1)
+        if normaliser is None:
+            normaliser, best, at = torch.logsumexp(now, 1), top, where
+            own = torch.zeros_like(top)
+        else:
+            normaliser = torch.logaddexp(normaliser, torch.logsumexp(now, 1))
+            better = top > best
+            best, at = torch.where(better, top, best), torch.where(better, where + start, at)
+        inside = (target >= part.start) & (target < part.stop)
+        own[inside] = now[inside, target[inside] - start]
+    return normaliser, own, at == target
+
+
+class LinearHead:
+    """logits = x W^T + b with one row of W per instance.
+
+    Parameters
+    ----------
+    count, channels, chunk : int
+    generator : torch.Generator
+        Unused: the weights start at zero.
+    device : str
+    """
+
+    def __init__(
+        self, count: int, channels: int, chunk: int, generator: torch.Generator, device: str
+    ) -> None:
+        self.weight = torch.zeros(count, channels, device=device)
+        self.bias = torch.zeros(count, device=device)
+        self.parameters = [self.weight, self.bias]
+        self._chunk = chunk
+
+    def step(self, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        normaliser, own, hit = self._softmax(x, target)
+        self.weight.grad = torch.empty_like(self.weight)
+        self.bias.grad = torch.empty_like(self.bias)
+        for start in range(0, len(self.weight), self._chunk):
+            part = slice(start, start + self._chunk)
+            share = torch.exp(self._logits(x, part) - normaliser[:, None]) / len(x)
+            rows = torch.nonzero((target >= start) & (target < start + self._chunk))[:, 0]
+            share[rows, target[rows] - start] -= 1 / len(x)
+            self.weight.grad[part] = share.T @ x
+            self.bias.grad[part] = share.sum(0)
+        return (normaliser - own).mean(), hit.sum()
+
+    def after_step(self, x: torch.Tensor, target: torch.Tensor) -> None:
+        pass
+
+    def evaluate(self, x: torch.Tensor, batch: int) -> tuple[float, float]:
+        return _evaluate(self._softmax, x, batch)
+
+    def _logits(self, x: torch.Tensor, part: slice) -> torch.Tensor:
+        return x @ self.weight[part].T + self.bias[part]
+
+    def _softmax(self, x: torch.Tensor, target: torch.Tensor):
+        return chunked_softmax(
+            lambda part: self._logits(x, part), len(self.weight), self._chunk, target
+        )
+
+
+class BankHead:
+    """logits = normalise(x P) . v_j / T with a memory bank v, dims (instance, 128)."""
+
+    def __init__(
+        self, count: int, channels: int, chunk: int, generator: torch.Generator, device: str
+    ) -> None:
+        start = torch.randn(channels, DIMENSIONS, generator=generator) / channels**0.5
+        self.projection = start.to(device).requires_grad_()
+        self.parameters = [self.projection]
+        bank = torch.randn(count, DIMENSIONS, generator=generator)
+        self.bank = torch.nn.functional.normalize(bank, dim=1).to(device)
+        self._chunk = chunk
+
+    def step(self, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        embedded = self.embed(x)
+        normaliser, own, hit = self._softmax(embedded.detach(), target)
+        to_embedded = -self.bank[target]
+        for start in range(0, len(self.bank), self._chunk):
+            entries = self.bank[start : start + self._chunk]
+            logits = embedded.detach() @ entries.T / TEMPERATURE
+            to_embedded = to_embedded + torch.exp(logits - normaliser[:, None]) @ entries
+        self.projection.grad = None
+        embedded.backward(to_embedded / TEMPERATURE / len(x))
+        return (normaliser - own).mean(), hit.sum()
+
+    @torch.no_grad()
+    def after_step(self, x: torch.Tensor, target: torch.Tensor) -> None:
+        """Move the bank's entries towards the new embeddings."""
+        moved = MOMENTUM * self.bank[target] + (1 - MOMENTUM) * self.embed(x)
+        self.bank[target] = torch.nn.functional.normalize(moved, dim=1)
+
+    @torch.no_grad()
+    def evaluate(self, x: torch.Tensor, batch: int) -> tuple[float, float]:
+        return _evaluate(self._softmax, self.embed(x), batch)
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """Unit vectors, dims (row, 128)."""
+        return torch.nn.functional.normalize(x @ self.projection, dim=1)
+
+    def _softmax(self, embedded: torch.Tensor, target: torch.Tensor):
+        return chunked_softmax(
+            lambda part: embedded @ self.bank[part].T / TEMPERATURE,
+            len(self.bank),
+            self._chunk,
+            target,
+        )
+
+
+def _evaluate(softmax, x: torch.Tensor, batch: int) -> tuple[float, float]:
+    loss = hits = 0.0
+    for rows in torch.arange(len(x), device=x.device).split(batch):
+        normaliser, own, hit = softmax(x[rows], rows)
+        loss += float((normaliser - own).sum())
+        hits += float(hit.sum())
+    return loss / len(x), hits / len(x)

@@ -1,0 +1,186 @@
+"""Memorization: how well a head on frozen features tells every single image from all others.
+
+Each image is its own class. For instance i seen in view v with feature x, minimised for a fixed
+budget of epochs:
+
+    linear:  -log softmax(x W + b)[i]                        W (channel, instance)
+    bank:    -log softmax(u . v_j / T)[i],  u = normalise(x P),  P (channel, 128), T = 0.07
+
+where v_j is instance j's entry in a memory bank, the running mean of its embeddings (Wu et al.
+2018, with the full softmax in place of its sampled approximation). The loss after the budget
+measures capacity: lower means that more images are told apart.
+
+The softmax over n instances is computed in chunks of instances, twice: once for its normaliser,
+once for the gradient. Memory is batch * chunk; no image-by-image matrix exists.
+
+Source: Shi et al. (2024), section 4.3, Table 3, first column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from analyses.instance_heads import BankHead, InstanceHead, LinearHead
+from analyses.pooled import Merge, Tokens, pool
+from feature_store import FeatureStore, InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemorizationConfig:
+    """The budget; compare sources at equal budgets only."""
+
+    head: Literal["linear", "bank"] = "linear"
+    """``linear``: one weight vector per image; ``bank``: 128 dimensions and a memory bank."""
+    epochs: int = 30
+    """Passes over all views of all images."""
+    batch: int = 512
+    """Views per step."""
+    learning_rate: float = 0.01
+    """Of Adam, on features standardised and divided by the square root of their number."""
+    chunk: int = 8192
+    """Instances whose logits are held at a time."""
+    tokens: Tokens = "mean"
+    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
+    merge: Merge = "concat"
+    """How the scales of an S2 source combine."""
+    seed: int = 0
+    """Order of the views, and start of the bank head."""
+    device: str = "cpu"
+    """Torch device."""
+
+    def __post_init__(self) -> None:
+        if self.head not in ("linear", "bank"):
+            raise InputError(f"head is {self.head!r}; choose linear or bank")
+        if min(self.epochs, self.batch, self.chunk) < 1 or self.learning_rate <= 0:
+            raise InputError(
+                f"found epochs {self.epochs}, batch {self.batch}, chunk {self.chunk}, "
+                f"learning_rate {self.learning_rate}; all must be positive"
+            )
+
+
+def compute(
+    views: Sequence[FeatureStore],
+    *,
+    sources: Sequence[str],
+    held_out: FeatureStore | None = None,
+    config: MemorizationConfig | None = None,
+) -> pd.DataFrame:
+    """One row per source: loss and accuracy of instance classification at the stated budget.
+
+    Parameters
+    ----------
+    views : sequence of FeatureStore
+        The same images (equal ids in equal order) in one or several augmented views. Labels are
+        not used.
+    sources : sequence of str
+    held_out : FeatureStore, optional
+        A further view of the same images, on which nothing is trained.
+    config : MemorizationConfig, optional
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``source``, ``loss`` (nats per view, all training views after the last epoch),
+        ``accuracy``, ``held_out_accuracy`` (NaN without such a view), ``chance_loss``
+        (log of the number of instances), ``instances``, ``views``, ``channels``, ``epochs``;
+        ``loss_curve`` and ``accuracy_curve`` (mean over each epoch while training).
+
+    Raises
+    ------
+    InputError
+        No view or source, or stores with different images.
+    """
+    config = config or MemorizationConfig()
+    stores = [*views, *([held_out] if held_out else [])]
+    _check_views(views, stores)
+    pooled = [pool(store, sources, config.tokens) for store in stores]
+    common = np.flatnonzero(np.bincount(np.concatenate([p.rows for p in pooled])) == len(stores))
+    if len(common) < 2:
+        raise InputError("fewer than two images are readable in every view; nothing to tell apart")
+    records = []
+    for source in sources:
+        arrays = [p.features(source, config.merge).load()[np.isin(p.rows, common)] for p in pooled]
+        arrays = _standardised(arrays, len(views))
+        head, curves = train(np.stack(arrays[: len(views)]), config)
+        records.append({"source": source} | _judge(head, arrays, len(views), config) | curves)
+    table = pd.DataFrame.from_records(records)
+    table.attrs = {"config": asdict(config), "views": [store.path for store in views]}
+    return table
+
+
+def train(x: np.ndarray, config: MemorizationConfig) -> tuple[InstanceHead, dict[str, list[float]]]:
+    """Train a head to name the instance of every view.
+
+    Parameters
+    ----------
+    x : float32 array, dims (view, instance, channel)
+    config : MemorizationConfig
+
+    Returns
+    -------
+    InstanceHead
+    dict
+        ``loss_curve`` and ``accuracy_curve``, one number per epoch.
+    """
+    views, count, channels = x.shape
+    rows = torch.from_numpy(x.reshape(-1, channels)).to(config.device)
+    generator = torch.Generator().manual_seed(config.seed)
+    kind = LinearHead if config.head == "linear" else BankHead
+    head: InstanceHead = kind(count, channels, config.chunk, generator, config.device)
+    steps = torch.optim.Adam(head.parameters, config.learning_rate)
+    curves: dict[str, list[float]] = {"loss_curve": [], "accuracy_curve": []}
+    for _ in range(config.epochs):
+        order = torch.randperm(views * count, generator=generator).to(config.device)
+        loss = hits = 0.0
+        for part in order.split(config.batch):
+            part_loss, part_hits = head.step(rows[part], part % count)
+            steps.step()
+            head.after_step(rows[part], part % count)
+            loss += float(part_loss) * len(part)
+            hits += float(part_hits)
+        curves["loss_curve"].append(loss / len(order))
+        curves["accuracy_curve"].append(hits / len(order))
+    return head, curves
+
+
+def _standardised(arrays: list[np.ndarray], views: int) -> list[np.ndarray]:
+    """All arrays in units of the training views: mean 0, standard deviation 1 / sqrt(channels)."""
+    seen = np.concatenate(arrays[:views])
+    mean, spread = seen.mean(0, dtype=np.float64), seen.std(0, dtype=np.float64)
+    scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
+    scale /= np.sqrt(len(scale))
+    return [((array - mean) * scale).astype(np.float32) for array in arrays]
+
+
+def _judge(
+    head: InstanceHead, arrays: list[np.ndarray], views: int, config: MemorizationConfig
+) -> dict[str, object]:
+    scores = [head.evaluate(torch.from_numpy(a).to(config.device), config.batch) for a in arrays]
+    seen = np.array(scores[:views])
+    return {
+        "loss": float(seen[:, 0].mean()),
+        "accuracy": float(seen[:, 1].mean()),
+        "held_out_accuracy": scores[views][1] if len(arrays) > views else float("nan"),
+        "chance_loss": float(np.log(len(arrays[0]))),
+        "instances": len(arrays[0]),
+        "views": views,
+        "channels": arrays[0].shape[1],
+        "epochs": config.epochs,
+    }
+
+
+def _check_views(views: Sequence[FeatureStore], stores: Sequence[FeatureStore]) -> None:
+    if not views:
+        raise InputError("no store given; name at least one store of the images to memorise")
+    for store in stores:
+        if not np.array_equal(store.image_ids, views[0].image_ids):
+            raise InputError(
+                f"{store.path} does not hold the images of {views[0].path} in the same order; "
+                "views are stores of one dataset: extract view:1:NAME, view:2:NAME, ..."
+            )

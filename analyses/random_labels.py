@@ -1,0 +1,116 @@
+"""Capacity for random labels: the most images whose coin-flip labels a linear head can fit.
+
+For n images with labels drawn by a fair coin, a logistic head with almost no penalty is trained to
+its optimum; the capacity is the largest n with training accuracy of at least 99 %, found by
+bisection, mean accuracy over several draws deciding. For comparison: points in general position in
+d dimensions are separable by a hyperplane with offset with probability 1/2 at n = 2 (d + 1)
+(Cover 1965), which features that do not fill their d dimensions fall short of. The logistic head
+does not search for the most hits, so the figure is a lower bound of what a linear head could do.
+
+Source: Zhang et al. (2021), random-label memorization; Cover (1965), IEEE Trans. EC-14.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from analyses.heads import loss_and_hits
+from analyses.linear_head import Problem
+from analyses.pooled import FeatureRows, Merge, Tokens, pool
+from feature_store import FeatureStore, InputError
+
+L2 = 1e-7
+"""Penalty: small enough not to hold back any hit, large enough for an optimum to exist."""
+ROUGH = 1e-3
+"""Gradient tolerance (nats): hits settle long before the loss does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomLabelConfig:
+    """How capacity is measured."""
+
+    accuracy: float = 0.99
+    """Training accuracy that counts as fitted."""
+    draws: int = 3
+    """Draws of images and labels whose mean accuracy decides."""
+    resolution: float = 0.02
+    """Bisection stops when the bracket is this share of its upper end."""
+    tokens: Tokens = "mean"
+    """What represents an image."""
+    merge: Merge = "concat"
+    """How the scales of an S2 source combine."""
+    seed: int = 0
+    """Seed of the draws."""
+
+    def __post_init__(self) -> None:
+        if not 0.5 < self.accuracy <= 1 or self.draws < 1 or not 0 < self.resolution < 1:
+            raise InputError(
+                f"found accuracy {self.accuracy}, draws {self.draws}, resolution "
+                f"{self.resolution}; expected above 0.5, at least 1, between 0 and 1"
+            )
+
+
+def compute(
+    store: FeatureStore, *, sources: Sequence[str], config: RandomLabelConfig | None = None
+) -> pd.DataFrame:
+    """One row per source: ``source``, ``capacity``, ``censored`` (all images were fitted: the
+    capacity is at least that), ``cover`` (2 (channels + 1)), ``channels``, ``images``.
+
+    Labels of the store are not used.
+    """
+    config = config or RandomLabelConfig()
+    pooled = pool(store, sources, config.tokens)
+    records = []
+    for source in sources:
+        x = pooled.features(source, config.merge).load()
+        found, censored = capacity(x, config)
+        records.append(
+            {
+                "source": source,
+                "capacity": found,
+                "censored": censored,
+                "cover": 2 * (x.shape[1] + 1),
+                "channels": x.shape[1],
+                "images": len(x),
+            }
+        )
+    table = pd.DataFrame.from_records(records)
+    table.attrs = {"config": asdict(config), "store": store.path}
+    return table
+
+
+def capacity(x: np.ndarray, config: RandomLabelConfig) -> tuple[int, bool]:
+    """Largest number of rows fitted, and whether that is all of them.
+
+    Parameters
+    ----------
+    x : float32 array, dims (image, channel)
+    config : RandomLabelConfig
+    """
+    low, high = 2, len(x)
+    if fitted_accuracy(x, high, config) >= config.accuracy:
+        return high, True
+    while high - low > max(1, config.resolution * high):
+        middle = (low + high) // 2
+        if fitted_accuracy(x, middle, config) >= config.accuracy:
+            low = middle
+        else:
+            high = middle
+    return low, False
+
+
+def fitted_accuracy(x: np.ndarray, count: int, config: RandomLabelConfig) -> float:
+    """Mean training accuracy on `count` random rows with random labels."""
+    total = 0.0
+    for draw in range(config.draws):
+        rng = np.random.default_rng([config.seed, draw, count])
+        rows = FeatureRows.of(x[rng.choice(len(x), count, replace=False)])
+        labels = rng.permutation(np.arange(count) % 2)  # both labels occur, in equal numbers
+        problem = Problem(rows, labels, 2)
+        _, hits = loss_and_hits(problem.logits(problem.fit(l2=L2, tolerance=ROUGH)), labels)
+        total += float(hits.mean())
+    return total / config.draws

@@ -1,0 +1,33 @@
+"""workbench memorize: views, JSON, files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from workbench.cli import main
+
+SOURCE = "toy:a#b@224"
+
+
+def test_json_files_and_foreign_test_store(make_store, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30, 1, 1, 40)).astype(np.float32)
+    ids = [str(n) for n in range(30)]
+    paths = [
+        make_store(f"v{n}", {SOURCE: x + 0.1 * n}, ids=ids).path.removeprefix("file://")
+        for n in range(3)
+    ]
+    other = make_store("other", {SOURCE: x}).path.removeprefix("file://")
+    given = ["memorize", "--train", paths[0], "--view", paths[1], "--source", SOURCE, "--json"]
+    out = tmp_path / "out"
+    assert main([*given, "--test", paths[2], "--random-labels", "--out", str(out)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["rows"][0]["views"] == 2
+    assert found["rows"][0]["held_out_accuracy"] is not None
+    assert found["random_labels"][0]["censored"] is True
+    names = {path.name for path in out.iterdir()}
+    assert {"memorize.csv", "memorize.md", "memorize.png", "random_labels.csv"} <= names
+    assert main([*given, "--test", other]) == 0
+    assert "holds other images" in capsys.readouterr().err

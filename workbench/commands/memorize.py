@@ -1,0 +1,118 @@
+"""``workbench memorize``: memorization capacity of each source (Table 3)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memorize:
+    """How well each source tells every single image from all others, at a fixed budget.
+
+    Labels are not used. Example: workbench memorize --train v1.zarr --view v2.zarr
+    --test v3.zarr --source bundled:efficientnet_lite0@224
+    --source bundled:efficientnet_lite0@224+448 --out runs/memorize
+    (stores of the datasets view:1:NAME, view:2:NAME, view:3:NAME)
+    """
+
+    train: Path
+    """Store of the images to memorise."""
+    source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+    """MODEL[#TAP]@SCALE[+SCALE...]; repeat for each source."""
+    view: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
+    """Further augmented views of the same images to train on; repeat for each store."""
+    test: Path | None = None
+    """A view of the same images that is not trained on; other images are ignored with a note."""
+    head: Literal["linear", "bank"] = "linear"
+    """One weight vector per image, or 128 dimensions and a memory bank (Wu et al. 2018)."""
+    epochs: int = 30
+    """The budget: passes over all views."""
+    batch: int = 512
+    """Views per step."""
+    learning_rate: float = 0.01
+    """Of Adam, on features standardised and divided by the square root of their number."""
+    random_labels: bool = False
+    """Also measure how many random labels a linear head fits to 99 %."""
+    tokens: Literal["mean", "prefix"] = "mean"
+    """What stands for an image: the mean over its tokens, or its first prefix token (CLS)."""
+    merge: Literal["concat", "add"] = "concat"
+    """How the scales of an S2 source combine."""
+    seed: int = 0
+    """Seed of orders and draws."""
+    device: str = "cpu"
+    """Torch device of the heads."""
+    out: Path | None = None
+    """Folder for memorize.csv, memorize.md, memorize.png and, if asked for, random_labels.csv."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+    def run(self) -> int:
+        """Memorise with every source and report; the exit status."""
+        import feature_store
+        from analyses import memorization, random_labels
+
+        config = memorization.MemorizationConfig(
+            head=self.head, epochs=self.epochs, batch=self.batch, seed=self.seed,
+            learning_rate=self.learning_rate, tokens=self.tokens, merge=self.merge,
+            device=self.device,
+        )  # fmt: skip
+        views = [feature_store.open(path) for path in (self.train, *self.view)]
+        held_out = self._held_out(views[0])
+        table = memorization.compute(views, sources=self.source, held_out=held_out, config=config)
+        found = {"rows": json.loads(table.to_json(orient="records"))}
+        if self.random_labels:
+            drawn = random_labels.RandomLabelConfig(
+                tokens=self.tokens, merge=self.merge, seed=self.seed
+            )
+            fitted = random_labels.compute(views[0], sources=self.source, config=drawn)
+            found["random_labels"] = json.loads(fitted.to_json(orient="records"))
+        if self.out is not None:
+            self._write(table, self.out)
+            if self.random_labels:
+                fitted.to_csv(self.out / "random_labels.csv", index=False)
+        if self.json:
+            print(json.dumps(found))
+            return 0
+        print(table[_SHOWN].to_string(index=False, float_format="{:.4f}".format))
+        if self.random_labels:
+            print(fitted.to_string(index=False))
+        return 0
+
+    def _held_out(self, first):
+        """The test store, if it holds the same images."""
+        import numpy as np
+
+        import feature_store
+
+        if self.test is None:
+            return None
+        store = feature_store.open(self.test)
+        if np.array_equal(store.image_ids, first.image_ids):
+            return store
+        print(
+            f"note: {store.path} holds other images than {first.path}; memorization has no use "
+            "for them",
+            file=sys.stderr,
+        )
+        return None
+
+    def _write(self, table, out: Path) -> None:
+        from workbench.figures.memorization import draw_loss
+
+        out.mkdir(parents=True, exist_ok=True)
+        table.to_csv(out / "memorize.csv", index=False)
+        text = table[_SHOWN].to_markdown(index=False, floatfmt=".4f")
+        (out / "memorize.md").write_text(text + "\n", encoding="utf-8")
+        draw_loss(table, out / "memorize")
+        print(f"wrote memorize.csv, memorize.md, memorize.png in {out}", file=sys.stderr)
+
+
+_SHOWN = [
+    "source", "loss", "accuracy", "held_out_accuracy", "chance_loss", "instances", "views", "epochs"
+]  # fmt: skip

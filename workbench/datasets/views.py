@@ -1,0 +1,71 @@
+"""``view:K:NAME``: another dataset seen through a seeded random crop and flip.
+
+View K of an image is fixed by K and the image id, so a view is extracted, resumed and repeated
+like any dataset; ids and labels are those of the dataset below. K = 1, 2, ... are different views.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from feature_store.errors import InputError
+from workbench.datasets.base import Dataset, hash_key
+from workbench.decode import decode
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+AREA = (0.2, 1.0)  # share of the image that a crop covers; as in Wu et al. (2018)
+ASPECT = (3 / 4, 4 / 3)  # width over height of the crop
+
+
+@dataclass(frozen=True)
+class ViewReader:
+    """Reads an image, cuts the crop of its view and flips half of them."""
+
+    below: Callable[[str], bytes | Image.Image]
+    view: int
+
+    def __call__(self, image_id: str) -> Image.Image:
+        from PIL import Image, ImageOps
+
+        image = Image.fromarray(decode(self.below(image_id)))
+        rng = np.random.default_rng([self.view, hash_key(image_id)])
+        left, top, width, height = crop_box(image.width, image.height, rng)
+        cropped = image.crop((left, top, left + width, top + height))
+        return ImageOps.mirror(cropped) if rng.random() < 0.5 else cropped
+
+
+def crop_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """(left, top, width, height) of a random crop inside an image of that size, in pixels.
+
+    Area uniform in `AREA`, aspect ratio log-uniform in `ASPECT`; cut to the image where that does
+    not fit, so that every draw gives a crop.
+    """
+    area = width * height * rng.uniform(*AREA)
+    aspect = math.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
+    w = min(width, max(1, round(math.sqrt(area * aspect))))
+    h = min(height, max(1, round(math.sqrt(area / aspect))))
+    return int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1)), w, h
+
+
+def open_view(rest: str, name: str, open_below: Callable[[str], Dataset]) -> Dataset:
+    """View K of another dataset.
+
+    Raises
+    ------
+    InputError
+        K is not a positive number, or the dataset below cannot be opened.
+    """
+    number, colon, below = rest.partition(":")
+    if not colon or not number.isdigit() or int(number) < 1:
+        raise InputError(f"found {name!r}; write view:K:NAME, such as view:1:bundled:textiles")
+    dataset = open_below(below)
+    reader = ViewReader(dataset.reader, int(number))
+    # Masks and depth maps would no longer lie over the image.
+    return replace(dataset, name=name, reader=reader, mask_reader=None, depth_reader=None)
