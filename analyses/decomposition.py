@@ -6,7 +6,7 @@ test) judge them, in well under a second once the maps are solved.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
@@ -15,6 +15,7 @@ from analyses.information import bits
 from analyses.moments import Moments
 from analyses.reconstruction import ReconstructionConfig, fit
 from analyses.ridge import NOISE, Solution, errors_on
+from analyses.scale_parts import subsets, unique_and_shared
 from feature_store.source import Source
 
 
@@ -144,37 +145,21 @@ def scales(
     Returns
     -------
     xarray.Dataset, dims (split, scale)
-        ``alone``: bits of the scale by itself. ``unique``: bits lost when the scale is left out of
-        the set. ``together`` (split): bits of all. ``shared`` (split): together minus the sum
-        of the unique parts, what more than one scale could provide (negative where scales only
-        help jointly).
+        ``alone`` and ``unique`` (split, scale), ``together`` and ``shared`` (split), in bits, as
+        :func:`analyses.scale_parts.unique_and_shared` defines them.
     """
     singles, goal = parts(source), parts(target)
-    splits: Mapping[str, Moments] = (
-        {"train": train} if test is None else {"train": train, "test": test}
-    )
-    subsets = {(s,) for s in singles} | {tuple(singles)}
-    subsets |= {tuple(s for s in singles if s != one) for one in singles} - {()}
-    maps = {subset: fit(train, subset, goal, config) for subset in sorted(subsets)}
-    table = {
-        split: {subset: information(m, solution, goal) for subset, solution in maps.items()}
-        for split, m in splits.items()
-    }
-    together = np.array([found[tuple(singles)] for found in table.values()])
-    alone = np.array([[found[(s,)] for s in singles] for found in table.values()])
-    without = np.array(
-        [
-            [found.get(tuple(o for o in singles if o != s), 0.0) for s in singles]
-            for found in table.values()
-        ]
-    )
-    unique = together[:, None] - without
+    splits = {"train": train} if test is None else {"train": train, "test": test}
+    maps = {subset: fit(train, subset, goal, config) for subset in subsets(singles)}
+    tables = [
+        unique_and_shared({s: information(m, w, goal) for s, w in maps.items()}, singles)
+        for m in splits.values()
+    ]
+    dims = {"alone": ("split", "scale"), "unique": ("split", "scale")}
     return xr.Dataset(
         {
-            "alone": (("split", "scale"), alone),
-            "unique": (("split", "scale"), unique),
-            "together": ("split", together),
-            "shared": ("split", together - unique.sum(axis=1)),
+            name: (dims.get(name, ("split",)), np.array([table[name] for table in tables]))
+            for name in ("alone", "unique", "together", "shared")
         },
         coords={"split": list(splits), "scale": list(Source.parse(source).scales)},
         attrs={"source": source, "target": target},

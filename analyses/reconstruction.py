@@ -13,39 +13,22 @@ way); test information has an interval over resampled images.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import xarray as xr
 
-from analyses import held_out, ridge
+from analyses import held_out, ridge, stored_moments
 from analyses.accumulate import from_batches
 from analyses.grids import pooled
-from analyses.information import bits, bootstrap, interval, ratio
 from analyses.moments import Moments, MomentsConfig
 from analyses.reading import batches, refuse_shared_images, singles
+from analyses.reconstruction_result import ROW_FIELDS, assemble, rows
+from analyses.scale_parts import subsets
 from feature_store.errors import InputError
+from feature_store.source import Source
 
-ROW_FIELDS = (
-    "source",
-    "target",
-    "reference",
-    "train_loss",
-    "train_info_bits",
-    "train_ratio",
-    "test_loss",
-    "test_info_bits",
-    "test_ratio",
-    "test_info_low",
-    "test_info_high",
-    "ridge",
-)
-"""Columns of :func:`rows`, in order."""
-
-SCARCE = 10.0  # training tokens per channel below which train figures are called doubtful
-GAP = 0.2  # part of the train information missing on test images that is called overfitting
+__all__ = ["ROW_FIELDS", "Question", "ReconstructionConfig", "answer", "compute", "fit", "rows"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +49,12 @@ class ReconstructionConfig:
     precision: str = "float32"
     """Type of the products of tokens ("float32" or "float64"); sums are always float64."""
     device: str = "cpu"
-    """Torch device."""
+    """Torch device of the products."""
+    decompose: bool = False
+    """Also fit every scale alone and every set without one, for S2 sources."""
+    moments: str | None = None
+    """Where to keep the training moments (a ``moments.zarr``): read if they are there, continued
+    if an interruption left them half way."""
     progress: bool = False
     """Show a progress bar on standard error."""
 
@@ -80,11 +68,63 @@ class ReconstructionConfig:
         if self.draws < 1:
             raise InputError(f"draws is {self.draws}; expected at least 1")
 
-    def moments(self, **changes: Any) -> MomentsConfig:
+    def accumulation(self, **changes: Any) -> MomentsConfig:
         """The part of the configuration that decides how moments are accumulated."""
         return MomentsConfig(
             folds=self.folds, precision=self.precision, device=self.device, **changes
         )
+
+
+@dataclass(frozen=True)
+class Question:
+    """Full names of what is reconstructed from what, the reference among the sources.
+
+    Attributes
+    ----------
+    target, reference : str
+        The reference is empty where there is none.
+    sources : tuple of str
+        One for each row of the result.
+    """
+
+    target: str
+    sources: tuple[str, ...]
+    reference: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise InputError("no source to reconstruct from; name at least one")
+        repeated = {name for name in self.sources if self.sources.count(name) > 1}
+        if repeated:
+            raise InputError(f"source named twice: {', '.join(sorted(repeated))}")
+
+    @classmethod
+    def resolve(
+        cls, store: Any, target: str, sources: Sequence[str], reference: str | None
+    ) -> Question:
+        """Fill in taps from a store; the reference becomes the last row unless it is one."""
+        names = [str(store.resolve(name)) for name in sources]
+        last = str(store.resolve(reference)) if reference else ""
+        if last and last not in names:
+            names.append(last)
+        return cls(str(store.resolve(target)), tuple(names), last)
+
+    @staticmethod
+    def parts(name: str) -> tuple[str, ...]:
+        """Single-scale sources of a source, in channel order."""
+        return tuple(str(single) for single in Source.parse(name).singles())
+
+    @property
+    def used(self) -> list[str]:
+        """Every single-scale source that is needed, each once."""
+        names = [*self.sources, self.target]
+        return list(dict.fromkeys(single for name in names for single in self.parts(name)))
+
+    @property
+    def targets_only(self) -> tuple[str, ...]:
+        """Single-scale sources of the target that are no source: half their products are spared."""
+        inputs = {single for name in self.sources for single in self.parts(name)}
+        return tuple(s for s in self.parts(self.target) if s not in inputs)
 
 
 def compute(
@@ -114,9 +154,11 @@ def compute(
     xarray.Dataset
         Along ``source``: the fields of :data:`ROW_FIELDS` and ``dof``, ``tokens_per_channel``,
         ``test_ratio_low``, ``test_ratio_high``; ``loss_map`` and ``info_map`` (source, row, col),
-        ``channel_info`` (source, channel), all on test images; ``draws`` (source, draw). Bits and
-        squared feature units. ``attrs``: target, reference, image and token counts, configuration
-        and ``warnings`` (list of str). A target without variance has 0 bits.
+        ``channel_info`` (source, channel), all on test images; ``draws`` (source, draw). With
+        ``decompose``, for S2 sources: ``alone`` and ``unique`` (source, split, scale), ``together``
+        and ``shared`` (source, split). Bits and squared feature units. ``attrs``: target,
+        reference, image and token counts, configuration and ``warnings`` (list of str). A target
+        without variance has 0 bits.
 
     Raises
     ------
@@ -125,23 +167,55 @@ def compute(
     """
     config = config or ReconstructionConfig()
     refuse_shared_images(train_store, test_store)
-    names = _row_names(train_store, sources, reference)
-    goal = singles(train_store, target)
-    parts = {name: singles(train_store, name) for name in names}
-    used = list(dict.fromkeys([s for p in parts.values() for s in p] + goal))
-    inputs = {s for p in parts.values() for s in p}
-    moments_config = config.moments(targets=tuple(s for s in goal if s not in inputs))
-    moments = from_batches(_batches(train_store, used, config, "train"), used, moments_config)
-    solutions = {name: fit(moments, parts[name], goal, config) for name in names}
-    errors = held_out.measure(
-        _batches(test_store, used, config, "test"),
-        list(solutions.values()),
-        goal,
-        precision=config.precision,
-        device=config.device,
+    question = Question.resolve(train_store, target, sources, reference)
+    for name in question.used:
+        singles(test_store, name)  # refuses what is not stored before the first pass
+    moments = None
+    if config.moments:
+        options = config.accumulation(targets=question.targets_only)
+        found = _batches(train_store, question.used, config, "train")
+        moments = stored_moments.from_store(
+            train_store, question.used, config.moments, options, batches=found
+        )
+    return answer(
+        question,
+        moments or _batches(train_store, question.used, config, "train"),
+        _batches(test_store, question.used, config, "test"),
+        config,
     )
-    ends = (str(train_store.resolve(target)), _full(train_store, reference))
-    return _result(moments, solutions, errors, ends, config)
+
+
+def answer(
+    question: Question,
+    train: Moments | Iterable[Any],
+    test: Iterable[Any],
+    config: ReconstructionConfig | None = None,
+) -> xr.Dataset:
+    """The result of :func:`compute` from batches of tokens, wherever they come from.
+
+    Parameters
+    ----------
+    question : Question
+    train : Moments or iterable
+        Training moments, or batches to make them from: objects with ``tokens`` (dict of arrays,
+        dims (image, row, col, channel), for all of ``question.used``) and ``index`` (row numbers).
+    test : iterable
+        Batches of other images; read once, after the maps are fitted.
+    config : ReconstructionConfig, optional
+    """
+    config = config or ReconstructionConfig()
+    if not isinstance(train, Moments):
+        options = config.accumulation(targets=question.targets_only)
+        train = from_batches(train, question.used, options)
+    goal = question.parts(question.target)
+    wanted = [question.parts(name) for name in question.sources]
+    if config.decompose:
+        wanted += [subset for part in wanted if len(part) > 1 for subset in subsets(part)]
+    maps = {part: fit(train, part, goal, config) for part in dict.fromkeys(wanted)}
+    errors = held_out.measure(
+        test, list(maps.values()), goal, precision=config.precision, device=config.device
+    )
+    return assemble(question, train, maps, errors, config)
 
 
 def fit(
@@ -162,113 +236,6 @@ def fit(
     return ridge.solve(moments, source, target, chosen)
 
 
-def rows(result: xr.Dataset) -> pd.DataFrame:
-    """One row per source with the columns :data:`ROW_FIELDS`, as in the paper's Table 2."""
-    table = pd.DataFrame({"source": result["source"].values})
-    for name in ROW_FIELDS[1:]:
-        table[name] = result.attrs[name] if name in result.attrs else result[name].values
-    return table
-
-
-def _row_names(store: Any, sources: Sequence[str], reference: str | None) -> list[str]:
-    if not sources:
-        raise InputError("no source to reconstruct from; name at least one")
-    wanted = [str(store.resolve(name)) for name in sources]
-    repeated = {name for name in wanted if wanted.count(name) > 1}
-    if repeated:
-        raise InputError(f"source named twice: {', '.join(sorted(repeated))}")
-    return list(dict.fromkeys([*wanted, *([_full(store, reference)] if reference else [])]))
-
-
-def _full(store: Any, name: str | None) -> str:
-    return str(store.resolve(name)) if name else ""
-
-
 def _batches(store: Any, used: list[str], config: ReconstructionConfig, what: str) -> Iterable:
     found = batches(store, used, progress=config.progress, label=what)
     return pooled(found, used) if config.grid == "pool" else found
-
-
-def _result(
-    moments: Moments,
-    solutions: dict[str, ridge.Solution],
-    errors: held_out.Errors,
-    ends: tuple[str, str],
-    config: ReconstructionConfig,
-) -> xr.Dataset:
-    target, reference = ends
-    names = list(solutions)
-    fits = list(solutions.values())
-    train_loss = np.array([s.residual.mean() for s in fits])
-    train_info = bits(train_loss, [s.variance.mean() for s in fits])
-    test_info = bits(errors.loss[:-1], errors.loss[-1])
-    draws = bootstrap(errors.image[:-1], errors.image[-1], draws=config.draws, seed=config.seed)
-    at = names.index(reference) if reference else None
-    low, high = interval(draws)
-    ratio_draws = np.full_like(draws, np.nan) if at is None else _paired_ratio(draws, at)
-    ratio_low, ratio_high = interval(ratio_draws)
-    columns = {
-        "train_loss": train_loss,
-        "train_info_bits": train_info,
-        "train_ratio": ratio(train_info, np.nan if at is None else float(train_info[at])),
-        "test_loss": errors.loss[:-1],
-        "test_info_bits": test_info,
-        "test_ratio": ratio(test_info, np.nan if at is None else float(test_info[at])),
-        "test_info_low": low,
-        "test_info_high": high,
-        "test_ratio_low": ratio_low,
-        "test_ratio_high": ratio_high,
-        "ridge": np.array([s.ridge for s in fits]),
-        "dof": np.array([s.dof for s in fits]),
-        "tokens_per_channel": np.array([moments.count() / len(s.weights) for s in fits]),
-    }
-    result = xr.Dataset({k: ("source", np.asarray(v, float)) for k, v in columns.items()})
-    result = result.assign_coords(source=names)
-    result["loss_map"] = (("source", "row", "col"), errors.cell[:-1])
-    result["info_map"] = (("source", "row", "col"), bits(errors.cell[:-1], errors.cell[-1]))
-    result["channel_info"] = (("source", "channel"), bits(errors.channel[:-1], errors.channel[-1]))
-    result["draws"] = (("source", "draw"), draws)
-    result.attrs = {
-        "target": target,
-        "reference": reference,
-        "train_images": int(moments.images.sum()),
-        "train_tokens": moments.count(),
-        "test_images": errors.image.shape[1],
-        "null_train_loss": float(fits[0].variance.mean()),
-        "null_test_loss": float(errors.loss[-1]),
-        "config": asdict(config),
-        "warnings": [],
-    }
-    result.attrs["warnings"] = warnings_for(result)
-    return result
-
-
-def _paired_ratio(draws: np.ndarray, at: int) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(draws[at] > 0, draws / draws[at], np.nan)
-
-
-def warnings_for(result: xr.Dataset) -> list[str]:
-    """Plain sentences on figures that mislead: scarce tokens, more freedom than images, overfit."""
-    found = []
-    images = result.attrs["train_images"]
-    for name in result["source"].values:
-        row = result.sel(source=name)
-        if row["tokens_per_channel"] < SCARCE:
-            found.append(
-                f"{name}: only {float(row['tokens_per_channel']):.1f} training tokens per source "
-                f"channel; train figures say little, use more images"
-            )
-        elif row["dof"] > images:
-            found.append(
-                f"{name}: the map has {float(row['dof']):.0f} effective degrees of freedom from "
-                f"{images} training images, and tokens of one image are not independent; do not "
-                f"read the train figures alone"
-            )
-        train, test = float(row["train_info_bits"]), float(row["test_info_bits"])
-        if train > 0.01 and test < (1 - GAP) * train and row["test_info_high"] < train:
-            found.append(
-                f"{name}: overfits, {train:.3f} bits on train but {test:.3f} on test images; use "
-                f"more images or ridge='auto'"
-            )
-    return found

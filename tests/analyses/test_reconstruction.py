@@ -204,3 +204,45 @@ def test_ratio_edge_cases():
     assert np.isnan(ratio([1.0], 0.0)).all()
     table = pd.DataFrame({"bits": bits([0.5, 1.0, 2.0], 1.0)})
     assert table["bits"].tolist() == [1.0, 0.0, -1.0]
+
+
+def test_scale_decomposition_equals_rows_of_the_parts(stores):
+    train, test = stores()
+    config = ReconstructionConfig(ridge=0, precision="float64", draws=20, decompose=True)
+    found = reconstruction.compute(
+        train, test, target="t@1", sources=["a@1", "a@2", "a@1+2"], config=config
+    )
+    both = found.sel(source="a#f@1+2")
+    rows = {
+        name: found["test_info_bits"].sel(source=name).item() for name in found["source"].values
+    }
+    alone = [rows["a#f@1"], rows["a#f@2"]]
+    np.testing.assert_allclose(both["alone"].sel(split="test"), alone, rtol=1e-9)
+    np.testing.assert_allclose(both["together"].sel(split="test"), rows["a#f@1+2"], rtol=1e-9)
+    np.testing.assert_allclose(
+        both["unique"].sel(split="test"), rows["a#f@1+2"] - np.array(alone[::-1])
+    )
+    assert len(found["source"]) == 3
+    assert np.isnan(found["together"].sel(source="a#f@1")).all()
+
+
+def test_kept_moments_give_the_same_rows_without_reading_the_images_again(stores, tmp_path):
+    train, test = stores()
+    path = str(tmp_path / "moments.zarr")
+    ask = {"target": "t@1", "sources": ["a@1+2"]}
+    plain = reconstruction.compute(train, test, **ask)
+    first = reconstruction.compute(train, test, **ask, config=ReconstructionConfig(moments=path))
+    train.stream = lambda sources: iter(())  # nothing more to read
+    second = reconstruction.compute(train, test, **ask, config=ReconstructionConfig(moments=path))
+    for made in (first, second):
+        pd.testing.assert_frame_equal(reconstruction.rows(made), reconstruction.rows(plain))
+
+
+def test_answers_come_from_any_batches(stores):
+    train, test = stores()
+    question = reconstruction.Question("t#f@1", ("a#f@1+2",))
+    made = reconstruction.answer(
+        question, train.stream(question.used), test.stream(question.used), EXACT
+    )
+    stored = reconstruction.compute(train, test, target="t@1", sources=["a@1+2"], config=EXACT)
+    pd.testing.assert_frame_equal(reconstruction.rows(made), reconstruction.rows(stored))

@@ -54,7 +54,7 @@ def test_tables_and_figures_are_written_beside_the_published_figures(paths, tmp_
     assert tuple(written.columns) == ROW_FIELDS
     assert "7.972" in (out / "table2.md").read_text()
     assert r"\begin{tabular}" in (out / "table2.tex").read_text()
-    for name in ("information.png", "information.svg", "map.png"):
+    for name in ("information.png", "information.svg", "map.png", "scales.png"):
         assert (out / name).stat().st_size > 1000
 
 

@@ -51,6 +51,8 @@ class Reconstruct:
     """Type of the products of tokens; sums are always float64."""
     device: str = "cpu"
     """Torch device of the products: cpu, cuda, cuda:1, ..."""
+    moments: Path | None = None
+    """Where to keep the training moments (moments.zarr): reused, or continued if interrupted."""
     json: bool = False
     """Print one JSON object on standard output; the table goes to standard error."""
 
@@ -97,6 +99,8 @@ class Reconstruct:
             seed=self.seed,
             precision=self.precision,
             device=self.device,
+            decompose=self.out is not None,
+            moments=None if self.moments is None else str(self.moments),
             progress=sys.stderr.isatty(),
         )
 
@@ -116,10 +120,10 @@ def report(result: xr.Dataset) -> dict:
 
 
 def write(result: xr.Dataset, out: Path) -> list[Path]:
-    """Write table2.md, table2.csv (full precision), table2.tex and the figures; their paths."""
+    """Write table2.md, .csv (full precision), .tex and the figures; their paths."""
     from analyses.reconstruction import rows
     from analyses.table2 import layout
-    from workbench.figures.reconstruction import draw_information, draw_map
+    from workbench.figures.reconstruction import draw_information, draw_map, draw_scales
 
     out.mkdir(parents=True, exist_ok=True)
     shown = layout(result)
@@ -142,7 +146,10 @@ def write(result: xr.Dataset, out: Path) -> list[Path]:
         ),
         encoding="utf-8",
     )
-    return [*paths, *draw_information(result, out / "information"), *draw_map(result, out / "map")]
+    drawn = [*draw_information(result, out / "information"), *draw_map(result, out / "map")]
+    if "alone" in result:
+        drawn += draw_scales(result, out / "scales")
+    return [*paths, *drawn]
 
 
 def _jsonable(value):

@@ -82,3 +82,26 @@ def draw_map(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
         ax.set_axis_off()
     drawn.colorbar(image, ax=axes, label="bits", shrink=0.8)
     return style.save(drawn, stem)
+
+
+def draw_scales(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
+    """Which scale carries the information: alone, unique part, and all together, test images."""
+    found = result.sel(split="test").dropna("source", subset=["together"])
+    names = [str(n) for n in found["source"].values]
+    drawn, axes = style.figure(3.4 * len(names) + 1.2, 3.4, columns=len(names))
+    for ax, name in zip(axes, names, strict=True):
+        one = found.sel(source=name).dropna("scale", subset=["alone"])
+        at = np.arange(one.sizes["scale"])
+        alone = ax.bar(at - 0.2, one["alone"], 0.38, color=style.GREY, label="alone")
+        unique = ax.bar(at + 0.2, one["unique"], 0.38, color=style.LIGHT_GREEN, label="unique")
+        together = ax.axhline(float(one["together"]), color=style.GREEN, label="all together")
+        for bars in (alone, unique):
+            ax.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)
+        ax.axhline(0, color="black", linewidth=0.8)
+        ax.set_xticks(at, [str(s) for s in one["scale"].values])
+        ax.set_xlabel("scale, pixels")
+        ax.set_title(label(name), fontsize=9)
+        ax.margins(y=0.15)
+    axes[0].set_ylabel("information on unseen images, bits")
+    drawn.legend(handles=[alone, unique, together], loc="outside right upper", fontsize=9)
+    return style.save(drawn, stem)
