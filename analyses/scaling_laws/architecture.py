@@ -12,7 +12,7 @@ Source: Dosovitskiy et al. 2021 (the architecture); "Getting ViT in Shape" secti
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from feature_store.errors import InputError
 
@@ -114,7 +114,8 @@ class ViTShape:
             raise InputError(
                 f"no shape dimension {dimension!r}; there are: {', '.join(DIMENSIONS)}"
             )
-        return replace(self, **{dimension: value})
+        change: dict[str, Any] = {dimension: value}
+        return replace(self, **change)
 
 
 # Widths, depths, MLP sizes and heads: Zhai et al. 2022 table 2, and "Getting ViT in Shape"

@@ -173,8 +173,7 @@ def fit_variant(runs: pd.DataFrame, variant: str, options: FitOptions) -> Encode
         replicates = bootstrap(basis, y, solution, options, _blocks(runs))
         values = basis.in_units(replicates.theta, replicates.weights)
         intervals = {
-            name: tuple(map(float, interval(v, len(y) - count, options.level)))
-            for name, v in values.items()
+            name: _pair(interval(v, len(y) - count, options.level)) for name, v in values.items()
         }
     rss = float(((y - fitted(basis, solution)[0]) ** 2).sum())
     values = basis.in_units(solution.theta, solution.weights)
@@ -197,12 +196,16 @@ def comparison(groups: list[GroupFit]) -> pd.DataFrame:
         least = min(done.bic for done in group.fits.values())
         least_aicc = min(done.aicc for done in group.fits.values())
         for variant, done in group.fits.items():
-            row = {"llm": group.llm, "dataset": group.dataset, "variant": variant}
+            row: dict[str, Any] = {"llm": group.llm, "dataset": group.dataset, "variant": variant}
             row |= {"rms": done.rms, "aicc": done.aicc, "delta_aicc": done.aicc - least_aicc}
             row |= {"bic": done.bic, "delta_bic": done.bic - least}
             row |= {k: v for k, v in done.parameters.items() if not k.startswith("E_")}
             rows.append(row | {"unidentified": ", ".join(done.unidentified)})
     return pd.DataFrame(rows)
+
+
+def _pair(ends: Array) -> tuple[float, float]:
+    return float(ends[0]), float(ends[1])
 
 
 def _criteria(rss: float, n: int, count: int) -> dict[str, float]:

@@ -85,7 +85,7 @@ def star_sweep(
     InputError
         Unknown dimension, or a leg value that does not lie below the centre's.
     """
-    rows = []
+    rows: list[tuple[str, float, ViTShape]] = []
     for dimension, values in grids.items():
         largest = getattr(_known(centre, dimension), dimension)
         if max(values) >= largest:

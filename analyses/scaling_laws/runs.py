@@ -100,3 +100,18 @@ def split_star(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     if not legs:
         raise InputError("all runs are centre runs; add the legs of the star")
     return legs
+
+
+def pareto(frame: pd.DataFrame) -> pd.Series:
+    """Which runs are Pareto-optimal: no other run has less compute and a metric as low.
+
+    Example
+    -------
+    >>> runs = pd.DataFrame({"compute": [1, 2, 3], "metric": [0.5, 0.6, 0.4]})
+    >>> pareto(runs).tolist()
+    [True, False, True]
+    """
+    ordered = frame.sort_values(["compute", "metric"], kind="stable")
+    best = ordered["metric"].cummin()
+    first = ordered["metric"] < best.shift(fill_value=np.inf)
+    return first.reindex(frame.index)

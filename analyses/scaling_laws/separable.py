@@ -93,7 +93,11 @@ def solve_coefficients(columns: Array, y: Array) -> Array:
 
 
 def _drop_one(r: Array, target: Array, dropped: NDArray[np.int64]) -> Array:
-    """Solutions of r w = target without column `dropped`; −1 where that is not the optimum."""
+    """Solutions of r w = target without column `dropped`; −1 where one of them is negative.
+
+    The cost, minimised over the other coefficients, is convex in the dropped one and least below
+    zero; so among non-negative values zero is best, and a non-negative solution is the optimum.
+    """
     out = np.full_like(target, -1.0)
     for column in np.unique(dropped):
         rows = np.flatnonzero(dropped == column)
@@ -101,9 +105,7 @@ def _drop_one(r: Array, target: Array, dropped: NDArray[np.int64]) -> Array:
         q, triangle = np.linalg.qr(r[rows][:, :, kept])
         inner = np.einsum("pij,pi->pj", q, target[rows])
         weights = np.linalg.solve(triangle, inner[..., None])[..., 0]
-        rest = target[rows] - np.einsum("pij,pj->pi", r[rows][:, :, kept], weights)
-        slope = np.einsum("pi,pi->p", r[rows, :, column], rest)
-        optimal = (weights >= 0).all(axis=1) & (slope <= 0)
+        optimal = (weights >= 0).all(axis=1)
         out[np.ix_(rows[optimal], kept)] = weights[optimal]
         out[rows[optimal], column] = 0.0
     return out
@@ -237,7 +239,9 @@ def _project_out(columns: Array, active: NDArray[np.bool_], vectors: Array) -> A
     return out
 
 
-def _replace(best: Solution, rows: Array, trial: Solution, chosen: NDArray[np.bool_]) -> None:
+def _replace(
+    best: Solution, rows: NDArray[np.int64], trial: Solution, chosen: NDArray[np.bool_]
+) -> None:
     best.theta[rows] = trial.theta[chosen]
     best.weights[rows] = trial.weights[chosen]
     best.residual[rows] = trial.residual[chosen]

@@ -210,7 +210,7 @@ def _hold_out(runs: pd.DataFrame, config: ShapeLawConfig) -> tuple[dict[str, Any
     x, t = runs["value"].to_numpy()[outside], runs["compute"].to_numpy()[outside]
     y, predicted = runs["metric"].to_numpy()[outside], law.metric(x, t)
     blank[outside] = predicted
-    result = {
+    result: dict[str, Any] = {
         "value": float(x[0]),
         "runs": len(y),
         "rms": float(np.sqrt(((y - predicted) ** 2).mean())),

@@ -53,7 +53,7 @@ def test_bundled_sweep_draws_every_figure(tmp_path, capsys):
     assert [row["dimension"] for row in result["rows"]] == ["width", "depth", "mlp"]
     assert len(result["joint"]["s"]) == 3
     assert "a not determined" in output.err
-    for stem in ("isoflop", "predicted", "exponents", "frontier"):
+    for stem in ("runs", "isoflop", "predicted", "exponents", "frontier"):
         assert (tmp_path / f"{stem}.png").stat().st_size > 10_000
         assert (tmp_path / f"{stem}.svg").is_file()
     assert len(pd.read_csv(tmp_path / "predicted.csv")) == 48 + 40 + 40

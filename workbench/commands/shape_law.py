@@ -14,7 +14,19 @@ if TYPE_CHECKING:
     from analyses.scaling_laws.fitting import FitOptions
     from analyses.scaling_laws.shape import ShapeFit
 
-_SHOWN = ("dimension", "a", "b", "c", "alpha", "beta", "xi", "epsilon", "s", "s_low", "s_high")
+_SHOWN: tuple[str, ...] = (
+    "dimension",
+    "a",
+    "b",
+    "c",
+    "alpha",
+    "beta",
+    "xi",
+    "epsilon",
+    "s",
+    "s_low",
+    "s_high",
+)
 _SHOWN += ("runs", "r2", "rms", "holdout_rms")
 
 
@@ -135,6 +147,7 @@ class ShapeLaw:
         pd.DataFrame([fit.row() for fit in fits]).to_csv(out / "shape_law.csv", index=False)
         runs = pd.concat([fit.runs.assign(leg=fit.dimension) for fit in fits])
         runs.to_csv(out / "predicted.csv", index=False)
+        scaling_laws.draw_runs(fits, out / "runs")
         scaling_laws.draw_isoflop(fits, out / "isoflop")
         scaling_laws.draw_predicted(fits, out / "predicted")
         scaling_laws.draw_exponents(fits, out / "exponents")

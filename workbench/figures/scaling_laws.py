@@ -10,11 +10,13 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from analyses.scaling_laws import sovit
 from analyses.scaling_laws.architecture import DIMENSIONS, named_shape
 from analyses.scaling_laws.planners import GRID_IMAGES, scale_shape
+from analyses.scaling_laws.runs import pareto
 from analyses.scaling_laws.shape import ShapeFit
 from workbench import style
 
@@ -131,6 +133,26 @@ def draw_frontier(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
         _plain_log(ax.yaxis)
     axes[0].set_ylabel("compute-optimal value")
     axes[-1].legend(frameon=False, fontsize=8, loc="lower right")
+    return style.save(figure, stem)
+
+
+def draw_runs(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
+    """Metric against compute of every run, Pareto-optimal ones joined (figure 3)."""
+    figure, (ax,) = style.figure(6.2, 4.0)
+    names = ["compute", "metric"]
+    table = pd.concat([fit.runs[[*names, "value"]].assign(leg=fit.dimension) for fit in fits])
+    # Repeats (seeds) of a run count once, by their mean; centre runs appear on every leg.
+    table = table.groupby(["leg", "value", "compute"], as_index=False)["metric"].mean()
+    for i, fit in enumerate(fits):
+        part = table[table["leg"] == fit.dimension]
+        colour, marker = style.PALETTE[i], style.MARKERS[i]
+        label = f"{_title(fit)} varied" if len(fits) > 1 else "runs"
+        ax.scatter(part["compute"], part["metric"], color=colour, marker=marker, label=label, s=26)
+    best = table[pareto(table)].sort_values("compute")
+    ax.plot(best["compute"], best["metric"], color="black", lw=1.2, label="Pareto-optimal")
+    ax.set(xscale="log", yscale="log", xlabel="compute", ylabel="metric")
+    _plain_log(ax.yaxis)
+    ax.legend(frameon=False, fontsize=8)
     return style.save(figure, stem)
 
 

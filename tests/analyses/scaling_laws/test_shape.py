@@ -9,6 +9,7 @@ import pytest
 from analyses.scaling_laws import joint, shape
 from analyses.scaling_laws.digits import load_digits_sweep
 from analyses.scaling_laws.fitting import FitOptions
+from analyses.scaling_laws.runs import pareto
 from analyses.scaling_laws.shape import ShapeLawConfig
 from analyses.scaling_laws.shape_law import PARAMETERS, ShapeLaw
 from feature_store.errors import InputError
@@ -254,3 +255,13 @@ def test_joint_law_refuses_fewer_runs_than_parameters():
     _, table = joint_runs()
     with pytest.raises(InputError, match=r"11 parameters of eq\. \(3\) in 2 dimensions"):
         joint.compute(table.head(10), ("width", "depth"))
+
+
+def test_pareto_is_the_brute_force_one():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        rng.uniform(size=(40, 2)), columns=["compute", "metric"], index=range(5, 45)
+    )
+    for i, row in table.iterrows():
+        beaten = (table["compute"] < row["compute"]) & (table["metric"] <= row["metric"])
+        assert pareto(table)[i] == (not beaten.any())
