@@ -107,11 +107,13 @@ def withdraw(store: FeatureStore, problems: list[Problem]) -> int:
     """
     damaged = [p for p in problems if p.kind == "damaged" and p.shard is not None]
     for problem in damaged:
-        key = protocol.record_key(store.scale(problem.where).group, problem.shard or 0)
+        scale = store.scale(problem.where)
+        key = protocol.record_key(scale.group, problem.shard or 0)
         data = store.objects.get(key)
         if data is not None:
             store.objects.put(key.removesuffix(".json") + ".withdrawn", data)
             store.objects.delete(key)
+            scale.forget(problem.shard or 0)
     return len(damaged)
 
 

@@ -23,8 +23,8 @@ from workbench.extraction.images import ImageBatch, Pixels, batches_of, image_ba
 from workbench.extraction.jobs import Job, load_backbone, manifest, resolve_jobs, transforms
 from workbench.extraction.request import ExtractReport, ExtractRequest
 from workbench.extraction.target import open_target, withdraw_damaged
-from workbench.models import Backbone
-from workbench.multiscale import scale_features
+from workbench.models import Backbone, Tokens
+from workbench.multiscale import CropLimit, Plan, features
 
 
 def extract(
@@ -93,7 +93,7 @@ class _Model:
     job: Job
     backbone: Backbone
     writers: dict[Source, SourceWriter]
-    max_crops: int
+    limit: CropLimit
 
 
 @dataclass
@@ -145,7 +145,8 @@ class _Run:
             if writer.missing():
                 writers[source] = writer
         if writers:
-            self.models.append(_Model(job, backbone, writers, self.request.max_crops))
+            limit = CropLimit(self.request.max_crops, say=self.say)
+            self.models.append(_Model(job, backbone, writers, limit))
 
     def execute(self) -> ExtractReport:
         """Run every missing shard once through all models that miss it."""
@@ -244,41 +245,17 @@ class _Run:
         held.failed |= batch.failed
         for claim in held.claims:
             claim.renew()
-        places = np.array(batch.rows, dtype=int) - held.todo.start
         if not batch.rows:
             return
+        places = np.array(batch.rows, dtype=int) - held.todo.start
         for model in self.models:
-            normalised: dict = {}
-            for source, how in model.job.plans.items():
-                if source not in held.writers:
-                    continue
-                transform = model.job.transform(how)
-                if transform not in normalised:
-                    normalised[transform] = model.backbone.normalise(batch.pixels[transform])
-                prefix, maps = self._forward(model, normalised[transform], how.scale)
-                held.tokens[source][places] = maps
-                if source in held.prefix:
-                    held.prefix[source][places] = prefix
-
-    def _forward(self, model: _Model, images: torch.Tensor, scale) -> tuple[np.ndarray, np.ndarray]:
-        """One scale of one batch, with fewer crops at a time when memory runs out."""
-        while True:
-            try:
-                tokens = scale_features(model.backbone, images, scale, max_crops=model.max_crops)
-                return tokens.prefix.cpu().numpy(), tokens.map.cpu().numpy()
-            except torch.OutOfMemoryError:
-                if model.max_crops == 1:
-                    raise InputError(
-                        f"{model.job.info.name} at {scale} does not fit the device's memory even "
-                        f"one crop at a time; use a smaller --batch, --precision bf16 or a larger "
-                        f"device"
-                    ) from None
-                model.max_crops = max(1, model.max_crops // 2)
-                torch.cuda.empty_cache()
-                self.say(
-                    f"out of memory: going on with {model.max_crops} crops at a time "
-                    f"(--max-crops {model.max_crops} starts there)"
-                )
+            wanted = {s: how for s, how in model.job.plans.items() if s in held.writers}
+            for base in dict.fromkeys(how.base for how in wanted.values()):
+                group = {s: how for s, how in wanted.items() if how.base == base}
+                for source, (prefix, maps) in _forward(model, group, batch).items():
+                    held.tokens[source][places] = maps.cpu().numpy()
+                    if source in held.prefix:
+                        held.prefix[source][places] = prefix.cpu().numpy()
 
     def _commit(self, held: _Buffers) -> None:
         """Write all sources of one shard and let go of it."""
@@ -299,6 +276,25 @@ class _Run:
 
     def _device(self) -> str:
         return str(self.models[0].backbone.device)
+
+
+def _forward(model: _Model, group: dict[Source, Plan], batch: ImageBatch) -> dict[Source, Tokens]:
+    """All scales that start from one base image; crops of equal size share forward passes."""
+    job, backbone = model.job, model.backbone
+    pixels = {
+        how.scale: backbone.normalise(batch.pixels[job.transform(how)])
+        for how in group.values()
+        if how.scale.raw
+    }
+    bases = [how for how in group.values() if not how.scale.raw]
+    base = (
+        backbone.normalise(batch.pixels[job.transform(bases[0])])
+        if bases
+        else next(iter(pixels.values()))  # not looked at: every scale has images of its own
+    )
+    scales = [how.scale for how in group.values()]
+    found = features(backbone, base, scales, raw=pixels, max_crops=model.limit)
+    return {source: found[how.scale] for source, how in group.items()}
 
 
 def _release(held: _Buffers) -> None:

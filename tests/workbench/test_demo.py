@@ -1,0 +1,79 @@
+"""The demo end to end on a few images, and the notebook that opens its store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jupytext
+import nbclient
+import pandas as pd
+import pytest
+
+import feature_store
+from feature_store.verify import verify
+from workbench import demo
+from workbench.cli import main
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    assert main(["demo", "--out", str(folder), "--limits", "60", "40"]) == 0
+    return folder
+
+
+def test_the_stores_are_complete_and_sound(out):
+    for split, images in (("train", 60), ("test", 40)):
+        store = feature_store.open(out / f"{split}.zarr")
+        assert len(store) == images
+        assert len(store.sources()) == 4
+        assert verify(store).problems == []
+
+
+def test_tables_and_figures_are_written(out):
+    names = {p.name for p in out.iterdir()}
+    for stem in ("information", "accuracy_against_cost"):
+        assert {f"{stem}.png", f"{stem}.svg"} <= names
+    assert {"table2.md", "table2.csv", "table2.tex", "probe.csv", "probe.md"} <= names
+    table = pd.read_csv(out / "table2.csv")
+    assert [s.partition("@")[2] for s in table.source] == ["224", "224+448", "224"]
+    assert table.test_info_bits.gt(0.5).all()  # 1.66 to 1.70 bits with 450 training images
+    assert table.test_info_low.le(table.test_info_bits).all()
+    assert table.train_ratio.iloc[-1] == 1
+    probe = pd.read_csv(out / "probe.csv")
+    assert probe.test_accuracy.gt(0.5).all()  # the largest class is half of the images
+    assert probe.gmacs.is_monotonic_increasing is False
+    small, s2 = probe.gmacs[0], probe.gmacs[1]
+    assert s2 == pytest.approx(5 * small)
+
+
+def test_three_sentences(out):
+    lines = (out / "found.md").read_text().splitlines()
+    assert len(lines) == 3
+    assert all(line.endswith(".") for line in lines)
+
+
+def test_a_second_run_computes_nothing(out):
+    said = []
+    demo.run(demo.DemoConfig(out=out, limits=(60, 40)), say=said.append)
+    assert not [line for line in said if "to compute" in line]
+
+
+def test_notebook_runs_on_the_demo_s_stores(out, monkeypatch):
+    monkeypatch.setenv("S2_WORKBENCH_STORES", str(out))
+    notebook = jupytext.read(ROOT / "notebooks" / "quickstart.py")
+    client = nbclient.NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": str(ROOT / "notebooks")}}
+    )
+    client.execute(env={**os.environ})
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+    assert any("image/png" in o.get("data", {}) for o in outputs)
+    assert any(
+        "224 / " in o.get("data", {}).get("text/html", "")
+        or "shards" in o.get("data", {}).get("text/html", "")
+        for o in outputs
+    )

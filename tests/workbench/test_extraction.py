@@ -1,0 +1,365 @@
+"""From image files to a complete store: resume, growth, failures, refusals, the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import feature_store
+from feature_store.errors import InputError
+from feature_store.verify import verify
+from workbench.cli import main
+from workbench.extraction import ExtractRequest, extract
+from workbench.models import load
+from workbench.multiscale import scale_features
+
+MODEL = "random:timm:test_vit.r160_in1k"
+RNG = np.random.default_rng(0)
+
+
+def photo(path, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((200, 180)).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for k in range(7):
+        photo(tmp_path / "images" / "ab"[k % 2] / f"{k}.png", k)
+    return tmp_path / "images"
+
+
+def request(folder, store, **changes):
+    options = dict(
+        dataset=f"folder:{folder}",
+        models=[MODEL],
+        scales=["1x", "2x"],
+        store=str(store),
+        shard_images=3,
+        batch=2,
+        dtype="float32",
+    )
+    return ExtractRequest(**(options | changes))
+
+
+def arrays(path):
+    store = feature_store.open(path)
+    return {
+        name: (store.features(name).values, store.prefix(name).values) for name in store.sources()
+    }
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        for a, b in zip(one[name], other[name], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_stored_features_are_the_model_s(folder, tmp_path):
+    report = extract(request(folder, tmp_path / "s"))
+    assert (report.images, report.computed, report.shards) == (7, 7, 6)
+    store = feature_store.open(tmp_path / "s")
+    assert store.label_names == ["a", "b"]
+    backbone = load(MODEL)
+    pixels = np.stack(
+        [backbone.info.transform(Image.open(folder / i).convert("RGB")) for i in store.image_ids]
+    )
+    images = backbone.normalise(torch.from_numpy(pixels))
+    for source in store.sources():
+        single = feature_store.Source.parse(source)
+        expected = scale_features(backbone, images, single.scales[0])
+        np.testing.assert_allclose(store.features(source).values, expected.map.numpy(), atol=2e-5)
+        np.testing.assert_allclose(store.prefix(source).values, expected.prefix.numpy(), atol=2e-5)
+
+
+def test_second_run_does_nothing(folder, tmp_path):
+    extract(request(folder, tmp_path / "s"))
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "s").rglob("*") if p.is_file()}
+    report = extract(request(folder, tmp_path / "s"))
+    assert (report.shards, report.computed) == (0, 0)
+    after = {p: p.stat().st_mtime_ns for p in (tmp_path / "s").rglob("*") if p.is_file()}
+    assert before == after
+
+
+def test_batch_and_worker_processes_do_not_matter(folder, tmp_path):
+    extract(request(folder, tmp_path / "one", batch=1, max_crops=1))
+    extract(request(folder, tmp_path / "two", batch=3, workers=2))
+    one, two = arrays(tmp_path / "one"), arrays(tmp_path / "two")
+    for name in one:
+        for a, b in zip(one[name], two[name], strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_only_damaged_shards_are_redone(folder, tmp_path):
+    extract(request(folder, tmp_path / "s"))
+    good = arrays(tmp_path / "s")
+    victim = sorted((tmp_path / "s").glob("features/*/*/*/tokens/c.1.*"))[0]
+    victim.write_bytes(b"\0" * victim.stat().st_size)
+    report = extract(request(folder, tmp_path / "s", recheck=True))
+    assert (report.shards, report.computed) == (1, 3)
+    assert_same(arrays(tmp_path / "s"), good)
+
+
+def test_new_images_extend_the_store(folder, tmp_path):
+    extract(request(folder, tmp_path / "s"))
+    first = arrays(tmp_path / "s")
+    for k in range(7, 10):
+        photo(folder / "a" / f"0{k}.png", k)
+    report = extract(request(folder, tmp_path / "s"))
+    assert report.computed == 3
+    store = feature_store.open(tmp_path / "s")
+    assert len(store) == 10
+    for name, (tokens, _) in first.items():
+        np.testing.assert_array_equal(store.features(name)[:7].values, tokens)
+        assert np.isfinite(store.features(name).values).all()
+
+
+def test_unreadable_images_keep_their_rows(folder, tmp_path):
+    (folder / "a" / "0.png").write_bytes(b"")
+    (folder / "b" / "1.png").write_bytes((folder / "b" / "3.png").read_bytes()[:200])
+    report = extract(request(folder, tmp_path / "s"))
+    assert set(report.failed) == {"a/0.png", "b/1.png"}
+    store = feature_store.open(tmp_path / "s")
+    failed = dict(zip(store.image_ids, store.status == "decode_failed", strict=True))
+    assert [i for i, bad in failed.items() if bad] == ["a/0.png", "b/1.png"]
+    values = store.features(f"{MODEL}@160").values
+    assert (np.isnan(values).all(axis=(1, 2, 3)) == (store.status == "decode_failed")).all()
+    assert verify(feature_store.open(tmp_path / "s")).problems == []
+
+
+def test_dataset_of_one_image(tmp_path):
+    photo(tmp_path / "images" / "only.jpg")
+    extract(request(tmp_path / "images", tmp_path / "s"))
+    store = feature_store.open(tmp_path / "s")
+    assert store.features(f"{MODEL}@160+320").shape[0] == 1
+
+
+def test_all_images_unreadable(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").write_bytes(b"no image")
+    report = extract(request(tmp_path / "images", tmp_path / "s"))
+    assert list(report.failed) == ["a.jpg"]
+    assert verify(feature_store.open(tmp_path / "s")).problems == []
+
+
+@pytest.mark.slow
+def test_killed_runs_end_with_the_same_store(folder, tmp_path):
+    """SIGKILL at random moments, until a run finishes; the result is bit-identical."""
+    extract(request(folder, tmp_path / "whole", shard_images=1, batch=1))
+    command = [
+        sys.executable,
+        "-m",
+        "workbench.cli",
+        "extract",
+        "--dataset",
+        f"folder:{folder}",
+        "--model",
+        MODEL,
+        "--scales",
+        "1x",
+        "2x",
+        "--store",
+        str(tmp_path / "s"),
+        "--shard-images",
+        "1",
+        "--batch",
+        "1",
+        "--dtype",
+        "float32",
+    ]
+    rng = np.random.default_rng(3)
+    kills = 0
+    while True:
+        run = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        commits = len(committed(tmp_path / "s"))
+        deadline = time.monotonic() + 120
+        while run.poll() is None and time.monotonic() < deadline:
+            if len(committed(tmp_path / "s")) > commits and kills < 4:
+                time.sleep(rng.uniform(0, 0.05))
+                run.send_signal(signal.SIGKILL)
+                kills += 1
+                break
+            time.sleep(0.005)
+        if run.wait(timeout=120) == 0:
+            break
+    assert kills == 4
+    assert verify(feature_store.open(tmp_path / "s")).problems == []
+    assert_same(arrays(tmp_path / "s"), arrays(tmp_path / "whole"))
+
+
+def committed(path):
+    return list(Path(path).glob("features/*/*/*/tokens/.commits/*.json"))
+
+
+def test_two_processes_share_one_store(folder, tmp_path):
+    extract(request(folder, tmp_path / "whole", shard_images=1, batch=1))
+    command = [
+        sys.executable,
+        "-m",
+        "workbench.cli",
+        "extract",
+        "--dataset",
+        f"folder:{folder}",
+        "--model",
+        MODEL,
+        "--scales",
+        "1x",
+        "2x",
+        "--store",
+        str(tmp_path / "s"),
+        "--shard-images",
+        "1",
+        "--batch",
+        "1",
+        "--dtype",
+        "float32",
+    ]
+    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [run.communicate(timeout=240)[1] for run in runs]
+    assert all(run.returncode in (0, 1) for run in runs), errors
+    assert 0 in [run.returncode for run in runs] or extract(
+        request(folder, tmp_path / "s", shard_images=1, batch=1)
+    )
+    assert verify(feature_store.open(tmp_path / "s")).problems == []
+    assert_same(arrays(tmp_path / "s"), arrays(tmp_path / "whole"))
+
+
+# -- misuse: one line that says what to do, exit status 2 ---------------------------------------
+
+
+def misuse(capsys, *arguments):
+    capsys.readouterr()
+    assert main(["extract", *arguments]) == 2
+    line = capsys.readouterr().err.strip()
+    assert "\n" not in line
+    return line
+
+
+def test_unknown_model_offers_the_nearest(folder, tmp_path, capsys):
+    line = misuse(
+        capsys,
+        "--dataset",
+        f"folder:{folder}",
+        "--model",
+        "bundled:efficientnet_lite9",
+        "--scales",
+        "224",
+        "--store",
+        str(tmp_path / "s"),
+    )
+    assert "bundled:efficientnet_lite0" in line
+
+
+def test_missing_and_empty_folder(tmp_path, capsys):
+    rest = ("--model", MODEL, "--scales", "1x", "--store", str(tmp_path / "s"))
+    assert "nowhere" in misuse(capsys, "--dataset", f"folder:{tmp_path}/nowhere", *rest)
+    (tmp_path / "empty").mkdir()
+    assert "no image" in misuse(capsys, "--dataset", f"folder:{tmp_path}/empty", *rest)
+    assert not (tmp_path / "s").exists()
+
+
+def test_scale_that_does_not_divide(folder, tmp_path, capsys):
+    line = misuse(
+        capsys,
+        "--dataset",
+        f"folder:{folder}",
+        "--model",
+        MODEL,
+        "--scales",
+        "300",
+        "--store",
+        str(tmp_path / "s"),
+    )
+    assert "160" in line
+    assert "320" in line
+
+
+def test_store_of_another_dataset(folder, tmp_path, capsys):
+    extract(request(folder, tmp_path / "s"))
+    photo(tmp_path / "other" / "x.png")
+    line = misuse(
+        capsys,
+        "--dataset",
+        f"folder:{tmp_path}/other",
+        "--model",
+        MODEL,
+        "--scales",
+        "1x",
+        "--store",
+        str(tmp_path / "s"),
+    )
+    assert f"folder:{folder}" in line
+    assert "--store" in line
+
+
+def test_store_at_a_file_and_in_a_foreign_folder(folder, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    rest = ("--dataset", f"folder:{folder}", "--model", MODEL, "--scales", "1x", "--store")
+    assert "--store" in misuse(capsys, *rest, str(tmp_path / "file" / "s"))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "todo.txt").write_text("mine")
+    assert "no feature store" in misuse(capsys, *rest, str(tmp_path / "notes"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_store_path_not_writable(folder, tmp_path, capsys):
+    (tmp_path / "shut").mkdir(mode=0o500)
+    line = misuse(
+        capsys,
+        "--dataset",
+        f"folder:{folder}",
+        "--model",
+        MODEL,
+        "--scales",
+        "1x",
+        "--store",
+        str(tmp_path / "shut" / "s"),
+    )
+    assert "cannot write the store" in line
+
+
+def test_other_precision_is_refused_with_the_difference(folder, tmp_path):
+    extract(request(folder, tmp_path / "s"))
+    with pytest.raises(InputError, match='dtype: stored "float32", now "float16"'):
+        extract(request(folder, tmp_path / "s", dtype="float16"))
+
+
+def test_json_and_status(folder, tmp_path, capsys):
+    arguments = [
+        "--dataset",
+        f"folder:{folder}",
+        "--model",
+        MODEL,
+        "--scales",
+        "1x",
+        "--store",
+        str(tmp_path / "s"),
+    ]
+    assert main(["extract", *arguments, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["computed"] == 7
+    assert main(["status", str(tmp_path / "s"), "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["sources"]
+    assert entry["complete"]
+    assert entry["pretrained"] is False
+    assert (entry["shards_done"], entry["shards_total"], entry["images"]) == (1, 1, 7)
+    assert 0 < entry["float16_relative_rms"] < 1e-3
+    assert main(["verify", str(tmp_path / "s")]) == 0
+
+
+def test_unknown_command_and_help(capsys):
+    assert main(["extrct"]) == 2
+    assert "extract" in capsys.readouterr().err
+    assert main(["--help"]) == 0
