@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.neighbors import NearestNeighbors
 
 from feature_store.errors import InputError
 
@@ -65,14 +66,9 @@ def two_nn(points: np.ndarray) -> float:
     """
     if len(points) < 3:
         raise InputError(f"intrinsic dimension needs at least 3 images, found {len(points)}")
-    import faiss
-
-    # Centred, because squared distances of far-off points lose their digits in float32.
-    data = np.ascontiguousarray(points - points.mean(axis=0, dtype=np.float64), np.float32)
-    index = faiss.IndexFlatL2(data.shape[1])
-    index.add(data)
-    found = index.search(data, 3)[1]
-    near = np.linalg.norm(data[:, None] - data[found], axis=2)  # exact, not by |x|^2 - 2xy + |y|^2
+    centred = points - points.mean(axis=0, dtype=np.float64)  # far-off points would lose digits
+    found = NearestNeighbors(n_neighbors=3, algorithm="brute").fit(centred).kneighbors(centred)[1]
+    near = np.linalg.norm(centred[:, None] - centred[found], axis=2)  # exact for coinciding points
     near.sort(axis=1)
     first, second = near[:, 1], near[:, 2]
     apart = first > 0

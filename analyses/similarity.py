@@ -23,7 +23,7 @@ from analyses.decomposition import whitener
 from analyses.geometry import effective_rank, participation_ratio, two_nn
 from analyses.hsic import FourthOrder, unbiased_hsic
 from analyses.moments import Moments, MomentsConfig, fold_of
-from analyses.neighbours import mutual_knn, neighbours
+from analyses.mutual_neighbours import mutual_knn, neighbour_rows
 from analyses.reading import batches, singles
 from feature_store.errors import InputError
 
@@ -88,7 +88,7 @@ def compute(
     found = batches(store, used, progress=config.progress, label="similarity")
     moments, fourth, means = _one_pass(found, parts, len(store.image_ids), config)
     made = {measure: np.full((len(names), len(names)), np.nan) for measure in MEASURES}
-    near = {name: neighbours(points, config.k) for name, points in means.items()}
+    near = {name: neighbour_rows(points, config.k) for name, points in means.items()}
     hsic = _Hsic(moments, fourth)
     sides = {name: Side.of(moments, [name], config.variance) for name in names}
     for i, a in enumerate(names):
