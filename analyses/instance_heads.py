@@ -49,22 +49,21 @@ def chunked_softmax(
     hit : bool tensor, dims (row,)
         The target's logit is the largest (ties go to the class that comes first).
     """
-    normaliser = best = own = None
-    at = torch.zeros_like(target)
+    normalisers, tops, places = [], [], []
+    own = torch.zeros(len(target), device=target.device)
     for start in range(0, classes, chunk):
         part = slice(start, min(start + chunk, classes))
         now = logits(part)
-        top, where = now.max(1)
-        if normaliser is None:
-            normaliser, best, at = torch.logsumexp(now, 1), top, where
-            own = torch.zeros_like(top)
-        else:
-            normaliser = torch.logaddexp(normaliser, torch.logsumexp(now, 1))
-            better = top > best
-            best, at = torch.where(better, top, best), torch.where(better, where + start, at)
+        top, place = now.max(1)
+        normalisers.append(torch.logsumexp(now, 1))
+        tops.append(top)
+        places.append(place + start)
         inside = (target >= part.start) & (target < part.stop)
+        own = own.to(now.dtype)
         own[inside] = now[inside, target[inside] - start]
-    return normaliser, own, at == target
+    best = torch.stack(tops).argmax(0)
+    at = torch.stack(places).gather(0, best[None])[0]
+    return torch.logsumexp(torch.stack(normalisers), 0), own, at == target
 
 
 class LinearHead:

@@ -34,6 +34,8 @@ class Probe:
     """What stands for an image: the mean over its tokens, or its first prefix token (CLS)."""
     merge: Literal["concat", "add"] = "concat"
     """How the scales of an S2 source combine."""
+    dense: Literal["segmentation", "depth"] | None = None
+    """Instead: a linear head on every token, for datasets with masks or depth."""
     l2: float | None = None
     """Penalty of the converged head; by default chosen on held-out training images."""
     few_shot: tuple[int, ...] = ()
@@ -51,6 +53,36 @@ class Probe:
 
     def run(self) -> int:
         """Probe every source and report; the exit status."""
+        return self._dense() if self.dense else self._pooled()
+
+    def _dense(self) -> int:
+        import pandas as pd
+
+        import feature_store
+        from analyses import dense_probe
+        from workbench.datasets.dense import targets_for
+
+        config = dense_probe.DenseConfig(
+            task=self.dense, merge=self.merge, l2=self.l2, seed=self.seed
+        )
+        stores = feature_store.open(self.train), feature_store.open(self.test)
+        parts = []
+        for source in self.source:  # models may crop differently: each has its own targets
+            targets = tuple(targets_for(store, source, self.dense) for store in stores)
+            parts.append(
+                dense_probe.compute(*stores, sources=[source], targets=targets, config=config)
+            )
+        table = pd.concat(parts, ignore_index=True)
+        if self.out is not None:
+            self.out.mkdir(parents=True, exist_ok=True)
+            table.to_csv(self.out / f"{self.dense}.csv", index=False)
+        if self.json:
+            print(json.dumps({"rows": json.loads(table.to_json(orient="records"))}))
+        else:
+            print(table.to_string(index=False, float_format="{:.4f}".format))
+        return 0
+
+    def _pooled(self) -> int:
         import feature_store
         from analyses import probe
         from analyses.linear_head import HeadConfig

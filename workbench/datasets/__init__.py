@@ -10,6 +10,7 @@ from workbench.datasets.base import Dataset
 from workbench.datasets.folder import open_folder
 from workbench.datasets.hub import open_hub
 from workbench.datasets.photos import open_photos
+from workbench.datasets.scenes import open_scenes
 from workbench.datasets.table import open_csv
 from workbench.datasets.textiles import open_textiles
 from workbench.datasets.torchvision_data import open_torchvision
@@ -21,6 +22,7 @@ __all__ = ["BUNDLED", "FORMS", "Dataset", "DecodeError", "open"]
 BUNDLED: dict[str, Callable[[str, str], Dataset]] = {
     "textiles": open_textiles,
     "photos": open_photos,
+    "scenes": open_scenes,
 }
 
 KINDS: dict[str, Callable[[str, str], Dataset]] = {

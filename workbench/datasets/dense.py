@@ -1,0 +1,106 @@
+"""Masks and depth maps in the geometry in which a model saw the images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from feature_store.errors import InputError
+
+if TYPE_CHECKING:
+    from feature_store import FeatureStore
+    from workbench.models import Transform
+
+
+def source_pixels(transform: Transform, height: int, width: int) -> np.ndarray:
+    """For each pixel a model sees, the pixel of the original image that lies under it.
+
+    The model's own transform is applied, with nearest-neighbour interpolation, to a picture whose
+    colours spell each pixel's number in base 256; so whatever resizing and cropping it does, the
+    maps follow, without a second implementation of its geometry.
+
+    Parameters
+    ----------
+    transform : Transform
+        The model's.
+    height, width : int
+        Of the original image; fewer than 2**24 - 1 pixels.
+
+    Returns
+    -------
+    int64 array, dims (row, col) of the transformed image
+        Index into the flattened original, -1 outside of it.
+    """
+    from PIL import Image
+
+    number = np.arange(1, height * width + 1).reshape(height, width)  # 0 = outside
+    digits = np.stack([number >> 16, number >> 8 & 255, number & 255], -1).astype(np.uint8)
+    seen = replace(transform, interpolation="nearest")(Image.fromarray(digits)).astype(np.int64)
+    return (seen[..., 0] << 16 | seen[..., 1] << 8 | seen[..., 2]) - 1
+
+
+def aligned(
+    read: Callable[[int], np.ndarray], count: int, transform: Transform, outside: float
+) -> np.ndarray:
+    """Maps of all images as the model saw them: dims (image, row, col).
+
+    Parameters
+    ----------
+    read : callable
+        Dataset row -> map, dims (row, col): :meth:`Dataset.mask` or :meth:`Dataset.depth`.
+    count : int
+        Images.
+    transform : Transform
+    outside : float
+        Value of pixels beyond the original: -1 for masks, NaN for depth.
+    """
+    maps = []
+    under: dict[tuple[int, ...], np.ndarray] = {}
+    for row in range(count):
+        values = read(row)
+        if values.shape not in under:
+            under[values.shape] = source_pixels(transform, *values.shape)
+        index = under[values.shape]
+        seen = values.ravel()[np.maximum(index, 0)]
+        maps.append(np.where(index < 0, np.asarray(outside, values.dtype), seen))
+    return np.stack(maps)
+
+
+def targets_for(store: FeatureStore, source: str, task: str) -> np.ndarray:
+    """Maps of all images of a store as the source's model saw them.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        Its dataset is opened by name and must have masks or depth.
+    source : str
+        Whose transform is followed (from the manifest of its first scale).
+    task : {"segmentation", "depth"}
+
+    Returns
+    -------
+    array, dims (image, row, col)
+        int32 classes (-1 = ignored) or float32 metres (NaN = unknown).
+
+    Raises
+    ------
+    InputError
+        No maps in that dataset, or images of the store that it no longer has.
+    """
+    from workbench.datasets import open as open_dataset
+    from workbench.models import Transform
+
+    dataset = open_dataset(store.dataset)
+    position = {image_id: row for row, image_id in enumerate(dataset.image_ids)}
+    missing = [i for i in store.image_ids if i not in position]
+    if missing:
+        raise InputError(f"{store.dataset} no longer holds {missing[0]}, which is in {store.path}")
+    recorded = store.manifest(store.resolve(source).singles()[0])["transform"]
+    names = [field.name for field in fields(Transform)]
+    transform = Transform(**{name: recorded[name] for name in names})
+    ordered = dataset.rows([position[i] for i in store.image_ids])
+    read = ordered.mask if task == "segmentation" else ordered.depth
+    return aligned(read, len(ordered), transform, -1 if task == "segmentation" else np.nan)
