@@ -55,6 +55,12 @@ class EncoderFit:
     unidentified: dict[str, str]
     """Exponents that the runs do not determine, with the reason."""
 
+    @property
+    def at_zero(self) -> tuple[str, ...]:
+        """Coefficients that the fit puts at zero, their bound."""
+        zero = self.solution.weights[0] == 0
+        return tuple(n for n, z in zip(self.basis.coefficients, zero, strict=True) if z)
+
     def predict(self, params: Array | float, pairs: Array | float) -> Array:
         """Loss at encoder parameters and pairs, broadcast to one dimension."""
         n, d = np.broadcast_arrays(np.atleast_1d(params), np.atleast_1d(pairs))
@@ -200,6 +206,7 @@ def comparison(groups: list[GroupFit]) -> pd.DataFrame:
             row |= {"rms": done.rms, "aicc": done.aicc, "delta_aicc": done.aicc - least_aicc}
             row |= {"bic": done.bic, "delta_bic": done.bic - least}
             row |= {k: v for k, v in done.parameters.items() if not k.startswith("E_")}
+            row["at_zero"] = ", ".join(done.at_zero)
             rows.append(row | {"unidentified": ", ".join(done.unidentified)})
     return pd.DataFrame(rows)
 

@@ -103,9 +103,13 @@ def summary(group: GroupFit, level: float = 0.95) -> pd.DataFrame:
     rows = []
     sizes = sorted(group.runs["vit_params"].unique())
     for small, large in itertools.pairwise(sizes):
-        attrs = gains(group, small, large, level).attrs
         most = float(group.runs["image_text_pairs"].max())
         rate = exchange(group, small, large, most, level)
+        try:
+            attrs = gains(group, small, large, level).attrs
+        except InputError as error:  # too few common D: the exchange rate still stands
+            attrs = {"llm": group.llm, "dataset": group.dataset, "small": small, "large": large}
+            attrs |= {"verdict": str(error)}
         rows.append(attrs | {f"exchange_{name}": value for name, value in rate.items()})
     return pd.DataFrame(rows)
 

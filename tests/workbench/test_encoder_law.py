@@ -61,6 +61,17 @@ def test_text_output_names_the_verdict(capsys):
     assert "hurts at" in text
 
 
+def test_few_values_of_pairs_still_give_an_exchange_rate(tmp_path, capsys):
+    file = tmp_path / "own.csv"
+    own_runs(file)
+    table = pd.read_csv(file)
+    table[table["image_text_pairs"] <= 3e6].to_csv(file, index=False)
+    assert EncoderLaw(runs=str(file), bootstraps=0, out=tmp_path / "out").run() == 0
+    text = capsys.readouterr().out
+    assert "3 values of image_text_pairs" in text
+    assert "worth a factor" in text
+
+
 def test_a_budget_without_a_language_model_is_refused(tmp_path):
     runs = own_runs(tmp_path / "own.csv")
     with pytest.raises(InputError, match="size of language model 'all' is unknown"):

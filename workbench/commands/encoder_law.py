@@ -135,7 +135,7 @@ def _report(
     curves = [
         {"llm": part.llm, "dataset": part.dataset, "vit_params": size, **fit.parameters}
         | _ends(fit.intervals)
-        | {"rms": fit.rms, "unidentified": fit.unidentified}
+        | {"rms": fit.rms, "at_zero": list(fit.at_zero), "unidentified": fit.unidentified}
         for part in groups
         for size, fit in part.own.items()
     ]
@@ -155,8 +155,16 @@ def _print(groups: list[GroupFit], variants: pd.DataFrame, steps: list[dict[str,
     for group in groups:
         print(f"\n{group.llm} on {group.dataset}: best law in size by BIC: {group.best}")
         for step in (s for s in steps if (s["llm"], s["dataset"]) == (group.llm, group.dataset)):
+            gain = ""
+            if "mean" in step:
+                ends = f"[{step['mean_low']:+.4f}, {step['mean_high']:+.4f}]"
+                gain = f"mean gain {step['mean']:+.4f} {ends}; "
             print(
-                f"  {step['small'] / 1e6:.0f}M to {step['large'] / 1e6:.0f}M: mean gain "
-                f"{step['mean']:+.4f} [{step['mean_low']:+.4f}, {step['mean_high']:+.4f}]; "
+                f"  {step['small'] / 1e6:.0f}M to {step['large'] / 1e6:.0f}M: {gain}"
                 f"{step['verdict']}; worth a factor {step['exchange_factor']:.3g} in pairs"
             )
+    for row in variants.to_dict(orient="records"):
+        for what in ("at_zero", "unidentified"):
+            if row[what]:
+                where = f"{row['llm']}, {row['dataset']}, {row['variant']}"
+                print(f"warning: {where}: {what.replace('_', ' ')}: {row[what]}", file=sys.stderr)

@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from analyses.scaling_laws.encoder import GroupFit
 from analyses.scaling_laws.encoder_gain import gains
+from feature_store.errors import InputError
 from workbench import style
 
 
@@ -45,7 +46,11 @@ def draw_gains(groups: Sequence[GroupFit], stem: Path) -> tuple[Path, Path]:
     drawn = []
     for ax, group in zip(axes, groups, strict=True):
         small, large = sorted(group.runs["vit_params"].unique())[-2:]
-        frame = gains(group, small, large)
+        try:
+            frame = gains(group, small, large)
+        except InputError:  # too few common D: say so in the panel
+            ax.text(0.5, 0.5, "too few common D", ha="center", transform=ax.transAxes)
+            continue
         drawn.append(frame)
         d = frame["image_text_pairs"] / 1e6
         ax.axhline(0, color="black", lw=0.8)
@@ -57,13 +62,18 @@ def draw_gains(groups: Sequence[GroupFit], stem: Path) -> tuple[Path, Path]:
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.minorticks_off()
         ax.set_title(f"{group.llm}, {group.dataset}", fontsize=10)
+    if not drawn:
+        return style.save(figure, stem)
     low = min(min(f["low"].min(), f["observed"].min()) for f in drawn)
     high = max(max(f["high"].max(), f["observed"].max()) for f in drawn)
     pad = 0.08 * (high - low)
     for ax in axes:
         ax.set_ylim(low - pad, high + pad)
-    axes[0].set_ylabel(f"loss({_size(small)}) − loss({_size(large)})")
-    axes[0].legend(frameon=False, fontsize=8, loc="upper right")
+    if len({(frame.attrs["small"], frame.attrs["large"]) for frame in drawn}) == 1:
+        axes[0].set_ylabel(f"loss({_size(small)}) − loss({_size(large)})")
+    else:
+        axes[0].set_ylabel("loss(second largest) − loss(largest)")
+    axes[0].legend(*axes[0].get_legend_handles_labels(), frameon=False, fontsize=8)
     return style.save(figure, stem)
 
 

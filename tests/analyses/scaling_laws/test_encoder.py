@@ -232,3 +232,10 @@ def test_incomplete_tables_are_fitted_too():
     assert (
         group.fits["power"].intervals["beta"][0] < 0.35 < group.fits["power"].intervals["beta"][1]
     )
+
+
+def test_a_coefficient_at_zero_is_said():
+    fit = encoder.fit_variant(losses(lambda n, d: 3 * d**-0.05 + 0 * n), "pairs", QUICK)
+    assert fit.at_zero == ()
+    fit = encoder.fit_variant(losses(lambda n, d: 9 - 0.5 * np.log(d) + 0 * n), "pairs", QUICK)
+    assert fit.at_zero == ("E",)
