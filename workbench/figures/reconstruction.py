@@ -49,7 +49,8 @@ def draw_information(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     if known:
         values = [paper[i]["test_info"] for i in known]
         axes.plot(values, known, "D", mfc="none", mec="black", label="S2 paper, Table 2 (test)")
-    edge = max(float(np.nanmax(result["test_info_high"])), *info, 0.0)
+    finite = np.concatenate([info, result["test_info_high"], result["train_info_bits"]])
+    edge = max(float(finite[np.isfinite(finite)].max(initial=0.0)), 0.0)
     for y, name, value in zip(at, names, result["test_ratio"].values, strict=True):
         note = "" if np.isnan(value) else f"{100 * value:.1f} %"
         note += " (reference)" if name == result.attrs["reference"] else ""
@@ -59,8 +60,10 @@ def draw_information(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     axes.margins(x=0.02)
     axes.set_xlim(right=edge * 1.28 if edge > 0 else None)
     axes.set_xlabel("information on unseen images, bits (bar: 95 % interval over images)")
-    axes.set_title("How much of " + label(result.attrs["target"]).replace("\n", " ") + " is there?")
-    drawn.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=9)
+    goal = label(result.attrs["target"]).replace("\n", " ")
+    axes.set_title(f"What each source knows about {goal}", loc="left")
+    handles = axes.get_legend_handles_labels()
+    drawn.legend(*handles, loc="outside lower right", ncols=2, fontsize=9, frameon=False)
     return style.save(drawn, stem)
 
 
@@ -95,13 +98,25 @@ def draw_scales(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
         alone = ax.bar(at - 0.2, one["alone"], 0.38, color=style.GREY, label="alone")
         unique = ax.bar(at + 0.2, one["unique"], 0.38, color=style.LIGHT_GREEN, label="unique")
         together = ax.axhline(float(one["together"]), color=style.GREEN, label="all together")
-        for bars in (alone, unique):
-            ax.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)
+        ax.bar_label(alone, fmt="%.3f", fontsize=8, label_type="center", color="white")
+        ax.bar_label(unique, fmt="%.3f", fontsize=8, padding=2)
+        ax.annotate(
+            f"{float(one['together']):.3f}",
+            (1, float(one["together"])),
+            (-2, 3),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color=style.GREEN,
+        )
         ax.axhline(0, color="black", linewidth=0.8)
         ax.set_xticks(at, [str(s) for s in one["scale"].values])
         ax.set_xlabel("scale, pixels")
         ax.set_title(label(name), fontsize=9)
         ax.margins(y=0.15)
     axes[0].set_ylabel("information on unseen images, bits")
-    drawn.legend(handles=[alone, unique, together], loc="outside right upper", fontsize=9)
+    drawn.legend(
+        handles=[alone, unique, together], loc="outside right upper", fontsize=9, frameon=False
+    )
     return style.save(drawn, stem)
