@@ -3,7 +3,7 @@
 The paper's figures follow no single rule: sometimes all of attention is counted, sometimes one of
 its two products, sometimes none; some rows belong to another size or model than they are labelled
 with. For each cell that differs by more than 3 % the rules and labels in question are tried, and
-the explanation names the one that reproduces the printed figure to within 1 %.
+the explanation names the one that reproduces the printed figure to within 0.5 %.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TABLES = {
 """Table number → name of its data."""
 TOLERANCE = 0.03
 """Deviation above which a cell needs an explanation."""
-MATCH = 0.01
+MATCH = 0.005
 """How near a reading has to come to the printed figure to count as its explanation."""
 
 ATTENTION_RULES = {
@@ -159,7 +159,7 @@ def readings(label: Reading) -> Iterator[Reading]:
 
 
 def explain_gmacs(label: Reading, printed: float) -> tuple[str, float]:
-    """Words for the first reading that reproduces a printed figure to 1 %, and its GMACs."""
+    """Words for the first reading that reproduces a printed figure to 0.5 %, and its GMACs."""
     for reading in readings(label):
         by_rule = {share: counted(reading, share) for share in ATTENTION_RULES}
         share = min(by_rule, key=lambda share: abs(by_rule[share] / printed - 1))

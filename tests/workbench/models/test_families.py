@@ -1,0 +1,199 @@
+"""Every family: instantiate and run its smallest member, describe its big ones on shapes alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from feature_store.errors import InputError
+from workbench import models
+from workbench.models import registry
+from workbench.models.papers import PAPER_MODELS, paper_model
+
+SMALL = {
+    # family: (name, grid, channels, prefix tokens, default tap)
+    "ViT": ("random:timm:vit_tiny_patch16_224:64", (4, 4), 192, 1, "final"),
+    "DINOv2": ("random:timm:vit_small_patch14_dinov2:56", (4, 4), 384, 1, "final"),
+    "DINOv2 reg": ("random:timm:vit_small_patch14_reg4_dinov2:56", (4, 4), 384, 5, "final"),
+    "MAE": ("random:timm:vit_base_patch16_224.mae:32", (2, 2), 768, 1, "final"),
+    "SigLIP": ("random:timm:vit_base_patch16_siglip_224:32", (2, 2), 768, 0, "final"),
+    "ConvNeXt": ("random:timm:convnext_atto", (7, 7), 320, 0, "blocks"),
+    "OpenCLIP": ("random:open_clip:ViT-S-32:64", (2, 2), 384, 1, "final"),
+    "OpenCLIP ResNet": ("random:open_clip:RN50", (7, 7), 2048, 0, "blocks"),
+    "OpenCLIP trunk": ("random:open_clip:ViT-B-16-SigLIP:64", (4, 4), 768, 0, "final"),
+    "BEiT": ("random:timm:beit_base_patch16_224:32", (2, 2), 768, 1, "block:11"),
+    "Swin": ("random:timm:swin_tiny_patch4_window7_224", (7, 7), 768, 0, "blocks"),
+    "ResNet": ("random:timm:resnet18", (7, 7), 512, 0, "blocks"),
+    "Mixer": ("random:timm:mixer_s32_224", (7, 7), 512, 0, "final"),
+    "LeViT": ("random:timm:levit_128s", (4, 4), 384, 0, "blocks"),
+    "Hiera": ("random:timm:hiera_tiny_224", (7, 7), 768, 0, "blocks"),
+}
+
+GEOMETRY = {
+    # the papers' checkpoints at their own native size: (native, grid, channels, prefix)
+    ("ViT", "Base"): (224, 14, 768, 1),
+    ("ViT", "Large"): (224, 14, 1024, 1),
+    ("ViT", "Huge"): (224, 16, 1280, 1),
+    ("DINOv2", "Base"): (518, 37, 768, 1),
+    ("DINOv2", "Large"): (518, 37, 1024, 1),
+    ("DINOv2", "Giant"): (518, 37, 1536, 1),
+    ("MAE", "Base"): (224, 14, 768, 1),
+    ("MAE", "Large"): (224, 14, 1024, 1),
+    ("MAE", "Huge"): (224, 16, 1280, 1),
+    ("OpenCLIP", "Base"): (224, 14, 768, 1),
+    ("OpenCLIP", "Large"): (224, 16, 1024, 1),
+    ("OpenCLIP", "Huge"): (224, 16, 1280, 1),
+    ("OpenCLIP", "Giant"): (224, 16, 1408, 1),
+    ("OpenCLIP", "big-G"): (224, 16, 1664, 1),
+    ("ConvNeXt", "Base"): (224, 7, 1024, 0),
+    ("ConvNeXt", "Large"): (224, 7, 1536, 0),
+    ("ConvNeXt", "XLarge"): (224, 7, 2048, 0),
+    ("SoViT", "400M"): (224, 16, 1152, 0),
+}
+
+
+@pytest.mark.parametrize("family", list(SMALL))
+def test_instantiate_and_forward(family):
+    name, grid, channels, prefix, tap = SMALL[family]
+    backbone = models.load(name)
+    info = backbone.info
+    assert (info.grid, info.channels, info.prefix, info.tap) == (grid, channels, prefix, tap)
+    assert not info.pretrained
+    assert not backbone.module.training
+    x = torch.randn(2, 3, info.native, info.native, generator=torch.Generator().manual_seed(0))
+    tokens = backbone(x)
+    assert tokens.map.shape == (2, *grid, channels)
+    assert tokens.prefix.shape == (2, prefix, channels)
+    assert tokens.map.dtype == tokens.prefix.dtype == torch.float32
+    assert torch.isfinite(tokens.map).all()
+    assert not torch.equal(tokens.map[0], tokens.map[1])
+    json.dumps(dataclasses.asdict(info))  # what manifests are made of
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(key, id=" ".join(key), marks=[] if key[1] == "Base" else pytest.mark.slow)
+        for key in GEOMETRY
+    ],
+)
+def test_paper_checkpoints_resolve(key):
+    info = models.resolve(paper_model(*key).name)
+    native, side, channels, prefix = GEOMETRY[key]
+    assert (info.native, info.grid) == (native, (side, side))
+    assert (info.channels, info.prefix) == (channels, prefix)
+    assert info.pretrained
+    assert info.weights_from.startswith("hf-hub:")
+    assert info.transform.height == native
+
+
+def test_the_table_of_checkpoints_is_whole():
+    assert {(model.family, model.size) for model in PAPER_MODELS} == set(GEOMETRY)
+    assert all(model.source.startswith("https://") for model in PAPER_MODELS)
+    assert paper_model("MVP", "Large").name == "timm:vit_large_patch16_224.mae"
+
+
+def test_random_weights_are_seeded_and_leave_the_caller_s_generator_alone():
+    name = SMALL["ViT"][0]
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    first = models.load(name).weights_sha256
+    assert torch.equal(torch.rand(1), expected)
+    assert models.load(name).weights_sha256 == first
+
+
+@pytest.mark.parametrize("name", [SMALL["ViT"][0], SMALL["OpenCLIP"][0]])
+def test_final_is_the_norm_of_the_last_block(name):
+    """Rows of the map are rows of the image: the sequence is laid out in reading order."""
+    final, last = models.load(name), models.load(name, tap="block:11")
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    norm = getattr(final.module, "norm", None) or final.module.ln_post
+    for ours, raw in zip(final(x), last(x), strict=True):
+        torch.testing.assert_close(ours, norm(raw), atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(final(x).map, last(x).map)
+
+
+def test_open_clip_projection_and_pooled_vector():
+    name = SMALL["OpenCLIP"][0]
+    final, proj = models.load(name), models.load(name, tap="proj")
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        image_embedding = proj.module(x)
+        torch.testing.assert_close(proj(x).prefix[:, 0], image_embedding)
+        torch.testing.assert_close(proj(x).map, final(x).map @ proj.module.proj)
+    pooled = models.load(name, tap="pre_logits")(x)
+    assert pooled.map.shape == (2, 1, 1, 384)
+    torch.testing.assert_close(pooled.map[:, 0, 0], final(x).prefix[:, 0])
+
+
+def test_open_clip_runs_whole_images_with_resampled_positions():
+    backbone = models.load(SMALL["OpenCLIP"][0])
+    stored = backbone.module.positional_embedding
+    assert backbone(torch.zeros(1, 3, 128, 96)).map.shape == (1, 4, 3, 384)
+    assert backbone.module.positional_embedding is stored
+
+
+def test_quick_gelu_mismatch_is_refused():
+    with pytest.raises(InputError, match="use open_clip:ViT-B-32-quickgelu/openai"):
+        models.resolve("open_clip:ViT-B-32/openai")
+    assert models.resolve("open_clip:ViT-B-32-quickgelu/openai").prefix == 1
+
+
+def test_weights_that_cannot_be_fetched_are_a_clear_error(monkeypatch):
+    import open_clip
+    import timm
+
+    def unreachable(*arguments, pretrained=False, **keywords):
+        if pretrained:
+            raise OSError("no route to the hub. More about that")
+        return create(*arguments, **keywords)
+
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", unreachable)
+    with pytest.raises(InputError, match=r"could not be fetched \(no route to the hub\);.*file:"):
+        models.load("timm:vit_tiny_patch16_224.augreg_in21k")
+    monkeypatch.setattr(open_clip, "create_model", unreachable)
+    with pytest.raises(InputError, match="could not be fetched"):
+        models.load("open_clip:ViT-B-32/laion2b_s34b_b79k")
+
+
+def test_sizes_a_model_cannot_run_are_refused():
+    vit = models.load(SMALL["ViT"][0])
+    with pytest.raises(InputError, match="patches of 16 pixels; 65 x 64 is no multiple"):
+        vit(torch.zeros(1, 3, 65, 64))
+    with pytest.raises(InputError, match=r"takes \(image, 3, height, width\); found \(1, 1, 64"):
+        vit(torch.zeros(1, 1, 64, 64))
+    mixer = models.load(SMALL["Mixer"][0])
+    assert not mixer.info.flexible
+    with pytest.raises(InputError, match="runs at 224 x 224 only"):
+        mixer(torch.zeros(1, 3, 448, 448))
+
+
+def test_a_model_without_a_head_does_not_classify():
+    with pytest.raises(InputError, match="no classification head"):
+        models.load(SMALL["MAE"][0]).classify(torch.zeros(1, 3, 32, 32))
+
+
+def test_reduced_precision_returns_float32_near_the_full_one():
+    name = SMALL["ViT"][0]
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    full, half = models.load(name)(x).map, models.load(name, precision="bf16")(x).map
+    assert half.dtype == torch.float32
+    assert 0 < (full - half).abs().max() < 0.1 * full.abs().max()
+    with pytest.raises(InputError, match="expected one of fp32, bf16, fp16"):
+        models.load(name, precision="int8")
+
+
+def test_models_that_return_no_tensor_or_no_grid_are_refused():
+    with pytest.raises(InputError, match="returns a list at tap final"):
+        models.resolve("random:timm:coat_tiny")
+    with pytest.raises(InputError, match="is not supported"):
+        models.resolve("random:timm:gemma4_vit_167m")
+
+
+def test_family_builders_cover_every_kind():
+    assert set(registry.FAMILIES) == set(models.names.KINDS)

@@ -1,0 +1,77 @@
+"""Model names: round trip and refusals."""
+
+from __future__ import annotations
+
+import pytest
+
+from feature_store.errors import InputError
+from workbench.models import ModelName, resolve
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bundled:efficientnet_lite0",
+        "timm:vit_base_patch16_224.mae",
+        "timm:vit_base_patch14_dinov2.lvd142m:224",
+        "open_clip:ViT-B-16/laion2b_s34b_b88k",
+        "open_clip:ViT-B-16/laion2b_s34b_b88k:448",
+        "random:timm:vit_tiny_patch16_224",
+        "random:open_clip:ViT-B-32:448",
+        "file:vit_tiny_patch16_224:/data/a:b.safetensors",
+        "file:vit_tiny_patch16_224:112:weights.pth",
+    ],
+)
+def test_text_round_trip(text):
+    assert str(ModelName.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("efficientnet_lite0", "the forms are: bundled:NAME"),
+        ("keras:resnet", "the forms are"),
+        ("timm:", "the forms are"),
+        ("open_clip:ViT-B-32", "write open_clip:ViT-B-32/PRETRAINED"),
+        ("random:bundled:efficientnet_lite0", "only timm: and open_clip:"),
+        ("file:vit_tiny_patch16_224", "file:TIMM_NAME:PATH"),
+    ],
+)
+def test_malformed_names_are_refused(text, match):
+    with pytest.raises(InputError, match=match):
+        ModelName.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("bundled:efficientnet_lite3", "bundled:efficientnet_lite2"),
+        ("timm:vit_tinny_patch16_224", "timm:vit_tiny_patch16_224"),
+        ("timm:vit_base_patch16_224.origin21k", "timm:vit_base_patch16_224.orig_in21k"),
+        ("random:timm:resnet1", "random:timm:resnet18"),
+        ("open_clip:ViT-B-33/openai", "open_clip:ViT-B-32"),
+        ("open_clip:ViT-B-32/laion2b", "open_clip:ViT-B-32/laion2b_e16"),
+    ],
+)
+def test_unknown_models_offer_the_nearest_names(text, near):
+    with pytest.raises(InputError, match=r"nearest: .*" + near):
+        resolve(text)
+
+
+def test_unknown_taps_list_the_model_s_own():
+    with pytest.raises(InputError, match="nearest: block:"):
+        resolve("random:timm:vit_tiny_patch16_224", "block:12")
+    with pytest.raises(InputError, match="normalises after pooling.*use #block:11"):
+        resolve("random:timm:beit_base_patch16_224", "final")
+    with pytest.raises(InputError, match="nothing follows its last block"):
+        resolve("random:timm:convnext_atto", "final")
+
+
+def test_bundled_models_have_one_size():
+    with pytest.raises(InputError, match="run at 224"):
+        resolve("bundled:efficientnet_lite0:260")
+
+
+def test_a_timm_name_without_weights_points_to_random():
+    with pytest.raises(InputError, match="write random:timm:botnet50ts_256"):
+        resolve("timm:botnet50ts_256")

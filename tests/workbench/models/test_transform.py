@@ -1,0 +1,62 @@
+"""The transform against torchvision's, and its geometry at other sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision import transforms
+
+from feature_store.errors import InputError
+from workbench.models import Transform
+
+
+def photograph(width, height):
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(
+    "size", [(500, 375), (375, 500), (333, 999), (300, 300), (100, 80), (1, 1)]
+)
+def test_equals_resize_and_centre_crop(size):
+    image = photograph(*size)
+    bicubic = transforms.InterpolationMode.BICUBIC
+    oracle = transforms.Compose(
+        [transforms.Resize(256, interpolation=bicubic), transforms.CenterCrop(224)]
+    )
+    ours = Transform(height=224, width=224, resize_ratio=256 / 224)(image)
+    assert ours.shape == (224, 224, 3)
+    assert ours.dtype == np.uint8
+    np.testing.assert_array_equal(ours, np.asarray(oracle(image)))
+
+
+def test_squash_ignores_the_aspect_ratio():
+    image = photograph(400, 100)
+    ours = Transform(height=224, width=224, mode="squash")(image)
+    np.testing.assert_array_equal(ours, np.asarray(image.resize((224, 224), Image.BICUBIC)))
+
+
+def test_raw_scales_see_the_same_field_of_view():
+    """The mean colour of a smooth image is the same at every scale."""
+    ramp = np.linspace(0, 255, 600)[None, :, None].repeat(400, 0).repeat(3, 2).astype(np.uint8)
+    base = Transform(height=224, width=224, resize_ratio=256 / 224)
+    small, large = base(Image.fromarray(ramp)), base.at(672, 672)(Image.fromarray(ramp))
+    assert large.shape == (672, 672, 3)
+    np.testing.assert_allclose(small[0, [0, -1], 0], large[0, [0, -1], 0], atol=2)
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (2000, 300), (300, 2000)])
+def test_non_square_crops_lie_inside_the_image(size):
+    white = Image.new("RGB", size, "white")
+    for height, width in ((224, 448), (448, 224), (224, 672)):
+        ours = Transform(height=224, width=224, resize_ratio=1.0).at(height, width)(white)
+        assert ours.shape == (height, width, 3)
+        assert (ours == 255).all()
+
+
+def test_unknown_choices_are_refused():
+    with pytest.raises(InputError, match="expected centre or squash"):
+        Transform(height=1, width=1, mode="border")
+    with pytest.raises(InputError, match="expected one of nearest"):
+        Transform(height=1, width=1, interpolation="cubic")
