@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from types import TracebackType
+from typing import Any
 
 from feature_store.objects import Objects
 
@@ -62,21 +63,19 @@ def _token() -> bytes:
     return json.dumps(claim).encode()
 
 
-def _parse(data: bytes | None) -> dict:
+def _parse(data: bytes | None) -> dict[str, Any]:
     """A claim's fields; empty (and so stale) where it is gone or damaged."""
     try:
         found = json.loads(data or b"{}")
-    except ValueError:
+        return {"host": str(found["host"]), "pid": int(found["pid"]), "time": float(found["time"])}
+    except (ValueError, TypeError, KeyError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
-def _is_stale(claim: dict, lease: float) -> bool:
-    if not {"host", "pid", "time"} <= set(claim):
+def _is_stale(claim: dict[str, Any], lease: float) -> bool:
+    if not claim or time.time() - claim["time"] > lease:
         return True
-    if time.time() - float(claim["time"]) > lease:
-        return True
-    return claim["host"] == socket.gethostname() and not _is_alive(int(claim["pid"]))
+    return claim["host"] == socket.gethostname() and not _is_alive(claim["pid"])
 
 
 def _is_alive(pid: int) -> bool:

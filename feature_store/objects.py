@@ -165,7 +165,7 @@ def root_group(objects: Objects, mode: str) -> zarr.Group:
 def _buffer(data: Any) -> Any:
     import numpy as np
 
-    flat = np.frombuffer(memoryview(data).cast("B"), dtype="b")
+    flat = np.frombuffer(memoryview(data).cast("B"), dtype=np.uint8)
     return default_buffer_prototype().buffer.from_array_like(flat)
 
 

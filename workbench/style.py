@@ -42,7 +42,7 @@ _RC = {
 
 
 def apply() -> None:
-    """Set the style for every figure drawn after this call (notebooks call it once)."""
+    """Set the style for every figure drawn after this call; :func:`figure` does it too."""
     sns.set_theme(context="notebook", style="ticks", palette=list(PALETTE), rc=_RC)
 
 
@@ -58,10 +58,10 @@ def figure(
     rows, columns : int
         Grid of axes.
     """
-    with sns.axes_style("ticks"), mpl.rc_context(_RC):
-        drawn, axes = plt.subplots(
-            rows, columns, figsize=(width, height), squeeze=False, layout="constrained"
-        )
+    apply()
+    drawn, axes = plt.subplots(
+        rows, columns, figsize=(width, height), squeeze=False, layout="constrained"
+    )
     return drawn, list(axes.flat)
 
 
@@ -70,8 +70,7 @@ def save(drawn: Figure, stem: str | Path) -> tuple[Path, Path]:
     stem = Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
-    with mpl.rc_context(_RC):
-        drawn.savefig(paths[0])
-        drawn.savefig(paths[1], metadata={"Date": None})  # the same figure, the same file
+    drawn.savefig(paths[0])
+    drawn.savefig(paths[1], metadata={"Date": None})  # the same figure, the same file
     plt.close(drawn)
     return paths

@@ -56,9 +56,16 @@ def extract(
     if request.recheck:
         withdraw_damaged(store, say)
     run = _Run(request, store, dataset, say)
-    for job in jobs:
-        run.prepare(job, device)
-    report = run.execute()
+    try:
+        for job in jobs:
+            run.prepare(job, device)
+        report = run.execute()
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {store.path} ({error.strerror or error}). {run.report.shards} "
+            f"shard(s) of this run are committed and nothing half-written counts; make room or "
+            f"make it writable, then repeat the command"
+        ) from error
     sources = [source for job in jobs for source in job.plans]
     report.sources = [str(source) for source in sources]
     report.bytes_stored = sum(store.scale(s).bytes_total for s in sources)
@@ -167,7 +174,12 @@ class _Run:
         )
         start = time.perf_counter()
         with (
-            tqdm(total=images, unit="image", desc="extract", file=sys.stderr) as bar,
+            tqdm(
+                total=images,
+                unit="image",
+                desc="extract",
+                mininterval=0.2 if sys.stderr.isatty() else 20,  # a log file wants few lines
+            ) as bar,
             ThreadPoolExecutor(max_workers=1) as disk,
             _stop_requests(self.say) as stopping,
         ):

@@ -1,0 +1,71 @@
+"""The same protocol on an S3-compatible server that runs on this machine."""
+
+from __future__ import annotations
+
+import uuid
+
+import numpy as np
+import pytest
+
+import feature_store
+from feature_store import protocol
+from feature_store.claims import Claim
+from feature_store.errors import StoreError
+from feature_store.verify import verify, withdraw
+
+moto_server = pytest.importorskip("moto.server", reason="needs moto[server] and s3fs")
+s3fs = pytest.importorskip("s3fs")
+
+RNG = np.random.default_rng(0)
+TOKENS = RNG.standard_normal((5, 2, 2, 3)).astype(np.float32)
+SOURCE = "toy:a#blocks@224"
+
+
+@pytest.fixture
+def url(monkeypatch):
+    """URL of a fresh bucket."""
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    _, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    s3fs.S3FileSystem.clear_instance_cache()
+    bucket = f"features-{uuid.uuid4().hex}"
+    s3fs.S3FileSystem(endpoint_url=f"http://127.0.0.1:{port}").mkdir(bucket)
+    yield f"s3://{bucket}/train.zarr"
+    server.stop()
+
+
+@pytest.mark.parametrize("layout", ["raw", "packed"])
+def test_write_read_verify_repair(url, layout):
+    store = feature_store.create(url, dataset="d", image_ids=list("abcde"), shard_images=2)
+    plan = dict(manifest={}, grid=(2, 2), channels=3, dtype="float32", layout=layout)
+    writer = store.add_source(SOURCE, **plan)
+    for shard in (0, 2):
+        writer.commit(shard, TOKENS[2 * shard : 2 * shard + 2])
+    with pytest.raises(StoreError, match="1 of 3 shards are missing"):
+        feature_store.open(url).features(SOURCE)
+    writer.commit(1, TOKENS[2:4])
+    again = feature_store.open(url)
+    np.testing.assert_array_equal(again.features(SOURCE).values, TOKENS)
+    assert verify(feature_store.open(url)).problems == []
+    key = protocol.shard_key(again.scale(SOURCE).group, "tokens", 1, 4)
+    again.objects.put(key, bytes(len(again.objects.get(key))))
+    problems = verify(feature_store.open(url)).problems
+    assert [(p.shard, p.kind) for p in problems] == [(1, "damaged")]
+    withdraw(again, problems)
+    assert feature_store.open(url).add_source(SOURCE, **plan).missing() == [1]
+
+
+def test_claims(url):
+    store = feature_store.create(url, dataset="d", image_ids=["a"])
+    with Claim(store.objects, "k") as first, Claim(store.objects, "k") as second:
+        assert first.held
+        assert not second.held
+    assert store.objects.get("k") is None
+
+
+def test_nothing_there(url):
+    with pytest.raises(StoreError, match="no feature store at s3://"):
+        feature_store.open(url)
