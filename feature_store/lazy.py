@@ -9,7 +9,8 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from feature_store.errors import InputError
+from feature_store.errors import InputError, StoreError
+from feature_store.metadata import DIMS
 from feature_store.scale import StoredScale
 
 MERGES = ("concat", "add")
@@ -31,6 +32,8 @@ class ComposedArray(BackendArray):
         layouts = [scale.arrays[name] for scale in scales]
         channels = [layout.shape[-1] for layout in layouts]
         width = sum(channels) if merge == "concat" else channels[0]
+        if name == "position":
+            width = channels[0]
         self.shape = (*layouts[0].shape[:-1], width)
         stored = np.result_type(*(layout.dtype for layout in layouts))
         self.dtype = stored if merge == "concat" or len(scales) == 1 else np.dtype("float32")
@@ -107,13 +110,44 @@ def compose(scales: list[StoredScale], name: str, merge: str, incomplete: bool) 
 
 def labelled(array: ComposedArray, image_ids: np.ndarray, attrs: dict[str, Any]) -> xr.DataArray:
     """The composed array with named dims, image ids and, per channel, the scale it came from."""
-    dims = {
-        "tokens": ("image", "row", "col", "channel"),
-        "prefix": ("image", "prefix", "channel"),
-    }[array.name]
+    dims = DIMS[array.name, len(array.shape)]
     names = [scale.source.scales[0] for scale in array.scales]
     coords: dict[str, Any] = {"image": image_ids}
     if array.merge == "concat":
         coords["scale"] = ("channel", np.repeat(names, [s.channels for s in array.scales]))
+    if "token" in dims:  # flat position row * cols + col of each kept token, of the first scale
+        place = ComposedArray(array.scales[:1], "position", "concat", array.incomplete)
+        lazy_place = xr.Variable(("image", "token"), indexing.LazilyIndexedArray(place))
+        coords["position"] = lazy_place
+        attrs = attrs | {"grid": array.scales[0].grid}
     lazy = indexing.LazilyIndexedArray(array)
     return xr.DataArray(xr.Variable(dims, lazy), coords=coords, name=array.name, attrs=attrs)
+
+
+def as_map(tokens: np.ndarray) -> np.ndarray:
+    """(n, row, col, channel) as it is; (n, token, channel) as (n, token, 1, channel)."""
+    return tokens if tokens.ndim == 4 else tokens[:, :, None, :]
+
+
+def refuse_other_positions(scales: list[StoredScale], shard: int) -> None:
+    """Tokens can be paired over sources only where the same positions are kept.
+
+    Raises
+    ------
+    StoreError
+        Whole maps beside a subset, or subsets at other positions.
+    """
+    if not any(scale.kept for scale in scales):
+        return
+    first = scales[0]
+    for other in scales[1:]:
+        same = first.kept == other.kept and first.grid == other.grid
+        if not same or not np.array_equal(
+            first.shard(shard)["position"], other.shard(shard)["position"]
+        ):
+            raise StoreError(
+                f"{first.source} keeps {first.kept or 'all'} token positions of a {first.grid} "
+                f"grid and {other.source} {other.kept or 'all'} of {other.grid}, or not the same "
+                f"ones; their tokens cannot be paired. Extract both with the same "
+                f"--tokens-per-image"
+            )

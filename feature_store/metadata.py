@@ -23,10 +23,14 @@ from feature_store.objects import Objects
 from feature_store.source import Source
 
 DIMS = {
-    "tokens": ("image", "row", "col", "channel"),
-    "prefix": ("image", "prefix", "channel"),
+    ("tokens", 4): ("image", "row", "col", "channel"),
+    ("tokens", 3): ("image", "token", "channel"),
+    ("prefix", 3): ("image", "prefix", "channel"),
+    ("position", 2): ("image", "token"),
 }
-"""Array name to its dims."""
+"""(array name, number of dims) to its dims."""
+FILL = {"tokens": float("nan"), "prefix": float("nan"), "position": -1}
+"""Array name to its fill value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,8 @@ class ArrayPlan:
     """float16 or float32."""
     layout: str = "raw"
     """raw (one uncompressed chunk per shard) or packed (sharded inner chunks, crc32c, zstd)."""
+    keep: int = 0
+    """Token positions kept per image, drawn at random and stored; 0 keeps the whole map."""
 
     def __post_init__(self) -> None:
         if self.dtype not in ("float16", "float32"):
@@ -52,8 +58,10 @@ class ArrayPlan:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Array name to the shape of one image's values."""
-        tokens = {"tokens": (*self.grid, self.channels)}
-        return tokens | ({"prefix": (self.prefix, self.channels)} if self.prefix else {})
+        shapes: dict[str, tuple[int, ...]] = {"tokens": (*self.grid, self.channels)}
+        if self.keep:
+            shapes = {"tokens": (self.keep, self.channels), "position": (self.keep,)}
+        return shapes | ({"prefix": (self.prefix, self.channels)} if self.prefix else {})
 
 
 def put_source(
@@ -131,9 +139,9 @@ def _create_array(
     group.create_array(
         name,
         shape=shape,
-        dtype=plan.dtype,
-        fill_value=float("nan"),
-        dimension_names=DIMS[name],
+        dtype="int32" if name == "position" else plan.dtype,
+        fill_value=FILL[name],
+        dimension_names=DIMS[name, len(shape)],
         chunk_key_encoding={"name": "default", "separator": "."},
         **layout,
     )

@@ -50,7 +50,7 @@ class CommitRecord:
     identity: str
     """Identity of the source that the shard belongs to."""
     checksum: str
-    """xxh3-128, in hex, of the rows' decoded values in C order: tokens, then prefix tokens."""
+    """xxh3-128, in hex, of the rows' decoded values in C order: tokens, prefix, position."""
     failed: dict[str, str] = field(default_factory=dict)
     """Row number (as text) to reason, for images without features; their values are NaN."""
     nonfinite_channels: list[int] = field(default_factory=list)

@@ -11,9 +11,13 @@ import zarr
 
 from feature_store import protocol
 from feature_store.errors import StoreError
+from feature_store.metadata import FILL
 from feature_store.objects import Objects
 from feature_store.protocol import CommitRecord
 from feature_store.source import Source
+
+CHECKSUMMED = ("tokens", "prefix", "position")
+"""Arrays of a source in the order in which a shard's checksum goes over them."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,15 @@ class StoredScale:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(rows, cols) of the token map."""
+        """(rows, cols) of the token map, also where only some of its positions are kept."""
+        if self.kept:
+            return tuple(self.manifest["subsample"]["grid"])  # type: ignore[return-value]
         return self.arrays["tokens"].shape[1:3]  # type: ignore[return-value]
+
+    @property
+    def kept(self) -> int:
+        """Token positions kept per image; 0 where whole maps are stored."""
+        return self.arrays["position"].shape[1] if "position" in self.arrays else 0
 
     @property
     def channels(self) -> int:
@@ -201,14 +212,12 @@ class StoredScale:
         return values
 
     def padding_is_clean(self, shard: int) -> bool:
-        """Whether a raw shard's values beyond the last image are all the fill value, NaN."""
-        for layout in self.arrays.values():
-            if (
-                layout.raw
-                and not np.isnan(self._whole(layout, shard)[len(self.rows(shard)) :]).all()
-            ):
-                return False
-        return True
+        """Whether a raw shard's values beyond the last image are all the fill value."""
+        return all(
+            _is_fill(layout.name, self._whole(layout, shard)[len(self.rows(shard)) :])
+            for layout in self.arrays.values()
+            if layout.raw
+        )
 
     def require_complete(self) -> None:
         """Refuse an incomplete source.
@@ -230,8 +239,8 @@ class StoredScale:
         )
 
     def checksummed(self) -> list[tuple[str, ArrayLayout]]:
-        """Arrays in the order of the checksum: tokens, then prefix."""
-        return [(name, self.arrays[name]) for name in ("tokens", "prefix") if name in self.arrays]
+        """Arrays in the order of the checksum: tokens, prefix, position."""
+        return [(name, self.arrays[name]) for name in CHECKSUMMED if name in self.arrays]
 
     def _read(self, layout: ArrayLayout, shard: int, rows: range) -> np.ndarray:
         if layout.raw:
@@ -275,6 +284,10 @@ class StoredScale:
             f"{url}: shard {shard} of {self.source} is damaged: {what}. `workbench verify {url}` "
             f"names every bad shard and lets the next `workbench extract` redo exactly those"
         )
+
+
+def _is_fill(name: str, values: np.ndarray) -> bool:
+    return bool((values == FILL[name]).all() if FILL[name] == -1 else np.isnan(values).all())
 
 
 def _layout(name: str, array: zarr.Array) -> ArrayLayout:

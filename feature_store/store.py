@@ -17,12 +17,13 @@ from zarr.abc.store import Store
 
 from feature_store import protocol
 from feature_store.errors import StoreError
-from feature_store.lazy import compose, labelled
+from feature_store.lazy import as_map, compose, labelled, refuse_other_positions
 from feature_store.metadata import ArrayPlan, put_source, repair_groups
 from feature_store.objects import Objects, connect
 from feature_store.root import checked_root, create_root
 from feature_store.scale import StoredScale
 from feature_store.source import Source
+from feature_store.subsample import SEED
 from feature_store.writer import SourceWriter, refuse_other_identity
 
 
@@ -193,6 +194,9 @@ class FeatureStore:
     def stream(self, sources: Sequence[str]) -> Iterator[Batch]:
         """Tokens of several sources in shard order, images that failed in any of them left out.
 
+        Sources of which only some token positions are kept come as (n, token, 1, channel); the
+        positions must be the same ones in all sources.
+
         One shard is read ahead in a thread, so that reading hides behind the caller's arithmetic;
         at most three shards are held at a time.
 
@@ -203,14 +207,16 @@ class FeatureStore:
         """
         parts = {name: [self.scale(s) for s in self.resolve(name).singles()] for name in sources}
         arrays = {n: compose(scales, "tokens", "concat", False) for n, scales in parts.items()}
-        failed = {row for scales in parts.values() for s in scales for row in s.failed_rows()}
-        first = next(iter(parts.values()))[0]
+        everything = [scale for scales in parts.values() for scale in scales]
+        failed = {row for scale in everything for row in scale.failed_rows()}
+        first = everything[0]
 
         def load(shard: int) -> Batch:
+            refuse_other_positions(everything, shard)
             rows = first.rows(shard)
             good = np.array([row for row in rows if row not in failed], dtype=np.int64)
             keep = slice(None) if len(good) == len(rows) else good - rows.start
-            return Batch(good, {name: array.block(shard, keep) for name, array in arrays.items()})
+            return Batch(good, {n: as_map(array.block(shard, keep)) for n, array in arrays.items()})
 
         with ThreadPoolExecutor(max_workers=1) as reader:
             ahead = reader.submit(load, 0)
@@ -236,7 +242,7 @@ class FeatureStore:
             JSON-able; everything that determines the values. Its hash is the source's identity.
         **plan
             Fields of :class:`feature_store.metadata.ArrayPlan`: grid, channels, prefix, dtype,
-            layout.
+            layout, keep.
 
         Raises
         ------
@@ -244,17 +250,21 @@ class FeatureStore:
             The source is stored with another identity; the message lists what differs.
         """
         single = Source.parse(source) if isinstance(source, str) else source
+        arrays = ArrayPlan(**plan)
         manifest = {"protocol_version": protocol.VERSION, **manifest}
+        if arrays.keep:
+            subsample = {"tokens": arrays.keep, "seed": SEED, "grid": list(arrays.grid)}
+            manifest |= {"subsample": subsample}
         repair_groups(self.objects, single)
         if single not in self._singles():
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             digest = protocol.identity(manifest)
             attrs = {"manifest": manifest, "identity": digest, "created": created}
             size = (len(self), self.shard_images)
-            put_source(self.objects, single, size, ArrayPlan(**plan), attrs)
+            put_source(self.objects, single, size, arrays, attrs)
         scale = self.scale(single)
         refuse_other_identity(scale, manifest)
-        return SourceWriter(scale, "status")
+        return SourceWriter(scale, self.image_ids)
 
     # -- internals -----------------------------------------------------------------------------
 

@@ -34,6 +34,8 @@ class SourceStatus:
     """Rows and columns of the token map."""
     channels: int
     """Channels per token."""
+    kept: int
+    """Token positions kept per image; 0 = all of the grid."""
     pretrained: bool | None
     """False for random weights; None where the manifest does not say."""
     float16_relative_rms: float | None
@@ -74,6 +76,7 @@ def _source_status(store: FeatureStore, name: str) -> SourceStatus:
         dtype=scale.arrays["tokens"].dtype.name,
         grid=scale.grid,
         channels=scale.channels,
+        kept=scale.kept,
         pretrained=scale.manifest.get("pretrained"),
         float16_relative_rms=(error / square_sum) ** 0.5 if square_sum else None,
         created=scale.created,

@@ -13,9 +13,10 @@ import zarr
 
 from feature_store import protocol
 from feature_store.errors import InputError, StoreError
-from feature_store.metadata import encoded_shard
+from feature_store.metadata import FILL, encoded_shard
 from feature_store.protocol import CommitRecord
 from feature_store.scale import StoredScale
+from feature_store.subsample import keep, positions
 
 
 class FeatureRangeError(InputError):
@@ -28,9 +29,9 @@ class SourceWriter:
     One shard is one unit of work with one writer; a committed shard is never partly rewritten.
     """
 
-    def __init__(self, scale: StoredScale, status_key: str) -> None:
+    def __init__(self, scale: StoredScale, image_ids: np.ndarray) -> None:
         self.scale = scale
-        self._status_key = status_key
+        self._image_ids = image_ids
 
     @property
     def source(self) -> str:
@@ -80,7 +81,8 @@ class SourceWriter:
         shard : int
             Shard number.
         tokens : (n, row, col, channel) float
-            Values of the n rows of :meth:`todo`; rows named in `failed` are stored as NaN.
+            Whole maps of the n rows of :meth:`todo`; rows named in `failed` are stored as NaN.
+            Where only some positions are kept, they are picked here.
         prefix : (n, prefix, channel) float, optional
             Prefix tokens, where the source has any.
         failed : mapping of int to str
@@ -94,8 +96,8 @@ class SourceWriter:
             A shape differs from the source's.
         """
         failed = dict(failed or {})
-        given = {"tokens": tokens} if prefix is None else {"tokens": tokens, "prefix": prefix}
         rows = self.todo(shard)
+        given = self._given(rows, tokens, prefix)
         kept, before, old = self._kept(shard)
         good = np.array([row not in failed for row in rows], dtype=bool)
         stored, statistics = {}, _Statistics(old)
@@ -106,7 +108,11 @@ class SourceWriter:
                     f"{self.source}: {name} of shard {shard} has shape {found}, expected "
                     f"{(len(rows), *layout.shape[1:])}"
                 )
-            stored[name] = self._cast(given[name], good, layout.dtype, statistics)
+            stored[name] = (
+                given[name]
+                if name == "position"
+                else self._cast(given[name], good, layout.dtype, statistics)
+            )
             if len(kept):
                 stored[name] = np.concatenate([before[name], stored[name]])
         if old:
@@ -132,6 +138,22 @@ class SourceWriter:
         self.scale.objects.put(protocol.record_key(self.scale.group, shard), record.to_json())
         self.scale.forget(shard)
         return record
+
+    def _given(
+        self, rows: range, tokens: np.ndarray, prefix: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """The arrays to store; of whole maps only the kept positions, where not all are."""
+        given = {"tokens": tokens} if prefix is None else {"tokens": tokens, "prefix": prefix}
+        if self.scale.kept:
+            if tokens.shape[1:3] != self.scale.grid:
+                raise InputError(
+                    f"{self.source}: maps of {tokens.shape[1:3]} tokens, expected {self.scale.grid}"
+                )
+            ids = self._image_ids[rows.start : rows.stop]
+            seed = self.scale.manifest["subsample"]["seed"]
+            given["position"] = positions(ids, self.scale.grid, self.scale.kept, seed)
+            given["tokens"] = keep(tokens, given["position"])
+        return given
 
     def _cast(
         self, values: np.ndarray, good: np.ndarray, dtype: np.dtype, statistics: _Statistics
@@ -166,7 +188,7 @@ class SourceWriter:
         layout = self.scale.arrays[name]
         padding = self.scale.shard_images - len(values)
         if padding:
-            fill = np.full((padding, *values.shape[1:]), np.nan, layout.dtype)
+            fill = np.full((padding, *values.shape[1:]), FILL[name], layout.dtype)
             values = np.concatenate([values, fill])
         key = protocol.shard_key(self.scale.group, name, shard, values.ndim)
         objects = self.scale.objects
@@ -182,7 +204,7 @@ class SourceWriter:
         status[: len(good)] = np.where(
             good, protocol.STATUS.index("ok"), protocol.STATUS.index("decode_failed")
         )
-        self.scale.objects.put(f"{self._status_key}/c.{shard}", status)
+        self.scale.objects.put(f"status/c.{shard}", status)
 
 
 class _Statistics:

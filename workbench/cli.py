@@ -56,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         return command.run()
+    except BrokenPipeError:  # the reader of a pipe has seen enough, as `head` does
+        sys.stdout = None  # type: ignore[assignment]  # or the interpreter complains at its exit
+        return 0
     except (InputError, OSError) as error:
         print(f"workbench {name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -46,6 +46,9 @@ class Extract:
     """Crops per forward pass; bounds memory."""
     workers: int = 0
     """Decoding processes; 0 decodes in a thread of this process."""
+    tokens_per_image: int = 0
+    """Keep so many token positions per image, drawn at random, for data sets whose full maps do
+    not fit; 0 keeps all. The source's scale is then named 224.t16."""
     shard_images: int = 256
     """Images per shard of a new store: the most that a killed run has to redo."""
     recheck: bool = False

@@ -48,8 +48,10 @@ class Job:
         return tokens * self.info.channels * itemsize
 
 
-def resolve_jobs(models: Sequence[str], scales: Sequence[str]) -> list[Job]:
+def resolve_jobs(models: Sequence[str], scales: Sequence[str], keep: int = 0) -> list[Job]:
     """Check every model and scale before a weight or a disk is touched.
+
+    `keep` token positions per image make the scale's stored name ``224.t16``; 0 keeps all.
 
     Raises
     ------
@@ -61,7 +63,9 @@ def resolve_jobs(models: Sequence[str], scales: Sequence[str]) -> list[Job]:
         model, _, tap = name.partition("#")
         info = resolve(model, tap or None)
         plans = {
-            Source(model, info.tap, (text,)): plan(Scale.parse(text), info)
+            Source(model, info.tap, (text + (f".t{keep}" if keep else ""),)): plan(
+                Scale.parse(text), info
+            )
             for text in resolve_scales(scales, info.native)
         }
         jobs.append(Job(info, plans))

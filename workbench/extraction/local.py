@@ -49,7 +49,7 @@ def extract(
     InputError
         Anything wrong with the request, before a model runs; features that do not fit the dtype.
     """
-    jobs = resolve_jobs(request.models, request.scales)
+    jobs = resolve_jobs(request.models, request.scales, request.tokens_per_image)
     dataset = datasets.open(request.dataset, limit=request.limit)
     device = pick_device(request.device)
     store = open_target(request, dataset)
@@ -148,6 +148,7 @@ class _Run:
                 prefix=job.info.prefix,
                 dtype=self.request.dtype,
                 layout=self.request.layout,
+                keep=self.request.tokens_per_image,
             )
             if writer.missing():
                 writers[source] = writer
@@ -247,9 +248,13 @@ class _Run:
                 if writer.scale.is_committed(shard):  # finished by another process meanwhile
                     continue
                 held.writers[source] = writer
-                for name, layout in writer.scale.arrays.items():
-                    room = np.full((len(todo), *layout.shape[1:]), np.nan, np.float32)
-                    getattr(held, name)[source] = room
+                scale, size = writer.scale, len(todo)
+                held.tokens[source] = np.full(
+                    (size, *scale.grid, scale.channels), np.nan, np.float32
+                )
+                if "prefix" in scale.arrays:
+                    shape = (size, *scale.arrays["prefix"].shape[1:])
+                    held.prefix[source] = np.full(shape, np.nan, np.float32)
         return held
 
     def _compute(self, batch: ImageBatch, held: _Buffers) -> None:

@@ -36,13 +36,22 @@ class ExtractRequest:
     """Crops per forward pass: bounds memory; halved by itself when memory runs out."""
     workers: int = 0
     """Decoding processes; 0 decodes in a thread of this process."""
+    tokens_per_image: int = 0
+    """Keep so many token positions per image, drawn at random; 0 keeps all. The source's scale is
+    then named ``224.t16``."""
     shard_images: int = 256
     """Images per shard of a new store."""
     recheck: bool = False
     """Re-read what is committed before going on, and redo what is damaged."""
 
     def __post_init__(self) -> None:
-        for name, smallest in (("batch", 1), ("max_crops", 1), ("workers", 0), ("shard_images", 1)):
+        for name, smallest in (
+            ("batch", 1),
+            ("max_crops", 1),
+            ("workers", 0),
+            ("tokens_per_image", 0),
+            ("shard_images", 1),
+        ):
             if getattr(self, name) < smallest:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least {smallest}")
         if not self.models:

@@ -1,0 +1,64 @@
+"""A fixed random subset of token positions per image, for data sets whose full maps do not fit.
+
+Moments and reconstruction need tokens of many images rather than all tokens of each. Positions
+depend on the image id, the grid and the seed alone, so every model with the same grid keeps the
+same positions, and they are stored, so readers never have to draw them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from feature_store.errors import InputError
+
+SEED = 0
+"""Seed of the draw, written to the manifest."""
+
+
+def positions(
+    image_ids: Sequence[str], grid: tuple[int, int], tokens: int, seed: int = SEED
+) -> np.ndarray:
+    """Positions to keep: (image, token) int32, each ``row * cols + col``, ascending per image.
+
+    Parameters
+    ----------
+    image_ids : sequence of str
+        Images.
+    grid : (rows, cols)
+        Grid of the full map.
+    tokens : int
+        Positions per image, without repetition.
+    seed : int
+        Another seed draws other positions.
+
+    Raises
+    ------
+    InputError
+        More tokens than the grid has positions, or fewer than one.
+
+    Examples
+    --------
+    >>> positions(["a", "b"], (7, 7), 3).shape
+    (2, 3)
+    """
+    available = grid[0] * grid[1]
+    if not 1 <= tokens <= available:
+        raise InputError(
+            f"{tokens} tokens per image cannot be kept of a {grid[0]}x{grid[1]} map; choose 1 to "
+            f"{available}"
+        )
+    drawn = np.empty((len(image_ids), tokens), np.int32)
+    for place, image_id in enumerate(image_ids):
+        digest = hashlib.sha256(f"{seed}:{image_id}".encode()).digest()
+        rng = np.random.default_rng(int.from_bytes(digest[:16], "little"))
+        drawn[place] = np.sort(rng.permutation(available)[:tokens])
+    return drawn
+
+
+def keep(maps: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Tokens at the chosen positions: (n, row, col, channel), (n, token) → (n, token, channel)."""
+    flat = maps.reshape(len(maps), -1, maps.shape[-1])
+    return np.take_along_axis(flat, chosen[:, :, None].astype(np.int64), axis=1)
