@@ -51,7 +51,7 @@ class ReconstructionConfig:
     device: str = "cpu"
     """Torch device of the products."""
     decompose: bool = False
-    """Also fit every scale alone and every set without one, for S2 sources."""
+    """Also say which scale, how many directions, and what the log-det measure gives."""
     moments: str | None = None
     """Where to keep the training moments (a ``moments.zarr``): read if they are there, continued
     if an interruption left them half way."""
@@ -68,10 +68,13 @@ class ReconstructionConfig:
         if self.draws < 1:
             raise InputError(f"draws is {self.draws}; expected at least 1")
 
-    def accumulation(self, **changes: Any) -> MomentsConfig:
-        """The part of the configuration that decides how moments are accumulated."""
+    def accumulation(self, question: Question) -> MomentsConfig:
+        """How to accumulate training moments that answer the question."""
         return MomentsConfig(
-            folds=self.folds, precision=self.precision, device=self.device, **changes
+            folds=self.folds,
+            precision=self.precision,
+            device=self.device,
+            targets=() if self.decompose else question.targets_only,
         )
 
 
@@ -155,8 +158,10 @@ def compute(
         Along ``source``: the fields of :data:`ROW_FIELDS` and ``dof``, ``tokens_per_channel``,
         ``test_ratio_low``, ``test_ratio_high``; ``loss_map`` and ``info_map`` (source, row, col),
         ``channel_info`` (source, channel), all on test images; ``draws`` (source, draw). With
-        ``decompose``, for S2 sources: ``alone`` and ``unique`` (source, split, scale), ``together``
-        and ``shared`` (source, split). Bits and squared feature units. ``attrs``: target,
+        ``decompose``: ``alone`` and ``unique`` (source, split, scale), ``together`` and ``shared``
+        (source, split) for S2 sources; ``train_isotropic_bits`` (the paper's assumption),
+        ``train_channelwise_bits``, ``train_full_bits`` (log-det, per channel); ``rank_info``
+        (source, rank) on training images. Bits and squared feature units. ``attrs``: target,
         reference, image and token counts, configuration and ``warnings`` (list of str). A target
         without variance has 0 bits.
 
@@ -172,7 +177,7 @@ def compute(
         singles(test_store, name)  # refuses what is not stored before the first pass
     moments = None
     if config.moments:
-        options = config.accumulation(targets=question.targets_only)
+        options = config.accumulation(question)
         found = _batches(train_store, question.used, config, "train")
         moments = stored_moments.from_store(
             train_store, question.used, config.moments, options, batches=found
@@ -205,7 +210,7 @@ def answer(
     """
     config = config or ReconstructionConfig()
     if not isinstance(train, Moments):
-        options = config.accumulation(targets=question.targets_only)
+        options = config.accumulation(question)
         train = from_batches(train, question.used, options)
     goal = question.parts(question.target)
     wanted = [question.parts(name) for name in question.sources]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from analyses.gaussian import isotropy, low_rank
 from analyses.held_out import Errors
 from analyses.information import bits, bootstrap, interval, ratio
 from analyses.moments import Moments
@@ -94,6 +95,7 @@ def assemble(
     if config.decompose:
         tables = _scale_tables(question, maps, errors)
         result = result.assign(tables.reindex(source=list(question.sources)) if tables else {})
+        result = result.assign(_beyond_the_paper(question, moments, fits))
     result.attrs = {
         "target": question.target,
         "reference": question.reference,
@@ -107,6 +109,17 @@ def assemble(
     }
     result.attrs["warnings"] = warnings_for(result)
     return result
+
+
+def _beyond_the_paper(
+    question: Question, moments: Moments, fits: list[Solution]
+) -> dict[str, tuple]:
+    """Log-det information and the curve over ranks of each row, on the training images."""
+    goal = question.parts(question.target)
+    measures = [isotropy(moments, solution, goal) for solution in fits]
+    curves = [low_rank(moments, solution, goal)["train_info_bits"].values for solution in fits]
+    made = {f"train_{key}_bits": ("source", [m[key] for m in measures]) for key in measures[0]}
+    return {**made, "rank_info": (("source", "rank"), np.array(curves))}
 
 
 def _scale_tables(

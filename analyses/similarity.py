@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 
 from analyses.accumulate import Accumulator
-from analyses.decomposition import whitener
+from analyses.gaussian import whitener
 from analyses.geometry import effective_rank, participation_ratio, two_nn
 from analyses.hsic import FourthOrder, unbiased_hsic
 from analyses.moments import Moments, MomentsConfig, fold_of

@@ -20,6 +20,7 @@ import xarray as xr
 from analyses.accumulate import Accumulator
 from analyses.moments import Moments, MomentsConfig
 from feature_store.errors import InputError
+from feature_store.protocol import ids_sha256
 
 FORMAT = 1
 
@@ -96,6 +97,7 @@ def manifest(store: Any, sources: Sequence[str], config: MomentsConfig) -> dict[
     return {
         "dataset": store.dataset,
         "image_count": len(store.image_ids),
+        "image_ids": ids_sha256(store.image_ids),
         "sources": {name: store.scale(name).identity for name in sources},
         "folds": options["folds"],
         "precision": options["precision"],

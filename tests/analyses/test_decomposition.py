@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analyses import decomposition
+from analyses import decomposition, gaussian
 from analyses.accumulate import Accumulator
 from analyses.moments import MomentsConfig
 from analyses.reconstruction import ReconstructionConfig, fit
@@ -44,12 +44,12 @@ def test_gaussian_information_of_an_anisotropic_channel_is_known_and_symmetric(c
     arrays, snr, _ = channel
     moments = moments_of(arrays)
     truth = 0.5 * np.log2(1 + snr).sum()
-    found = decomposition.gaussian_bits(moments, ["x#f@1"], ["y#f@1"])
+    found = gaussian.gaussian_bits(moments, ["x#f@1"], ["y#f@1"])
     assert abs(found / truth - 1) < 0.01
     for pair in (("y#f@1", "x#f@1"), ("x#f@1", "z#f@1")):
-        same = decomposition.gaussian_bits(moments, [pair[0]], [pair[1]])
+        same = gaussian.gaussian_bits(moments, [pair[0]], [pair[1]])
         np.testing.assert_allclose(same, found, rtol=1e-9)
-    assert decomposition.gaussian_bits(moments, ["x#f@1"], ["x#f@1"]) == np.inf
+    assert gaussian.gaussian_bits(moments, ["x#f@1"], ["x#f@1"]) == np.inf
 
 
 def test_isotropy_tells_the_papers_bits_from_the_full_measure(channel):
@@ -58,8 +58,8 @@ def test_isotropy_tells_the_papers_bits_from_the_full_measure(channel):
     truth = np.log2(1 + snr).mean()
     variance = size**2 * (1 + 1 / snr)
     assumed = np.log2(variance.sum() / (size**2 / snr).sum())
-    straight = decomposition.isotropy(moments, fit(moments, ["x#f@1"], ["y#f@1"], PLAIN), ["y#f@1"])
-    turned = decomposition.isotropy(moments, fit(moments, ["x#f@1"], ["z#f@1"], PLAIN), ["z#f@1"])
+    straight = gaussian.isotropy(moments, fit(moments, ["x#f@1"], ["y#f@1"], PLAIN), ["y#f@1"])
+    turned = gaussian.isotropy(moments, fit(moments, ["x#f@1"], ["z#f@1"], PLAIN), ["z#f@1"])
     np.testing.assert_allclose(straight["full"], truth, rtol=0.01)
     np.testing.assert_allclose(straight["channelwise"], truth, rtol=0.01)
     np.testing.assert_allclose(straight["isotropic"], assumed, rtol=0.01)
@@ -102,7 +102,7 @@ def test_low_rank_curve_rises_to_the_full_map_and_is_optimal():
     y = x @ mix + 0.3 * normal(13, 4000, 8)
     moments = moments_of({"x#f@1": x, "y#f@1": y})
     solution = fit(moments, ["x#f@1"], ["y#f@1"], PLAIN)
-    curve = decomposition.low_rank(moments, solution, ["y#f@1"], test=moments)
+    curve = gaussian.low_rank(moments, solution, ["y#f@1"], test=moments)
     train = curve["train_info_bits"].values
     assert train[0] == 0
     assert (np.diff(train) > -1e-12).all()
@@ -121,6 +121,6 @@ def test_low_rank_curve_rises_to_the_full_map_and_is_optimal():
 def test_constant_target_has_no_information():
     moments = moments_of({"x#f@1": normal(14, 50, 2), "k#f@1": np.ones((50, 2))})
     solution = fit(moments, ["x#f@1"], ["k#f@1"], PLAIN)
-    found = decomposition.isotropy(moments, solution, ["k#f@1"])
+    found = gaussian.isotropy(moments, solution, ["k#f@1"])
     assert found == {"isotropic": 0.0, "channelwise": 0.0, "full": 0.0}
-    assert decomposition.gaussian_bits(moments, ["k#f@1"], ["x#f@1"]) == 0
+    assert gaussian.gaussian_bits(moments, ["k#f@1"], ["x#f@1"]) == 0

@@ -246,3 +246,25 @@ def test_answers_come_from_any_batches(stores):
     )
     stored = reconstruction.compute(train, test, target="t@1", sources=["a@1+2"], config=EXACT)
     pd.testing.assert_frame_equal(reconstruction.rows(made), reconstruction.rows(stored))
+
+
+def test_incomplete_sources_are_refused(stores):
+    train, test = stores(images=20)
+    test.add_source("z#f@1", manifest={}, grid=(2, 2), channels=3, prefix=0, dtype="float32")
+    train.add_source("z#f@1", manifest={}, grid=(2, 2), channels=3, prefix=0, dtype="float32")
+    with pytest.raises(InputError, match="z#f@1.*(incomplete|missing|lacks)"):
+        reconstruction.compute(train, test, target="t@1", sources=["z@1"])
+
+
+def test_row_measures_beyond_the_paper(stores):
+    train, test = stores()
+    config = ReconstructionConfig(ridge=0, precision="float64", draws=20, decompose=True)
+    found = reconstruction.compute(train, test, target="t@1", sources=["a@1+2"], config=config)
+    np.testing.assert_allclose(found["train_isotropic_bits"], found["train_info_bits"], rtol=1e-9)
+    np.testing.assert_allclose(found["rank_info"][0, -1], found["train_info_bits"][0], rtol=1e-9)
+    assert found.sizes["rank"] == 7
+    x, y = (train.features(n).values.astype(float).reshape(800, -1) for n in ("a@1+2", "t@1"))
+    x, y = x - x.mean(0), y - y.mean(0)
+    error = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    expected = np.log2(np.linalg.det(y.T @ y) / np.linalg.det(error.T @ error)) / 6
+    np.testing.assert_allclose(found["train_full_bits"], expected, rtol=1e-9)

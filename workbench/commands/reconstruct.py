@@ -123,7 +123,12 @@ def write(result: xr.Dataset, out: Path) -> list[Path]:
     """Write table2.md, .csv (full precision), .tex and the figures; their paths."""
     from analyses.reconstruction import rows
     from analyses.table2 import layout
-    from workbench.figures.reconstruction import draw_information, draw_map, draw_scales
+    from workbench.figures.reconstruction import (
+        draw_information,
+        draw_map,
+        draw_ranks,
+        draw_scales,
+    )
 
     out.mkdir(parents=True, exist_ok=True)
     shown = layout(result)
@@ -149,6 +154,10 @@ def write(result: xr.Dataset, out: Path) -> list[Path]:
     drawn = [*draw_information(result, out / "information"), *draw_map(result, out / "map")]
     if "alone" in result:
         drawn += draw_scales(result, out / "scales")
+    if "rank_info" in result:
+        drawn += draw_ranks(result, out / "ranks")
+        paths.append(out / "beyond.csv")
+        result[[*_BEYOND]].to_dataframe().to_csv(paths[-1])
     return [*paths, *drawn]
 
 
@@ -158,3 +167,15 @@ def _jsonable(value):
         return value
     number = float(value)
     return number if number - number == 0 else None
+
+
+_BEYOND = (
+    "train_isotropic_bits",
+    "train_channelwise_bits",
+    "train_full_bits",
+    "dof",
+    "tokens_per_channel",
+    "test_ratio_low",
+    "test_ratio_high",
+)
+"""Columns of beyond.csv: how far the paper's isotropic assumption is from true, and more."""

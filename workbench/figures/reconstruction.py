@@ -120,3 +120,20 @@ def draw_scales(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
         handles=[alone, unique, together], loc="outside right upper", fontsize=9, frameon=False
     )
     return style.save(drawn, stem)
+
+
+def draw_ranks(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
+    """How many directions are needed: information of the best map of each rank, training images."""
+    drawn, (axes,) = style.figure(6.4, 4.0)
+    looks = zip(style.PALETTE, ("-", "--", "-.", ":", "-", "--"), strict=True)
+    for name, (hue, line) in zip(result["source"].values, looks, strict=False):
+        curve = result["rank_info"].sel(source=name)
+        text = label(str(name)).replace("\n", " ")
+        axes.plot(curve["rank"], curve, color=hue, linestyle=line, label=text)
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("rank of the linear map")
+    axes.set_ylabel("information on training images, bits")
+    axes.legend(fontsize=9, frameon=False)
+    return style.save(drawn, stem)
