@@ -142,7 +142,7 @@ class Problem:
         weight = torch.ones(len(self.labels)) if weights is None else torch.as_tensor(weights)
         weight = weight.to(self.config.device, torch.float64)
         weight = weight / weight.sum()
-        root = (self._values / 4 + l2).rsqrt()[:, None]
+        root = (self._values / 4 + l2).rsqrt()  # dims (direction,)
         at = self._start(start, root).requires_grad_()
         gradient = torch.zeros_like(at)
         passes = 0
@@ -151,9 +151,10 @@ class Problem:
             nonlocal passes, gradient
             passes += 1
             now = at.detach()
-            principal = root * now[:-1]
-            loss, to_principal, to_bias = self._loss(principal, now[-1], weight)
-            gradient = torch.cat([root * (to_principal + l2 * principal), to_bias[None]])
+            principal = root * now[:, :-1]
+            loss, to_principal, to_bias = self._loss(principal, now[:, -1], weight)
+            inner = root * (to_principal + l2 * principal)
+            gradient = torch.cat([inner, to_bias[:, None]], 1)
             at.grad = gradient
             return loss + l2 / 2 * float((principal**2).sum())
 
@@ -163,7 +164,7 @@ class Problem:
             max_eval=2 * self.config.max_passes,
             tolerance_grad=tolerance,
             tolerance_change=0.0,
-            history_size=20,
+            history_size=10,
             line_search_fn="strong_wolfe",
         )
         count, channels = self.rows.shape
@@ -172,8 +173,8 @@ class Problem:
             # The line search may stop one step early, at the rounding limit of the loss.
             objective()
         reached = float(gradient.abs().max()) <= 10 * tolerance
-        raw = self._turn @ (root * at.detach()[:-1])
-        bias = at.detach()[-1] - self.mean @ raw
+        raw = self._turn @ (root * at.detach()[:, :-1]).T
+        bias = at.detach()[:, -1] - self.mean @ raw
         return Head(raw.cpu().numpy(), bias.cpu().numpy(), reached, passes)
 
     def logits(self, head: Head) -> np.ndarray:
@@ -184,35 +185,40 @@ class Problem:
         return (torch.cat(parts) + bias.to(self._back.device)).cpu().numpy()
 
     def _start(self, start: Head | None, root: torch.Tensor) -> torch.Tensor:
-        """Coordinates (channel + 1, class) in which L-BFGS moves."""
+        """Coordinates (class, channel + 1) in which L-BFGS moves."""
         if start is None:
-            return torch.zeros(len(root) + 1, self.classes, dtype=torch.float64, device=root.device)
+            return torch.zeros(self.classes, len(root) + 1, dtype=torch.float64, device=root.device)
         raw = torch.as_tensor(start.weight, device=root.device)
         bias = torch.as_tensor(start.bias, device=root.device) + self.mean @ raw
-        return torch.cat([(self._back @ raw) / root, bias[None]])
+        return torch.cat([(self._back @ raw).T / root, bias[:, None]], 1)
 
     def _loss(
         self, principal: torch.Tensor, bias: torch.Tensor, weight: torch.Tensor
     ) -> tuple[float, torch.Tensor, torch.Tensor]:
-        """Weighted mean loss in nats and its gradients for principal weights and bias."""
+        """Weighted mean loss in nats and its gradients for principal weights and bias.
+
+        Weights are (class, channel) and logits (class, image) in here: with few classes the
+        products are up to three times as fast that way round.
+        """
         to_weight, to_bias = torch.zeros_like(principal), torch.zeros_like(bias)
         loss, at = 0.0, 0
         # Rows in memory are principal coordinates already; rows from disk are turned on the fly,
         # by turning the (much smaller) weights instead.
-        raw = principal if self._cache is not None else self._turn @ principal
-        offset = bias if self._cache is not None else bias - self.mean @ raw
+        raw = principal if self._cache is not None else principal @ self._turn.T
+        offset = bias if self._cache is not None else bias - raw @ self.mean
+        raw, offset = raw.to(self._dtype), offset[:, None]
         for block in self._blocks():
             part = slice(at, at + len(block))
             at += len(block)
-            logits = (block @ raw.to(self._dtype)).double() + offset
-            log_p = logits - torch.logsumexp(logits, 1, keepdim=True)
-            labels, w = self.labels[part, None], weight[part, None]
-            loss -= float((w * log_p.gather(1, labels)).sum())
-            residual = log_p.exp_().mul_(w).scatter_add_(1, labels, -w)
-            to_weight += (block.T @ residual.to(self._dtype)).double()
-            to_bias += residual.sum(0)
+            logits = (raw @ block.T).double() + offset
+            log_p = logits - torch.logsumexp(logits, 0)
+            labels, w = self.labels[None, part], weight[None, part]
+            loss -= float((w * log_p.gather(0, labels)).sum())
+            residual = log_p.exp_().mul_(w).scatter_add_(0, labels, -w)
+            to_weight += (residual.to(self._dtype) @ block).double()
+            to_bias += residual.sum(1)
         if self._cache is None:
-            to_weight = self._turn.T @ (to_weight - torch.outer(self.mean, to_bias))
+            to_weight = (to_weight - torch.outer(to_bias, self.mean)) @ self._turn
         return loss, to_weight, to_bias
 
     def _moments(self) -> tuple[torch.Tensor, torch.Tensor]:
