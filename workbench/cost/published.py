@@ -58,19 +58,23 @@ class Reading:
     """What differs from the row's label, in words."""
 
 
-RELABELLED = (
+RESIZED: tuple[tuple[tuple[int, ...], tuple[int, ...], str], ...] = (
     # The scale lists of tables 8 and 9 end in 672; section 3.2 of the text says 896.
-    ("sides", (224, 448, 672), (224, 448, 896), "third scale 896, as the text says, not 672"),
+    ((224, 448, 672), (224, 448, 896), "third scale 896, as the text says, not 672"),
     # Table 7 gives 504; table 6 runs the same models at 518.
-    ("sides", (504,), (518,), "counted at 518 as in table 6, not at 504"),
-    ("sides", (504, 1008), (518, 1036), "counted at 518 as in table 6, not at 504"),
-    ("sides", (504, 1008, 1512), (518, 1036, 1554), "counted at 518 as in table 6, not at 504"),
-    ("sides", (224,), (256,), "as if counted at 256, not at 224"),
-    ("model", ("DINOv2", "Base"), ("ViT", "Base"), "the figure of ViT-B/16, not of DINOv2-B/14"),
-    ("model", ("DINOv2", "Large"), ("ViT", "Large"), "the figure of ViT-L/16, not of DINOv2-L/14"),
-    ("model", ("DINOv2", "Giant"), ("ViT", "Huge"), "the figure of ViT-H/14, not of DINOv2-g/14"),
+    ((504,), (518,), "counted at 518 as in table 6, not at 504"),
+    ((504, 1008), (518, 1036), "counted at 518 as in table 6, not at 504"),
+    ((504, 1008, 1512), (518, 1036, 1554), "counted at 518 as in table 6, not at 504"),
+    ((224,), (256,), "as if counted at 256, not at 224"),
 )
-"""What may have been counted instead of what a row says: (field, printed, counted, words)."""
+"""Sizes that may have been counted instead of those a row prints: (printed, counted, words)."""
+
+SWAPPED: tuple[tuple[tuple[str, str], tuple[str, str], str], ...] = (
+    (("DINOv2", "Base"), ("ViT", "Base"), "the figure of ViT-B/16, not of DINOv2-B/14"),
+    (("DINOv2", "Large"), ("ViT", "Large"), "the figure of ViT-L/16, not of DINOv2-L/14"),
+    (("DINOv2", "Giant"), ("ViT", "Huge"), "the figure of ViT-H/14, not of DINOv2-g/14"),
+)
+"""Models that may have been counted instead of the one a row names: (printed, counted, words)."""
 
 
 def published_cost_columns(table: int) -> pd.DataFrame:
@@ -141,21 +145,13 @@ def counted(reading: Reading, attention: float) -> float:
 
 
 def readings(label: Reading) -> Iterator[Reading]:
-    """The label itself, then every relabelling that applies, then pairs of them."""
-    steps = [
-        (field, counted_as, says)
-        for field, printed, counted_as, says in RELABELLED
-        if printed == (label.sides if field == "sides" else (label.family, label.size))
-    ]
-    for several in itertools.chain(
-        [()], ((step,) for step in steps), itertools.permutations(steps, 2)
-    ):
-        fields = {"family": label.family, "size": label.size, "sides": label.sides}
-        for field, value, _ in several:
-            fields |= (
-                {"sides": value} if field == "sides" else {"family": value[0], "size": value[1]}
-            )
-        yield Reading(**fields, says="; ".join(says for *_, says in several))
+    """The label as printed first, then with another model, other sizes, and both."""
+    model = (label.family, label.size)
+    sizes = [(label.sides, "")] + [(new, says) for old, new, says in RESIZED if old == label.sides]
+    swaps = [(model, "")] + [(new, says) for old, new, says in SWAPPED if old == model]
+    for (sides, resized), ((family, size), swapped) in itertools.product(sizes, swaps):
+        says = "; ".join(filter(None, [resized, swapped]))
+        yield Reading(family=family, size=size, sides=sides, says=says)
 
 
 def explain_gmacs(label: Reading, printed: float) -> tuple[str, float]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from feature_store.errors import InputError
-from workbench.models import timm_family
+from workbench.models import timm_family, timm_taps
 from workbench.models.info import Built, Transform
 from workbench.models.names import ModelName, unknown
 
@@ -49,12 +49,12 @@ def build(name: ModelName) -> Built:
         return module, None
 
     module = timm_family.create(name.arch, pixels=None, pretrained=False, meta=True)
-    shape = timm_family.probe(module, NATIVE, str(name))
-    taps, missing = timm_family.find_taps(module, shape)
+    shape = timm_taps.probe(module, NATIVE, str(name))
+    taps, missing = timm_taps.find_taps(module, shape)
     return Built(
         module=module,
         load=load,
-        reader=lambda module, tap: timm_family.reader(module, str(name), tap),
+        reader=lambda module, tap: timm_taps.reader(module, str(name), tap),
         taps=taps,
         missing=missing,
         native=NATIVE,

@@ -91,8 +91,9 @@ def fit(name: ModelName, tensors: dict[str, torch.Tensor]) -> Any:
     """
     import timm
 
-    heads = timm.get_pretrained_cfg(name.arch, allow_unregistered=False).classifier or ()
-    heads = (heads,) if isinstance(heads, str) else tuple(heads)
+    config = timm.get_pretrained_cfg(name.arch)
+    found = config.classifier if config else None
+    heads = (found,) if isinstance(found, str) else tuple(found or ())
     classes = next((len(tensors[f"{h}.weight"]) for h in heads if f"{h}.weight" in tensors), 0)
     source = {"state_dict": tensors, "num_classes": classes, "custom_load": False}
     try:

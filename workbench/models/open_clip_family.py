@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from feature_store.errors import InputError
-from workbench.models import hub, readout, timm_family
+from workbench.models import hub, readout, timm_family, timm_taps
 from workbench.models.info import Built, Tokens, Transform
 from workbench.models.names import ModelName, unknown
 
@@ -144,8 +144,8 @@ def _read_with(
     if isinstance(visual, VisionTransformer):
         return *_vit_taps(visual), _vit_reader, False
     if hasattr(visual, "trunk"):
-        shape = timm_family.probe(visual.trunk, native, name)
-        taps, missing = timm_family.find_taps(visual.trunk, shape)
+        shape = timm_taps.probe(visual.trunk, native, name)
+        taps, missing = timm_taps.find_taps(visual.trunk, shape)
         return (*taps, "proj"), missing, partial(_trunk_reader, name), shape.axes == 4
     return ("blocks", "proj"), {"final": "nothing follows its last block"}, _resnet_reader, True
 
@@ -226,7 +226,7 @@ def _with_resized_positions(
 def _trunk_reader(name: str, visual: Any, tap: str) -> Reader:
     if tap == "proj":
         return lambda x: readout.from_vector(readout.require_tensor(visual(x), name, tap))
-    return timm_family.reader(visual.trunk, name, tap)
+    return timm_taps.reader(visual.trunk, name, tap)
 
 
 def _resnet_reader(visual: Any, tap: str) -> Reader:

@@ -98,7 +98,8 @@ def grid_at(name: str, tap: str, height: int, width: int) -> tuple[int, int]:
     built = build(name)
     read = built.reader(built.module, tap)
     with torch.inference_mode():
-        return tuple(read(torch.empty((1, 3, height, width), device="meta")).map.shape[1:3])
+        _, rows, cols, _ = read(torch.empty((1, 3, height, width), device="meta")).map.shape
+    return rows, cols
 
 
 def _inspect(name: str, built: Built, tap: str | None) -> BackboneInfo:

@@ -1,18 +1,16 @@
-"""timm models: building, resolving and reading any of them at its taps."""
+"""timm models: building any of them, with weights or on shapes alone."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from feature_store.errors import InputError
-from workbench.models import hub, readout
-from workbench.models.info import Built, Tokens, Transform
+from workbench.models import hub, timm_taps
+from workbench.models.info import Built, Transform
 from workbench.models.names import ModelName, unknown
 
 SEED = 0
@@ -24,7 +22,8 @@ def build(name: ModelName) -> Built:
     import timm
 
     check_known(name)
-    if not name.random and not timm.get_pretrained_cfg(name.arch).has_weights:
+    config = timm.get_pretrained_cfg(name.arch)
+    if not (name.random or (config and config.has_weights)):
         raise InputError(
             f"timm has no pretrained weights for {name.arch!r}; "
             f"write random:timm:{name.arch} for an untrained model"
@@ -61,8 +60,8 @@ def create(arch: str, *, pixels: int | None, pretrained: bool, meta: bool, **ext
     """
     import timm
 
-    sized = {} if pixels is None else {"img_size": pixels}
-    attempts = [{"dynamic_img_size": True, **sized}, sized]
+    sized: dict[str, Any] = {} if pixels is None else {"img_size": pixels}
+    attempts: list[dict[str, Any]] = [{"dynamic_img_size": True, **sized}, sized]
     if sized:
         attempts.append({})  # convolutional networks take no img_size and need none
     for keywords in attempts:
@@ -107,12 +106,12 @@ def describe(
     """Taps, transform and geometry of a timm module on the meta device."""
     config = module.pretrained_cfg
     native = name.pixels or _square(config["input_size"], str(name))
-    shape = probe(module, native, str(name))
-    taps, missing = find_taps(module, shape)
+    shape = timm_taps.probe(module, native, str(name))
+    taps, missing = timm_taps.find_taps(module, shape)
     return Built(
         module=module,
         load=load,
-        reader=lambda module, tap: reader(module, str(name), tap),
+        reader=lambda module, tap: timm_taps.reader(module, str(name), tap),
         taps=taps,
         missing=missing,
         native=native,
@@ -144,118 +143,3 @@ def resolve_transform(config: dict, native: int, name: str) -> Transform:
         mode=modes[mode],
         interpolation=config.get("interpolation", "bicubic"),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """What a forward pass on shapes alone tells about a timm module."""
-
-    axes: int
-    """Axes of the output of ``forward_features``: 4 map, 3 sequence, 2 vector."""
-    reductions: tuple[int, ...]
-    """Pixels per token of each block or stage, as timm records them; empty if it does not."""
-    bare: bool
-    """True: the last stage's output is what the head receives, nothing comes between."""
-
-    @property
-    def uniform(self) -> bool:
-        """A plain transformer: every block works on the same grid of tokens."""
-        return self.axes == 3 and len(set(self.reductions)) == 1
-
-
-@torch.inference_mode()
-def probe(module: Any, native: int, name: str) -> Shape:
-    """Run a module on the meta device once.
-
-    Raises
-    ------
-    InputError
-        ``forward_features`` returns something other than a tensor.
-    """
-    x = torch.empty((1, 3, native, native), device="meta")
-    if not hasattr(module, "forward_intermediates") or not getattr(module, "feature_info", None):
-        output = readout.require_tensor(module.forward_features(x), name, "final")
-        return Shape(axes=output.ndim, reductions=(), bare=False)
-    reductions = tuple(info["reduction"] for info in module.feature_info)
-    final, [last] = module.forward_intermediates(x, indices=[len(reductions) - 1])
-    output = readout.require_tensor(final, name, "final")
-    return Shape(axes=output.ndim, reductions=reductions, bare=final is last)
-
-
-def find_taps(module: Any, shape: Shape) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Taps of a timm model, default first, and the expected ones it lacks with the reason.
-
-    Plain transformers: ``final`` (after the last norm), ``block:N``, ``pre_logits``. Others:
-    ``blocks`` (output of the last block), ``final`` where something follows the last block (a
-    norm, a head convolution), ``stage:N``, ``pre_logits``.
-    """
-    depth = len(shape.reductions)
-    if shape.uniform:
-        blocks = [f"block:{n}" for n in reversed(range(depth))]
-        if isinstance(getattr(module, "norm", None), torch.nn.Identity):
-            reason = "it normalises after pooling, so its tokens have no final norm"
-            return (*blocks, "pre_logits"), {"final": reason}
-        return ("final", *blocks, "pre_logits"), {}
-    if shape.axes == 2:
-        return ("pre_logits",), {"final": "it returns one vector per image, no spatial grid"}
-    if not depth:
-        return ("final", "pre_logits"), {}
-    stages = [f"stage:{n}" for n in reversed(range(depth))]
-    if shape.bare:
-        reason = "nothing follows its last block before pooling"
-        return ("blocks", *stages, "pre_logits"), {"final": reason}
-    return ("blocks", "final", *stages, "pre_logits"), {}
-
-
-def reader(module: Any, name: str, tap: str) -> Callable[[torch.Tensor], Tokens]:
-    """The function that runs a timm module and reads one tap."""
-    kind, _, number = tap.partition(":")
-    if kind == "pre_logits":
-        return lambda x: readout.from_vector(
-            readout.require_tensor(
-                module.forward_head(module.forward_features(x), pre_logits=True), name, tap
-            ).flatten(1)
-        )
-    if kind == "final":
-        return lambda x: _lay_out(module, x, module.forward_features(x), name)
-    index = len(module.feature_info) - 1 if kind == "blocks" else int(number)
-    return lambda x: _intermediate(module, x, index)
-
-
-def _lay_out(module: Any, x: torch.Tensor, output: Any, name: str) -> Tokens:
-    """Lay the output of ``forward_features`` out on its grid, by the number of its axes."""
-    output = readout.require_tensor(output, name, "final")
-    if output.ndim == 4:
-        last = output.shape[3] == module.num_features and (
-            output.shape[1] != module.num_features or _declares_channels_last(module)
-        )
-        return readout.from_map(output, channels_last=last)
-    if output.ndim == 3:
-        prefix = getattr(module, "num_prefix_tokens", 0)
-        return readout.from_sequence(output, prefix, token_grid(module, x))
-    raise InputError(
-        f"{name} returns one vector per image at tap final, no spatial grid; use its tap pre_logits"
-    )
-
-
-def _declares_channels_last(module: Any) -> bool:
-    return str(getattr(module, "output_fmt", "NCHW")) == "NHWC"
-
-
-def token_grid(module: Any, x: torch.Tensor) -> tuple[int, int]:
-    """Rows and columns of the last block's tokens for input ``x`` (image, 3, height, width)."""
-    reduction = module.feature_info[-1]["reduction"]
-    return -(-x.shape[2] // reduction), -(-x.shape[3] // reduction)
-
-
-def _intermediate(module: Any, x: torch.Tensor, index: int) -> Tokens:
-    """One block's or stage's output, before any norm."""
-    keywords: dict[str, Any] = {"indices": [index], "intermediates_only": True}
-    accepted = inspect.signature(module.forward_intermediates).parameters
-    keywords |= {"stop_early": True, "norm": False, "output_fmt": "NCHW"}
-    if "return_prefix_tokens" in accepted:
-        keywords["return_prefix_tokens"] = True
-    [found] = module.forward_intermediates(x, **keywords)
-    if isinstance(found, tuple):  # (map, prefix tokens); a map alone where there are none
-        return Tokens(found[1], found[0].permute(0, 2, 3, 1))
-    return readout.from_map(found, channels_last=False)

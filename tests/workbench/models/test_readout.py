@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from feature_store.errors import InputError
-from workbench.models import readout
+from workbench.models import readout, timm_taps
 
 
 def test_sequence_is_read_row_by_row_after_its_prefix():
@@ -45,3 +45,36 @@ def test_a_vector_is_a_map_of_one_cell():
 def test_outputs_that_are_no_tensor_are_named(output, found):
     with pytest.raises(InputError, match=f"toy returns {found} at tap final; expected one tensor"):
         readout.require_tensor(output, "toy", "final")
+
+
+class Pooling(torch.nn.Module):
+    """A timm-like module without a spatial grid: one vector per image."""
+
+    num_features = 4
+
+    def __init__(self, output=None):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+        self.output = output
+
+    def forward_features(self, x):
+        return x.mean(dim=(2, 3)) if self.output is None else self.output
+
+    def forward_head(self, x, pre_logits=False):
+        return x
+
+
+def test_a_model_without_a_grid_offers_its_vector_only():
+    shape = timm_taps.probe(Pooling().to("meta"), 8, "toy")
+    taps, missing = timm_taps.find_taps(Pooling(), shape)
+    assert taps == ("pre_logits",)
+    assert "no spatial grid" in missing["final"]
+    x = torch.ones(2, 3, 8, 8)
+    assert timm_taps.reader(Pooling(), "toy", "pre_logits")(x).map.shape == (2, 1, 1, 3)
+    with pytest.raises(InputError, match="one vector per image at tap final, no spatial grid"):
+        timm_taps.reader(Pooling(), "toy", "final")(x)
+
+
+def test_a_model_that_returns_a_dict_is_refused():
+    with pytest.raises(InputError, match="a dict with keys 'x_norm', 'x_prenorm' at tap final"):
+        timm_taps.probe(Pooling({"x_norm": 1, "x_prenorm": 2}).to("meta"), 8, "toy")

