@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from analyses.accumulate import Accumulator, from_batches
 from analyses.grids import PooledBatch, area_weights, pool, pooled
@@ -130,6 +131,21 @@ def test_targets_keep_only_their_diagonal():
     )
     with pytest.raises(InputError, match="targets only"):
         lean.comoment(["a#t@1"], ["a#t@1"])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_accumulates_the_same_moments_and_takes_tensors_that_are_there():
+    tokens = toy()
+    here = accumulate(tokens)
+    there = accumulate({n: torch.from_numpy(t).cuda() for n, t in tokens.items()}, device="cuda")
+    np.testing.assert_allclose(there.scatter, here.scatter, rtol=1e-5, atol=1e-4)
+
+
+def test_torch_tensors_give_the_same_moments():
+    tokens = toy()
+    as_tensors = accumulate({n: torch.from_numpy(t) for n, t in tokens.items()})
+    np.testing.assert_array_equal(as_tensors.scatter, accumulate(tokens).scatter)
 
 
 def test_folds_depend_on_the_row_alone_and_are_even():

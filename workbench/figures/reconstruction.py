@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -125,12 +126,13 @@ def draw_scales(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
 def draw_ranks(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     """How many directions are needed: information of the best map of each rank, training images."""
     drawn, (axes,) = style.figure(6.4, 4.0)
-    looks = zip(style.PALETTE, ("-", "--", "-.", ":", "-", "--"), strict=True)
-    for name, (hue, line) in zip(result["source"].values, looks, strict=False):
+    lines = itertools.cycle(("-", "--", "-.", ":"))
+    for name, line in zip(map(str, result["source"].values), lines, strict=False):
         curve = result["rank_info"].sel(source=name)
-        text = label(str(name)).replace("\n", " ")
-        axes.plot(curve["rank"], curve, color=hue, linestyle=line, label=text)
+        text = label(name).replace("\n", " ")
+        axes.plot(curve["rank"], curve, color=colour(name), linestyle=line, label=text)
     axes.set_xscale("symlog", linthresh=1)
+    axes.xaxis.set_major_formatter("{x:.0f}")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("rank of the linear map")
