@@ -79,10 +79,9 @@ class CommitRecord:
         StoreError
             Not JSON, or not exactly the fields of a record.
         """
-        expected = {f.name for f in fields(cls)}
         try:
             found = json.loads(data)
-            if not isinstance(found, dict) or set(found) != expected:
+            if not isinstance(found, dict) or set(found) != _RECORD_FIELDS:
                 raise ValueError("fields differ from those of protocol version 1")
             record = cls(**found)
             record.failed_rows()
@@ -93,6 +92,9 @@ class CommitRecord:
     def failed_rows(self) -> dict[int, str]:
         """Row number to reason."""
         return {int(row): reason for row, reason in self.failed.items()}
+
+
+_RECORD_FIELDS = {f.name for f in fields(CommitRecord)}
 
 
 def record_key(group: str, shard: int) -> str:

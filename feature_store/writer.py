@@ -6,6 +6,7 @@ import datetime
 import os
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,7 @@ class SourceWriter:
         tokens: np.ndarray,
         prefix: np.ndarray | None = None,
         failed: Mapping[int, str] | None = None,
+        statistics: CastStatistics | None = None,
     ) -> CommitRecord:
         """Write one shard, then its record.
 
@@ -87,6 +89,9 @@ class SourceWriter:
             Prefix tokens, where the source has any.
         failed : mapping of int to str
             Row number to reason, for images that could not be read.
+        statistics : CastStatistics, optional
+            Of the good rows before they were cast, for values that come in the stored dtype;
+            without it they are taken to be exact.
 
         Raises
         ------
@@ -100,7 +105,7 @@ class SourceWriter:
         given = self._given(rows, tokens, prefix)
         kept, before, old = self._kept(shard)
         good = np.array([row not in failed for row in rows], dtype=bool)
-        stored, statistics = {}, _Statistics(old)
+        stored, counted = {}, CastStatistics.after(old)
         for name, layout in self.scale.arrays.items():
             if name not in given or given[name].shape != (len(rows), *layout.shape[1:]):
                 found = given[name].shape if name in given else "nothing"
@@ -111,10 +116,12 @@ class SourceWriter:
             stored[name] = (
                 given[name]
                 if name == "position"
-                else self._cast(given[name], good, layout.dtype, statistics)
+                else self._cast(given[name], good, layout.dtype, counted, statistics)
             )
             if len(kept):
                 stored[name] = np.concatenate([before[name], stored[name]])
+        if statistics is not None:
+            counted.merge(statistics)
         if old:
             failed |= old.failed_rows()
         rows = self.rows(shard)
@@ -129,9 +136,9 @@ class SourceWriter:
             identity=self.scale.identity,
             checksum=protocol.checksum(*(stored[n] for n, _ in self.scale.checksummed())),
             failed={str(row): reason for row, reason in failed.items()},
-            max_abs=statistics.max_abs,
-            square_sum=statistics.square_sum,
-            square_error=statistics.square_error,
+            max_abs=counted.max_abs,
+            square_sum=counted.square_sum,
+            square_error=counted.square_error,
             writer=f"{socket.gethostname()}:{os.getpid()}",
             written=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
@@ -156,33 +163,46 @@ class SourceWriter:
         return given
 
     def _cast(
-        self, values: np.ndarray, good: np.ndarray, dtype: np.dtype, statistics: _Statistics
+        self,
+        values: np.ndarray,
+        good: np.ndarray,
+        dtype: np.dtype,
+        counted: CastStatistics,
+        known: CastStatistics | None,
     ) -> np.ndarray:
-        """Cast good rows to the stored dtype, refusing what does not fit; other rows become NaN."""
-        exact = values if good.all() else values[good]
-        largest = float(max(exact.max(), -exact.min())) if exact.size else 0.0
+        """Values in the stored dtype, good rows checked, other rows NaN."""
         limit = float(np.finfo(dtype).max)
-        if not largest <= limit:
-            channels = np.unique(np.nonzero(~(np.abs(exact) <= limit))[-1])
-            raise FeatureRangeError(
-                f"{self.source}: features do not fit {dtype.name}: largest absolute value "
-                f"{largest:g} (limit {limit:g}), in {len(channels)} channel(s), first "
-                f"{channels[:5].tolist()}. Nothing of this shard was written. Extract with "
-                f"--dtype float32"
-                + (
-                    ""
-                    if np.isfinite(largest)
-                    else " and --precision fp32; if it persists the "
-                    "model itself returns non-finite values"
-                )
-            )
-        cast = exact.astype(dtype)
-        statistics.add(exact, cast, largest)
-        if good.all():
-            return cast
-        out = np.full(values.shape, np.nan, dtype)
-        out[good] = cast
+        out = values
+        if values.dtype != dtype or not good.all():
+            out = np.full(values.shape, np.nan, dtype)
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # found by its size, and refused, right below
+            for row in np.nonzero(good)[0]:  # an image at a time: every pass stays in the cache
+                if out is not values:
+                    out[row] = values[row]
+                if known is None:
+                    largest = counted.add(values[row], out[row])
+                else:
+                    stored = largest_bits(out[row])
+                    largest = stored if known.max_abs <= limit else known.max_abs
+                if not largest <= limit:
+                    raise FeatureRangeError(self._range_message(values[good], dtype, largest))
         return out
+
+    def _range_message(self, values: np.ndarray, dtype: np.dtype, largest: float) -> str:
+        limit = float(np.finfo(dtype).max)
+        channels = np.unique(np.nonzero(~(np.abs(values) <= limit))[-1])
+        remedy = "Extract with --dtype float32"
+        if not np.isfinite(largest):
+            remedy += (
+                " and --precision fp32; if it persists the model itself returns non-finite values"
+            )
+        return (
+            f"{self.source}: features do not fit {dtype.name}: largest absolute value {largest:g} "
+            f"(limit {limit:g}), in {len(channels)} channel(s), first {channels[:5].tolist()}. "
+            f"Nothing of this shard was written. {remedy}"
+        )
 
     def _put(self, name: str, shard: int, values: np.ndarray) -> None:
         layout = self.scale.arrays[name]
@@ -207,20 +227,50 @@ class SourceWriter:
         self.scale.objects.put(f"status/c.{shard}", status)
 
 
-class _Statistics:
-    """What the record says about the values before and after the cast."""
+@dataclass
+class CastStatistics:
+    """What a commit record says about the good rows before and after the cast."""
 
-    def __init__(self, before: CommitRecord | None) -> None:
-        self.max_abs = before.max_abs if before else 0.0
-        self.square_sum = before.square_sum if before else 0.0
-        self.square_error = before.square_error if before else 0.0
+    max_abs: float = 0.0
+    """Largest absolute value before the cast; NaN if any value is NaN."""
+    square_sum: float = 0.0
+    """Sum of squares before the cast."""
+    square_error: float = 0.0
+    """Sum of squared differences that the cast made."""
 
-    def add(self, exact: np.ndarray, stored: np.ndarray, largest: float) -> None:
-        self.max_abs = max(self.max_abs, largest)
-        flat = np.ravel(exact)
-        error = flat - np.ravel(stored)  # float32 difference of float32 and float16: exact enough
-        self.square_sum += float(np.dot(flat, flat))
-        self.square_error += float(np.dot(error, error))
+    @classmethod
+    def after(cls, before: CommitRecord | None) -> CastStatistics:
+        """Start from what an earlier record of the same shard says."""
+        if before is None:
+            return cls()
+        return cls(before.max_abs, before.square_sum, before.square_error)
+
+    def merge(self, other: CastStatistics) -> None:
+        """Count what others counted."""
+        largest = (self.max_abs, other.max_abs)
+        self.max_abs = float("nan") if np.isnan(largest).any() else max(largest)
+        self.square_sum += other.square_sum
+        self.square_error += other.square_error
+
+    def add(self, exact: np.ndarray, stored: np.ndarray) -> float:
+        """Count one image's values; their largest absolute value (NaN if any is NaN)."""
+        flat = exact.ravel().astype(np.float32, copy=False)
+        largest = float(max(flat.max(), -flat.min())) if flat.size else 0.0
+        error = flat - stored.ravel()  # float32 minus float16: exact enough for a mean square
+        one = CastStatistics(largest, float(np.dot(flat, flat)), float(np.dot(error, error)))
+        self.merge(one)
+        return largest
+
+
+def largest_bits(values: np.ndarray) -> float:
+    """Largest absolute value of float16 or float32, NaN above infinity, read off the bits.
+
+    Without the sign bit, IEEE numbers order as integers do; integers compare much faster than
+    float16, for which processors have no arithmetic.
+    """
+    unsigned = {2: np.uint16, 4: np.uint32}[values.itemsize]
+    bits = values.ravel().view(unsigned) & unsigned(np.iinfo(unsigned).max >> 1)
+    return float(bits.max(keepdims=True).view(values.dtype)[0]) if bits.size else 0.0
 
 
 def refuse_other_identity(scale: StoredScale, manifest: dict[str, Any]) -> None:

@@ -45,8 +45,8 @@ class Chaos:
     """SIGKILLs to deliver."""
     images: int = 60
     """Images; one shard each."""
-    longest: float = 3.0
-    """Seconds after which an attempt is killed at the latest."""
+    longest: float = 0.15
+    """Longest time in seconds between the first commit of an attempt and its kill."""
     seed: int = 0
     """Seed of the moments."""
     out: Path | None = None
@@ -65,7 +65,8 @@ def main(options: Chaos) -> dict:
             store = f"{folder}/chaos-{rounds}"
             done = False
             while not done and delivered < options.kills:
-                done = fork(lambda s=store: run(images, s), rng.uniform(0, options.longest))
+                moment = after_a_commit(store, rng.uniform(0, options.longest))
+                done = fork(lambda s=store: run(images, s), moment)
                 delivered += not done
                 fork(lambda s=store: check(s))
             fork(lambda s=store: run(images, s))
@@ -136,7 +137,25 @@ def compare(store: str, whole: str) -> None:
             assert view(name).values.tobytes() == expected.tobytes(), name
 
 
-def fork(work: Callable[[], None], kill_after: float | None = None) -> bool:
+def after_a_commit(store: str, seconds: float) -> Callable[[int], None]:
+    """Wait until the child has committed something new, then a little; or until it ends."""
+
+    def commits() -> int:
+        return sum(1 for _ in Path(store).glob("features/*/*/*/tokens/.commits/*.json"))
+
+    before = commits()
+
+    def wait(child: int) -> None:
+        while commits() == before and not os.waitid(
+            os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT
+        ):
+            time.sleep(0.003)
+        time.sleep(seconds)
+
+    return wait
+
+
+def fork(work: Callable[[], None], kill_after: Callable[[int], None] | None = None) -> bool:
     """Run in a child process; whether it ended by itself, well. A failure there fails here."""
     child = os.fork()
     if child == 0:
@@ -149,7 +168,7 @@ def fork(work: Callable[[], None], kill_after: float | None = None) -> bool:
             os._exit(1)
         os._exit(0)
     if kill_after is not None:
-        time.sleep(kill_after)
+        kill_after(child)
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from feature_store import FeatureStore, InputError, Source, protocol
 from feature_store.claims import Claim
-from feature_store.writer import SourceWriter
+from feature_store.writer import CastStatistics, SourceWriter
 from workbench import datasets
 from workbench.datasets import Dataset
 from workbench.extraction.images import ImageBatch, Pixels, batches_of, image_batches
@@ -111,6 +111,8 @@ class _Buffers:
     todo: range
     claims: list[Claim]
     writers: dict[Source, SourceWriter]
+    dtype: torch.dtype
+    statistics: dict[Source, CastStatistics] = field(default_factory=dict)
     tokens: dict[Source, np.ndarray] = field(default_factory=dict)
     prefix: dict[Source, np.ndarray] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
@@ -235,7 +237,7 @@ class _Run:
 
     def _claim(self, shard: int, todo: range) -> _Buffers:
         """Claim the shard for every source that misses it still, and make room for it."""
-        held = _Buffers(shard, todo, [], {})
+        held = _Buffers(shard, todo, [], {}, getattr(torch, self.request.dtype))
         for model in self.models:
             for source, writer in model.writers.items():
                 claim = Claim(self.store.objects, protocol.claim_key(source.group, shard))
@@ -249,12 +251,12 @@ class _Run:
                     continue
                 held.writers[source] = writer
                 scale, size = writer.scale, len(todo)
-                held.tokens[source] = np.full(
-                    (size, *scale.grid, scale.channels), np.nan, np.float32
-                )
+                held.statistics[source] = CastStatistics()
+                shape = (size, *scale.grid, scale.channels)
+                held.tokens[source] = np.full(shape, np.nan, self.request.dtype)
                 if "prefix" in scale.arrays:
                     shape = (size, *scale.arrays["prefix"].shape[1:])
-                    held.prefix[source] = np.full(shape, np.nan, np.float32)
+                    held.prefix[source] = np.full(shape, np.nan, self.request.dtype)
         return held
 
     def _compute(self, batch: ImageBatch, held: _Buffers) -> None:
@@ -270,9 +272,10 @@ class _Run:
             for base in dict.fromkeys(how.base for how in wanted.values()):
                 group = {s: how for s, how in wanted.items() if how.base == base}
                 for source, (prefix, maps) in _forward(model, group, batch).items():
-                    held.tokens[source][places] = maps.cpu().numpy()
+                    counted = held.statistics[source]
+                    held.tokens[source][places] = cast(maps, held.dtype, counted)
                     if source in held.prefix:
-                        held.prefix[source][places] = prefix.cpu().numpy()
+                        held.prefix[source][places] = cast(prefix, held.dtype, counted)
 
     def _commit(self, held: _Buffers) -> None:
         """Write all sources of one shard and let go of it."""
@@ -286,6 +289,7 @@ class _Run:
                     held.tokens[source][tail],
                     None if prefix is None else prefix[tail],
                     {row: why for row, why in held.failed.items() if row in todo},
+                    held.statistics[source],
                 )
                 self.report.shards += 1
         finally:
@@ -293,6 +297,22 @@ class _Run:
 
     def _device(self) -> str:
         return str(self.models[0].backbone.device)
+
+
+def cast(values: torch.Tensor, dtype: torch.dtype, counted: CastStatistics) -> np.ndarray:
+    """Features in the stored dtype on the host, what the cast does to them counted.
+
+    Done by torch, and on its device: numpy converts to float16 one number at a time.
+    """
+    stored = values.to(dtype)
+    error = values - stored
+    largest, square_sum, square_error = (
+        values.abs().amax(),
+        values.square().sum(),
+        error.square().sum(),
+    )
+    counted.merge(CastStatistics(float(largest), float(square_sum), float(square_error)))
+    return stored.cpu().numpy()
 
 
 def _forward(model: _Model, group: dict[Source, Plan], batch: ImageBatch) -> dict[Source, Tokens]:
