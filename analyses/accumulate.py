@@ -166,7 +166,7 @@ class Accumulator:
         if self._fill[k] == 0:
             return
         z = self._pending[k][: self._fill[k]]
-        z -= self._shift
+        z -= self._shift  # type: ignore[arg-type]  # set before the first token is pushed
         self._fill[k] = 0
         total = z.sum(0, dtype=torch.float64)
         self._refuse_non_finite(total)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +24,8 @@ class MomentsConfig:
 
     folds: int = 5
     """Groups of images for cross-validation; an image's fold is a hash of its row number."""
-    precision: Literal["float32", "float64"] = "float32"
-    """Type of the products within a block of tokens; sums over blocks are always float64."""
+    precision: str = "float32"
+    """Type of the products within a block of tokens, float32 or float64; sums are float64."""
     device: str = "cpu"
     """Torch device that holds the accumulators."""
     block_tokens: int = 4096

@@ -177,10 +177,13 @@ def compute(
         singles(test_store, name)  # refuses what is not stored before the first pass
     moments = None
     if config.moments:
-        options = config.accumulation(question)
-        found = _batches(train_store, question.used, config, "train")
         moments = stored_moments.from_store(
-            train_store, question.used, config.moments, options, batches=found
+            train_store,
+            question.used,
+            config.moments,
+            config.accumulation(question),
+            grid=config.grid,
+            read=lambda names: _batches(train_store, names, config, "train"),
         )
     return answer(
         question,

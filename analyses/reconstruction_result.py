@@ -61,7 +61,7 @@ def assemble(
     fits = list(maps.values())[:count]
     at = question.sources.index(question.reference) if question.reference else None
     train_loss = np.array([s.residual.mean() for s in fits])
-    train_info = bits(train_loss, [s.variance.mean() for s in fits])
+    train_info = bits(train_loss, np.array([s.variance.mean() for s in fits]))
     null = errors.image[-1]
     test_info = bits(errors.loss[:count], errors.loss[-1])
     draws = bootstrap(errors.image[:count], null, draws=config.draws, seed=config.seed)

@@ -189,9 +189,9 @@ class _Hsic:
 
     def value(self, a: str, b: str) -> float:
         square = (self.moments.comoment([a], [b]) ** 2).sum()
-        traces = tuple(float(self.moments.variance_sum([n]).sum()) for n in (a, b))
+        first, second = (float(self.moments.variance_sum([n]).sum()) for n in (a, b))
         quartic = self.quartic[self.names.index(a), self.names.index(b)]
-        return unbiased_hsic(float(square), float(quartic), traces, self.moments.count())
+        return unbiased_hsic(float(square), float(quartic), (first, second), self.moments.count())
 
     def cka(self, a: str, b: str) -> float:
         scale = self.value(a, a) * self.value(b, b)
@@ -213,8 +213,8 @@ def _one_pass(
             tokens = {n: p[:, None, None] for n, p in pooled.items()}
         if accumulator is None:
             blocks = {name: t.shape[3] for name, t in tokens.items()}
-            options = {"precision": config.precision, "device": config.device}
-            accumulator = Accumulator(blocks, MomentsConfig(folds=1, **options))
+            options = MomentsConfig(folds=1, precision=config.precision, device=config.device)
+            accumulator = Accumulator(blocks, options)
             fourth = FourthOrder(blocks)
         accumulator.update(tokens, batch.index)
         fourth.update(tokens)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,21 +87,26 @@ def _load(path: str | Path) -> tuple[Moments, np.ndarray]:
         ) from error
     if data.attrs["format"] != FORMAT:
         raise InputError(f"{path} has format {data.attrs['format']}; this version reads {FORMAT}")
-    arrays = (data[n].values for n in ("images", "tokens", "mean", "scatter"))
-    return Moments(blocks, *arrays, dict(data.attrs["manifest"])), data["done"].values
+    images, tokens, mean, scatter = (
+        data[name].values for name in ("images", "tokens", "mean", "scatter")
+    )
+    moments = Moments(blocks, images, tokens, mean, scatter, dict(data.attrs["manifest"]))
+    return moments, data["done"].values
 
 
-def manifest(store: Any, sources: Sequence[str], config: MomentsConfig) -> dict[str, Any]:
+def manifest(
+    store: Any, sources: Sequence[str], config: MomentsConfig, grid: str = "same"
+) -> dict[str, Any]:
     """What decides the moments of a store: dataset, images, identities of the sources, options."""
-    options = asdict(config)
     return {
         "dataset": store.dataset,
         "image_count": len(store.image_ids),
         "image_ids": ids_sha256(store.image_ids),
         "sources": {name: store.scale(name).identity for name in sources},
-        "folds": options["folds"],
-        "precision": options["precision"],
-        "targets": list(options["targets"]),
+        "folds": config.folds,
+        "precision": config.precision,
+        "grid": grid,
+        "targets": list(config.targets),
     }
 
 
@@ -111,13 +116,15 @@ def from_store(
     path: str | Path,
     config: MomentsConfig | None = None,
     *,
-    batches: Iterable[Any] | None = None,
+    grid: str = "same",
+    read: Callable[[list[str]], Iterable[Any]] | None = None,
     save_every: int = 64,
 ) -> Moments:
     """Moments of the named single-scale sources of a store, kept at `path`.
 
-    What `path` holds of the same store and options is not accumulated again: a finished file is
-    read, one that an interruption left half way is continued with the shards that it lacks.
+    What `path` holds of the same images and options is not accumulated again: a finished file
+    (which may hold more sources than asked for) is read, one that an interruption left half way is
+    continued with the shards that it lacks.
 
     Parameters
     ----------
@@ -127,8 +134,10 @@ def from_store(
     path : str or Path
         Where the moments are kept.
     config : MomentsConfig, optional
-    batches : iterable, optional
-        Batches to use in place of ``store.stream(sources)``, such as pooled ones.
+    grid : {"same", "pool"}
+        Whether batches are pooled to a common grid; part of the manifest.
+    read : callable, optional
+        From source names to batches; ``store.stream`` by default.
     save_every : int
         Batches between two savings; a killed run loses at most that many.
 
@@ -138,27 +147,28 @@ def from_store(
         `path` holds moments of other images, sources or options: the message names what differs.
     """
     config = config or MomentsConfig()
-    wanted = manifest(store, sources, config)
+    attrs, names = manifest(store, sources, config, grid), list(sources)
     done = np.zeros(len(store.image_ids), bool)
     kept: Moments | None = None
     if Path(path).exists():
         kept, done = _load(path)
-        _refuse_other(kept.attrs, wanted, path)
-        good = store.status == "ok"
-        if done[good].all():
+        _refuse_other(kept.attrs, attrs, path)
+        if done[store.status == "ok"].all():
             return kept
+        attrs, names = kept.attrs, list(kept.blocks)
+        config = replace(config, targets=tuple(attrs["targets"]))
     fresh: Accumulator | None = None
-    for count, batch in enumerate(store.stream(list(sources)) if batches is None else batches, 1):
+    for count, batch in enumerate((read or store.stream)(names), 1):
         if not done[batch.index].all():
             if fresh is None:
-                fresh = Accumulator({n: batch.tokens[n].shape[3] for n in sources}, config)
+                fresh = Accumulator({n: batch.tokens[n].shape[3] for n in names}, config)
             fresh.update(batch.tokens, batch.index)
             done[batch.index] = True
         if fresh is not None and count % save_every == 0:
-            kept, fresh = _joined(kept, fresh, wanted), None
+            kept, fresh = _joined(kept, fresh, attrs), None
             save(kept, path, done)
     if fresh is not None:
-        kept = _joined(kept, fresh, wanted)
+        kept = _joined(kept, fresh, attrs)
         save(kept, path, done)
     if kept is None:
         raise InputError(f"no images to accumulate for {', '.join(sources)}")
@@ -173,10 +183,22 @@ def _joined(kept: Moments | None, fresh: Accumulator, attrs: dict[str, Any]) -> 
 
 
 def _refuse_other(found: dict[str, Any], wanted: dict[str, Any], path: str | Path) -> None:
+    """Kept moments serve if they are of the same images and hold at least what is asked for."""
     differing = [
         f"{name}: {found.get(name)!r} there, {value!r} asked for"
         for name, value in wanted.items()
-        if found.get(name) != value
+        if name not in ("sources", "targets") and found.get(name) != value
+    ]
+    there = found.get("sources", {})
+    differing += [
+        f"{name}: {'other features' if name in there else 'not'} there"
+        for name, identity in wanted["sources"].items()
+        if there.get(name) != identity
+    ]
+    differing += [
+        f"{name}: kept as a target only"
+        for name in found.get("targets", [])
+        if name in wanted["sources"] and name not in wanted["targets"]
     ]
     if differing:
         raise InputError(

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from analyses import stored_moments
-from analyses.accumulate import from_batches
+from analyses.accumulate import Accumulator, from_batches
 from analyses.moments import MomentsConfig
 from feature_store.errors import InputError
 
@@ -35,7 +35,7 @@ def test_saved_moments_come_back_equal_and_any_reader_opens_them(store, tmp_path
     assert [p.name for p in tmp_path.glob(".*")] == []
 
 
-def test_interrupted_run_goes_on_with_the_shards_it_lacks(store, tmp_path):
+def test_interrupted_run_goes_on_with_the_shards_it_lacks(store, tmp_path, monkeypatch):
     path = tmp_path / "moments.zarr"
 
     def breaks_after(count):
@@ -45,24 +45,38 @@ def test_interrupted_run_goes_on_with_the_shards_it_lacks(store, tmp_path):
             yield batch
 
     with pytest.raises(KeyboardInterrupt):
-        stored_moments.from_store(store, NAMES, path, CONFIG, batches=breaks_after(3), save_every=2)
+        stored_moments.from_store(
+            store, NAMES, path, CONFIG, read=lambda names: breaks_after(3), save_every=2
+        )
     assert stored_moments.load(path).images.sum() == 20
-    seen = []
-    batches = (seen.append(b.index[0]) or b for b in store.stream(NAMES))
-    whole = stored_moments.from_store(store, NAMES, path, CONFIG, batches=batches)
+    updates = []
+    original = Accumulator.update
+    monkeypatch.setattr(
+        Accumulator, "update", lambda self, t, i: updates.append(i[0]) or original(self, t, i)
+    )
+    whole = stored_moments.from_store(store, NAMES, path, CONFIG)
+    assert updates == [20, 30]
     expected = from_batches(store.stream(NAMES), NAMES, CONFIG)
     assert whole.images.sum() == 40
     np.testing.assert_allclose(whole.scatter, expected.scatter, atol=1e-10)
-    again = stored_moments.from_store(store, NAMES, path, CONFIG, batches=iter(()))
-    np.testing.assert_array_equal(again.scatter, whole.scatter)
+    for names in (NAMES, NAMES[:1]):  # a finished file answers for any of its sources
+        again = stored_moments.from_store(store, names, path, CONFIG, read=lambda names: iter(()))
+        np.testing.assert_array_equal(again.scatter, whole.scatter)
 
 
-def test_refusals(store, tmp_path):
+def test_refusals(store, tmp_path, make_store):
     path = tmp_path / "moments.zarr"
-    stored_moments.from_store(store, NAMES, path, CONFIG)
-    with pytest.raises(InputError, match=r"something else \(sources: .*folds: 5 there, 3 asked"):
-        stored_moments.from_store(
-            store, NAMES[:1], path, MomentsConfig(precision="float64", folds=3)
-        )
+    lean = MomentsConfig(precision="float64", targets=("b#f@1",))
+    stored_moments.from_store(store, NAMES, path, lean)
+    other = MomentsConfig(precision="float64", folds=3, targets=lean.targets)
+    with pytest.raises(InputError, match=r"something else \(folds: 5 there, 3 asked for\)"):
+        stored_moments.from_store(store, NAMES, path, other)
+    with pytest.raises(InputError, match="b#f@1: kept as a target only"):
+        stored_moments.from_store(store, NAMES, path, CONFIG)
+    with pytest.raises(InputError, match="grid: 'same' there, 'pool' asked for"):
+        stored_moments.from_store(store, NAMES, path, lean, grid="pool")
+    another = make_store("z", {NAMES[0]: np.ones((5, 1, 1, 3), np.float32)})
+    with pytest.raises(InputError, match="image_count: 40 there, 5 asked for"):
+        stored_moments.from_store(another, NAMES[:1], path, lean)
     with pytest.raises(InputError, match="holds no moments"):
         stored_moments.load(tmp_path / "nothing.zarr")

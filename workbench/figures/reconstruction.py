@@ -45,11 +45,17 @@ def draw_information(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     axes.plot(
         result["train_info_bits"], at, "|", color="black", markersize=14, label="on training images"
     )
-    paper = [published_row(result.attrs["target"], n) for n in names]
-    known = [i for i, row in enumerate(paper) if row is not None]
+    paper = {i: published_row(result.attrs["target"], n) for i, n in enumerate(names)}
+    known = {i: row["test_info"] for i, row in paper.items() if row is not None}
     if known:
-        values = [paper[i]["test_info"] for i in known]
-        axes.plot(values, known, "D", mfc="none", mec="black", label="S2 paper, Table 2 (test)")
+        axes.plot(
+            list(known.values()),
+            list(known),
+            "D",
+            mfc="none",
+            mec="black",
+            label="S2 paper, Table 2 (test)",
+        )
     finite = np.concatenate([info, result["test_info_high"], result["train_info_bits"]])
     edge = max(float(finite[np.isfinite(finite)].max(initial=0.0)), 0.0)
     for y, name, value in zip(at, names, result["test_ratio"].values, strict=True):
@@ -76,15 +82,14 @@ def draw_map(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     columns = min(len(names), 4)
     lines = -(-len(names) // columns)
     drawn, axes = style.figure(2.5 * columns + 0.8, 2.7 * lines, rows=lines, columns=columns)
-    image = None
     for ax, name, values in zip(axes, names, maps, strict=False):
-        image = ax.imshow(values, cmap="viridis", vmin=low, vmax=high)
+        shown = ax.imshow(values, cmap="viridis", vmin=low, vmax=high)
         ax.set_title(label(name), fontsize=8)
         ax.set_xticks([])
         ax.set_yticks([])
     for ax in axes[len(names) :]:
         ax.set_axis_off()
-    drawn.colorbar(image, ax=axes, label="bits", shrink=0.8)
+    drawn.colorbar(shown, ax=axes, label="bits", shrink=0.8)
     return style.save(drawn, stem)
 
 
