@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from feature_store import FeatureStore, InputError, Source, protocol
+from feature_store import FeatureStore, InputError, protocol
 from feature_store.claims import Claim
-from feature_store.writer import CastStatistics, SourceWriter
+from feature_store.writer import CastStatistics
 from workbench import datasets
 from workbench.datasets import Dataset
 from workbench.extraction.images import ImageBatch, Pixels, batches_of, image_batches
+from workbench.extraction.in_hand import LoadedModel, ShardInHand, cast, forward, release
 from workbench.extraction.jobs import Job, load_backbone, manifest, resolve_jobs, transforms
 from workbench.extraction.request import ExtractReport, ExtractRequest
+from workbench.extraction.stopping import stop_requests
 from workbench.extraction.target import open_target, withdraw_damaged
-from workbench.models import Backbone, Tokens
-from workbench.multiscale import CropLimit, Plan, features
+from workbench.multiscale import CropLimit
 
 
 def extract(
@@ -93,31 +91,6 @@ def pick_device(name: str) -> str:
     return name
 
 
-@dataclass
-class _Model:
-    """A loaded model with the writers of the sources that still miss shards."""
-
-    job: Job
-    backbone: Backbone
-    writers: dict[Source, SourceWriter]
-    limit: CropLimit
-
-
-@dataclass
-class _Buffers:
-    """One shard's features while they are computed, and the claims on it."""
-
-    shard: int
-    todo: range
-    claims: list[Claim]
-    writers: dict[Source, SourceWriter]
-    dtype: torch.dtype
-    statistics: dict[Source, CastStatistics] = field(default_factory=dict)
-    tokens: dict[Source, np.ndarray] = field(default_factory=dict)
-    prefix: dict[Source, np.ndarray] = field(default_factory=dict)
-    failed: dict[int, str] = field(default_factory=dict)
-
-
 class _Run:
     """State of one extraction: loaded models, the shard in hand, the writes under way."""
 
@@ -132,7 +105,7 @@ class _Run:
         self.store = store
         self.dataset = dataset
         self.say = say
-        self.models: list[_Model] = []
+        self.models: list[LoadedModel] = []
         self.report = ExtractReport(store=store.path, images=len(store))
 
     def prepare(self, job: Job, device: str) -> None:
@@ -156,7 +129,7 @@ class _Run:
                 writers[source] = writer
         if writers:
             limit = CropLimit(self.request.max_crops, say=self.say)
-            self.models.append(_Model(job, backbone, writers, limit))
+            self.models.append(LoadedModel(job, backbone, writers, limit))
 
     def execute(self) -> ExtractReport:
         """Run every missing shard once through all models that miss it."""
@@ -184,7 +157,7 @@ class _Run:
                 mininterval=0.2 if sys.stderr.isatty() else 20,  # a log file wants few lines
             ) as bar,
             ThreadPoolExecutor(max_workers=1) as disk,
-            _stop_requests(self.say) as stopping,
+            stop_requests(self.say) as stopping,
         ):
             self._loop(batches, todo, bar, disk, stopping)
         self.report.seconds = time.perf_counter() - start
@@ -211,7 +184,7 @@ class _Run:
     ) -> None:
         """Fill one shard's buffers at a time; hand full ones to the disk, at most two waiting."""
         writes: list[Future] = []
-        held: _Buffers | None = None
+        held: ShardInHand | None = None
         try:
             for batch in batches:
                 if held is None or held.shard != batch.shard:
@@ -233,11 +206,11 @@ class _Run:
                 write.result()
         finally:
             if held is not None:
-                _release(held)
+                release(held)
 
-    def _claim(self, shard: int, todo: range) -> _Buffers:
+    def _claim(self, shard: int, todo: range) -> ShardInHand:
         """Claim the shard for every source that misses it still, and make room for it."""
-        held = _Buffers(shard, todo, [], {}, getattr(torch, self.request.dtype))
+        held = ShardInHand(shard, todo, getattr(torch, self.request.dtype))
         for model in self.models:
             for source, writer in model.writers.items():
                 claim = Claim(self.store.objects, protocol.claim_key(source.group, shard))
@@ -259,7 +232,7 @@ class _Run:
                     held.prefix[source] = np.full(shape, np.nan, self.request.dtype)
         return held
 
-    def _compute(self, batch: ImageBatch, held: _Buffers) -> None:
+    def _compute(self, batch: ImageBatch, held: ShardInHand) -> None:
         """Run the batch through all models and scales that the shard misses."""
         held.failed |= batch.failed
         for claim in held.claims:
@@ -271,13 +244,13 @@ class _Run:
             wanted = {s: how for s, how in model.job.plans.items() if s in held.writers}
             for base in dict.fromkeys(how.base for how in wanted.values()):
                 group = {s: how for s, how in wanted.items() if how.base == base}
-                for source, (prefix, maps) in _forward(model, group, batch).items():
+                for source, (prefix, maps) in forward(model, group, batch).items():
                     counted = held.statistics[source]
                     held.tokens[source][places] = cast(maps, held.dtype, counted)
                     if source in held.prefix:
                         held.prefix[source][places] = cast(prefix, held.dtype, counted)
 
-    def _commit(self, held: _Buffers) -> None:
+    def _commit(self, held: ShardInHand) -> None:
         """Write all sources of one shard and let go of it."""
         try:
             for source, writer in held.writers.items():
@@ -293,74 +266,7 @@ class _Run:
                 )
                 self.report.shards += 1
         finally:
-            _release(held)
+            release(held)
 
     def _device(self) -> str:
         return str(self.models[0].backbone.device)
-
-
-def cast(values: torch.Tensor, dtype: torch.dtype, counted: CastStatistics) -> np.ndarray:
-    """Features in the stored dtype on the host, what the cast does to them counted.
-
-    Done by torch, and on its device: numpy converts to float16 one number at a time.
-    """
-    stored = values.to(dtype)
-    error = values - stored
-    largest, square_sum, square_error = (
-        values.abs().amax(),
-        values.square().sum(),
-        error.square().sum(),
-    )
-    counted.merge(CastStatistics(float(largest), float(square_sum), float(square_error)))
-    return stored.cpu().numpy()
-
-
-def _forward(model: _Model, group: dict[Source, Plan], batch: ImageBatch) -> dict[Source, Tokens]:
-    """All scales that start from one base image; crops of equal size share forward passes."""
-    job, backbone = model.job, model.backbone
-    pixels = {
-        how.scale: backbone.normalise(batch.pixels[job.transform(how)])
-        for how in group.values()
-        if how.scale.raw
-    }
-    bases = [how for how in group.values() if not how.scale.raw]
-    base = (
-        backbone.normalise(batch.pixels[job.transform(bases[0])])
-        if bases
-        else next(iter(pixels.values()))  # not looked at: every scale has images of its own
-    )
-    scales = [how.scale for how in group.values()]
-    found = features(backbone, base, scales, raw=pixels, max_crops=model.limit)
-    return {source: found[how.scale] for source, how in group.items()}
-
-
-def _release(held: _Buffers) -> None:
-    for claim in held.claims:
-        claim.__exit__(None, None, None)
-
-
-@contextmanager
-def _stop_requests(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a request to stop after the shard in hand.
-
-    A second one acts at once. Outside the main thread signals are left alone.
-    """
-    asked: list[int] = []
-
-    def ask(number: int, frame: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-        say("stopping after this shard; once more to stop at once (the shard is then redone)")
-
-    previous = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, ask)
-    except ValueError:  # not the main thread
-        pass
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
