@@ -22,12 +22,8 @@ def build(name: ModelName) -> Built:
     import timm
 
     check_known(name)
-    config = timm.get_pretrained_cfg(name.arch)
-    if not (name.random or (config and config.has_weights)):
-        raise InputError(
-            f"timm has no pretrained weights for {name.arch!r}; "
-            f"write random:timm:{name.arch} for an untrained model"
-        )
+    if not name.random:
+        check_weights(name)
 
     def load() -> tuple[Any, str | None]:
         module = create(name.arch, pixels=name.pixels, pretrained=not name.random, meta=False)
@@ -47,6 +43,28 @@ def check_known(name: ModelName) -> None:
     ):
         known = timm.list_models(include_tags=True) + timm.list_models()
         raise unknown("timm model", name.arch, known, prefix=f"{_label(name)}:")
+
+
+def check_weights(name: ModelName) -> None:
+    """Refuse a name without weights, and CLIP weights trained with another activation.
+
+    timm offers weights trained with QuickGELU under two architectures, one of which computes GELU;
+    the ``quickgelu`` one is how they were trained.
+    """
+    import timm
+
+    config = timm.get_pretrained_cfg(name.arch)
+    if config is None or not config.has_weights:
+        raise InputError(
+            f"timm has no pretrained weights for {name.arch!r}; "
+            f"write random:timm:{name.arch} for an untrained model"
+        )
+    twin = f"{name.arch.partition('.')[0].replace('_clip_', '_clip_quickgelu_')}.{config.tag}"
+    if "_clip_" in name.arch and "quickgelu" not in name.arch and twin in timm.list_pretrained():
+        raise InputError(
+            f"{name}: the weights were trained with QuickGELU and this architecture computes GELU, "
+            f"which changes every feature; use timm:{twin}"
+        )
 
 
 def _label(name: ModelName) -> str:

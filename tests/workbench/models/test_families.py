@@ -141,6 +141,10 @@ def test_quick_gelu_mismatch_is_refused():
     with pytest.raises(InputError, match="use open_clip:ViT-B-32-quickgelu/openai"):
         models.resolve("open_clip:ViT-B-32/openai")
     assert models.resolve("open_clip:ViT-B-32-quickgelu/openai").prefix == 1
+    with pytest.raises(InputError, match=r"use timm:vit_base_patch32_clip_quickgelu_224\.openai"):
+        models.resolve("timm:vit_base_patch32_clip_224.openai")
+    quick = models.resolve("timm:vit_base_patch32_clip_quickgelu_224.openai")
+    assert quick.params == models.resolve("timm:vit_base_patch32_clip_224.laion2b").params
 
 
 def test_weights_that_cannot_be_fetched_are_a_clear_error(monkeypatch):
