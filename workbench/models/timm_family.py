@@ -19,7 +19,6 @@ SEED = 0
 
 def build(name: ModelName) -> Built:
     """The architecture of a ``timm:`` or ``random:timm:`` name, its weights yet to be loaded."""
-    import timm
 
     check_known(name)
     if not name.random:
