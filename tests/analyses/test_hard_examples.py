@@ -14,13 +14,14 @@ from feature_store import InputError
 SMALL, SMALL_2, LARGE = "toy:s#b@224", "toy:s#b@448", "toy:l#b@224"
 SOURCES = ["toy:s#b@224", "toy:s#b@224+448", "toy:l#b@224"]
 NAMES = ["ant", "bee", "cat"]
-RARE, AMBIGUOUS = 7, 20
+RARE, AMBIGUOUS, TYPICAL = 7, 20, 31
 
 
 def planted(make_store):
     """Image RARE lies far from its class but on its side; AMBIGUOUS lies between two classes.
 
-    In the small model's two scales both look like another class; the large model gets them right.
+    TYPICAL is an ordinary image of its class. In the small model's two scales all three look like
+    another class; the large model gets them right.
     """
     rng = np.random.default_rng(0)
     stores = []
@@ -29,7 +30,7 @@ def planted(make_store):
         clean = 3 * np.eye(3, 8)[labels]
         arrays = {s: clean + 0.3 * rng.normal(size=(count, 8)) for s in (SMALL, SMALL_2, LARGE)}
         if name == "test":
-            for row in (RARE, AMBIGUOUS):
+            for row in (RARE, AMBIGUOUS, TYPICAL):
                 for source in (SMALL, SMALL_2):
                     arrays[source][row] = 3 * np.eye(3, 8)[(labels[row] + 1) % 3]
             arrays[LARGE][RARE] += 6 * np.eye(8)[6]
@@ -41,12 +42,13 @@ def planted(make_store):
 
 
 def test_planted_rare_and_ambiguous_images_are_on_top(make_store):
-    config = HardConfig(count=2, probe=ProbeConfig(l2=0.01))
+    config = HardConfig(count=3, probe=ProbeConfig(l2=0.01))
     table = hard_examples.compute(*planted(make_store), sources=SOURCES, config=config)
-    assert sorted(table["row"]) == [RARE, AMBIGUOUS]
+    assert sorted(table["row"]) == [RARE, AMBIGUOUS, TYPICAL]
     by_row = table.set_index("row")
     assert by_row.loc[RARE, ["rare", "ambiguous"]].tolist() == [True, False]
     assert by_row.loc[AMBIGUOUS, "ambiguous"]
+    assert by_row.loc[TYPICAL, ["rare", "ambiguous"]].tolist() == [False, False]
     assert by_row.loc[RARE, "label"] == NAMES[RARE % 3]
     assert by_row.loc[RARE, "small_top"][0][0] == NAMES[(RARE + 1) % 3]
     assert by_row.loc[RARE, "large_top"][0][0] == NAMES[RARE % 3]

@@ -39,6 +39,12 @@ def test_a_copy_is_a_neighbour_but_the_row_itself_is_not():
     assert (found.row != np.arange(len(rows))[:, None]).all()
 
 
+def test_many_copies_leave_k_neighbours():
+    found = search_others(np.repeat(ROWS[:1], 6, 0), 2)
+    assert found.row.shape == (6, 2)
+    assert (found.row != np.arange(6)[:, None]).all()
+
+
 def test_search_survives_torch_in_the_same_process():
     import torch
 

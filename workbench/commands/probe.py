@@ -53,24 +53,22 @@ class Probe:
 
     def run(self) -> int:
         """Probe every source and report; the exit status."""
-        return self._dense() if self.dense else self._pooled()
+        return self._dense(self.dense) if self.dense else self._pooled()
 
-    def _dense(self) -> int:
+    def _dense(self, task: Literal["segmentation", "depth"]) -> int:
         import pandas as pd
 
         import feature_store
         from analyses import dense_probe
         from workbench.datasets.dense import targets_for
 
-        config = dense_probe.DenseConfig(
-            task=self.dense, merge=self.merge, l2=self.l2, seed=self.seed
-        )
+        config = dense_probe.DenseConfig(task=task, merge=self.merge, l2=self.l2, seed=self.seed)
         stores = feature_store.open(self.train), feature_store.open(self.test)
         parts = []
         for source in self.source:  # models may crop differently: each has its own targets
-            targets = tuple(targets_for(store, source, self.dense) for store in stores)
+            train, test = (targets_for(store, source, task) for store in stores)
             parts.append(
-                dense_probe.compute(*stores, sources=[source], targets=targets, config=config)
+                dense_probe.compute(*stores, sources=[source], targets=(train, test), config=config)
             )
         table = pd.concat(parts, ignore_index=True)
         if self.out is not None:

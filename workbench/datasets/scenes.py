@@ -83,7 +83,8 @@ def things(image_id: str) -> list[Thing]:
             int(rng.integers(len(SHAPES))),
             float(np.exp(rng.uniform(np.log(NEAR), np.log(FAR)))),
             float(rng.uniform(*SIZES)),
-            *rng.uniform(0.15 * SIDE, 0.85 * SIDE, 2),
+            float(rng.uniform(0.15 * SIDE, 0.85 * SIDE)),
+            float(rng.uniform(0.15 * SIDE, 0.85 * SIDE)),
             float(rng.uniform(0, 2 * np.pi)),
         )
         for _ in range(rng.integers(2, 6))
