@@ -69,7 +69,7 @@ class ComposedArray(BackendArray):
             return parts[0]
         if self.merge == "concat":
             return np.concatenate(parts, axis=-1)
-        return np.sum([part.astype(np.float32) for part in parts], axis=0, dtype=np.float32)
+        return np.stack(parts).sum(axis=0, dtype=np.float32)
 
     def _part(self, scale: StoredScale, shard: int, rows: np.ndarray | slice) -> np.ndarray:
         if self.incomplete and not scale.is_committed(shard):

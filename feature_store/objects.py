@@ -12,7 +12,7 @@ import os
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import zarr
 from zarr.abc.store import Store
@@ -157,7 +157,7 @@ def connect(path: str | Path | Store, *, read_only: bool = False) -> Objects:
         raise StoreError(f"cannot open {path}: {error}") from error
 
 
-def root_group(objects: Objects, mode: str) -> zarr.Group:
+def root_group(objects: Objects, mode: Literal["r", "r+", "a"]) -> zarr.Group:
     """The root group of the hierarchy, metadata read unconsolidated."""
     return zarr.open_group(objects.zarr_store, mode=mode, use_consolidated=False)
 

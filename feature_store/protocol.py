@@ -127,7 +127,7 @@ def checksum(*arrays: np.ndarray) -> str:
         if values.dtype.byteorder == ">":
             values = values.astype(values.dtype.newbyteorder("<"))
         if values.size:
-            digest.update(values.reshape(-1).view(np.uint8))
+            digest.update(values.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -80,7 +80,7 @@ class StoredScale:
         arrays = {name: _layout(name, array) for name, array in group.arrays()}
         if "tokens" not in arrays:
             raise StoreError(f"{objects.url}: {source} has no readable tokens array")
-        attrs = group.attrs
+        attrs: dict[str, Any] = group.attrs.asdict()
         return cls(
             objects,
             source,

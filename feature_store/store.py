@@ -55,7 +55,8 @@ class FeatureStore:
 
     def __init__(self, objects: Objects) -> None:
         self.objects = objects
-        self._root = checked_root(objects)
+        self.attrs: dict[str, Any] = checked_root(objects).attrs.asdict()
+        """The root's attributes; PROTOCOL.md lists them."""
         self._scales: dict[str, StoredScale] = {}
 
     # -- what the store is about ---------------------------------------------------------------
@@ -66,24 +67,19 @@ class FeatureStore:
         return self.objects.url
 
     @property
-    def attrs(self) -> dict[str, Any]:
-        """The root's attributes; PROTOCOL.md lists them."""
-        return dict(self._root.attrs)
-
-    @property
     def dataset(self) -> str:
         """Dataset name that the store was created for."""
-        return str(self._root.attrs["dataset"])
+        return str(self.attrs["dataset"])
 
     @property
     def shard_images(self) -> int:
         """Images per shard, the same for every source of the store."""
-        return int(self._root.attrs["shard_images"])
+        return int(self.attrs["shard_images"])
 
     @property
     def label_names(self) -> list[str]:
         """Class names; a label is an index into this list."""
-        return list(self._root.attrs["label_names"])
+        return list(self.attrs["label_names"])
 
     @cached_property
     def image_ids(self) -> np.ndarray:
@@ -101,7 +97,7 @@ class FeatureStore:
         return np.array(protocol.STATUS)[np.asarray(self._array("status")[: len(self)])]
 
     def __len__(self) -> int:
-        return int(self._root.attrs["image_count"])
+        return int(self.attrs["image_count"])
 
     # -- sources -------------------------------------------------------------------------------
 

@@ -158,7 +158,7 @@ class SourceWriter:
                 )
             ids = self._image_ids[rows.start : rows.stop]
             seed = self.scale.manifest["subsample"]["seed"]
-            given["position"] = positions(ids, self.scale.grid, self.scale.kept, seed)
+            given["position"] = positions(list(ids), self.scale.grid, self.scale.kept, seed)
             given["tokens"] = keep(tokens, given["position"])
         return given
 
@@ -268,8 +268,8 @@ def largest_bits(values: np.ndarray) -> float:
     Without the sign bit, IEEE numbers order as integers do; integers compare much faster than
     float16, for which processors have no arithmetic.
     """
-    unsigned = {2: np.uint16, 4: np.uint32}[values.itemsize]
-    bits = values.ravel().view(unsigned) & unsigned(np.iinfo(unsigned).max >> 1)
+    unsigned = np.dtype(f"u{values.itemsize}")
+    bits = values.ravel().view(unsigned) & unsigned.type(np.iinfo(unsigned).max >> 1)
     return float(bits.max(keepdims=True).view(values.dtype)[0]) if bits.size else 0.0
 
 

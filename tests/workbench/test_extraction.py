@@ -363,3 +363,26 @@ def test_unknown_command_and_help(capsys):
     assert main(["extrct"]) == 2
     assert "extract" in capsys.readouterr().err
     assert main(["--help"]) == 0
+
+
+@pytest.mark.skipif(not Path("/bin/mount").exists() or os.geteuid() != 0, reason="needs mount")
+def test_full_disk_is_said_clearly_and_resumable(folder, tmp_path):
+    """ENOSPC on a small tmpfs: nothing half-written counts, and room is all that is needed."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", small])
+    if mounted.returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    try:
+        with pytest.raises(InputError, match="No space left on device.*repeat the command"):
+            extract(request(folder, small / "s", shard_images=1, batch=1))
+        store = feature_store.open(small / "s")
+        assert {p.kind for p in verify(store).problems} == {"missing"}
+        done = len(committed(small / "s"))
+        assert 0 < done < 14
+        subprocess.run(["mount", "-o", "remount,size=50m", small], check=True)
+        report = extract(request(folder, small / "s", shard_images=1, batch=1))
+        assert report.shards == 14 - done
+        assert verify(feature_store.open(small / "s")).problems == []
+    finally:
+        subprocess.run(["umount", small], check=True)

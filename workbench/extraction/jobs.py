@@ -93,6 +93,7 @@ def manifest(job: Job, how: Plan, backbone: Backbone, dtype: str) -> dict[str, A
         "model": info.name,
         "weights_from": info.weights_from,
         "weights_sha256": backbone.weights_sha256,
+        "revision": backbone.info.revision,
         "pretrained": info.pretrained,
         "tap": info.tap,
         "default_tap": info.taps[0],

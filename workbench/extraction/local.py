@@ -225,8 +225,8 @@ class _Run:
                 held.writers[source] = writer
                 scale, size = writer.scale, len(todo)
                 held.statistics[source] = CastStatistics()
-                shape = (size, *scale.grid, scale.channels)
-                held.tokens[source] = np.full(shape, np.nan, self.request.dtype)
+                maps = (size, *scale.grid, scale.channels)
+                held.tokens[source] = np.full(maps, np.nan, self.request.dtype)
                 if "prefix" in scale.arrays:
                     shape = (size, *scale.arrays["prefix"].shape[1:])
                     held.prefix[source] = np.full(shape, np.nan, self.request.dtype)
