@@ -68,11 +68,22 @@ def draw_curve(
                 _point(axes, row[cost], row[metric], ends, "y", colour, marker)
         axes.set_xlabel(COST_LABELS[cost])
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("")
+        _ticks_at(axes, table[cost])
     panels[0].set_ylabel(label)
-    panels[0].legend()
+    handles = panels[0].get_legend_handles_labels()
+    drawn.legend(*handles, loc="outside upper left", ncols=len(handles[0]))
     return style.save(drawn, stem)
+
+
+def _ticks_at(axes: Axes, values: pd.Series) -> None:
+    """Ticks at the sources' own costs, leaving out those too close on a log axis to be read."""
+    gap = (values.max() / values.min()) ** 0.13  # a label's width as a part of the axis
+    kept: list[float] = []
+    for value in sorted(set(values)):
+        if not kept or value > kept[-1] * gap:
+            kept.append(value)
+    axes.set_xticks(kept, [f"{value:.2g}" for value in kept])
+    axes.set_xticks([], minor=True)
 
 
 def curves(table: pd.DataFrame) -> list[tuple[str, str, str, pd.DataFrame]]:
