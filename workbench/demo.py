@@ -128,12 +128,14 @@ def _table_sentences(result: xr.Dataset) -> tuple[str, str]:
 
 def _probe_sentence(table: pd.DataFrame) -> str:
     small, s2, _, large = table.itertuples(index=False)  # one row per entry of SOURCES, in order
-    verdict = "beats" if s2.test_accuracy > large.test_accuracy else "does not beat"
+    higher = s2.test_accuracy > large.test_accuracy
+    apart = s2.low > large.high or large.low > s2.high
+    verdict = ("is ahead of" if higher else "is behind") if apart else "is level with"
     return (
-        f"On the textile defects Lite0-S2 {verdict} the larger Lite2 under a linear probe: "
-        f"{100 * s2.test_accuracy:.1f} % ({100 * s2.low:.1f} to {100 * s2.high:.1f}) against "
-        f"{100 * large.test_accuracy:.1f} % ({100 * large.low:.1f} to {100 * large.high:.1f}), "
-        f"with Lite0 at one scale at {100 * small.test_accuracy:.1f} %, for "
-        f"{s2.gmacs / large.gmacs:.1f} times Lite2's multiply-accumulates and "
-        f"{s2.params / large.params:.2f} times its parameters."
+        f"On the textile defects Lite0-S2 {verdict} the larger Lite2 under a linear probe "
+        f"({100 * s2.test_accuracy:.1f} % against {100 * large.test_accuracy:.1f} %, 95 % "
+        f"intervals {100 * s2.low:.0f} to {100 * s2.high:.0f} and {100 * large.low:.0f} to "
+        f"{100 * large.high:.0f}; Lite0 at one scale: {100 * small.test_accuracy:.1f} %) with "
+        f"{s2.params / large.params:.2f} times its parameters and {s2.gmacs / large.gmacs:.1f} "
+        f"times its multiply-accumulates."
     )

@@ -34,7 +34,8 @@ class Demo:
         result = run(config, say=lambda line: print(line, file=sys.stderr))
         print(layout(result.reconstruction).to_markdown(index=False, disable_numparse=True))
         print()
-        print(result.probe.to_markdown(index=False, floatfmt=".4g"))
+        shown = ["source", "train_loss", "test_accuracy", "low", "high", "gmacs", "params"]
+        print(result.probe[shown].to_markdown(index=False, floatfmt=".4g"))
         print(f"\nTables, figures and both stores are in {self.out}.\n")
         for sentence in result.found:
             print(sentence)

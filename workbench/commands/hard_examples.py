@@ -20,9 +20,9 @@ class HardExamples:
     --source bundled:efficientnet_lite2@224 --out runs/hard
     """
 
-    train: Path
+    train: str
     """Store of the training images; must have labels."""
-    test: Path
+    test: str
     """Store of the test images; classes are matched by name."""
     source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
     """Three: a small model at one scale, the same at several, and a larger model at one."""

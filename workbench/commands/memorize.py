@@ -21,13 +21,13 @@ class Memorize:
     (stores of the datasets view:1:NAME, view:2:NAME, view:3:NAME)
     """
 
-    train: Path
+    train: str
     """Store of the images to memorise."""
     source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
     """MODEL[#TAP]@SCALE[+SCALE...]; repeat for each source."""
     view: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
     """Further augmented views of the same images to train on; repeat for each store."""
-    test: Path | None = None
+    test: str | None = None
     """A view of the same images that is not trained on; other images are ignored with a note."""
     head: Literal["linear", "bank"] = "linear"
     """One weight vector per image, or 128 dimensions and a memory bank (Wu et al. 2018)."""
@@ -62,7 +62,7 @@ class Memorize:
             learning_rate=self.learning_rate, tokens=self.tokens, merge=self.merge,
             device=self.device,
         )  # fmt: skip
-        views = [feature_store.open(path) for path in (self.train, *self.view)]
+        views = [feature_store.open(str(path)) for path in [self.train, *self.view]]
         held_out = self._held_out(views[0])
         table = memorization.compute(views, sources=self.source, held_out=held_out, config=config)
         found = {"rows": json.loads(table.to_json(orient="records"))}

@@ -20,9 +20,9 @@ class Probe:
     --source bundled:efficientnet_lite0@224+448 --out runs/probe
     """
 
-    train: Path
+    train: str
     """Store of the training images; must have labels."""
-    test: Path
+    test: str
     """Store of the test images; classes are matched by name."""
     source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
     """MODEL[#TAP]@SCALE[+SCALE...]; repeat for each source."""

@@ -49,14 +49,14 @@ def extract(
     """
     jobs = resolve_jobs(request.models, request.scales, request.tokens_per_image)
     dataset = datasets.open(request.dataset, limit=request.limit)
-    device = pick_device(request.device)
+    request = request.for_device(pick_device(request.device))
     store = open_target(request, dataset)
     if request.recheck:
         withdraw_damaged(store, say)
     run = _Run(request, store, dataset, say)
     try:
         for job in jobs:
-            run.prepare(job, device)
+            run.prepare(job)
         report = run.execute()
     except OSError as error:
         raise InputError(
@@ -108,9 +108,9 @@ class _Run:
         self.models: list[LoadedModel] = []
         self.report = ExtractReport(store=store.path, images=len(store))
 
-    def prepare(self, job: Job, device: str) -> None:
+    def prepare(self, job: Job) -> None:
         """Load the model, create or check its sources, and keep those that miss shards."""
-        backbone = load_backbone(job, device, self.request.precision)
+        backbone = load_backbone(job, self.request.device, self.request.precision)
         if not job.info.pretrained:
             self.say(f"{job.info.name} has random weights: its features mean nothing")
         writers = {}
@@ -128,7 +128,7 @@ class _Run:
             if writer.missing():
                 writers[source] = writer
         if writers:
-            limit = CropLimit(self.request.max_crops, say=self.say)
+            limit = CropLimit(self.request.max_crops or 1, say=self.say)
             self.models.append(LoadedModel(job, backbone, writers, limit))
 
     def execute(self) -> ExtractReport:
@@ -141,7 +141,7 @@ class _Run:
         needed = transforms(model.job for model in self.models)
         place = {image_id: k for k, image_id in enumerate(self.dataset.image_ids)}
         index = np.array([place[i] for i in self.store.image_ids])
-        plan = batches_of(todo, self.request.batch)
+        plan = batches_of(todo, self.request.batch or 1)
         batches = image_batches(
             Pixels(self.dataset, index, needed),
             plan,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from feature_store.errors import InputError
 
@@ -30,10 +30,11 @@ class ExtractRequest:
     """raw (memory-mappable, for local disks) or packed (compressed, for object stores)."""
     device: str = "auto"
     """auto (cuda where there is one), cpu, cuda, cuda:1, ..."""
-    batch: int = 32
-    """Images decoded and transferred together."""
-    max_crops: int = 64
-    """Crops per forward pass: bounds memory; halved by itself when memory runs out."""
+    batch: int | None = None
+    """Images decoded and transferred together; by default 8 on a CPU, 32 elsewhere."""
+    max_crops: int | None = None
+    """Crops per forward pass: bounds memory; halved by itself when memory runs out. By default 8 on
+    a CPU, where more spill out of the caches, 64 elsewhere."""
     workers: int = 0
     """Decoding processes; 0 decodes in a thread of this process."""
     tokens_per_image: int = 0
@@ -52,12 +53,23 @@ class ExtractRequest:
             ("tokens_per_image", 0),
             ("shard_images", 1),
         ):
-            if getattr(self, name) < smallest:
-                raise InputError(f"{name} is {getattr(self, name)}, expected at least {smallest}")
+            value = getattr(self, name)
+            if value is not None and value < smallest:
+                raise InputError(f"{name} is {value}, expected at least {smallest}")
         if not self.models:
             raise InputError("no model was named; give at least one --model")
         if not self.scales:
             raise InputError("no scale was named; give at least one, such as --scales 224 448")
+
+    def for_device(self, device: str) -> ExtractRequest:
+        """The same request with the device and its default batch sizes filled in."""
+        sizes = (8, 8) if device == "cpu" else (32, 64)
+        return replace(
+            self,
+            device=device,
+            batch=self.batch or sizes[0],
+            max_crops=self.max_crops or sizes[1],
+        )
 
 
 @dataclass
