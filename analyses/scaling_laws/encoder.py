@@ -179,7 +179,9 @@ def fit_variant(runs: pd.DataFrame, variant: str, options: FitOptions) -> Encode
         replicates = bootstrap(basis, y, solution, options, _blocks(runs))
         values = basis.in_units(replicates.theta, replicates.weights)
         intervals = {
-            name: _pair(interval(v, len(y) - count, options.level)) for name, v in values.items()
+            name: (float(low), float(high))
+            for name, v in values.items()
+            for low, high in [interval(v, len(y) - count, options.level)]
         }
     rss = float(((y - fitted(basis, solution)[0]) ** 2).sum())
     values = basis.in_units(solution.theta, solution.weights)
@@ -209,10 +211,6 @@ def comparison(groups: list[GroupFit]) -> pd.DataFrame:
             row["at_zero"] = ", ".join(done.at_zero)
             rows.append(row | {"unidentified": ", ".join(done.unidentified)})
     return pd.DataFrame(rows)
-
-
-def _pair(ends: Array) -> tuple[float, float]:
-    return float(ends[0]), float(ends[1])
 
 
 def _criteria(rss: float, n: int, count: int) -> dict[str, float]:

@@ -146,7 +146,8 @@ def _one_budget(
     frame["best"] = loss == loss.min()
     if done.replicates is not None:
         drawn = done.predict_replicates(sizes, pairs)
-        freedom = len(done.solution.residual[0]) - len(done.basis.coefficients) - 1
+        fitted = len(done.basis.coefficients) + len(done.basis.exponents)
+        freedom = len(done.solution.residual[0]) - fitted
         frame["low"], frame["high"] = interval(drawn, freedom, level)
         frame["wins"] = np.bincount(drawn.argmin(axis=1), minlength=len(sizes)) / len(drawn)
     return frame

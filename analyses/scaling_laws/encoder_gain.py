@@ -95,7 +95,8 @@ def exchange_exponent(group: GroupFit, params: float, pairs: float) -> float:
     """
     power = group.fits["power"].parameters
     encoder = power["alpha"] * power["A"] * params ** -power["alpha"]
-    return float(encoder / (power["beta"] * power["B"] * pairs ** -power["beta"]))
+    data = power["beta"] * power["B"] * pairs ** -power["beta"]
+    return float(encoder / data) if data > 0 else float("nan")
 
 
 def summary(group: GroupFit, level: float = 0.95) -> pd.DataFrame:
@@ -112,6 +113,26 @@ def summary(group: GroupFit, level: float = 0.95) -> pd.DataFrame:
             attrs |= {"verdict": str(error)}
         rows.append(attrs | {f"exchange_{name}": value for name, value in rate.items()})
     return pd.DataFrame(rows)
+
+
+def by_pairs(group: GroupFit, level: float = 0.95) -> pd.DataFrame:
+    """Every step to the next larger encoder at every D: one row per gain, with its intervals.
+
+    Columns `llm`, `dataset`, `small`, `large`, those of :func:`gains`, and `exchange_exponent`
+    (of the power law at `small` and D); steps with fewer than 4 common D are left out.
+    """
+    parts = []
+    for small, large in itertools.pairwise(sorted(group.runs["vit_params"].unique())):
+        try:
+            frame = gains(group, small, large, level)
+        except InputError:  # the summary carries the reason
+            continue
+        named = {"llm": group.llm, "dataset": group.dataset, "small": small, "large": large}
+        rate = [exchange_exponent(group, small, d) for d in frame["image_text_pairs"]]
+        parts.append(
+            pd.DataFrame(named, index=frame.index).join(frame).assign(exchange_exponent=rate)
+        )
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def _line(

@@ -16,7 +16,7 @@ import pandas as pd
 
 from analyses.scaling_laws.fitting import FitOptions, bootstrap, fit, interval, unidentified
 from analyses.scaling_laws.runs import positive, require_spread
-from analyses.scaling_laws.separable import Array
+from analyses.scaling_laws.separable import Array, Solution
 from analyses.scaling_laws.shape_basis import ShapeBasis
 from feature_store.errors import InputError
 
@@ -112,23 +112,28 @@ def compute(
         raise InputError(f"these runs do not determine {reasons}; vary the dimensions further")
     law = _law(basis, solution.theta, solution.weights, names)
     predicted = law.metric(x, t)
-    intervals = {}
-    if options.bootstraps:
-        drawn = bootstrap(basis, y, solution, options)
-        exponents = np.exp(drawn.theta)
-        d = len(names)
-        values = exponents[:, -1:] / (exponents[:, :d] + exponents[:, d : 2 * d])
-        ends = interval(np.column_stack([values, exponents[:, -1]]), len(y) - size, options.level)
-        keys = [*(f"s_{name}" for name in names), "c"]
-        intervals = {key: (float(a), float(b)) for key, a, b in zip(keys, *ends, strict=True)}
     r2 = float(1 - ((y - predicted) ** 2).sum() / ((y - y.mean()) ** 2).sum())
     return JointFit(
         law=law,
-        intervals=intervals,
+        intervals=_intervals(basis, y, solution, options, names),
         r2=r2,
         unidentified=missing,
         runs=table.assign(predicted=predicted),
     )
+
+
+def _intervals(
+    basis: ShapeBasis, y: Array, solution: Solution, options: FitOptions, names: tuple[str, ...]
+) -> dict[str, tuple[float, float]]:
+    if not options.bootstraps:
+        return {}
+    exponents = np.exp(bootstrap(basis, y, solution, options).theta)
+    d = len(names)
+    values = exponents[:, -1:] / (exponents[:, :d] + exponents[:, d : 2 * d])
+    freedom = len(y) - len(basis.exponents) - len(basis.coefficients)
+    ends = interval(np.column_stack([values, exponents[:, -1]]), freedom, options.level)
+    keys = [*(f"s_{name}" for name in names), "c"]
+    return {key: (float(a), float(b)) for key, a, b in zip(keys, *ends, strict=True)}
 
 
 def _law(basis: ShapeBasis, theta: Array, weights: Array, names: tuple[str, ...]) -> JointLaw:

@@ -54,10 +54,17 @@ def positive(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
             lines = ", ".join(str(i + 2) for i in bad[:5]) + (", …" if len(bad) > 5 else "")
             raise InputError(
                 f"{column} must be a positive number in every run; line {lines} has "
-                f"{out[column].iloc[bad[0]]!r}"
+                f"{_shown(out[column].iloc[bad[0]])}"
             )
         out[column] = numbers
     return out
+
+
+def _shown(cell: object) -> str:
+    """A cell as a reader wrote it."""
+    if isinstance(cell, str):
+        return repr(cell)
+    return "an empty cell" if pd.isna(cell) else f"{cell:g}"
 
 
 def require_spread(values: pd.Series, least: int, why: str) -> None:
@@ -80,10 +87,16 @@ def split_star(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     Raises
     ------
     InputError
-        Centre runs without a column for one of the dimensions.
+        A run without a dimension, or centre runs without a column for one of the dimensions.
     """
     if "dimension" not in frame.columns:
         return {"value": frame}
+    blank = np.flatnonzero(frame["dimension"].isna())
+    if len(blank):
+        raise InputError(
+            f"dimension is empty in line {blank[0] + 2}; name the dimension that each run varies, "
+            "or centre"
+        )
     names = frame["dimension"].astype(str)
     centre = frame[names == "centre"]
     legs: dict[str, pd.DataFrame] = {}

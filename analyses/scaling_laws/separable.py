@@ -151,15 +151,27 @@ def descend(
         trial = _evaluate(basis, y[running], trial_theta, root_weights[running])
         better = trial.cost < here.cost
         _replace(best, running[better], trial, better)
-        moved = np.abs(trial_theta - here.theta).max(axis=1)
-        gained = here.cost - trial.cost
         damping[running] = np.where(better, damping[running] * 0.2, damping[running] * 6.0)
         damping[running] = np.maximum(damping[running], 1e-12)
-        little = (gained < tolerance * here.cost) | (trial.cost < 1e-28 * scale[running])
-        settled = better & (little | (moved < 1e-9))
-        stuck = ~better & ((damping[running] > 1e10) | (moved < 1e-11))
-        running = running[~(settled | stuck)]
+        exact = trial.cost < 1e-28 * scale[running]
+        done = _finished(here, trial, exact, damping[running] > 1e10, tolerance)
+        running = running[~done]
     return best
+
+
+def _finished(
+    here: Solution,
+    trial: Solution,
+    exact: NDArray[np.bool_],
+    exhausted: NDArray[np.bool_],
+    tolerance: float,
+) -> NDArray[np.bool_]:
+    """Which problems settled (a step that gains or moves too little) or are stuck."""
+    better = trial.cost < here.cost
+    moved = np.abs(trial.theta - here.theta).max(axis=1)
+    little = (here.cost - trial.cost < tolerance * here.cost) | exact
+    settled = better & (little | (moved < 1e-9))
+    return settled | (~better & (exhausted | (moved < 1e-11)))
 
 
 def huber_weights(residual: Array, parameters: int, floor: Array) -> Array:

@@ -102,13 +102,18 @@ def claims() -> pd.DataFrame:
     pandas.DataFrame
         Columns `claim`, `paper`, `arithmetic` and `reading` (how the figure was computed).
     """
-    s, other = exponents(), exponents("multitask decoding")
+    rows = [*_growth_claims(), *_ratio_claims(), *_size_claims()]
+    return pd.DataFrame(rows, columns=["claim", "paper", "arithmetic", "reading"])
+
+
+def _growth_claims() -> list[tuple[str, float, float, str]]:
+    s = exponents()
     start = {name: float(getattr(SMALL_OPTIMUM, name)) for name in DIMENSIONS}
     small, large = named_shape("SoViT-150m/14"), named_shape("SoViT-400m/14")
     ratio = gflops(named_shape("g/14"), 16e9) / gflops(named_shape("B/14"), 4e9)
     undivided = {name: start[name] * 10 ** s[name] for name in DIMENSIONS}
     growth = "parameters for ×10 compute"
-    rows = [
+    return [
         (growth, 7.0, _growth(scale_shape(start, 10.0, s)), "s_k/3 per dimension from x⁰ (recipe)"),
         (growth, 7.0, _growth(undivided), "s_k per dimension from x⁰ (eq. 4)"),
         (growth, 7.0, 10 ** (s["depth"] + 2 * s["width"]), "eq. 4, attention weights only"),
@@ -119,10 +124,22 @@ def claims() -> pd.DataFrame:
             (large.params / small.params) ** (np.log(10) / np.log(ratio)),
             "published SoViT-150m → 400m, compute of B/14 on 4B → g/14 on 16B images",
         ),
+    ]
+
+
+def _ratio_claims() -> list[tuple[str, float, float, str]]:
+    s, other = exponents(), exponents("multitask decoding")
+    return [
         ("MLP ∝ depth^p", 1.5, s["mlp"] / s["depth"], "classification"),
         ("MLP ∝ depth^p", 1.5, other["mlp"] / other["depth"], "multitask decoding"),
         ("depth ∝ width^p", 1.5, s["depth"] / s["width"], "classification"),
         ("depth ∝ width^p", 1.5, other["depth"] / other["width"], "multitask decoding"),
+    ]
+
+
+def _size_claims() -> list[tuple[str, float, float, str]]:
+    large = named_shape("SoViT-400m/14")
+    return [
         (
             "GFLOPs of ViT-g/14 on 16B images",
             9e12,
@@ -138,7 +155,6 @@ def claims() -> pd.DataFrame:
         ("GFLOPs per image of SoViT-400m/14", 221.0, 2 * large.gmacs, "224 pixels, MAP head"),
         ("parameters of SoViT-400m/14 in millions", 428.0, large.params / 1e6, "no linear head"),
     ]
-    return pd.DataFrame(rows, columns=["claim", "paper", "arithmetic", "reading"])
 
 
 def _growth(shape: Mapping[str, float]) -> float:

@@ -26,6 +26,12 @@ def test_published_losses_give_tables_and_figures(tmp_path, capsys):
     assert len(result["rows"]) == 3 * 5
     assert len(result["gains"]) == 3 * 3
     assert len(result["curves"]) == 3 * 4
+    detail = [g for g in result["gains_by_pairs"] if g["small"] == 632e6]
+    assert len(detail) == 3 * 10
+    assert all(g["low"] < g["gain"] < g["high"] for g in detail)
+    first = next(g for g in detail if g["image_text_pairs"] == 1e6)
+    assert first["observed"] == pytest.approx(2.036 - 2.017)  # table 2, 1M pairs
+    assert len(pd.read_csv(tmp_path / "gains_by_pairs.csv")) == 3 * 3 * 10
     last = [g for g in result["gains"] if g["small"] == 632e6]
     assert [g["mean"] < 0 for g in last] == [True, True, True]
     assert sum(row["best"] for row in result["rows"]) == 3
@@ -59,6 +65,8 @@ def test_text_output_names_the_verdict(capsys):
     text = capsys.readouterr().out
     assert "632M to 1010M: mean gain -0.0156" in text
     assert "hurts at" in text
+    assert "FLOP: 632M on" in text
+    assert "(extrapolated)" in text
 
 
 def test_few_values_of_pairs_still_give_an_exchange_rate(tmp_path, capsys):
@@ -76,6 +84,12 @@ def test_a_budget_without_a_language_model_is_refused(tmp_path):
     runs = own_runs(tmp_path / "own.csv")
     with pytest.raises(InputError, match="size of language model 'all' is unknown"):
         EncoderLaw(runs=runs, bootstraps=0, budget=(1e20,)).run()
+
+
+@pytest.mark.parametrize("bad", [{"llm_params": -7e9}, {"text_tokens": 0.0}])
+def test_sizes_that_are_not_positive_are_refused(bad):
+    with pytest.raises(InputError, match="must be a positive number"):
+        EncoderLaw(bootstraps=0, **bad).run()
 
 
 def test_missing_columns_are_named(tmp_path):

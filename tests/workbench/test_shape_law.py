@@ -11,6 +11,7 @@ import pytest
 from analyses.scaling_laws.shape_law import PARAMETERS
 from analyses.scaling_laws.shape_law import ShapeLaw as Law
 from feature_store.errors import InputError
+from workbench import style
 from workbench.commands.shape_law import ShapeLaw
 
 LAW = Law(a=1.2, b=1.75, c=0.65, alpha=300.0, beta=8.4e-6, xi=1.0, epsilon=0.1)
@@ -38,25 +39,51 @@ def test_json_holds_the_law_and_its_intervals(runs, capsys):
     assert result["rows"][0]["dimension"] == "value"
 
 
-def test_bundled_sweep_draws_every_figure(tmp_path, capsys):
+FIGURES = ("runs", "isoflop", "predicted", "exponents", "frontier")
+
+
+def test_one_leg_writes_every_figure(runs, tmp_path, capsys):
+    assert ShapeLaw(runs=str(runs), bootstraps=20, out=tmp_path).run() == 0
+    for stem in FIGURES:
+        assert (tmp_path / f"{stem}.png").stat().st_size > 10_000
+        assert (tmp_path / f"{stem}.svg").is_file()
+
+
+def test_bundled_sweep_has_a_panel_per_leg(tmp_path, capsys, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(style, "save", lambda figure, stem: drawn.update({stem.name: figure}))
     command = ShapeLaw(
         runs="bundled:digits",
         bootstraps=20,
         allow_unidentified=True,
-        joint=True,
         out=tmp_path,
         json=True,
     )
     assert command.run() == 0
+    assert set(drawn) == set(FIGURES)
+    for name in ("isoflop", "predicted", "frontier"):
+        titles = [ax.get_title(loc="left") for ax in drawn[name].axes]
+        assert [t for t in titles if t] == ["width", "depth", "MLP size"]
+    for ax in drawn["frontier"].axes:
+        solid = next(line for line in ax.lines if line.get_label() == "within the runs")
+        reached = solid.get_xdata()[np.isfinite(solid.get_ydata())]
+        most = max(ax.collections[-1].get_offsets()[:, 0])
+        assert reached.max() <= most  # beyond the dearest run the line is extrapolation
+        assert max(solid.get_xdata()) > 5 * most
     output = capsys.readouterr()
     result = json.loads(output.out)
     assert [row["dimension"] for row in result["rows"]] == ["width", "depth", "mlp"]
-    assert len(result["joint"]["s"]) == 3
-    assert "a not determined" in output.err
-    for stem in ("runs", "isoflop", "predicted", "exponents", "frontier"):
-        assert (tmp_path / f"{stem}.png").stat().st_size > 10_000
-        assert (tmp_path / f"{stem}.svg").is_file()
+    assert "a, and with it s, not determined" in output.err
     assert len(pd.read_csv(tmp_path / "predicted.csv")) == 48 + 40 + 40
+
+
+def test_joint_law_is_a_table_and_says_what_is_lost(capsys):
+    options = {"bootstraps": 0, "allow_unidentified": True, "holdout": "none"}
+    command = ShapeLaw(runs="bundled:digits", joint=True, residuals="relative", **options)
+    assert command.run() == 0
+    output = capsys.readouterr()
+    assert "joint law, eq. (3): c = 0.9465" in output.out
+    assert "joint: a_depth not determined: its term has coefficient zero" in output.err
 
 
 @pytest.mark.parametrize(("plan", "rows"), [("star", 57), ("grid", 64), ("scale", 3)])

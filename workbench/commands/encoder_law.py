@@ -55,6 +55,7 @@ class EncoderLaw:
         from analyses.scaling_laws.runs import read_runs
 
         table = encoder.published_runs() if self.runs == "published" else read_runs(self.runs)
+        self._check()
         if self.llm_params is not None:
             table = table.assign(llm_params=self.llm_params)
         options = FitOptions(
@@ -66,17 +67,29 @@ class EncoderLaw:
         )
         groups = encoder.compute(table, options)
         variants = encoder.comparison(groups)
-        steps, choices = [], []
+        steps, choices, detail = [], [], []
         for group in groups:
+            detail += encoder_gain.by_pairs(group, self.level).to_dict(orient="records")
             steps += encoder_gain.summary(group, self.level).to_dict(orient="records")
             choices += self._choices(group)
         if self.out is not None:
-            self._write(groups, variants, steps, choices)
+            self._write(
+                groups, variants, {"gains": steps, "gains_by_pairs": detail, "choices": choices}
+            )
         if self.json:
-            print(to_json(_report(groups, variants, steps, choices)))
+            report = {"rows": _rows(groups, variants), "gains": steps, "gains_by_pairs": detail}
+            print(to_json(report | {"choices": choices, "curves": _curves(groups)}))
         else:
-            _print(groups, variants, steps)
+            _print(groups, variants, steps, choices)
         return 0
+
+    def _check(self) -> None:
+        from feature_store.errors import InputError
+
+        for name in ("llm_params", "text_tokens"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise InputError(f"{name} must be a positive number, found {value:g}")
 
     def _choices(self, group: GroupFit) -> list[dict[str, Any]]:
         """Compute-optimal choices, or a note on standard error where costs are unknown."""
@@ -99,8 +112,7 @@ class EncoderLaw:
         self,
         groups: list[GroupFit],
         variants: pd.DataFrame,
-        steps: list[dict[str, Any]],
-        choices: list[dict[str, Any]],
+        tables: dict[str, list[dict[str, Any]]],
     ) -> None:
         import pandas as pd
 
@@ -109,37 +121,36 @@ class EncoderLaw:
         out = Path(self.out or ".")
         out.mkdir(parents=True, exist_ok=True)
         variants.to_csv(out / "variants.csv", index=False)
-        pd.DataFrame(steps).to_csv(out / "gains.csv", index=False)
-        pd.DataFrame(choices).to_csv(out / "choices.csv", index=False)
+        for name, rows in tables.items():
+            pd.DataFrame(rows).to_csv(out / f"{name}.csv", index=False)
         pd.concat([group.residuals() for group in groups]).to_csv(
             out / "residuals.csv", index=False
         )
         for number, group in enumerate(groups, start=1):
             encoder_laws.draw_losses(group, out / f"figure{number}_losses")
-        encoder_laws.draw_gains(groups, out / "gains")
+        encoder_laws.draw_gains(groups, out / "gains", self.level)
 
 
-def _report(
-    groups: list[GroupFit],
-    variants: pd.DataFrame,
-    steps: list[dict[str, Any]],
-    choices: list[dict[str, Any]],
-) -> dict[str, Any]:
-    """The JSON object: `rows` (variants), `gains`, `choices`, `curves` (L(D) per encoder)."""
+def _rows(groups: list[GroupFit], variants: pd.DataFrame) -> list[dict[str, Any]]:
+    """One record per group and variant: parameters, intervals, criteria."""
     rows = []
     fitted = [(group, name) for group in groups for name in group.fits]
     for row, (group, name) in zip(variants.to_dict(orient="records"), fitted, strict=True):
         ends = _ends(group.fits[name].intervals)
         values = {k: v for k, v in row.items() if v == v}  # drop parameters of other variants
         rows.append(values | ends | {"best": name == group.best})
-    curves = [
+    return rows
+
+
+def _curves(groups: list[GroupFit]) -> list[dict[str, Any]]:
+    """L(D) of every encoder alone."""
+    return [
         {"llm": part.llm, "dataset": part.dataset, "vit_params": size, **fit.parameters}
         | _ends(fit.intervals)
         | {"rms": fit.rms, "at_zero": list(fit.at_zero), "unidentified": fit.unidentified}
         for part in groups
         for size, fit in part.own.items()
     ]
-    return {"rows": rows, "gains": steps, "choices": choices, "curves": curves}
 
 
 def _ends(intervals: dict[str, tuple[float, float]]) -> dict[str, float]:
@@ -148,8 +159,13 @@ def _ends(intervals: dict[str, tuple[float, float]]) -> dict[str, float]:
     return low | {f"{name}_high": pair[1] for name, pair in intervals.items()}
 
 
-def _print(groups: list[GroupFit], variants: pd.DataFrame, steps: list[dict[str, Any]]) -> None:
-    """Tables for a reader: laws compared, then the gain of each step in encoder size."""
+def _print(
+    groups: list[GroupFit],
+    variants: pd.DataFrame,
+    steps: list[dict[str, Any]],
+    choices: list[dict[str, Any]],
+) -> None:
+    """Tables for a reader: laws compared, gain of each step in size, best encoder by budget."""
     shown = ["llm", "dataset", "variant", "rms", "delta_aicc", "delta_bic", "beta"]
     print(variants[shown].to_string(index=False, float_format="{:.4g}".format))
     for group in groups:
@@ -163,6 +179,13 @@ def _print(groups: list[GroupFit], variants: pd.DataFrame, steps: list[dict[str,
                 f"  {step['small'] / 1e6:.0f}M to {step['large'] / 1e6:.0f}M: {gain}"
                 f"{step['verdict']}; worth a factor {step['exchange_factor']:.3g} in pairs"
             )
+        for row in (c for c in choices if (c["llm"], c["dataset"]) == (group.llm, group.dataset)):
+            if row["best"]:
+                mark = " (extrapolated)" if row["extrapolated"] else ""
+                print(
+                    f"  {row['budget']:.3g} FLOP: {row['vit_params'] / 1e6:.0f}M on "
+                    f"{row['image_text_pairs']:.3g} pairs, loss {row['loss']:.3f}{mark}"
+                )
     for row in variants.to_dict(orient="records"):
         for what in ("at_zero", "unidentified"):
             if row[what]:

@@ -99,16 +99,16 @@ class ShapeLaw:
             frame = pd.DataFrame(rows)
             shown = [c for c in _SHOWN if c in frame]
             print(frame[shown].to_string(index=False, float_format="{:.4g}".format))
-            for key, value in joint.get("joint", {}).items():
-                print(f"joint {key}: {value}")
+            if self.joint:
+                print(_joint_text(joint["joint"]))
+        for name, reason in joint.get("joint", {}).get("unidentified", {}).items():
+            print(f"warning: joint: {name} not determined: {reason}", file=sys.stderr)
         for row in rows:
             for warning in row["warnings"]:
                 print(f"warning: {row['dimension']}: {warning}", file=sys.stderr)
             for parameter, reason in row["unidentified"].items():
-                print(
-                    f"warning: {row['dimension']}: {parameter} not determined: {reason}",
-                    file=sys.stderr,
-                )
+                what = f"{parameter}, and with it s, not determined"
+                print(f"warning: {row['dimension']}: {what}: {reason}", file=sys.stderr)
         return 0
 
     def _options(self) -> FitOptions:
@@ -165,6 +165,20 @@ def _joint(table: pd.DataFrame, options: FitOptions) -> dict[str, Any]:
     for name, (low, high) in fit.intervals.items():
         record |= {f"{name}_low": low, f"{name}_high": high}
     return record | {"unidentified": fit.unidentified}
+
+
+def _joint_text(record: dict[str, Any]) -> str:
+    """The joint law for a reader: one row per dimension, then what all share."""
+    import pandas as pd
+
+    each = ("a", "b", "alpha", "beta", "s")
+    frame = pd.DataFrame({k: record[k] for k in each}, index=list(record["dimensions"]))
+    for end in ("low", "high"):
+        if f"c_{end}" in record:
+            frame[f"s_{end}"] = [record[f"s_{name}_{end}"] for name in record["dimensions"]]
+    shared = ", ".join(f"{k} = {record[k]:.4g}" for k in ("c", "xi", "epsilon", "r2"))
+    table = frame.to_string(float_format="{:.4g}".format)
+    return f"\njoint law, eq. (3): {shared}\n{table}"
 
 
 def to_json(value: dict[str, Any]) -> str:

@@ -111,7 +111,7 @@ def draw_exponents(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
 
 
 def draw_frontier(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
-    """Optimal value against compute with its bootstrap band; dashed outside the runs."""
+    """Optimal value against compute with the middle 95 % of bootstraps; dotted outside the runs."""
     figure, axes = style.figure(3.5 * len(fits), 3.4, columns=len(fits))
     for ax, fit in zip(axes, fits, strict=True):
         low, high = fit.runs["compute"].min(), fit.runs["compute"].max()
@@ -120,9 +120,7 @@ def draw_frontier(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
         inside = (best >= fit.runs["value"].min()) & (best <= fit.runs["value"].max())
         known = np.where((t <= high) & inside, best, np.nan)
         ax.plot(t, best, color=style.GREEN, ls=":", lw=1.6, label="extrapolated")
-        ax.plot(
-            t, np.where(known, best, np.nan), color=style.GREEN, lw=2.2, label="within the runs"
-        )
+        ax.plot(t, known, color=style.GREEN, lw=2.2, label="within the runs")
         if len(fit.replicates):
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 band = _band(fit, t)
@@ -200,7 +198,8 @@ def _title(fit: ShapeFit) -> str:
 def _log_ticks(ax: Axes, values: np.ndarray) -> None:
     ax.set_xscale("log")
     distinct = np.unique(values)
-    ax.set_xticks(distinct, [f"{v:g}" for v in distinct], fontsize=8)
+    turned = 90 if len(distinct) > 5 and distinct[-1] >= 100 else 0  # long labels would touch
+    ax.set_xticks(distinct, [f"{v:g}" for v in distinct], fontsize=8, rotation=turned)
     ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
 
 
@@ -208,9 +207,12 @@ def _plain_log(axis: mpl.axis.Axis) -> None:
     """Few plain numbers on a logarithmic axis, whatever its span."""
     low, high = axis.get_view_interval()
     decades = np.log10(high / low)
+    axis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(mpl.ticker.NullLocator())
+    if decades < 0.3:  # less than a factor of two: evenly spaced numbers stay apart
+        axis.set_major_locator(mpl.ticker.MaxNLocator(4))
+        return
     subs = (
         (1.0,) if decades > 2 else (1, 2, 5) if decades > 0.8 else (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8)
     )
     axis.set_major_locator(mpl.ticker.LogLocator(subs=subs, numticks=12))
-    axis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:g}"))
-    axis.set_minor_locator(mpl.ticker.NullLocator())
