@@ -10,7 +10,7 @@ with all seven parameters positive. For fixed t it is quasi-convex in x with its
 
 where f(x*, t) = F x*^(−a) + ξ t^(−c) + ε with F = α (1 + a/b)                        eq. (5).
 
-Source: section 3 and appendix A; the printed appendix A.2 has t^a where t^c is meant.
+Source: section 3 and appendix A; where the text copy of A.2 reads t^a, t^c must stand.
 """
 
 from __future__ import annotations

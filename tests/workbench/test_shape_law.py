@@ -74,6 +74,7 @@ def test_bundled_sweep_has_a_panel_per_leg(tmp_path, capsys, monkeypatch):
     result = json.loads(output.out)
     assert [row["dimension"] for row in result["rows"]] == ["width", "depth", "mlp"]
     assert "a, and with it s, not determined" in output.err
+    assert "mlp: without the largest value the runs do not determine a" in output.err
     assert len(pd.read_csv(tmp_path / "predicted.csv")) == 48 + 40 + 40
 
 

@@ -106,6 +106,8 @@ class ShapeLaw:
         for row in rows:
             for warning in row["warnings"]:
                 print(f"warning: {row['dimension']}: {warning}", file=sys.stderr)
+            if "holdout_rms" in row and "holdout_reason" in row:
+                print(f"warning: {row['dimension']}: {row['holdout_reason']}", file=sys.stderr)
             for parameter, reason in row["unidentified"].items():
                 what = f"{parameter}, and with it s, not determined"
                 print(f"warning: {row['dimension']}: {what}: {reason}", file=sys.stderr)
