@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import time
+import uuid
 from types import TracebackType
 from typing import Any
 
@@ -31,21 +32,23 @@ class Claim:
         self.lease = lease
         self.held = False
         self.holder = ""
+        self._token = uuid.uuid4().hex
+        self._renewed = 0.0
 
     def __enter__(self) -> Claim:
-        self.held = self.objects.put_new(self.key, _token())
+        self.held = self.objects.put_new(self.key, self._content())
         if not self.held:
             found = _parse(self.objects.get(self.key))
             self.holder = f"{found.get('host', '?')}:{found.get('pid', '?')}"
             if _is_stale(found, self.lease):
                 self.objects.delete(self.key)
-                self.held = self.objects.put_new(self.key, _token())
+                self.held = self.objects.put_new(self.key, self._content())
         return self
 
     def renew(self) -> None:
-        """Say that the work goes on."""
-        if self.held:
-            self.objects.put(self.key, _token())
+        """Say that the work goes on; at most once a minute, and only while the claim is ours."""
+        if self.held and time.time() - self._renewed > self.lease / 15 and self._is_ours():
+            self.objects.put(self.key, self._content())
 
     def __exit__(
         self,
@@ -53,14 +56,18 @@ class Claim:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.held:
+        if self.held and self._is_ours():
             self.objects.delete(self.key)
-            self.held = False
+        self.held = False
 
+    def _is_ours(self) -> bool:
+        """Whether nobody has taken the claim over, as happens when its lease ran out."""
+        return self._token.encode() in (self.objects.get(self.key) or b"")
 
-def _token() -> bytes:
-    claim = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
-    return json.dumps(claim).encode()
+    def _content(self) -> bytes:
+        self._renewed = time.time()
+        claim = {"host": socket.gethostname(), "pid": os.getpid(), "time": self._renewed}
+        return json.dumps(claim | {"token": self._token}).encode()
 
 
 def _parse(data: bytes | None) -> dict[str, Any]:

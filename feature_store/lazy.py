@@ -10,7 +10,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from feature_store.errors import InputError, StoreError
-from feature_store.metadata import DIMS
+from feature_store.metadata import DIMS, FILL
 from feature_store.scale import StoredScale
 
 MERGES = ("concat", "add")
@@ -34,7 +34,7 @@ class ComposedArray(BackendArray):
         width = sum(channels) if merge == "concat" else channels[0]
         if name == "position":
             width = channels[0]
-        self.shape = (*layouts[0].shape[:-1], width)
+        self.shape = (scales[0].images, *layouts[0].shape[1:-1], width)
         stored = np.result_type(*(layout.dtype for layout in layouts))
         self.dtype = stored if merge == "concat" or len(scales) == 1 else np.dtype("float32")
 
@@ -67,6 +67,8 @@ class ComposedArray(BackendArray):
         parts = [self._part(scale, shard, rows) for scale in self.scales]
         if len(parts) == 1:
             return parts[0]
+        if all(scale.is_committed(shard) for scale in self.scales):
+            refuse_other_positions(self.scales, shard)
         if self.merge == "concat":
             return np.concatenate(parts, axis=-1)
         return np.stack(parts).sum(axis=0, dtype=np.float32)
@@ -75,7 +77,7 @@ class ComposedArray(BackendArray):
         if self.incomplete and not scale.is_committed(shard):
             layout = scale.arrays[self.name]
             shape = (len(scale.rows(shard)), *layout.shape[1:])
-            return np.full(shape, np.nan, layout.dtype)[rows]
+            return np.full(shape, FILL[self.name], layout.dtype)[rows]
         return scale.shard(shard)[self.name][rows]
 
 

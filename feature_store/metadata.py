@@ -90,6 +90,32 @@ def put_source(
         objects.put(key, _read(memory, key))
 
 
+def repair_arrays(objects: Objects, single: Source, size: tuple[int, int], plan: ArrayPlan) -> None:
+    """Put back metadata of arrays that are missing, unreadable, of another form or too short.
+
+    Arguments as for :func:`put_source`; the plan must be the one the source was created with.
+    """
+    memory = MemoryStore()
+    group = zarr.open_group(memory, mode="w").create_group(single.group)
+    for name, shape in plan.shapes().items():
+        _create_array(group, name, (size[0], *shape), size[1], plan)
+        path = f"{single.group}/{name}"
+        try:
+            found = zarr.open_array(objects.zarr_store, path=path, mode="r")
+            sound = found.shape[0] >= size[0] and found.shape[1:] == shape
+        except Exception:  # whatever zarr makes of a damaged document
+            sound = False
+        if not sound:
+            objects.put(f"{path}/zarr.json", _read(memory, f"{path}/zarr.json"))
+
+
+def created_plan(objects: Objects, single: Source) -> ArrayPlan:
+    """The plan that a stored source was created with, from its attributes."""
+    group = zarr.open_group(objects.zarr_store, path=single.group, mode="r", use_consolidated=False)
+    arrays: dict[str, Any] = group.attrs.asdict()["arrays"]
+    return ArrayPlan(**(arrays | {"grid": tuple(arrays["grid"])}))
+
+
 def repair_groups(objects: Objects, single: Source) -> None:
     """Put back the metadata of groups above a source where it is missing or unreadable."""
     memory = MemoryStore()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -31,6 +30,9 @@ class Objects(Protocol):
 
     def get(self, key: str) -> bytes | None:
         """The object's bytes, or None where there is none."""
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object under the key."""
 
     def put(self, key: str, data: Any) -> None:
         """Write one whole object, atomically and durably; `data` is a C-contiguous buffer."""
@@ -61,6 +63,9 @@ class LocalObjects:
             return (self.root / key).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def exists(self, key: str) -> bool:
+        return (self.root / key).is_file()
 
     def put(self, key: str, data: Any) -> None:
         path = self.root / key
@@ -112,31 +117,44 @@ class RemoteObjects:
         self.url = url
 
     def get(self, key: str) -> bytes | None:
-        value = sync(self.zarr_store.get(key, default_buffer_prototype()))
+        value = self._answer(self.zarr_store.get(key, default_buffer_prototype()))
         return None if value is None else value.to_bytes()
 
+    def exists(self, key: str) -> bool:
+        return self._answer(self.zarr_store.exists(key))
+
     def put(self, key: str, data: Any) -> None:
-        sync(self.zarr_store.set(key, _buffer(data)))
+        self._answer(self.zarr_store.set(key, _buffer(data)))
 
     def put_new(self, key: str, data: bytes) -> bool:
         # Not atomic on every object store: two writers may both believe that they hold a claim.
         # Checksums in commit records keep the store right; the claim only saves work.
-        if self.get(key) is not None:
+        if self.exists(key):
             return False
         self.put(key, data)
         return True
 
     def names(self, folder: str) -> list[str]:
-        async def listed() -> Iterable[str]:
+        async def listed() -> list[str]:
             return [name async for name in self.zarr_store.list_dir(folder)]
 
-        return sorted(sync(listed()))
+        return sorted(self._answer(listed()))
 
     def delete(self, key: str) -> None:
-        sync(self.zarr_store.delete(key))
+        self._answer(self.zarr_store.delete(key))
 
     def local_path(self, key: str) -> Path | None:
         return None
+
+    def _answer(self, request: Any) -> Any:
+        """The store's answer; whatever its driver raises becomes an error that names the store."""
+        try:
+            return sync(request)
+        except Exception as error:
+            raise StoreError(
+                f"{self.url} does not answer as a store should ({type(error).__name__}: {error}); "
+                f"check the address, the credentials and that the bucket exists"
+            ) from error
 
 
 def connect(path: str | Path | Store, *, read_only: bool = False) -> Objects:

@@ -33,7 +33,7 @@ ROOT_ATTRIBUTES = (
 )
 """Attributes of the root group, all required."""
 
-SOURCE_ATTRIBUTES = ("manifest", "identity", "created")
+SOURCE_ATTRIBUTES = ("manifest", "identity", "arrays", "created")
 """Attributes of a source group, all required."""
 
 
@@ -67,8 +67,11 @@ class CommitRecord:
     """UTC time, ISO 8601."""
 
     def to_json(self) -> bytes:
-        """UTF-8 JSON; inverse: :meth:`from_json`."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
+        """UTF-8 JSON with a digest of the rest; inverse: :meth:`from_json`."""
+        content = asdict(self)
+        return json.dumps(
+            content | {"digest": identity(content)}, indent=1, sort_keys=True
+        ).encode()
 
     @classmethod
     def from_json(cls, data: bytes, where: str) -> CommitRecord:
@@ -77,12 +80,15 @@ class CommitRecord:
         Raises
         ------
         StoreError
-            Not JSON, or not exactly the fields of a record.
+            Not JSON, not exactly the fields of a record, or a digest that does not match.
         """
         try:
             found = json.loads(data)
+            digest = found.pop("digest", None) if isinstance(found, dict) else None
             if not isinstance(found, dict) or set(found) != _RECORD_FIELDS:
                 raise ValueError("fields differ from those of protocol version 1")
+            if identity(found) != digest:
+                raise ValueError("its digest does not match its content")
             record = cls(**found)
             record.failed_rows()
         except (ValueError, TypeError, AttributeError, UnicodeDecodeError) as error:

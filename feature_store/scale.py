@@ -11,13 +11,14 @@ import zarr
 
 from feature_store import protocol
 from feature_store.errors import StoreError
-from feature_store.metadata import FILL
+from feature_store.metadata import FILL, created_plan
 from feature_store.objects import Objects
 from feature_store.protocol import CommitRecord
 from feature_store.source import Source
 
 CHECKSUMMED = ("tokens", "prefix", "position")
 """Arrays of a source in the order in which a shard's checksum goes over them."""
+_METADATA_REMEDY = "the same `workbench extract` command puts them back (no features are lost)"
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,15 @@ class StoredScale:
         missing = [a for a in protocol.SOURCE_ATTRIBUTES if a not in group.attrs]
         if missing:
             raise StoreError(f"{objects.url}: {source} lacks the attributes {missing}")
-        arrays = {name: _layout(name, array) for name, array in group.arrays()}
-        if "tokens" not in arrays:
-            raise StoreError(f"{objects.url}: {source} has no readable tokens array")
         attrs: dict[str, Any] = group.attrs.asdict()
+        shapes = created_plan(objects, source).shapes()
+        arrays = {name: _layout(name, _opened(objects, source, name)) for name in shapes}
+        for name, shape in shapes.items():
+            if arrays[name].shape[1:] != shape:
+                raise StoreError(
+                    f"{objects.url}: {name} of {source} has shape {arrays[name].shape}, expected "
+                    f"(image, {', '.join(map(str, shape))}); {_METADATA_REMEDY}"
+                )
         return cls(
             objects,
             source,
@@ -155,23 +161,28 @@ class StoredScale:
         self._checked.discard(shard)
 
     def is_committed(self, shard: int) -> bool:
-        """Whether a valid record covers exactly the shard's rows (data not read)."""
+        """Whether a valid record covers the shard's rows (data not read).
+
+        It may cover more, where another process has grown the store since this one opened it.
+        """
         try:
             record = self.record(shard)
         except StoreError:
             return False
         rows = self.rows(shard)
-        return record is not None and (record.start, record.stop) == (rows.start, rows.stop)
+        return record is not None and record.start == rows.start and record.stop >= rows.stop
 
     def missing(self) -> list[int]:
         """Numbers of the shards that are not committed; the unit of resumption."""
         return [shard for shard in range(self.shard_count) if not self.is_committed(shard)]
 
     def status_of(self, shard: int) -> np.ndarray:
-        """(n,) str: ``ok`` or ``decode_failed`` for a committed shard's rows, by its record."""
+        """(n,) uint8, codes of ``protocol.STATUS`` for a committed shard's rows, by its record."""
         record = self.record(shard)
         failed = record.failed_rows() if record else {}
-        return np.array(["decode_failed" if row in failed else "ok" for row in self.rows(shard)])
+        codes = {name: code for code, name in enumerate(protocol.STATUS)}
+        states = ("decode_failed" if row in failed else "ok" for row in self.rows(shard))
+        return np.array([codes[state] for state in states], dtype=np.uint8)
 
     def failed_rows(self) -> dict[int, str]:
         """Row to reason over all committed shards."""
@@ -194,7 +205,8 @@ class StoredScale:
         if not self.is_committed(shard):
             self.record(shard)  # a damaged record says so itself
             raise StoreError(self._incomplete_message([shard]))
-        return self.committed_values(shard)
+        count = len(self.rows(shard))
+        return {name: values[:count] for name, values in self.committed_values(shard).items()}
 
     def committed_values(self, shard: int) -> dict[str, np.ndarray]:
         """As :meth:`shard`, for the rows that the record covers, even if the store has grown."""
@@ -214,10 +226,29 @@ class StoredScale:
     def padding_is_clean(self, shard: int) -> bool:
         """Whether a raw shard's values beyond the last image are all the fill value."""
         return all(
-            _is_fill(layout.name, self._whole(layout, shard)[len(self.rows(shard)) :])
+            _is_fill(layout.name, self._whole(layout, shard)[self._covered(shard) :])
             for layout in self.arrays.values()
             if layout.raw
         )
+
+    def has_data(self, shard: int) -> bool:
+        """Whether the shard's files are there in full size; not looked at on object stores."""
+        for name, layout in self.checksummed():
+            path = self.objects.local_path(
+                protocol.shard_key(self.group, name, shard, len(layout.shape))
+            )
+            if path is None:
+                continue
+            whole = self.shard_images * math.prod(layout.shape[1:]) * layout.dtype.itemsize
+            if not path.is_file() or (layout.raw and path.stat().st_size != whole):
+                return False
+        return True
+
+    def _covered(self, shard: int) -> int:
+        """Rows of the shard that its record or this store speaks of."""
+        record = self.record(shard)
+        committed = record.stop - record.start if record else 0
+        return max(committed, len(self.rows(shard)))
 
     def require_complete(self) -> None:
         """Refuse an incomplete source.
@@ -247,7 +278,7 @@ class StoredScale:
             return self._whole(layout, shard)[: len(rows)]
         key = protocol.shard_key(self.group, layout.name, shard, len(layout.shape))
         where = f"{self.objects.url}/{key}"
-        if self.objects.get(key) is None:
+        if not self.objects.exists(key):
             raise StoreError(self._damaged_message(shard, f"{where} is missing"))
         try:
             path = f"{self.group}/{layout.name}"
@@ -284,6 +315,16 @@ class StoredScale:
             f"{url}: shard {shard} of {self.source} is damaged: {what}. `workbench verify {url}` "
             f"names every bad shard and lets the next `workbench extract` redo exactly those"
         )
+
+
+def _opened(objects: Objects, source: Source, name: str) -> zarr.Array:
+    try:
+        return zarr.open_array(objects.zarr_store, path=f"{source.group}/{name}", mode="r")
+    except Exception as error:  # whatever zarr makes of a damaged document
+        raise StoreError(
+            f"{objects.url}: the metadata of {name} of {source} are missing or damaged; "
+            f"{_METADATA_REMEDY}"
+        ) from error
 
 
 def _is_fill(name: str, values: np.ndarray) -> bool:

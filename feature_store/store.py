@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,13 @@ from zarr.abc.store import Store
 from feature_store import protocol
 from feature_store.errors import StoreError
 from feature_store.lazy import as_map, compose, labelled, refuse_other_positions
-from feature_store.metadata import ArrayPlan, put_source, repair_groups
+from feature_store.metadata import (
+    ArrayPlan,
+    created_plan,
+    put_source,
+    repair_arrays,
+    repair_groups,
+)
 from feature_store.objects import Objects, connect
 from feature_store.root import checked_root, create_root
 from feature_store.scale import StoredScale
@@ -94,7 +100,17 @@ class FeatureStore:
     @property
     def status(self) -> np.ndarray:
         """(image,) str: ``ok``, ``decode_failed`` or ``pending`` (in no committed shard yet)."""
-        return np.array(protocol.STATUS)[np.asarray(self._array("status")[: len(self)])]
+        codes = self.status_codes()
+        if codes.size and codes.max() >= len(protocol.STATUS):
+            raise StoreError(
+                f"{self.path}: the status array is damaged; `workbench verify {self.path}` "
+                f"rewrites it from the commit records"
+            )
+        return np.array(protocol.STATUS)[codes]
+
+    def status_codes(self) -> np.ndarray:
+        """(image,) uint8 as stored, unchecked; an index into :data:`protocol.STATUS`."""
+        return np.asarray(self._array("status")[: len(self)])
 
     def __len__(self) -> int:
         return int(self.attrs["image_count"])
@@ -251,13 +267,16 @@ class FeatureStore:
         if arrays.keep:
             subsample = {"tokens": arrays.keep, "seed": SEED, "grid": list(arrays.grid)}
             manifest |= {"subsample": subsample}
+        now = int(checked_root(self.objects).attrs.asdict()["image_count"])  # others may grow it
+        size = (now, self.shard_images)
         repair_groups(self.objects, single)
         if single not in self._singles():
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             digest = protocol.identity(manifest)
-            attrs = {"manifest": manifest, "identity": digest, "created": created}
-            size = (len(self), self.shard_images)
-            put_source(self.objects, single, size, arrays, attrs)
+            attrs = {"manifest": manifest, "identity": digest, "arrays": asdict(arrays)}
+            put_source(self.objects, single, size, arrays, attrs | {"created": created})
+        repair_arrays(self.objects, single, size, created_plan(self.objects, single))
+        self._scales.pop(str(single), None)
         scale = self.scale(single)
         refuse_other_identity(scale, manifest)
         return SourceWriter(scale, self.image_ids)

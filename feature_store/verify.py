@@ -26,7 +26,8 @@ class Problem:
     shard: int | None
     """Shard number, None for metadata."""
     kind: str
-    """missing (not computed yet), damaged (was committed), metadata."""
+    """missing (not computed yet), damaged (was committed), unreadable (an I/O error), metadata,
+    status (a chunk of the status array that agrees with no commit record)."""
     reason: str
     """One line."""
 
@@ -98,13 +99,17 @@ def withdraw(store: FeatureStore, problems: list[Problem]) -> int:
     """Take back the commits of damaged shards, so that the next extraction redoes exactly those.
 
     The record is kept under ``NNNNNN.withdrawn``; the shard's data stay where they are until they
-    are replaced. How many commits were withdrawn.
+    are replaced. A wrong chunk of the status array is rewritten from the commit records. How many
+    commits were withdrawn.
 
     Raises
     ------
     OSError
         The store cannot be written.
     """
+    for problem in problems:
+        if problem.kind == "status":
+            _rewrite_status(store, problem.shard or 0)
     damaged = [p for p in problems if p.kind == "damaged" and p.shard is not None]
     for problem in damaged:
         scale = store.scale(problem.where)
@@ -115,6 +120,16 @@ def withdraw(store: FeatureStore, problems: list[Problem]) -> int:
             store.objects.delete(key)
             scale.forget(problem.shard or 0)
     return len(damaged)
+
+
+def _rewrite_status(store: FeatureStore, shard: int) -> None:
+    for name in store.sources():
+        scale = store.scale(name)
+        if scale.is_committed(shard):
+            chunk = np.zeros(store.shard_images, np.uint8)
+            chunk[: len(scale.rows(shard))] = scale.status_of(shard)
+            store.objects.put(f"status/c.{shard}", chunk)
+            return
 
 
 def _root_problems(store: FeatureStore) -> Iterator[Problem]:
@@ -158,7 +173,7 @@ def _metadata_problems(scale: StoredScale) -> Iterator[Problem]:
     if protocol.identity(scale.manifest) != scale.identity:
         yield Problem(name, None, "metadata", "the manifest does not hash to the identity")
     for array in scale.arrays.values():
-        if array.shape[0] != scale.images:
+        if array.shape[0] < scale.images:
             yield Problem(
                 name,
                 None,
@@ -199,7 +214,7 @@ def _shard_problems(scale: StoredScale, shard: int, report: Report) -> Iterator[
 def _status_problems(store: FeatureStore, scales: list[StoredScale]) -> Iterator[Problem]:
     """The status array must say of each shard what one of its commit records says."""
     try:
-        found = store.status
+        found = store.status_codes()
     except Exception as error:
         yield Problem("store", None, "metadata", f"status is unreadable ({_line(error)})")
         return
@@ -207,9 +222,7 @@ def _status_problems(store: FeatureStore, scales: list[StoredScale]) -> Iterator
         rows = slice(shard * store.shard_images, (shard + 1) * store.shard_images)
         allowed = [s.status_of(shard) for s in scales if s.is_committed(shard)]
         if allowed and not any(np.array_equal(found[rows], a) for a in allowed):
-            yield Problem(
-                "store", None, "metadata", f"status of shard {shard} agrees with no commit record"
-            )
+            yield Problem("store", shard, "status", "agrees with no commit record")
 
 
 def _line(error: BaseException) -> str:

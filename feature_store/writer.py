@@ -16,6 +16,7 @@ from feature_store import protocol
 from feature_store.errors import InputError, StoreError
 from feature_store.metadata import FILL, encoded_shard
 from feature_store.protocol import CommitRecord
+from feature_store.root import checked_root
 from feature_store.scale import StoredScale
 from feature_store.subsample import keep, positions
 
@@ -40,8 +41,12 @@ class SourceWriter:
         return str(self.scale.source)
 
     def missing(self) -> list[int]:
-        """Shards without a valid commit record, or with data missing or of the wrong size."""
-        return self.scale.missing()
+        """Shards without a valid commit record, or whose files are gone or of the wrong size."""
+        return [shard for shard in range(self.scale.shard_count) if not self.is_done(shard)]
+
+    def is_done(self, shard: int) -> bool:
+        """Whether the shard is committed and its files are there (values not read)."""
+        return self.scale.is_committed(shard) and self.scale.has_data(shard)
 
     def rows(self, shard: int) -> range:
         """Image rows of a shard."""
@@ -101,6 +106,7 @@ class SourceWriter:
             A shape differs from the source's.
         """
         failed = dict(failed or {})
+        self._refuse_growth()
         rows = self.todo(shard)
         given = self._given(rows, tokens, prefix)
         kept, before, old = self._kept(shard)
@@ -145,6 +151,15 @@ class SourceWriter:
         self.scale.objects.put(protocol.record_key(self.scale.group, shard), record.to_json())
         self.scale.forget(shard)
         return record
+
+    def _refuse_growth(self) -> None:
+        """A shard's rows are those of the store as it is now, not as it was when opened."""
+        now = checked_root(self.scale.objects).attrs.asdict()["image_count"]
+        if now != self.scale.images:
+            raise StoreError(
+                f"{self.scale.objects.url} grew from {self.scale.images} to {now} images while "
+                f"this ran; nothing is lost, repeat the command"
+            )
 
     def _given(
         self, rows: range, tokens: np.ndarray, prefix: np.ndarray | None
@@ -193,7 +208,7 @@ class SourceWriter:
     def _range_message(self, values: np.ndarray, dtype: np.dtype, largest: float) -> str:
         limit = float(np.finfo(dtype).max)
         channels = np.unique(np.nonzero(~(np.abs(values) <= limit))[-1])
-        remedy = "Extract with --dtype float32"
+        remedy = "Extract into another store with --dtype float32"
         if not np.isfinite(largest):
             remedy += (
                 " and --precision fp32; if it persists the model itself returns non-finite values"

@@ -27,7 +27,8 @@ def test_version():
 
 
 def test_field_tables():
-    assert table("Commit record") == [f.name for f in fields(protocol.CommitRecord)]
+    names = [f.name for f in fields(protocol.CommitRecord)]
+    assert table("Commit record") == [*names, "digest"]
     assert table("Root attributes") == list(protocol.ROOT_ATTRIBUTES)
     assert table("Source attributes") == list(protocol.SOURCE_ATTRIBUTES)
 

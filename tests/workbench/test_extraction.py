@@ -365,24 +365,54 @@ def test_unknown_command_and_help(capsys):
     assert main(["--help"]) == 0
 
 
-@pytest.mark.skipif(not Path("/bin/mount").exists() or os.geteuid() != 0, reason="needs mount")
-def test_full_disk_is_said_clearly_and_resumable(folder, tmp_path):
-    """ENOSPC on a small tmpfs: nothing half-written counts, and room is all that is needed."""
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", small])
-    if mounted.returncode:
-        pytest.skip("tmpfs cannot be mounted here")
+@pytest.fixture
+def small_disk(tmp_path):
+    """A tmpfs of 400 kB, and a function that mounts it anew with other options."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
     try:
-        with pytest.raises(InputError, match="No space left on device.*repeat the command"):
-            extract(request(folder, small / "s", shard_images=1, batch=1))
-        store = feature_store.open(small / "s")
-        assert {p.kind for p in verify(store).problems} == {"missing"}
-        done = len(committed(small / "s"))
-        assert 0 < done < 14
-        subprocess.run(["mount", "-o", "remount,size=50m", small], check=True)
-        report = extract(request(folder, small / "s", shard_images=1, batch=1))
-        assert report.shards == 14 - done
-        assert verify(feature_store.open(small / "s")).problems == []
-    finally:
-        subprocess.run(["umount", small], check=True)
+        mounted = subprocess.run(command, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("a small tmpfs cannot be mounted here (needs root)")
+    yield (
+        folder,
+        lambda how: subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True),
+    )
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk_is_said_clearly_and_resumable(folder, small_disk):
+    """ENOSPC: nothing half-written counts, and room is all that is needed to go on."""
+    small, remount = small_disk
+    with pytest.raises(InputError, match="No space left on device.*repeat the command"):
+        extract(request(folder, small / "s", shard_images=1, batch=1))
+    store = feature_store.open(small / "s")
+    assert {p.kind for p in verify(store).problems} == {"missing"}
+    done = len(committed(small / "s"))
+    assert 0 < done < 14
+    remount("size=50m")
+    report = extract(request(folder, small / "s", shard_images=1, batch=1))
+    assert report.shards == 14 - done
+    assert verify(feature_store.open(small / "s")).problems == []
+
+
+def test_read_only_disk_is_readable_and_said_clearly(folder, small_disk):
+    """A store on a read-only disk reads and verifies; extraction says why it cannot go on."""
+    small, remount = small_disk
+    remount("size=50m")
+    extract(request(folder, small / "s", shard_images=1, batch=1))
+    complete = arrays(small / "s")
+    for record in committed(small / "s")[:3]:
+        record.unlink()
+    remount("ro")
+    with pytest.raises(InputError, match="Read-only file system.*repeat the command"):
+        extract(request(folder, small / "s", shard_images=1, batch=1))
+    assert len(verify(feature_store.open(small / "s")).problems) == 3
+    view = feature_store.open(small / "s").features(f"{MODEL}@160", allow_incomplete=True)
+    assert view.shape[0] == 7
+    remount("rw")
+    assert extract(request(folder, small / "s", shard_images=1, batch=1)).shards == 3
+    assert_same(arrays(small / "s"), complete)
