@@ -54,6 +54,7 @@ def test_bundled_sweep_has_a_panel_per_leg(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(style, "save", lambda figure, stem: drawn.update({stem.name: figure}))
     command = ShapeLaw(
         runs="bundled:digits",
+        residuals="relative",
         bootstraps=20,
         allow_unidentified=True,
         out=tmp_path,
