@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from analyses.moments import Moments, MomentsConfig, fold_of
+from analyses.tensors import as_tensor, rows_of
 from feature_store.errors import InputError
 
 PANEL = 256  # columns of one product: small wastes less of the triangle, large multiplies faster
@@ -48,19 +49,28 @@ class Accumulator:
         folds, width = self.config.folds, sum(self.blocks.values())
         self._dtype = getattr(torch, self.config.precision)
         self._device = torch.device(self.config.device)
-        self._images = np.zeros(folds, np.int64)  # per fold, as everything below
-        self._tokens = np.zeros(folds, np.int64)
+        self._size = (folds, width)
         self._shift: torch.Tensor | None = None
-        self._sum = torch.zeros(folds, width, dtype=torch.float64, device=self._device)
-        self._square = torch.zeros(folds, width, dtype=torch.float64, device=self._device)
-        self._products: dict[int, torch.Tensor] = {}
+        self._finished: Moments | None = None
         self._pending: dict[int, torch.Tensor] = {}
+        self._memory: tuple[torch.Tensor, torch.Tensor] | None = None
         self._fill = [0] * folds
+        self._begin()
+
+    def _begin(self) -> None:
+        """Empty sums, per fold; pages of a fold are not touched before it has tokens."""
+        folds, width = self._size
+        self._images = np.zeros(folds, np.int64)
+        self._tokens = np.zeros(folds, np.int64)
+        self._sum = torch.zeros(folds, width, dtype=torch.float64, device=self._device)
+        self._square = torch.zeros_like(self._sum)
+        self._scatter: torch.Tensor | None = None
 
     @property
     def images(self) -> int:
         """Images seen so far."""
-        return int(self._images.sum())
+        before = 0 if self._finished is None else int(self._finished.images.sum())
+        return before + int(self._images.sum())
 
     def update(self, tokens: Mapping[str, Any], index: np.ndarray | None = None) -> None:
         """Add a batch.
@@ -90,30 +100,33 @@ class Accumulator:
             rows = np.flatnonzero(fold == k)
             self._images[k] += len(rows)
             self._tokens[k] += len(rows) * cells
-            self._push(int(k), {name: _rows(tokens[name], rows) for name in self.blocks})
+            self._push(int(k), {name: rows_of(tokens[name], rows) for name in self.blocks})
 
     def result(self) -> Moments:
         """The moments of everything fed so far; more may follow."""
         for k in range(self.config.folds):
             self._flush(k)
-        folds, width = self._sum.shape
-        mean = np.zeros((folds, width))
-        scatter = np.zeros((folds, width, width))
-        for k, product in self._products.items():
+        if self._scatter is None:
+            return self._finished or self._moments(np.zeros((*self._size, self._size[1])))
+        made = self._moments(self._scatter.cpu().numpy())  # on a CPU the sums' own memory
+        self._begin()
+        self._finished = made if self._finished is None else self._finished.merge(made)
+        return self._finished
+
+    def _moments(self, scatter: np.ndarray) -> Moments:
+        """Moments from the sums; products in `scatter` are turned into the scatter in place."""
+        mean = np.zeros(self._size)
+        for k in np.flatnonzero(self._tokens):
             shift = self._shift.cpu().double().numpy()  # type: ignore[union-attr]
             offset = self._sum[k].cpu().numpy() / self._tokens[k]
-            own = scatter[k]
-            own[: self._full] = product.cpu().numpy()
-            _mirror(own, self._full)
-            own -= np.outer(offset, offset * self._tokens[k])
+            _unshift(scatter[k], self._full, offset, int(self._tokens[k]))
             square = self._square[k].cpu().numpy() - self._tokens[k] * offset**2
-            own[self._full :, self._full :] = np.nan
-            np.fill_diagonal(own[self._full :, self._full :], square[self._full :])
+            own = scatter[k][self._full :, self._full :]
+            own[:] = np.nan
+            np.fill_diagonal(own, square[self._full :])
             mean[k] = shift + offset
         attrs = {"precision": self.config.precision, "targets": list(self.config.targets)}
-        return Moments(
-            dict(self.blocks), self._images.copy(), self._tokens.copy(), mean, scatter, attrs
-        )
+        return Moments(dict(self.blocks), self._images, self._tokens, mean, scatter, attrs)
 
     def _check(self, tokens: Mapping[str, Any]) -> tuple[int, int]:
         missing = [name for name in self.blocks if name not in tokens]
@@ -136,15 +149,16 @@ class Accumulator:
         return images, rows * cols
 
     def _mean_token(self, tokens: Mapping[str, Any]) -> torch.Tensor:
+        few = {n: as_tensor(tokens[n][:16]) for n in self.blocks}  # any centre near the mean does
         means = [
-            as_tensor(tokens[n]).reshape(-1, c).to(self._device).mean(0, dtype=torch.float64)
+            few[n].reshape(-1, c).to(self._device).mean(0, dtype=torch.float64)
             for n, c in self.blocks.items()
         ]
         return torch.cat(means).to(self._dtype)
 
     def _push(self, k: int, parts: dict[str, torch.Tensor]) -> None:
         """Copy tokens of one fold into its buffer, multiplying whenever the buffer is full."""
-        size, width = self.config.block_tokens, self._sum.shape[1]
+        size, width = self.config.block_tokens, self._size[1]
         if k not in self._pending:
             self._pending[k] = torch.empty(size, width, dtype=self._dtype, device=self._device)
         buffer, done = self._pending[k], 0
@@ -168,18 +182,31 @@ class Accumulator:
         z = self._pending[k][: self._fill[k]]
         z -= self._shift  # type: ignore[arg-type]  # set before the first token is pushed
         self._fill[k] = 0
-        total = z.sum(0, dtype=torch.float64)
+        total = z.sum(0).double()  # pairwise in torch, of centred values: float32 is enough here
         self._refuse_non_finite(total)
         self._sum[k] += total
         if self._full < z.shape[1]:
             self._square[k, self._full :] += z[:, self._full :].square().sum(0, dtype=torch.float64)
-        if k not in self._products:
-            shape = (self._full, z.shape[1])
-            self._products[k] = torch.zeros(shape, dtype=torch.float64, device=self._device)
+        if self._scatter is None:
+            shape = (*self._size, self._size[1])
+            self._scatter = torch.zeros(shape, dtype=torch.float64, device=self._device)
         for i in range(0, self._full, PANEL):
             stop = min(i + PANEL, self._full)
-            # .double() first: a mixed-type in-place add is four times slower in torch on a CPU
-            self._products[k][i:stop, i:] += (z[:, i:stop].T @ z[:, i:]).double()
+            product, wide = self._scratch(stop - i, z.shape[1] - i)
+            torch.mm(z[:, i:stop].T, z[:, i:], out=product)
+            # Converted first: a mixed-type in-place add is four times slower in torch on a CPU.
+            self._scatter[k, i:stop, i:].add_(wide.copy_(product))
+
+    def _scratch(self, rows: int, cols: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Memory for one panel in both types, kept: fresh pages cost as much as the sums do."""
+        if self._memory is None:
+            size, device = PANEL * self._size[1], self._device
+            self._memory = (
+                torch.empty(size, dtype=self._dtype, device=device),
+                torch.empty(size, dtype=torch.float64, device=device),
+            )
+        product, wide = (flat[: rows * cols].view(rows, cols) for flat in self._memory)
+        return product, wide
 
     def _refuse_non_finite(self, total: torch.Tensor) -> None:
         if bool(torch.isfinite(total).all()):
@@ -193,27 +220,19 @@ class Accumulator:
         )
 
 
-def as_tensor(array: Any) -> torch.Tensor:
-    """A torch view of an array (a copy where the array is read-only, as memory maps are)."""
-    if isinstance(array, torch.Tensor):
-        return array
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+def _unshift(scatter: np.ndarray, full: int, offset: np.ndarray, tokens: int) -> None:
+    """From products about the shift (upper block triangle) to the scatter about the mean, in place.
 
-
-def _rows(array: Any, rows: np.ndarray) -> torch.Tensor:
-    """Tokens of the given images as (token, channel)."""
-    if len(rows) == len(array):
-        return as_tensor(array).reshape(-1, array.shape[3])
-    if isinstance(array, torch.Tensor):
-        return array[torch.from_numpy(rows).to(array.device)].reshape(-1, array.shape[3])
-    return torch.from_numpy(array[rows].reshape(-1, array.shape[3]))
-
-
-def _mirror(matrix: np.ndarray, full: int) -> None:
-    """Copy the upper block triangle of the first `full` rows below the diagonal, in place."""
+    Only the first `full` rows hold products. Panel by panel, through memory that is kept.
+    """
+    memory = np.empty(PANEL * len(scatter))
     for i in range(0, full, PANEL):
         stop = min(i + PANEL, full)
-        matrix[stop:, i:stop] = matrix[i:stop, stop:].T
+        own = scatter[i:stop, i:]
+        step = memory[: own.size].reshape(own.shape)
+        own -= np.multiply(offset[i:stop, None], tokens * offset[i:], out=step)
+        for j in range(stop, len(scatter), PANEL):  # square tiles: both sides stay in the cache
+            scatter[j : j + PANEL, i:stop] = scatter[i:stop, j : j + PANEL].T
 
 
 def from_batches(

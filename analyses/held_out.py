@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from analyses.accumulate import as_tensor
 from analyses.ridge import Solution
+from analyses.tensors import as_tensor
 from feature_store.errors import InputError
 
 

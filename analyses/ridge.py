@@ -105,11 +105,7 @@ def solve(moments: Moments, x: Sequence[str], y: Sequence[str], ridge: float) ->
     if ridge == 0:
         weights, dof = _least_squares(moments, x, sxx, sxy)
     else:
-        penalty = ridge * np.trace(sxx) / len(sxx)
-        values, vectors = _eigh(sxx)
-        shrink = _inverse(values + penalty)
-        weights = _product(vectors, shrink[:, None] * _product(vectors.T, sxy))
-        dof = float((values * shrink).sum())
+        weights, dof = _penalised(sxx, sxy, ridge * float(np.trace(sxx)) / len(sxx))
     explained = 2 * (weights * sxy).sum(0) - (weights * _product(sxx, weights)).sum(0)
     return Solution(
         tuple(x),
@@ -184,6 +180,23 @@ def _held_out_path(
         r = _inverse(values + ridge * np.trace(sxx) / len(sxx))
         losses.append(total - 2 * r @ cross + r @ quadratic @ r)
     return np.array(losses) / (moments.count([fold]) * len(mean_y))
+
+
+def _penalised(sxx: np.ndarray, sxy: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
+    """Ridge weights and trace of the hat matrix, dx - penalty * trace((Sxx + penalty I)^-1).
+
+    By Cholesky factor; by eigenvectors where rounding of Sxx exceeds a very small penalty.
+    """
+    eye = torch.eye(len(sxx), dtype=torch.float64)
+    factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(sxx) + penalty * eye)
+    if penalty == 0 or failed:
+        values, vectors = _eigh(sxx)
+        shrink = _inverse(values + penalty)
+        by_eigen = _product(vectors, shrink[:, None] * _product(vectors.T, sxy))
+        return by_eigen, float((values * shrink).sum())
+    weights = torch.cholesky_solve(torch.from_numpy(sxy), factor)
+    inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
+    return weights.numpy(), len(sxx) - penalty * float(inverse.square().sum())
 
 
 def _least_squares(
