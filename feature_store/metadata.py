@@ -29,6 +29,10 @@ DIMS = {
     ("position", 2): ("image", "token"),
 }
 """(array name, number of dims) to its dims."""
+DTYPES = ("float16", "float32")
+"""Dtypes that features are stored in."""
+LAYOUTS = ("raw", "packed")
+"""How a shard's object is encoded; PROTOCOL.md says how."""
 FILL = {"tokens": float("nan"), "prefix": float("nan"), "position": -1}
 """Array name to its fill value."""
 
@@ -51,10 +55,10 @@ class ArrayPlan:
     """Token positions kept per image, drawn at random and stored; 0 keeps the whole map."""
 
     def __post_init__(self) -> None:
-        if self.dtype not in ("float16", "float32"):
-            raise InputError(f"dtype {self.dtype!r} cannot be stored; choose float16 or float32")
-        if self.layout not in ("raw", "packed"):
-            raise InputError(f"layout {self.layout!r} is unknown; choose raw or packed")
+        if self.dtype not in DTYPES:
+            raise InputError(f"dtype {self.dtype!r} cannot be stored; choose {' or '.join(DTYPES)}")
+        if self.layout not in LAYOUTS:
+            raise InputError(f"layout {self.layout!r} is unknown; choose {' or '.join(LAYOUTS)}")
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Array name to the shape of one image's values."""
@@ -112,7 +116,8 @@ def repair_arrays(objects: Objects, single: Source, size: tuple[int, int], plan:
 def created_plan(objects: Objects, single: Source) -> ArrayPlan:
     """The plan that a stored source was created with, from its attributes."""
     group = zarr.open_group(objects.zarr_store, path=single.group, mode="r", use_consolidated=False)
-    arrays: dict[str, Any] = group.attrs.asdict()["arrays"]
+    attrs: dict[str, Any] = group.attrs.asdict()
+    arrays = attrs["arrays"]
     return ArrayPlan(**(arrays | {"grid": tuple(arrays["grid"])}))
 
 

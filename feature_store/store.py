@@ -267,8 +267,8 @@ class FeatureStore:
         if arrays.keep:
             subsample = {"tokens": arrays.keep, "seed": SEED, "grid": list(arrays.grid)}
             manifest |= {"subsample": subsample}
-        now = int(checked_root(self.objects).attrs.asdict()["image_count"])  # others may grow it
-        size = (now, self.shard_images)
+        current: dict[str, Any] = checked_root(self.objects).attrs.asdict()  # others may grow it
+        size = (current["image_count"], self.shard_images)
         repair_groups(self.objects, single)
         if single not in self._singles():
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

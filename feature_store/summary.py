@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from html import escape
+from shlex import quote
 
+from feature_store.scale import StoredScale
 from feature_store.store import FeatureStore
 
 
@@ -61,9 +63,6 @@ def _source_status(store: FeatureStore, name: str) -> SourceStatus:
     square_sum = sum(record.square_sum for record in records)
     error = sum(record.square_error for record in records)
     complete = len(done) == scale.shard_count
-    model, scale_name = scale.source.model, scale.source.scales[0]
-    default = scale.manifest.get("default_tap") == scale.source.tap
-    tap = "" if default else f"#{scale.source.tap}"
     return SourceStatus(
         source=name,
         shards_done=len(done),
@@ -81,11 +80,33 @@ def _source_status(store: FeatureStore, name: str) -> SourceStatus:
         float16_relative_rms=(error / square_sum) ** 0.5 if square_sum else None,
         created=scale.created,
         updated=max((record.written for record in records), default=None),
-        finish=None
-        if complete
-        else f"workbench extract --dataset {store.dataset} --model '{model}{tap}' "
-        f"--scales {scale_name} --limit {len(store)} --store {store.path}",
+        finish=None if complete else finishing_command(store, scale),
     )
+
+
+def finishing_command(store: FeatureStore, scale: StoredScale) -> str:
+    """The command line that computes what a source misses, with the settings it was begun with."""
+    source = scale.source
+    default = scale.manifest.get("default_tap") == source.tap
+    options = {
+        "--dataset": store.dataset,
+        "--model": source.model if default else f"{source.model}#{source.tap}",
+        "--scales": source.scales[0].removesuffix(f".t{scale.kept}"),
+        "--limit": str(len(store)),
+        "--dtype": scale.arrays["tokens"].dtype.name,
+        "--layout": "raw" if scale.arrays["tokens"].raw else "packed",
+        "--precision": str(scale.manifest.get("precision", "fp32")),
+        "--tokens-per-image": str(scale.kept),
+        "--store": store.path,
+    }
+    defaults = {
+        "--dtype": "float16",
+        "--layout": "raw",
+        "--precision": "fp32",
+        "--tokens-per-image": "0",
+    }
+    parts = [f"{k} {quote(v)}" for k, v in options.items() if defaults.get(k) != v]
+    return " ".join(["workbench extract", *parts])
 
 
 def as_json(store: FeatureStore) -> dict:

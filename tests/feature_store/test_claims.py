@@ -60,3 +60,13 @@ def test_damaged_claim_is_taken_over(objects, data):
     objects.put("k", data)
     with Claim(objects, "k") as claim:
         assert claim.held
+
+
+def test_a_claim_that_was_taken_over_is_left_alone(objects):
+    with Claim(objects, "k", lease=0) as slow:
+        objects.delete("k")
+        with Claim(objects, "k") as quick:
+            slow.renew()
+            slow.__exit__(None, None, None)
+            assert quick.held
+            assert objects.get("k") is not None

@@ -79,3 +79,34 @@ def test_damaged_ids_are_restored_from_the_dataset(tmp_path):
     restored = reconcile(feature_store.open(tmp_path / "s"), list("abcd"), None, [])
     assert "".join(restored.image_ids) == "abcd"
     assert store.features("toy:a@224").shape == (4, 1, 1, 2)
+
+
+def test_a_handle_from_before_the_growth_cannot_undo_it(tmp_path):
+    old = filled(tmp_path / "s", list("abcd"))
+    before = old.add_source("toy:a#blocks@224", **PLAN)
+    fill(reconcile(feature_store.open(tmp_path / "s"), list("abcde"), None, []), computed=[])
+    assert before.missing() == []
+    with pytest.raises(StoreError, match="grew from 4 to 5 images"):
+        before.commit(1, np.ones((1, 1, 1, 2), np.float32))
+    assert old.features("toy:a@224").shape == (4, 1, 1, 2)
+    assert feature_store.open(tmp_path / "s").features("toy:a@224").shape == (5, 1, 1, 2)
+
+
+def test_a_source_added_by_an_old_handle_has_room_for_all_images(tmp_path):
+    old = filled(tmp_path / "s", list("abcd"))
+    grown = reconcile(feature_store.open(tmp_path / "s"), list("abcde"), None, [])
+    fill(grown, computed=[])
+    old.add_source("toy:b#blocks@224", **PLAN)
+    writer = feature_store.open(tmp_path / "s").add_source("toy:b#blocks@224", **PLAN)
+    for shard in writer.missing():
+        writer.commit(shard, np.ones((len(writer.todo(shard)), 1, 1, 2), np.float32))
+    assert feature_store.open(tmp_path / "s").features("toy:b@224").shape == (5, 1, 1, 2)
+
+
+def test_reading_while_arrays_are_longer_than_the_count(tmp_path):
+    import zarr
+
+    store = filled(tmp_path / "s", list("abcd"))
+    group = zarr.open_group(tmp_path / "s", path=store.scale("toy:a@224").group, mode="r+")
+    group["tokens"].resize((9, 1, 1, 2))
+    assert feature_store.open(tmp_path / "s").features("toy:a@224").values.shape == (4, 1, 1, 2)

@@ -76,3 +76,24 @@ def test_other_positions_are_refused(tmp_path):
     store = stored(tmp_path / "s", (5, 4))
     with pytest.raises(StoreError, match="cannot be paired"):
         list(store.stream(["toy:a@224.t5", "toy:b@224.t4"]))
+
+
+def test_scales_with_other_positions_are_not_composed(tmp_path):
+    store = feature_store.create(tmp_path / "s", dataset="d", image_ids=list("abcde"))
+    for scale, grid in (("224", (3, 4)), ("448.unpooled", (6, 8))):
+        writer = store.add_source(
+            f"toy:a#blocks@{scale}.t4", manifest={}, grid=grid, channels=2, dtype="float32", keep=4
+        )
+        writer.commit(0, np.ones((5, *grid, 2), np.float32))
+    view = feature_store.open(tmp_path / "s").features("toy:a@224.t4+448.unpooled.t4")
+    with pytest.raises(StoreError, match="cannot be paired"):
+        view.values  # noqa: B018 the read is the test
+
+
+def test_incomplete_positions_read_as_minus_one(tmp_path):
+    store = feature_store.create(tmp_path / "s", dataset="d", image_ids=list("ab"), shard_images=1)
+    writer = store.add_source("toy:a#b@224.t3", manifest={}, grid=(3, 4), channels=2, keep=3)
+    writer.commit(0, np.ones((1, 3, 4, 2), np.float32))
+    view = store.features("toy:a@224.t3", allow_incomplete=True).load()
+    assert (view.position[1].values == -1).all()
+    assert (view.position[0].values >= 0).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -158,7 +159,8 @@ def is_equivalent(copy, original):
     if set(one.groups) != set(other.groups) or not one.identical(other):
         return False
     records = [sorted(p.glob("features/*/*/*/tokens/.commits/*.json")) for p in (copy, original)]
-    return [p.name for p in records[0]] == [p.name for p in records[1]]
+    contents = [{p.name: json.loads(p.read_bytes()) for p in paths} for paths in records]
+    return contents[0] == contents[1]
 
 
 def test_values_beyond_the_last_image_count(tmp_path):
@@ -184,3 +186,51 @@ def test_an_unreadable_shard_is_not_withdrawn(store, monkeypatch):
     report = verify(fresh(store))
     assert {p.kind for p in report.problems} == {"unreadable"}
     assert withdraw(store, report.problems) == 0
+
+
+@pytest.mark.parametrize("name", ["tokens", "prefix"])
+def test_lost_array_metadata_are_put_back_and_lose_nothing(store, name):
+    (path,) = Path(store.path).glob(f"features/*/*/*/{name}/zarr.json")
+    layout = "raw" if store.scale(SOURCE).arrays["tokens"].raw else "packed"
+    path.unlink()
+    (problem,) = verify(fresh(store)).problems
+    assert (problem.kind, problem.shard) == ("metadata", None)
+    assert withdraw(store, [problem]) == 0
+    assert write(fresh(store), layout) == []
+    assert verify(fresh(store)).problems == []
+    np.testing.assert_array_equal(fresh(store).features(SOURCE).values, TOKENS)
+
+
+def test_every_changed_bit_of_a_record_is_found(store):
+    path = record_file(store, 1)
+    before = path.read_bytes()
+    for bit in range(3, 8 * len(before), 29):
+        flip(path, bit)
+        found = verify(fresh(store)).problems
+        path.write_bytes(before)
+        assert found or json.loads(before) == parsed_with_flip(before, bit), bit
+
+
+def parsed_with_flip(data, bit):
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    try:
+        return json.loads(changed)
+    except ValueError:
+        return None
+
+
+def test_a_wrong_status_chunk_is_rewritten(store):
+    (Path(store.path) / "status" / "c.1").write_bytes(b"\7\1\1\1")
+    (problem,) = verify(fresh(store)).problems
+    assert (problem.kind, problem.shard) == ("status", 1)
+    with pytest.raises(StoreError, match="rewrites it"):
+        fresh(store).status  # noqa: B018 the read is the test
+    withdraw(fresh(store), [problem])
+    assert verify(fresh(store)).problems == []
+
+
+def test_a_purged_file_is_missed_without_reading_anything(store):
+    data_file(store, "tokens", 1).unlink()
+    layout = "raw" if store.scale(SOURCE).arrays["tokens"].raw else "packed"
+    assert write(fresh(store), layout) == [1]

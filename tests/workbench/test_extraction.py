@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,9 +18,10 @@ import torch
 from PIL import Image
 
 import feature_store
+from feature_store import summary
 from feature_store.errors import InputError
 from feature_store.verify import verify
-from workbench.cli import main
+from workbench.cli import COMMANDS, main
 from workbench.extraction import ExtractRequest, extract
 from workbench.models import load
 from workbench.multiscale import scale_features
@@ -236,6 +239,39 @@ def test_two_processes_share_one_store(folder, tmp_path):
     assert_same(arrays(tmp_path / "s"), arrays(tmp_path / "whole"))
 
 
+def test_repaired_images_are_read_again_on_request(folder, tmp_path):
+    good = (folder / "a" / "0.png").read_bytes()
+    (folder / "a" / "0.png").write_bytes(b"")
+    assert extract(request(folder, tmp_path / "s")).failed
+    (folder / "a" / "0.png").write_bytes(good)
+    assert extract(request(folder, tmp_path / "s")).failed
+    report = extract(request(folder, tmp_path / "s", retry_failed=True))
+    assert (report.failed, report.computed) == ({}, 3)
+    assert (feature_store.open(tmp_path / "s").status == "ok").all()
+
+
+def test_growth_beside_a_new_source_counts_only_what_is_stored(folder, tmp_path):
+    extract(request(folder, tmp_path / "s", scales=["1x"], shard_images=8, dtype="float16"))
+    photo(folder / "b" / "z.png", 7)
+    extract(request(folder, tmp_path / "s", shard_images=8, dtype="float16"))
+    extract(request(folder, tmp_path / "whole", shard_images=8, dtype="float16"))
+    grown, whole = (feature_store.open(tmp_path / n).scale(f"{MODEL}@160") for n in ("s", "whole"))
+    assert grown.record(0).square_sum == pytest.approx(whole.record(0).square_sum, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"tokens_per_image": 9}, {"dtype": "float32"}, {"layout": "packed"}, {"precision": "bf16"}],
+)
+def test_the_printed_command_finishes_the_source(folder, tmp_path, changes, capsys):
+    settings = {"dtype": "float16", "scales": ["1x"]} | changes
+    extract(request(folder, tmp_path / "with space", **settings))
+    committed(tmp_path / "with space")[0].unlink()
+    (entry,) = summary.status(feature_store.open(tmp_path / "with space"))
+    assert main(shlex.split(entry.finish)[1:]) == 0
+    assert verify(feature_store.open(tmp_path / "with space")).problems == []
+
+
 # -- misuse: one line that says what to do, exit status 2 ---------------------------------------
 
 
@@ -416,3 +452,59 @@ def test_read_only_disk_is_readable_and_said_clearly(folder, small_disk):
     remount("rw")
     assert extract(request(folder, small / "s", shard_images=1, batch=1)).shards == 3
     assert_same(arrays(small / "s"), complete)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--dtype", "int8", "float16"),
+        ("--layout", "zip", "packed"),
+        ("--precision", "x", "bf16"),
+        ("--tokens-per-image", "5000", "at most 100"),
+    ],
+)
+def test_bad_options_are_found_before_the_store_exists(
+    folder, tmp_path, capsys, option, value, named
+):
+    line = misuse(
+        capsys,
+        "--dataset",
+        f"folder:{folder}",
+        "--model",
+        MODEL,
+        "--scales",
+        "1x",
+        "--store",
+        str(tmp_path / "s"),
+        option,
+        value,
+    )
+    assert named in line
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_source_named_twice(folder, tmp_path, capsys):
+    line = misuse(
+        capsys,
+        "--dataset",
+        f"folder:{folder}",
+        "--model",
+        MODEL,
+        "--model",
+        f"{MODEL}#final",
+        "--scales",
+        "1x",
+        "--store",
+        str(tmp_path / "s"),
+    )
+    assert "named twice" in line
+
+
+def test_a_trailing_slash_is_the_same_folder(folder, tmp_path):
+    extract(request(folder, tmp_path / "s"))
+    assert extract(request(f"{folder}/", tmp_path / "s")).shards == 0
+
+
+def test_every_command_is_there():
+    for module, form, _ in COMMANDS.values():
+        assert hasattr(importlib.import_module(module), form)

@@ -51,6 +51,8 @@ class Extract:
     not fit; 0 keeps all. The source's scale is then named 224.t16."""
     shard_images: int = 256
     """Images per shard of a new store: the most that a killed run has to redo."""
+    retry_failed: bool = False
+    """Read images again that could not be read before."""
     recheck: bool = False
     """Re-read what is committed first and redo what is damaged."""
     json: Annotated[bool, tyro.conf.arg(help="Print the report as one JSON object.")] = False
@@ -89,7 +91,8 @@ def summary(report) -> str:
     if report.failed:
         lines.append(
             f"{len(report.failed)} image(s) could not be read; their rows are NaN with "
-            f"status decode_failed:"
+            f"status decode_failed "
+            f"(--retry-failed reads them again once they are repaired):"
         )
         shown = list(report.failed.items())[:20]
         lines += [f"  {image_id}: {reason}" for image_id, reason in shown]

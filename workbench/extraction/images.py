@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -94,6 +95,7 @@ def image_batches(
             collate_fn=collated,
             pin_memory=pin,
             prefetch_factor=2,
+            worker_init_fn=_ignore_interrupts,
         )
         for (shard, _), (rows, tensors, failed) in zip(plan, loader, strict=True):
             yield ImageBatch(
@@ -113,6 +115,12 @@ def image_batches(
             yield ImageBatch(
                 shard, rows, dict(zip(pixels.transforms, tensors, strict=True)), failed
             )
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C goes to every process of a terminal; the main one decides what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class _Collate:

@@ -32,21 +32,23 @@ class ShardInHand:
 
     shard: int
     todo: range
-    dtype: torch.dtype
     claims: list[Claim] = field(default_factory=list)
     writers: dict[Source, SourceWriter] = field(default_factory=dict)
-    statistics: dict[Source, CastStatistics] = field(default_factory=dict)
+    dtype: dict[Source, torch.dtype] = field(default_factory=dict)
+    statistics: dict[Source, CastStatistics | None] = field(default_factory=dict)
     tokens: dict[Source, np.ndarray] = field(default_factory=dict)
     prefix: dict[Source, np.ndarray] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
 
 
-def cast(values: torch.Tensor, dtype: torch.dtype, counted: CastStatistics) -> np.ndarray:
+def cast(values: torch.Tensor, dtype: torch.dtype, counted: CastStatistics | None) -> np.ndarray:
     """Features in the stored dtype on the host, what the cast does to them counted.
 
     Done by torch, and on its device: numpy converts to float16 one number at a time.
     """
     stored = values.to(dtype)
+    if counted is None:
+        return stored.cpu().numpy()
     error = values - stored
     largest, square_sum, square_error = (
         values.abs().amax(),

@@ -5,20 +5,27 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import platform
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import feature_store
+from feature_store.errors import InputError
 from feature_store.source import Source
 from workbench.models import Backbone, BackboneInfo, Transform, load, resolve
 from workbench.multiscale import Plan, Scale, plan, resolve_scales
 
 LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "pillow", "numpy")
-CODE = ("models", "extraction", "multiscale", "decode.py")
-"""Parts of this package that decide the stored values."""
+CODE = (
+    "models",
+    "multiscale",
+    "datasets",
+    "decode.py",
+    "extraction/images.py",
+    "extraction/in_hand.py",
+)
+"""Parts of this package that decide the stored values; `feature_store/subsample.py` does too."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +49,6 @@ class Job:
         size = (scale.height, scale.width) if scale.raw else how.base
         return self.info.transform.at(*size)
 
-    def bytes_per_image(self, how: Plan, itemsize: int) -> int:
-        """Stored bytes per image of one source."""
-        tokens = how.grid[0] * how.grid[1] + self.info.prefix
-        return tokens * self.info.channels * itemsize
-
 
 def resolve_jobs(models: Sequence[str], scales: Sequence[str], keep: int = 0) -> list[Job]:
     """Check every model and scale before a weight or a disk is touched.
@@ -58,16 +60,24 @@ def resolve_jobs(models: Sequence[str], scales: Sequence[str], keep: int = 0) ->
     InputError
         An unknown model or tap, a scale that a model cannot run at, or a model named twice.
     """
-    jobs = []
+    jobs: list[Job] = []
     for name in dict.fromkeys(models):
         model, _, tap = name.partition("#")
         info = resolve(model, tap or None)
+        if any((job.info.name, job.info.tap) == (info.name, info.tap) for job in jobs):
+            raise InputError(f"{info.name}#{info.tap} is named twice; name each model and tap once")
         plans = {
             Source(model, info.tap, (text + (f".t{keep}" if keep else ""),)): plan(
                 Scale.parse(text), info
             )
             for text in resolve_scales(scales, info.native)
         }
+        for how in plans.values():
+            if keep > how.grid[0] * how.grid[1]:
+                raise InputError(
+                    f"{keep} tokens per image cannot be kept of the {how.grid[0]}x{how.grid[1]} "
+                    f"map of {info.name} at {how.scale}; choose at most {how.grid[0] * how.grid[1]}"
+                )
         jobs.append(Job(info, plans))
     return jobs
 
@@ -134,17 +144,8 @@ def code_sha256() -> str:
         for part in CODE
         for path in ([package / part] if part.endswith(".py") else (package / part).rglob("*.py"))
     )
+    files.append(Path(feature_store.__file__).with_name("subsample.py"))
     digest = hashlib.sha256(str(feature_store.protocol.VERSION).encode())
     for path in files:
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
-
-
-def machine() -> str:
-    """A word about where a run took place, for the printed plan."""
-    return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-
-
-def with_sources(job: Job, keep: set[Source]) -> Job:
-    """The job restricted to some of its sources."""
-    return replace(job, plans={s: how for s, how in job.plans.items() if s in keep})

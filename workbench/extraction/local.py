@@ -21,7 +21,7 @@ from workbench.extraction.in_hand import LoadedModel, ShardInHand, cast, forward
 from workbench.extraction.jobs import Job, load_backbone, manifest, resolve_jobs, transforms
 from workbench.extraction.request import ExtractReport, ExtractRequest
 from workbench.extraction.stopping import stop_requests
-from workbench.extraction.target import open_target, withdraw_damaged
+from workbench.extraction.target import open_target, withdraw_damaged, withdraw_failed
 from workbench.multiscale import CropLimit
 
 
@@ -51,8 +51,11 @@ def extract(
     dataset = datasets.open(request.dataset, limit=request.limit)
     request = request.for_device(pick_device(request.device))
     store = open_target(request, dataset)
+    wanted = [source for job in jobs for source in job.plans]
     if request.recheck:
-        withdraw_damaged(store, say)
+        withdraw_damaged(store, wanted, say)
+    if request.retry_failed:
+        withdraw_failed(store, wanted, say)
     run = _Run(request, store, dataset, say)
     try:
         for job in jobs:
@@ -191,7 +194,8 @@ class _Run:
                     if stopping():
                         self.report.stopped = True
                         break
-                    held = self._claim(batch.shard, todo[batch.shard])
+                    held = ShardInHand(batch.shard, todo[batch.shard])
+                    self._claim(held)
                 self._compute(batch, held)
                 bar.update(len(batch.rows) + len(batch.failed))
                 last = max([*batch.rows, *batch.failed])
@@ -208,9 +212,9 @@ class _Run:
             if held is not None:
                 release(held)
 
-    def _claim(self, shard: int, todo: range) -> ShardInHand:
+    def _claim(self, held: ShardInHand) -> None:
         """Claim the shard for every source that misses it still, and make room for it."""
-        held = ShardInHand(shard, todo, getattr(torch, self.request.dtype))
+        shard, todo = held.shard, held.todo
         for model in self.models:
             for source, writer in model.writers.items():
                 claim = Claim(self.store.objects, protocol.claim_key(source.group, shard))
@@ -220,17 +224,20 @@ class _Run:
                     self.say(f"{source} shard {shard} is in the hands of {claim.holder}")
                     continue
                 held.claims.append(claim)
-                if writer.scale.is_committed(shard):  # finished by another process meanwhile
+                if writer.is_done(shard):  # by another process meanwhile
                     continue
                 held.writers[source] = writer
                 scale, size = writer.scale, len(todo)
-                held.statistics[source] = CastStatistics()
+                # The writer casts and counts where it stores less than the models compute here.
+                exact = bool(scale.kept) or writer.todo(shard) != todo
+                dtype = "float32" if exact else self.request.dtype
+                held.dtype[source] = getattr(torch, dtype)
+                held.statistics[source] = None if exact else CastStatistics()
                 maps = (size, *scale.grid, scale.channels)
-                held.tokens[source] = np.full(maps, np.nan, self.request.dtype)
+                held.tokens[source] = np.full(maps, np.nan, dtype)
                 if "prefix" in scale.arrays:
                     shape = (size, *scale.arrays["prefix"].shape[1:])
-                    held.prefix[source] = np.full(shape, np.nan, self.request.dtype)
-        return held
+                    held.prefix[source] = np.full(shape, np.nan, dtype)
 
     def _compute(self, batch: ImageBatch, held: ShardInHand) -> None:
         """Run the batch through all models and scales that the shard misses."""
@@ -246,9 +253,9 @@ class _Run:
                 group = {s: how for s, how in wanted.items() if how.base == base}
                 for source, (prefix, maps) in forward(model, group, batch).items():
                     counted = held.statistics[source]
-                    held.tokens[source][places] = cast(maps, held.dtype, counted)
+                    held.tokens[source][places] = cast(maps, held.dtype[source], counted)
                     if source in held.prefix:
-                        held.prefix[source][places] = cast(prefix, held.dtype, counted)
+                        held.prefix[source][places] = cast(prefix, held.dtype[source], counted)
 
     def _commit(self, held: ShardInHand) -> None:
         """Write all sources of one shard and let go of it."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from feature_store.errors import InputError
+from feature_store.metadata import DTYPES, LAYOUTS
+from workbench.models.backbone import PRECISIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ class ExtractRequest:
     then named ``224.t16``."""
     shard_images: int = 256
     """Images per shard of a new store."""
+    retry_failed: bool = False
+    """Read images again that could not be read before."""
     recheck: bool = False
     """Re-read what is committed before going on, and redo what is damaged."""
 
@@ -56,6 +60,12 @@ class ExtractRequest:
             value = getattr(self, name)
             if value is not None and value < smallest:
                 raise InputError(f"{name} is {value}, expected at least {smallest}")
+        choices = {"dtype": DTYPES, "layout": LAYOUTS, "precision": tuple(PRECISIONS)}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(
+                    f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}"
+                )
         if not self.models:
             raise InputError("no model was named; give at least one --model")
         if not self.scales:

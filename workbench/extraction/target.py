@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import feature_store
-from feature_store import FeatureStore, InputError, StoreError
+from feature_store import FeatureStore, InputError, Source, StoreError
 from feature_store.growth import reconcile
 from feature_store.objects import connect
 from feature_store.root import can_create
-from feature_store.verify import verify, withdraw
+from feature_store.verify import Problem, verify, withdraw
 from workbench.datasets import Dataset
 from workbench.extraction.request import ExtractRequest
 
@@ -39,7 +40,7 @@ def open_target(request: ExtractRequest, dataset: Dataset) -> FeatureStore:
                 f"{request.store} exists and is no feature store; name a new folder with --store"
             )
         store = feature_store.open(request.store)
-        if store.dataset != dataset.name:
+        if canonical(store.dataset) != canonical(dataset.name):
             raise StoreError(
                 f"{request.store} holds features of {store.dataset}, this run is about "
                 f"{dataset.name}; name another store with --store"
@@ -52,9 +53,36 @@ def open_target(request: ExtractRequest, dataset: Dataset) -> FeatureStore:
         ) from error
 
 
-def withdraw_damaged(store: FeatureStore, say: Callable[[str], None]) -> None:
-    """Re-read the store and take back the commits of damaged shards, naming them."""
-    problems = [p for p in verify(store).problems if p.kind == "damaged"]
+def canonical(dataset: str) -> str:
+    """The dataset name with a path in it made absolute, so that one folder has one name."""
+    kind, _, path = dataset.partition(":")
+    return f"{kind}:{Path(path).expanduser().resolve()}" if kind in ("folder", "csv") else dataset
+
+
+def withdraw_damaged(
+    store: FeatureStore, wanted: Sequence[Source], say: Callable[[str], None]
+) -> None:
+    """Re-read the store and take back the commits of the wanted sources' damaged shards."""
+    names = set(map(str, wanted))
+    problems = [p for p in verify(store).problems if p.kind == "damaged" and p.where in names]
     for problem in problems:
         say(f"to be redone: {problem}")
+    withdraw(store, problems)
+
+
+def withdraw_failed(
+    store: FeatureStore, wanted: Sequence[Source], say: Callable[[str], None]
+) -> None:
+    """Take back the commits of the wanted sources' shards that hold images without features."""
+    stored = set(store.sources())
+    problems = []
+    for name in map(str, wanted):
+        scale = store.scale(name) if name in stored else None
+        for shard in range(scale.shard_count if scale else 0):
+            record = scale.record(shard) if scale and scale.is_committed(shard) else None
+            if record and record.failed:
+                reason = f"{len(record.failed)} image(s) could not be read"
+                problems.append(Problem(name, shard, "damaged", reason))
+    for problem in problems:
+        say(f"to be read again: {problem.where} shard {problem.shard}: {problem.reason}")
     withdraw(store, problems)
