@@ -44,7 +44,7 @@ if ! .venv/bin/python -m pip install --disable-pip-version-check -c constraints.
     tail -n 15 "$log" >&2
     if grep -qiE 'no space left|disk quota' "$log"; then
         fail "the disk is full; $NEEDED_GB GB are needed for .venv and the downloads"
-    elif grep -qiE 'connection|timed out|name resolution|network|retrying|proxy' "$log"; then
+    elif grep -qiE 'connection|timed out|name resolution|network|retrying|proxy|from versions: none' "$log"; then
         fail "the package index could not be reached; check the network or pip's proxy settings, then run this again (it goes on from here)"
     fi
     fail "pip could not install the packages; the whole log is in $log"
