@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -98,8 +99,9 @@ class StoredScale:
             str(attrs["created"]),
         )
 
-    @property
+    @cached_property
     def group(self) -> str:
+        """Path of the source inside the store."""
         return self.source.group
 
     @property
