@@ -34,7 +34,7 @@ CONDA_NAMES = {
     "matplotlib": "matplotlib-base",
     "xxhash": "python-xxhash",
 }
-CONDA_EXTRAS = ("bundled", "cluster", "notebooks")
+CONDA_EXTRAS = ("bundled", "cluster", "notebooks", "docs")
 
 
 def imported(path):
