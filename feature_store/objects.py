@@ -8,7 +8,9 @@ renamed, and on an object store it is one PUT.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 import uuid
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -20,6 +22,9 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore
 
 from feature_store.errors import StoreError
+
+PARTIAL_SECONDS = 3600.0
+"""A temporary file that nobody has written to for so long belongs to a killed process."""
 
 
 class Objects(Protocol):
@@ -49,6 +54,9 @@ class Objects(Protocol):
     def local_path(self, key: str) -> Path | None:
         """The object's file where objects are local files, else None."""
 
+    def sweep(self, folder: str) -> int:
+        """Remove what killed writes left under a folder; how many files."""
+
 
 class LocalObjects:
     """Objects as files under a folder. A file is complete under its name or absent."""
@@ -59,8 +67,11 @@ class LocalObjects:
         self.zarr_store: Store = LocalStore(root, read_only=read_only)
 
     def get(self, key: str) -> bytes | None:
+        # A plain string and no buffer: status reads tens of thousands of small records, and
+        # pathlib would take as long as all the rest.
         try:
-            return (self.root / key).read_bytes()
+            with open(f"{self.url}/{key}", "rb", buffering=0) as handle:
+                return handle.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -108,6 +119,18 @@ class LocalObjects:
     def local_path(self, key: str) -> Path | None:
         return self.root / key
 
+    def sweep(self, folder: str) -> int:
+        dead = time.time() - PARTIAL_SECONDS
+        count = 0
+        for parent, _, names in os.walk(self.root / folder):
+            for name in names:
+                path = Path(parent, name)
+                with contextlib.suppress(FileNotFoundError):  # another process sweeps too
+                    if name.endswith(".partial") and path.stat().st_mtime < dead:
+                        path.unlink()
+                        count += 1
+        return count
+
 
 class RemoteObjects:
     """Objects in any zarr store (fsspec, obstore): one PUT each, visible when complete."""
@@ -127,11 +150,20 @@ class RemoteObjects:
         self._answer(self.zarr_store.set(key, _buffer(data)))
 
     def put_new(self, key: str, data: bytes) -> bool:
-        # Not atomic on every object store: two writers may both believe that they hold a claim.
-        # Checksums in commit records keep the store right; the claim only saves work.
         if self.exists(key):
             return False
-        self.put(key, data)
+        if not isinstance(self.zarr_store, FsspecStore):
+            # Not atomic: two writers may both believe that they hold a claim. Checksums in commit
+            # records keep the store right; the claim only saves work.
+            self.put(key, data)
+            return True
+        path = f"{self.zarr_store.path}/{key}"
+        try:  # a conditional PUT where the driver has one (s3fs: If-None-Match)
+            sync(self.zarr_store.fs._pipe_file(path, data, mode="create"))
+        except Exception:  # each driver words a lost race in its own way
+            if self.exists(key):
+                return False
+            self.put(key, data)
         return True
 
     def names(self, folder: str) -> list[str]:
@@ -145,6 +177,9 @@ class RemoteObjects:
 
     def local_path(self, key: str) -> Path | None:
         return None
+
+    def sweep(self, folder: str) -> int:
+        return 0  # an object that was not finished does not exist
 
     def _answer(self, request: Any) -> Any:
         """The store's answer; whatever its driver raises becomes an error that names the store."""

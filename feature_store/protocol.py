@@ -137,10 +137,12 @@ def checksum(*arrays: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
 def identity(manifest: dict[str, Any]) -> str:
     """sha256 in hex over the manifest as canonical JSON (sorted keys, no spaces)."""
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(manifest).encode()).hexdigest()
 
 
 def ids_sha256(image_ids: Any) -> str:

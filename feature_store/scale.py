@@ -227,8 +227,9 @@ class StoredScale:
 
     def padding_is_clean(self, shard: int) -> bool:
         """Whether a raw shard's values beyond the last image are all the fill value."""
-        return all(
-            _is_fill(layout.name, self._whole(layout, shard)[self._covered(shard) :])
+        covered = self._covered(shard)
+        return covered == self.shard_images or all(
+            _is_fill(layout.name, self._whole(layout, shard)[covered:])
             for layout in self.arrays.values()
             if layout.raw
         )

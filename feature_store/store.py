@@ -270,6 +270,7 @@ class FeatureStore:
         current: dict[str, Any] = checked_root(self.objects).attrs.asdict()  # others may grow it
         size = (current["image_count"], self.shard_images)
         repair_groups(self.objects, single)
+        self.objects.sweep(single.group)
         if single not in self._singles():
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             digest = protocol.identity(manifest)

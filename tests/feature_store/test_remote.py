@@ -66,6 +66,16 @@ def test_claims(url):
     assert store.objects.get("k") is None
 
 
+def test_a_claim_is_won_once_even_if_both_looked_before(url, monkeypatch):
+    objects = feature_store.create(url, dataset="d", image_ids=["a"]).objects
+    seen = iter([False, False])  # both processes look before either has written
+    exists = objects.exists
+    monkeypatch.setattr(objects, "exists", lambda key: next(seen, None) or exists(key))
+    assert objects.put_new("k", b"first")
+    assert not objects.put_new("k", b"second")
+    assert objects.get("k") == b"first"
+
+
 def test_nothing_there(url):
     with pytest.raises(StoreError, match="no feature store at s3://"):
         feature_store.open(url)
