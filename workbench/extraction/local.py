@@ -1,32 +1,25 @@
-"""Extraction in this process: shard after shard, decoding ahead and writing behind."""
+"""Extraction in this process, all missing shards or one part of them."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
-import numpy as np
 import torch
-from tqdm.auto import tqdm
 
-from feature_store import FeatureStore, InputError, protocol
-from feature_store.claims import Claim
-from feature_store.writer import CastStatistics
+from feature_store import FeatureStore, InputError
 from workbench import datasets
-from workbench.datasets import Dataset
-from workbench.extraction.images import ImageBatch, Pixels, batches_of, image_batches
-from workbench.extraction.in_hand import LoadedModel, ShardInHand, cast, forward, release
-from workbench.extraction.jobs import Job, load_backbone, manifest, resolve_jobs, transforms
-from workbench.extraction.request import ExtractReport, ExtractRequest
-from workbench.extraction.stopping import stop_requests
+from workbench.extraction.jobs import resolve_jobs
+from workbench.extraction.request import ExtractReport, ExtractRequest, Part
+from workbench.extraction.run import Run
 from workbench.extraction.target import open_target, withdraw_damaged, withdraw_failed
-from workbench.multiscale import CropLimit
 
 
 def extract(
-    request: ExtractRequest, *, say: Callable[[str], None] = lambda line: None
+    request: ExtractRequest,
+    *,
+    part: Part | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> ExtractReport:
     """Compute what is missing of the requested sources and commit it shard by shard.
 
@@ -34,6 +27,8 @@ def extract(
     ----------
     request : ExtractRequest
         What to run on what.
+    part : Part, optional
+        Only these shards, for processes that divide a store among themselves.
     say : callable
         Receives one line of prose at a time: the plan, and anything worth knowing on the way.
 
@@ -47,6 +42,20 @@ def extract(
     InputError
         Anything wrong with the request, before a model runs; features that do not fit the dtype.
     """
+    run = open_run(request, say)
+    with writing(run):
+        report = run.execute(part.shards(run.shard_count) if part else None)
+    return described(report, run.store, [s for job in run.jobs for s in job.plans])
+
+
+def open_run(request: ExtractRequest, say: Callable[[str], None] = lambda line: None) -> Run:
+    """Resolve the request, open or create its store, load its models and check their sources.
+
+    Raises
+    ------
+    InputError
+        Anything wrong with the request, or sources that were stored from something else.
+    """
     jobs = resolve_jobs(request.models, request.scales, request.tokens_per_image)
     dataset = datasets.open(request.dataset, limit=request.limit)
     request = request.for_device(pick_device(request.device))
@@ -56,18 +65,28 @@ def extract(
         withdraw_damaged(store, wanted, say)
     if request.retry_failed:
         withdraw_failed(store, wanted, say)
-    run = _Run(request, store, dataset, say)
-    try:
+    run = Run(request, store, dataset, say)
+    with writing(run):
         for job in jobs:
             run.prepare(job)
-        report = run.execute()
+    return run
+
+
+@contextmanager
+def writing(run: Run) -> Iterator[None]:
+    """A disk that is full or read-only becomes an error that says what is safe and what to do."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
-            f"cannot write to {store.path} ({error.strerror or error}). {run.report.shards} "
+            f"cannot write to {run.store.path} ({error.strerror or error}). {run.report.shards} "
             f"shard(s) of this run are committed and nothing half-written counts; make room or "
             f"make it writable, then repeat the command"
         ) from error
-    sources = [source for job in jobs for source in job.plans]
+
+
+def described(report: ExtractReport, store: FeatureStore, sources: list) -> ExtractReport:
+    """The report with what the store says of the sources: names, bytes, unreadable images."""
     report.sources = [str(source) for source in sources]
     report.bytes_stored = sum(store.scale(s).bytes_total for s in sources)
     for source in sources:
@@ -92,188 +111,3 @@ def pick_device(name: str) -> str:
         first = str(error).splitlines()[0]
         raise InputError(f"device {name!r} cannot be used ({first}); try --device auto") from error
     return name
-
-
-class _Run:
-    """State of one extraction: loaded models, the shard in hand, the writes under way."""
-
-    def __init__(
-        self,
-        request: ExtractRequest,
-        store: FeatureStore,
-        dataset: Dataset,
-        say: Callable[[str], None],
-    ) -> None:
-        self.request = request
-        self.store = store
-        self.dataset = dataset
-        self.say = say
-        self.models: list[LoadedModel] = []
-        self.report = ExtractReport(store=store.path, images=len(store))
-
-    def prepare(self, job: Job) -> None:
-        """Load the model, create or check its sources, and keep those that miss shards."""
-        backbone = load_backbone(job, self.request.device, self.request.precision)
-        if not job.info.pretrained:
-            self.say(f"{job.info.name} has random weights: its features mean nothing")
-        writers = {}
-        for source, how in job.plans.items():
-            writer = self.store.add_source(
-                source,
-                manifest=manifest(job, how, backbone, self.request.dtype),
-                grid=how.grid,
-                channels=job.info.channels,
-                prefix=job.info.prefix,
-                dtype=self.request.dtype,
-                layout=self.request.layout,
-                keep=self.request.tokens_per_image,
-            )
-            if writer.missing():
-                writers[source] = writer
-        if writers:
-            limit = CropLimit(self.request.max_crops or 1, say=self.say)
-            self.models.append(LoadedModel(job, backbone, writers, limit))
-
-    def execute(self) -> ExtractReport:
-        """Run every missing shard once through all models that miss it."""
-        todo = self._todo()
-        if not todo:
-            return self.report
-        images = sum(len(rows) for rows in todo.values())
-        self.say(f"{len(todo)} shard(s), {images} image(s) to compute on {self._device()}")
-        needed = transforms(model.job for model in self.models)
-        place = {image_id: k for k, image_id in enumerate(self.dataset.image_ids)}
-        index = np.array([place[i] for i in self.store.image_ids])
-        plan = batches_of(todo, self.request.batch or 1)
-        batches = image_batches(
-            Pixels(self.dataset, index, needed),
-            plan,
-            workers=self.request.workers,
-            pin=self._device() != "cpu",
-        )
-        start = time.perf_counter()
-        with (
-            tqdm(
-                total=images,
-                unit="image",
-                desc="extract",
-                mininterval=0.2 if sys.stderr.isatty() else 20,  # a log file wants few lines
-            ) as bar,
-            ThreadPoolExecutor(max_workers=1) as disk,
-            stop_requests(self.say) as stopping,
-        ):
-            self._loop(batches, todo, bar, disk, stopping)
-        self.report.seconds = time.perf_counter() - start
-        return self.report
-
-    def _todo(self) -> dict[int, range]:
-        """Shard to the rows that some source misses."""
-        rows: dict[int, range] = {}
-        for model in self.models:
-            for writer in model.writers.values():
-                for shard in writer.missing():
-                    part = writer.todo(shard)
-                    first = min(part.start, rows[shard].start) if shard in rows else part.start
-                    rows[shard] = range(first, part.stop)
-        return dict(sorted(rows.items()))
-
-    def _loop(
-        self,
-        batches: Iterator[ImageBatch],
-        todo: dict[int, range],
-        bar: tqdm,
-        disk: ThreadPoolExecutor,
-        stopping: Callable[[], bool],
-    ) -> None:
-        """Fill one shard's buffers at a time; hand full ones to the disk, at most two waiting."""
-        writes: list[Future] = []
-        held: ShardInHand | None = None
-        try:
-            for batch in batches:
-                if held is None or held.shard != batch.shard:
-                    if stopping():
-                        self.report.stopped = True
-                        break
-                    held = ShardInHand(batch.shard, todo[batch.shard])
-                    self._claim(held)
-                self._compute(batch, held)
-                bar.update(len(batch.rows) + len(batch.failed))
-                last = max([*batch.rows, *batch.failed])
-                if last == held.todo.stop - 1:
-                    if held.writers:
-                        self.report.computed += len(held.todo)
-                    writes.append(disk.submit(self._commit, held))
-                    held = None
-                    while len(writes) > 2 or (writes and writes[0].done()):
-                        writes.pop(0).result()
-            for write in writes:
-                write.result()
-        finally:
-            if held is not None:
-                release(held)
-
-    def _claim(self, held: ShardInHand) -> None:
-        """Claim the shard for every source that misses it still, and make room for it."""
-        shard, todo = held.shard, held.todo
-        for model in self.models:
-            for source, writer in model.writers.items():
-                claim = Claim(self.store.objects, protocol.claim_key(source.group, shard))
-                claim.__enter__()
-                if not claim.held:
-                    self.report.busy += 1
-                    self.say(f"{source} shard {shard} is in the hands of {claim.holder}")
-                    continue
-                held.claims.append(claim)
-                if writer.is_done(shard):  # by another process meanwhile
-                    continue
-                held.writers[source] = writer
-                scale, size = writer.scale, len(todo)
-                # The writer casts and counts where it stores less than the models compute here.
-                exact = bool(scale.kept) or writer.todo(shard) != todo
-                dtype = "float32" if exact else self.request.dtype
-                held.dtype[source] = getattr(torch, dtype)
-                held.statistics[source] = None if exact else CastStatistics()
-                maps = (size, *scale.grid, scale.channels)
-                held.tokens[source] = np.full(maps, np.nan, dtype)
-                if "prefix" in scale.arrays:
-                    shape = (size, *scale.arrays["prefix"].shape[1:])
-                    held.prefix[source] = np.full(shape, np.nan, dtype)
-
-    def _compute(self, batch: ImageBatch, held: ShardInHand) -> None:
-        """Run the batch through all models and scales that the shard misses."""
-        held.failed |= batch.failed
-        for claim in held.claims:
-            claim.renew()
-        if not batch.rows:
-            return
-        places = np.array(batch.rows, dtype=int) - held.todo.start
-        for model in self.models:
-            wanted = {s: how for s, how in model.job.plans.items() if s in held.writers}
-            for base in dict.fromkeys(how.base for how in wanted.values()):
-                group = {s: how for s, how in wanted.items() if how.base == base}
-                for source, (prefix, maps) in forward(model, group, batch).items():
-                    counted = held.statistics[source]
-                    held.tokens[source][places] = cast(maps, held.dtype[source], counted)
-                    if source in held.prefix:
-                        held.prefix[source][places] = cast(prefix, held.dtype[source], counted)
-
-    def _commit(self, held: ShardInHand) -> None:
-        """Write all sources of one shard and let go of it."""
-        try:
-            for source, writer in held.writers.items():
-                todo = writer.todo(held.shard)  # a grown source needs only the tail of the rows
-                tail = slice(todo.start - held.todo.start, None)
-                prefix = held.prefix.get(source)
-                writer.commit(
-                    held.shard,
-                    held.tokens[source][tail],
-                    None if prefix is None else prefix[tail],
-                    {row: why for row, why in held.failed.items() if row in todo},
-                    held.statistics[source],
-                )
-                self.report.shards += 1
-        finally:
-            release(held)
-
-    def _device(self) -> str:
-        return str(self.models[0].backbone.device)

@@ -82,6 +82,40 @@ class ExtractRequest:
         )
 
 
+@dataclass(frozen=True)
+class Part:
+    """The k-th of n ranges of a store's shards, for n processes that know nothing of each other.
+
+    Examples
+    --------
+    >>> [list(Part(k, 3).shards(8)) for k in (1, 2, 3)]
+    [[0, 1], [2, 3, 4], [5, 6, 7]]
+    """
+
+    number: int
+    """From 1."""
+    of: int
+    """How many parts there are."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.of:
+            raise InputError(
+                f"part {self.number}/{self.of}: expected 1/{self.of} to {self.of}/{self.of}"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """From ``K/N``, such as 3/8."""
+        number, _, of = text.partition("/")
+        if not (number.isdecimal() and of.isdecimal() and int(of)):
+            raise InputError(f"part {text!r} is not K/N, such as 3/8: the third of eight parts")
+        return cls(int(number), int(of))
+
+    def shards(self, count: int) -> range:
+        """Shards of the part, of `count` in all; ranges are disjoint and differ by at most one."""
+        return range(count * (self.number - 1) // self.of, count * self.number // self.of)
+
+
 @dataclass
 class ExtractReport:
     """What an extraction did."""
