@@ -1,0 +1,296 @@
+"""The analyses as tables ask for them: from sources and stores to values with intervals.
+
+Each function returns, for every source, field → (value, low, high) in the units that the papers
+print; low and high are None where there is no interval.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from feature_store import FeatureStore
+
+Value = tuple[float, float | None, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What an analysis may use."""
+
+    stores: Mapping[str, FeatureStore]
+    """Role → store."""
+    device: str
+    """Torch device of the analysis."""
+    moments: str | None = None
+    """Where training moments are kept."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one call of an analysis found.
+
+    Attributes
+    ----------
+    values : dict of str to dict of str to Value
+        Source → field → value with its interval.
+    draws : dict of str to dict of str to list of float
+        Source → field → bootstrap draws, paired between sources, where there are any.
+    notes : tuple of str
+        Warnings of the analysis.
+    detail : list of dict
+        Records that a figure draws.
+    """
+
+    values: dict[str, dict[str, Value]]
+    draws: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    detail: list[dict] = field(default_factory=list)
+
+
+def probe(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """Top-1 accuracy in per cent with Wilson's interval, and the training loss in nats."""
+    from analyses import probe as analysis
+    from analyses.linear_head import HeadConfig
+    from analyses.minibatch_head import MinibatchConfig
+
+    config = analysis.ProbeConfig(
+        recipe=options.get("recipe", "converged"),
+        head=HeadConfig(device=context.device),
+        minibatch=MinibatchConfig(batch=options.get("batch", 512), device=context.device),
+    )
+    stores = context.stores["train"], context.stores["test"]
+    table = analysis.compute(*stores, sources=sources, config=config)
+    notes = [f"{s}: the head did not converge" for s in table.loc[~table["converged"], "source"]]
+    values: dict[str, dict[str, Value]] = {
+        row["source"]: {
+            "top1": _percent(row, "test_accuracy"),
+            "train_loss": (row["train_loss"], None, None),
+        }
+        for row in table.to_dict("records")
+    }
+    return Measured(values, notes=tuple(notes) if config.recipe == "converged" else ())
+
+
+def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """Accuracy in per cent from so many images per class, Student's interval over draws."""
+    from analyses import few_shot as analysis
+
+    config = analysis.FewShotConfig(shots=(options["shots"],))
+    stores = context.stores["train"], context.stores["test"]
+    table = analysis.compute(*stores, sources=sources, config=config)
+    rows = table.to_dict("records")
+    return Measured({row["source"]: {"top1": _percent(row, "test_accuracy")} for row in rows})
+
+
+def dense(
+    task: str, context: Context, sources: Sequence[str], options: Mapping[str, Any]
+) -> Measured:
+    """mIoU in per cent or RMSE in metres of a linear head on tokens, bootstrap over images."""
+    from analyses import dense_probe
+    from analyses.linear_head import HeadConfig
+
+    config = dense_probe.DenseConfig(
+        task=task,  # type: ignore[arg-type]
+        merge=options.get("merge", "concat"),
+        head=HeadConfig(tolerance=1e-4, device=context.device),
+    )
+    stores = context.stores["train"], context.stores["test"]
+    values: dict[str, dict[str, Value]] = {}
+    for source in sources:
+        targets = _targets(stores[0], source, task), _targets(stores[1], source, task)
+        table = dense_probe.compute(*stores, sources=[source], targets=targets, config=config)
+        row = table.to_dict("records")[0]
+        if task == "segmentation":
+            values[source] = {"miou": _percent(row, "miou")}
+        else:
+            values[source] = {"rmse": (row["rmse"], row["low"], row["high"])}
+    return Measured(values)
+
+
+def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """The six columns of Table 2; intervals and draws of the test information and its ratio."""
+    from analyses import reconstruction
+
+    config = reconstruction.ReconstructionConfig(
+        grid=options.get("grid", "same"), device=context.device, moments=context.moments
+    )
+    result = reconstruction.compute(
+        context.stores["train"],
+        context.stores["test"],
+        target=options["target"],
+        sources=sources,
+        reference=options["reference"],
+        config=config,
+    )
+    values: dict[str, dict[str, Value]] = {}
+    draws: dict[str, dict[str, list[float]]] = {}
+    resolved = [str(context.stores["train"].resolve(name)) for name in sources]
+    for name, full in zip(sources, resolved, strict=True):
+        row = {str(k): float(result[k].sel(source=full)) for k in result if result[k].ndim == 1}
+        values[name] = {
+            "train_loss": (row["train_loss"], None, None),
+            "train_info": (row["train_info_bits"], None, None),
+            "train_ratio_pct": (100 * row["train_ratio"], None, None),
+            "test_loss": (row["test_loss"], None, None),
+            "test_info": (row["test_info_bits"], row["test_info_low"], row["test_info_high"]),
+            "test_ratio_pct": (
+                100 * row["test_ratio"],
+                100 * row["test_ratio_low"],
+                100 * row["test_ratio_high"],
+            ),
+        }
+        draws[name] = {"test_info": result["draws"].sel(source=full).values.tolist()}
+    return Measured(values, draws, tuple(result.attrs["warnings"]))
+
+
+def memorize(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """Instance loss in nats at the default budget: mean and range over three seeds."""
+    from analyses import memorization
+
+    views = list(context.stores.values())
+    found: dict[str, list[float]] = {source: [] for source in sources}
+    for seed in range(3):
+        config = memorization.MemorizationConfig(seed=seed, device=context.device)
+        table = memorization.compute(views, sources=sources, config=config)
+        for row in table.to_dict("records"):
+            found[row["source"]].append(row["loss"])
+    return Measured({s: {"loss": (float(np.mean(v)), min(v), max(v))} for s, v in found.items()})
+
+
+def throughput(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """Images per second: median, slowest and fastest of the timed passes."""
+    from feature_store import Source
+    from workbench import cost
+
+    values: dict[str, dict[str, Value]] = {}
+    notes: list[str] = []
+    for name in sources:
+        source = Source.parse(name)
+        precision = "fp32" if context.device == "cpu" else "bf16"
+        config = cost.ThroughputConfig(device=context.device, precision=precision, **dict(options))
+        found = cost.throughput(source.model, source.scales, config, tap=source.tap)
+        values[name] = {"images_per_s": (found.median, found.low, found.high)}
+        notes.append(f"measured on {found.device}, {precision}")
+    return Measured(values, notes=tuple(dict.fromkeys(notes)))
+
+
+def hard(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """Counts of hard examples; the examples themselves as detail."""
+    from analyses import hard_examples
+    from analyses.linear_head import HeadConfig
+    from analyses.probe import ProbeConfig
+
+    config = hard_examples.HardConfig(
+        device=context.device, probe=ProbeConfig(head=HeadConfig(device=context.device))
+    )
+    stores = context.stores["train"], context.stores["test"]
+    (trio,) = sources
+    table = hard_examples.compute(*stores, sources=trio.split(), config=config)
+    counts = {
+        "images": len(stores[1]),
+        "eligible": table.attrs["eligible"],
+        "rare": int(table["rare"].sum()),
+        "ambiguous": int(table["ambiguous"].sum()),
+    }
+    values: dict[str, Value] = {name: (float(n), None, None) for name, n in counts.items()}
+    return Measured({trio: values}, detail=table.to_dict("records"))
+
+
+def shape_law(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """Scaling exponent s of each dimension, fitted to the bundled sweep of tiny transformers."""
+    from analyses.scaling_laws import shape
+    from analyses.scaling_laws.digits import load_digits_sweep
+    from analyses.scaling_laws.fitting import FitOptions
+
+    options_ = FitOptions(residuals="relative", allow_unidentified=True)
+    fits = shape.compute(load_digits_sweep(), shape.ShapeLawConfig(options=options_))
+    rows = {fit.dimension: fit.row() for fit in fits}
+    values, notes = {}, []
+    for name in sources:
+        row = rows[name]
+        value = float("nan") if row["unidentified"] else row["s"]
+        values[name] = {"s": (value, row.get("s_low"), row.get("s_high"))}
+        notes += [f"{name}: {reason}" for reason in row["unidentified"].values()]
+    return Measured(values, notes=tuple(notes))
+
+
+def encoder_law(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """Loss under the law of least BIC at every (encoder parameters, pairs), with its interval."""
+    from analyses.scaling_laws.fitting import interval
+
+    group = encoder_group(options["llm"], options["dataset"])
+    law = group.fits[group.best]
+    size, pairs = np.array([name.split("/") for name in sources], float).T
+    fitted, drawn = law.predict(size, pairs), law.predict_replicates(size, pairs)
+    freedom = len(group.runs) - len(law.parameters)
+    ends = [interval(column, freedom, 0.95) for column in drawn.T]
+    return Measured(
+        {
+            name: {"fitted": (float(value), float(low), float(high))}
+            for name, value, (low, high) in zip(sources, fitted, ends, strict=True)
+        },
+        notes=(f"the law of least BIC is {group.best!r}",),
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def encoder_group(llm: str, dataset: str):
+    """All laws fitted to the published losses of one language model on one data set."""
+    from analyses.scaling_laws import encoder
+    from analyses.scaling_laws.fitting import FitOptions
+
+    runs = encoder.published_runs()
+    part = runs[(runs["llm"] == llm) & (runs["dataset"] == dataset)]
+    (group,) = encoder.compute(part, FitOptions(loss="linear"))
+    return group
+
+
+def _percent(row: Mapping[str, Any], name: str) -> Value:
+    return 100 * row[name], 100 * row["low"], 100 * row["high"]
+
+
+def _targets(store: FeatureStore, source: str, task: str) -> np.ndarray:
+    """Maps as the source's model saw the images; kept while sources share a transform."""
+    transform = store.manifest(store.resolve(source).singles()[0])["transform"]
+    key = (store.path, len(store), task, json.dumps(transform, sort_keys=True))
+    if key not in _MAPS:
+        from workbench.datasets.dense import targets_for
+
+        while len(_MAPS) > 3:  # train and test of two transforms
+            _MAPS.pop(next(iter(_MAPS)))
+        _MAPS[key] = targets_for(store, source, task)
+    return _MAPS[key]
+
+
+_MAPS: dict[tuple, np.ndarray] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """One entry of the registry."""
+
+    run: Callable[[Context, Sequence[str], Mapping[str, Any]], Measured]
+    """The function."""
+    joint: bool = False
+    """Whether the sources of one call belong together."""
+
+
+ANALYSES: dict[str, Analysis] = {
+    "probe": Analysis(run=probe),
+    "few_shot": Analysis(run=few_shot),
+    "segmentation": Analysis(run=functools.partial(dense, "segmentation")),
+    "depth": Analysis(run=functools.partial(dense, "depth")),
+    "reconstruct": Analysis(run=reconstruct, joint=True),
+    "memorize": Analysis(run=memorize),
+    "throughput": Analysis(run=throughput),
+    "hard": Analysis(run=hard, joint=True),
+    "shape_law": Analysis(run=shape_law, joint=True),
+    "encoder_law": Analysis(run=encoder_law, joint=True),
+}
+"""What a declaration may ask for."""

@@ -1,0 +1,265 @@
+"""Profiles: which images stand behind each data key, where stores lie, what the config says."""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from feature_store.errors import InputError
+
+TFLOPS = 200.0
+"""Sustained TFLOP/s assumed for GPU hours: an H100 at about 40 % of its dense bf16 peak, which
+frozen ViT passes with decoding beside them reach; the config's ``tflops`` replaces it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """The images of one role (train, test, a view) of a data key."""
+
+    dataset: str
+    """Dataset name; empty where the config has yet to name it."""
+    images: int
+    """Images it is expected to have, for the estimates of a dry run."""
+    key: str
+    """Where the config sets it, such as datasets.imagenet.train."""
+    store: str
+    """Name of its store."""
+    limit: int | None = None
+    """Only the first so many images."""
+
+    @property
+    def expected(self) -> int:
+        """Images, the limit considered."""
+        return min(self.images, self.limit) if self.limit else self.images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Everything that a run takes from its profile and config."""
+
+    name: str
+    """bundled or paper."""
+    data: Mapping[str, Mapping[str, Split]]
+    """Data key → role → images."""
+    stores: str
+    """Folder or URL of the stores."""
+    optional: frozenset[str] = frozenset()
+    """Data keys whose columns stay empty when the config does not name them."""
+    device: str = "auto"
+    """Where models run."""
+    precision: str = "fp32"
+    """Arithmetic of the forward pass."""
+    workers: int = 0
+    """Decoding processes."""
+    shard_images: int = 256
+    """Images per shard of a new store."""
+    tflops: float = TFLOPS
+    """Sustained TFLOP/s behind the GPU hours of a dry run."""
+
+    def has(self, data: str) -> bool:
+        """Whether every role of a data key is named; true where none is needed."""
+        return not data or all(split.dataset for split in self.data[data].values())
+
+
+_BUNDLED = {
+    "textiles": {"train": ("bundled:textiles:train", 240), "test": ("bundled:textiles:test", 180)},
+    "scenes": {"train": ("bundled:scenes:train", 140), "test": ("bundled:scenes:test", 70)},
+}
+_BUNDLED_VIEWS = 150
+_PAPER = {
+    # Sizes of the usual splits; the two without one are halved.
+    "imagenet": (1_281_167, 50_000),
+    "ade20k": (20_210, 2_000),
+    "nyuv2": (24_231, 654),
+    "cifar100": (50_000, 10_000),
+    "pets": (3_680, 3_669),
+    "birds": (5_994, 5_794),
+    "caltech": (3_060, 6_084),
+    "cars": (8_144, 8_041),
+    "colorectal": (2_500, 2_500),
+    "dtd": (1_880, 1_880),
+    "uc_merced": (1_050, 1_050),
+}
+_REQUIRED = ("imagenet", "ade20k", "nyuv2")
+_SETTINGS = {
+    "stores": str,
+    "device": str,
+    "precision": str,
+    "workers": int,
+    "shard_images": int,
+    "tflops": float,
+}
+COLUMNS_NEEDED = {"ade20k": "mask", "nyuv2": "depth"}
+"""Data key → column that its csv: table must have."""
+
+
+def load(name: str, out: Path, config: Path | None) -> Profile:
+    """The profile with its config applied.
+
+    Raises
+    ------
+    InputError
+        Unknown profile, or a config that cannot be read or has unknown keys or wrong types.
+    """
+    makers = {"bundled": _bundled, "paper": _paper}
+    if name not in makers:
+        raise InputError(f"no profile {name!r}; choose from {', '.join(makers)}")
+    profile = makers[name](str(out / "stores"))
+    return _with_views(_configured(profile, read(config), str(config)) if config else profile)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A TOML config as a dict."""
+    try:
+        with path.open("rb") as handle:
+            return tomllib.load(handle)
+    except OSError as error:
+        raise InputError(f"cannot read the config {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"the config {path} is not valid TOML: {error}") from error
+
+
+def problems(profile: Profile, needed: Iterable[str]) -> list[str]:
+    """What keeps a run from starting, one line per config key; empty when nothing does."""
+    found = []
+    for data in needed:
+        for role, split in profile.data[data].items():
+            if not split.dataset:
+                where = f"[datasets.{data}] {role}" if split.key.startswith("datasets") else ""
+                found.append(f"{split.key} is not set; name the dataset in the config ({where})")
+            elif trouble := _trouble(split.dataset, COLUMNS_NEEDED.get(data)):
+                found.append(f"{split.key} = {split.dataset!r}: {trouble}")
+    return list(dict.fromkeys(found))
+
+
+def _trouble(dataset: str, column: str | None) -> str:
+    """What is wrong with a dataset name, seen without listing its images."""
+    kind, _, rest = dataset.partition(":")
+    path = Path(rest).expanduser()
+    if kind == "view":
+        return _trouble(rest.partition(":")[2], column)
+    if kind == "folder":
+        return "" if path.is_dir() else f"there is no folder {rest}"
+    if kind == "csv":
+        if not path.is_file():
+            return f"there is no table {rest}"
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            names = [name.strip() for name in next(csv.reader(handle), [])]
+        return "" if not column or column in names else f"the table has no column {column!r}"
+    if kind not in ("bundled", "torchvision", "hf"):
+        return "no such form of dataset name; write folder:DIR, csv:FILE or torchvision:..."
+    return ""
+
+
+def _bundled(stores: str) -> Profile:
+    data = {
+        key: {
+            role: Split(
+                dataset=dataset,
+                images=count,
+                limit=count,
+                key=f"datasets.{key}.{role}",
+                store=f"{key}_{role}",
+            )
+            for role, (dataset, count) in roles.items()
+        }
+        for key, roles in _BUNDLED.items()
+    }
+    return Profile(name="bundled", data=data, stores=stores, shard_images=60)
+
+
+def _paper(stores: str) -> Profile:
+    data = {
+        key: {
+            role: Split(
+                dataset="", images=count, key=f"datasets.{key}.{role}", store=f"{key}_{role}"
+            )
+            for role, count in zip(("train", "test"), counts, strict=True)
+        }
+        for key, counts in _PAPER.items()
+    }
+    data["imagenet_v2"] = {
+        "train": data["imagenet"]["train"],
+        "test": Split(
+            dataset="", images=10_000, key="datasets.imagenet_v2.test", store="imagenet_v2_test"
+        ),
+    }
+    optional = frozenset(data) - set(_REQUIRED)
+    return Profile(
+        name="paper",
+        data=data,
+        stores=stores,
+        optional=optional,
+        device="cuda",
+        precision="bf16",
+        workers=8,
+        shard_images=1024,
+    )
+
+
+def _with_views(profile: Profile) -> Profile:
+    """Add the augmented views that memorization needs, of the training images."""
+    below = "textiles" if profile.name == "bundled" else "imagenet"
+    key = "textile_views" if profile.name == "bundled" else "imagenet_views"
+    train = profile.data[below]["train"]
+    limit = train.limit
+    if profile.name == "bundled":
+        limit = min(_BUNDLED_VIEWS, train.expected)
+    views = {
+        f"view{k}": replace(
+            train,
+            dataset=f"view:{k}:{train.dataset}" if train.dataset else "",
+            store=f"{key}_{k}",
+            limit=limit,
+        )
+        for k in (1, 2)
+    }
+    return replace(profile, data={**profile.data, key: views})
+
+
+def _configured(profile: Profile, config: dict[str, Any], where: str) -> Profile:
+    datasets = config.get("datasets", {})
+    _refuse_unknown(config, [*_SETTINGS, "datasets"], where)
+    _refuse_unknown(datasets, list(profile.data), f"{where}, [datasets]")
+    settings: dict[str, Any] = {}
+    for name, kind in _SETTINGS.items():
+        if name in config:
+            value = config[name]
+            right = isinstance(value, (int, float) if kind is float else kind)
+            if not right or isinstance(value, bool):
+                raise InputError(f"{where}: {name} is {value!r}; expected {kind.__name__}")
+            settings[name] = value
+    if settings.get("tflops", 1) <= 0 or settings.get("shard_images", 1) < 1:
+        raise InputError(f"{where}: tflops and shard_images must be positive")
+    data = {
+        key: {role: _split(split, datasets, where) for role, split in roles.items()}
+        for key, roles in profile.data.items()
+    }
+    for key, given in datasets.items():
+        roles = [r for r, s in profile.data[key].items() if s.key.startswith(f"datasets.{key}.")]
+        _refuse_unknown(given, [*roles, *(f"{r}_limit" for r in roles)], f"[datasets.{key}]")
+    return replace(profile, data=data, **settings)
+
+
+def _split(split: Split, datasets: Mapping[str, Any], where: str) -> Split:
+    """A split with the dataset and limit that the config gives under its key."""
+    _, key, role = split.key.split(".")
+    given = datasets.get(key, {})
+    if not isinstance(given, dict):
+        raise InputError(f"{where}: datasets.{key} is {given!r}; expected train and test names")
+    dataset, limit = given.get(role, split.dataset), given.get(f"{role}_limit", split.limit)
+    if not isinstance(dataset, str):
+        raise InputError(f"{where}: {split.key} is {dataset!r}; expected a dataset name")
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+        raise InputError(f"{where}: {split.key}_limit is {limit!r}; expected a positive number")
+    return replace(split, dataset=dataset, limit=limit)
+
+
+def _refuse_unknown(found: Iterable[str], known: list[str], where: str) -> None:
+    wrong = [name for name in found if name not in known]
+    if wrong:
+        raise InputError(f"{where}: unknown key {wrong[0]!r}; there are: {', '.join(known)}")

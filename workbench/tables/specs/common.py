@@ -1,0 +1,57 @@
+"""Names that several declarations share: stand-ins, the papers' sources, common footnotes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from workbench.models.papers import paper_model
+from workbench.tables.spec import Label
+
+BASE, LARGE, HUGE = (f"bundled:efficientnet_lite{n}" for n in (0, 1, 2))
+"""What stands in for Base, Large and Huge or Giant in the bundled profile."""
+
+STAND_INS = (
+    "Models: EfficientNet-Lite0 stands in for Base, Lite1 for Large, Lite2 for Huge and Giant "
+    "(4, 5 and 6 million parameters, ImageNet weights, tap: last block). One family is bundled; it "
+    "stands beside the ViT rows and the other families stay empty."
+)
+TEXTILES = (
+    "Data: bundled photographs of woven cloth (nominal, local defect, global defect) in place of "
+    "ImageNet-1k; 240 images to train on, 180 to test on."
+)
+SCENES_SEGMENTATION = (
+    "Data: bundled rendered scenes (a wall and five shapes with photographic textures) in place of "
+    "ADE20k; 140 images to train on, 70 to test on."
+)
+SCENES_DEPTH = SCENES_SEGMENTATION.replace("ADE20k", "NYUv2")
+SCALES = "Scales: multiples of 224 pixels in place of the paper's sizes."
+LINEAR_SEGMENTATION = "Head: linear on every token, in place of Mask2Former."
+LINEAR_DEPTH = "Head: ridge regression on every token, in place of the VPD decoder."
+WILSON = "Intervals: 95 %, Wilson, over test images."
+BOOTSTRAP = "Intervals: 95 %, bootstrap over test images."
+
+NATIVE = {"ViT": 224, "DINOv2": 518, "OpenCLIP": 224, "ConvNeXt": 224, "MAE": 224}
+"""Native size of each family's checkpoints in pixels."""
+
+
+def paper_source(label: Label) -> str:
+    """Source that a row (family, size, scales) of the S2 paper's tables 5 to 7 and 13 means.
+
+    The first scale is the size of a crop; where it is not the checkpoint's native size, position
+    embeddings are resampled (``:PIXELS``).
+
+    Examples
+    --------
+    >>> paper_source(("ViT", "Base", "256+512+1024"))
+    'timm:vit_base_patch16_224.orig_in21k:256@256+512+1024'
+    """
+    family, size, scales = label
+    crop = int(scales.split("+")[0])
+    pixels = "" if crop == NATIVE[family] else f":{crop}"
+    return f"{paper_model(family, size).name}{pixels}@{scales}"
+
+
+def paper_sources(labels: list[Label], other: Mapping[Label, str] | None = None) -> dict:
+    """:func:`paper_source` of every row; `other` replaces the scales of single rows."""
+    replaced = {label: (*label[:2], scales) for label, scales in (other or {}).items()}
+    return {label: paper_source(replaced.get(label, label)) for label in labels}

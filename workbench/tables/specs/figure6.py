@@ -1,0 +1,94 @@
+"""S2 paper, Figure 6: from which model size should image scales be added (segmentation)?
+
+The paper prints no figures for S2 on Large; its curves for Base and for model size are Table 6's.
+"""
+
+from __future__ import annotations
+
+from workbench.models.papers import paper_model
+from workbench.tables.spec import Comparison, Label, Metric, Run, TableSpec, each
+from workbench.tables.specs.common import (
+    BASE,
+    BOOTSTRAP,
+    HUGE,
+    LARGE,
+    LINEAR_SEGMENTATION,
+    SCALES,
+    SCENES_SEGMENTATION,
+    STAND_INS,
+)
+
+ROWS: tuple[Label, ...] = (
+    ("Base", "1x"),
+    ("Base", "1x+2x"),
+    ("Base", "1x+2x+3x"),
+    ("Large", "1x"),
+    ("Large", "1x+2x"),
+    ("Huge", "1x"),
+)
+
+
+def _rows(models: tuple[str, str, str], sides: tuple[str, ...]) -> dict[Label, str]:
+    named = dict(zip(("Base", "Large", "Huge"), models, strict=True))
+    return {
+        (size, times): f"{named[size]}@{'+'.join(sides[: times.count('x')])}"
+        for size, times in ROWS
+    }
+
+
+_DINO = tuple(paper_model("DINOv2", size).name for size in ("Base", "Large", "Giant"))
+
+TABLE = TableSpec(
+    key="figure6",
+    title="From which model size should scales be added?",
+    question="Is S2 on a large model better than S2 on a base model at the same cost?",
+    paper="s2",
+    reference="Figure 6, section 3.3",
+    label=("size", "scales"),
+    rows=ROWS,
+    metrics=(Metric(column="miou", name="mIoU (%)"),),
+    runs={
+        "bundled": Run(
+            asks={
+                "miou": each(
+                    _rows((BASE, LARGE, HUGE), ("224", "448", "672")),
+                    analysis="segmentation",
+                    field="miou",
+                    data="scenes",
+                )
+            },
+            deviations=(
+                STAND_INS.split(" One family")[0],
+                SCENES_SEGMENTATION,
+                SCALES,
+                LINEAR_SEGMENTATION,
+                BOOTSTRAP,
+                "The paper shows this figure as a picture only; its Base and model-size points are "
+                "those of Table 6.",
+            ),
+            expected="half a minute for Large at two scales, on two cores",
+        ),
+        "paper": Run(
+            asks={
+                "miou": each(
+                    _rows(_DINO, ("518", "1036", "1554")),
+                    analysis="segmentation",
+                    field="miou",
+                    data="ade20k",
+                )
+            },
+            deviations=("DINOv2 of the three families.", LINEAR_SEGMENTATION, BOOTSTRAP),
+            expected="dominated by extraction of Large at 1036",
+        ),
+    },
+    comparisons=(
+        Comparison(
+            question="S2 (1x, 2x) of Large against S2 (1x, 2x, 3x) of Base",
+            metric="miou",
+            a=("Large", "1x+2x"),
+            b=("Base", "1x+2x+3x"),
+        ),
+    ),
+    uses=("6",),
+    figure="which_size",
+)

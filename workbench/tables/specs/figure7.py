@@ -1,0 +1,55 @@
+"""S2 paper, Figure 7: images that only the larger model gets better."""
+
+from __future__ import annotations
+
+from workbench.models.papers import paper_model
+from workbench.tables.spec import Ask, Metric, Run, TableSpec
+from workbench.tables.specs.common import BASE, LARGE, STAND_INS, TEXTILES
+
+COLUMNS = {
+    "images": "test images",
+    "eligible": "better with Large, not with S2",
+    "rare": "rare, of the 20 hardest",
+    "ambiguous": "ambiguous, of the 20 hardest",
+}
+
+
+def _asks(base: str, large: str, data: str) -> dict:
+    source = f"{base}@224 {base}@224+448 {large}@224"
+    return {
+        column: {("all",): Ask(analysis="hard", field=column, data=data, source=source)}
+        for column in COLUMNS
+    }
+
+
+TABLE = TableSpec(
+    key="figure7",
+    title="Hard examples",
+    question="Which images does a larger model get better and S2 on the smaller one does not?",
+    paper="s2",
+    reference="Figure 7, section 4.1",
+    label=("part",),
+    rows=(("all",),),
+    metrics=tuple(Metric(column=c, name=n, digits=0) for c, n in COLUMNS.items()),
+    runs={
+        "bundled": Run(
+            asks=_asks(BASE, LARGE, "textiles"),
+            deviations=(
+                STAND_INS.split(" One family")[0],
+                TEXTILES,
+                "Rare and ambiguous are told apart by distances and second classes, not by eye.",
+            ),
+            expected="seconds, once textiles are extracted",
+        ),
+        "paper": Run(
+            asks=_asks(
+                *(paper_model("ViT", size).name for size in ("Base", "Large")), data="imagenet"
+            ),
+            deviations=(
+                "Rare and ambiguous are told apart by distances and second classes, not by eye.",
+            ),
+            expected="an hour for the three heads on one GPU, once Table 5 is extracted",
+        ),
+    },
+    figure="gallery",
+)

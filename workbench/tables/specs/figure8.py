@@ -1,0 +1,80 @@
+"""S2 paper, Figure 8: S2 on a convolutional network, with a scale below native (0.5x)."""
+
+from __future__ import annotations
+
+from workbench.models.papers import paper_model
+from workbench.tables.spec import Label, Metric, Run, TableSpec, each
+from workbench.tables.specs.common import (
+    BASE,
+    BOOTSTRAP,
+    HUGE,
+    LARGE,
+    LINEAR_DEPTH,
+    LINEAR_SEGMENTATION,
+    SCENES_SEGMENTATION,
+    STAND_INS,
+    TEXTILES,
+    WILSON,
+)
+
+SCALE_SETS = {
+    "1x": "224",
+    "0.5x+1x+2x": "112+224+448",
+    "0.5x+1x+2x+3x": "112+224+448+672",
+}
+ROWS: tuple[Label, ...] = (
+    *(("Base", times) for times in SCALE_SETS),
+    ("Large", "1x"),
+    ("XLarge", "1x"),
+)
+_CONVNEXT = tuple(paper_model("ConvNeXt", size).name for size in ("Base", "Large", "XLarge"))
+
+
+def _asks(models: tuple[str, ...], image: str, segmentation: str, depth: str) -> dict:
+    named = dict(zip(("Base", "Large", "XLarge"), models, strict=True))
+    rows = {(size, times): f"{named[size]}@{SCALE_SETS[times]}" for size, times in ROWS}
+    return {
+        "top1": each(rows, analysis="probe", field="top1", data=image),
+        "miou": each(rows, analysis="segmentation", field="miou", data=segmentation),
+        "rmse": each(rows, analysis="depth", field="rmse", data=depth),
+    }
+
+
+TABLE = TableSpec(
+    key="figure8",
+    title="S2 on a convolutional network",
+    question="Does S2 work for convolutional networks, with a scale below native as well?",
+    paper="s2",
+    reference="Figure 8, appendix C",
+    label=("size", "scales"),
+    rows=ROWS,
+    metrics=(
+        Metric(column="top1", name="top-1 (%)"),
+        Metric(column="miou", name="mIoU (%)"),
+        Metric(column="rmse", name="RMSE (m)", better="lower", digits=3),
+    ),
+    runs={
+        "bundled": Run(
+            asks=_asks((BASE, LARGE, HUGE), "textiles", "scenes", "scenes"),
+            deviations=(
+                STAND_INS.split(" One family")[0].replace("Huge and Giant", "XLarge"),
+                "The paper prints no figures for this picture, so none stand beside these.",
+                TEXTILES,
+                SCENES_SEGMENTATION.replace("ADE20k", "ADE20k and NYUv2"),
+                LINEAR_SEGMENTATION + " " + LINEAR_DEPTH,
+                WILSON + " Segmentation and depth: bootstrap over test images.",
+            ),
+            expected="seconds, once Tables 5 to 7 are extracted",
+        ),
+        "paper": Run(
+            asks=_asks(_CONVNEXT, "imagenet", "ade20k", "nyuv2"),
+            deviations=(
+                "Sizes: 224 pixels for all three tasks.",
+                LINEAR_SEGMENTATION + " " + LINEAR_DEPTH,
+                BOOTSTRAP,
+            ),
+            expected="dominated by extraction",
+        ),
+    },
+    figure="convnet",
+)

@@ -1,0 +1,98 @@
+"""S2 paper, Table 5 (Figure 2 a to c): linear probes on ImageNet-1k.
+
+Headline: ViT-B with (1x, 2x, 3x) 81.4 against ViT-L 81.6; DINOv2 and OpenCLIP gain less.
+"""
+
+from __future__ import annotations
+
+from workbench.tables.spec import Comparison, Metric, Run, TableSpec, each
+from workbench.tables.specs.common import (
+    BASE,
+    HUGE,
+    LARGE,
+    STAND_INS,
+    TEXTILES,
+    WILSON,
+    paper_sources,
+)
+
+STAND_IN = {
+    ("ViT", "Base", "224"): f"{BASE}@224",
+    ("ViT", "Base", "224+448"): f"{BASE}@224+448",
+    ("ViT", "Base", "224+448+672"): f"{BASE}@224+448+672",
+    ("ViT", "Large", "224"): f"{LARGE}@224",
+    ("ViT", "Huge", "224"): f"{HUGE}@224",
+}
+LABELS = [
+    *STAND_IN,
+    *[("DINOv2", "Base", s) for s in ("224", "224+448", "224+448+672")],
+    *[("DINOv2", "Large", s) for s in ("224", "224+448")],
+    ("DINOv2", "Giant", "224"),
+    *[("OpenCLIP", "Base", s) for s in ("224", "224+448", "224+448+672")],
+    *[("OpenCLIP", "Large", s) for s in ("224", "224+448")],
+    ("OpenCLIP", "Giant", "224"),
+]
+
+
+def _comparisons() -> tuple[Comparison, ...]:
+    asked = []
+    for family, largest in (("ViT", "Huge"), ("DINOv2", "Giant"), ("OpenCLIP", "Giant")):
+        for scales, times, other in (
+            ("224+448", "(1x, 2x)", "Base"),
+            ("224+448", "(1x, 2x)", "Large"),
+            ("224+448+672", "(1x, 2x, 3x)", largest),
+        ):
+            asked.append(
+                Comparison(
+                    question=f"{family} Base {times} against {other}",
+                    metric="top1",
+                    a=(family, "Base", scales),
+                    b=(family, other, "224"),
+                )
+            )
+    return tuple(asked)
+
+
+TABLE = TableSpec(
+    key="5",
+    title="ImageNet classification: S2 against model size",
+    question="Does a small model at several scales classify as well as a larger model?",
+    paper="s2",
+    reference="Table 5, Figure 2 (a) to (c), appendix A",
+    published="s2_table05_imagenet",
+    label=("family", "size", "scales"),
+    metrics=(Metric(column="top1", name="top-1 (%)"),),
+    runs={
+        "bundled": Run(
+            asks={"top1": each(STAND_IN, analysis="probe", field="top1", data="textiles")},
+            deviations=(
+                STAND_INS,
+                TEXTILES + " Three classes: chance is 50 % (the most frequent class).",
+                "Head: linear on the mean over tokens, to convergence with a penalty chosen on "
+                "training images; the paper trains 30 epochs.",
+                WILSON,
+            ),
+            expected="about 3 minutes with extraction, on two cores",
+        ),
+        "paper": Run(
+            asks={
+                "top1": each(
+                    paper_sources(LABELS),
+                    analysis="probe",
+                    field="top1",
+                    data="imagenet",
+                    recipe="paper",
+                )
+            },
+            comparable=True,
+            deviations=(
+                "The paper names neither optimiser nor pooling; here Adam and the mean over "
+                "tokens.",
+                WILSON,
+            ),
+            expected="dominated by extraction",
+        ),
+    },
+    comparisons=_comparisons(),
+    blocks=("cost 5",),
+)

@@ -1,0 +1,76 @@
+"""S2 paper, Table 7 (Figure 2 g to i): depth estimation on NYUv2.
+
+Headline: ViT-B with S2 0.508 against 0.508 of ViT-L; DINOv2-L with S2 equals DINOv2-g.
+"""
+
+from __future__ import annotations
+
+from workbench.tables.spec import Comparison, Metric, Run, TableSpec, each
+from workbench.tables.specs.common import (
+    BOOTSTRAP,
+    LINEAR_DEPTH,
+    SCALES,
+    SCENES_DEPTH,
+    STAND_INS,
+    paper_sources,
+)
+from workbench.tables.specs.s2_table06 import STAND_IN, WHOLE_HUGE
+
+LABELS = [
+    *STAND_IN,
+    *[("DINOv2", "Base", s) for s in ("504", "504+1008", "504+1008+1512")],
+    *[("DINOv2", "Large", s) for s in ("504", "504+1008")],
+    ("DINOv2", "Giant", "504"),
+    *[("OpenCLIP", "Base", s) for s in ("512", "256+512+1024", "256+512+1536")],
+    ("OpenCLIP", "Large", "504"),
+    ("OpenCLIP", "Huge", "504"),
+]
+BY_FAMILY = (
+    ("ViT", "Base", "256+512+1024", "Large", "512"),
+    ("ViT", "Base", "256+512+1536", "Huge", "512"),
+    ("DINOv2", "Base", "504+1008", "Large", "504"),
+    ("DINOv2", "Large", "504+1008", "Giant", "504"),
+    ("OpenCLIP", "Base", "256+512+1024", "Large", "504"),
+    ("OpenCLIP", "Base", "256+512+1536", "Huge", "504"),
+)
+"""(family, size with S2, its scales, larger model, its scale)."""
+
+TABLE = TableSpec(
+    key="7",
+    title="NYUv2 depth: S2 against model size",
+    question="Does a small model at several scales estimate depth as well as a larger model?",
+    paper="s2",
+    reference="Table 7, Figure 2 (g) to (i), appendix A",
+    published="s2_table07_nyuv2",
+    label=("family", "size", "scales"),
+    metrics=(Metric(column="rmse", name="RMSE (m)", better="lower", digits=3),),
+    runs={
+        "bundled": Run(
+            asks={"rmse": each(STAND_IN, analysis="depth", field="rmse", data="scenes")},
+            deviations=(STAND_INS, SCENES_DEPTH, SCALES, LINEAR_DEPTH, BOOTSTRAP),
+            expected="seconds, once scenes are extracted",
+        ),
+        "paper": Run(
+            asks={
+                "rmse": each(
+                    paper_sources(LABELS, WHOLE_HUGE), analysis="depth", field="rmse", data="nyuv2"
+                )
+            },
+            deviations=(LINEAR_DEPTH + " RMSE is higher than with the paper's decoder.", BOOTSTRAP),
+            row_notes={
+                ("ViT", "Huge", "512"): "run at 504 pixels: patches of 14 do not divide 512",
+            },
+            expected="dominated by extraction",
+        ),
+    },
+    comparisons=tuple(
+        Comparison(
+            question=f"{family} {size} ({scales}) against {larger}",
+            metric="rmse",
+            a=(family, size, scales),
+            b=(family, larger, one),
+        )
+        for family, size, scales, larger, one in BY_FAMILY
+    ),
+    blocks=("cost 7",),
+)

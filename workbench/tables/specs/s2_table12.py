@@ -1,0 +1,75 @@
+"""S2 paper, Table 12: concatenating or adding the maps of several scales.
+
+Headline: concatenating wins by 1.1 to 1.2 mIoU.
+"""
+
+from __future__ import annotations
+
+from workbench.models.papers import paper_model
+from workbench.tables.spec import Comparison, Metric, Run, TableSpec, each
+from workbench.tables.specs.common import (
+    BASE,
+    BOOTSTRAP,
+    LINEAR_SEGMENTATION,
+    SCENES_SEGMENTATION,
+    STAND_INS,
+)
+
+DINO = ("DINOv2-Base-S2", "518+1036+1536")
+CLIP = ("OpenCLIP-Base-S2", "256+512+1024")
+SOURCES = {
+    DINO: f"{paper_model('DINOv2', 'Base').name}@518+1036+1554",
+    CLIP: f"{paper_model('OpenCLIP', 'Base').name}:256@256+512+1024",
+}
+
+
+def _asks(sources: dict, data: str) -> dict:
+    asks: dict = {}
+    for merge in ("add", "concat"):
+        rows = {(*label, merge): source for label, source in sources.items()}
+        asks |= each(rows, analysis="segmentation", field="miou", data=data, merge=merge)
+    return asks
+
+
+TABLE = TableSpec(
+    key="12",
+    title="Merging scales: add or concatenate",
+    question="How should the maps of several scales be merged?",
+    paper="s2",
+    reference="Table 12, appendix D",
+    published="s2_table12_merging",
+    label=("model", "scales", "merging"),
+    metrics=(Metric(column="miou", name="mIoU (%)"),),
+    runs={
+        "bundled": Run(
+            asks={"miou": _asks({DINO: f"{BASE}@224+448+672"}, "scenes")},
+            deviations=(
+                STAND_INS.split(",")[0] + "; OpenCLIP's rows stay empty.",
+                SCENES_SEGMENTATION,
+                "Scales: 224, 448 and 672 in place of 518, 1036 and 1536.",
+                LINEAR_SEGMENTATION,
+                BOOTSTRAP,
+            ),
+            expected="seconds, once scenes are extracted",
+        ),
+        "paper": Run(
+            asks={"miou": _asks(SOURCES, "ade20k")},
+            deviations=(LINEAR_SEGMENTATION, BOOTSTRAP),
+            row_notes={
+                (*DINO, merge): "run at 1554 pixels: 1536 is no multiple of 518, and Table 6 "
+                "prints 1554 for the same figure"
+                for merge in ("add", "concat")
+            },
+            expected="seconds, once Table 6 is extracted",
+        ),
+    },
+    comparisons=tuple(
+        Comparison(
+            question=f"{label[0]}: concatenate against add",
+            metric="miou",
+            a=(*label, "concat"),
+            b=(*label, "add"),
+        )
+        for label in (DINO, CLIP)
+    ),
+)

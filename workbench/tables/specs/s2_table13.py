@@ -1,0 +1,75 @@
+"""S2 paper, Table 13: images per second.
+
+Headline: DINOv2-B with (1x, 2x) 39.5 images/s against 54.5 of DINOv2-L, on a GPU of the authors.
+"""
+
+from __future__ import annotations
+
+from workbench.tables.spec import Comparison, Metric, Run, TableSpec, each
+from workbench.tables.specs.common import paper_sources
+
+SMALL = [("DINOv2", "Base", s) for s in ("224", "224+448", "224+448+672")]
+SMALL += [("DINOv2", "Large", "224"), ("DINOv2", "Giant", "224")]
+AT_518 = [("DINOv2", "Base", s) for s in ("518", "518+1036", "518+1036+1554")]
+AT_518 += [("DINOv2", "Large", "518"), ("DINOv2", "Giant", "518")]
+DEVICE = (
+    "Device: this one; the paper does not name its device. Only ratios between rows compare.",
+    "Models are the paper's with untrained weights: speed does not depend on values. Forward pass "
+    "alone, on pixels in memory.",
+    "Intervals: slowest and fastest of the timed passes.",
+)
+
+
+def _asks(labels: list, **options) -> dict:
+    sources = paper_sources(labels)
+    return {
+        "images_per_s": each(
+            sources, analysis="throughput", field="images_per_s", data="", **options
+        )
+    }
+
+
+TABLE = TableSpec(
+    key="13",
+    title="Throughput",
+    question="How fast is S2 on a small model beside a larger model?",
+    paper="s2",
+    reference="Table 13, appendix E",
+    published="s2_table13_throughput",
+    label=("family", "size", "scales"),
+    metrics=(Metric(column="images_per_s", name="images/s", digits=2),),
+    runs={
+        "bundled": Run(
+            asks=_asks(SMALL, batch=1, warmup=1, repeats=3),
+            deviations=(
+                *DEVICE,
+                "Rows at 518 pixels take up to half a minute per image on a CPU and are left to "
+                "`--profile paper`.",
+                "One image per pass, 3 passes after one to warm up.",
+            ),
+            expected="about 1 minute on two cores, 5 GB of memory",
+        ),
+        "paper": Run(
+            asks=_asks(SMALL + AT_518, batch=8, warmup=2, repeats=7),
+            deviations=(*DEVICE, "8 images per pass, 7 passes after two to warm up."),
+            expected="about 2 minutes on one GPU",
+        ),
+    },
+    comparisons=(
+        Comparison(
+            question="DINOv2 Base (1x, 2x) over Large",
+            metric="images_per_s",
+            a=SMALL[1],
+            b=SMALL[3],
+            kind="ratio",
+        ),
+        Comparison(
+            question="DINOv2 Base (1x, 2x, 3x) over Giant",
+            metric="images_per_s",
+            a=SMALL[2],
+            b=SMALL[4],
+            kind="ratio",
+        ),
+    ),
+    blocks=("cost 13",),
+)
