@@ -23,8 +23,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from analyses.labels import check_apart, match_labels
+from analyses.labels import match_labels
 from analyses.pooled import Merge, Tokens, pool
+from analyses.reading import refuse_shared_images
 from feature_store import FeatureStore, InputError
 
 PENALTIES = tuple(10.0**e for e in range(-6, 4))
@@ -80,7 +81,7 @@ def compute(
         training image left to choose the penalty on.
     """
     config = config or FewShotConfig()
-    check_apart(train_store, test_store)
+    refuse_shared_images(train_store, test_store)
     train, test = (pool(s, sources, config.tokens) for s in (train_store, test_store))
     split = match_labels(train_store, test_store, train.rows, test.rows)
     _check_counts(split.train, split.names, max(config.shots))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class PooledBatch:
     """A batch whose maps all lie on one grid; fields as in a batch of a feature store."""
 
     index: np.ndarray
-    tokens: dict[str, np.ndarray]
+    tokens: dict[str, Any]
 
 
 def common_grid(grids: Iterable[tuple[int, int]]) -> tuple[int, int]:
@@ -39,23 +40,26 @@ def area_weights(fine: int, coarse: int) -> np.ndarray:
     return np.clip(high - low, 0.0, None) * coarse
 
 
-def pool(tokens: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+def pool(tokens: Any, grid: tuple[int, int]) -> Any:
     """Area average of maps onto a coarser grid.
 
     Parameters
     ----------
-    tokens : ndarray, dims (image, row, col, channel)
+    tokens : ndarray or torch.Tensor, dims (image, row, col, channel)
     grid : (rows, cols)
 
     Returns
     -------
-    ndarray of float32, dims (image, row, col, channel); `tokens` itself where the grid is already
-    the one asked for.
+    The same kind of array, float32, dims (image, row, col, channel); `tokens` itself where the
+    grid is already the one asked for.
     """
     if tokens.shape[1:3] == tuple(grid):
         return tokens
     rows = area_weights(tokens.shape[1], grid[0]).astype(np.float32)
     cols = area_weights(tokens.shape[2], grid[1]).astype(np.float32)
+    if isinstance(tokens, torch.Tensor):  # from a running model: stays on its device
+        down, across = (torch.from_numpy(share).to(tokens.device) for share in (rows, cols))
+        return torch.einsum("rh,nhwc,sw->nrsc", down, tokens.float(), across)
     return np.einsum("rh,nhwc,sw->nrsc", rows, tokens.astype(np.float32), cols, optimize=True)
 
 

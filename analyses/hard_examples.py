@@ -27,10 +27,11 @@ import numpy as np
 import pandas as pd
 
 from analyses.heads import loss_and_hits
-from analyses.labels import LabelledSplit, check_apart, match_labels
+from analyses.labels import LabelledSplit, match_labels
 from analyses.neighbours import normalise, search, search_others
 from analyses.pooled import Pooled, pool
 from analyses.probe import ProbeConfig, train_head
+from analyses.reading import refuse_shared_images
 from feature_store import FeatureStore, InputError, Source
 
 
@@ -140,7 +141,7 @@ def compute(
     """
     config = config or HardConfig()
     roles = Roles.of(sources)
-    check_apart(train_store, test_store)
+    refuse_shared_images(train_store, test_store)
     names = list(asdict(roles).values())
     tokens = config.probe.tokens
     train, test = pool(train_store, names, tokens), pool(test_store, names, tokens)

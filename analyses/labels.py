@@ -60,21 +60,3 @@ def match_labels(
     return LabelledSplit(
         names, train_rows, test_rows, of_train[raw_train[train_rows]], of_test[raw_test[test_rows]]
     )
-
-
-def check_apart(train_store: FeatureStore, test_store: FeatureStore) -> None:
-    """Refuse stores of one dataset that share images: the test would measure memory.
-
-    Raises
-    ------
-    InputError
-        Names one shared image. Equal ids in different datasets are different images.
-    """
-    if train_store.dataset != test_store.dataset:
-        return
-    shared = np.intersect1d(train_store.image_ids, test_store.image_ids)
-    if len(shared):
-        raise InputError(
-            f"{train_store.path} and {test_store.path} share {len(shared)} images of "
-            f"{train_store.dataset}, such as {shared[0]}; give stores of different splits"
-        )

@@ -20,11 +20,12 @@ import numpy as np
 import pandas as pd
 
 from analyses.heads import Head, loss_and_hits
-from analyses.labels import LabelledSplit, check_apart, match_labels
+from analyses.labels import LabelledSplit, match_labels
 from analyses.linear_head import HeadConfig, Problem
 from analyses.minibatch_head import MinibatchConfig, fit_minibatch
 from analyses.pooled import FeatureRows, Merge, Tokens, pool
 from analyses.proportion import wilson
+from analyses.reading import refuse_shared_images
 from feature_store import FeatureStore, InputError
 
 L2_GRID = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
@@ -99,7 +100,7 @@ def compute(
     config = config or ProbeConfig()
     if not sources:
         raise InputError("no source given; name at least one, such as MODEL@224")
-    check_apart(train_store, test_store)
+    refuse_shared_images(train_store, test_store)
     train, test = (pool(s, sources, config.tokens) for s in (train_store, test_store))
     split = match_labels(train_store, test_store, train.rows, test.rows)
     records = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from feature_store import FeatureStore
 from feature_store.errors import InputError
 
 
@@ -22,29 +24,69 @@ def singles(store: Any, source: str) -> list[str]:
 
 
 def batches(
-    store: Any, sources: Sequence[str], *, progress: bool = False, label: str = ""
+    store: Any,
+    sources: Sequence[str],
+    *,
+    done: np.ndarray | None = None,
+    progress: bool = False,
+    label: str = "",
 ) -> Iterable[Any]:
-    """Batches of the store in shard order, under a progress bar on standard error if asked."""
-    found = store.stream(list(sources))
-    if not progress:
-        return found
+    """Batches in row order, under a progress bar on standard error if asked.
+
+    `done` (bool, dims (image,)) marks rows that are not needed any more. Only what computes its
+    features is told: reading them from a store and dropping them costs little.
+    """
+    names = list(sources)
+    if done is None or isinstance(store, FeatureStore):
+        found = store.stream(names)
+    else:
+        found = store.stream(names, done=done)
+    return _with_bar(found, len(store.image_ids), label) if progress else found
+
+
+def _with_bar(found: Iterable[Any], images: int, label: str) -> Iterator[Any]:
     from tqdm.auto import tqdm
 
-    total = -(-len(store.image_ids) // store.shard_images)
-    return tqdm(found, desc=label, unit="shard", total=total, leave=False)
+    with tqdm(desc=label, unit="image", total=images, leave=False) as bar:
+        for batch in found:
+            yield batch
+            bar.update(len(batch.index))
 
 
 def refuse_shared_images(train: Any, test: Any) -> None:
-    """Refuse two splits that have images in common.
+    """Refuse two splits that have images in common: equal ids in one collection of images.
+
+    Equal ids in two folders, or in two splits of a named collection, are different images.
 
     Raises
     ------
     InputError
         Says how many ids are in both, and names one.
     """
+    if collection(train.dataset) != collection(test.dataset):
+        return
     shared = np.intersect1d(train.image_ids, test.image_ids)
     if len(shared):
         raise InputError(
             f"train and test share {len(shared)} of {len(test.image_ids)} test images, such as "
             f"{shared[0]!r}: test figures would not be held out; make splits without common images"
         )
+
+
+def collection(dataset: str) -> str:
+    """Where a dataset's ids are valid: the folder of its files, or the name without its split.
+
+    Examples
+    --------
+    >>> collection("view:2:bundled:textiles:train")
+    'bundled:textiles'
+    >>> collection("csv:/data/test.csv") == collection("folder:/data")
+    True
+    """
+    while dataset.startswith("view:"):
+        dataset = dataset.split(":", 2)[-1]
+    kind, _, rest = dataset.partition(":")
+    if kind in ("folder", "csv"):
+        path = os.path.abspath(os.path.expanduser(rest))
+        return "files:" + (os.path.dirname(path) if kind == "csv" else path)
+    return f"bundled:{rest.partition(':')[0]}" if kind == "bundled" else dataset

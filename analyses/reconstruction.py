@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from analyses import held_out, ridge, stored_moments
@@ -183,7 +184,7 @@ def compute(
             config.moments,
             config.accumulation(question),
             grid=config.grid,
-            read=lambda names: _batches(train_store, names, config, "train"),
+            read=lambda names, done: _batches(train_store, names, config, "train", done),
         )
     return answer(
         question,
@@ -244,6 +245,12 @@ def fit(
     return ridge.solve(moments, source, target, chosen)
 
 
-def _batches(store: Any, used: list[str], config: ReconstructionConfig, what: str) -> Iterable:
-    found = batches(store, used, progress=config.progress, label=what)
+def _batches(
+    store: Any,
+    used: list[str],
+    config: ReconstructionConfig,
+    what: str,
+    done: np.ndarray | None = None,
+) -> Iterable:
+    found = batches(store, used, done=done, progress=config.progress, label=what)
     return pooled(found, used) if config.grid == "pool" else found

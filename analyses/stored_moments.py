@@ -7,6 +7,7 @@ coordinate and the manifest (dataset, identities of the sources, options) in the
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -117,7 +118,7 @@ def from_store(
     config: MomentsConfig | None = None,
     *,
     grid: str = "same",
-    read: Callable[[list[str]], Iterable[Any]] | None = None,
+    read: Callable[[list[str], np.ndarray], Iterable[Any]] | None = None,
     save_every: int = 64,
 ) -> Moments:
     """Moments of the named single-scale sources of a store, kept at `path`.
@@ -137,9 +138,10 @@ def from_store(
     grid : {"same", "pool"}
         Whether batches are pooled to a common grid; part of the manifest.
     read : callable, optional
-        From source names to batches; ``store.stream`` by default.
+        From source names and the rows already done (bool, dims (image,)) to batches, which may
+        leave those rows out; ``store.stream`` by default.
     save_every : int
-        Batches between two savings; a killed run loses at most that many.
+        Batches between two savings; a killed run loses at most that many, an interrupted one none.
 
     Raises
     ------
@@ -158,18 +160,26 @@ def from_store(
         attrs, names = kept.attrs, list(kept.blocks)
         config = replace(config, targets=tuple(attrs["targets"]))
     fresh: Accumulator | None = None
-    for count, batch in enumerate((read or store.stream)(names), 1):
-        if not done[batch.index].all():
+    arriving = iter(read(names, done.copy()) if read else store.stream(names))
+    for count in itertools.count(1):
+        interrupt: KeyboardInterrupt | None = None
+        try:  # an interruption while the next batch is being made finds whole batches only
+            batch = next(arriving, None)
+        except KeyboardInterrupt as error:
+            batch, interrupt = None, error
+        if batch is not None and not done[batch.index].all():
             if fresh is None:
                 fresh = Accumulator({n: batch.tokens[n].shape[3] for n in names}, config)
             fresh.update(batch.tokens, batch.index)
+        if batch is not None:
             done[batch.index] = True
-        if fresh is not None and count % save_every == 0:
+        if fresh is not None and (batch is None or count % save_every == 0):
             kept, fresh = _joined(kept, fresh, attrs), None
             save(kept, path, done)
-    if fresh is not None:
-        kept = _joined(kept, fresh, attrs)
-        save(kept, path, done)
+        if interrupt is not None:
+            raise interrupt
+        if batch is None:
+            break
     if kept is None:
         raise InputError(f"no images to accumulate for {', '.join(sources)}")
     return kept

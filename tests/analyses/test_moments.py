@@ -181,6 +181,7 @@ def test_area_pooling_keeps_the_mean_and_matches_by_hand():
     maps = np.random.default_rng(2).standard_normal((2, 16, 7, 3)).astype(np.float32)
     small = pool(maps, (14, 7))
     np.testing.assert_allclose(small.mean((1, 2)), maps.mean((1, 2)), atol=1e-6)
+    np.testing.assert_allclose(pool(torch.from_numpy(maps), (14, 7)), small, atol=1e-6)
     batch = PooledBatch(np.arange(2), {"x": maps, "y": maps[:, :14]})
     (out,) = pooled([batch], ["x", "y"])
     assert out.tokens["x"].shape == (2, 14, 7, 3)

@@ -161,7 +161,7 @@ def test_single_class_is_refused(stores):
 
 def test_shared_images_are_refused(stores):
     train, _ = stores()
-    with pytest.raises(InputError, match="share 90 images"):
+    with pytest.raises(InputError, match="share 90 of 90 test images"):
         probe.compute(train, train, sources=[SOURCE])
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
@@ -27,7 +27,7 @@ class Reconstruct:
     """
 
     train: str
-    """Store of the images the maps are fitted on."""
+    """Store of the images the maps are fitted on; with --stream a dataset name will do."""
     test: str
     """Store of the images they are judged on; shares no image with --train."""
     target: str
@@ -53,19 +53,30 @@ class Reconstruct:
     """Torch device of the products: cpu, cuda, cuda:1, ..."""
     moments: Path | None = None
     """Where to keep the training moments (moments.zarr): reused, or continued if interrupted."""
+    stream: bool = False
+    """Run the models now and store no features: --train and --test may be dataset names, and what
+    a given store lacks is computed. With --moments an interrupted run goes on where it was."""
+    limit: int | None = None
+    """With --stream: only the first so many images of a dataset."""
+    batch: int = 8
+    """With --stream: images run together; 32 and more on a GPU."""
+    workers: int = 0
+    """With --stream: decoding processes; 0 decodes in a thread of this process."""
+    forward: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """With --stream: arithmetic of the models."""
     json: bool = False
     """Print one JSON object on standard output; the table goes to standard error."""
 
     def run(self) -> int:
         """Fit, judge, report; the exit status."""
         config = self._config()
-        import feature_store
         from analyses import reconstruction
         from analyses.table2 import layout
 
+        train, test = self._splits()
         result = reconstruction.compute(
-            feature_store.open(self.train),
-            feature_store.open(self.test),
+            train,
+            test,
             target=self.target,
             sources=self.source,
             reference=self.reference,
@@ -81,6 +92,33 @@ class Reconstruct:
         if self.json:
             print(json.dumps(report(result)))
         return 0
+
+    def _splits(self) -> tuple[Any, Any]:
+        """Stores, or what computes its features when asked."""
+        import feature_store
+        from feature_store.errors import InputError
+        from workbench.extraction import streaming
+
+        if self.stream:
+            how = streaming.StreamConfig(
+                device=self.device,
+                precision=self.forward,
+                batch=self.batch,
+                max_crops=8 if self.device == "cpu" else 64,
+                workers=self.workers,
+            )
+            running = streaming.Running(how, say=lambda line: print(line, file=sys.stderr))
+            first, second = (
+                streaming.open_split(n, running, self.limit) for n in (self.train, self.test)
+            )
+            return first, second
+        for name in (self.train, self.test):
+            if streaming.is_dataset_name(name):
+                raise InputError(
+                    f"{name} is a dataset, not a store; add --stream to run the models on it now, "
+                    f"or extract its features first"
+                )
+        return feature_store.open(self.train), feature_store.open(self.test)
 
     def _config(self) -> ReconstructionConfig:
         from analyses.reconstruction import ReconstructionConfig

@@ -56,4 +56,4 @@ def test_misuse(arguments, capsys):
     assert "toy:a#blocks@672" in error
     assert len(error.splitlines()) == 1
     assert main([*arguments[:4], arguments[2], *arguments[5:]]) == 2
-    assert "share 40 images" in capsys.readouterr().err
+    assert "share 40 of 40 test images" in capsys.readouterr().err

@@ -1,0 +1,258 @@
+"""Features straight from running models, for analyses that read every image once.
+
+A :class:`StreamedSplit` answers like a store (names, image ids, batches of tokens in row order) and
+computes what it is asked for when it is asked for it. What a store holds already is read from
+there. Values are those that ``workbench extract --dtype float32`` would have stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import feature_store
+from feature_store import FeatureStore, InputError, Source, StoreError, protocol
+from workbench import datasets
+from workbench.datasets import Dataset
+from workbench.extraction.images import Pixels, image_batches
+from workbench.extraction.in_hand import LoadedModel, forward
+from workbench.extraction.jobs import Job, load_backbone, manifest, resolve_jobs, transforms
+from workbench.extraction.stopping import stop_requests
+from workbench.multiscale import CropLimit
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """How models run."""
+
+    device: str = "cpu"
+    """Torch device of the forward passes; tokens stay there."""
+    precision: str = "fp32"
+    """Arithmetic of the forward pass: fp32, bf16 or fp16."""
+    batch: int = 8
+    """Images decoded and run together."""
+    max_crops: int = 8
+    """Crops per forward pass; halved by itself when memory runs out."""
+    workers: int = 0
+    """Decoding processes; 0 decodes in a thread of this process."""
+
+
+@dataclass(frozen=True)
+class StreamedBatch:
+    """Tokens of some images.
+
+    Attributes
+    ----------
+    index : int64 array, dims (image,)
+        Row numbers in the split; images that could not be read are left out.
+    tokens : dict of str to array or tensor, dims (image, row, col, channel)
+        Computed ones are float32 tensors on the model's device, stored ones arrays.
+    """
+
+    index: np.ndarray
+    tokens: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StreamedScale:
+    """What a single-scale source is, in a split that computes it."""
+
+    identity: str
+
+
+@dataclass
+class Running:
+    """Loaded models, kept for all splits that share this object."""
+
+    config: StreamConfig = field(default_factory=StreamConfig)
+    say: Callable[[str], None] = print
+    models: dict[tuple[str, str], tuple[Any, CropLimit]] = field(default_factory=dict)
+
+    def model(self, job: Job) -> LoadedModel:
+        """The job's model with its weights, loaded once."""
+        key = (job.info.name, job.info.tap)
+        if key not in self.models:
+            if not job.info.pretrained:
+                self.say(f"{job.info.name} has random weights: its features mean nothing")
+            backbone = load_backbone(job, self.config.device, self.config.precision)
+            self.models[key] = backbone, CropLimit(self.config.max_crops, say=self.say)
+        backbone, limit = self.models[key]
+        return LoadedModel(job, backbone, {}, limit)
+
+
+class StreamedSplit:
+    """The reading side of a store, computed on demand.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Images in row order.
+    running : Running
+        Models and how they run; may be shared with other splits.
+    store : FeatureStore, optional
+        A store of the same images; sources that it holds completely are read from it.
+
+    Raises
+    ------
+    InputError
+        The store's images are not all in the dataset.
+    """
+
+    def __init__(
+        self, dataset: Dataset, running: Running, store: FeatureStore | None = None
+    ) -> None:
+        if store is not None:
+            place = {image_id: row for row, image_id in enumerate(dataset.image_ids)}
+            missing = [i for i in store.image_ids if i not in place]
+            if missing:
+                raise InputError(
+                    f"{dataset.name} no longer holds {missing[0]}, which is in {store.path}; "
+                    f"make a new store of it"
+                )
+            dataset = dataset.rows([place[i] for i in store.image_ids])
+        self._dataset, self._running, self._store = dataset, running, store
+        self.dataset = dataset.name
+        self.path = dataset.name if store is None else store.path
+        self.image_ids = np.array(dataset.image_ids, dtype=str)
+
+    @property
+    def status(self) -> np.ndarray:
+        """(image,) str: ``ok`` for every image, as none has been looked at yet."""
+        return np.full(len(self.image_ids), "ok")
+
+    def resolve(self, source: str | Source) -> Source:
+        """Fill in the tap (the model's default one) and write scales in pixels.
+
+        Raises
+        ------
+        InputError
+            An unknown model or tap, or a scale that the model cannot run at.
+        """
+        wanted = Source.parse(source) if isinstance(source, str) else source
+        if self._store is not None:
+            try:
+                return self._store.resolve(wanted)
+            except StoreError:
+                pass  # then it is computed, all of it or in part
+        job = _job(wanted)
+        scales = tuple(single.scales[0] for single in job.plans)
+        return Source(wanted.model, job.info.tap, scales)
+
+    def scale(self, source: str | Source) -> StreamedScale:
+        """Identity of a single-scale source: what its stored float32 features would have."""
+        (single,) = self.resolve(source).singles()
+        if self._is_stored(single):
+            return StreamedScale(self._store.scale(single).identity)  # type: ignore[union-attr]
+        job = _job(single)
+        backbone = self._running.model(job).backbone
+        described = manifest(job, job.plans[single], backbone, "float32")
+        return StreamedScale(protocol.identity(described))
+
+    def stream(
+        self, sources: Sequence[str], *, done: np.ndarray | None = None
+    ) -> Iterator[StreamedBatch]:
+        """Tokens of several sources, batch after batch; single-scale sources only.
+
+        Parameters
+        ----------
+        sources : sequence of str
+            Full names ``MODEL#TAP@SCALE``.
+        done : bool array, dims (image,), optional
+            Rows to leave out.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After the batch in hand, on the first Ctrl-C or SIGTERM.
+        """
+        singles = [self.resolve(name) for name in sources]
+        stored = [single for single in singles if self._is_stored(single)]
+        jobs = _jobs(single for single in singles if single not in stored)
+        if self._store is not None and not jobs:
+            yield from self._store.stream(sources)  # type: ignore[misc]  # batches alike
+            return
+        models = [self._running.model(job) for job in jobs]
+        rows = np.arange(len(self.image_ids)) if done is None else np.flatnonzero(~done)
+        rows = np.setdiff1d(rows, self._unreadable(stored))
+        size = self._running.config.batch
+        plan = [(0, [int(r) for r in rows[k : k + size]]) for k in range(0, len(rows), size)]
+        batches = image_batches(
+            Pixels(self._dataset, np.arange(len(self.image_ids)), transforms(jobs)),
+            plan,
+            workers=self._running.config.workers,
+            pin=self._running.config.device != "cpu",
+        )
+        with stop_requests(self._running.say) as stopping:
+            for batch in batches:
+                if stopping():
+                    raise KeyboardInterrupt
+                if not batch.rows:
+                    continue
+                index = np.array(batch.rows, dtype=np.int64)
+                tokens = {name: self._stored_rows(name, index) for name in map(str, stored)}
+                for model in models:
+                    tokens |= _computed(model, batch)
+                yield StreamedBatch(index, tokens)
+
+    def _is_stored(self, single: Source) -> bool:
+        held = self._store is not None and str(single) in self._store.sources()
+        return held and not self._store.scale(single).missing()  # type: ignore[union-attr]
+
+    def _unreadable(self, stored: Sequence[Source]) -> list[int]:
+        scales = [self._store.scale(single) for single in stored]  # type: ignore[union-attr]
+        return sorted({row for scale in scales for row in scale.failed_rows()})
+
+    def _stored_rows(self, name: str, index: np.ndarray) -> np.ndarray:
+        return self._store.features(name).isel(image=index).values  # type: ignore[union-attr]
+
+
+def open_split(name: str, running: Running, limit: int | None = None) -> StreamedSplit:
+    """A split by dataset name, or by the path of a store, whose missing sources are computed.
+
+    `limit` keeps the first so many images of a dataset; a store has its own images.
+    """
+    if is_dataset_name(name):
+        return StreamedSplit(datasets.open(name, limit=limit), running)
+    store = feature_store.open(name)
+    return StreamedSplit(datasets.open(store.dataset), running, store)
+
+
+def is_dataset_name(name: str) -> bool:
+    """Whether a name has the form of a dataset name rather than of a store's path or URL.
+
+    Examples
+    --------
+    >>> is_dataset_name("bundled:textiles:train"), is_dataset_name("s3://bucket/train.zarr")
+    (True, False)
+    """
+    kind, colon, _ = name.partition(":")
+    return bool(colon) and kind in (*datasets.KINDS, "bundled", "view")
+
+
+def _computed(model: LoadedModel, batch: Any) -> dict[str, Any]:
+    """Maps of one model at all its scales; scales that share base images run together."""
+    plans, found = model.job.plans, {}
+    for base in dict.fromkeys(how.base for how in plans.values()):
+        group = {single: how for single, how in plans.items() if how.base == base}
+        found |= {str(s): made.map for s, made in forward(model, group, batch).items()}
+    return found
+
+
+def _job(source: Source) -> Job:
+    (job,) = resolve_jobs([_model(source)], source.scales)
+    return job
+
+
+def _jobs(singles: Iterable[Source]) -> list[Job]:
+    """One job per model and tap, with all the scales asked for."""
+    scales: dict[str, list[str]] = {}
+    for single in singles:
+        scales.setdefault(_model(single), []).extend(single.scales)
+    return [resolve_jobs([model], wanted)[0] for model, wanted in scales.items()]
+
+
+def _model(source: Source) -> str:
+    return f"{source.model}#{source.tap}" if source.tap else source.model
