@@ -37,7 +37,7 @@ def test_equals_scikit_learn(l2, memory_mb):
     oracle = LogisticRegression(C=1 / (l2 * len(x)), tol=1e-9, max_iter=10_000)
     oracle.fit(standard, labels)
     problem = Problem(FeatureRows.of(x), labels, 4, HeadConfig(memory_mb=memory_mb))
-    head = problem.fit(l2=l2)
+    head = problem.fit(l2=l2, tolerance=1e-8)
     assert head.converged
     np.testing.assert_allclose(head.weight.T * x.std(0, dtype=float), oracle.coef_, atol=2e-4)
     np.testing.assert_allclose(problem.logits(head), head.logits(problem.rows), atol=1e-6)
@@ -59,7 +59,7 @@ def test_two_points_have_a_closed_form():
 
 def test_start_and_scale_of_a_channel_do_not_change_the_optimum():
     x, labels = correlated()
-    problem = Problem(FeatureRows.of(x), labels, 4)
+    problem = Problem(FeatureRows.of(x), labels, 4, HeadConfig(tolerance=1e-7))
     cold = problem.fit(l2=1e-2)
     warm = problem.fit(l2=1e-2, start=problem.fit(l2=1e-3))
     again = problem.fit(l2=1e-2, start=cold)
