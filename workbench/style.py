@@ -74,3 +74,12 @@ def save(drawn: Figure, stem: str | Path) -> tuple[Path, Path]:
     drawn.savefig(paths[1], metadata={"Date": None})  # the same figure, the same file
     plt.close(drawn)
     return paths
+
+
+def save_pictures(drawn: Figure, path: str | Path) -> Path:
+    """Write a figure made of photographs as one JPEG, a tenth of its size as PNG, and close it."""
+    path = Path(path).with_suffix(".jpg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(path, dpi=100, pil_kwargs={"quality": 82})
+    plt.close(drawn)
+    return path

@@ -1,12 +1,7 @@
-"""The demo end to end on a few images, and the notebook that opens its store."""
+"""The demo end to end on a few images."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import jupytext
-import nbclient
 import pandas as pd
 import pytest
 
@@ -15,7 +10,6 @@ from feature_store.verify import verify
 from workbench import demo
 from workbench.cli import main
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
@@ -60,19 +54,3 @@ def test_a_second_run_computes_nothing(out):
     said = []
     demo.run(demo.DemoConfig(out=out, limits=(60, 40)), say=said.append)
     assert not [line for line in said if "to compute" in line]
-
-
-def test_notebook_runs_on_the_demo_s_stores(out, monkeypatch):
-    monkeypatch.setenv("S2_WORKBENCH_STORES", str(out))
-    notebook = jupytext.read(ROOT / "notebooks" / "quickstart.py")
-    client = nbclient.NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": str(ROOT / "notebooks")}}
-    )
-    client.execute(env={**os.environ})
-    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
-    assert any("image/png" in o.get("data", {}) for o in outputs)
-    assert any(
-        "224 / " in o.get("data", {}).get("text/html", "")
-        or "shards" in o.get("data", {}).get("text/html", "")
-        for o in outputs
-    )

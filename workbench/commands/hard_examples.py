@@ -79,9 +79,10 @@ class HardExamples:
         return 0
 
     def _galleries(self, table, train, test, out: Path) -> None:
+        from workbench.datasets.pictures import reader
         from workbench.figures.gallery import Pictures, write_html, write_png
 
-        pictures = Pictures(_reader(train), _reader(test), train.image_ids, test.image_ids)
+        pictures = Pictures(reader(train), reader(test), train.image_ids, test.image_ids)
         title = f"Hard examples: {', '.join(table.attrs['sources'].values())}"
         write_html(table, pictures, out / "hard.html", title)
         write_png(table, pictures, out / "hard.png")
@@ -109,24 +110,3 @@ class HardExamples:
         columns = ["image_id", "label", "suggested", "share"]
         wrong[columns].to_csv(out / "label_errors.csv", index=False)
         print(f"{len(found)} near-duplicates, {len(wrong)} label-error candidates", file=sys.stderr)
-
-
-def _reader(store):
-    """Store row -> pixels, through the dataset that the store names; None where unreadable."""
-    from feature_store import InputError
-    from workbench import datasets
-
-    try:
-        dataset = datasets.open(store.dataset)
-    except InputError as error:
-        print(f"no pictures of {store.path}: {error}", file=sys.stderr)
-        return lambda row: None
-    position = {image_id: n for n, image_id in enumerate(dataset.image_ids)}
-
-    def read(row: int):
-        try:
-            return dataset.image(position[str(store.image_ids[row])])
-        except (datasets.DecodeError, KeyError):
-            return None
-
-    return read

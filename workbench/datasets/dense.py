@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,16 +91,14 @@ def targets_for(store: FeatureStore, source: str, task: str) -> np.ndarray:
         No maps in that dataset, or images of the store that it no longer has.
     """
     from workbench.datasets import open as open_dataset
-    from workbench.models import Transform
+    from workbench.datasets.pictures import recorded_transform
 
     dataset = open_dataset(store.dataset)
     position = {image_id: row for row, image_id in enumerate(dataset.image_ids)}
     missing = [i for i in store.image_ids if i not in position]
     if missing:
         raise InputError(f"{store.dataset} no longer holds {missing[0]}, which is in {store.path}")
-    recorded = store.manifest(store.resolve(source).singles()[0])["transform"]
-    names = [field.name for field in fields(Transform)]
-    transform = Transform(**{name: recorded[name] for name in names})
+    transform = recorded_transform(store, source)
     ordered = dataset.rows([position[i] for i in store.image_ids])
     read = ordered.mask if task == "segmentation" else ordered.depth
     return aligned(read, len(ordered), transform, -1 if task == "segmentation" else np.nan)

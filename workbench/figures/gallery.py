@@ -1,10 +1,9 @@
-"""Gallery of hard examples: one self-contained HTML file, and one PNG."""
+"""Gallery of hard examples: one self-contained HTML file, and one picture."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -14,14 +13,14 @@ import numpy as np
 import pandas as pd
 
 from workbench import style
+from workbench.datasets.pictures import Reader
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL import Image
 
 THUMBNAIL = 160  # pixels, longer side
 ROLES = {"small": "small", "s2": "S2", "large": "large"}
-
-Reader = Callable[[int], np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,19 @@ def write_html(table: pd.DataFrame, pictures: Pictures, path: Path, title: str) 
 
 def write_png(table: pd.DataFrame, pictures: Pictures, path: Path) -> None:
     """The first six hard examples with their easy and nearest images, one row each."""
-    rows = table.head(6).to_dict("records")
-    if not rows:
-        return
+    if not table.empty:
+        _, drawing = style.save(_sheet(table.head(6), pictures), path.with_suffix(""))
+        drawing.unlink()  # photographs inside an SVG only make it large
+
+
+def write_jpeg(table: pd.DataFrame, pictures: Pictures, path: Path) -> None:
+    """The same figure, small enough to keep inside a notebook."""
+    if not table.empty:
+        style.save_pictures(_sheet(table.head(6), pictures), path)
+
+
+def _sheet(table: pd.DataFrame, pictures: Pictures) -> Figure:
+    rows = table.to_dict("records")
     columns = 1 + max(len(r["easy"]) for r in rows) + min(3, max(len(r["nearest"]) for r in rows))
     drawn, axes = style.figure(1.7 * columns, 2.0 * len(rows), rows=len(rows), columns=columns)
     for ax in axes:
@@ -90,8 +99,7 @@ def write_png(table: pd.DataFrame, pictures: Pictures, path: Path) -> None:
                 ax.imshow(_small(image))
             # Matplotlib would set text between two dollar signs as mathematics.
             ax.set_title(text.replace("$", r"\$"), fontsize=8)
-    _, drawing = style.save(drawn, path.with_suffix(""))
-    drawing.unlink()  # photographs inside an SVG only make it large
+    return drawn
 
 
 def _article(row: dict, pictures: Pictures) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.figures.gallery import Pictures, write_html, write_png
+from workbench.figures.gallery import Pictures, write_html, write_jpeg, write_png
 
 EVIL = "<script>alert(1)</script>"
 IMAGE = np.full((20, 30, 3), 128, np.uint8)
@@ -51,6 +51,8 @@ def test_html_escapes_labels_and_names(table, tmp_path):
 def test_png_takes_any_label(table, tmp_path):
     write_png(table, pictures(), tmp_path / "g.png")
     assert (tmp_path / "g.png").stat().st_size > 3000
+    write_jpeg(table, pictures(), tmp_path / "g.jpg")
+    assert 3000 < (tmp_path / "g.jpg").stat().st_size < 2 * (tmp_path / "g.png").stat().st_size
 
 
 def test_empty_table_says_so(table, tmp_path):

@@ -1,0 +1,112 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What does a second scale add?
+#
+# The stores hold the token maps of a small model at several scales and of larger models. Here: how many bits about the largest
+# model the small one holds, which scale they come from, and where in the image they lie.
+#
+# Change `FOLDER` to ask it of your own stores (`train.zarr` and `test.zarr`); the models are picked by size and scales.
+
+# %%
+import os
+from pathlib import Path
+
+from IPython.display import Image
+
+import feature_store
+from analyses import image_loss, reconstruction, stored_moments, table2
+from workbench import stored
+from workbench.datasets import pictures
+from workbench.figures import loss_maps
+from workbench.figures import reconstruction as figures
+
+FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
+FIGURES = FOLDER / "figures"
+train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLDER / "test.zarr")
+names = stored.parts(train)
+test
+
+# %% [markdown]
+# **An S2 source is a view.** Two stored maps, concatenated on the channel axis. Nothing is read until values are asked for.
+
+# %%
+train.features(names.s2)
+
+# %% [markdown]
+# **Reconstruction (Table 2).** A linear map from each source to the largest model, fitted on the training images from their
+# second moments, which are kept in `moments.zarr`. Information is −log2 of the loss over the loss of the best constant.
+
+# %%
+config = reconstruction.ReconstructionConfig(
+    decompose=True, moments=str(FOLDER / "moments.zarr"), progress=True
+)
+result = reconstruction.compute(
+    train,
+    test,
+    target=names.large,
+    sources=[names.small, names.s2],
+    reference=names.middle,
+    config=config,
+)
+print(*(result.attrs["warnings"] or ["no warnings"]), sep="\n")
+table2.layout(result).set_index("source")
+
+# %%
+Image(figures.draw_information(result, FIGURES / "information")[0], width=720)
+
+# %% [markdown]
+# The bars are what counts: unseen images. A tick far to the right of its bar means that the map fits its training images only;
+# more images are the remedy.
+
+# %% [markdown]
+# **Which scale?** Bits of each scale alone, and the unique part: what is lost when that scale is left out of the set.
+
+# %%
+Image(figures.draw_scales(result, FIGURES / "scales")[0], width=480)
+
+# %% [markdown]
+# **Where in the image, on average?** Bits for every cell of the token grid, over all test images.
+
+# %%
+Image(figures.draw_map(result, FIGURES / "map")[0], width=640)
+
+# %% [markdown]
+# **Where in single images?** Loss of each token, drawn over the picture as the model saw it: dark is well reconstructed. Shown
+# are the test images on which the small model and its S2 differ most from place to place.
+
+# %%
+moments = stored_moments.load(FOLDER / "moments.zarr")
+searched = range(min(len(test), 200))
+losses = image_loss.compute(
+    moments, test, target=names.large, sources=[names.small, names.s2], rows=searched
+)
+order = image_loss.contrast(losses).argsort().values[::-1]
+shown = losses.isel(image=order[:3])
+titles = [str(test.image_ids[row]) for row in shown["image"].values]
+Image(
+    loss_maps.draw_loss_maps(
+        shown, pictures.as_seen(test, names.small), FIGURES / "loss_maps", titles=titles
+    ),
+    width=640,
+)
+
+# %% [markdown]
+# **How many directions?** Information of the best map of each rank, on the training images: how many of the target's
+# directions a source reaches.
+
+# %%
+Image(figures.draw_ranks(result, FIGURES / "ranks")[0], width=560)
+
+# %% [markdown]
+# Next: `3_hard_examples`, hard examples, the images for which none of this is enough.

@@ -1,0 +1,97 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Capacity and probes
+#
+# Reconstruction asks what one model knows about another. Here the same stores answer what each source is good for: linear
+# probes, few labels, telling single images apart, and how alike the sources are.
+#
+# Change `FOLDER` to ask it of your own stores.
+
+# %%
+import os
+from pathlib import Path
+
+from IPython.display import Image
+
+import feature_store
+from analyses import few_shot, memorization, probe, similarity
+from workbench import stored
+from workbench.cost import cost
+from workbench.figures.memorization import draw_loss
+from workbench.figures.probe import draw_curve
+from workbench.figures.similarity import draw_matrices
+
+FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
+FIGURES = FOLDER / "figures"
+train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLDER / "test.zarr")
+names = stored.parts(train)
+
+# %% [markdown]
+# **What a source costs**, counted on shapes alone: parameters, multiply-accumulates over all crops (the papers say FLOPs), bytes
+# in the store.
+
+# %%
+counted = [
+    cost(model, scales.split("+"))
+    for model, _, scales in (name.rpartition("@") for name in names.all)
+]
+scores = probe.compute(train, test, sources=names.all)
+scores = scores.assign(gmacs=[c.gmacs for c in counted], params=[c.params / 1e6 for c in counted])
+scores[["source", "params", "gmacs", "train_loss", "test_accuracy", "low", "high"]].style.format(
+    precision=3
+).hide()
+
+# %% [markdown]
+# **Accuracy against cost** (Figure 2): model size in grey, image scales in green; bars are 95 % intervals. Against parameters S2
+# goes straight up, because it adds none; against multiply-accumulates it has to earn its crops.
+
+# %%
+Image(draw_curve(scores, FIGURES / "accuracy_against_cost")[0], width=760)
+
+# %% [markdown]
+# **Few labels.** Closed-form ridge heads on a handful of images per class, the mean of several draws, the same draws for every source.
+
+# %%
+shots = few_shot.compute(
+    train, test, sources=names.all, config=few_shot.FewShotConfig(shots=(1, 5, 10), draws=10)
+)
+shots.pivot(index="source", columns="shots", values="test_accuracy").loc[names.all].round(3)
+
+# %% [markdown]
+# **Capacity (Table 3).** Every image is its own class, and a head has a fixed budget of epochs to tell each from all others; labels
+# play no part. Lower loss is more capacity. Compare at equal budgets only. The paper trains on augmented views: extract
+# `view:1:DATASET`, `view:2:DATASET` into stores of their own and give them all.
+
+# %%
+memory = memorization.compute([train], sources=names.all)
+Image(draw_loss(memory, FIGURES / "memorization")[0], width=560)
+
+# %% [markdown]
+# **How alike are they?** Four measures over all pairs of sources. Darker is more alike in every panel.
+
+# %%
+alike = similarity.compute(
+    test, sources=names.all, config=similarity.SimilarityConfig(progress=True)
+)
+Image(draw_matrices(alike, FIGURES / "similarity")[0], width=640)
+
+# %% [markdown]
+# **The geometry of each**: effective rank and participation ratio say over how many directions the variance spreads, the intrinsic
+# dimension how many coordinates neighbouring images need.
+
+# %%
+alike[["effective_rank", "participation_ratio", "intrinsic_dimension"]].to_dataframe().round(1)
+
+# %% [markdown]
+# Next: `5_scaling_laws`, scaling laws, the question from the other side.

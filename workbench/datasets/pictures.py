@@ -1,0 +1,64 @@
+"""The pictures behind a store's rows, for galleries and overlays."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from feature_store import InputError
+from workbench.decode import DecodeError
+
+if TYPE_CHECKING:
+    from feature_store import FeatureStore
+    from workbench.models import Transform
+
+Reader = Callable[[int], np.ndarray | None]
+
+
+def reader(store: FeatureStore) -> Reader:
+    """Store row to RGB uint8 (row, col, 3), through the dataset that the store names.
+
+    A row whose picture cannot be read gives None; if the whole dataset is gone, every row does,
+    and a line on standard error says so.
+    """
+    from workbench import datasets
+
+    try:
+        dataset = datasets.open(store.dataset)
+    except InputError as error:
+        print(f"no pictures of {store.path}: {error}", file=sys.stderr)
+        return lambda row: None
+    position = {image_id: n for n, image_id in enumerate(dataset.image_ids)}
+
+    def read(row: int) -> np.ndarray | None:
+        try:
+            return dataset.image(position[str(store.image_ids[row])])
+        except (DecodeError, KeyError):
+            return None
+
+    return read
+
+
+def as_seen(store: FeatureStore, source: str) -> Reader:
+    """Like :func:`reader`, resized and cropped as the source's model saw the picture."""
+    from PIL import Image
+
+    read, transform = reader(store), recorded_transform(store, source)
+
+    def seen(row: int) -> np.ndarray | None:
+        picture = read(row)
+        return None if picture is None else transform(Image.fromarray(picture))
+
+    return seen
+
+
+def recorded_transform(store: FeatureStore, source: str) -> Transform:
+    """The transform in the manifest of the source's first scale."""
+    from workbench.models import Transform
+
+    recorded = store.manifest(store.resolve(source).singles()[0])["transform"]
+    return Transform(**{field.name: recorded[field.name] for field in fields(Transform)})
