@@ -38,9 +38,9 @@ class Claim:
     def __enter__(self) -> Claim:
         self.held = self.objects.put_new(self.key, self._content())
         if not self.held:
-            found = _parse(self.objects.get(self.key))
-            self.holder = f"{found.get('host', '?')}:{found.get('pid', '?')}"
-            if _is_stale(found, self.lease):
+            content = self.objects.get(self.key)
+            self.holder = holder_of(content)
+            if _is_stale(_parse(content), self.lease):
                 self.objects.delete(self.key)
                 self.held = self.objects.put_new(self.key, self._content())
         return self
@@ -68,6 +68,12 @@ class Claim:
         self._renewed = time.time()
         claim = {"host": socket.gethostname(), "pid": os.getpid(), "time": self._renewed}
         return json.dumps(claim | {"token": self._token}).encode()
+
+
+def holder_of(data: bytes | None) -> str:
+    """Who a claim's object says holds it, ``host:pid``; ``?:?`` where it is gone or damaged."""
+    found = _parse(data)
+    return f"{found.get('host', '?')}:{found.get('pid', '?')}"
 
 
 def _parse(data: bytes | None) -> dict[str, Any]:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+from workbench.cluster import EngineOptions
+
+if TYPE_CHECKING:
+    from workbench.extraction import ExtractReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +40,9 @@ class Extract:
     """Only the first so many images."""
     precision: str = "fp32"
     """Arithmetic of the forward pass: fp32, bf16 or fp16."""
+    compile: bool = False
+    """Compile the forward pass (torch.compile): takes a minute, pays off on long runs. Values then
+    differ by rounding, which the source's identity records."""
     dtype: str = "float16"
     """Stored dtype: float16 or float32."""
     layout: str = "raw"
@@ -55,18 +64,53 @@ class Extract:
     """Read images again that could not be read before."""
     recheck: bool = False
     """Re-read what is committed first and redo what is damaged."""
+    part: str | None = None
+    """K/N: only the K-th of N equal parts of the shards, for array jobs (docs/cluster.md)."""
+    prepare: bool = False
+    """Create the store and its sources and stop there: the first step before array jobs."""
+    shards_per_task: int = 1
+    """Shards given to a worker together, with --engine dask or slurm."""
+    cluster: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
     json: Annotated[bool, tyro.conf.arg(help="Print the report as one JSON object.")] = False
 
     def run(self) -> int:
-        from workbench.extraction import ExtractRequest, extract
-
-        options = {k: v for k, v in vars(self).items() if k not in ("json", "model")}
-        request = ExtractRequest(models=self.model, **options)
-        report = extract(request, say=lambda line: print(line, file=sys.stderr))
+        if self.cluster.dry_run:
+            print(self.cluster.job_script(self.workers))
+            return 0
+        report = self._extract(lambda line: print(line, file=sys.stderr, flush=True))
+        if report is None:
+            return 0
         if self.json:
             print(json.dumps(asdict(report) | {"images_per_s": report.images_per_s}))
         print(summary(report), file=sys.stderr)
         return 1 if report.stopped or report.busy else 0
+
+    def _extract(self, say: Callable[[str], None]) -> ExtractReport | None:
+        """Do it on the engine asked for; nothing to report where the store was only prepared."""
+        from feature_store.errors import InputError
+        from workbench.cluster.engine import connect
+        from workbench.cluster.extraction import extract_on
+        from workbench.extraction import ExtractRequest, extract
+        from workbench.extraction.local import open_run
+        from workbench.extraction.request import Part
+
+        apart = ("json", "model", "part", "prepare", "shards_per_task", "cluster")
+        options = {k: v for k, v in vars(self).items() if k not in apart}
+        request = ExtractRequest(models=self.model, **options)
+        part = None if self.part is None else Part.parse(self.part)
+        if (part or self.prepare) and self.cluster.engine != "local":
+            raise InputError(
+                f"--part and --prepare are for processes without a scheduler, not for --engine "
+                f"{self.cluster.engine}, which divides the work itself"
+            )
+        if self.prepare:
+            run = open_run(request, say)
+            say(f"{run.store.path} is prepared: {len(run.missing())} shard(s) to compute")
+            return None
+        with connect(self.cluster, say, decoders=self.workers) as session:
+            if session is None:
+                return extract(request, part=part, say=say)
+            return extract_on(session, request, shards_per_task=self.shards_per_task, say=say)
 
 
 def summary(report) -> str:
@@ -88,6 +132,8 @@ def summary(report) -> str:
             f"({report.images_per_s:.1f} images/s)"
         )
     lines = [head]
+    if report.redone:
+        lines.append(f"{report.redone} shard(s) were begun once more because a worker was lost")
     if report.failed:
         lines.append(
             f"{len(report.failed)} image(s) could not be read; their rows are NaN with "

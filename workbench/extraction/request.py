@@ -26,6 +26,8 @@ class ExtractRequest:
     """Only the first so many images of the dataset."""
     precision: str = "fp32"
     """Arithmetic of the forward pass: fp32, bf16 or fp16."""
+    compile: bool = False
+    """Compile the forward pass with ``torch.compile``; takes a minute, pays off on long runs."""
     dtype: str = "float16"
     """Stored dtype: float16 or float32."""
     layout: str = "raw"
@@ -132,6 +134,8 @@ class ExtractReport:
     """Shards committed in this run, over all sources."""
     busy: int = 0
     """Shards left to another process that holds their claim."""
+    redone: int = 0
+    """Shards that were begun once more because the worker that had them was lost."""
     failed: dict[str, str] = field(default_factory=dict)
     """Image id to reason, for images that could not be read, in this run and before."""
     bytes_stored: int = 0

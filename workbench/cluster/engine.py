@@ -1,0 +1,106 @@
+"""Start or reach the workers that the options ask for, and leave nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from feature_store.errors import InputError
+from workbench.cluster.options import EngineOptions
+from workbench.cluster.session import Session
+
+
+@contextmanager
+def connect(
+    options: EngineOptions,
+    say: Callable[[str], None] = lambda line: None,
+    *,
+    decoders: int = 0,
+) -> Iterator[Session | None]:
+    """The workers that the options ask for, for as long as the block runs; None for ``local``.
+
+    `decoders` is the number of decoding processes that each worker will start.
+
+    Raises
+    ------
+    InputError
+        Dask is not installed, the scheduler does not answer, or Slurm refuses the jobs.
+    """
+    if options.engine == "local":
+        yield None
+        return
+    require_dask()
+    import dask
+    from distributed import Client
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said in a line
+    with dask.config.set(dict(SETTINGS)), contextlib.ExitStack() as stack:
+        if options.scheduler:
+            address, watch = options.scheduler, _nobody_there(options)
+        elif options.engine == "dask":
+            from workbench.cluster.local_workers import start
+
+            address, watch = stack.enter_context(start(options.processes, say))
+        else:
+            from workbench.cluster.slurm import submitted
+
+            address, watch = stack.enter_context(submitted(options, say, decoders))
+        try:
+            client = stack.enter_context(Client(address, timeout=options.timeout))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"no Dask scheduler answers at {options.scheduler} within {options.timeout:g} s "
+                f"({' '.join(str(error).split())[:200]}); check the address, and that `dask "
+                f"scheduler` runs there"
+            ) from error
+        say(f"dashboard: {client.dashboard_link}")
+        yield Session(client, watch)
+
+
+SETTINGS: dict[str, Any] = {
+    "distributed.worker.daemon": False,  # a worker may start decoding processes
+    "distributed.worker.memory.target": False,  # results are small; a paused worker would hang
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.scheduler.allowed-failures": 5,  # preempted workers count as failures, too
+    "distributed.comm.timeouts.connect": "20s",
+}
+"""Dask's settings that this work needs, for schedulers and workers started here."""
+
+
+def require_dask() -> None:
+    """
+    Raises
+    ------
+    InputError
+        Dask, or its part for Slurm, is not installed.
+    """
+    try:
+        import dask_jobqueue  # noqa: F401
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"{error.name} is not installed; engines other than local need the extra 'cluster': "
+            f"pip install 's2-workbench[cluster]'"
+        ) from error
+
+
+def _nobody_there(options: EngineOptions) -> Callable[[dict[str, int]], None]:
+    """Gives up when a scheduler of someone else's has had no worker for a while."""
+    from workbench.cluster.patience import Patience
+
+    patience = Patience(options.jobs.patience or 600)
+
+    def watch(workers: dict[str, int]) -> None:
+        if patience.is_over(bool(workers)):
+            raise InputError(
+                f"the scheduler at {options.scheduler} has had no worker for "
+                f"{patience.seconds:g} s; start some with `dask worker {options.scheduler} "
+                f"--nthreads 1`, the same command goes on"
+            )
+
+    return watch

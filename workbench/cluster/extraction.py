@@ -1,0 +1,207 @@
+"""Extraction on the workers of a session: which shard next, and what became of it.
+
+The store's commits and claims make it safe; this only hands out shards. A worker that is lost
+takes at most the shards in its hands with it: Dask gives them to another one. The claim that it
+leaves behind is removed here, because only here it is known that its holder is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from tqdm.auto import tqdm
+
+import feature_store
+from feature_store import FeatureStore, InputError, Source, protocol
+from feature_store.claims import holder_of
+from workbench.cluster import tasks
+from workbench.cluster.session import TICK, Session, outcome
+from workbench.extraction.local import described
+from workbench.extraction.request import ExtractReport, ExtractRequest
+from workbench.extraction.stopping import stop_requests
+
+GRACE = 30.0
+"""Seconds after which a claim of a lost worker is removed: as long as Dask lets a worker that
+leaves in order finish what it has in hand."""
+RETRY = 1.0
+"""Seconds before a shard that another process holds is offered again."""
+
+
+def extract_on(
+    session: Session,
+    request: ExtractRequest,
+    *,
+    shards_per_task: int = 1,
+    say: Callable[[str], None] = lambda line: None,
+) -> ExtractReport:
+    """Compute what is missing of the requested sources on the session's workers.
+
+    Parameters
+    ----------
+    session : Session
+    request : ExtractRequest
+        Paths must mean the same on every worker.
+    shards_per_task : int
+        Shards that a worker is given together.
+    say : callable
+        Receives one line of prose at a time.
+
+    Raises
+    ------
+    InputError
+        Anything wrong with the request; workers of another version of the project; no workers.
+    """
+    if shards_per_task < 1:
+        raise InputError(f"shards per task is {shards_per_task}; expected at least 1")
+    ticket = tasks.Ticket(request, uuid.uuid4().hex, os.getcwd())
+    with stop_requests(say) as stopping:
+        work = _Work(session, ticket, say, stopping)
+        session.client.subscribe_topic(tasks.TOPIC, work.heard)
+        try:
+            prepared = session.result(session.submit(tasks.prepare, ticket))
+            for line in prepared.notes:
+                say(line)
+            if prepared.error:
+                raise InputError(prepared.error)
+            report = work.run(prepared, shards_per_task)
+        finally:
+            session.client.unsubscribe_topic(tasks.TOPIC)
+    store = feature_store.open(request.store)
+    return described(report, store, [Source.parse(name) for name in prepared.sources])
+
+
+class _Work:
+    """Shards that wait, shards under way, and what is known about the workers."""
+
+    def __init__(
+        self,
+        session: Session,
+        ticket: tasks.Ticket,
+        say: Callable[[str], None],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self.session = session
+        self.ticket = ticket
+        self.say = say
+        self.stopping = stopping
+        self.waiting: deque[tuple[int, ...]] = deque()
+        self.under_way: dict[Any, tuple[int, ...]] = {}
+        self.finished: queue.SimpleQueue = queue.SimpleQueue()
+        self.held: dict[int, tuple[str, float, float]] = {}
+        """Shard to its holder, since when, and when it is offered again."""
+        self.addresses: dict[str, str] = {}
+        """Name (``host:pid``) of every worker that began something, and its address."""
+        self.begun: list[int] = []
+        self.ended = 0
+
+    def heard(self, event: tuple[float, dict]) -> None:
+        """A worker says who it is and what it begins (called from Dask's thread)."""
+        _, message = event
+        self.addresses[message["name"]] = message["address"]
+        self.begun += message["begins"]
+
+    def run(self, prepared: tasks.Prepared, shards_per_task: int) -> ExtractReport:
+        """Hand out all missing shards; the report without what the store knows."""
+        store = feature_store.open(self.ticket.request.store)
+        report = ExtractReport(store=store.path, images=len(store))
+        todo = sorted(prepared.missing)
+        self.waiting.extend(
+            tuple(todo[k : k + shards_per_task]) for k in range(0, len(todo), shards_per_task)
+        )
+        images = sum(prepared.missing.values())
+        self.say(f"{len(todo)} shard(s), {images} image(s) to compute")
+        start = time.perf_counter()
+        quick = sys.stderr.isatty() or "ipykernel" in sys.modules
+        with tqdm(
+            total=images, unit="image", desc="extract", mininterval=0.2 if quick else 20
+        ) as bar:
+            while self._go_on(store):
+                for done in self._collect():
+                    if done.error:
+                        self._cancel(list(self.under_way))
+                        raise InputError(done.error)
+                    report.shards += done.committed
+                    report.computed += done.images
+                    bar.update(done.images)
+        report.seconds = time.perf_counter() - start if todo else 0.0
+        report.busy = len(self.held)
+        report.stopped = bool(self.waiting)
+        report.redone = max(len(self.begun) - self.ended, 0)
+        return report
+
+    def _go_on(self, store: FeatureStore) -> bool:
+        """Submit what there is room for; whether anything is under way or may become so."""
+        room = 2 * max(sum(self.session.look().values()), 1)
+        if self.stopping():
+            self._cancel(
+                [f for f, shards in self.under_way.items() if not {*shards} & {*self.begun}]
+            )
+            return bool(self.under_way)
+        self._free(store)
+        while self.waiting and len(self.under_way) < room:
+            shards = self.waiting.popleft()
+            future = self.session.submit(tasks.compute, self.ticket, shards)
+            self.under_way[future] = shards
+            future.add_done_callback(self.finished.put)
+        return bool(self.under_way or self.waiting or self._ours())
+
+    def _collect(self) -> list[tasks.Done]:
+        """Answers that have come; waits a moment for the first."""
+        found = []
+        try:
+            found.append(self.finished.get(timeout=TICK))
+            while True:
+                found.append(self.finished.get_nowait())
+        except queue.Empty:
+            pass
+        answers = []
+        for future in found:
+            if self.under_way.pop(future, None) is None:  # cancelled
+                continue
+            done = outcome(future)
+            self.ended += len(done.shards)
+            for shard in done.shards:
+                before = self.held.pop(shard, None)
+                if shard in done.busy:
+                    now, holder = time.monotonic(), done.busy[shard]
+                    since = before[1] if before and before[0] == holder else now
+                    self.held[shard] = (holder, since, now + RETRY)
+            answers.append(done)
+        return answers
+
+    def _ours(self) -> dict[int, str]:
+        """Held shards whose holder is, or was, a worker of this run: they will come free."""
+        return {k: holder for k, (holder, *_) in self.held.items() if holder in self.addresses}
+
+    def _free(self, store: FeatureStore) -> None:
+        """Offer held shards again; remove the claims of workers that are gone for good."""
+        present, now = self.session.look(), time.monotonic()
+        for shard, holder in self._ours().items():
+            _, since, again = self.held[shard]
+            if now < again or any(shard in shards for shards in self.under_way.values()):
+                continue
+            if self.addresses[holder] not in present and now - since > GRACE:
+                release_claims(store, shard, holder)
+            self.held[shard] = (holder, since, now + RETRY)
+            self.waiting.append((shard,))
+
+    def _cancel(self, futures: list[Any]) -> None:
+        """Take tasks back; one that runs already ends as it would, and nobody waits for it."""
+        for future in futures:
+            self.waiting.append(self.under_way.pop(future))
+        self.session.client.cancel(futures)
+
+
+def release_claims(store: FeatureStore, shard: int, holder: str) -> None:
+    """Remove the claims on a shard that a process (``host:pid``) left behind when it died."""
+    for name in store.sources():
+        key = protocol.claim_key(Source.parse(name).group, shard)
+        if holder_of(store.objects.get(key)) == holder:
+            store.objects.delete(key)

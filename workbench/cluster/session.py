@@ -1,0 +1,120 @@
+"""A connected engine: where its workers are, how to wait for them, and map and tree-reduce."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from feature_store.errors import InputError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+TICK = 0.5
+"""Seconds between two looks at the state of the workers while waiting."""
+
+
+class Session:
+    """Runs functions on the workers of a Dask scheduler, and notices when there are none.
+
+    ``map`` and ``reduce`` are what the analyses ask of an engine (:mod:`analyses.pieces`).
+
+    Parameters
+    ----------
+    client : distributed.Client
+    watch : callable
+        Called now and then while something is awaited, with the addresses of the present workers;
+        replaces lost workers or raises if none can come.
+    """
+
+    def __init__(self, client: Client, watch: Callable[[dict[str, int]], None]) -> None:
+        self.client = client
+        self._watch = watch
+        self._looked = 0.0
+        self._threads: dict[str, int] = {}
+
+    def look(self) -> dict[str, int]:
+        """Address to threads of the present workers; at most twice a second asked anew.
+
+        Raises
+        ------
+        InputError
+            The scheduler is gone, or no worker can come.
+        """
+        if time.monotonic() - self._looked > TICK:
+            if self.client.status != "running":
+                raise InputError(
+                    "the Dask scheduler is gone; what is committed stays, the same command goes on"
+                )
+            self._threads = self.client.nthreads()
+            self._looked = time.monotonic()
+            self._watch(self._threads)
+        return self._threads
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
+        """Run once on some worker; the result is never taken from an earlier call."""
+        return self.client.submit(function, *arguments, pure=False)
+
+    def result(self, future: Future) -> Any:
+        """Wait for one result, watching the workers meanwhile.
+
+        Raises
+        ------
+        InputError
+            Whatever the function raised of this kind; workers that die of it, or that do not know
+            this project.
+        """
+        while not future.done():
+            self.look()
+            time.sleep(0.01)
+        return outcome(future)
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        """Results in the order of the items; a few per worker are under way at a time."""
+        waiting, ahead = deque(items), deque[Any]()
+        while waiting or ahead:
+            room = 2 * max(sum(self.look().values()), 1)
+            while waiting and len(ahead) < room:
+                ahead.append(self.submit(function, waiting.popleft()))
+            yield self.result(ahead.popleft())
+
+    def reduce(
+        self, function: Callable[[Any], Any], merge: Callable[[Any, Any], Any], items: Sequence[Any]
+    ) -> Any:
+        """``merge`` over the results of all items, neighbours first, on the workers.
+
+        The tree depends on the items alone: any number of workers gives the same bits.
+        """
+        import dask
+
+        leaf, node = dask.delayed(function, pure=False), dask.delayed(merge, pure=False)
+        level = [leaf(item) for item in items]
+        while len(level) > 1:
+            pairs = [level[k : k + 2] for k in range(0, len(level), 2)]
+            level = [node(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
+        return self.result(self.client.compute(level[0]))
+
+
+def outcome(future: Future) -> Any:
+    """The result of a finished future, Dask's own failures as errors that say what to do."""
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise InputError(
+            f"{error.allowed_failures + 1} workers died one after the other at the same piece of "
+            f"work, most likely out of memory; what is committed stays: give workers more memory, "
+            f"or lower --max-crops and --batch, and repeat the command"
+        ) from error
+    except FutureCancelledError as error:
+        raise InputError(
+            "the Dask scheduler dropped the work; what is committed stays, the same command goes on"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"a worker cannot import {error.name}; install the same version of the project there"
+        ) from error

@@ -1,0 +1,145 @@
+"""What a worker process runs: it keeps its loaded models and is given shard after shard.
+
+Nothing large goes through the scheduler: a task is told shard numbers and answers with a small
+record; models are loaded, images read and features written by the worker.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from dataclasses import dataclass, field, replace
+
+from feature_store.errors import InputError
+from workbench.extraction.local import open_run, writing
+from workbench.extraction.request import ExtractRequest
+from workbench.extraction.run import Run
+
+TOPIC = "workbench"
+"""Dask event topic under which workers say who they are and what they begin."""
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """One extraction as a worker is told about it."""
+
+    request: ExtractRequest
+    """What to run on what."""
+    token: str
+    """Random, one for each extraction: a worker that outlives one starts the next afresh."""
+    folder: str
+    """Where relative paths of the request begin."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The store after its sources were created or checked."""
+
+    sources: list[str] = field(default_factory=list)
+    """Full names of the single-scale sources."""
+    missing: dict[int, int] = field(default_factory=dict)
+    """Shard to images that it lacks."""
+    notes: list[str] = field(default_factory=list)
+    """What an extraction would say on the way."""
+    error: str = ""
+    """Why nothing can be done, for the user; empty if all is well."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """Some shards as one worker left them."""
+
+    shards: tuple[int, ...]
+    """Shards that were given."""
+    committed: int = 0
+    """Shards committed, over all sources."""
+    images: int = 0
+    """Images computed."""
+    seconds: float = 0.0
+    """Wall time of the pass."""
+    busy: dict[int, str] = field(default_factory=dict)
+    """Shard to the process (``host:pid``) that holds it."""
+    worker: str = ""
+    """The process that did it, ``host:pid``."""
+    error: str = ""
+    """Why it cannot be done, for the user; empty if all is well."""
+
+
+_loaded: tuple[str, Run] | None = None
+_one_at_a_time = threading.Lock()
+
+
+def prepare(ticket: Ticket) -> Prepared:
+    """Create the store and its sources, or check them; say what is missing."""
+    notes: list[str] = []
+    try:
+        with _one_at_a_time:
+            run = _run_of(ticket, notes, first=True)
+        missing = {shard: len(rows) for shard, rows in run.missing().items()}
+        sources = [str(source) for job in run.jobs for source in job.plans]
+    except InputError as error:
+        return Prepared(notes=notes, error=str(error))
+    return Prepared(sources, missing, notes)
+
+
+def compute(ticket: Ticket, shards: tuple[int, ...]) -> Done:
+    """Compute and commit what is missing of the shards.
+
+    An error that the user can do something about is part of the answer: raised, Dask would log it
+    with a traceback on every worker.
+    """
+    _tell({"begins": shards})
+    try:
+        with _one_at_a_time:  # a worker with several threads has one model all the same
+            run = _run_of(ticket, [], first=False)
+            with writing(run):
+                report = run.execute(shards, progress=False)
+            busy = dict(run.busy)
+    except InputError as error:
+        return Done(shards, worker=own_name(), error=str(error))
+    return Done(shards, report.shards, report.computed, report.seconds, busy, own_name(), "")
+
+
+def own_name() -> str:
+    """This process as claims and commit records name it."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Run:
+    """The ticket's run with its models, loaded once in this process."""
+    global _loaded
+    if _loaded is None or _loaded[0] != ticket.token:
+        _loaded = None  # before the next one takes its place in memory
+        enter(ticket.folder)
+        request = ticket.request
+        if not first:  # the first worker did this for all
+            request = replace(request, recheck=False, retry_failed=False)
+        _loaded = (ticket.token, open_run(request, notes.append))
+        _loaded[1].say = lambda line: None
+    return _loaded[1]
+
+
+def enter(folder: str) -> None:
+    """Make relative paths mean what they mean where the run was started.
+
+    Raises
+    ------
+    InputError
+        The folder is not there: this machine does not share the file system.
+    """
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise InputError(
+            f"worker {own_name()} cannot enter {folder} ({error.strerror}); workers need the file "
+            f"system that the run was started on"
+        ) from error
+
+
+def _tell(what: dict) -> None:
+    """Log an event with who says it; it reaches the driver even if this worker then dies."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    worker.log_event(TOPIC, {"name": own_name(), "address": worker.address, **what})
