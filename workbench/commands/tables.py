@@ -1,4 +1,4 @@
-"""``workbench tables``: the papers' cost columns beside the published figures."""
+"""``workbench tables``: the papers' tables and figures, regenerated beside the published ones."""
 
 from __future__ import annotations
 
@@ -6,49 +6,130 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-TABLES = (5, 6, 7, 8, 9, 10, 13)
+if TYPE_CHECKING:
+    from workbench.tables.plan import Plan
+    from workbench.tables.profile import Profile
+
+COST_TABLES = ("5", "6", "7", "8", "9", "10", "13")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tables:
-    """Recompute the #Params and #FLOPs columns of the S2 paper's tables beside its figures.
+    """Regenerate the papers' tables and figures beside the published figures.
 
-    Models are built without weights; every cell that differs by more than 3 percent is explained.
-    The papers call multiply-accumulates FLOPs. Example:
+    Example, offline in minutes: workbench tables --profile bundled --only 2 5 --out runs/tables
 
-    workbench tables --only 5 13 --columns cost --out runs/tables
+    Cost columns alone: workbench tables --only 5 13 --columns cost --out runs/tables
+
+    What the real thing takes: workbench tables --profile paper --config paper.toml --dry-run
     """
 
-    only: tuple[int, ...] = TABLES
-    """Tables of the S2 paper: 5, 6, 7, 8, 9, 10, 13."""
-    columns: Literal["cost"] = "cost"
-    """What to recompute; cost is what this version can."""
+    profile: Literal["bundled", "paper"] = "bundled"
+    """bundled: models and images that come as packages; paper: the paper's, named in --config."""
+    only: tuple[str, ...] = ()
+    """Tables: 1 to 13, figure2, figure6, figure7, figure8, sovit2, sovit3, sovit-shape, vlm2, vlm3,
+    vlm4; all of them by default."""
+    columns: Literal["all", "cost"] = "all"
+    """cost: only the parameters and multiply-accumulates of tables 5 to 10 and 13."""
     out: Path | None = None
-    """Folder for tableNN_cost.md and .csv."""
+    """Folder for tables, figures, report.html and provenance; runs/tables by default."""
+    config: Path | None = None
+    """TOML file with dataset names, limits, stores and device; docs/tables.md describes it."""
+    dry_run: bool = False
+    """Resolve models, sources, stores and datasets, and add up GPU hours and bytes; run nothing."""
+    check: Path | None = None
+    """Instead: say which tables of this folder are stale against their stores (exit status 1)."""
     json: bool = False
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
+        """Regenerate, check or plan; the exit status."""
+        if self.check is not None:
+            return self._check(self.check)
+        if self.columns == "cost":
+            return self._cost()
+        from workbench.tables import plan as planning
+        from workbench.tables import profile as profiles
+        from workbench.tables.specs import select
+
+        out = self.out or Path("runs/tables")
+        profile = profiles.load(self.profile, out, self.config)
+        plan = planning.make(select(self.only), profile)
+        return self._dry_run(plan, profile) if self.dry_run else self._run(plan, profile, out)
+
+    def _run(self, plan: Plan, profile: Profile, out: Path) -> int:
+        from workbench.tables import run
+
+        outcome = run.run(plan, profile, out, lambda line: print(line, file=sys.stderr))
+        if outcome.written or outcome.measured or outcome.extracted:
+            done = (
+                f"wrote {len(outcome.written)} table(s), {len(outcome.current)} were up to date; "
+                f"{outcome.measured} measurement(s), {len(outcome.extracted)} store(s) extended, "
+                f"{outcome.seconds:.0f} s. Read {out / 'report.html'}"
+            )
+        else:
+            done = f"nothing to do: {len(outcome.current)} table(s) in {out} are up to date"
+        print(done, file=sys.stderr if self.json else sys.stdout)
+        if self.json:
+            _print({"tables": outcome.tables, "written": outcome.written, "done": done})
+        return 0
+
+    def _dry_run(self, plan: Plan, profile: Profile) -> int:
+        from workbench.tables import dry_run
+
+        found = dry_run.dry_run(plan, profile)
+        if self.json:
+            _print(found)
+        else:
+            print(dry_run.text(found))
+        return 1 if found["problems"] else 0
+
+    def _check(self, folder: Path) -> int:
+        from workbench.tables.check import check
+
+        found = check(folder)
+        bad = [finding for finding in found if finding["state"] != "current"]
+        if self.json:
+            _print({"tables": found, "current": not bad})
+            return 1 if bad else 0
+        for finding in bad:
+            print(
+                f"table {finding['table']} is {finding['state']}: {'; '.join(finding['reasons'])}"
+            )
+        older = [finding["table"] for finding in found if finding["older_code"]]
+        if older:
+            print(f"note: the analyses have changed since tables {', '.join(older)} were made")
+        print(f"{len(found) - len(bad)} of {len(found)} tables in {folder} are current")
+        return 1 if bad else 0
+
+    def _cost(self) -> int:
         from feature_store.errors import InputError
         from workbench.cost import published_cost_columns
 
-        unknown = [number for number in self.only if number not in TABLES]
+        only = self.only or COST_TABLES
+        unknown = [key for key in only if key not in COST_TABLES]
         if unknown:
-            known = ", ".join(map(str, TABLES))
+            known = ", ".join(COST_TABLES)
             raise InputError(f"table {unknown[0]} has no cost columns; choose from {known}")
         found = {}
-        for number in self.only:
-            table = published_cost_columns(number)
-            found[str(number)] = json.loads(table.to_json(orient="records"))
+        for key in only:
+            table = published_cost_columns(int(key))
+            found[key] = json.loads(table.to_json(orient="records"))
             text = table.to_markdown(index=False, floatfmt=".4g")
-            print(f"Table {number}\n\n{text}\n", file=sys.stderr if self.json else sys.stdout)
+            print(f"Table {key}\n\n{text}\n", file=sys.stderr if self.json else sys.stdout)
             if self.out is not None:
                 self.out.mkdir(parents=True, exist_ok=True)
-                stem = self.out / f"table{number:02d}_cost"
+                stem = self.out / f"table{int(key):02d}_cost"
                 stem.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
                 table.to_csv(stem.with_suffix(".csv"), index=False)
         if self.json:
             print(json.dumps({"tables": found}))
         return 0
+
+
+def _print(found: dict[str, Any]) -> None:
+    from workbench.tables.results import clean
+
+    print(json.dumps(clean(found), allow_nan=False))

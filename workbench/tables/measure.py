@@ -216,7 +216,7 @@ def shape_law(context: Context, sources: Sequence[str], options: Mapping[str, An
         row = rows[name]
         value = float("nan") if row["unidentified"] else row["s"]
         values[name] = {"s": (value, row.get("s_low"), row.get("s_high"))}
-        notes += [f"{name}: {reason}" for reason in row["unidentified"].values()]
+        notes += [f"{name}: {which}: {why}" for which, why in row["unidentified"].items()]
     return Measured(values, notes=tuple(notes))
 
 

@@ -123,6 +123,9 @@ class TableSpec:
     """Name in :data:`workbench.tables.figures.FIGURES`."""
 
     def __post_init__(self) -> None:
+        if self.published:
+            wanted = {*self.label, *self.where, *(metric.column for metric in self.metrics)}
+            self._refuse(wanted, set(published.load(self.published)), "published column")
         known = set(self.labels())
         columns = {metric.column for metric in self.metrics}
         for name, run in self.runs.items():
@@ -142,14 +145,14 @@ class TableSpec:
             raise InputError(f"table {self.key} has no {what} {wrong[0]}; there are: {there}")
 
     def printed(self) -> pd.DataFrame:
-        """The published figures: label and metric columns, one row per row of the table."""
-        names = [*self.label, *(metric.column for metric in self.metrics)]
+        """Label and metric columns as published, and ``flops_g`` (NaN where not printed)."""
+        names = [*self.label, *(metric.column for metric in self.metrics), "flops_g"]
         if not self.published:
             return pd.DataFrame(self.rows, columns=list(self.label)).reindex(columns=names)
         table = published.load(self.published)
         for column, value in self.where.items():
             table = table[table[column] == value]
-        return table[names].reset_index(drop=True)
+        return table.reindex(columns=names).reset_index(drop=True)
 
     def labels(self) -> list[Label]:
         """Row names in order."""

@@ -22,8 +22,8 @@ _RUN = Run(
         "Runs: 112 tiny transformers on 8 x 8 digits that come with this package (15 minutes of "
         "one core), metric: held-out cross-entropy; the paper trains on JFT-3B and takes 10-shot "
         "error. The exponents here describe those digits.",
-        "Depth and MLP size: see the notes of the rows; an exponent that the runs do not determine "
-        "is left out and only its interval is given.",
+        "An exponent that these runs do not determine is left out; its interval and the reason "
+        "are given.",
         "Intervals: 95 %, residual bootstrap.",
         "The recipe and the claims below are arithmetic on the paper's own exponents and shapes, "
         "and can be compared with what it prints.",

@@ -1,0 +1,193 @@
+"""The papers' figures from table contents: scaling curves, which size, convolutional, gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+import feature_store
+from workbench import style
+from workbench.tables.spec import TableSpec
+
+TASKS = {
+    "5": ("top1", "top-1 (%)"),
+    "6": ("miou", "mIoU (%)"),
+    "7": ("rmse", "RMSE (m), down is better"),
+}
+"""Table → metric and its axis label."""
+FAMILIES = ("ViT", "DINOv2", "OpenCLIP")
+SMALLEST = "Base"
+
+Tables = Mapping[str, dict]
+
+
+def draw(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
+    """Draw a table's figure, if it has one; the written files."""
+    return FIGURES[spec.figure](spec, tables, stem) if spec.figure else []
+
+
+def scaling(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
+    """Figure 2: three tasks by three families as printed, and a row for what ran here."""
+    here = {key: _points(tables[key], TASKS[key][0], "value") for key in TASKS}
+    rows = len(FAMILIES) + 1
+    drawn, axes = style.figure(10.0, 2.5 * rows, rows=rows, columns=3)
+    for n, family in enumerate(FAMILIES):
+        for ax, (key, (metric, label)) in zip(axes[3 * n :], TASKS.items(), strict=False):
+            points = _points(tables[key], metric, "published")
+            _curves(ax, points[points["family"] == family])
+            ax.set_title(f"{family}, paper (Table {key})", fontsize=9)
+            ax.set_ylabel(label, fontsize=9)
+    for ax, (key, (_, label)) in zip(axes[3 * len(FAMILIES) :], TASKS.items(), strict=True):
+        _families(ax, here[key])
+        ax.set_title("here: " + _who(tables[key]), fontsize=9)
+        ax.set_ylabel(label, fontsize=9)
+        ax.set_xlabel("GMACs per image")
+    _legend(drawn, axes)
+    return list(style.save(drawn, stem))
+
+
+def which_size(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
+    """Figure 6: S2 from base and from large beside model size, segmentation."""
+    drawn, (left, right) = style.figure(9.0, 3.8, columns=2)
+    published = _points(tables["6"], "miou", "published")
+    _curves(left, published[published["family"] == "ViT"])
+    left.set_title("ViT, paper (Table 6)")
+    here = _points(tables[spec.key], "miou", "value")
+    _curves(right, here.assign(family="here"))
+    right.set_title("here: " + _who(tables[spec.key]), fontsize=9)
+    for ax in (left, right):
+        ax.set_xlabel("GMACs per image")
+    left.set_ylabel("mIoU (%)")
+    _legend(drawn, [right, left])
+    return list(style.save(drawn, stem))
+
+
+def convnet(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
+    """Figure 8: three tasks on a convolutional network."""
+    table = tables[spec.key]
+    drawn, axes = style.figure(10.0, 3.4, columns=3)
+    for ax, metric in zip(axes, table["metrics"], strict=True):
+        _curves(ax, _points(table, metric["column"], "value").assign(family="here"))
+        ax.set_ylabel(metric["name"])
+        ax.set_xlabel("GMACs per image")
+    _legend(drawn, axes)
+    return list(style.save(drawn, stem))
+
+
+def gallery(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
+    """Figure 7: the hardest examples with easy ones and nearest training images."""
+    from workbench.datasets.pictures import reader
+    from workbench.figures import gallery as pictures
+
+    table = tables[spec.key]
+    examples = pd.DataFrame(table["detail"])
+    if examples.empty:
+        return []
+    (made,) = table["measurements"].values()
+    train, test = (feature_store.open(made["stores"][role]["path"]) for role in ("train", "test"))
+    shown = pictures.Pictures(reader(train), reader(test), train.image_ids, test.image_ids)
+    page = stem.with_suffix(".html")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    pictures.write_html(examples, shown, page, "Hard examples")
+    sheet = pictures._sheet(examples.head(6), shown)
+    return [*style.save(sheet, stem), page]
+
+
+def _points(table: dict, metric: str, which: str) -> pd.DataFrame:
+    """Family, size, number of scales, cost, value and interval of every row that has one."""
+    cost = {"published": "published_gmacs", "value": "gmacs"}[which]
+    records = []
+    for row in table["rows"]:
+        label = dict(zip(table["label"], row["label"], strict=True))
+        cell = row["cells"][metric]
+        value = cell.get(which)
+        if isinstance(value, float | int) and row.get(cost):
+            records.append(
+                {
+                    "family": label.get("family", ""),
+                    "size": label["size"],
+                    "scales": label["scales"].count("+") + 1,
+                    "gmacs": row[cost],
+                    "value": value,
+                    "low": cell.get("low") if which == "value" else None,
+                    "high": cell.get("high") if which == "value" else None,
+                }
+            )
+    columns = ["family", "size", "scales", "gmacs", "value", "low", "high"]
+    return pd.DataFrame(records, columns=columns)
+
+
+def _families(ax: Axes, points: pd.DataFrame) -> None:
+    for _, part in points.groupby("family", sort=False):
+        _curves(ax, part)
+
+
+def _curves(ax: Axes, points: pd.DataFrame) -> None:
+    """Model size in grey with squares and a dashed line; S2 of each size in green with circles."""
+    if points.empty:
+        ax.text(0.5, 0.5, "nothing measured", ha="center", transform=ax.transAxes, fontsize=9)
+        return
+    single = points[points["scales"] == 1].sort_values("gmacs")
+    looks = {"model size": (style.GREY, "s", "--")}
+    sets = {"model size": single}
+    for size, look in ((SMALLEST, (style.GREEN, "o", "-")), ("Large", ("#00441b", "^", "-."))):
+        part = points[points["size"] == size].sort_values("gmacs")
+        if len(part) > 1:
+            sets[f"S2 of {size}"], looks[f"S2 of {size}"] = part, look
+    for name, part in sets.items():
+        colour, marker, line = looks[name]
+        ax.plot(
+            part["gmacs"], part["value"], color=colour, marker=marker, ls=line, label=name, ms=6,
+            mfc="white" if marker == "s" else colour, zorder=3,
+        )  # fmt: skip
+        held = part.dropna(subset=["low", "high"])
+        ax.vlines(held["gmacs"], held["low"], held["high"], color=colour, lw=1, alpha=0.8)
+    ax.set_xscale("log")
+    ticks = sorted(set(points["gmacs"]))
+    kept: list[float] = []
+    for tick in ticks:
+        if not kept or tick > kept[-1] * (ticks[-1] / ticks[0]) ** 0.14:
+            kept.append(tick)
+    ax.set_xticks(kept, [f"{tick:.2g}" if tick < 100 else f"{tick:.0f}" for tick in kept])
+    ax.set_xticks([], minor=True)
+    ax.tick_params(labelsize=8)
+    ax.margins(0.08)
+
+
+def _legend(drawn, axes) -> None:
+    """One legend above all panels, every name once."""
+    found = {}
+    for ax in axes:
+        for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(name, handle)
+    drawn.legend(
+        list(found.values()), list(found), loc="outside upper left", ncols=len(found), fontsize=9
+    )
+
+
+def _who(table: dict) -> str:
+    """Models that ran, shortly."""
+    from feature_store import Source
+    from workbench.models.names import ModelName
+
+    names = [
+        ModelName.parse(Source.parse(row["source"]).model).arch
+        for row in table["rows"]
+        if row["source"]
+    ]
+    kinds = list(dict.fromkeys(names))
+    if kinds and all(name.startswith("efficientnet_lite") for name in kinds):
+        return "EfficientNet-" + ", ".join(n.removeprefix("efficientnet_").title() for n in kinds)
+    return "the paper's models" if kinds else "nothing"
+
+
+FIGURES: dict[str, Callable[[TableSpec, Tables, Path], list[Path]]] = {
+    "scaling": scaling,
+    "which_size": which_size,
+    "convnet": convnet,
+    "gallery": gallery,
+}
+"""Name in a declaration → what draws it; returns the files it wrote."""

@@ -1,0 +1,286 @@
+"""A table's content as Markdown, CSV, LaTeX (booktabs) and HTML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from workbench.tables.results import NOT_COMPARABLE
+
+BLANK = ""
+
+
+def shown(table: dict) -> pd.DataFrame:
+    """The table for readers: two header rows, metric over paper, here and difference.
+
+    ``here`` has its 95 % interval in brackets; ``difference`` is filled where settings are alike,
+    and says ``n/c`` where they are not. Metrics that nothing was measured for have one column.
+    """
+    columns: dict[tuple[str, str], list[str]] = {
+        ("", name.replace("_", " ")): [row["label"][n] for row in table["rows"]]
+        for n, name in enumerate(table["label"])
+    }
+    if any(row["source"] for row in table["rows"]):
+        columns["", "run here"] = [short(row["source"]) for row in table["rows"]]
+    for metric in table["metrics"]:
+        cells = [row["cells"][metric["column"]] for row in table["rows"]]
+        digits = metric["digits"]
+        if any(cell["published"] is not None for cell in cells):
+            columns[metric["name"], "paper"] = [number(c["published"], None) for c in cells]
+        if any("value" in cell for cell in cells):
+            columns[metric["name"], "here"] = [_with_interval(cell, digits) for cell in cells]
+            if any(cell["published"] is not None for cell in cells):
+                differences = [_difference(cell, digits) for cell in cells]
+                columns[metric["name"], "difference"] = differences
+    if any(row["note"] for row in table["rows"]):
+        columns["", "note"] = [row["note"] for row in table["rows"]]
+    return pd.DataFrame({k: pd.Series(v, dtype=object) for k, v in columns.items()})
+
+
+def comparisons(table: dict) -> pd.DataFrame:
+    """Differences between rows, the paper's beside ours, and whether they point the same way."""
+    digits = {metric["column"]: metric["digits"] for metric in table["metrics"]}
+    names = {metric["column"]: metric["name"] for metric in table["metrics"]}
+    records = []
+    for found in table["comparisons"]:
+        ratio = found["kind"] == "ratio"
+        places = 2 if ratio else digits[found["metric"]]
+        sign: Callable[[Any], str] = lambda v, p=places, r=ratio: (  # noqa: E731
+            number(v, p) if r else signed(v, p)
+        )
+        ends = f" [{sign(found['low'])}, {sign(found['high'])}]" if found["low"] is not None else ""
+        records.append(
+            {
+                "compared": found["question"],
+                "in": ("ratio of " if ratio else "difference in ") + names[found["metric"]],
+                "better": found["better"],
+                "paper": sign(found["paper"]),
+                "here": sign(found["here"]) + ends,
+                "interval": found["interval"],
+                "verdict": found["verdict"],
+            }
+        )
+    return pd.DataFrame(records)
+
+
+def block_frame(block: dict) -> pd.DataFrame:
+    """A block for readers, numbers as text."""
+    frame = pd.DataFrame(block["records"], columns=block["columns"])
+    return pd.DataFrame(
+        {name: [number(value, None) for value in frame[name]] for name in frame}, dtype=object
+    )
+
+
+def tidy(table: dict) -> pd.DataFrame:
+    """One line per number, at full precision, with the measurement it comes from."""
+    records = []
+    for row in table["rows"]:
+        label = dict(zip(table["label"], row["label"], strict=True))
+        for metric in table["metrics"]:
+            cell = row["cells"][metric["column"]]
+            records.append(
+                {
+                    "table": table["key"],
+                    **{f"row_{name}": value for name, value in label.items()},
+                    "metric": metric["column"],
+                    "published": cell["published"],
+                    "here": cell.get("value"),
+                    "low": cell.get("low"),
+                    "high": cell.get("high"),
+                    "comparable": cell.get("comparable"),
+                    "difference": cell.get("difference"),
+                    "source": cell.get("source", ""),
+                    "analysis": cell.get("analysis", ""),
+                    "data": cell.get("data", ""),
+                    "gmacs": row.get("gmacs"),
+                    "params_m": row.get("params_m"),
+                    "measurement": cell.get("measurement", ""),
+                }
+            )
+    return pd.DataFrame(records)
+
+
+def number(value: Any, digits: int | None) -> str:
+    """A number as text: so many decimals, or as printed; words stay; nothing is blank."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return BLANK
+    if isinstance(value, str):
+        return value
+    if digits is None:
+        return f"{value:.10g}"
+    return f"{value:.{digits}f}"
+
+
+def signed(value: Any, digits: int) -> str:
+    """A difference with its sign; a true minus."""
+    return BLANK if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def short(source: str) -> str:
+    """A source without the loader in front."""
+    return source.partition(":")[2] or source if "@" in source else source
+
+
+def _with_interval(cell: dict, digits: int) -> str:
+    if "value" not in cell:
+        return BLANK
+    if cell["value"] is None and cell["low"] is None:
+        return "not determined"
+    value = "not determined" if cell["value"] is None else number(cell["value"], digits)
+    if cell["low"] is None:
+        return value
+    return f"{value} [{number(cell['low'], digits)}, {number(cell['high'], digits)}]"
+
+
+def _difference(cell: dict, digits: int) -> str:
+    if cell.get("value") is None or not isinstance(cell["published"], float | int):
+        return BLANK
+    return signed(cell["difference"], digits) if "difference" in cell else NOT_COMPARABLE
+
+
+def notes(table: dict) -> list[str]:
+    """Footnotes in order: what is missing, what n/c means, every deviation."""
+    found = [table["missing"]] if table["missing"] else []
+    measured = any("value" in c for row in table["rows"] for c in row["cells"].values())
+    if measured and not table["comparable"] and any(_printed(table)):
+        found.append(
+            f"{NOT_COMPARABLE}: not comparable. The settings differ as listed here, so the number "
+            "here may not be subtracted from the paper's; only directions between rows compare."
+        )
+    if any(c["interval"] == "unpaired" for c in table["comparisons"]):
+        found.append(
+            "Unpaired intervals of differences treat rows as independent; the rows share their "
+            "test images, so these intervals are too wide rather than too narrow."
+        )
+    return [*found, *table["footnotes"]]
+
+
+def _printed(table: dict) -> list[bool]:
+    return [c["published"] is not None for row in table["rows"] for c in row["cells"].values()]
+
+
+def write(table: dict, blocks: list[dict], stem: Path) -> list[Path]:
+    """Write ``stem`` as .md, .csv, .tex and .html; their paths."""
+    texts = {
+        ".md": markdown(table, blocks),
+        ".tex": latex(table, blocks),
+        ".html": f'<!doctype html>\n<html lang="en"><meta charset="utf-8">\n'
+        f"<title>{escape(table['title'])}</title>\n{html(table, blocks)}\n</html>\n",
+    }
+    paths = []
+    for suffix, text in texts.items():
+        paths.append(stem.with_name(stem.name + suffix))
+        paths[-1].write_text(text, encoding="utf-8")
+    if table["rows"]:
+        paths.append(stem.with_name(f"{stem.name}.csv"))
+        tidy(table).to_csv(paths[-1], index=False)
+    for block in blocks:
+        paths.append(stem.with_name(f"{stem.name}_{block['kind']}.csv"))
+        pd.DataFrame(block["records"], columns=block["columns"]).to_csv(paths[-1], index=False)
+    return paths
+
+
+def flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same frame with one header row: metric and column joined by a colon."""
+    if isinstance(frame.columns, pd.MultiIndex):
+        names = [": ".join(filter(None, pair)) for pair in frame.columns]
+        return frame.set_axis(names, axis=1)
+    return frame
+
+
+def heading(table: dict) -> str:
+    """Title with the paper's own number."""
+    return f"{table['title']} ({table['reference']})"
+
+
+def markdown(table: dict, blocks: list[dict]) -> str:
+    """A section in Markdown."""
+    parts = [f"# {heading(table)}", table["question"], f"Paper: {table['paper']}."]
+    if table["rows"]:
+        parts.append(_md(flat(shown(table))))
+    if table["comparisons"]:
+        parts += ["**Directions**", _md(comparisons(table))]
+    for block in blocks:
+        parts += [f"**{block['title']}**", block["caption"], _md(block_frame(block))]
+    if found := notes(table):
+        parts.append("\n".join(f"{n}. {line}" for n, line in enumerate(found, 1)))
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _md(frame: pd.DataFrame) -> str:
+    safe = frame.map(lambda cell: str(cell).replace("|", "\\|"))
+    return safe.to_markdown(index=False, disable_numparse=True)
+
+
+def latex(table: dict, blocks: list[dict]) -> str:
+    """Tables for LaTeX with booktabs rules, captions and footnotes."""
+    parts = []
+    if table["rows"]:
+        parts.append(_tex(shown(table), heading(table)))
+    if table["comparisons"]:
+        parts.append(_tex(comparisons(table), f"{table['title']}: directions"))
+    parts += [_tex(block_frame(b), f"{table['title']}: {b['title'].lower()}") for b in blocks]
+    if found := notes(table):
+        items = "\n".join(f"\\item {tex_text(line)}" for line in found)
+        parts.append(f"\\begin{{enumerate}}\n{items}\n\\end{{enumerate}}")
+    return "% needs \\usepackage{booktabs,multirow}\n" + "\n\n".join(parts) + "\n"
+
+
+def _tex(frame: pd.DataFrame, caption: str) -> str:
+    style = frame.map(tex_text).style.hide(axis="index")
+    style = style.format_index(tex_text, axis=1)
+    layout = "".join("l" if _is_text(frame.iloc[:, n]) else "r" for n in range(frame.shape[1]))
+    return style.to_latex(
+        hrules=True, caption=tex_text(caption), column_format=layout, multicol_align="c"
+    )
+
+
+def _is_text(column: pd.Series) -> bool:
+    return not any(str(cell)[:1].isdigit() or str(cell)[:1] in ("+", "−") for cell in column)
+
+
+_TEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "−": "$-$", "×": r"$\times$", "∝": r"$\propto$",
+    "⁰": "$^0$", "→": r"$\rightarrow$", "|": r"\textbar{}",
+}  # fmt: skip
+
+
+def tex_text(text: Any) -> str:
+    """Text with LaTeX's special characters escaped."""
+    return "".join(_TEX.get(character, character) for character in str(text))
+
+
+def html(table: dict, blocks: list[dict]) -> str:
+    """A section in HTML; every text in it is escaped."""
+    parts = [
+        f'<h2 id="{_anchor(table["key"])}">{escape(heading(table))}</h2>',
+        f"<p>{escape(table['question'])}</p>",
+    ]
+    if table["rows"]:
+        parts.append(_box(shown(table)))
+    if table["comparisons"]:
+        parts += ["<h3>Directions</h3>", _box(comparisons(table))]
+    for block in blocks:
+        parts += [f"<h3>{escape(block['title'])}</h3>", f"<p>{escape(block['caption'])}</p>"]
+        parts.append(_box(block_frame(block)))
+    if found := notes(table):
+        items = "".join(f"<li>{escape(line)}</li>" for line in found)
+        parts.append(f'<ol class="notes">{items}</ol>')
+    return "\n".join(parts)
+
+
+def _anchor(key: str) -> str:
+    return f"t-{escape(key, quote=True)}"
+
+
+def _box(frame: pd.DataFrame) -> str:
+    """A table in a box that scrolls by itself."""
+    body = frame.to_html(index=False, escape=True, border=0, na_rep="")
+    return f'<div class="box" tabindex="0">{body}</div>'

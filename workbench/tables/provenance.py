@@ -1,0 +1,176 @@
+"""Where a number comes from: stores and identities, settings, code, date, machine; and staleness.
+
+A measurement's fingerprint is the hash of everything that decides its values: the call, the images
+and identities of its stores, and the code of the analyses. Equal fingerprint: the kept result is
+used; different: it is measured again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import hashlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import analyses
+import feature_store
+from feature_store import FeatureStore, Source
+from feature_store.errors import InputError
+
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "xarray")
+SETTINGS = ("protocol_version", "precision", "dtype", "decoder", "libraries", "code_sha256")
+"""Manifest fields that all features behind one table have to share."""
+
+
+def of_stores(stores: Mapping[str, FeatureStore], singles: Iterable[Source]) -> dict[str, Any]:
+    """Role → path, dataset, images, and the identity of every single-scale source."""
+    singles = list(singles)
+    found = {}
+    for role, store in stores.items():
+        scales = [store.scale(single) for single in singles]
+        settings = {
+            name: sorted({json.dumps(s.manifest.get(name), sort_keys=True) for s in scales})
+            for name in SETTINGS
+        }
+        found[role] = {
+            "path": store.path,
+            "dataset": store.dataset,
+            "images": len(store),
+            "image_ids_sha256": store.attrs["image_ids_sha256"],
+            "labels_sha256": store.attrs["labels_sha256"],
+            "sources": {str(scale.source): scale.identity for scale in scales},
+            "settings": settings,
+        }
+    return found
+
+
+def fingerprint(call: Mapping[str, Any], stores: Mapping[str, Any]) -> str:
+    """Hash of a call on stores as :func:`of_stores` describes them, and of the code behind it."""
+    content = {"call": call, "stores": _where_left_out(stores), "code": code_sha256()}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _where_left_out(stores: Mapping[str, Any]) -> dict[str, Any]:
+    """Stores without their paths: a folder that moved holds the same features."""
+    return {role: {k: v for k, v in s.items() if k != "path"} for role, s in stores.items()}
+
+
+@functools.cache
+def code_sha256() -> str:
+    """sha256 over the files that turn stored features into the tables' numbers."""
+    files = sorted(Path(analyses.__file__).parent.rglob("*.py"))
+    files.append(Path(__file__).with_name("measure.py"))
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def stamp() -> dict[str, Any]:
+    """Package version, commit of the checkout (None outside of one), libraries and machine."""
+    return {
+        "version": importlib.metadata.version("s2-workbench"),
+        **_commit(),
+        "code_sha256": code_sha256(),
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def _commit() -> dict[str, Any]:
+    here = Path(__file__).parents[2]
+    if not (here / ".git").exists():
+        return {"commit": None, "dirty": None}
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    return {"commit": git("rev-parse", "HEAD") or None, "dirty": bool(git("status", "--porcelain"))}
+
+
+def now() -> str:
+    """Date and time in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def refuse_mixed(key: str, measurements: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a table whose numbers come from features or code that differ.
+
+    Parameters
+    ----------
+    key : str
+        The table.
+    measurements : mapping
+        Fingerprint → provenance, as tables keep it.
+
+    Raises
+    ------
+    InputError
+        One store with two sets of images or two identities of a source, features computed with
+        different settings, or results of different versions of the analyses.
+    """
+    found = mixed(measurements)
+    if found:
+        raise InputError(
+            f"table {key} would mix what does not belong together: {'; '.join(found)}. Extract the "
+            f"sources again with one version into new stores, or name a new --out"
+        )
+
+
+def mixed(measurements: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What differs within a table, in words; empty for a consistent one."""
+    seen: dict[tuple[str, str], set[str]] = {}
+    for provenance in measurements.values():
+        seen.setdefault(("", "code of the analyses"), set()).add(provenance["code"]["code_sha256"])
+        for store in provenance["stores"].values():
+            path = store["path"]
+            seen.setdefault((path, "images"), set()).add(store["image_ids_sha256"])
+            for source, identity in store["sources"].items():
+                seen.setdefault((path, source), set()).add(identity)
+            for name, values in store.get("settings", {}).items():
+                seen.setdefault(("features", name), set()).update(values)
+    return [
+        f"{' '.join(filter(None, what))} in {len(values)} versions"
+        for what, values in seen.items()
+        if len(values) > 1
+    ]
+
+
+def stale(measurements: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """How the stores differ from what a table was made of, in words; empty for a fresh table."""
+    found: list[str] = []
+    for provenance in measurements.values():
+        for store in provenance["stores"].values():
+            found += _differences(store)
+    return list(dict.fromkeys(found))
+
+
+def _differences(recorded: Mapping[str, Any]) -> list[str]:
+    path = recorded["path"]
+    try:
+        store = feature_store.open(path)
+    except InputError as error:
+        return [f"{path} cannot be opened ({str(error).split(';')[0]})"]
+    if store.attrs["image_ids_sha256"] != recorded["image_ids_sha256"]:
+        return [f"{path} holds other images ({len(store)}; {recorded['images']} then)"]
+    found = []
+    if store.attrs["labels_sha256"] != recorded["labels_sha256"]:
+        found.append(f"{path} has other labels")
+    stored = set(store.sources())
+    for name, identity in recorded["sources"].items():
+        if name not in stored:
+            found.append(f"{path} no longer holds {name}")
+        elif store.scale(name).identity != identity:
+            found.append(f"{path}: {name} was extracted again with other settings")
+        elif store.scale(name).missing():
+            found.append(f"{path}: {name} is incomplete")
+    return found

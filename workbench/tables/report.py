@@ -1,0 +1,126 @@
+"""One self-contained page with every table and figure of a folder."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+from workbench.tables import formats
+
+_CSS = """
+:root { color-scheme: light dark; --ink: #1d1f21; --soft: #5b6169; --line: #d5d9de;
+  --page: #ffffff; --head: #f2f4f6; --mark: #1b7837; --warn: #8a4b00; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --soft: #a9b0b8; --line: #3c4249;
+  --page: #17191c; --head: #22262b; --mark: #7fc98d; --warn: #f0b35e; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 78rem; background: var(--page);
+  color: var(--ink); font: 15px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .5rem; }
+h2 { font-size: 1.2rem; margin: 2.6rem 0 .3rem; padding-top: .8rem;
+  border-top: 1px solid var(--line); }
+h3 { font-size: .95rem; margin: 1.2rem 0 .2rem; color: var(--soft); }
+p { margin: .3rem 0 .6rem; max-width: 46rem; } a { color: var(--mark); }
+nav ul { columns: 20rem; padding-left: 1.1rem; margin: .5rem 0; } nav li { margin: .1rem 0; }
+.box { overflow-x: auto; max-width: 100%; margin: .5rem 0; border: 1px solid var(--line); }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line);
+  vertical-align: top; white-space: nowrap; }
+td:last-child { white-space: normal; min-width: 6rem; max-width: 26rem; }
+thead th { background: var(--head); font-weight: 600; } tbody tr:last-child td { border-bottom: 0; }
+.notes { font-size: 13px; color: var(--soft); padding-left: 1.4rem; max-width: 52rem; }
+.made { font-size: 12px; color: var(--soft); } .warn { color: var(--warn); font-weight: 600; }
+figure { margin: .8rem 0; background: #ffffff; border: 1px solid var(--line); padding: .5rem; }
+figure img { display: block; max-width: 100%; height: auto; margin: auto; }
+@media (max-width: 30rem) { body { font-size: 14px; padding: 1rem .7rem 3rem; } }
+"""
+_PROFILE = {
+    "bundled": (
+        "Profile bundled: small real models and images that come as packages stand in for the "
+        "paper's. Numbers under “here” are measured, and are not the paper's quantities; only "
+        "directions between rows can be compared with the paper."
+    ),
+    "paper": "Profile paper: the paper's models and data sets.",
+}
+
+
+def write(
+    tables: Mapping[str, dict], findings: Mapping[str, dict], out: Path, profile: str
+) -> Path:
+    """Write report.html; tables that are stale or mixed are named and left out.
+
+    Parameters
+    ----------
+    tables : mapping
+        Key → content, as written beside the report.
+    findings : mapping
+        Key → what :func:`workbench.tables.check.check` says of it.
+    out : Path
+        Folder of tables and pictures.
+    profile : str
+        bundled or paper.
+    """
+    good = {key: t for key, t in tables.items() if findings[key]["state"] == "current"}
+    bad = [finding for key, finding in findings.items() if key not in good]
+    entries = "".join(
+        f'<li><a href="#t-{escape(key)}">{escape(_short(table))}</a></li>'
+        for key, table in good.items()
+    )
+    warnings = "".join(
+        f'<p class="warn">Table {escape(f["table"])} is {escape(f["state"])} and left out: '
+        f"{escape('; '.join(f['reasons']))}</p>"
+        for f in bad
+    )
+    sections = "\n".join(_section(table, out) for table in good.values())
+    page = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>Tables, profile {escape(profile)}</title>\n<style>{_CSS}</style>\n</head>\n<body>"
+        f"<h1>When do we not need larger vision models? Tables regenerated</h1>\n"
+        f"<p>{escape(_PROFILE.get(profile, ''))}</p>\n{warnings}"
+        f"<nav><ul>{entries}</ul></nav>\n{sections}\n</body>\n</html>\n"
+    )
+    path = out / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _short(table: dict) -> str:
+    return f"{table['reference'].partition(',')[0]}: {table['title']}"
+
+
+def _section(table: dict, out: Path) -> str:
+    pictures = "".join(_picture(out / name, table["title"]) for name in _one_each(table))
+    return f"<section>{formats.html(table, table['blocks'])}{pictures}{_made(table)}</section>"
+
+
+def _one_each(table: dict) -> list[str]:
+    """Drawings as SVG; photographs as PNG, which is smaller."""
+    suffix = ".png" if table["detail"] else ".svg"
+    return [name for name in table["pictures"] if name.endswith(suffix)]
+
+
+def _picture(path: Path, title: str) -> str:
+    kind = {"svg": "svg+xml"}.get(path.suffix[1:], path.suffix[1:])
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    source = f"data:image/{kind};base64,{data}"
+    return f'<figure><img alt="{escape(title, quote=True)}" src="{source}"></figure>'
+
+
+def _made(table: dict) -> str:
+    """One line of provenance; the JSON beside the table has it all."""
+    code = table["code"]
+    commit = (code["commit"] or "no checkout")[:10] + (" with edits" if code["dirty"] else "")
+    identities = sorted(
+        {
+            f"{source} {identity[:10]}"
+            for made in table["measurements"].values()
+            for store in made["stores"].values()
+            for source, identity in store["sources"].items()
+        }
+    )
+    what = f"; features: {', '.join(identities)}" if identities else ""
+    text = f"{table['date']}, version {code['version']}, commit {commit}"
+    details = f"<details><summary>{escape(text)}</summary>{escape(what.lstrip('; '))}</details>"
+    return f'<div class="made">{details if what else escape(text)}</div>'

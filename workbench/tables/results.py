@@ -1,0 +1,281 @@
+"""Kept measurements, and a table's content as one JSON-able dict: rows, comparisons, footnotes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from feature_store import InputError, Source
+from workbench.tables import provenance
+from workbench.tables.measure import Measured
+from workbench.tables.plan import Measurement, Plan
+from workbench.tables.spec import PAPERS, Comparison, Label, TableSpec
+
+NOT_COMPARABLE = "n/c"
+"""What stands in place of a difference between unlike settings."""
+
+Kept = tuple[str, Measured, dict[str, Any]]
+"""Fingerprint, what was measured, its provenance."""
+
+
+def clean(value: Any) -> Any:
+    """JSON-able: numpy scalars unpacked, numbers that are not finite become None."""
+    if isinstance(value, Mapping):
+        return {str(k): clean(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [clean(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return clean(value.tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write strict JSON; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(clean(value), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_json(path: Path) -> Any:
+    """Read what :func:`write_json` wrote.
+
+    Raises
+    ------
+    InputError
+        Not JSON; the message names the file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); delete it and run again") from error
+
+
+def load_measured(folder: Path, mark: str) -> Kept | None:
+    """A kept measurement, or None."""
+    path = folder / f"{mark}.json"
+    if not path.exists():
+        return None
+    found = read_json(path)
+    values = {
+        source: {name: tuple(v) for name, v in fields.items()}
+        for source, fields in found["values"].items()
+    }
+    kept = Measured(values, found["draws"], tuple(found["notes"]), found["detail"])
+    return mark, kept, found["provenance"]
+
+
+def save_measured(folder: Path, kept: Kept) -> None:
+    """Keep a measurement under its fingerprint."""
+    mark, measured, made = kept
+    write_json({**asdict(measured), "provenance": made}, folder / f"{mark}.json")
+
+
+def build(spec: TableSpec, plan: Plan, profile: str, measured: Mapping[Measurement, Kept]) -> dict:
+    """A table's content from its declaration and what was measured.
+
+    Raises
+    ------
+    InputError
+        Its numbers come from stores or code that differ among each other.
+    """
+    used = {plan.of[ask]: None for ask in spec.asks(profile) if ask in plan.of}
+    marks = {measured[m][0]: measured[m][2] for m in used}
+    provenance.refuse_mixed(spec.key, marks)
+    run = spec.runs.get(profile)
+    rows = _rows(spec, plan, profile, measured)
+    notes = [note for m in used for note in measured[m][1].notes]
+    skipped = [
+        plan.skipped[d] for d in plan.skipped if any(a.data == d for a in spec.asks(profile))
+    ]
+    return clean(
+        {
+            "key": spec.key,
+            "title": spec.title,
+            "question": spec.question,
+            "paper": PAPERS[spec.paper],
+            "reference": spec.reference,
+            "profile": profile,
+            "label": list(spec.label),
+            "metrics": [asdict(metric) for metric in spec.metrics],
+            "rows": rows,
+            "comparisons": [
+                found
+                for comparison in spec.comparisons
+                if (found := _compare(comparison, spec, plan, profile, measured, rows))
+            ],
+            "footnotes": [*(run.deviations if run else ()), *dict.fromkeys(notes), *skipped],
+            "comparable": bool(run and run.comparable),
+            "missing": spec.missing,
+            "expected": run.expected if run else "",
+            "measurements": marks,
+            "detail": [record for m in used for record in measured[m][1].detail],
+        }
+    )
+
+
+def _rows(
+    spec: TableSpec, plan: Plan, profile: str, measured: Mapping[Measurement, Kept]
+) -> list[dict]:
+    run = spec.runs.get(profile)
+    printed = spec.printed()
+    rows = []
+    for label, (_, line) in zip(spec.labels(), printed.iterrows(), strict=True):
+        cells, source = {}, ""
+        for metric in spec.metrics:
+            cell: dict[str, Any] = {"published": _number(line[metric.column])}
+            ask = run.asks.get(metric.column, {}).get(label) if run else None
+            if run and ask in plan.of:
+                mark, found, _ = measured[plan.of[ask]]
+                value, low, high = found.values[ask.source][ask.field]
+                cell |= {"value": value, "low": low, "high": high, "measurement": mark}
+                cell |= {"source": ask.source, "analysis": ask.analysis, "data": ask.data}
+                cell["comparable"] = run.comparable
+                if run.comparable and isinstance(cell["published"], float) and value is not None:
+                    cell["difference"] = value - cell["published"]
+                source = source or (ask.source if ask.data or ask.analysis == "throughput" else "")
+            cells[metric.column] = cell
+        note = run.row_notes.get(label, "") if run else ""
+        rows.append({"label": list(label), "source": source, "note": note, "cells": cells})
+        rows[-1] |= {"published_gmacs": _number(line["flops_g"]), **_cost(source)}
+    return rows
+
+
+def _cost(source: str) -> dict[str, float]:
+    """GMACs per image and parameters in millions of the source that stands in a row."""
+    from workbench.cost import cost
+
+    if not source or " " in source:
+        return {}
+    parsed = Source.parse(source)
+    found = cost(parsed.model, parsed.scales, tap=parsed.tap)
+    return {"gmacs": found.gmacs, "params_m": found.params / 1e6}
+
+
+def _number(value: Any) -> float | str | None:
+    """A published cell: a number, None where empty, or words such as OOM."""
+    try:
+        number = float(value)
+    except ValueError:
+        return str(value)
+    return number if np.isfinite(number) else None
+
+
+def _compare(
+    comparison: Comparison,
+    spec: TableSpec,
+    plan: Plan,
+    profile: str,
+    measured: Mapping[Measurement, Kept],
+    rows: list[dict],
+) -> dict | None:
+    """A difference here beside the paper's; None where this profile measures neither row."""
+    cells: dict[Label, dict] = {
+        tuple(row["label"]): row["cells"][comparison.metric] for row in rows
+    }
+    a, b = cells[comparison.a], cells[comparison.b]
+    if a.get("value") is None or b.get("value") is None:
+        return None
+    better = next(m.better for m in spec.metrics if m.column == comparison.metric)
+    paper = _combine(a["published"], b["published"], comparison.kind)
+    here = _combine(a["value"], b["value"], comparison.kind)
+    low, high, how = _interval(a, b, comparison, _draws(comparison, spec, plan, profile, measured))
+    neutral = 1.0 if comparison.kind == "ratio" else 0.0
+    return {
+        "question": comparison.question,
+        "metric": comparison.metric,
+        "kind": comparison.kind,
+        "better": better,
+        "paper": paper,
+        "here": here,
+        "low": low,
+        "high": high,
+        "interval": how,
+        "verdict": verdict(paper, here, (low, high), neutral),
+    }
+
+
+def _combine(a: Any, b: Any, kind: str) -> float | None:
+    if not isinstance(a, float | int) or not isinstance(b, float | int):
+        return None
+    return a / b if kind == "ratio" else a - b
+
+
+def _draws(
+    comparison: Comparison,
+    spec: TableSpec,
+    plan: Plan,
+    profile: str,
+    measured: Mapping[Measurement, Kept],
+) -> np.ndarray | None:
+    """Draws of the difference, where both rows were resampled together."""
+    asks = spec.runs[profile].asks[comparison.metric]
+    first, second = asks[comparison.a], asks[comparison.b]
+    if plan.of[first] != plan.of[second]:
+        return None
+    draws = measured[plan.of[first]][1].draws
+    try:
+        a, b = (np.array(draws[ask.source][ask.field]) for ask in (first, second))
+    except KeyError:
+        return None
+    return a / b if comparison.kind == "ratio" else a - b
+
+
+def _interval(
+    a: dict, b: dict, comparison: Comparison, draws: np.ndarray | None
+) -> tuple[float | None, float | None, str]:
+    """Ends of the difference's interval, and how they were made.
+
+    Without common draws the two intervals are combined as if the rows were independent (MOVER,
+    Zou and Donner 2008): the rows share their test images, so that is too wide, never too narrow
+    where they move together.
+    """
+    if draws is not None:
+        low, high = np.quantile(draws, [0.025, 0.975])
+        return float(low), float(high), "paired"
+    ends = [a["low"], a["high"], b["low"], b["high"]]
+    if any(end is None for end in ends):
+        return None, None, "none"
+    a_low, a_high, b_low, b_high = ends
+    if comparison.kind == "ratio":
+        return a_low / b_high, a_high / b_low, "extremes"
+    middle = a["value"] - b["value"]
+    down = np.hypot(a["value"] - a_low, b_high - b["value"])
+    up = np.hypot(a_high - a["value"], b["value"] - b_low)
+    return middle - down, middle + up, "unpaired"
+
+
+def verdict(
+    paper: float | None,
+    here: float | None,
+    ends: tuple[float | None, float | None],
+    neutral: float = 0.0,
+) -> str:
+    """Whether the run points where the paper does.
+
+    ``same direction`` or ``opposite direction`` where the interval leaves no doubt about the sign,
+    ``undecided`` where it holds the neutral value, and the sign alone without an interval.
+
+    Examples
+    --------
+    >>> verdict(1.2, 3.0, (1.0, 5.0)), verdict(1.2, 3.0, (-1.0, 7.0))
+    ('same direction', 'undecided')
+    """
+    if here is None:
+        return ""
+    low, high = ends
+    if low is not None and high is not None and low <= neutral <= high:
+        return "undecided"
+    if paper is None or paper == neutral:
+        return "above" if here > neutral else "below"
+    same = (here > neutral) == (paper > neutral)
+    words = "same direction" if same else "opposite direction"
+    return words if low is not None else f"{words} (no interval)"
