@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import feature_store
 from feature_store.errors import InputError
 from feature_store.source import Source
 from workbench.models import Backbone, BackboneInfo, Transform, load, resolve
+from workbench.models.compiling import compiled
 from workbench.multiscale import Plan, Scale, plan, resolve_scales
 
 LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "pillow", "numpy")
@@ -87,9 +88,17 @@ def transforms(jobs: Iterable[Job]) -> tuple[Transform, ...]:
     return tuple(dict.fromkeys(job.transform(how) for job in jobs for how in job.plans.values()))
 
 
-def load_backbone(job: Job, device: str, precision: str) -> Backbone:
-    """The job's model with its weights."""
-    return load(job.info.name, device=device, tap=job.info.tap, precision=precision)
+def load_backbone(
+    job: Job,
+    device: str,
+    precision: str,
+    *,
+    compile: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Backbone:
+    """The job's model with its weights; compiled on request where this machine can."""
+    backbone = load(job.info.name, device=device, tap=job.info.tap, precision=precision)
+    return compiled(backbone, say) if compile else backbone
 
 
 def manifest(job: Job, how: Plan, backbone: Backbone, dtype: str) -> dict[str, Any]:
@@ -122,6 +131,7 @@ def manifest(job: Job, how: Plan, backbone: Backbone, dtype: str) -> dict[str, A
             "std": list(info.std),
         },
         "precision": backbone.precision,
+        "compiled": backbone.compiled,
         "dtype": dtype,
         "decoder": "Pillow, convert('RGB'), EXIF orientation ignored",
         "libraries": library_versions(),

@@ -51,7 +51,10 @@ class Run:
     def prepare(self, job: Job) -> None:
         """Load the model, create or check its sources, and keep those that miss shards."""
         self.jobs.append(job)
-        backbone = load_backbone(job, self.request.device, self.request.precision)
+        request = self.request
+        backbone = load_backbone(
+            job, request.device, request.precision, compile=request.compile, say=self.say
+        )
         if not job.info.pretrained:
             self.say(f"{job.info.name} has random weights: its features mean nothing")
         writers = {}

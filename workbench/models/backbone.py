@@ -30,6 +30,8 @@ class Backbone:
     """Where the module lives; inputs are moved there."""
     precision: str = "fp32"
     """Autocast precision: fp32 (no autocast), bf16 or fp16. Tokens are float32 in any case."""
+    compiled: bool = False
+    """Whether ``read`` was compiled: values then differ by float rounding."""
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:

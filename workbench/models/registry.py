@@ -23,7 +23,6 @@ FAMILIES: dict[str, Callable[..., Built]] = {
 """Kind of name → builder ``ModelName -> Built``."""
 
 
-@lru_cache(maxsize=256)
 def resolve(name: str, tap: str | None = None) -> BackboneInfo:
     """Everything about a model that can be known without its weights.
 
@@ -35,7 +34,7 @@ def resolve(name: str, tap: str | None = None) -> BackboneInfo:
     InputError
         Unknown model (the nearest names are offered) or tap (the model's taps are listed).
     """
-    return _inspect(name, build(name), tap)
+    return _inspect(name, check_tap(name, build(name), tap))
 
 
 @lru_cache(maxsize=64)
@@ -78,8 +77,8 @@ def load(
     InputError
         As :func:`resolve`; also weights that cannot be fetched, read or fitted.
     """
+    info = resolve(name, tap)  # refuse cheaply before any weight is read
     built = build(name)
-    info = _inspect(name, built, tap)  # refuse cheaply before any weight is read
     module, revision = built.load()
     layout = torch.channels_last if info.convnet else torch.contiguous_format
     module = module.eval().requires_grad_(False).to(device, memory_format=layout)
@@ -102,8 +101,9 @@ def grid_at(name: str, tap: str, height: int, width: int) -> tuple[int, int]:
     return rows, cols
 
 
-def _inspect(name: str, built: Built, tap: str | None) -> BackboneInfo:
-    tap = check_tap(name, built, tap)
+@lru_cache(maxsize=256)
+def _inspect(name: str, tap: str) -> BackboneInfo:
+    built = build(name)
     shape = (1, 3, built.native, built.native)
     with torch.inference_mode():
         tokens = built.reader(built.module, tap)(torch.empty(shape, device="meta"))

@@ -109,5 +109,5 @@ def test_weights_hash_depends_on_every_tensor():
 def test_resolving_reads_no_weights(monkeypatch):
     registry.build.cache_clear()
     monkeypatch.setattr(bundled, "read_state", lambda path: pytest.fail("weights were read"))
-    registry.resolve.cache_clear()
+    registry._inspect.cache_clear()
     assert models.resolve("bundled:efficientnet_lite1").params == 5_416_680
