@@ -28,11 +28,14 @@ import pandas as pd
 
 from analyses.heads import loss_and_hits
 from analyses.labels import LabelledSplit, match_labels
-from analyses.neighbours import normalise, search, search_others
+from analyses.neighbours import normalise, search
 from analyses.pooled import Pooled, pool
 from analyses.probe import ProbeConfig, train_head
+from analyses.proportion import wilson
+from analyses.rarity import class_distances
 from analyses.reading import refuse_shared_images
-from feature_store import FeatureStore, InputError, Source
+from analyses.roles import Roles
+from feature_store import FeatureStore, InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,50 +73,6 @@ class HardConfig:
             )
 
 
-@dataclass(frozen=True)
-class Roles:
-    """Which source is which.
-
-    Attributes
-    ----------
-    small, s2, large : str
-        The small model at one scale, the same at several, and the larger model.
-    """
-
-    small: str
-    s2: str
-    large: str
-
-    @classmethod
-    def of(cls, sources: Sequence[str]) -> Roles:
-        """Find the roles: one S2 source, its model at one scale, another model at one scale.
-
-        Raises
-        ------
-        InputError
-            Anything else than these three.
-
-        Examples
-        --------
-        >>> Roles.of(["m:big@224", "m:base@224", "m:base@224+448"]).large
-        'm:big@224'
-        """
-        parsed = {name: Source.parse(name) for name in sources}
-        several = [n for n, s in parsed.items() if len(s.scales) > 1]
-        single = [n for n, s in parsed.items() if len(s.scales) == 1]
-        if len(several) == 1 and len(single) == 2:
-            model = parsed[several[0]].model
-            same = [n for n in single if parsed[n].model == model]
-            other = [n for n in single if parsed[n].model != model]
-            if len(same) == len(other) == 1:
-                return cls(same[0], several[0], other[0])
-        raise InputError(
-            f"found the sources {', '.join(sources) or '(none)'}; hard examples need exactly "
-            "three: a small model at one scale, the same at several (MODEL@224+448), and a "
-            "larger model"
-        )
-
-
 def compute(
     train_store: FeatureStore,
     test_store: FeatureStore,
@@ -122,6 +81,15 @@ def compute(
     config: HardConfig | None = None,
 ) -> pd.DataFrame:
     """The hardest test images, one row each, hardest first.
+
+    Parameters
+    ----------
+    train_store, test_store : FeatureStore
+        Labelled; classes are matched by name.
+    sources : sequence of str
+        Any list with a small model at one scale, the same at several, and larger models at one
+        scale, named from small to large (:class:`analyses.roles.Roles`).
+    config : HardConfig, optional
 
     Returns
     -------
@@ -132,29 +100,30 @@ def compute(
         ``distance`` and ``threshold`` (cosine distance to its class, and where rare begins);
         ``second`` (likelihood of the second class over the first), ``other_labels`` (share of
         neighbours with another label); ``easy`` (test rows), ``nearest`` (training rows),
-        ``nearest_labels``. May have fewer rows than asked for.
+        ``nearest_labels``; ``others`` (for each further source: name, loss, top classes). May have
+        fewer rows than asked for. ``attrs["accuracy"]``: for every source its ``test_loss`` and
+        ``test_accuracy`` with Wilson's interval ``low``, ``high``.
 
     Raises
     ------
     InputError
-        Sources that are not small, S2 and large; whatever the probe refuses.
+        No small, S2 or large among the sources; whatever the probe refuses.
     """
     config = config or HardConfig()
     roles = Roles.of(sources)
     refuse_shared_images(train_store, test_store)
-    names = list(asdict(roles).values())
+    ranked = {"small": roles.small, "s2": roles.s2, "large": roles.large}
     tokens = config.probe.tokens
-    train, test = pool(train_store, names, tokens), pool(test_store, names, tokens)
+    train, test = pool(train_store, sources, tokens), pool(test_store, sources, tokens)
     split = match_labels(train_store, test_store, train.rows, test.rows)
-    logits = {
-        role: _test_logits(train, test, name, split, config.probe)
-        for role, name in asdict(roles).items()
-    }
-    loss = pd.DataFrame({role: loss_and_hits(z, split.test)[0] for role, z in logits.items()})
-    drop, s2_drop = loss["small"] - loss["large"], loss["small"] - loss["s2"]
+    logits = {name: _test_logits(train, test, name, split, config.probe) for name in sources}
+    judged = {name: loss_and_hits(z, split.test) for name, z in logits.items()}
+    loss = pd.DataFrame({name: losses for name, (losses, _) in judged.items()})
+    drop, s2_drop = loss[roles.small] - loss[roles.large], loss[roles.small] - loss[roles.s2]
     # A class that training lacks has infinite loss everywhere: no head can be compared on it.
     eligible = (drop > 0) & (s2_drop <= config.margin) & np.isfinite(loss).all(axis=1)
     hard = drop[eligible].sort_values(ascending=False).index[: config.count].to_numpy()
+    top = {name: _top(z[hard], split.names, config) for name, z in logits.items()}
     table = pd.DataFrame(
         {
             "row": test.rows[split.test_rows][hard],
@@ -162,20 +131,31 @@ def compute(
             "label": [split.names[c] for c in split.test[hard]],
             "drop": drop[hard].to_numpy(),
             "s2_drop": s2_drop[hard].to_numpy(),
-            **{f"{role}_loss": loss[role][hard].to_numpy() for role in loss},
-            **{f"{role}_top": _top(z[hard], split.names, config) for role, z in logits.items()},
+            **{f"{role}_loss": loss[name][hard].to_numpy() for role, name in ranked.items()},
+            **{f"{role}_top": top[name] for role, name in ranked.items()},
+            "others": [
+                [(name, float(loss[name][row]), top[name][n]) for name in roles.others]
+                for n, row in enumerate(hard)
+            ],
         }
     )
     easy = _easiest(loss.max(axis=1).to_numpy(), split.test, hard, config.easy)
     table["easy"] = [test.rows[split.test_rows][rows].tolist() for rows in easy]
-    described = _describe(train, test, roles.large, split, hard, logits["large"][hard], config)
+    described = _describe(train, test, roles.large, split, hard, logits[roles.large][hard], config)
     table = pd.concat([table, described], axis=1)
     table.attrs = {
         "config": asdict(config),
-        "sources": asdict(roles),
+        "sources": ranked,
         "eligible": int(eligible.sum()),
+        "accuracy": [{"source": name} | _accuracy(*judged[name]) for name in sources],
     }
     return table
+
+
+def _accuracy(loss: np.ndarray, hits: np.ndarray) -> dict[str, float]:
+    low, high = wilson(int(hits.sum()), len(hits))
+    accuracy = float(hits.mean())
+    return {"test_loss": float(loss.mean()), "test_accuracy": accuracy, "low": low, "high": high}
 
 
 def _test_logits(
@@ -206,7 +186,15 @@ def _describe(
     records = []
     if len(hard):
         found = search(rows, queries, k, device=config.device)
-        distance, threshold = class_distances(rows, split.train, queries, split.test[hard], config)
+        distance, threshold = class_distances(
+            rows,
+            split.train,
+            queries,
+            split.test[hard],
+            neighbours=config.neighbours,
+            quantile=config.rare_quantile,
+            device=config.device,
+        )
         probability = np.sort(_softmax(logits), axis=1)
         second = probability[:, -2] / probability[:, -1]
         for n, nearest in enumerate(found.row):
@@ -225,33 +213,6 @@ def _describe(
             )
     columns = "rare ambiguous distance threshold second other_labels nearest nearest_labels"
     return pd.DataFrame.from_records(records, columns=columns.split())
-
-
-def class_distances(
-    rows: np.ndarray,
-    labels: np.ndarray,
-    queries: np.ndarray,
-    query_labels: np.ndarray,
-    config: HardConfig,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean cosine distance of each query to its class's k nearest rows, and the class's quantile.
-
-    The quantile is over the class's rows, each measured against the others of its class. A class
-    of one row has no such distances: its threshold is NaN and nothing of it is rare.
-    """
-    distance = np.empty(len(queries))
-    threshold = np.empty(len(queries))
-    for label in np.unique(query_labels):
-        own, asked = rows[labels == label], query_labels == label
-        k = min(config.neighbours, len(own))
-        near = search(own, queries[asked], k, device=config.device)
-        distance[asked] = 1 - near.similarity.mean(1)
-        threshold[asked] = np.nan
-        if len(own) > 1:
-            among = search_others(own, min(k, len(own) - 1), device=config.device)
-            spread = 1 - among.similarity.mean(1)
-            threshold[asked] = np.quantile(spread, config.rare_quantile)
-    return distance, threshold
 
 
 def _easiest(

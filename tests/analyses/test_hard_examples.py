@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from analyses import hard_examples
-from analyses.hard_examples import HardConfig, Roles, class_distances
+from analyses.hard_examples import HardConfig
 from analyses.neighbours import normalise
 from analyses.probe import ProbeConfig
+from analyses.rarity import class_distances
+from analyses.roles import Roles
 from feature_store import InputError
 
 SMALL, SMALL_2, LARGE = "toy:s#b@224", "toy:s#b@448", "toy:l#b@224"
@@ -75,7 +77,7 @@ def test_distances_by_hand():
     rows = normalise(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
     queries = normalise(np.array([[0.0, 1.0], [0.0, 1.0]]))
     distance, threshold = class_distances(
-        rows, np.array([0, 0, 1]), queries, np.array([0, 1]), HardConfig(neighbours=2)
+        rows, np.array([0, 0, 1]), queries, np.array([0, 1]), neighbours=2
     )
     np.testing.assert_allclose(distance, [1, 0], atol=1e-7)  # orthogonal to class 0, equal to 1
     np.testing.assert_allclose(threshold, [0, np.nan], atol=1e-7)
@@ -86,11 +88,34 @@ def test_roles_are_found_in_any_order():
 
 
 @pytest.mark.parametrize(
-    "sources", [[], SOURCES[:2], ["a:s@224", "a:s@448", "a:s@224+448"], [*SOURCES, "a:x@224"]]
+    "sources",
+    [[], SOURCES[:2], ["a:s@224", "a:s@448", "a:s@224+448"], ["a:s@224", "b:s@224"]],
 )
 def test_other_source_sets_are_refused(sources):
-    with pytest.raises(InputError, match="exactly three"):
+    with pytest.raises(InputError, match="at least three"):
         Roles.of(sources)
+
+
+def test_any_list_of_sources_has_its_roles_and_every_source_is_judged(make_store):
+    given = ["m:s@224", "m:s@224+448", "m:s@224+448+672", "m:l@224", "m:h@224"]
+    found = Roles.of(given)
+    assert (found.small, found.s2, found.large) == (given[0], given[2], given[4])
+    assert found.others == (given[1], given[3])
+    with pytest.raises(InputError, match="named twice"):
+        Roles.of([*given, given[0]])
+    stores = planted(make_store)
+    config = HardConfig(count=3, probe=ProbeConfig(l2=0.01))
+    three = hard_examples.compute(*stores, sources=SOURCES, config=config)
+    four = hard_examples.compute(*stores, sources=[SMALL_2, *SOURCES], config=config)
+    assert three["others"].tolist() == [[], [], []]
+    assert four["row"].tolist() == three["row"].tolist()
+    ((name, loss, top),) = four["others"][0]
+    assert (name, len(top)) == (SMALL_2, 3)
+    assert loss > four["large_loss"][0]  # the second scale misses the planted images as well
+    accuracy = {row["source"]: row for row in four.attrs["accuracy"]}
+    assert accuracy[SOURCES[2]]["test_accuracy"] == 1
+    assert accuracy[SOURCES[0]]["test_accuracy"] == 57 / 60  # the three planted images are missed
+    assert accuracy[SOURCES[0]]["low"] < 57 / 60 < accuracy[SOURCES[0]]["high"]
 
 
 def test_config_refusals():
