@@ -80,7 +80,7 @@ result = reconstruction.compute(
     reference=names.middle,
     config=config,
 )
-table2.layout(result).set_index("source")
+table2.layout(result).set_index("source").drop(columns=["target", "train loss", "test loss"])
 
 # %% [markdown]
 # **And for a task?** A linear probe on the mean token of each image, with 95 % intervals (Figure 2 of the paper). Where the

@@ -60,7 +60,7 @@ result = reconstruction.compute(
     config=config,
 )
 print(*(result.attrs["warnings"] or ["no warnings"]), sep="\n")
-table2.layout(result).set_index("source")
+table2.layout(result).set_index("source").drop(columns=["target", "train loss", "test loss"])
 
 # %%
 Image(figures.draw_information(result, FIGURES / "information")[0], width=720)
