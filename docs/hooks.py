@@ -1,0 +1,12 @@
+"""Build hook of the site: docstrings' Sphinx roles become links where the reference has the name."""
+
+from __future__ import annotations
+
+import re
+
+_ROLE = re.compile(r":(?:func|class|meth|mod|data|attr):<code>~?([\w.]+)</code>")
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """``:func:`a.b``` as a link to ``a.b``, or as plain code where nothing of that name is shown."""
+    return _ROLE.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', html)
