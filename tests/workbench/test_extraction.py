@@ -22,6 +22,7 @@ from feature_store import summary
 from feature_store.errors import InputError
 from feature_store.verify import verify
 from workbench.cli import COMMANDS, main
+from workbench.commands.extract import view_store
 from workbench.extraction import ExtractRequest, extract
 from workbench.models import load
 from workbench.multiscale import scale_features
@@ -508,3 +509,37 @@ def test_a_trailing_slash_is_the_same_folder(folder, tmp_path):
 def test_every_command_is_there():
     for module, form, _ in COMMANDS.values():
         assert hasattr(importlib.import_module(module), form)
+
+
+def test_views_go_beside_the_store_with_the_same_ids_and_can_be_memorised(folder, tmp_path, capsys):
+    command = ["extract", "--dataset", f"folder:{folder}", "--model", MODEL, "--scales", "1x"]
+    command += ["--store", str(tmp_path / "s.zarr"), "--views", "2", "--json"]
+    assert main(command) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [v["computed"] for v in report["views"]] == [7, 7]
+    stores = [feature_store.open(tmp_path / f"s{k}.zarr") for k in ("", ".view1", ".view2")]
+    assert [s.dataset for s in stores] == [
+        f"folder:{folder}",
+        f"view:1:folder:{folder}",
+        f"view:2:folder:{folder}",
+    ]
+    values = [s.features(f"{MODEL}@160").values for s in stores]
+    assert all(np.array_equal(s.image_ids, stores[0].image_ids) for s in stores)
+    assert not np.array_equal(values[1], values[2])
+    train, view, test = (s.path for s in stores)
+    arguments = ["memorize", "--train", train, "--view", view, "--test", test, "--epochs", "1"]
+    assert main([*arguments, "--source", f"{MODEL}@160", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["views"], row["instances"]) == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        ("runs/a.zarr", "runs/a.view3.zarr"),
+        ("runs.d/a/", "runs.d/a.view3"),
+        ("s3://bucket/a.b.zarr", "s3://bucket/a.b.view3.zarr"),
+    ],
+)
+def test_where_a_view_goes(store, expected):
+    assert view_store(store, 3) == expected

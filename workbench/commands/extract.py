@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -38,6 +39,10 @@ class Extract:
     """Folder or URL of the store; created if new."""
     limit: int | None = None
     """Only the first so many images."""
+    views: int = 0
+    """Also extract so many augmented views of every image (seeded crops and flips), each into a
+    store of its own beside --store: s.zarr, s.view1.zarr, ... with equal image ids, as
+    `workbench memorize --view` reads them."""
     precision: str = "fp32"
     """Arithmetic of the forward pass: fp32, bf16 or fp16."""
     compile: bool = False
@@ -74,16 +79,30 @@ class Extract:
     json: Annotated[bool, tyro.conf.arg(help="Print the report as one JSON object.")] = False
 
     def run(self) -> int:
-        if self.cluster.dry_run:
-            print(self.cluster.job_script(self.workers))
-            return 0
-        report = self._extract(lambda line: print(line, file=sys.stderr, flush=True))
-        if report is None:
-            return 0
-        if self.json:
-            print(json.dumps(asdict(report) | {"images_per_s": report.images_per_s}))
-        print(summary(report), file=sys.stderr)
-        return 1 if report.stopped or report.busy else 0
+        reports = []
+        for one in [self, *self._views()]:
+            report = one._extract(lambda line: print(line, file=sys.stderr, flush=True))
+            if report is None:
+                continue
+            reports.append(asdict(report) | {"images_per_s": report.images_per_s})
+            print(summary(report), file=sys.stderr)
+            if report.stopped:
+                break
+        if self.json and reports:
+            first, *views = reports
+            print(json.dumps(first | ({"views": views} if self.views else {})))
+        return 1 if any(report["stopped"] or report["busy"] for report in reports) else 0
+
+    def _views(self) -> list[Extract]:
+        """The same command for each augmented view."""
+        from feature_store.errors import InputError
+
+        if self.views < 0:
+            raise InputError(f"views is {self.views}, expected at least 0")
+        return [
+            replace(self, dataset=f"view:{k}:{self.dataset}", store=view_store(self.store, k))
+            for k in range(1, self.views + 1)
+        ]
 
     def _extract(self, say: Callable[[str], None]) -> ExtractReport | None:
         """Do it on the engine asked for; nothing to report where the store was only prepared."""
@@ -94,7 +113,7 @@ class Extract:
         from workbench.extraction.local import open_run
         from workbench.extraction.request import Part
 
-        apart = ("json", "model", "part", "prepare", "shards_per_task", "cluster")
+        apart = ("json", "model", "views", "part", "prepare", "shards_per_task", "cluster")
         options = {k: v for k, v in vars(self).items() if k not in apart}
         request = ExtractRequest(models=self.model, **options)
         part = None if self.part is None else Part.parse(self.part)
@@ -111,6 +130,13 @@ class Extract:
             if session is None:
                 return extract(request, part=part, say=say)
             return extract_on(session, request, shards_per_task=self.shards_per_task, say=say)
+
+
+def view_store(store: str, view: int) -> str:
+    """Where a view's features go: ``runs/a.zarr`` -> ``runs/a.view1.zarr``."""
+    above, slash, name = store.rstrip("/").rpartition("/")
+    path = PurePosixPath(name)
+    return f"{above}{slash}{path.stem}.view{view}{path.suffix}"
 
 
 def summary(report) -> str:
