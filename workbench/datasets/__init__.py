@@ -11,6 +11,7 @@ from workbench.datasets.folder import open_folder
 from workbench.datasets.hub import open_hub
 from workbench.datasets.photos import open_photos
 from workbench.datasets.scenes import open_scenes
+from workbench.datasets.stereo import open_stereo
 from workbench.datasets.table import open_csv
 from workbench.datasets.textiles import open_textiles
 from workbench.datasets.torchvision_data import open_torchvision
@@ -23,6 +24,7 @@ BUNDLED: dict[str, Callable[[str, str], Dataset]] = {
     "textiles": open_textiles,
     "photos": open_photos,
     "scenes": open_scenes,
+    "stereo": open_stereo,
 }
 
 KINDS: dict[str, Callable[[str, str], Dataset]] = {

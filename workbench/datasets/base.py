@@ -100,7 +100,9 @@ class Dataset:
         return self.rows(range(min(limit, len(self))))
 
 
-_DENSE_REMEDY = "use bundled:scenes, or csv:FILE with a mask or depth column"
+_DENSE_REMEDY = (
+    "use bundled:scenes (or, for depth, bundled:stereo), or csv:FILE with a mask or depth column"
+)
 
 
 def hash_key(text: str) -> int:

@@ -114,16 +114,28 @@ def _boxes(path: Path) -> list[str]:
     return [",".join(map(str, box)) for box in grid(width, height)]
 
 
+def package_folder(package: str, *below: str) -> str:
+    """Where an installed package keeps a folder of files, found without importing it.
+
+    Raises
+    ------
+    InputError
+        The package is not installed.
+    """
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(
+            f'this dataset needs the package {package}; pip install "s2-workbench[bundled]"'
+        )
+    return str(Path(spec.submodule_search_locations[0], *below))
+
+
 def _folders() -> dict[str, str]:
-    """Where each package keeps its photographs, found without importing it."""
-    folders = {}
-    for package, below in (("skimage", ("data",)), ("sklearn", ("datasets", "images"))):
-        spec = find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
-            raise InputError(
-                f'bundled:photos needs the package {package}; pip install "s2-workbench[bundled]"'
-            )
-        folders[package] = str(Path(spec.submodule_search_locations[0], *below))
+    """Where each package keeps its photographs."""
+    folders = {
+        "skimage": package_folder("skimage", "data"),
+        "sklearn": package_folder("sklearn", "datasets", "images"),
+    }
     missing = [f for p, fs in PHOTOGRAPHS.values() for f in fs if not Path(folders[p], f).exists()]
     if missing:
         raise InputError(
