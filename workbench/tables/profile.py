@@ -127,10 +127,10 @@ def problems(profile: Profile, needed: Iterable[str]) -> list[str]:
     """What keeps a run from starting, one line per config key; empty when nothing does."""
     found = []
     for data in needed:
-        for role, split in profile.data[data].items():
+        for split in profile.data[data].values():
             if not split.dataset:
-                where = f"[datasets.{data}] {role}" if split.key.startswith("datasets") else ""
-                found.append(f"{split.key} is not set; name the dataset in the config ({where})")
+                section, _, name = split.key.rpartition(".")
+                found.append(f"{split.key} is not set; name a dataset as {name} in [{section}]")
             elif trouble := _trouble(split.dataset, COLUMNS_NEEDED.get(data)):
                 found.append(f"{split.key} = {split.dataset!r}: {trouble}")
     return list(dict.fromkeys(found))

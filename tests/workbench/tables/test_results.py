@@ -1,0 +1,107 @@
+"""Differences, their intervals and verdicts; provenance; what may not be mixed."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pytest
+
+import feature_store
+from feature_store import InputError
+from workbench.tables import provenance, results
+from workbench.tables.spec import Comparison
+
+COMPARISON = Comparison(question="a against b", metric="m", a=("a",), b=("b",))
+
+
+def test_unpaired_interval_is_that_of_two_normal_means():
+    # Symmetric intervals: the half-width is the root of the sum of squares.
+    a, b = {"value": 5.0, "low": 2.0, "high": 8.0}, {"value": 1.0, "low": -3.0, "high": 5.0}
+    assert results._interval(a, b, COMPARISON, None) == (4.0 - 5.0, 4.0 + 5.0, "unpaired")
+
+
+def test_common_draws_give_a_paired_interval():
+    draws = np.linspace(0, 1, 1001)
+    low, high, how = results._interval({}, {}, COMPARISON, draws)
+    assert (low, high, how) == (pytest.approx(0.025), pytest.approx(0.975), "paired")
+
+
+@pytest.mark.parametrize(
+    ("paper", "here", "ends", "said"),
+    [
+        (1.0, 2.0, (1.0, 3.0), "same direction"),
+        (1.0, -2.0, (-3.0, -1.0), "opposite direction"),
+        (1.0, 2.0, (-1.0, 5.0), "undecided"),
+        (-1.0, -2.0, (None, None), "same direction (no interval)"),
+        (None, 2.0, (1.0, 3.0), "above"),
+        (1.0, None, (None, None), ""),
+    ],
+)
+def test_verdicts(paper, here, ends, said):
+    assert results.verdict(paper, here, ends) == said
+
+
+def test_a_ratio_is_judged_against_one():
+    assert results.verdict(0.8, 0.7, (0.6, 0.9), 1.0) == "same direction"
+
+
+def test_json_is_strict_and_survives(tmp_path):
+    path = tmp_path / "x.json"
+    results.write_json({"a": np.float32(1.5), "b": [float("nan"), np.array([1, 2])]}, path)
+    assert results.read_json(path) == {"a": 1.5, "b": [None, [1, 2]]}
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match="x.json cannot be read .*delete it and run again"):
+        results.read_json(path)
+
+
+@pytest.fixture
+def made(make_store):
+    rng = np.random.default_rng(0)
+    store = make_store("train", {"toy:m#t@224": rng.normal(size=(4, 2, 2, 3))})
+    (single,) = [feature_store.Source.parse(name) for name in store.sources()]
+    stores = provenance.of_stores({"train": store}, [single])
+    return {"mark": {"stores": stores, "code": provenance.stamp()}}
+
+
+def test_fresh_results_are_neither_stale_nor_mixed(made):
+    json.dumps(made)
+    assert provenance.stale(made) == []
+    provenance.refuse_mixed("5", made)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: s["sources"].update({"toy:m#t@224": "other"}), "toy:m#t@224 in 2 versions"),
+        (lambda s: s.update(image_ids_sha256="other"), "images in 2 versions"),
+        (lambda s: s["settings"].update(precision=["bf16"]), "features precision in 2 versions"),
+    ],
+)
+def test_numbers_of_different_features_are_refused(made, change, said):
+    other = copy.deepcopy(made["mark"])
+    change(other["stores"]["train"])
+    with pytest.raises(InputError, match=f"table 5 would mix .*{said}.*Extract the sources again"):
+        provenance.refuse_mixed("5", made | {"second": other})
+
+
+def test_staleness_says_what_changed(made):
+    store = made["mark"]["stores"]["train"]
+    store["sources"] = {"toy:m#t@224": "before", "toy:gone#t@224": "x"}
+    lines = provenance.stale(made)
+    assert "was extracted again with other settings" in lines[0]
+    assert "no longer holds toy:gone#t@224" in lines[1]
+    store["path"] += "-moved"
+    assert "cannot be opened" in provenance.stale(made)[0]
+
+
+def test_the_fingerprint_follows_features_and_call_but_not_the_path(made):
+    stores = made["mark"]["stores"]
+    mark = provenance.fingerprint({"a": 1}, stores)
+    moved = copy.deepcopy(stores)
+    moved["train"]["path"] = "elsewhere"
+    assert provenance.fingerprint({"a": 1}, moved) == mark
+    assert provenance.fingerprint({"a": 2}, stores) != mark
+    moved["train"]["labels_sha256"] = "other"
+    assert provenance.fingerprint({"a": 1}, moved) != mark

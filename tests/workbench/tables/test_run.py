@@ -1,0 +1,198 @@
+"""A tiny bundled run end to end: outputs, resume, staleness, mixing, escaping."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+import feature_store
+from workbench import cli, datasets
+from workbench.tables import results
+from workbench.tables.check import check
+
+EVIL = "<script>alert(1)</script>"
+ONLY = ("2", "6", "10", "figure7")
+
+
+def textiles(folder, split, count):
+    """A table of a few textiles in which one class is named like a script."""
+    found = datasets.open(f"bundled:textiles:{split}", limit=count)
+    folder.mkdir()
+    with (folder / "images.csv").open("w", newline="", encoding="utf-8") as handle:
+        lines = csv.writer(handle)
+        lines.writerow(["path", "label"])
+        for row in range(count):
+            name = f"{split}{row}.png"
+            Image.fromarray(found.image(row)).save(folder / name)
+            label = found.label_names[found.labels[row]]
+            lines.writerow([name, EVIL if label == "nominal" else "defect"])
+    return f"csv:{folder}/images.csv"
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    base = tmp_path_factory.mktemp("data")
+    train, test = (textiles(base / s, s, n) for s, n in (("train", 14), ("test", 10)))
+    path = base / "config.toml"
+    path.write_text(
+        "device = 'cpu'\n[datasets.scenes]\ntrain_limit = 6\ntest_limit = 3\n"
+        f"[datasets.textiles]\ntrain = '{train}'\ntrain_limit = 14\n"
+        f"test = '{test}'\ntest_limit = 10\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def tables(*arguments):
+    return cli.main(["tables", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def out(config, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "tables"
+    assert tables("--config", config, "--out", out, "--only", *ONLY) == 0
+    return out
+
+
+def test_everything_is_written(out):
+    names = {p.name for p in out.iterdir()}
+    for stem in ("table02", "table06", "table10", "figure07"):
+        suffixes = {"md", "csv", "tex", "html", "json"}
+        assert {f"{stem}.{suffix}" for suffix in suffixes} <= names
+    assert {"figure07.png", "figure07.svg", "report.html", "provenance.json"} <= names
+    assert {"table06_cost.csv", "table10_cost.csv"} <= names
+
+
+def test_numbers_carry_their_provenance(out):
+    table = results.read_json(out / "table02.json")
+    cell = next(r["cells"]["test_info"] for r in table["rows"] if r["source"])
+    made = table["measurements"][cell["measurement"]]
+    store = feature_store.open(made["stores"]["train"]["path"])
+    for source, identity in made["stores"]["train"]["sources"].items():
+        assert store.scale(source).identity == identity
+    assert made["code"]["version"]
+    assert made["date"]
+    assert made["config"]["options"]["target"] == "bundled:efficientnet_lite1@224"
+    assert cell["low"] <= cell["value"] <= cell["high"]
+    assert "difference" not in cell, "stand-ins may not be subtracted from the paper"
+    index = results.read_json(out / "provenance.json")
+    assert set(index["tables"]) == set(ONLY)
+    assert index["tables"]["2"]["stores"][store.path] == made["stores"]["train"]["sources"]
+
+
+def test_only_the_family_with_stand_ins_is_filled(out):
+    rows = results.read_json(out / "table06.json")["rows"]
+    filled = {row["label"][0] for row in rows if "value" in row["cells"]["miou"]}
+    assert filled == {"ViT"}
+    assert all(row["cells"]["miou"]["published"] for row in rows)
+
+
+def test_a_second_call_does_nothing(config, out, capsys):
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
+    capsys.readouterr()
+    assert tables("--config", config, "--out", out, "--only", *ONLY) == 0
+    assert "nothing to do: 4 table(s)" in capsys.readouterr().out
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()} == before
+
+
+def test_a_table_that_lost_a_file_is_written_again_from_what_is_kept(config, out, capsys):
+    (out / "table02.md").unlink()
+    assert tables("--check", out) == 1
+    assert "table 2 is stale: table02.md is gone" in capsys.readouterr().out
+    assert tables("--config", config, "--out", out, "--only", "2", "--json") == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["written"] == ["2"]
+    assert "0 measurement(s), 0 store(s)" in done["done"]
+    assert tables("--check", out, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["current"]
+
+
+def test_a_class_named_like_a_script_stays_text(out):
+    for name in ("report.html", "figure07.html", "figure07.svg"):
+        text = (out / name).read_text(encoding="utf-8")
+        assert "<script" not in text.lower()
+    assert "&lt;script&gt;" in (out / "figure07.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def copy(out, tmp_path):
+    """The run's folder at another place; its tables speak of the stores there."""
+    made = tmp_path / "copy"
+    shutil.copytree(out, made)
+    for path in [*made.glob("*.json"), *made.glob("measured/*.json")]:
+        path.write_text(path.read_text().replace(str(out), str(made)))
+    return made
+
+
+def test_changed_features_make_their_tables_stale(copy, capsys):
+    group = feature_store.open(copy / "stores/scenes_train.zarr").scale(
+        "bundled:efficientnet_lite0@224"
+    )
+    path = copy / "stores/scenes_train.zarr" / group.group / "zarr.json"
+    path.write_text(path.read_text().replace(group.identity, "0" * len(group.identity)))
+    states = {f["table"]: f["state"] for f in check(copy)}
+    assert states == {"2": "current", "6": "stale", "10": "current", "figure7": "current"}
+    capsys.readouterr()
+    assert tables("--check", copy) == 1
+    said = capsys.readouterr().out
+    assert "table 6 is stale" in said
+    assert "extracted again with other settings" in said
+    assert "3 of 4 tables" in said
+
+
+def test_a_store_that_is_gone_makes_its_tables_stale(copy):
+    shutil.rmtree(copy / "stores/scenes_test.zarr")
+    found = {f["table"]: f for f in check(copy)}
+    assert found["6"]["state"] == "stale"
+    assert "cannot be opened" in found["6"]["reasons"][0]
+
+
+def test_a_mixed_table_is_refused_by_check(copy):
+    path = copy / "table06.json"
+    table = results.read_json(path)
+    first = next(iter(table["measurements"].values()))
+    sources = first["stores"]["test"]["sources"]
+    sources[next(iter(sources))] = "another"
+    # The same source of the same store, under another identity, in a second measurement.
+    table["measurements"]["other"] = json.loads(json.dumps(first))
+    table["measurements"]["other"]["stores"]["test"]["image_ids_sha256"] = "another"
+    results.write_json(table, path)
+    found = {f["table"]: f for f in check(copy)}
+    assert found["6"]["state"] == "mixed"
+    assert any("images in 2 versions" in reason for reason in found["6"]["reasons"])
+
+
+def test_a_folder_of_another_profile_is_refused(out, tmp_path, capsys):
+    config = tmp_path / "paper.toml"
+    names = "".join(
+        f"[datasets.{key}]\ntrain = 'bundled:textiles:train'\ntest = 'bundled:textiles:test'\n"
+        for key in ("imagenet", "ade20k", "nyuv2")
+    )
+    config.write_text(names, encoding="utf-8")
+    status = tables("--profile", "paper", "--config", config, "--only", "1", "--out", out)
+    assert status == 2
+    assert "holds tables of the profile bundled" in capsys.readouterr().err
+
+
+def test_paper_without_data_names_the_key(tmp_path, capsys):
+    assert tables("--profile", "paper", "--only", "5", "--out", tmp_path) == 2
+    assert "datasets.imagenet.train is not set" in capsys.readouterr().err
+
+
+def test_check_of_an_empty_folder_is_misuse(tmp_path, capsys):
+    assert tables("--check", tmp_path) == 2
+    assert "holds no tables" in capsys.readouterr().err
+
+
+def test_cost_columns_alone(tmp_path, capsys):
+    arguments = ("--only", "10", "--columns", "cost", "--out", tmp_path, "--json")
+    assert tables(*arguments) == 0
+    rows = json.loads(capsys.readouterr().out)["tables"]["10"]
+    assert rows[0]["gmacs"] == pytest.approx(17.5, rel=0.03)
+    assert (tmp_path / "table10_cost.md").exists()
+    assert tables("--only", "2", "--columns", "cost") == 2
+    assert "table 2 has no cost columns; choose from 5, 6" in capsys.readouterr().err
