@@ -28,6 +28,8 @@ class Accumulator:
     blocks : mapping of str to int
         Channels of each source. Those in ``config.targets`` are put last.
     config : MomentsConfig
+    shift : ndarray of float64, dims (D,), optional
+        What tokens are shifted by; by default the mean token of the first images.
 
     Examples
     --------
@@ -37,7 +39,12 @@ class Accumulator:
     (2.0, 2.0)
     """
 
-    def __init__(self, blocks: Mapping[str, int], config: MomentsConfig | None = None) -> None:
+    def __init__(
+        self,
+        blocks: Mapping[str, int],
+        config: MomentsConfig | None = None,
+        shift: np.ndarray | None = None,
+    ) -> None:
         self.config = config or MomentsConfig()
         targets = [name for name in blocks if name in self.config.targets]
         self.blocks = {
@@ -51,6 +58,9 @@ class Accumulator:
         self._device = torch.device(self.config.device)
         self._size = (folds, width)
         self._shift: torch.Tensor | None = None
+        if shift is not None:
+            self._shift = torch.from_numpy(shift).to(self._device, self._dtype)
+        self._piece = 0
         self._finished: Moments | None = None
         self._pending: dict[int, torch.Tensor] = {}
         self._memory: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -95,6 +105,7 @@ class Accumulator:
             return
         if self._shift is None:
             self._shift = self._mean_token(tokens)
+        self._close(int(index[0]))
         fold = fold_of(np.asarray(index), self.config.folds)
         for k in np.unique(fold):
             rows = np.flatnonzero(fold == k)
@@ -112,6 +123,20 @@ class Accumulator:
         self._begin()
         self._finished = made if self._finished is None else self._finished.merge(made)
         return self._finished
+
+    @property
+    def shift(self) -> np.ndarray:
+        """What tokens are shifted by, for accumulators of other pieces: float64, dims (D,)."""
+        assert self._shift is not None
+        return self._shift.cpu().double().numpy()
+
+    def _close(self, row: int) -> None:
+        """Multiply what waits, where a new piece begins."""
+        size = self.config.piece_images
+        if size and row // size != self._piece:
+            for k in range(self.config.folds):
+                self._flush(k)
+            self._piece = row // size
 
     def _moments(self, scatter: np.ndarray) -> Moments:
         """Moments from the sums; products in `scatter` are turned into the scatter in place."""
@@ -254,11 +279,19 @@ def from_batches(
     InputError
         No image at all, or anything that :meth:`Accumulator.update` refuses.
     """
+    accumulator = accumulated(batches, sources, config)
+    if accumulator is None or accumulator.images == 0:
+        raise InputError(f"no images to accumulate for {', '.join(sources)}")
+    return accumulator.result()
+
+
+def accumulated(
+    batches: Iterable[Any], sources: Sequence[str], config: MomentsConfig | None
+) -> Accumulator | None:
+    """An accumulator fed with all batches; None if there is none."""
     accumulator: Accumulator | None = None
     for batch in batches:
         if accumulator is None:
             accumulator = Accumulator({n: batch.tokens[n].shape[3] for n in sources}, config)
         accumulator.update(batch.tokens, batch.index)
-    if accumulator is None or accumulator.images == 0:
-        raise InputError(f"no images to accumulate for {', '.join(sources)}")
-    return accumulator.result()
+    return accumulator

@@ -24,6 +24,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from analyses.labels import match_labels
+from analyses.pieces import Engine
 from analyses.pooled import Merge, Tokens, pool
 from analyses.reading import refuse_shared_images
 from feature_store import FeatureStore, InputError
@@ -64,8 +65,9 @@ def compute(
     *,
     sources: Sequence[str],
     config: FewShotConfig | None = None,
+    engine: Engine | None = None,
 ) -> pd.DataFrame:
-    """One row per source and number of shots.
+    """One row per source and number of shots; the stores are read on `engine` if there is one.
 
     Returns
     -------
@@ -82,7 +84,9 @@ def compute(
     """
     config = config or FewShotConfig()
     refuse_shared_images(train_store, test_store)
-    train, test = (pool(s, sources, config.tokens) for s in (train_store, test_store))
+    train, test = (
+        pool(s, sources, config.tokens, engine=engine) for s in (train_store, test_store)
+    )
     split = match_labels(train_store, test_store, train.rows, test.rows)
     _check_counts(split.train, split.names, max(config.shots))
     records = []

@@ -26,9 +26,11 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import pandas as pd
 
+from analyses import piecewise
 from analyses.heads import loss_and_hits
 from analyses.labels import LabelledSplit, match_labels
-from analyses.neighbours import normalise, search
+from analyses.neighbours import Neighbours, normalise, search
+from analyses.pieces import Engine
 from analyses.pooled import Pooled, pool
 from analyses.probe import ProbeConfig, train_head
 from analyses.proportion import wilson
@@ -79,6 +81,7 @@ def compute(
     *,
     sources: Sequence[str],
     config: HardConfig | None = None,
+    engine: Engine | None = None,
 ) -> pd.DataFrame:
     """The hardest test images, one row each, hardest first.
 
@@ -114,7 +117,7 @@ def compute(
     refuse_shared_images(train_store, test_store)
     ranked = {"small": roles.small, "s2": roles.s2, "large": roles.large}
     tokens = config.probe.tokens
-    train, test = pool(train_store, sources, tokens), pool(test_store, sources, tokens)
+    train, test = (pool(s, sources, tokens, engine=engine) for s in (train_store, test_store))
     split = match_labels(train_store, test_store, train.rows, test.rows)
     logits = {name: _test_logits(train, test, name, split, config.probe) for name in sources}
     judged = {name: loss_and_hits(z, split.test) for name, z in logits.items()}
@@ -141,7 +144,9 @@ def compute(
     )
     easy = _easiest(loss.max(axis=1).to_numpy(), split.test, hard, config.easy)
     table["easy"] = [test.rows[split.test_rows][rows].tolist() for rows in easy]
-    described = _describe(train, test, roles.large, split, hard, logits[roles.large][hard], config)
+    described = _describe(
+        train, test, roles.large, split, hard, logits[roles.large][hard], config, engine
+    )
     table = pd.concat([table, described], axis=1)
     table.attrs = {
         "config": asdict(config),
@@ -175,6 +180,7 @@ def _describe(
     hard: np.ndarray,
     logits: np.ndarray,
     config: HardConfig,
+    engine: Engine | None,
 ) -> pd.DataFrame:
     """Rare and ambiguous, by the nearest training images in the large source's features."""
     seen = train.features(source).keep(split.train_rows).load()
@@ -185,7 +191,7 @@ def _describe(
     k = min(config.neighbours, len(rows))
     records = []
     if len(hard):
-        found = search(rows, queries, k, device=config.device)
+        found = _nearest(train, source, split, (rows, queries, mean), k, config, engine)
         distance, threshold = class_distances(
             rows,
             split.train,
@@ -213,6 +219,28 @@ def _describe(
             )
     columns = "rare ambiguous distance threshold second other_labels nearest nearest_labels"
     return pd.DataFrame.from_records(records, columns=columns.split())
+
+
+def _nearest(
+    train: Pooled,
+    source: str,
+    split: LabelledSplit,
+    vectors: tuple[np.ndarray, np.ndarray, np.ndarray],
+    k: int,
+    config: HardConfig,
+    engine: Engine | None,
+) -> Neighbours:
+    """The k nearest labelled training images of each query, from (rows, queries, mean)."""
+    rows, queries, mean = vectors
+    if engine is None:
+        return search(rows, queries, k, device=config.device)
+    stored = train.rows[split.train_rows]
+    among = np.zeros(len(train.store), bool)
+    among[stored] = True
+    found = piecewise.search(
+        engine, train.store, source, queries, k, mean=mean, among=among, tokens=config.probe.tokens
+    )
+    return Neighbours(found.similarity, np.searchsorted(stored, found.row))
 
 
 def _easiest(

@@ -38,6 +38,16 @@ class Errors:
     channel: np.ndarray
     index: np.ndarray
 
+    def merge(self, other: Errors) -> Errors:
+        """Errors on both sets of images together, these first; associative."""
+        share = len(other.index) / max(len(self.index) + len(other.index), 1)
+        return Errors(
+            np.concatenate([self.image, other.image], axis=1),
+            self.cell + share * (other.cell - self.cell),
+            self.channel + share * (other.channel - self.channel),
+            np.concatenate([self.index, other.index]),
+        )
+
     @property
     def loss(self) -> np.ndarray:
         """Mean over tokens and channels: dims (source,)."""
@@ -70,6 +80,21 @@ def measure(
     InputError
         No images.
     """
+    errors = measured(batches, solutions, target, precision=precision, device=device)
+    if errors is None:
+        raise InputError("no images to measure the reconstruction on")
+    return errors
+
+
+def measured(
+    batches: Iterable[Any],
+    solutions: Sequence[Solution],
+    target: Sequence[str],
+    *,
+    precision: str,
+    device: str,
+) -> Errors | None:
+    """As :func:`measure`; None if there is no image."""
     maps = [_Map(solution, getattr(torch, precision), device) for solution in solutions]
     mean_y = solutions[0].mean_y
     image: list[np.ndarray] = []
@@ -86,7 +111,7 @@ def measure(
         channel += torch.stack([s.sum(0, dtype=torch.float64) for s in squares]).cpu().numpy()
         index.append(np.asarray(batch.index))
     if not image:
-        raise InputError("no images to measure the reconstruction on")
+        return None
     images = sum(map(len, index))
     return Errors(
         np.concatenate(image, axis=1),

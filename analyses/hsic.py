@@ -17,10 +17,10 @@ from analyses.moments import Moments
 class FourthOrder:
     """Running sums behind :func:`unbiased_hsic`, for all pairs of sources; float64."""
 
-    def __init__(self, blocks: Mapping[str, int]) -> None:
+    def __init__(self, blocks: Mapping[str, int], shift: np.ndarray | None = None) -> None:
         self.blocks = dict(blocks)
         width = sum(self.blocks.values())
-        self._shift: np.ndarray | None = None
+        self._shift = shift
         self._square_square = np.zeros((len(self.blocks), len(self.blocks)))
         self._square_token = np.zeros((len(self.blocks), width))
         self._square = np.zeros(len(self.blocks))
@@ -38,6 +38,19 @@ class FourthOrder:
         self._square_square += squares.T @ squares
         self._square_token += squares.T @ z
         self._square += squares.sum(axis=0)
+
+    @property
+    def shift(self) -> np.ndarray | None:
+        """What tokens are shifted by, dims (D,): by default the mean of the first batch."""
+        return self._shift
+
+    def merge(self, other: FourthOrder) -> FourthOrder:
+        """Sums over both sets of tokens; both are about the same shift."""
+        both = FourthOrder(self.blocks, self._shift)
+        both._square_square = self._square_square + other._square_square
+        both._square_token = self._square_token + other._square_token
+        both._square = self._square + other._square
+        return both
 
     def about_mean(self, moments: Moments) -> np.ndarray:
         """Q of every pair of sources, about their means: dims (source, source)."""

@@ -30,6 +30,9 @@ class MomentsConfig:
     """Torch device that holds the accumulators."""
     block_tokens: int = 4096
     """Tokens of one fold multiplied at a time."""
+    piece_images: int = 0
+    """Row numbers after whose multiples the running blocks are closed (0: never), so that a pass in
+    pieces of so many images (:mod:`analyses.pieces`) forms the very same products."""
     targets: tuple[str, ...] = ()
     """Sources that are only ever reconstructed: of their own products only the diagonal is kept."""
 

@@ -12,11 +12,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from analyses.pieces import Engine, Piece, pieces
 from feature_store import FeatureStore, InputError
 
 BLOCK_ROWS = 4096
@@ -146,7 +148,13 @@ class Pooled:
         return FeatureRows(parts, widths, len(self.rows), merge, owner=self.folder)
 
 
-def pool(store: FeatureStore, sources: Sequence[str], tokens: Tokens = "mean") -> Pooled:
+def pool(
+    store: FeatureStore,
+    sources: Sequence[str],
+    tokens: Tokens = "mean",
+    *,
+    engine: Engine | None = None,
+) -> Pooled:
     """Pool every image of a store once for all the given sources.
 
     .. math:: f(i) = \\frac{1}{T} \\sum_{t=1}^{T} x_{i,t}
@@ -158,6 +166,8 @@ def pool(store: FeatureStore, sources: Sequence[str], tokens: Tokens = "mean") -
         S2 sources are taken apart into their scales.
     tokens : {"mean", "prefix"}
         Mean over all (row, col) tokens, in float32; or the first prefix token (CLS).
+    engine : Engine, optional
+        Pools the pieces of the store; the vectors are the same to the bit.
 
     Returns
     -------
@@ -177,22 +187,62 @@ def pool(store: FeatureStore, sources: Sequence[str], tokens: Tokens = "mean") -
     if tokens not in ("mean", "prefix"):
         raise InputError(f"tokens is {tokens!r}; choose mean or prefix")
     singles = list(dict.fromkeys(str(s) for name in sources for s in store.resolve(name).singles()))
-    prefixes = {name: store.prefix(name) for name in singles} if tokens == "prefix" else {}
     folder = tempfile.TemporaryDirectory(prefix="pooled-")
     rows: list[np.ndarray] = []
     widths: dict[str, int] = dict.fromkeys(singles, 0)
     with ExitStack() as stack:
         paths = [Path(folder.name, f"{n}.f32") for n in range(len(singles))]
         files = [stack.enter_context(path.open("wb")) for path in paths]
-        for batch in store.stream(singles):
-            rows.append(batch.index)
+        for index, found in _passing(store, singles, tokens, engine):
+            rows.append(index)
             for name, file in zip(singles, files, strict=True):
-                if tokens == "prefix":
-                    vectors = prefixes[name].isel(image=batch.index, prefix=0).values
-                else:
-                    vectors = batch.tokens[name].mean(axis=(1, 2), dtype=np.float32)
-                widths[name] = vectors.shape[1]
-                vectors.astype(np.float32).tofile(file)
+                widths[name] = found[name].shape[1]
+                found[name].tofile(file)
     if not rows:
         raise InputError(f"{store.path} holds no readable image for {', '.join(map(str, sources))}")
     return Pooled(store, np.concatenate(rows), widths, folder)
+
+
+Vectors = tuple[np.ndarray, dict[str, np.ndarray]]
+"""Row numbers, and for each single-scale source float32 vectors, dims (image, channel)."""
+
+
+def vectors(
+    store: FeatureStore, singles: Sequence[str], tokens: Tokens, *, shards: Sequence[int]
+) -> Vectors:
+    """Pooled vectors of some shards' images."""
+    parts = list(_vectors(store, singles, tokens, shards))
+    rows = np.concatenate([np.empty(0, np.int64), *(index for index, _ in parts)])
+    widths = {name: store.scale(name).channels for name in singles}
+    return rows, {
+        n: np.concatenate([np.empty((0, w), np.float32), *(found[n] for _, found in parts)])
+        for n, w in widths.items()
+    }
+
+
+def _vectors(
+    store: FeatureStore, singles: Sequence[str], tokens: Tokens, shards: Sequence[int] | None
+) -> Iterator[Vectors]:
+    """Shard by shard."""
+    prefixes = {name: store.prefix(name) for name in singles} if tokens == "prefix" else {}
+    for batch in store.stream(list(singles), shards=shards):
+        if tokens == "prefix":
+            found = {n: p.isel(image=batch.index, prefix=0).values for n, p in prefixes.items()}
+        else:
+            found = {n: batch.tokens[n].mean(axis=(1, 2), dtype=np.float32) for n in singles}
+        yield batch.index, {n: values.astype(np.float32) for n, values in found.items()}
+
+
+def _passing(
+    store: FeatureStore, singles: list[str], tokens: Tokens, engine: Engine | None
+) -> Iterator[Vectors]:
+    """In the order of the rows: shard by shard here, or piece by piece on an engine."""
+    if engine is None:
+        return _vectors(store, singles, tokens, None)
+    for name in singles:
+        store.scale(name).require_complete()
+    return iter(engine.map(partial(_of_piece, singles, tokens), pieces(store)))
+
+
+def _of_piece(singles: list[str], tokens: Tokens, piece: Piece) -> Vectors:
+    return vectors(piece.open(), singles, tokens, shards=piece.shards)

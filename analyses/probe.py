@@ -23,6 +23,7 @@ from analyses.heads import Head, loss_and_hits
 from analyses.labels import LabelledSplit, match_labels
 from analyses.linear_head import HeadConfig, Problem
 from analyses.minibatch_head import MinibatchConfig, fit_minibatch
+from analyses.pieces import Engine
 from analyses.pooled import FeatureRows, Merge, Tokens, pool
 from analyses.proportion import wilson
 from analyses.reading import refuse_shared_images
@@ -72,6 +73,7 @@ def compute(
     *,
     sources: Sequence[str],
     config: ProbeConfig | None = None,
+    engine: Engine | None = None,
 ) -> pd.DataFrame:
     """One row per source: training loss, test accuracy and its interval.
 
@@ -83,6 +85,8 @@ def compute(
     sources : sequence of str
         Such as ``["bundled:efficientnet_lite0@224", "bundled:efficientnet_lite0@224+448"]``.
     config : ProbeConfig, optional
+    engine : Engine, optional
+        Reads and pools the stores; the heads are trained here.
 
     Returns
     -------
@@ -101,7 +105,9 @@ def compute(
     if not sources:
         raise InputError("no source given; name at least one, such as MODEL@224")
     refuse_shared_images(train_store, test_store)
-    train, test = (pool(s, sources, config.tokens) for s in (train_store, test_store))
+    train, test = (
+        pool(s, sources, config.tokens, engine=engine) for s in (train_store, test_store)
+    )
     split = match_labels(train_store, test_store, train.rows, test.rows)
     records = []
     for source in sources:

@@ -19,13 +19,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from analyses import held_out, ridge, stored_moments
+from analyses import held_out, piecewise, ridge, stored_moments
 from analyses.accumulate import from_batches
 from analyses.grids import pooled
 from analyses.moments import Moments, MomentsConfig
+from analyses.pieces import Engine, piece_images
 from analyses.reading import batches, refuse_shared_images, singles
 from analyses.reconstruction_result import ROW_FIELDS, assemble, rows
 from analyses.scale_parts import subsets
+from feature_store import FeatureStore
 from feature_store.errors import InputError
 from feature_store.source import Source
 
@@ -69,12 +71,16 @@ class ReconstructionConfig:
         if self.draws < 1:
             raise InputError(f"draws is {self.draws}; expected at least 1")
 
-    def accumulation(self, question: Question) -> MomentsConfig:
-        """How to accumulate training moments that answer the question."""
+    def accumulation(self, question: Question, store: Any = None) -> MomentsConfig:
+        """How to accumulate training moments that answer the question.
+
+        From a store they are closed at its pieces, so that an engine gives the same.
+        """
         return MomentsConfig(
             folds=self.folds,
             precision=self.precision,
             device=self.device,
+            piece_images=piece_images(store) if isinstance(store, FeatureStore) else 0,
             targets=() if self.decompose else question.targets_only,
         )
 
@@ -139,6 +145,7 @@ def compute(
     sources: Sequence[str],
     reference: str | None = None,
     config: ReconstructionConfig | None = None,
+    engine: Engine | None = None,
 ) -> xr.Dataset:
     """Reconstruct the target from each source on training images, judge on test images.
 
@@ -152,6 +159,8 @@ def compute(
     sources : sequence of str
         Single-scale or S2 sources.
     config : ReconstructionConfig, optional
+    engine : Engine, optional
+        Makes the moments and measures the errors, piece by piece of the stores.
 
     Returns
     -------
@@ -176,28 +185,28 @@ def compute(
     question = Question.resolve(train_store, target, sources, reference)
     for name in question.used:
         singles(test_store, name)  # refuses what is not stored before the first pass
-    moments = None
-    if config.moments:
-        moments = stored_moments.from_store(
-            train_store,
-            question.used,
-            config.moments,
-            config.accumulation(question),
-            grid=config.grid,
-            read=lambda names, done: _batches(train_store, names, config, "train", done),
-        )
     return answer(
         question,
-        moments or _batches(train_store, question.used, config, "train"),
-        _batches(test_store, question.used, config, "test"),
+        _moments(train_store, question, config, engine),
+        OnEngine(engine, test_store)
+        if engine is not None
+        else _batches(test_store, question.used, config, "test"),
         config,
     )
+
+
+@dataclass(frozen=True)
+class OnEngine:
+    """Test images that are measured piece by piece of their store."""
+
+    engine: Engine
+    store: FeatureStore
 
 
 def answer(
     question: Question,
     train: Moments | Iterable[Any],
-    test: Iterable[Any],
+    test: Iterable[Any] | OnEngine,
     config: ReconstructionConfig | None = None,
 ) -> xr.Dataset:
     """The result of :func:`compute` from batches of tokens, wherever they come from.
@@ -208,7 +217,7 @@ def answer(
     train : Moments or iterable
         Training moments, or batches to make them from: objects with ``tokens`` (dict of arrays,
         dims (image, row, col, channel), for all of ``question.used``) and ``index`` (row numbers).
-    test : iterable
+    test : iterable or OnEngine
         Batches of other images; read once, after the maps are fitted.
     config : ReconstructionConfig, optional
     """
@@ -221,9 +230,14 @@ def answer(
     if config.decompose:
         wanted += [subset for part in wanted if len(part) > 1 for subset in subsets(part)]
     maps = {part: fit(train, part, goal, config) for part in dict.fromkeys(wanted)}
-    errors = held_out.measure(
-        test, list(maps.values()), goal, precision=config.precision, device=config.device
-    )
+    how = {"precision": config.precision, "device": config.device}
+    if isinstance(test, OnEngine):
+        errors = piecewise.errors(
+            test.engine, test.store, question.used, list(maps.values()), goal,
+            grid=config.grid, **how,
+        )  # fmt: skip
+    else:
+        errors = held_out.measure(test, list(maps.values()), goal, **how)
     return assemble(question, train, maps, errors, config)
 
 
@@ -243,6 +257,26 @@ def fit(
     else:
         chosen = float(config.ridge)
     return ridge.solve(moments, source, target, chosen)
+
+
+def _moments(
+    store: Any, question: Question, config: ReconstructionConfig, engine: Engine | None
+) -> Moments:
+    """Training moments: kept ones, or in one pass over the store."""
+    options = config.accumulation(question, store)
+    if config.moments:
+        return stored_moments.from_store(
+            store,
+            question.used,
+            config.moments,
+            options,
+            grid=config.grid,
+            read=lambda names, done: _batches(store, names, config, "train", done),
+            engine=engine,
+        )
+    if engine is not None:
+        return piecewise.moments(engine, store, question.used, options, grid=config.grid)
+    return from_batches(_batches(store, question.used, config, "train"), question.used, options)
 
 
 def _batches(

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from analyses.accumulate import Accumulator
 from analyses.gaussian import whitener
 from analyses.geometry import effective_rank, participation_ratio, two_nn
 from analyses.hsic import FourthOrder, unbiased_hsic
-from analyses.moments import Moments, MomentsConfig, fold_of
+from analyses.moments import Moments
 from analyses.mutual_neighbours import mutual_knn, neighbour_rows
+from analyses.pieces import Engine, piece_images
 from analyses.reading import batches, singles
+from analyses.similarity_pass import Pass, on_engine, one_pass
 from feature_store.errors import InputError
 
 MEASURES = ("cka", "cka_debiased", "cca", "svcca", "pwcca", "procrustes", "mutual_knn")
@@ -62,9 +63,15 @@ class SimilarityConfig:
 
 
 def compute(
-    store: Any, *, sources: Sequence[str], config: SimilarityConfig | None = None
+    store: Any,
+    *,
+    sources: Sequence[str],
+    config: SimilarityConfig | None = None,
+    engine: Engine | None = None,
 ) -> xr.Dataset:
     """Compare all pairs of sources, and describe the geometry of each, in one pass over a store.
+
+    The pass runs piece by piece on `engine`, if there is one.
 
     Returns
     -------
@@ -85,8 +92,13 @@ def compute(
         raise InputError(f"sources are {', '.join(names) or 'none'}; name each one once")
     parts = {name: singles(store, name) for name in names}
     used = list(dict.fromkeys(s for p in parts.values() for s in p))
-    found = batches(store, used, progress=config.progress, label="similarity")
-    moments, fourth, means = _one_pass(found, parts, len(store.image_ids), config)
+    state = Pass(parts, len(store.image_ids), config, piece_images(store))
+    if engine is None:
+        found = batches(store, used, progress=config.progress, label="similarity")
+        sums = one_pass(found, state)
+    else:
+        sums = on_engine(engine, store, used, state)
+    moments, fourth, means = sums.moments, sums.fourth, sums.means
     made = {measure: np.full((len(names), len(names)), np.nan) for measure in MEASURES}
     near = {name: neighbour_rows(points, config.k) for name, points in means.items()}
     hsic = _Hsic(moments, fourth)
@@ -196,31 +208,3 @@ class _Hsic:
     def cka(self, a: str, b: str) -> float:
         scale = self.value(a, a) * self.value(b, b)
         return self.value(a, b) / np.sqrt(scale) if scale > 0 else float("nan")
-
-
-def _one_pass(
-    found: Any, parts: dict[str, list[str]], images: int, config: SimilarityConfig
-) -> tuple[Moments, FourthOrder, dict[str, np.ndarray]]:
-    accumulator: Accumulator | None = None
-    means: dict[str, list[np.ndarray]] = {name: [] for name in parts}
-    for batch in found:
-        tokens = {
-            name: np.concatenate([batch.tokens[s] for s in pieces], axis=3)
-            for name, pieces in parts.items()
-        }
-        pooled = {n: t.mean(axis=(1, 2), dtype=np.float64) for n, t in tokens.items()}
-        if config.unit == "image":
-            tokens = {n: p[:, None, None] for n, p in pooled.items()}
-        if accumulator is None:
-            blocks = {name: t.shape[3] for name, t in tokens.items()}
-            options = MomentsConfig(folds=1, precision=config.precision, device=config.device)
-            accumulator = Accumulator(blocks, options)
-            fourth = FourthOrder(blocks)
-        accumulator.update(tokens, batch.index)
-        fourth.update(tokens)
-        chosen = fold_of(batch.index, max(images, 1)) < config.images
-        for name, points in pooled.items():
-            means[name].append(points[chosen])
-    if accumulator is None:
-        raise InputError(f"no images to compare {', '.join(parts)} on")
-    return accumulator.result(), fourth, {n: np.concatenate(p) for n, p in means.items()}

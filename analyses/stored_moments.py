@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from analyses import piecewise
 from analyses.accumulate import Accumulator
 from analyses.moments import Moments, MomentsConfig
+from analyses.pieces import Engine
 from feature_store.errors import InputError
 from feature_store.protocol import ids_sha256
 
@@ -120,6 +122,7 @@ def from_store(
     grid: str = "same",
     read: Callable[[list[str], np.ndarray], Iterable[Any]] | None = None,
     save_every: int = 64,
+    engine: Engine | None = None,
 ) -> Moments:
     """Moments of the named single-scale sources of a store, kept at `path`.
 
@@ -142,6 +145,8 @@ def from_store(
         leave those rows out; ``store.stream`` by default.
     save_every : int
         Batches between two savings; a killed run loses at most that many, an interrupted one none.
+    engine : Engine, optional
+        Accumulates what is missing, piece by piece of the store; saved once, at the end.
 
     Raises
     ------
@@ -159,6 +164,13 @@ def from_store(
             return kept
         attrs, names = kept.attrs, list(kept.blocks)
         config = replace(config, targets=tuple(attrs["targets"]))
+    if engine is not None:
+        made = _attributed(
+            piecewise.moments(engine, store, names, config, grid=grid, done=done), attrs
+        )
+        kept = made if kept is None else kept.merge(made)
+        save(kept, path, done | (store.status == "ok"))
+        return kept
     fresh: Accumulator | None = None
     arriving = iter(read(names, done.copy()) if read else store.stream(names))
     for count in itertools.count(1):
@@ -186,10 +198,14 @@ def from_store(
 
 
 def _joined(kept: Moments | None, fresh: Accumulator, attrs: dict[str, Any]) -> Moments:
-    made = fresh.result()
+    made = _attributed(fresh.result(), attrs)
+    return made if kept is None else kept.merge(made)
+
+
+def _attributed(made: Moments, attrs: dict[str, Any]) -> Moments:
     made.attrs.clear()
     made.attrs.update(attrs)
-    return made if kept is None else kept.merge(made)
+    return made
 
 
 def _refuse_other(found: dict[str, Any], wanted: dict[str, Any], path: str | Path) -> None:

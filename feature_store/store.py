@@ -203,12 +203,15 @@ class FeatureStore:
         """Lazy (image, prefix, channel) view of a source's prefix tokens (CLS, registers)."""
         return self._view(source, "prefix", merge, allow_incomplete)
 
-    def stream(self, sources: Sequence[str]) -> Iterator[Batch]:
+    def stream(
+        self, sources: Sequence[str], *, shards: Sequence[int] | None = None
+    ) -> Iterator[Batch]:
         """Tokens of several sources in shard order, images that failed in any of them left out.
 
         Sources of which only some token positions are kept come as (n, token, 1, channel); the
         positions must be the same ones in all sources.
 
+        `shards` restricts it to these; the sources must be complete all the same.
         One shard is read ahead in a thread, so that reading hides behind the caller's arithmetic;
         at most three shards are held at a time.
 
@@ -231,11 +234,12 @@ class FeatureStore:
             return Batch(good, {n: as_map(array.block(shard, keep)) for n, array in arrays.items()})
 
         with ThreadPoolExecutor(max_workers=1) as reader:
-            ahead = reader.submit(load, 0)
-            for shard in range(first.shard_count):
-                batch = ahead.result()
-                if shard + 1 < first.shard_count:
-                    ahead = reader.submit(load, shard + 1)
+            numbers = list(range(first.shard_count) if shards is None else shards)
+            ahead = [reader.submit(load, shard) for shard in numbers[:1]]
+            for following in [*numbers[1:], None]:
+                batch = ahead.pop().result()
+                if following is not None:
+                    ahead.append(reader.submit(load, following))
                 if len(batch.index):
                     yield batch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,13 +17,15 @@ from workbench.cluster.session import Session
 @contextmanager
 def connect(
     options: EngineOptions,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] | None = None,
     *,
     decoders: int = 0,
 ) -> Iterator[Session | None]:
     """The workers that the options ask for, for as long as the block runs; None for ``local``.
 
-    `decoders` is the number of decoding processes that each worker will start.
+    `say` receives one line of prose at a time, by default for standard error; `decoders` is the
+    number of decoding processes that each worker will start. A dry run prints the job script and
+    ends the program.
 
     Raises
     ------
@@ -32,7 +35,13 @@ def connect(
     if options.engine == "local":
         yield None
         return
+    say = say or (lambda line: print(line, file=sys.stderr, flush=True))
     require_dask()
+    if options.dry_run:
+        from workbench.cluster.slurm import job_script
+
+        print(job_script(options.jobs, decoders=decoders))
+        raise SystemExit(0)
     import dask
     from distributed import Client
 

@@ -147,14 +147,6 @@ class EngineOptions:
                 f"--dry-run prints a Slurm job script: it needs --engine slurm, not {self.engine}"
             )
 
-    def job_script(self, decoders: int = 0) -> str:
-        """The script of one worker job, as ``--dry-run`` prints it."""
-        from workbench.cluster.engine import require_dask
-        from workbench.cluster.slurm import job_script
-
-        require_dask()
-        return job_script(self.jobs, decoders=decoders)
-
     @property
     def jobs(self) -> SlurmOptions:
         """Slurm options of flags and file together."""

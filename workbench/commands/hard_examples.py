@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+
+from workbench.cluster import EngineOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,8 @@ class HardExamples:
     test: str
     """Store of the test images; classes are matched by name."""
     source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
-    """Three: a small model at one scale, the same at several, and a larger model at one."""
+    """At least a small model at one scale, the same at several, and a larger model at one; of
+    several larger models the one named last is compared with, the others are shown."""
     count: int = 20
     """Hard examples reported."""
     neighbours: int = 5
@@ -39,7 +42,9 @@ class HardExamples:
     device: str = "cpu"
     """Torch device of the heads and of the neighbour search."""
     out: Path | None = None
-    """Folder for hard.json, hard.csv, hard.html, hard.png, duplicates.csv and label_errors.csv."""
+    """Folder for hard.json, hard.csv, hard.html, hard.png, duplicates.csv, label_errors.csv and
+    the accuracy of every source as table and figure."""
+    cluster: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -49,6 +54,7 @@ class HardExamples:
         from analyses import hard_examples
         from analyses.linear_head import HeadConfig
         from analyses.probe import ProbeConfig
+        from workbench.cluster.engine import connect
 
         head = HeadConfig(device=self.device)
         config = hard_examples.HardConfig(
@@ -58,7 +64,10 @@ class HardExamples:
             probe=ProbeConfig(tokens=self.tokens, l2=self.l2, head=head),
         )
         stores = feature_store.open(self.train), feature_store.open(self.test)
-        table = hard_examples.compute(*stores, sources=self.source, config=config)
+        with connect(self.cluster) as engine:
+            table = hard_examples.compute(
+                *stores, sources=self.source, config=config, engine=engine
+            )
         rows = json.loads(table.to_json(orient="records"))
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -66,8 +75,10 @@ class HardExamples:
             table.to_csv(self.out / "hard.csv", index=False)
             self._galleries(table, *stores, self.out)
             self._suspects(*stores, table.attrs["sources"]["large"], self.out)
+            self._accuracy(table.attrs["accuracy"], self.out)
         if self.json:
-            print(json.dumps({"rows": rows, "eligible": table.attrs["eligible"]}))
+            found = {name: table.attrs[name] for name in ("eligible", "sources", "accuracy")}
+            print(json.dumps({"rows": rows, **found}))
         else:
             shown = ["image_id", "label", "drop", "s2_drop", "rare", "ambiguous"]
             print(table[shown].to_string(index=False, float_format="{:.3f}".format))
@@ -89,24 +100,26 @@ class HardExamples:
         print(f"wrote hard.html and hard.png in {out}", file=sys.stderr)
 
     def _suspects(self, train, test, source: str, out: Path) -> None:
-        from analyses.neighbours import label_error_candidates, near_duplicates, normalise
-        from analyses.pooled import pool
+        from analyses import suspects
 
-        seen, asked = pool(train, [source], self.tokens), pool(test, [source], self.tokens)
-        rows = seen.features(source).load()
-        mean = rows.mean(0)
-        features = normalise(rows, mean)
-        queries = normalise(asked.features(source).load(), mean)
-        found = near_duplicates(features, queries, threshold=self.duplicates, device=self.device)
-        found["test"] = test.image_ids[asked.rows[found["test_row"]]]
-        found["train"] = train.image_ids[seen.rows[found["train_row"]]]
-        found[["test", "train", "similarity"]].to_csv(out / "duplicates.csv", index=False)
-        known = train.labels[seen.rows] >= 0
-        labels = train.labels[seen.rows][known]
-        wrong = label_error_candidates(features[known], labels, device=self.device)
-        wrong["image_id"] = train.image_ids[seen.rows[known][wrong["row"]]]
-        wrong["label"] = [train.label_names[c] for c in labels[wrong["row"]]]
-        wrong["suggested"] = [train.label_names[c] for c in wrong["suggested"]]
-        columns = ["image_id", "label", "suggested", "share"]
-        wrong[columns].to_csv(out / "label_errors.csv", index=False)
-        print(f"{len(found)} near-duplicates, {len(wrong)} label-error candidates", file=sys.stderr)
+        found = suspects.find(
+            train, test, source=source, tokens=self.tokens, threshold=self.duplicates,
+            device=self.device,
+        )  # fmt: skip
+        found.duplicates.to_csv(out / "duplicates.csv", index=False)
+        found.label_errors.to_csv(out / "label_errors.csv", index=False)
+        print(
+            f"{len(found.duplicates)} near-duplicates across train and test, "
+            f"{len(found.label_errors)} label-error candidates",
+            file=sys.stderr,
+        )
+
+    def _accuracy(self, rows: list[dict], out: Path) -> None:
+        import pandas as pd
+
+        from workbench.figures.curve import write_curve
+        from workbench.figures.table_files import write_table
+
+        table = pd.DataFrame(rows)
+        write_table(table, out / "accuracy")
+        write_curve(table, out / "accuracy", metric="test_accuracy", label="test accuracy")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+
+from workbench.cluster import EngineOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,8 @@ class Probe:
     device: str = "cpu"
     """Torch device of the head's products."""
     out: Path | None = None
-    """Folder for probe.csv, probe.md and the figure."""
+    """Folder for probe.csv, .md, .tex and the figures."""
+    cluster: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -72,8 +75,7 @@ class Probe:
             )
         table = pd.concat(parts, ignore_index=True)
         if self.out is not None:
-            self.out.mkdir(parents=True, exist_ok=True)
-            table.to_csv(self.out / f"{self.dense}.csv", index=False)
+            self._write_dense(table, self.out)
         if self.json:
             print(json.dumps({"rows": json.loads(table.to_json(orient="records"))}))
         else:
@@ -85,6 +87,7 @@ class Probe:
         from analyses import probe
         from analyses.linear_head import HeadConfig
         from analyses.minibatch_head import MinibatchConfig
+        from workbench.cluster.engine import connect
 
         config = probe.ProbeConfig(
             recipe=self.recipe,
@@ -96,12 +99,13 @@ class Probe:
             minibatch=MinibatchConfig(optimizer=self.optimizer, device=self.device),
         )
         stores = feature_store.open(self.train), feature_store.open(self.test)
-        table = probe.compute(*stores, sources=self.source, config=config)
-        shots = self._few_shot(*stores)
+        with connect(self.cluster) as engine:
+            table = probe.compute(*stores, sources=self.source, config=config, engine=engine)
+            shots = self._few_shot(*stores, engine)
         if self.out is not None:
             self._write(table, self.out)
             if shots is not None:
-                shots.to_csv(self.out / "few_shot.csv", index=False)
+                self._write_shots(shots, self.out)
         if self.json:
             found = {"rows": json.loads(table.to_json(orient="records"))}
             if shots is not None:
@@ -116,7 +120,7 @@ class Probe:
             print(f"warning: the head for {name} did not converge; raise --l2", file=sys.stderr)
         return 0
 
-    def _few_shot(self, train, test):
+    def _few_shot(self, train, test, engine):
         from analyses import few_shot
 
         if not self.few_shot:
@@ -125,17 +129,47 @@ class Probe:
             shots=self.few_shot, draws=self.draws, tokens=self.tokens, merge=self.merge,
             seed=self.seed,
         )  # fmt: skip
-        return few_shot.compute(train, test, sources=self.source, config=config)
+        return few_shot.compute(train, test, sources=self.source, config=config, engine=engine)
 
     def _write(self, table, out: Path) -> None:
+        from workbench.figures.curve import write_curve
         from workbench.figures.probe import draw_sources
+        from workbench.figures.table_files import write_table
 
-        out.mkdir(parents=True, exist_ok=True)
-        table.to_csv(out / "probe.csv", index=False)
-        text = table[_SHOWN].to_markdown(index=False, floatfmt=".4f")
-        (out / "probe.md").write_text(text + "\n", encoding="utf-8")
-        draw_sources(table, out / "probe")
-        print(f"wrote probe.csv, probe.md, probe.png, probe.svg in {out}", file=sys.stderr)
+        paths = [
+            *write_table(table, out / "probe", columns=_SHOWN),
+            *draw_sources(table, out / "probe"),
+            *write_curve(table, out / "curve", metric="test_accuracy", label="test accuracy"),
+        ]
+        print(f"wrote {', '.join(p.name for p in paths)} in {out}", file=sys.stderr)
+
+    def _write_shots(self, shots, out: Path) -> None:
+        from workbench.figures.curve import write_curve
+        from workbench.figures.table_files import write_table
+
+        write_table(shots, out / "few_shot")
+        most = shots["shots"].max()
+        write_curve(
+            shots[shots["shots"] == most].reset_index(drop=True),
+            out / "few_shot",
+            metric="test_accuracy",
+            label=f"test accuracy, {most} images per class",
+        )
+
+    def _write_dense(self, table, out: Path) -> None:
+        from workbench.figures.curve import write_curve
+        from workbench.figures.probe import draw_sources
+        from workbench.figures.table_files import write_table
+
+        metric, label = _DENSE[self.dense]
+        write_table(table, out / self.dense)
+        draw_sources(table, out / self.dense, metric=metric, label=label)
+        write_curve(table, out / f"{self.dense}_curve", metric=metric, label=label)
 
 
 _SHOWN = ["source", "train_loss", "train_accuracy", "test_accuracy", "low", "high", "l2"]
+_DENSE = {
+    "segmentation": ("miou", "mean IoU on unseen images"),
+    "depth": ("rmse", "depth error on unseen images, RMSE in metres (lower is better)"),
+}
+"""Task to the metric that is drawn, and what the axis calls it."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+from workbench.cluster import EngineOptions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -64,6 +66,7 @@ class Reconstruct:
     """With --stream: decoding processes; 0 decodes in a thread of this process."""
     forward: Literal["fp32", "bf16", "fp16"] = "fp32"
     """With --stream: arithmetic of the models."""
+    cluster: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
     json: bool = False
     """Print one JSON object on standard output; the table goes to standard error."""
 
@@ -72,16 +75,19 @@ class Reconstruct:
         config = self._config()
         from analyses import reconstruction
         from analyses.table2 import layout
+        from workbench.cluster.engine import connect
 
         train, test = self._splits()
-        result = reconstruction.compute(
-            train,
-            test,
-            target=self.target,
-            sources=self.source,
-            reference=self.reference,
-            config=config,
-        )
+        with connect(self.cluster) as engine:
+            result = reconstruction.compute(
+                train,
+                test,
+                target=self.target,
+                sources=self.source,
+                reference=self.reference,
+                config=config,
+                engine=engine,
+            )
         text = layout(result).to_markdown(index=False, disable_numparse=True)
         print(text, file=sys.stderr if self.json else sys.stdout)
         for line in result.attrs["warnings"]:
@@ -99,6 +105,11 @@ class Reconstruct:
         from feature_store.errors import InputError
         from workbench.extraction import streaming
 
+        if self.stream and self.cluster.engine != "local":
+            raise InputError(
+                f"--stream runs the models in this process; --engine {self.cluster.engine} reads "
+                f"stores: extract first, or leave one of them out"
+            )
         if self.stream:
             how = streaming.StreamConfig(
                 device=self.device,
@@ -161,6 +172,7 @@ def write(result: xr.Dataset, out: Path) -> list[Path]:
     """Write table2.md, .csv (full precision), .tex and the figures; their paths."""
     from analyses.reconstruction import rows
     from analyses.table2 import layout
+    from workbench.figures.curve import write_curve
     from workbench.figures.reconstruction import (
         draw_information,
         draw_map,
@@ -190,6 +202,13 @@ def write(result: xr.Dataset, out: Path) -> list[Path]:
         encoding="utf-8",
     )
     drawn = [*draw_information(result, out / "information"), *draw_map(result, out / "map")]
+    bits = {"test_info_low": "low", "test_info_high": "high"}
+    drawn += write_curve(
+        rows(result).rename(columns=bits),
+        out / "curve",
+        metric="test_info_bits",
+        label="information on unseen images, bits",
+    )
     if "alone" in result:
         drawn += draw_scales(result, out / "scales")
     if "rank_info" in result:

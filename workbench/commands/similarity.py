@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+from workbench.cluster import EngineOptions
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,6 +39,7 @@ class Similarity:
     """Images, chosen by a hash, for mutual kNN and intrinsic dimension."""
     device: str = "cpu"
     """Torch device of the products: cpu, cuda, cuda:1, ..."""
+    cluster: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
     json: bool = False
     """Print one JSON object on standard output; the tables go to standard error."""
 
@@ -44,6 +47,7 @@ class Similarity:
         """Compare, report; the exit status."""
         import feature_store
         from analyses import similarity
+        from workbench.cluster.engine import connect
 
         config = similarity.SimilarityConfig(
             unit=self.unit,
@@ -53,7 +57,8 @@ class Similarity:
             progress=sys.stderr.isatty(),
         )
         store = feature_store.open(self.store)
-        result = similarity.compute(store, sources=self.source, config=config)
+        with connect(self.cluster) as engine:
+            result = similarity.compute(store, sources=self.source, config=config, engine=engine)
         pairs, shapes = tables(result)
         stream = sys.stderr if self.json else sys.stdout
         for table in (pairs, shapes):
