@@ -18,15 +18,14 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import torch
 
+from analyses.dense_maps import cells, enlarged, majority
 from analyses.heads import Head
 from analyses.linear_head import HeadConfig, Problem
 from analyses.pooled import FeatureRows, Merge
 from analyses.probe import choose_l2
 from feature_store import FeatureStore, InputError
 
-UNKNOWN = -1
 RIDGE_RATIOS = tuple(10.0**e for e in range(-6, 3))
 """Ridge penalties tried, over the mean eigenvalue of the tokens' covariance."""
 
@@ -120,29 +119,6 @@ def compute(
     return table
 
 
-def cells(maps: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Pixels under each token: dims (image, row, col, pixel), for maps that the grid divides.
-
-    Raises
-    ------
-    InputError
-        Map sides that are not multiples of the grid's.
-    """
-    count, height, width = maps.shape
-    if height % grid[0] or width % grid[1]:
-        raise InputError(f"maps of {height} x {width} pixels do not divide into {grid} tokens")
-    tall, wide = height // grid[0], width // grid[1]
-    split = maps.reshape(count, grid[0], tall, grid[1], wide)
-    return split.transpose(0, 1, 3, 2, 4).reshape(count, *grid, tall * wide)
-
-
-def majority(maps: np.ndarray, grid: tuple[int, int], classes: int) -> np.ndarray:
-    """Most frequent known class under each token, -1 where none is known."""
-    under = cells(maps, grid)
-    votes = np.stack([(under == c).sum(-1) for c in range(classes)], -1)
-    return np.where(votes.sum(-1) > 0, votes.argmax(-1), UNKNOWN)
-
-
 def segmentation_scores(
     logits: np.ndarray, maps: np.ndarray, config: DenseConfig
 ) -> dict[str, float]:
@@ -156,7 +132,7 @@ def segmentation_scores(
     classes = max(logits.shape[-1], int(maps.max()) + 1)
     tables = np.zeros((len(maps), classes, classes))  # image, true class, predicted class
     for n, truth in enumerate(maps):
-        predicted = _enlarged(logits[n], truth.shape).argmax(-1)
+        predicted = enlarged(logits[n], truth.shape).argmax(-1)
         known = truth >= 0
         pairs = truth[known] * classes + predicted[known]
         tables[n] = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
@@ -191,7 +167,7 @@ def depth_scores(depth: np.ndarray, maps: np.ndarray, config: DenseConfig) -> di
     """
     sums = np.zeros((len(maps), 3))  # image; squared error, pixels within 1.25, pixels
     for n, truth in enumerate(maps):
-        predicted = _enlarged(depth[n], truth.shape)[..., 0]
+        predicted = enlarged(depth[n], truth.shape)[..., 0]
         known = np.isfinite(truth)
         p, t = predicted[known], truth[known]
         near = np.maximum(t / np.maximum(p, 1e-3), p / t) < 1.25
@@ -276,10 +252,3 @@ def _tokens(store: FeatureStore, source: str, merge: Merge) -> tuple[np.ndarray,
     view = store.features(source, merge=merge)
     rows = np.flatnonzero(store.status == "ok")
     return view.isel(image=rows).values.astype(np.float32), rows
-
-
-def _enlarged(output: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Bilinear, dims (row, col, value) to (pixel row, pixel col, value)."""
-    maps = torch.from_numpy(np.ascontiguousarray(output.transpose(2, 0, 1)))[None]
-    large = torch.nn.functional.interpolate(maps, shape, mode="bilinear", align_corners=False)
-    return large[0].permute(1, 2, 0).numpy()

@@ -1,10 +1,10 @@
-"""Linear probe against scikit-learn, its memory from 2 k to 50 k images, and kNN against faiss.
+"""Linear probe against scikit-learn, and kNN against faiss.
 
     python scripts/benchmarks/probe.py [--store runs/demo/train.zarr --source MODEL@224+448]
 
-Expected: 3 to 6 minutes on 2 cores, 2 GB of memory (the neighbour search), 0.3 GB of disk for a
-temporary store. Writes results/probe.json beside this file. Both sides of every ratio run in turn
-within one run on the same number of threads; times on a shared machine vary, ratios much less.
+Expected: 2 minutes on 2 cores, 2 GB of memory (the neighbour search). Writes results/probe.json
+beside this file. Both sides of every ratio run in turn within one run on the same number of
+threads; times on a shared machine vary, ratios much less.
 """
 
 from __future__ import annotations
@@ -15,10 +15,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -35,7 +31,6 @@ from analyses.pooled import FeatureRows, pool
 from analyses.probe import L2_GRID, choose_l2, stratified_folds
 
 RESULTS = Path(__file__).parent / "results" / "probe.json"
-SOURCE = "toy:random#all@224"
 REPEATS = 5
 
 
@@ -45,10 +40,7 @@ def main() -> None:
     )
     parser.add_argument("--store", help="labelled store for the head on real features")
     parser.add_argument("--source", default="bundled:efficientnet_lite0@224+448")
-    parser.add_argument("--memory-child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.memory_child:
-        return memory_child(*arguments.memory_child)
     torch.set_num_threads(1)
     found = {"date": str(datetime.date.today()), "machine": machine(), "versions": versions()}
     found["head"] = {"planted 5000 x 256, 20 classes": heads(*planted())}
@@ -59,7 +51,6 @@ def main() -> None:
         name = f"{store.dataset} {arguments.source}, {len(x)} x {x.shape[1]}"
         found["head"][name] = heads(x, store.labels[pooled.rows])
         found["path"] = {name: path(x, store.labels[pooled.rows])}
-    found["memory"] = memory()
     found["neighbours"] = neighbours()
     found["load_average_at_end"] = os.getloadavg()[0]
     RESULTS.parent.mkdir(exist_ok=True)
@@ -148,69 +139,6 @@ def path(x: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         "seconds_scikit_learn": min(other),
         "time_over_scikit_learn": min(own) / min(other),
     }
-
-
-def memory() -> dict[str, dict[str, float]]:
-    """Peak anonymous memory that a probe adds, in a fresh process, for 2 k and 50 k images."""
-    found: dict[str, dict[str, float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for count in (2_000, 25_000, 50_000):
-            path = Path(folder, f"{count}.zarr")
-            write_store(path, count)
-            for megabytes in (0, 256):
-                command = [sys.executable, __file__, "--memory-child", str(path), str(megabytes)]
-                out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-                row = found.setdefault(f"rows kept in memory up to {megabytes} MB", {})
-                for what, value in json.loads(out).items():
-                    row[f"peak MB {what}, {count} images"] = value
-    for row in found.values():
-        row["process, 50 k over 2 k"] = (
-            row["peak MB process, 50000 images"] / row["peak MB process, 2000 images"]
-        )
-    return found
-
-
-def write_store(path: Path, count: int) -> None:
-    rng = np.random.default_rng(0)
-    store = feature_store.create(
-        path, dataset="toy:random", image_ids=[str(n) for n in range(count)],
-        labels=np.arange(count) % 10, label_names=[str(n) for n in range(10)], shard_images=500,
-    )  # fmt: skip
-    writer = store.add_source(
-        SOURCE, manifest={"model": "random"}, grid=(4, 4), channels=128, prefix=0, dtype="float16"
-    )
-    for shard in writer.missing():
-        rows = writer.rows(shard)
-        writer.commit(shard, rng.normal(size=(len(rows), 4, 4, 128)).astype(np.float32), None, {})
-
-
-def memory_child(path: str, megabytes: str) -> None:
-    """Pool and fit once; print how far anonymous memory rose above that after the imports."""
-    warm = np.random.default_rng(0).normal(size=(50, 8))
-    Problem(FeatureRows.of(warm), np.arange(50) % 2, 2).fit(l2=1.0)
-    peak = [anonymous()]
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.002):
-            peak.append(anonymous())
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    store = feature_store.open(path)
-    pooled = pool(store, [SOURCE])
-    config = HeadConfig(memory_mb=int(megabytes))
-    problem = Problem(pooled.features(SOURCE), store.labels[pooled.rows], 10, config)
-    problem.fit(l2=1e-2, tolerance=1e-4)
-    done.set()
-    thread.join()
-    print(json.dumps({"added": (max(peak) - peak[0]) / 2**10, "process": max(peak) / 2**10}))
-
-
-def anonymous() -> int:
-    """Anonymous memory of this process in KiB (mapped files are the kernel's to drop)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
 def neighbours() -> dict[str, float]:

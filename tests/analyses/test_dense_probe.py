@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from analyses import dense_probe
-from analyses.dense_probe import DenseConfig, cells, depth_scores, majority, segmentation_scores
+from analyses.dense_maps import cells, majority
+from analyses.dense_probe import DenseConfig, depth_scores, segmentation_scores
 from feature_store import InputError
 
 RNG = np.random.default_rng(0)
@@ -72,6 +73,25 @@ def test_planted_map_is_recovered(make_store):
         test[2][:, ::2, ::2, None].astype(np.float32), test[2], DEPTH
     )  # what exact token depths would give
     assert table["rmse"][0] == pytest.approx(blurred["rmse"], abs=0.05)
+
+
+def test_sources_of_whole_images_and_summed_scales_are_probed(make_store):
+    """Table 11 and 12: what carries the classes decides, `448` cut in crops or `448.whole`."""
+    names = ["toy:a#b@224", "toy:a#b@448", "toy:a#b@448.whole"]
+    stores, targets = [], []
+    for split, count in (("train", 30), ("test", 10)):
+        classes = RNG.integers(0, 3, (count, 4, 4))
+        code = 3 * np.eye(3)[classes] + 0.05 * RNG.normal(size=(count, 4, 4, 3))
+        noise = RNG.normal(size=(2, count, 4, 4, 3))
+        arrays = dict(zip(names, [noise[0], noise[1], code - noise[0]], strict=True))
+        stores.append(make_store(split, arrays))
+        targets.append(classes.repeat(2, 1).repeat(2, 2))
+    asked = {"sources": ["toy:a@224+448", "toy:a@224+448.whole"], "targets": tuple(targets)}
+    for merge in ("concat", "add"):
+        config = DenseConfig(merge=merge, resamples=20)
+        split_up, whole = dense_probe.compute(*stores, **asked, config=config)["pixel_accuracy"]
+        assert split_up < 0.6 < 0.9 < whole
+    assert dense_probe.compute(*stores, **asked, config=config)["channels"].tolist() == [3, 3]
 
 
 def test_shuffled_targets_teach_nothing(make_store):

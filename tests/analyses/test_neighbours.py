@@ -32,6 +32,20 @@ def test_equals_brute_force(with_faiss, monkeypatch):
     np.testing.assert_allclose(found.similarity, -np.sort(-cosine, axis=1)[:, :4], atol=1e-6)
 
 
+def test_index_moves_to_the_gpu_where_faiss_was_built_for_it(monkeypatch):
+    faiss = pytest.importorskip("faiss")
+    monkeypatch.setattr(neighbours.sys, "platform", "linux")
+    moved = []
+    monkeypatch.setattr(faiss, "StandardGpuResources", lambda: "resources", raising=False)
+    monkeypatch.setattr(
+        faiss, "index_cpu_to_gpu", lambda *given: moved.append(given) or given[2], raising=False
+    )
+    rows = normalise(np.random.default_rng(3).normal(size=(30, 5)))
+    found = search(rows, rows[:4], 3, device="cuda")
+    np.testing.assert_array_equal(found.row, search(rows, rows[:4], 3).row)
+    assert [given[:2] for given in moved] == [("resources", 0)]
+
+
 def test_a_copy_is_a_neighbour_but_the_row_itself_is_not():
     rows = np.concatenate([ROWS, ROWS[:1], ROWS[:1]])
     found = search_others(rows, 2)

@@ -15,10 +15,10 @@ import tyro
 class Memorize:
     """How well each source tells every single image from all others, at a fixed budget.
 
-    Labels are not used. Example: workbench memorize --train v1.zarr --view v2.zarr
-    --test v3.zarr --source bundled:efficientnet_lite0@224
-    --source bundled:efficientnet_lite0@224+448 --out runs/memorize
-    (stores of the datasets view:1:NAME, view:2:NAME, view:3:NAME)
+    Labels are not used. Example: workbench memorize --train s.zarr --views 3
+    --source bundled:efficientnet_lite0@224 --source bundled:efficientnet_lite0@224+448
+    --out runs/memorize (after workbench extract --views 3 --store s.zarr ...: trained on s.zarr,
+    s.view1.zarr and s.view2.zarr, held out s.view3.zarr)
     """
 
     train: str
@@ -27,6 +27,9 @@ class Memorize:
     """MODEL[#TAP]@SCALE[+SCALE...]; repeat for each source."""
     view: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
     """Further augmented views of the same images to train on; repeat for each store."""
+    views: int = 0
+    """Take so many views that `workbench extract --views` put beside --train (s.view1.zarr, ...);
+    the last of them is held out unless there is --test."""
     test: str | None = None
     """A view of the same images that is not trained on; other images are ignored with a note."""
     head: Literal["linear", "bank"] = "linear"
@@ -48,7 +51,7 @@ class Memorize:
     device: str = "cpu"
     """Torch device of the heads."""
     out: Path | None = None
-    """Folder for memorize.csv, memorize.md, memorize.png and, if asked for, random_labels.csv."""
+    """Folder for memorize.csv, .md, .tex, the figures and, if asked for, random_labels.csv."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -62,8 +65,10 @@ class Memorize:
             learning_rate=self.learning_rate, tokens=self.tokens, merge=self.merge,
             device=self.device,
         )  # fmt: skip
-        views = [feature_store.open(str(path)) for path in [self.train, *self.view]]
-        held_out = self._held_out(views[0])
+        beside = [view_path(self.train, k) for k in range(1, self.views + 1)]
+        last = beside.pop() if beside and self.test is None else self.test
+        views = [feature_store.open(str(path)) for path in [self.train, *self.view, *beside]]
+        held_out = self._held_out(views[0], last)
         table = memorization.compute(views, sources=self.source, held_out=held_out, config=config)
         found = {"rows": json.loads(table.to_json(orient="records"))}
         if self.random_labels:
@@ -84,15 +89,15 @@ class Memorize:
             print(fitted.to_string(index=False))
         return 0
 
-    def _held_out(self, first):
+    def _held_out(self, first, path: str | None):
         """The test store, if it holds the same images."""
         import numpy as np
 
         import feature_store
 
-        if self.test is None:
+        if path is None:
             return None
-        store = feature_store.open(self.test)
+        store = feature_store.open(path)
         if np.array_equal(store.image_ids, first.image_ids):
             return store
         print(
@@ -103,14 +108,30 @@ class Memorize:
         return None
 
     def _write(self, table, out: Path) -> None:
+        from workbench.figures.curve import write_curve
         from workbench.figures.memorization import draw_loss
+        from workbench.figures.table_files import write_table
 
-        out.mkdir(parents=True, exist_ok=True)
-        table.to_csv(out / "memorize.csv", index=False)
-        text = table[_SHOWN].to_markdown(index=False, floatfmt=".4f")
-        (out / "memorize.md").write_text(text + "\n", encoding="utf-8")
-        draw_loss(table, out / "memorize")
-        print(f"wrote memorize.csv, memorize.md, memorize.png in {out}", file=sys.stderr)
+        label = f"instance loss after {self.epochs} epochs, nats (lower is better)"
+        paths = [
+            *write_table(table, out / "memorize", columns=_SHOWN),
+            *draw_loss(table, out / "memorize"),
+            *write_curve(table, out / "curve", metric="loss", label=label),
+        ]
+        print(f"wrote {', '.join(p.name for p in paths)} in {out}", file=sys.stderr)
+
+
+def view_path(store: str, number: int) -> str:
+    """Where ``workbench extract --views`` puts a view of a store's images.
+
+    Examples
+    --------
+    >>> view_path("runs/train.zarr", 2)
+    'runs/train.view2.zarr'
+    """
+    folder, slash, name = store.rstrip("/").rpartition("/")
+    stem, dot, suffix = name.rpartition(".")
+    return f"{folder}{slash}" + (f"{stem}.view{number}.{suffix}" if dot else f"{name}.view{number}")
 
 
 _SHOWN = [

@@ -113,6 +113,10 @@ def _article(row: dict, pictures: Pictures) -> str:
         f"<tr><td>{name}<td>{row[f'{role}_loss']:.2f}<td>{_top(row[f'{role}_top'], row['label'])}"
         for role, name in ROLES.items()
     )
+    tops += "".join(
+        f"<tr><td>{escape(name)}<td>{loss:.2f}<td>{_top(best, row['label'])}"
+        for name, loss, best in row["others"]
+    )
     return (
         f"<article><div><h3>{escape(row['label'])}{_kinds_html(row)}</h3>{hard}"
         f"loss drop {row['drop']:.2f}</div>"

@@ -7,6 +7,7 @@ import json
 import numpy as np
 
 from workbench.cli import main
+from workbench.commands.memorize import view_path
 
 SOURCE = "toy:a#b@224"
 
@@ -31,3 +32,22 @@ def test_json_files_and_foreign_test_store(make_store, tmp_path, capsys):
     assert {"memorize.csv", "memorize.md", "memorize.png", "random_labels.csv"} <= names
     assert main([*given, "--test", other]) == 0
     assert "holds other images" in capsys.readouterr().err
+
+
+def test_views_beside_the_store_are_found_and_the_last_is_held_out(make_store, capsys):
+    x = np.random.default_rng(0).normal(size=(20, 1, 1, 30)).astype(np.float32)
+    ids = [str(n) for n in range(20)]
+    paths = [
+        make_store(name, {SOURCE: x + 0.01 * n}, ids=ids).path.removeprefix("file://")
+        for n, name in enumerate(("s.zarr", "s.view1.zarr", "s.view2.zarr"))
+    ]
+    assert view_path("a.b/s", 1) == "a.b/s.view1"
+    given = ["memorize", "--train", paths[0], "--views", "2", "--source", SOURCE, "--json"]
+    assert main(given) == 0
+    row = json.loads(capsys.readouterr().out)["rows"][0]
+    assert row["views"] == 2
+    assert row["held_out_accuracy"] is not None
+    assert main([*given, "--test", paths[0]]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["views"] == 3
+    assert main([*given[:4], "3", *given[5:]]) == 2
+    assert "s.view3.zarr" in capsys.readouterr().err

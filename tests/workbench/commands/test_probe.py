@@ -34,7 +34,25 @@ def test_json_and_files(arguments, tmp_path, capsys):
     assert rows[0].keys() >= {"source", "train_loss", "test_accuracy", "low", "high"}
     assert all(row["low"] <= row["test_accuracy"] <= row["high"] for row in rows)
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["probe.csv", "probe.md", "probe.png", "probe.svg"]
+    assert names == [f"probe.{suffix}" for suffix in ("csv", "md", "png", "svg", "tex")]
+
+
+def test_metric_is_drawn_against_cost_where_models_are_known(make_store, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    names = [f"timm:test_vit.r160_in1k#final@{scale}" for scale in (160, 320)]
+    given = []
+    for split, count in (("train", 40), ("test", 20)):
+        labels = np.arange(count) % 2
+        arrays = {s: rng.normal(size=(count, 1, 1, 4)) + labels[:, None, None, None] for s in names}
+        store = make_store(split, arrays, labels=labels, label_names=["no", "yes"])
+        given += [f"--{split}", store.path.removeprefix("file://")]
+    ask = ["--source", names[0], "--source", "timm:test_vit.r160_in1k@160+320"]
+    out = tmp_path / "out"
+    assert main(["probe", *given, *ask, "--few-shot", "1", "5", "--out", str(out)]) == 0
+    for figure in ("curve", "few_shot"):
+        assert "GMACs per image" in (out / f"{figure}.svg").read_text()
+    assert "5 images per class" in (out / "few_shot.svg").read_text()
+    assert "curve.png" in capsys.readouterr().err
 
 
 def test_infinite_loss_is_null_in_json(arguments, make_store, capsys):

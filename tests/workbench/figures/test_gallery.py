@@ -23,7 +23,7 @@ def table():
                 "small_loss": 3.0, "s2_loss": 3.1, "large_loss": 1.0,
                 "small_top": [("a & b", 0.9)], "s2_top": top, "large_top": top,
                 "rare": True, "ambiguous": False, "easy": [1], "nearest": [0, 1],
-                "nearest_labels": [EVIL, "$x$"],
+                "nearest_labels": [EVIL, "$x$"], "others": [(f"m:{EVIL}@224", 2.5, top)],
             }
         ]
     )  # fmt: skip
@@ -44,6 +44,7 @@ def test_html_escapes_labels_and_names(table, tmp_path):
     assert text.count("data:image/jpeg;base64,") == 3  # the hard one, two nearest; easy unreadable
     assert "not readable" in text
     assert 'class="rare"' in text
+    assert "m:&lt;script&gt;" in text
     assert 'class="wrong">a &amp; b' in text
     assert "http" not in text
 
