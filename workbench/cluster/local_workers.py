@@ -33,6 +33,7 @@ def start(
                 "memory_limit": 0,
                 "silence_logs": logging.CRITICAL,
                 "dashboard": False,
+                "preload": ["workbench.cluster.uninterrupted"],
                 "env": {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {},
             },
         }

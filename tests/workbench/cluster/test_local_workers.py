@@ -1,0 +1,262 @@
+"""Extraction and analyses on Dask workers of this machine."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import feature_store
+from analyses import few_shot, pieces, reconstruction, similarity
+from feature_store import InputError, protocol
+from feature_store.claims import Claim
+from workbench.cluster import EngineOptions, extraction, tasks
+from workbench.cluster.engine import connect
+from workbench.cluster.extraction import extract_on
+from workbench.cluster.session import Session
+from workbench.extraction import extract
+from workbench.extraction.local import open_run
+from workbench.extraction.request import Part
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def session():
+    with connect(EngineOptions(engine="dask", processes=2)) as found:
+        yield found
+
+
+def test_two_workers_write_what_one_process_writes(session, request_for, tmp_path, same_store):
+    here = extract(request_for(tmp_path / "here"))
+    there = extract_on(session, request_for(tmp_path / "there"))
+    assert (there.images, there.computed, there.shards, there.redone) == (30, 30, 20, 0)
+    assert (there.sources, there.bytes_stored) == (here.sources, here.bytes_stored)
+    same_store(tmp_path / "there", tmp_path / "here")
+    again = extract_on(session, request_for(tmp_path / "there"), shards_per_task=4)
+    assert (again.computed, again.shards) == (0, 0)
+
+
+def test_relative_paths_mean_what_they_mean_here(
+    session, request_for, images, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").symlink_to(images)
+    report = extract_on(session, request_for("s", dataset="folder:photos", limit=4))
+    assert report.computed == 4
+    assert (tmp_path / "s" / "zarr.json").exists()
+
+
+def test_parts_of_independent_processes_make_one_store(request_for, tmp_path, same_store):
+    whole = request_for(tmp_path / "whole", scales=["1x"])
+    extract(whole)
+    parts = request_for(tmp_path / "parts", scales=["1x"])
+    assert len(open_run(parts).missing()) == 10
+    assert [extract(parts, part=Part(k, 3)).computed for k in (2, 3, 1)] == [9, 12, 9]
+    same_store(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_what_one_process_began_the_workers_finish(session, request_for, tmp_path, same_store):
+    extract(request_for(tmp_path / "here"))
+    extract(request_for(tmp_path / "s"), part=Part(1, 3))
+    report = extract_on(session, request_for(tmp_path / "s"), shards_per_task=2)
+    assert report.computed == 21
+    same_store(tmp_path / "s", tmp_path / "here")
+
+
+def test_a_killed_worker_costs_a_shard_and_not_the_run(
+    session, request_for, tmp_path, same_store, first_claim
+):
+    extract(request_for(tmp_path / "here"))
+    killed = []
+
+    def kill():
+        killed.append(first_claim(tmp_path / "s"))
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    report = extract_on(session, request_for(tmp_path / "s"))
+    killer.join()
+    assert killed
+    assert killed[0] != os.getpid()
+    assert 1 <= report.redone <= 3
+    assert not report.busy
+    same_store(tmp_path / "s", tmp_path / "here")
+
+
+def test_errors_of_a_worker_are_the_user_s(session, request_for, tmp_path):
+    extract_on(session, request_for(tmp_path / "s", limit=3))
+    with pytest.raises(InputError, match="computed differently .*precision"):
+        extract_on(session, request_for(tmp_path / "s", limit=3, precision="bf16"))
+    with pytest.raises(InputError, match="unknown timm model"):
+        extract_on(session, request_for(tmp_path / "t", models=["timm:nonsense"]))
+
+
+def test_a_worker_with_another_version_is_refused(request_for, tmp_path):
+    """A real worker that runs a copy of the project with one line more."""
+    from distributed import LocalCluster
+
+    extract(request_for(tmp_path / "s"), part=Part(1, 3))
+    for package in ("workbench", "analyses", "feature_store"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, tmp_path / "copy" / package, ignore=ignored)
+    with (tmp_path / "copy" / "workbench" / "decode.py").open("a") as file:
+        file.write("# another version\n")
+    with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-nanny"]
+        worker = subprocess.Popen(
+            [*command, "--nthreads", "1", "--no-dashboard"],
+            env=os.environ | {"PYTHONPATH": str(tmp_path / "copy")},
+            stderr=subprocess.DEVNULL,
+            cwd=tmp_path,
+        )
+        try:
+            with (
+                connect(EngineOptions(engine="dask", scheduler=address)) as other,
+                pytest.raises(InputError, match="computed differently .*code_sha256"),
+            ):
+                extract_on(other, request_for(tmp_path / "s"))
+        finally:
+            worker.terminate()
+            worker.wait(30)
+
+
+def test_interruption_ends_after_the_shards_in_hand(request_for, images, tmp_path, first_claim):
+    """The real command, with Ctrl-C as a terminal sends it: to every process of the group."""
+    request = request_for(tmp_path / "s")
+    command = [
+        *(sys.executable, "-m", "workbench.cli", "extract", "--dataset", f"folder:{images}"),
+        *("--model", request.models[0], "--scales", "1x", "2x", "4x", "--store", request.store),
+        *("--shard-images", "2", "--engine", "dask", "--processes", "1"),
+    ]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    first_claim(tmp_path / "s")
+    os.killpg(run.pid, signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 1, said
+    assert "stopped" in said
+    assert "Traceback" not in said
+    with pytest.raises(ProcessLookupError):  # nobody of the group is left
+        os.killpg(run.pid, 0)
+    report = extract(request_for(tmp_path / "s", scales=["1x", "2x", "4x"]))
+    assert 0 < report.computed < 30
+    assert not report.busy
+
+
+@pytest.fixture
+def stores(request_for, tmp_path):
+    """Two complete stores of the same images under two names, so that they count as apart."""
+    for name in ("train", "test"):
+        extract(request_for(tmp_path / name, dtype="float32"))
+    return [feature_store.open(tmp_path / name) for name in ("train", "test")]
+
+
+def test_analyses_on_workers_equal_those_here(session, stores, monkeypatch):
+    monkeypatch.setattr(pieces, "PIECE_IMAGES", 6)
+    monkeypatch.setattr(reconstruction, "refuse_shared_images", lambda *stores: None)
+    monkeypatch.setattr(few_shot, "refuse_shared_images", lambda *stores: None)
+    small, both = (f"random:timm:test_vit.r160_in1k#final@{s}" for s in ("160", "160+320"))
+    large = small.replace("@160", "@320")
+    question = dict(target=large, sources=[small], reference=both)
+    config = reconstruction.ReconstructionConfig(draws=10)
+    here = reconstruction.compute(*stores, **question, config=config)
+    there = reconstruction.compute(*stores, **question, config=config, engine=session)
+    for name in ("train_loss", "test_loss", "ridge", "loss_map"):
+        np.testing.assert_allclose(there[name], here[name], rtol=1e-9, atol=1e-14, err_msg=name)
+    here = similarity.compute(stores[0], sources=[small, large])
+    there = similarity.compute(stores[0], sources=[small, large], engine=session)
+    np.testing.assert_allclose(there["cka"], here["cka"], rtol=1e-10)
+    config = few_shot.FewShotConfig(shots=(1, 2), draws=3)
+    here = few_shot.compute(*stores, sources=[both], config=config)
+    assert few_shot.compute(*stores, sources=[both], config=config, engine=session).equals(here)
+
+
+def test_map_keeps_the_order_and_reduce_the_tree(session):
+    assert list(session.map(math.factorial, range(9))) == [math.factorial(k) for k in range(9)]
+    found = session.reduce(str, functools.partial(str.format, "({} {})"), range(5))
+    assert found == "(((0 1) (2 3)) 4)"
+
+
+def test_a_claim_of_a_lost_worker_elsewhere_is_removed(request_for, tmp_path, monkeypatch):
+    """Another host's process number means nothing here: only the driver knows that it is gone."""
+    run = open_run(request_for(tmp_path / "s", scales=["1x"]))
+    store = run.store
+    (name,) = store.sources()
+    key = protocol.claim_key(feature_store.Source.parse(name).group, 4)
+    assert Claim(store.objects, key).__enter__().held
+    store.objects.put(
+        key, store.objects.get(key).replace(os.uname().nodename.encode(), b"elsewhere")
+    )
+    holder = f"elsewhere:{os.getpid()}"
+    monkeypatch.setattr(extraction, "GRACE", 0.2)
+    monkeypatch.setattr(extraction, "RETRY", 0.1)
+
+    class Here(Session):
+        """Runs tasks at once; its worker is another than the one that holds the claim."""
+
+        def look(self):
+            return {"tcp://alive": 1}
+
+        def submit(self, function, *arguments):
+            future = Future()
+            future.set_result(function(*arguments))
+            return future
+
+    monkeypatch.setattr(tasks, "_tell", lambda what: None)
+    monkeypatch.setattr(tasks, "_loaded", None)
+    ticket = tasks.Ticket(run.request, "token", os.getcwd())
+    said = []
+    work = extraction._Work(Here(None, None), ticket, said.append, lambda: False)
+    report = work.run(tasks.prepare(ticket), 1)
+    assert (report.computed, report.busy) == (27, 1)  # of an unknown process: left alone
+    work.addresses[holder] = "tcp://lost"
+    report = work.run(tasks.prepare(ticket), 1)
+    assert (report.computed, report.busy) == (3, 0)
+    assert store.objects.get(key) is None
+
+
+def test_status_watches_a_running_job(session, request_for, tmp_path, first_claim):
+    """From the store alone, in another process, until all is complete."""
+    watcher = []
+
+    def watch():
+        first_claim(tmp_path / "s")
+        command = [sys.executable, "-m", "workbench.cli", "status", str(tmp_path / "s"), "--watch"]
+        found = subprocess.run(
+            [*command, "--interval", "0.1"],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        watcher.append(found)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    extract_on(session, request_for(tmp_path / "s"))
+    thread.join()
+    assert watcher[0].returncode == 0, watcher[0].stderr
+    assert "10/10 shards" in watcher[0].stdout.splitlines()[-4]
+
+
+def test_no_worker_is_said_after_a_while(monkeypatch):
+    from distributed import LocalCluster
+
+    from workbench.cluster.options import SlurmOptions
+
+    with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        options = EngineOptions(
+            engine="dask", scheduler=cluster.scheduler_address, slurm=SlurmOptions(patience=0.5)
+        )
+        with connect(options) as empty, pytest.raises(InputError, match="has had no worker for"):
+            empty.result(empty.submit(functools.partial(time.sleep, 0)))

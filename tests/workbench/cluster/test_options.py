@@ -1,0 +1,134 @@
+"""Engine and Slurm options: defaults, files, refusals, and what becomes of them in a job script."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from feature_store import InputError
+from workbench.cli import main
+from workbench.cluster import EngineOptions, SlurmOptions
+from workbench.cluster.engine import connect
+from workbench.extraction.request import Part
+
+EXTRACT = ["extract", "--dataset", "bundled:photos", "--model", "m", "--scales", "1x", "--store"]
+
+
+def test_parts_are_disjoint_and_cover_everything():
+    for count in (0, 1, 7, 8, 100):
+        parts = [Part(k, 8).shards(count) for k in range(1, 9)]
+        assert [shard for part in parts for shard in part] == list(range(count))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", ""])
+def test_parts_that_are_none_are_refused(text):
+    with pytest.raises(InputError, match="expected 1/3|not K/N"):
+        Part.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("00:01:00", 60), ("1-02:03:04", 93784), (None, 3600)]
+)
+def test_walltime_in_seconds(text, seconds):
+    assert SlurmOptions(walltime=text).seconds == seconds
+
+
+def test_workers_leave_a_tenth_of_the_walltime_early_within_limits():
+    found = [SlurmOptions(walltime=w).leave_before for w in ("00:01:00", "00:20:00", "10:00:00")]
+    assert found == [10, 120, 300]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(walltime="1h"), "expected .DAYS-.HH:MM:SS"),
+        (dict(walltime="00:01:00", margin=60.0), "less than the walltime"),
+        (dict(cpus=0), "at least 1"),
+    ],
+)
+def test_slurm_options_that_cannot_be_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        SlurmOptions(**options)
+
+
+def test_flags_win_over_the_file(tmp_path):
+    path = tmp_path / "site.yml"
+    path.write_text('partition: gpu\nwalltime: "04:00:00"\nsetup:\n  - module load cuda\n')
+    options = EngineOptions(
+        engine="slurm", cluster_file=path, slurm=SlurmOptions(walltime="01:00:00")
+    )
+    assert options.jobs == SlurmOptions(
+        partition="gpu", walltime="01:00:00", setup=("module load cuda",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("partitoin: gpu", "partitoin.*expected names of account"),
+        ("- gpu", "expected names"),
+        ("walltime: 14:00:00", "expected text .in quotes."),
+        ("cpus: many", "expected a number"),
+        ("setup: 3", "list of lines"),
+        ("a: [", "cannot read"),
+    ],
+)
+def test_files_that_are_wrong_are_refused(tmp_path, text, message):
+    path = tmp_path / "site.yml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        SlurmOptions.read(path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [dict(scheduler="tcp://a:1"), dict(engine="dask", dry_run=True), dict(processes=0)],
+)
+def test_options_that_contradict_are_refused(options):
+    with pytest.raises(InputError, match="needs --engine|at least 1"):
+        EngineOptions(**options)
+
+
+def test_dry_run_prints_the_script_and_submits_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "")  # no Slurm is needed
+    monkeypatch.chdir(tmp_path)
+    slurm = "--slurm.partition gpu --slurm.gpu gpu:1 --slurm.walltime 00:20:00 --slurm.setup A B"
+    options = ["--engine", "slurm", "--dry-run", "--workers", "6", *slurm.split()]
+    with pytest.raises(SystemExit) as end:
+        main([*EXTRACT, str(tmp_path / "s"), *options])
+    assert end.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    for line in ("-p gpu", "-t 00:20:00", "--mem=8G", "--cpus-per-task=7", "--gres=gpu:1"):
+        assert f"#SBATCH {line}" in lines
+    assert lines.index("A") + 1 == lines.index("B")
+    assert "--lifetime 1080s --lifetime-stagger 60s" in " ".join(lines)
+    assert not (tmp_path / "s").exists()
+
+
+def test_no_slurm_is_said_in_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert main([*EXTRACT, str(tmp_path / "s"), "--engine", "slurm"]) == 2
+    assert "there is no Slurm here" in capsys.readouterr().err
+
+
+def test_dask_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(InputError, match=r"s2-workbench\[cluster\]"),
+        connect(EngineOptions(engine="dask")),
+    ):
+        pass
+
+
+def test_a_scheduler_that_does_not_answer_is_said_in_one_line(tmp_path, capsys):
+    options = ["--engine", "dask", "--scheduler", "tcp://127.0.0.1:9", "--timeout", "1"]
+    assert main([*EXTRACT, str(tmp_path / "s"), *options]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9 within 1 s" in line
+
+
+def test_parts_and_schedulers_do_not_mix(tmp_path, capsys):
+    assert main([*EXTRACT, str(tmp_path / "s"), "--engine", "dask", "--part", "1/2"]) == 2
+    assert "divides the work itself" in capsys.readouterr().err
