@@ -73,17 +73,18 @@ def write_html(table: pd.DataFrame, pictures: Pictures, path: Path, title: str) 
 def write_png(table: pd.DataFrame, pictures: Pictures, path: Path) -> None:
     """The first six hard examples with their easy and nearest images, one row each."""
     if not table.empty:
-        _, drawing = style.save(_sheet(table.head(6), pictures), path.with_suffix(""))
+        _, drawing = style.save(sheet(table.head(6), pictures), path.with_suffix(""))
         drawing.unlink()  # photographs inside an SVG only make it large
 
 
 def write_jpeg(table: pd.DataFrame, pictures: Pictures, path: Path) -> None:
     """The same figure, small enough to keep inside a notebook."""
     if not table.empty:
-        style.save_pictures(_sheet(table.head(6), pictures), path)
+        style.save_pictures(sheet(table.head(6), pictures), path)
 
 
-def _sheet(table: pd.DataFrame, pictures: Pictures) -> Figure:
+def sheet(table: pd.DataFrame, pictures: Pictures) -> Figure:
+    """Every row's image, easy images of its class and nearest training images, one line each."""
     rows = table.to_dict("records")
     columns = 1 + max(len(r["easy"]) for r in rows) + min(3, max(len(r["nearest"]) for r in rows))
     drawn, axes = style.figure(1.7 * columns, 2.0 * len(rows), rows=len(rows), columns=columns)

@@ -92,7 +92,7 @@ def gallery(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     page = stem.with_suffix(".html")
     page.parent.mkdir(parents=True, exist_ok=True)
     pictures.write_html(examples, shown, page, "Hard examples")
-    sheet = pictures._sheet(examples.head(6), shown)
+    sheet = pictures.sheet(examples.head(6), shown)
     return [*style.save(sheet, stem), page]
 
 
@@ -154,6 +154,8 @@ def _curves(ax: Axes, points: pd.DataFrame) -> None:
     ax.set_xticks(kept, [f"{tick:.2g}" if tick < 100 else f"{tick:.0f}" for tick in kept])
     ax.set_xticks([], minor=True)
     ax.tick_params(labelsize=8)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set_size(9)
     ax.margins(0.08)
 
 

@@ -22,7 +22,7 @@ def shown(table: dict) -> pd.DataFrame:
     and says ``n/c`` where they are not. Metrics that nothing was measured for have one column.
     """
     columns: dict[tuple[str, str], list[str]] = {
-        ("", name.replace("_", " ")): [row["label"][n] for row in table["rows"]]
+        ("", name.replace("_", " ")): [_label(row["label"][n]) for row in table["rows"]]
         for n, name in enumerate(table["label"])
     }
     if any(row["source"] for row in table["rows"]):
@@ -31,7 +31,7 @@ def shown(table: dict) -> pd.DataFrame:
         cells = [row["cells"][metric["column"]] for row in table["rows"]]
         digits = metric["digits"]
         if any(cell["published"] is not None for cell in cells):
-            columns[metric["name"], "paper"] = [number(c["published"], None) for c in cells]
+            columns[metric["name"], "paper"] = [printed(c["published"], digits) for c in cells]
         if any("value" in cell for cell in cells):
             columns[metric["name"], "here"] = [_with_interval(cell, digits) for cell in cells]
             if any(cell["published"] is not None for cell in cells):
@@ -116,14 +116,29 @@ def number(value: Any, digits: int | None) -> str:
     return f"{value:.{digits}f}"
 
 
+def printed(value: Any, digits: int) -> str:
+    """A published figure with all its decimals, and at least so many."""
+    given = number(value, None)
+    if isinstance(value, str) or not given:
+        return given
+    return number(value, max(digits, len(given.partition(".")[2])))
+
+
+def _label(text: str) -> str:
+    """A row's label; counts in millions as such."""
+    return f"{int(text) // 10**6}M" if text.isdecimal() and text.endswith("0000") else text
+
+
 def signed(value: Any, digits: int) -> str:
     """A difference with its sign; a true minus."""
     return BLANK if value is None else f"{value:+.{digits}f}".replace("-", "−")
 
 
 def short(source: str) -> str:
-    """A source without the loader in front."""
-    return source.partition(":")[2] or source if "@" in source else source
+    """Sources without the loader in front."""
+    if "@" not in source:
+        return source
+    return ", ".join(name.partition(":")[2] or name for name in source.split())
 
 
 def _with_interval(cell: dict, digits: int) -> str:
@@ -194,8 +209,8 @@ def flat(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def heading(table: dict) -> str:
-    """Title with the paper's own number."""
-    return f"{table['title']} ({table['reference']})"
+    """Title with the paper's short name and own number."""
+    return f"{table['title']} ({table['paper_name']}, {table['reference']})"
 
 
 def markdown(table: dict, blocks: list[dict]) -> str:

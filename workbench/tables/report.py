@@ -27,7 +27,8 @@ nav ul { columns: 20rem; padding-left: 1.1rem; margin: .5rem 0; } nav li { margi
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line);
   vertical-align: top; white-space: nowrap; }
-td:last-child { white-space: normal; min-width: 6rem; max-width: 26rem; }
+td:last-child { white-space: normal; min-width: 9rem; max-width: 26rem; }
+tbody tr:hover td { background: var(--head); }
 thead th { background: var(--head); font-weight: 600; } tbody tr:last-child td { border-bottom: 0; }
 .notes { font-size: 13px; color: var(--soft); padding-left: 1.4rem; max-width: 52rem; }
 .made { font-size: 12px; color: var(--soft); } .warn { color: var(--warn); font-weight: 600; }
@@ -63,9 +64,12 @@ def write(
     """
     good = {key: t for key, t in tables.items() if findings[key]["state"] == "current"}
     bad = [finding for key, finding in findings.items() if key not in good]
-    entries = "".join(
-        f'<li><a href="#t-{escape(key)}">{escape(_short(table))}</a></li>'
-        for key, table in good.items()
+    papers = list(dict.fromkeys(table["paper"] for table in good.values()))
+    contents = "".join(
+        f"<p>{escape(paper)}</p><ul>"
+        + "".join(_entry(k, t) for k, t in good.items() if t["paper"] == paper)
+        + "</ul>"
+        for paper in papers
     )
     warnings = "".join(
         f'<p class="warn">Table {escape(f["table"])} is {escape(f["state"])} and left out: '
@@ -79,15 +83,17 @@ def write(
         f"<title>Tables, profile {escape(profile)}</title>\n<style>{_CSS}</style>\n</head>\n<body>"
         f"<h1>When do we not need larger vision models? Tables regenerated</h1>\n"
         f"<p>{escape(_PROFILE.get(profile, ''))}</p>\n{warnings}"
-        f"<nav><ul>{entries}</ul></nav>\n{sections}\n</body>\n</html>\n"
+        f"<nav>{contents}</nav>\n{sections}\n</body>\n</html>\n"
     )
     path = out / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
 
 
-def _short(table: dict) -> str:
-    return f"{table['reference'].partition(',')[0]}: {table['title']}"
+def _entry(key: str, table: dict) -> str:
+    words = f"{table['reference'].partition(',')[0]}: {table['title']}"
+    words = escape(words[:1].upper() + words[1:])
+    return f'<li><a href="#t-{escape(key, quote=True)}">{words}</a></li>'
 
 
 def _section(table: dict, out: Path) -> str:

@@ -15,7 +15,7 @@ from feature_store import InputError, Source
 from workbench.tables import provenance
 from workbench.tables.measure import Measured
 from workbench.tables.plan import Measurement, Plan
-from workbench.tables.spec import PAPERS, Comparison, Label, TableSpec
+from workbench.tables.spec import NAMES, PAPERS, Comparison, Label, TableSpec
 
 NOT_COMPARABLE = "n/c"
 """What stands in place of a difference between unlike settings."""
@@ -102,6 +102,7 @@ def build(spec: TableSpec, plan: Plan, profile: str, measured: Mapping[Measureme
             "title": spec.title,
             "question": spec.question,
             "paper": PAPERS[spec.paper],
+            "paper_name": NAMES[spec.paper],
             "reference": spec.reference,
             "profile": profile,
             "label": list(spec.label),
@@ -275,7 +276,8 @@ def verdict(
     if low is not None and high is not None and low <= neutral <= high:
         return "undecided"
     if paper is None or paper == neutral:
-        return "above" if here > neutral else "below"
+        words = "higher here" if here > neutral else "lower here"
+        return f"{words}; the paper prints {'none' if paper is None else 'no difference'}"
     same = (here > neutral) == (paper > neutral)
     words = "same direction" if same else "opposite direction"
     return words if low is not None else f"{words} (no interval)"

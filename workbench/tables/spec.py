@@ -15,6 +15,8 @@ Label = tuple[str, ...]
 """A row's name: its cells in the label columns, such as ``("ViT", "Base", "224+448")``."""
 
 PROFILES = ("bundled", "paper")
+NAMES = {"s2": "S2", "sovit": "SoViT", "vlm": "VLM encoders"}
+"""Short name of a paper → what headings call it."""
 PAPERS = {
     "s2": "Shi et al. 2024, When Do We Not Need Larger Vision Models?, arXiv 2403.13043",
     "sovit": "Alabdulmohsin et al. 2023, Getting ViT in Shape, arXiv 2305.13035",

@@ -28,7 +28,7 @@ def table():
         for name, cell in zip((EVIL, TEX, "plain"), cells, strict=True)
     ]
     return {
-        "key": "5", "title": f"Title {EVIL}", "question": EVIL, "paper": "P",
+        "key": "5", "title": f"Title {EVIL}", "question": EVIL, "paper": "P", "paper_name": "S2",
         "reference": "Table 5", "label": ["model"], "metrics": [
             {"column": "top1", "name": "top-1 (%)", "better": "higher", "digits": 1}],
         "rows": rows, "comparisons": [

@@ -35,7 +35,8 @@ def test_common_draws_give_a_paired_interval():
         (1.0, -2.0, (-3.0, -1.0), "opposite direction"),
         (1.0, 2.0, (-1.0, 5.0), "undecided"),
         (-1.0, -2.0, (None, None), "same direction (no interval)"),
-        (None, 2.0, (1.0, 3.0), "above"),
+        (None, 2.0, (1.0, 3.0), "higher here; the paper prints none"),
+        (0.0, -2.0, (None, None), "lower here; the paper prints no difference"),
         (1.0, None, (None, None), ""),
     ],
 )

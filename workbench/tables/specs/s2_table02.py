@@ -76,6 +76,8 @@ TABLE = TableSpec(
                 "convolution's 1280 channels would be overfitted.",
                 "Fit: exact, from second moments, with a ridge chosen by cross-validation over "
                 "images; the paper trains the map without one.",
+                "Lite2 is hardly larger than Lite1 and no upper bound, as the paper's huge models "
+                "are: a ratio above 100 % means that its features predict Lite1's less well.",
                 BOOTSTRAP + " Ratios are resampled together with their reference.",
             ),
             expected="seconds, once textiles are extracted",
