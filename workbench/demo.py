@@ -11,11 +11,11 @@ import xarray as xr
 
 import feature_store
 from analyses import probe, reconstruction
-from feature_store import FeatureStore, Source
-from workbench.commands.reconstruct import write as write_reconstruction
-from workbench.cost import cost
+from feature_store import FeatureStore
 from workbench.extraction import ExtractRequest, extract
+from workbench.figures.curve import with_cost
 from workbench.figures.probe import draw_curve
+from workbench.figures.reconstruction_files import write as write_reconstruction
 
 SMALL, MIDDLE, LARGE = (f"bundled:efficientnet_lite{k}" for k in (0, 1, 2))
 S2 = f"{SMALL}@224+448"
@@ -73,7 +73,7 @@ def run(config: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
     )
     write_reconstruction(result, config.out)
     say("probe: which features tell nominal weave from local and global defects?")
-    probed = _with_cost(probe.compute(*stores, sources=SOURCES))
+    probed = with_cost(probe.compute(*stores, sources=SOURCES))
     probed.to_csv(config.out / "probe.csv", index=False)
     text = probed.to_markdown(index=False, floatfmt=".4g")
     (config.out / "probe.md").write_text(text + "\n", encoding="utf-8")
@@ -101,12 +101,6 @@ def _extract(config: DemoConfig, split: str, say: Callable[[str], None]) -> Feat
             say=say,
         )
     return feature_store.open(path)
-
-
-def _with_cost(table: pd.DataFrame) -> pd.DataFrame:
-    """Add GMACs and parameters (millions) per source."""
-    costs = [cost(s.model, s.scales) for s in map(Source.parse, table["source"])]
-    return table.assign(gmacs=[c.gmacs for c in costs], params=[c.params / 1e6 for c in costs])
 
 
 def _table_sentences(result: xr.Dataset) -> tuple[str, str]:

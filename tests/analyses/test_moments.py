@@ -164,6 +164,8 @@ def test_refusals():
         acc.update({**good, "a#t@1": good["b#t@1"]})
     with pytest.raises(InputError, match="grids differ.*grid='pool'"):
         acc.update({**good, "a#t@1": good["a#t@1"][:, :1]})
+    with pytest.raises(InputError, match="images or token grids differ.*pass the same images"):
+        acc.update({**good, "a#t@1": good["a#t@1"][:1]})
     good["b#t@1"][1, 0, 0, 7] = np.nan
     acc.update(good)
     with pytest.raises(InputError, match="tokens of b#t@1 are not finite"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import Ridge, RidgeCV
+from sklearn.model_selection import PredefinedSplit
 
 from analyses import ridge
 from analyses.accumulate import Accumulator
@@ -80,6 +81,19 @@ def test_cross_validation_equals_refitting_each_fold(data):
             np.testing.assert_allclose(path.loss[k, at], loss, rtol=1e-8)
         assert path.tokens[k] == held.sum()
     assert path.best == path.ridges[np.argmin(path.mean)]
+
+
+def test_chosen_ridge_is_that_of_scikit_learns_ridge_cv():
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((300, 60))
+    y = x @ rng.standard_normal((60, 3)) / 8 + 2 * rng.standard_normal((300, 3))
+    relative = np.array([1e-3, 1e-2, 1e-1, 1.0, 10.0])
+    path = ridge.cross_validate(moments_of(x, y, precision="float64"), [X], [Y], relative)
+    # One penalty for all folds there, one relative to each training part's variance here.
+    alphas = relative * 0.8 * len(x) * x.var(0).mean()
+    folds = PredefinedSplit(fold_of(np.arange(len(x)), 5))
+    oracle = RidgeCV(alphas=alphas, cv=folds, scoring="neg_mean_squared_error").fit(x, y)
+    assert path.best == relative[np.argmin(np.abs(alphas - oracle.alpha_))]
 
 
 def test_cross_validation_prefers_more_ridge_where_there_is_less_signal():

@@ -55,8 +55,28 @@ def test_tables_and_figures_are_written_beside_the_published_figures(paths, tmp_
     assert "train_full_bits" in pd.read_csv(out / "beyond.csv")
     assert "7.972" in (out / "table2.md").read_text()
     assert r"\begin{tabular}" in (out / "table2.tex").read_text()
+    assert "GMACs per image" in (out / "curve.svg").read_text()
     for name in ("information.png", "information.svg", "map.png", "scales.png", "ranks.png"):
         assert (out / name).stat().st_size > 1000
+
+
+def test_pairs_answer_from_kept_moments(paths, tmp_path, capsys):
+    out, kept = tmp_path / "out", ["--moments", str(tmp_path / "moments.zarr")]
+    plain = [*paths, *ASK, "--ridge", "0.1"]
+    assert main(["reconstruct", *plain, *kept, "--pairs", "--out", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["pairs"]) == 6  # three sources, each about the two others
+    by_names = {(row["source"], row["target"]): row for row in found["pairs"]}
+    for row in found["rows"]:
+        pair = by_names[row["source"], row["target"]]
+        assert pair["train_info_bits"] == pytest.approx(row["train_info_bits"])
+    one, other = found["rows"][0]["source"], found["rows"][0]["target"]
+    both_ways = [by_names[pair]["gaussian_bits"] for pair in ((one, other), (other, one))]
+    assert both_ways[0] == pytest.approx(both_ways[1])
+    for suffix in ("md", "csv", "tex", "png", "svg"):
+        assert (out / f"pairs.{suffix}").stat().st_size > 200
+    assert main(["reconstruct", *plain, "--pairs"]) == 2
+    assert "say where with --moments" in capsys.readouterr().err
 
 
 def test_overfitting_is_said_in_plain_words(make_store, tmp_path, capsys):

@@ -55,6 +55,9 @@ class Reconstruct:
     """Torch device of the products: cpu, cuda, cuda:1, ..."""
     moments: Path | None = None
     """Where to keep the training moments (moments.zarr): reused, or continued if interrupted."""
+    pairs: bool = False
+    """With --moments: also the information of every source about every other, on training images;
+    in pairs.md, .csv, .tex and a figure with --out."""
     stream: bool = False
     """Run the models now and store no features: --train and --test may be dataset names, and what
     a given store lacks is computed. With --moments an interrupted run goes on where it was."""
@@ -76,6 +79,7 @@ class Reconstruct:
         from analyses import reconstruction
         from analyses.table2 import layout
         from workbench.cluster.engine import connect
+        from workbench.figures.reconstruction_files import pair_rows, write, write_pairs
 
         train, test = self._splits()
         with connect(self.cluster) as engine:
@@ -92,12 +96,28 @@ class Reconstruct:
         print(text, file=sys.stderr if self.json else sys.stdout)
         for line in result.attrs["warnings"]:
             print(f"warning: {line}", file=sys.stderr)
+        pairs = self._pairs(result, config) if self.pairs else None
         if self.out is not None:
             written = write(result, self.out)
+            if pairs is not None:
+                written += write_pairs(pairs, self.out)
             print(f"wrote {', '.join(p.name for p in written)} in {self.out}", file=sys.stderr)
         if self.json:
-            print(json.dumps(report(result)))
+            found = report(result)
+            if pairs is not None:
+                records = pair_rows(pairs).to_dict(orient="records")
+                found["pairs"] = [{k: _jsonable(v) for k, v in row.items()} for row in records]
+            print(json.dumps(found))
         return 0
+
+    def _pairs(self, result: xr.Dataset, config: ReconstructionConfig) -> xr.Dataset:
+        """Every source and the target, each from each, out of the kept moments."""
+        from analyses import stored_moments
+        from analyses.decomposition import pair_matrix
+
+        names = [*map(str, result["source"].values), result.attrs["target"]]
+        moments = stored_moments.load(self.moments)  # type: ignore[arg-type]  # checked in _config
+        return pair_matrix(moments, list(dict.fromkeys(names)), config=config)
 
     def _splits(self) -> tuple[Any, Any]:
         """Stores, or what computes its features when asked."""
@@ -141,6 +161,8 @@ class Reconstruct:
             raise InputError(
                 f"--ridge {self.ridge}: expected auto, 0 or a positive number"
             ) from None
+        if self.pairs and self.moments is None:
+            raise InputError("--pairs answers from kept moments; say where with --moments PATH")
         return ReconstructionConfig(
             ridge=ridge,
             grid=self.grid,
@@ -148,7 +170,7 @@ class Reconstruct:
             seed=self.seed,
             precision=self.precision,
             device=self.device,
-            decompose=self.out is not None,
+            decompose=self.out is not None or self.pairs,
             moments=None if self.moments is None else str(self.moments),
             progress=sys.stderr.isatty(),
         )
@@ -168,71 +190,9 @@ def report(result: xr.Dataset) -> dict:
     }
 
 
-def write(result: xr.Dataset, out: Path) -> list[Path]:
-    """Write table2.md, .csv (full precision), .tex and the figures; their paths."""
-    from analyses.reconstruction import rows
-    from analyses.table2 import layout
-    from workbench.figures.curve import write_curve
-    from workbench.figures.reconstruction import (
-        draw_information,
-        draw_map,
-        draw_ranks,
-        draw_scales,
-    )
-
-    out.mkdir(parents=True, exist_ok=True)
-    shown = layout(result)
-    paths = [out / f"table2.{suffix}" for suffix in ("md", "csv", "tex")]
-    notes = "".join(f"\n> {line}\n" for line in result.attrs["warnings"])
-    attrs = result.attrs
-    caption = (
-        f"Linear reconstruction from {attrs['train_images']} training images, judged on "
-        f"{attrs['test_images']} test images; information is -log2(loss / loss of the mean)."
-    )
-    table = shown.to_markdown(index=False, disable_numparse=True)
-    paths[0].write_text(f"{caption}\n\n{table}\n{notes}", encoding="utf-8")
-    rows(result).to_csv(paths[1], index=False)
-    style = (
-        shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
-    )
-    paths[2].write_text(
-        style.to_latex(
-            hrules=True, caption=caption, column_format="ll" + "r" * (shown.shape[1] - 2)
-        ),
-        encoding="utf-8",
-    )
-    drawn = [*draw_information(result, out / "information"), *draw_map(result, out / "map")]
-    bits = {"test_info_low": "low", "test_info_high": "high"}
-    drawn += write_curve(
-        rows(result).rename(columns=bits),
-        out / "curve",
-        metric="test_info_bits",
-        label="information on unseen images, bits",
-    )
-    if "alone" in result:
-        drawn += draw_scales(result, out / "scales")
-    if "rank_info" in result:
-        drawn += draw_ranks(result, out / "ranks")
-        paths.append(out / "beyond.csv")
-        result[[*_BEYOND]].to_dataframe().to_csv(paths[-1])
-    return [*paths, *drawn]
-
-
 def _jsonable(value):
     """NaN and infinities have no JSON; they become None."""
     if isinstance(value, str | int):
         return value
     number = float(value)
     return number if number - number == 0 else None
-
-
-_BEYOND = (
-    "train_isotropic_bits",
-    "train_channelwise_bits",
-    "train_full_bits",
-    "dof",
-    "tokens_per_channel",
-    "test_ratio_low",
-    "test_ratio_high",
-)
-"""Columns of beyond.csv: how far the paper's isotropic assumption is from true, and more."""

@@ -144,3 +144,32 @@ def draw_ranks(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     axes.set_ylabel("information on training images, bits")
     axes.legend(fontsize=9, frameon=False)
     return style.save(drawn, stem)
+
+
+def draw_pairs(pairs: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
+    """Bits that each source (row) has about each other (column), on training images.
+
+    Parameters
+    ----------
+    pairs : xarray.Dataset
+        As :func:`analyses.decomposition.pair_matrix` returns it.
+    stem : str or Path
+        Path without suffix; PNG and SVG are written.
+    """
+    names = [label(str(n)) for n in pairs["source"].values]
+    values = pairs["train_info_bits"].values.copy()
+    np.fill_diagonal(values, np.nan)
+    size = 2.2 + 0.8 * len(names)
+    drawn, (axes,) = style.figure(size + 0.8, size)
+    shown = axes.imshow(values, cmap="Greens", vmin=0)
+    middle = np.nanmax(values, initial=0.0) / 2
+    for (row, col), value in np.ndenumerate(values):
+        text = "" if np.isnan(value) else f"{value:.2f}"
+        ink = "white" if value > middle else "black"
+        axes.text(col, row, text, ha="center", va="center", color=ink, fontsize=9)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_ylabel("from")
+    axes.set_xlabel("about")
+    drawn.colorbar(shown, ax=axes, label="information on training images, bits", shrink=0.8)
+    return style.save(drawn, stem)

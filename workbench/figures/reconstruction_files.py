@@ -1,0 +1,83 @@
+"""The files of a reconstruction: Table 2 as Markdown, CSV and LaTeX, and the figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+from analyses.reconstruction import rows
+from analyses.table2 import layout
+from workbench.figures.curve import write_curve
+from workbench.figures.reconstruction import (
+    draw_information,
+    draw_map,
+    draw_pairs,
+    draw_ranks,
+    draw_scales,
+)
+from workbench.figures.table_files import write_table
+
+_BEYOND = (
+    "train_isotropic_bits",
+    "train_channelwise_bits",
+    "train_full_bits",
+    "dof",
+    "tokens_per_channel",
+    "test_ratio_low",
+    "test_ratio_high",
+)
+"""Columns of beyond.csv: how far the paper's isotropic assumption is from true, and more."""
+
+
+def write(result: xr.Dataset, out: Path) -> list[Path]:
+    """Write table2.md, .csv (full precision), .tex and the figures; their paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    shown = layout(result)
+    paths = [out / f"table2.{suffix}" for suffix in ("md", "csv", "tex")]
+    notes = "".join(f"\n> {line}\n" for line in result.attrs["warnings"])
+    attrs = result.attrs
+    caption = (
+        f"Linear reconstruction from {attrs['train_images']} training images, judged on "
+        f"{attrs['test_images']} test images; information is -log2(loss / loss of the mean)."
+    )
+    table = shown.to_markdown(index=False, disable_numparse=True)
+    paths[0].write_text(f"{caption}\n\n{table}\n{notes}", encoding="utf-8")
+    rows(result).to_csv(paths[1], index=False)
+    style = (
+        shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+    )
+    paths[2].write_text(
+        style.to_latex(
+            hrules=True, caption=caption, column_format="ll" + "r" * (shown.shape[1] - 2)
+        ),
+        encoding="utf-8",
+    )
+    drawn = [*draw_information(result, out / "information"), *draw_map(result, out / "map")]
+    bits = {"test_info_low": "low", "test_info_high": "high"}
+    drawn += write_curve(
+        rows(result).rename(columns=bits),
+        out / "curve",
+        metric="test_info_bits",
+        label="information on unseen images, bits",
+    )
+    if "alone" in result:
+        drawn += draw_scales(result, out / "scales")
+    if "rank_info" in result:
+        drawn += draw_ranks(result, out / "ranks")
+        paths.append(out / "beyond.csv")
+        result[[*_BEYOND]].to_dataframe().to_csv(paths[-1])
+    return [*paths, *drawn]
+
+
+def pair_rows(pairs: xr.Dataset) -> pd.DataFrame:
+    """One row per ordered pair of different sources: ``train_info_bits``, ``gaussian_bits``."""
+    table = pairs.to_dataframe().reset_index()
+    columns = ["source", "target", "train_info_bits", "gaussian_bits"]
+    return table.loc[table["source"] != table["target"], columns].reset_index(drop=True)
+
+
+def write_pairs(pairs: xr.Dataset, out: Path) -> list[Path]:
+    """Write pairs.md, .csv, .tex and the figure; their paths."""
+    return [*write_table(pair_rows(pairs), out / "pairs"), *draw_pairs(pairs, out / "pairs")]
