@@ -62,7 +62,8 @@ def compute(
     store: FeatureStore, *, sources: Sequence[str], config: RandomLabelConfig | None = None
 ) -> pd.DataFrame:
     """One row per source: ``source``, ``capacity``, ``censored`` (all images were fitted: the
-    capacity is at least that), ``cover`` (2 (channels + 1)), ``channels``, ``images``.
+    capacity is at least that), ``cover`` (2 (channels + 1)), ``channels``, ``images``; ``counts``
+    and ``accuracies`` (the points of the capacity curve that were measured, ascending).
 
     Labels of the store are not used.
     """
@@ -71,7 +72,7 @@ def compute(
     records = []
     for source in sources:
         x = pooled.features(source, config.merge).load()
-        found, censored = capacity(x, config)
+        found, censored, tried = capacity(x, config)
         records.append(
             {
                 "source": source,
@@ -80,6 +81,8 @@ def compute(
                 "cover": 2 * (x.shape[1] + 1),
                 "channels": x.shape[1],
                 "images": len(x),
+                "counts": sorted(tried),
+                "accuracies": [tried[count] for count in sorted(tried)],
             }
         )
     table = pd.DataFrame.from_records(records)
@@ -87,8 +90,8 @@ def compute(
     return table
 
 
-def capacity(x: np.ndarray, config: RandomLabelConfig) -> tuple[int, bool]:
-    """Largest number of rows fitted, and whether that is all of them.
+def capacity(x: np.ndarray, config: RandomLabelConfig) -> tuple[int, bool, dict[int, float]]:
+    """Largest number of rows fitted, whether that is all of them, and the accuracies measured.
 
     Parameters
     ----------
@@ -97,15 +100,17 @@ def capacity(x: np.ndarray, config: RandomLabelConfig) -> tuple[int, bool]:
     """
     x = whitened(x)
     low, high = 2, len(x)
-    if fitted_accuracy(x, high, config) >= config.accuracy:
-        return high, True
+    tried = {high: fitted_accuracy(x, high, config)}
+    if tried[high] >= config.accuracy:
+        return high, True, tried
     while high - low > max(1, config.resolution * high):
         middle = (low + high) // 2
-        if fitted_accuracy(x, middle, config) >= config.accuracy:
+        tried[middle] = fitted_accuracy(x, middle, config)
+        if tried[middle] >= config.accuracy:
             low = middle
         else:
             high = middle
-    return low, False
+    return low, False, tried
 
 
 def whitened(x: np.ndarray) -> np.ndarray:

@@ -70,7 +70,10 @@ class Memorize:
         views = [feature_store.open(str(path)) for path in [self.train, *self.view, *beside]]
         held_out = self._held_out(views[0], last)
         table = memorization.compute(views, sources=self.source, held_out=held_out, config=config)
-        found = {"rows": json.loads(table.to_json(orient="records"))}
+        found = {
+            "rows": json.loads(table.to_json(orient="records")),
+            "config": table.attrs["config"],
+        }
         if self.random_labels:
             drawn = random_labels.RandomLabelConfig(
                 tokens=self.tokens, merge=self.merge, seed=self.seed
@@ -80,13 +83,13 @@ class Memorize:
         if self.out is not None:
             self._write(table, self.out)
             if self.random_labels:
-                fitted.to_csv(self.out / "random_labels.csv", index=False)
+                self._write_random(fitted, self.out)
         if self.json:
             print(json.dumps(found))
             return 0
         print(table[_SHOWN].to_string(index=False, float_format="{:.4f}".format))
         if self.random_labels:
-            print(fitted.to_string(index=False))
+            print(fitted[_FITTED].to_string(index=False))
         return 0
 
     def _held_out(self, first, path: str | None):
@@ -120,6 +123,13 @@ class Memorize:
         ]
         print(f"wrote {', '.join(p.name for p in paths)} in {out}", file=sys.stderr)
 
+    def _write_random(self, fitted, out: Path) -> None:
+        from workbench.figures.memorization import draw_capacity
+        from workbench.figures.table_files import write_table
+
+        write_table(fitted, out / "random_labels", columns=_FITTED)
+        draw_capacity(fitted, out / "random_labels")
+
 
 def view_path(store: str, number: int) -> str:
     """Where ``workbench extract --views`` puts a view of a store's images.
@@ -137,3 +147,4 @@ def view_path(store: str, number: int) -> str:
 _SHOWN = [
     "source", "loss", "accuracy", "held_out_accuracy", "chance_loss", "instances", "views", "epochs"
 ]  # fmt: skip
+_FITTED = ["source", "capacity", "censored", "cover", "channels", "images"]

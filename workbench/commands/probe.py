@@ -107,7 +107,10 @@ class Probe:
             if shots is not None:
                 self._write_shots(shots, self.out)
         if self.json:
-            found = {"rows": json.loads(table.to_json(orient="records"))}
+            found = {
+                "rows": json.loads(table.to_json(orient="records")),
+                "config": table.attrs["config"],
+            }
             if shots is not None:
                 found["few_shot"] = json.loads(shots.to_json(orient="records"))
             print(json.dumps(found))

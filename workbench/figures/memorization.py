@@ -1,4 +1,4 @@
-"""Loss of instance classification over the epochs of the budget, one curve per source."""
+"""Instance loss over the epochs of the budget, and random labels fitted: curves per source."""
 
 from __future__ import annotations
 
@@ -36,4 +36,30 @@ def draw_loss(table: pd.DataFrame, stem: Path) -> tuple[Path, Path]:
     axes.set_xlabel("epoch")
     axes.set_ylabel("instance loss (nats)")
     axes.legend()
+    return style.save(drawn, stem)
+
+
+def draw_capacity(table: pd.DataFrame, stem: Path) -> tuple[Path, Path]:
+    """Training accuracy on random labels against their number; written as PNG and SVG.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As :func:`analyses.random_labels.compute` returns it.
+    stem : Path
+        File name without suffix.
+    """
+    drawn, (axes,) = style.figure(6.4, 4.0)
+    for n, row in enumerate(table.to_dict("records")):
+        more = " or more" if row["censored"] else ""
+        axes.plot(
+            row["counts"], row["accuracies"],
+            label=f"{short(row['source'])}: {row['capacity']}{more}",
+            color=style.PALETTE[n % len(style.PALETTE)],
+            marker=style.MARKERS[n % len(style.MARKERS)],
+        )  # fmt: skip
+    axes.axhline(0.99, color="#bbbbbb", ls="--", lw=1)
+    axes.set_xlabel("images with random labels")
+    axes.set_ylabel("training accuracy of a linear head")
+    axes.legend(title="labels fitted to 99 %")
     return style.save(drawn, stem)

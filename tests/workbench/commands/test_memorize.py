@@ -29,7 +29,9 @@ def test_json_files_and_foreign_test_store(make_store, tmp_path, capsys):
     assert found["rows"][0]["held_out_accuracy"] is not None
     assert found["random_labels"][0]["censored"] is True
     names = {path.name for path in out.iterdir()}
-    assert {"memorize.csv", "memorize.md", "memorize.png", "random_labels.csv"} <= names
+    assert {"memorize.csv", "memorize.md", "memorize.png", "memorize.tex"} <= names
+    assert {f"random_labels.{kind}" for kind in ("csv", "md", "tex", "png")} <= names
+    assert found["config"]["tokens"] == "mean"
     assert main([*given, "--test", other]) == 0
     assert "holds other images" in capsys.readouterr().err
 
