@@ -70,8 +70,8 @@ shots.pivot(index="source", columns="shots", values="test_accuracy").loc[names.a
 
 # %% [markdown]
 # **Capacity (Table 3).** Every image is its own class, and a head has a fixed budget of epochs to tell each from all others; labels
-# play no part. Lower loss is more capacity. Compare at equal budgets only. The paper trains on augmented views: extract
-# `view:1:DATASET`, `view:2:DATASET` into stores of their own and give them all.
+# play no part. Lower loss is more capacity. Compare at equal budgets only. The paper trains on augmented views: extract with
+# `views=2` (`--views 2`) and give `train.view1.zarr`, `train.view2.zarr` as well.
 
 # %%
 memory = memorization.compute([train], sources=names.all)

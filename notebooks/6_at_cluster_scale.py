@@ -1,0 +1,116 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # At cluster scale
+#
+# On a cluster many workers write one store. Three things make that safe: a shard is computed by one process and written whole, a
+# commit record makes it count, and a claim says who is at work on it. Everything here runs without a cluster: views of a store, the
+# job script that Slurm would get, and two worker processes on this machine.
+#
+# Change `FOLDER` to look at your own stores.
+
+# %%
+import os
+from collections import Counter
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+
+import feature_store
+from feature_store.claims import holder_of
+from feature_store.protocol import claim_key
+from feature_store.summary import status
+from workbench import stored
+from workbench.cluster import EngineOptions, SlurmOptions
+from workbench.cluster.engine import connect
+from workbench.cluster.extraction import extract_on
+from workbench.cost import cost
+from workbench.extraction import ExtractRequest, extract
+
+FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
+DATASET, IMAGES = "bundled:textiles:test", 32  # what the workers compute further down
+train = feature_store.open(FOLDER / "train.zarr")
+names = stored.parts(train)
+
+# %% [markdown]
+# **What is done, what is missing?** From the commit records alone, so it is quick and may be asked while workers write. `finish` is
+# the command that computes what is missing; here nothing is.
+
+# %%
+shown = ["source", "shards_done", "shards_total", "images", "failed", "bytes", "updated", "finish"]
+pd.DataFrame([asdict(entry) for entry in status(train)])[shown]
+
+# %% [markdown]
+# **What would a million images take?** Multiply-accumulates and bytes per image are counted on shapes; the rate of your GPU is yours
+# to fill in.
+
+# %%
+SUSTAINED = (
+    200e12  # FLOP per second that the device really gives, two for every multiply-accumulate
+)
+million = []
+for name in names.all:
+    model, _, scales = name.rpartition("@")
+    counted = cost(model, scales.split("+"))
+    hours = 1e6 * 2e9 * counted.gmacs / SUSTAINED / 3600
+    million.append({"source": name, "GPU hours": hours, "GB": counted.bytes_per_image / 1e3})
+pd.DataFrame(million).round(2)
+
+# %% [markdown]
+# **The job that Slurm would get**, as `workbench extract --engine slurm --dry-run` prints it. Workers leave before their walltime ends
+# and are replaced until the work is done, so short jobs, which start sooner, are enough.
+
+# %%
+if find_spec("dask_jobqueue"):
+    from workbench.cluster.slurm import job_script
+
+    print(job_script(SlurmOptions(partition="gpu", gpu="gpu:1", walltime="02:00:00")))
+else:
+    print("pip install 's2-workbench[cluster]' brings the Slurm engine")
+
+# %% [markdown]
+# **Two workers on this machine**, where Dask is installed, else this process. The same call with `engine="slurm"` submits jobs.
+# Nothing changes for the store: run the cell again and there is nothing to do.
+
+# %%
+options = EngineOptions(engine="dask" if find_spec("distributed") else "local", processes=2)
+request = ExtractRequest(
+    dataset=DATASET,
+    models=[names.small.partition("@")[0]],
+    scales=["1x"],
+    store=str(FOLDER / "workers.zarr"),
+    limit=IMAGES,
+    shard_images=8,
+)
+with connect(options, say=print) as session:
+    report = extract_on(session, request, say=print) if session else extract(request, say=print)
+print(f"{report.computed} of {report.images} images computed now")
+
+# %% [markdown]
+# **Who wrote what, and who holds a claim?** Each commit record names its writer. Claims are gone once their shard is committed; one
+# that stays belongs to a process that works, or died, and is taken over when its time runs out.
+
+# %%
+store = feature_store.open(FOLDER / "workers.zarr")
+scale = store.scale(store.sources()[0])
+shards = range(scale.shard_count)
+writers = Counter(scale.record(shard).writer for shard in shards if scale.is_committed(shard))
+keys = {shard: store.objects.get(claim_key(scale.source.group, shard)) for shard in shards}
+print("shards by writer:", dict(writers))
+print("claims held:", {shard: holder_of(claim) for shard, claim in keys.items() if claim})
+store
+
+# %% [markdown]
+# From here on everything is as in `1_quickstart`: stores do not know how many workers wrote them.
