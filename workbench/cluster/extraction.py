@@ -14,6 +14,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -60,7 +61,7 @@ def extract_on(
     """
     if shards_per_task < 1:
         raise InputError(f"shards per task is {shards_per_task}; expected at least 1")
-    ticket = tasks.Ticket(request, uuid.uuid4().hex, os.getcwd())
+    ticket = tasks.Ticket(asdict(request), uuid.uuid4().hex, os.getcwd())
     with stop_requests(say) as stopping:
         work = _Work(session, ticket, say, stopping)
         session.client.subscribe_topic(tasks.TOPIC, work.heard)
@@ -109,7 +110,7 @@ class _Work:
 
     def run(self, prepared: tasks.Prepared, shards_per_task: int) -> ExtractReport:
         """Hand out all missing shards; the report without what the store knows."""
-        store = feature_store.open(self.ticket.request.store)
+        store = feature_store.open(self.ticket.options["store"])
         report = ExtractReport(store=store.path, images=len(store))
         todo = sorted(prepared.missing)
         self.waiting.extend(

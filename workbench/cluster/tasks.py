@@ -1,7 +1,8 @@
 """What a worker process runs: it keeps its loaded models and is given shard after shard.
 
 Nothing large goes through the scheduler: a task is told shard numbers and answers with a small
-record; models are loaded, images read and features written by the worker.
+record; models are loaded, images read and features written by the worker. A scheduler imports this
+module and what tasks are told, so neither brings torch along.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from feature_store.errors import InputError
-from workbench.extraction.local import open_run, writing
-from workbench.extraction.request import ExtractRequest
-from workbench.extraction.run import Run
+
+if TYPE_CHECKING:
+    from workbench.extraction.run import Run
 
 TOPIC = "workbench"
 """Dask event topic under which workers say who they are and what they begin."""
@@ -24,8 +26,8 @@ TOPIC = "workbench"
 class Ticket:
     """One extraction as a worker is told about it."""
 
-    request: ExtractRequest
-    """What to run on what."""
+    options: dict[str, Any]
+    """Fields of an :class:`workbench.extraction.ExtractRequest`."""
     token: str
     """Random, one for each extraction: a worker that outlives one starts the next afresh."""
     folder: str
@@ -66,6 +68,9 @@ class Done:
     """Why it cannot be done, for the user; empty if all is well."""
 
 
+ONCE = {"recheck": False, "retry_failed": False}
+"""Options that only the first worker acts upon."""
+
 _loaded: tuple[str, Run] | None = None
 _one_at_a_time = threading.Lock()
 
@@ -89,6 +94,8 @@ def compute(ticket: Ticket, shards: tuple[int, ...]) -> Done:
     An error that the user can do something about is part of the answer: raised, Dask would log it
     with a traceback on every worker.
     """
+    from workbench.extraction.local import writing
+
     _tell({"begins": shards})
     try:
         with _one_at_a_time:  # a worker with several threads has one model all the same
@@ -111,11 +118,13 @@ def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Run:
     global _loaded
     if _loaded is None or _loaded[0] != ticket.token:
         _loaded = None  # before the next one takes its place in memory
+        from workbench.extraction import ExtractRequest
+        from workbench.extraction.local import open_run
+
         enter(ticket.folder)
-        request = ticket.request
-        if not first:  # the first worker did this for all
-            request = replace(request, recheck=False, retry_failed=False)
-        _loaded = (ticket.token, open_run(request, notes.append))
+        # The first worker re-reads and withdraws for all.
+        options = ticket.options if first else ticket.options | ONCE
+        _loaded = (ticket.token, open_run(ExtractRequest(**options), notes.append))
         _loaded[1].say = lambda line: None
     return _loaded[1]
 

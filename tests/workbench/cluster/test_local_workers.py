@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -217,7 +218,7 @@ def test_a_claim_of_a_lost_worker_elsewhere_is_removed(request_for, tmp_path, mo
 
     monkeypatch.setattr(tasks, "_tell", lambda what: None)
     monkeypatch.setattr(tasks, "_loaded", None)
-    ticket = tasks.Ticket(run.request, "token", os.getcwd())
+    ticket = tasks.Ticket(asdict(run.request), "token", os.getcwd())
     said = []
     work = extraction._Work(Here(None, None), ticket, said.append, lambda: False)
     report = work.run(tasks.prepare(ticket), 1)

@@ -1,0 +1,192 @@
+"""Worker jobs in a real Slurm of one node, started for these tests (scripts/slurm/cluster.sh).
+
+Skipped where Slurm cannot be installed or started: both need root, the former Debian packages.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from feature_store import InputError
+from workbench.cli import main
+from workbench.cluster import EngineOptions, SlurmOptions, slurm
+from workbench.cluster.engine import connect
+from workbench.cluster.extraction import extract_on
+from workbench.extraction import extract
+
+SCRIPT = Path(__file__).parents[3] / "scripts" / "slurm" / "cluster.sh"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    """Slurm with 4 CPUs on one node, whatever the machine has."""
+    if os.name != "posix" or not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("starting Slurm's daemons needs root")
+    if shutil.which("apt-get") is None and shutil.which("slurmctld") is None:
+        pytest.skip("no Slurm here, and no Debian packages to install it from")
+    folder = tempfile.mkdtemp(prefix="s2-slurm-", dir="/tmp")  # short: sockets have short names
+    settings = {"S2_SLURM_DIR": folder, "S2_SLURM_CPUS": "4", "S2_SLURM_PORT": "26817"}
+    settings["SLURM_CONF"] = f"{folder}/slurm.conf"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        for step in ("install", "start"):
+            done = subprocess.run(
+                ["bash", SCRIPT, step], capture_output=True, text=True, timeout=300, check=False
+            )
+            if done.returncode:
+                subprocess.run(["bash", SCRIPT, "stop"], check=False)
+                pytest.skip(f"Slurm: {step} failed: {done.stderr.strip().splitlines()[-1:]}")
+        try:
+            yield
+        finally:
+            subprocess.run(["bash", SCRIPT, "stop"], check=False)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(monkeypatch):
+    """After every test, whatever its end: no job of ours is known to Slurm as alive."""
+    monkeypatch.setattr(slurm, "LOOK", 1.0)
+    yield
+    deadline = time.monotonic() + 15
+    while jobs() and time.monotonic() < deadline:  # a cancelled job takes a moment to end
+        time.sleep(0.2)
+    assert jobs() == []
+
+
+def jobs():
+    """Numbers of the jobs that wait or run, as scontrol says."""
+    shown = subprocess.run(
+        ["scontrol", "show", "job", "--oneliner"], capture_output=True, text=True, check=False
+    ).stdout
+    ended = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
+    lines = [line for line in shown.splitlines() if line.startswith("JobId=")]
+    return [
+        line.split()[0].removeprefix("JobId=")
+        for line in lines
+        if not any(f"JobState={state}" in line for state in ended)
+    ]
+
+
+def options(tmp_path, processes=2, **changes):
+    told = dict(interface="lo", memory="1GB", logs=str(tmp_path / "logs"), patience=60.0)
+    return EngineOptions(
+        engine="slurm", processes=processes, slurm=SlurmOptions(**(told | changes))
+    )
+
+
+def test_two_jobs_write_what_one_process_writes(request_for, tmp_path, same_store):
+    extract(request_for(tmp_path / "here"))
+    said = []
+    with connect(options(tmp_path), said.append) as session:
+        report = extract_on(session, request_for(tmp_path / "s"))
+        assert len(jobs()) == 2
+    assert (report.computed, report.redone) == (30, 0)
+    assert any(line.startswith("dashboard: http") for line in said)
+    same_store(tmp_path / "s", tmp_path / "here")
+
+
+def test_a_cancelled_job_is_replaced_and_its_shard_done_again(
+    request_for, tmp_path, same_store, first_claim
+):
+    scales = ["1x", "2x", "4x"]
+    extract(request_for(tmp_path / "here", scales=scales))
+    cancelled, said = [], []
+
+    def cancel():
+        pid = first_claim(tmp_path / "s")
+        told = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        (job,) = (t.split(b"=")[1].decode() for t in told if t.startswith(b"SLURM_JOB_ID="))
+        subprocess.run(["scancel", "--signal=KILL", "--full", job], check=True)
+        cancelled.append(job)
+
+    killer = threading.Thread(target=cancel)
+    killer.start()
+    with connect(options(tmp_path, processes=1), said.append) as session:
+        report = extract_on(session, request_for(tmp_path / "s", scales=scales), say=said.append)
+    killer.join()
+    assert any(cancelled[0] in line and "submitting as many again" in line for line in said)
+    assert 1 <= report.redone <= 2
+    assert (report.busy, report.stopped) == (0, False)
+    same_store(tmp_path / "s", tmp_path / "here")
+
+
+def test_an_error_leaves_no_job_behind(request_for, tmp_path):
+    extract(request_for(tmp_path / "s", limit=3))
+    with (
+        pytest.raises(InputError, match="computed differently .*dtype"),
+        connect(options(tmp_path, processes=1)) as session,
+    ):
+        extract_on(session, request_for(tmp_path / "s", limit=3, dtype="float32"))
+
+
+def test_interruption_cancels_the_jobs(request_for, images, tmp_path, first_claim):
+    scales = ["1x", "2x", "4x"]
+    request = request_for(tmp_path / "s", scales=scales)
+    command = [
+        *(sys.executable, "-m", "workbench.cli", "extract", "--dataset", f"folder:{images}"),
+        *("--model", request.models[0], "--scales", *scales, "--store", request.store),
+        *("--shard-images", "2", "--engine", "slurm", "--processes", "1", "--slurm.interface"),
+        *("lo", "--slurm.memory", "1GB", "--slurm.logs", str(tmp_path / "logs")),
+    ]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    first_claim(tmp_path / "s")
+    os.killpg(run.pid, signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 1, said
+    assert "stopped" in said
+    assert "Traceback" not in said
+    report = extract(request)
+    assert (report.busy, report.stopped) == (0, False)
+    assert report.computed < 30
+
+
+def test_a_wrong_partition_is_refused_in_slurm_s_words(tmp_path, capsys):
+    arguments = ["extract", "--dataset", "bundled:photos", "--model", "m", "--scales", "1x"]
+    arguments += ["--store", str(tmp_path / "s"), "--engine", "slurm"]
+    assert main([*arguments, "--slurm.partition", "nowhere"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "Slurm refuses the worker job: invalid partition specified: nowhere" in line
+
+
+def test_jobs_that_cannot_start_are_named_with_their_reason(tmp_path):
+    told = options(tmp_path, 1, patience=3.0, directives=("--begin=now+1hour",))
+    with (
+        pytest.raises(InputError, match="squeue says .*: PENDING BeginTime"),
+        connect(told) as session,
+    ):
+        session.result(session.submit(os.getpid))
+
+
+def test_jobs_that_end_at_once_are_not_submitted_for_ever(tmp_path):
+    told = options(tmp_path, 1, setup=("echo no such module >&2", "exit 3"))
+    with (
+        pytest.raises(InputError, match="ended before their worker came .no such module"),
+        connect(told) as session,
+    ):
+        session.result(session.submit(os.getpid))
+
+
+@pytest.mark.slow
+def test_workers_leave_before_walltime_and_others_take_over(request_for, tmp_path, same_store):
+    """One minute is the shortest walltime that Slurm knows; the workers' share of it is less."""
+    scales = ["1x", "6x"]
+    extract(request_for(tmp_path / "here", scales=scales))
+    told = options(tmp_path, 1, walltime="00:01:00", margin=50.0)
+    said = []
+    with connect(told, said.append) as session:
+        report = extract_on(session, request_for(tmp_path / "s", scales=scales), say=said.append)
+    assert (report.busy, report.stopped) == (0, False)
+    assert report.redone <= 3
+    same_store(tmp_path / "s", tmp_path / "here")
