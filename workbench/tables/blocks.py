@@ -100,7 +100,7 @@ def _claims(_: str) -> tuple[str, str, pd.DataFrame]:
 
 def _gains(group: str) -> tuple[str, str, pd.DataFrame]:
     from analyses.scaling_laws import encoder_gain
-    from workbench.tables.measure import encoder_group
+    from workbench.tables.laws import encoder_group
 
     found = encoder_gain.summary(encoder_group(*group.split("/")))
     frame = pd.DataFrame(
@@ -122,7 +122,7 @@ def _gains(group: str) -> tuple[str, str, pd.DataFrame]:
 
 def _laws(group: str) -> tuple[str, str, pd.DataFrame]:
     from analyses.scaling_laws import encoder
-    from workbench.tables.measure import encoder_group
+    from workbench.tables.laws import encoder_group
 
     found = encoder.comparison([encoder_group(*group.split("/"))])
     frame = pd.DataFrame(

@@ -181,9 +181,11 @@ def _printed(table: dict) -> list[bool]:
 
 def write(table: dict, blocks: list[dict], stem: Path) -> list[Path]:
     """Write ``stem`` as .md, .csv, .tex and .html; their paths."""
+    from workbench.tables import latex
+
     texts = {
         ".md": markdown(table, blocks),
-        ".tex": latex(table, blocks),
+        ".tex": latex.document(table, blocks),
         ".html": f'<!doctype html>\n<html lang="en"><meta charset="utf-8">\n'
         f"<title>{escape(table['title'])}</title>\n{html(table, blocks)}\n</html>\n",
     }
@@ -230,46 +232,6 @@ def markdown(table: dict, blocks: list[dict]) -> str:
 def _md(frame: pd.DataFrame) -> str:
     safe = frame.map(lambda cell: str(cell).replace("|", "\\|"))
     return safe.to_markdown(index=False, disable_numparse=True)
-
-
-def latex(table: dict, blocks: list[dict]) -> str:
-    """Tables for LaTeX with booktabs rules, captions and footnotes."""
-    parts = []
-    if table["rows"]:
-        parts.append(_tex(shown(table), heading(table)))
-    if table["comparisons"]:
-        parts.append(_tex(comparisons(table), f"{table['title']}: directions"))
-    parts += [_tex(block_frame(b), f"{table['title']}: {b['title'].lower()}") for b in blocks]
-    if found := notes(table):
-        items = "\n".join(f"\\item {tex_text(line)}" for line in found)
-        parts.append(f"\\begin{{enumerate}}\n{items}\n\\end{{enumerate}}")
-    return "% needs \\usepackage{booktabs,multirow}\n" + "\n\n".join(parts) + "\n"
-
-
-def _tex(frame: pd.DataFrame, caption: str) -> str:
-    style = frame.map(tex_text).style.hide(axis="index")
-    style = style.format_index(tex_text, axis=1)
-    layout = "".join("l" if _is_text(frame.iloc[:, n]) else "r" for n in range(frame.shape[1]))
-    return style.to_latex(
-        hrules=True, caption=tex_text(caption), column_format=layout, multicol_align="c"
-    )
-
-
-def _is_text(column: pd.Series) -> bool:
-    return not any(str(cell)[:1].isdigit() or str(cell)[:1] in ("+", "−") for cell in column)
-
-
-_TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "−": "$-$", "×": r"$\times$", "∝": r"$\propto$",
-    "⁰": "$^0$", "→": r"$\rightarrow$", "|": r"\textbar{}",
-}  # fmt: skip
-
-
-def tex_text(text: Any) -> str:
-    """Text with LaTeX's special characters escaped."""
-    return "".join(_TEX.get(character, character) for character in str(text))
 
 
 def html(table: dict, blocks: list[dict]) -> str:

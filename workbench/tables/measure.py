@@ -9,48 +9,14 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from feature_store import FeatureStore
-
-Value = tuple[float, float | None, float | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """What an analysis may use."""
-
-    stores: Mapping[str, FeatureStore]
-    """Role → store."""
-    device: str
-    """Torch device of the analysis."""
-    moments: str | None = None
-    """Where training moments are kept."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What one call of an analysis found.
-
-    Attributes
-    ----------
-    values : dict of str to dict of str to Value
-        Source → field → value with its interval.
-    draws : dict of str to dict of str to list of float
-        Source → field → bootstrap draws, paired between sources, where there are any.
-    notes : tuple of str
-        Warnings of the analysis.
-    detail : list of dict
-        Records that a figure draws.
-    """
-
-    values: dict[str, dict[str, Value]]
-    draws: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    detail: list[dict] = field(default_factory=list)
+from workbench.tables import laws
+from workbench.tables.measured import Context, Measured, Value
 
 
 def probe(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
@@ -207,55 +173,6 @@ def hard(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -
     return Measured({trio: values}, detail=table.to_dict("records"))
 
 
-def shape_law(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
-    """Scaling exponent s of each dimension, fitted to the bundled sweep of tiny transformers."""
-    from analyses.scaling_laws import shape
-    from analyses.scaling_laws.digits import load_digits_sweep
-    from analyses.scaling_laws.fitting import FitOptions
-
-    options_ = FitOptions(residuals="relative", allow_unidentified=True)
-    fits = shape.compute(load_digits_sweep(), shape.ShapeLawConfig(options=options_))
-    rows = {fit.dimension: fit.row() for fit in fits}
-    values, notes = {}, []
-    for name in sources:
-        row = rows[name]
-        value = float("nan") if row["unidentified"] else row["s"]
-        values[name] = {"s": (value, row.get("s_low"), row.get("s_high"))}
-        notes += [f"{name}: {which}: {why}" for which, why in row["unidentified"].items()]
-    return Measured(values, notes=tuple(notes))
-
-
-def encoder_law(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
-    """Loss under the law of least BIC at every (encoder parameters, pairs), with its interval."""
-    from analyses.scaling_laws.fitting import interval
-
-    group = encoder_group(options["llm"], options["dataset"])
-    law = group.fits[group.best]
-    size, pairs = np.array([name.split("/") for name in sources], float).T
-    fitted, drawn = law.predict(size, pairs), law.predict_replicates(size, pairs)
-    freedom = len(group.runs) - len(law.parameters)
-    ends = [interval(column, freedom, 0.95) for column in drawn.T]
-    return Measured(
-        {
-            name: {"fitted": (float(value), float(low), float(high))}
-            for name, value, (low, high) in zip(sources, fitted, ends, strict=True)
-        },
-        notes=(f"the law of least BIC is {group.best!r}",),
-    )
-
-
-@functools.lru_cache(maxsize=8)
-def encoder_group(llm: str, dataset: str):
-    """All laws fitted to the published losses of one language model on one data set."""
-    from analyses.scaling_laws import encoder
-    from analyses.scaling_laws.fitting import FitOptions
-
-    runs = encoder.published_runs()
-    part = runs[(runs["llm"] == llm) & (runs["dataset"] == dataset)]
-    (group,) = encoder.compute(part, FitOptions(loss="linear"))
-    return group
-
-
 def _percent(row: Mapping[str, Any], name: str) -> Value:
     return 100 * row[name], 100 * row["low"], 100 * row["high"]
 
@@ -295,7 +212,7 @@ ANALYSES: dict[str, Analysis] = {
     "memorize": Analysis(run=memorize),
     "throughput": Analysis(run=throughput),
     "hard": Analysis(run=hard, joint=True),
-    "shape_law": Analysis(run=shape_law, joint=True),
-    "encoder_law": Analysis(run=encoder_law, joint=True),
+    "shape_law": Analysis(run=laws.shape_law, joint=True),
+    "encoder_law": Analysis(run=laws.encoder_law, joint=True),
 }
 """What a declaration may ask for."""

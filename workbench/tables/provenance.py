@@ -65,7 +65,7 @@ def _where_left_out(stores: Mapping[str, Any]) -> dict[str, Any]:
 def code_sha256() -> str:
     """sha256 over the files that turn stored features into the tables' numbers."""
     files = sorted(Path(analyses.__file__).parent.rglob("*.py"))
-    files.append(Path(__file__).with_name("measure.py"))
+    files += [Path(__file__).with_name(name) for name in ("measure.py", "laws.py")]
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

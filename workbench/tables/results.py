@@ -13,15 +13,13 @@ import numpy as np
 
 from feature_store import InputError, Source
 from workbench.tables import provenance
-from workbench.tables.measure import Measured
+from workbench.tables.compare import compare
+from workbench.tables.measured import Kept, Measured
 from workbench.tables.plan import Measurement, Plan
-from workbench.tables.spec import NAMES, PAPERS, Comparison, Label, TableSpec
+from workbench.tables.spec import NAMES, PAPERS, TableSpec
 
 NOT_COMPARABLE = "n/c"
 """What stands in place of a difference between unlike settings."""
-
-Kept = tuple[str, Measured, dict[str, Any]]
-"""Fingerprint, what was measured, its provenance."""
 
 
 def clean(value: Any) -> Any:
@@ -111,9 +109,14 @@ def build(spec: TableSpec, plan: Plan, profile: str, measured: Mapping[Measureme
             "comparisons": [
                 found
                 for comparison in spec.comparisons
-                if (found := _compare(comparison, spec, plan, profile, measured, rows))
+                if (found := compare(comparison, spec, plan, profile, measured, rows))
             ],
-            "footnotes": [*(run.deviations if run else ()), *dict.fromkeys(notes), *skipped],
+            "footnotes": [
+                *(run.deviations if run else ()),
+                *_images(marks),
+                *dict.fromkeys(notes),
+                *skipped,
+            ],
             "comparable": bool(run and run.comparable),
             "missing": spec.missing,
             "expected": run.expected if run else "",
@@ -150,6 +153,13 @@ def _rows(
     return rows
 
 
+def _images(measurements: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """How many images of which dataset stand behind the numbers."""
+    stores = [store for made in measurements.values() for store in made["stores"].values()]
+    counts = dict.fromkeys(f"{store['dataset']} ({store['images']})" for store in stores)
+    return [f"Images: {', '.join(counts)}."] if counts else []
+
+
 def _cost(source: str) -> dict[str, float]:
     """GMACs per image and parameters in millions of the source that stands in a row."""
     from workbench.cost import cost
@@ -168,116 +178,3 @@ def _number(value: Any) -> float | str | None:
     except ValueError:
         return str(value)
     return number if np.isfinite(number) else None
-
-
-def _compare(
-    comparison: Comparison,
-    spec: TableSpec,
-    plan: Plan,
-    profile: str,
-    measured: Mapping[Measurement, Kept],
-    rows: list[dict],
-) -> dict | None:
-    """A difference here beside the paper's; None where this profile measures neither row."""
-    cells: dict[Label, dict] = {
-        tuple(row["label"]): row["cells"][comparison.metric] for row in rows
-    }
-    a, b = cells[comparison.a], cells[comparison.b]
-    if a.get("value") is None or b.get("value") is None:
-        return None
-    better = next(m.better for m in spec.metrics if m.column == comparison.metric)
-    paper = _combine(a["published"], b["published"], comparison.kind)
-    here = _combine(a["value"], b["value"], comparison.kind)
-    low, high, how = _interval(a, b, comparison, _draws(comparison, spec, plan, profile, measured))
-    neutral = 1.0 if comparison.kind == "ratio" else 0.0
-    return {
-        "question": comparison.question,
-        "metric": comparison.metric,
-        "kind": comparison.kind,
-        "better": better,
-        "paper": paper,
-        "here": here,
-        "low": low,
-        "high": high,
-        "interval": how,
-        "verdict": verdict(paper, here, (low, high), neutral),
-    }
-
-
-def _combine(a: Any, b: Any, kind: str) -> float | None:
-    if not isinstance(a, float | int) or not isinstance(b, float | int):
-        return None
-    return a / b if kind == "ratio" else a - b
-
-
-def _draws(
-    comparison: Comparison,
-    spec: TableSpec,
-    plan: Plan,
-    profile: str,
-    measured: Mapping[Measurement, Kept],
-) -> np.ndarray | None:
-    """Draws of the difference, where both rows were resampled together."""
-    asks = spec.runs[profile].asks[comparison.metric]
-    first, second = asks[comparison.a], asks[comparison.b]
-    if plan.of[first] != plan.of[second]:
-        return None
-    draws = measured[plan.of[first]][1].draws
-    try:
-        a, b = (np.array(draws[ask.source][ask.field]) for ask in (first, second))
-    except KeyError:
-        return None
-    return a / b if comparison.kind == "ratio" else a - b
-
-
-def _interval(
-    a: dict, b: dict, comparison: Comparison, draws: np.ndarray | None
-) -> tuple[float | None, float | None, str]:
-    """Ends of the difference's interval, and how they were made.
-
-    Without common draws the two intervals are combined as if the rows were independent (MOVER,
-    Zou and Donner 2008): the rows share their test images, so that is too wide, never too narrow
-    where they move together.
-    """
-    if draws is not None:
-        low, high = np.quantile(draws, [0.025, 0.975])
-        return float(low), float(high), "paired"
-    ends = [a["low"], a["high"], b["low"], b["high"]]
-    if any(end is None for end in ends):
-        return None, None, "none"
-    a_low, a_high, b_low, b_high = ends
-    if comparison.kind == "ratio":
-        return a_low / b_high, a_high / b_low, "extremes"
-    middle = a["value"] - b["value"]
-    down = np.hypot(a["value"] - a_low, b_high - b["value"])
-    up = np.hypot(a_high - a["value"], b["value"] - b_low)
-    return middle - down, middle + up, "unpaired"
-
-
-def verdict(
-    paper: float | None,
-    here: float | None,
-    ends: tuple[float | None, float | None],
-    neutral: float = 0.0,
-) -> str:
-    """Whether the run points where the paper does.
-
-    ``same direction`` or ``opposite direction`` where the interval leaves no doubt about the sign,
-    ``undecided`` where it holds the neutral value, and the sign alone without an interval.
-
-    Examples
-    --------
-    >>> verdict(1.2, 3.0, (1.0, 5.0)), verdict(1.2, 3.0, (-1.0, 7.0))
-    ('same direction', 'undecided')
-    """
-    if here is None:
-        return ""
-    low, high = ends
-    if low is not None and high is not None and low <= neutral <= high:
-        return "undecided"
-    if paper is None or paper == neutral:
-        words = "higher here" if here > neutral else "lower here"
-        return f"{words}; the paper prints {'none' if paper is None else 'no difference'}"
-    same = (here > neutral) == (paper > neutral)
-    words = "same direction" if same else "opposite direction"
-    return words if low is not None else f"{words} (no interval)"

@@ -5,21 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import feature_store
-from feature_store import FeatureStore, InputError, Source
+from feature_store import InputError
 from workbench.tables import blocks, figures, formats, provenance, report, results
-from workbench.tables.measure import ANALYSES, Context
+from workbench.tables.fill import Say, fill
+from workbench.tables.measure import ANALYSES
+from workbench.tables.measured import Context, Kept
 from workbench.tables.plan import Measurement, Plan
-from workbench.tables.profile import Profile, Split, problems
-from workbench.tables.results import Kept
+from workbench.tables.profile import Profile, problems
 from workbench.tables.spec import TableSpec
 
-Say = Callable[[str], None]
 LAYOUT = 1
 """Raised when the written files change for the same content, so that they are written again."""
 
@@ -57,7 +56,7 @@ def run(plan: Plan, profile: Profile, out: Path, say: Say) -> Outcome:
     _claim(out, profile.name)
     outcome = Outcome()
     for split, sources in plan.needs(profile).values():
-        if _extract(split, sources, profile, say):
+        if fill(split, sources, profile, say):
             outcome.extracted.append(split.store)
     measured = {m: _measure(m, profile, out, outcome, say) for m in plan.measurements}
     for spec in plan.tables:
@@ -79,61 +78,6 @@ def _claim(out: Path, profile: str) -> None:
             f"--out"
         )
     out.mkdir(parents=True, exist_ok=True)
-
-
-def _extract(split: Split, sources: list[Source], profile: Profile, say: Say) -> bool:
-    """Extract the sources that a store lacks; whether there were any."""
-    path = f"{profile.stores}/{split.store}.zarr"
-    by_scales: dict[tuple[str, ...], list[str]] = {}
-    for model, scales in _missing(path, split, sources).items():
-        by_scales.setdefault(tuple(scales), []).append(model)
-    if not by_scales:
-        return False
-    from workbench.extraction import ExtractRequest, extract
-
-    for scales, models in by_scales.items():
-        say(f"extract {split.dataset}: {', '.join(models)} at {' + '.join(scales)}")
-        done = extract(
-            ExtractRequest(
-                dataset=split.dataset,
-                models=models,
-                scales=scales,
-                store=path,
-                limit=split.limit,
-                precision=profile.precision,
-                device=profile.device,
-                workers=profile.workers,
-                shard_images=profile.shard_images,
-            ),
-            say=say,
-        )
-        if done.stopped or done.busy:
-            raise InputError(f"{path} is incomplete; the same command goes on from here")
-    return True
-
-
-def _missing(path: str, split: Split, sources: list[Source]) -> dict[str, list[str]]:
-    """Model with tap → scales that the store lacks; all of them where the images are not all in."""
-    stored: set[Source] = set()
-    try:
-        store = feature_store.open(path)
-        if split.limit is None or len(store) == split.limit:
-            stored = {source for source in sources if _complete(store, source)}
-    except InputError:
-        pass  # no store yet; a damaged one is named by the extraction
-    wanted: dict[str, list[str]] = {}
-    for source in sources:
-        if source not in stored:
-            model = f"{source.model}#{source.tap}" if source.tap else source.model
-            wanted.setdefault(model, []).append(source.scales[0])
-    return wanted
-
-
-def _complete(store: FeatureStore, source: Source) -> bool:
-    try:
-        return not store.scale(source).missing()
-    except InputError:
-        return False
 
 
 def _measure(

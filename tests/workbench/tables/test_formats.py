@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from workbench.tables import formats, report
+from workbench.tables import formats, latex, report
 
 EVIL = "<script>alert(1)</script>"
 TEX = "a_b & 50 % {x} $y$ \\z #1 | −"
@@ -118,7 +118,7 @@ def test_markdown_parses_back(table):
 
 
 def test_latex_is_balanced_and_escaped(table):
-    text = formats.latex(table, [BLOCK])
+    text = latex.document(table, [BLOCK])
     for part in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert text.count(part) == 3
     assert text.count(r"\begin{") == text.count(r"\end{")

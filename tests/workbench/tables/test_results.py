@@ -10,7 +10,7 @@ import pytest
 
 import feature_store
 from feature_store import InputError
-from workbench.tables import provenance, results
+from workbench.tables import compare, provenance, results
 from workbench.tables.spec import Comparison
 
 COMPARISON = Comparison(question="a against b", metric="m", a=("a",), b=("b",))
@@ -19,12 +19,12 @@ COMPARISON = Comparison(question="a against b", metric="m", a=("a",), b=("b",))
 def test_unpaired_interval_is_that_of_two_normal_means():
     # Symmetric intervals: the half-width is the root of the sum of squares.
     a, b = {"value": 5.0, "low": 2.0, "high": 8.0}, {"value": 1.0, "low": -3.0, "high": 5.0}
-    assert results._interval(a, b, COMPARISON, None) == (4.0 - 5.0, 4.0 + 5.0, "unpaired")
+    assert compare.difference_interval(a, b, COMPARISON, None) == (4.0 - 5.0, 4.0 + 5.0, "unpaired")
 
 
 def test_common_draws_give_a_paired_interval():
     draws = np.linspace(0, 1, 1001)
-    low, high, how = results._interval({}, {}, COMPARISON, draws)
+    low, high, how = compare.difference_interval({}, {}, COMPARISON, draws)
     assert (low, high, how) == (pytest.approx(0.025), pytest.approx(0.975), "paired")
 
 
@@ -41,11 +41,11 @@ def test_common_draws_give_a_paired_interval():
     ],
 )
 def test_verdicts(paper, here, ends, said):
-    assert results.verdict(paper, here, ends) == said
+    assert compare.verdict(paper, here, ends) == said
 
 
 def test_a_ratio_is_judged_against_one():
-    assert results.verdict(0.8, 0.7, (0.6, 0.9), 1.0) == "same direction"
+    assert compare.verdict(0.8, 0.7, (0.6, 0.9), 1.0) == "same direction"
 
 
 def test_json_is_strict_and_survives(tmp_path):

@@ -17,11 +17,11 @@ STAND_INS = (
 )
 TEXTILES = (
     "Data: bundled photographs of woven cloth (nominal, local defect, global defect) in place of "
-    "ImageNet-1k; 240 images to train on, 180 to test on."
+    "ImageNet-1k."
 )
 SCENES_SEGMENTATION = (
     "Data: bundled rendered scenes (a wall and five shapes with photographic textures) in place of "
-    "ADE20k; 140 images to train on, 70 to test on."
+    "ADE20k."
 )
 SCENES_DEPTH = SCENES_SEGMENTATION.replace("ADE20k", "NYUv2")
 SCALES = "Scales: multiples of 224 pixels in place of the paper's sizes."

@@ -61,9 +61,9 @@ TABLE = TableSpec(
             deviations=(
                 STAND_INS.split(";")[0]
                 + "; one classification column is filled, beside DINOv2's; OpenCLIP's stays empty.",
-                "Memorization: 150 textiles in 2 views, linear instance head, 30 epochs of Adam; "
-                "the paper gives neither data size, head nor budget beyond citing its pipeline.",
-                "Classification: 240 textiles, 3 classes, batches of 16 in place of 512 so that "
+                "Memorization: textiles in 2 augmented views, linear instance head, 30 epochs of "
+                "Adam; the paper cites a pipeline and gives neither data size, head nor budget.",
+                "Classification: textiles, 3 classes, batches of 16 in place of 512 so that "
                 "30 epochs are more than 30 steps; 1000 classes in the paper.",
                 "Training losses have no interval: nothing is judged on unseen images.",
                 "At equal budget a head on twice the channels has twice the weights: part of "

@@ -47,7 +47,13 @@ TABLE = TableSpec(
     runs={
         "bundled": Run(
             asks={"rmse": each(STAND_IN, analysis="depth", field="rmse", data="scenes")},
-            deviations=(STAND_INS, SCENES_DEPTH, SCALES, LINEAR_DEPTH, BOOTSTRAP),
+            deviations=(
+                STAND_INS,
+                SCENES_DEPTH + " The mean depth everywhere gives 3.07 m on the default images.",
+                SCALES,
+                LINEAR_DEPTH,
+                BOOTSTRAP,
+            ),
             expected="seconds, once scenes are extracted",
         ),
         "paper": Run(

@@ -1,0 +1,49 @@
+"""What an analysis is given and what it returns, as tables see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from feature_store import FeatureStore
+
+Value = tuple[float, float | None, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What an analysis may use."""
+
+    stores: Mapping[str, FeatureStore]
+    """Role → store."""
+    device: str
+    """Torch device of the analysis."""
+    moments: str | None = None
+    """Where training moments are kept."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one call of an analysis found.
+
+    Attributes
+    ----------
+    values : dict of str to dict of str to Value
+        Source → field → value with its interval.
+    draws : dict of str to dict of str to list of float
+        Source → field → bootstrap draws, paired between sources, where there are any.
+    notes : tuple of str
+        Warnings of the analysis.
+    detail : list of dict
+        Records that a figure draws.
+    """
+
+    values: dict[str, dict[str, Value]]
+    draws: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    detail: list[dict] = field(default_factory=list)
+
+
+Kept = tuple[str, Measured, dict[str, Any]]
+"""Fingerprint of a measurement, what was measured, its provenance."""
