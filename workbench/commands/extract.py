@@ -59,7 +59,7 @@ class Extract:
     max_crops: int | None = None
     """Crops per forward pass, bounds memory; by default 8 on a CPU, 64 elsewhere."""
     workers: int = 0
-    """Decoding processes; 0 decodes in a thread of this process."""
+    """Decoding processes; 0 decodes in a thread of this process. A GPU wants most of the cores."""
     tokens_per_image: int = 0
     """Keep so many token positions per image, drawn at random, for data sets whose full maps do
     not fit; 0 keeps all. The source's scale is then named 224.t16."""
