@@ -543,3 +543,20 @@ def test_views_go_beside_the_store_with_the_same_ids_and_can_be_memorised(folder
 )
 def test_where_a_view_goes(store, expected):
     assert view_store(store, 3) == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_stores_what_the_cpu_stores(folder, tmp_path):
+    """Copies under way while the next batch runs land in their own rows, and are counted."""
+    for device in ("cpu", "cuda"):
+        extract(request(folder, tmp_path / device, device=device, dtype="float16", batch=1))
+    one, other = arrays(tmp_path / "cpu"), arrays(tmp_path / "cuda")
+    for name in one:
+        for a, b in zip(one[name], other[name], strict=True):
+            np.testing.assert_allclose(a, b, atol=5e-3)
+        records = [
+            feature_store.open(tmp_path / device).scale(name).record(0)
+            for device in ("cpu", "cuda")
+        ]
+        assert records[1].square_sum == pytest.approx(records[0].square_sum, rel=1e-2)

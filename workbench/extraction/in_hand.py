@@ -1,4 +1,4 @@
-"""One shard in hand: its buffers and claims, the forward pass into them, the cast."""
+"""One shard in hand: its buffers and claims, the forward pass, the cast and copy into them."""
 
 from __future__ import annotations
 
@@ -26,6 +26,32 @@ class LoadedModel:
     limit: CropLimit
 
 
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """Features of one batch on their way from the device into a shard's buffer."""
+
+    stored: torch.Tensor
+    """In the stored dtype, on the host; its values are there once ``arrived`` has happened."""
+    sums: torch.Tensor | None
+    """Largest absolute value, sum of squares, sum of squared cast errors; None: not counted."""
+    arrived: torch.cuda.Event | None
+    """None where nothing has to be waited for."""
+    into: np.ndarray
+    """The shard's buffer."""
+    rows: np.ndarray
+    """Rows of the buffer."""
+    counted: CastStatistics | None
+    """Where the sums go."""
+
+    def finish(self) -> None:
+        """Wait for the values and put them into their rows."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        self.into[self.rows] = self.stored.numpy()
+        if self.counted is not None and self.sums is not None:
+            self.counted.merge(CastStatistics(*self.sums.tolist()))
+
+
 @dataclass
 class ShardInHand:
     """One shard's features while they are computed, and the claims on it."""
@@ -34,29 +60,39 @@ class ShardInHand:
     todo: range
     claims: list[Claim] = field(default_factory=list)
     writers: dict[Source, SourceWriter] = field(default_factory=dict)
-    dtype: dict[Source, torch.dtype] = field(default_factory=dict)
     statistics: dict[Source, CastStatistics | None] = field(default_factory=dict)
     tokens: dict[Source, np.ndarray] = field(default_factory=dict)
     prefix: dict[Source, np.ndarray] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
+    copies: list[Copy] = field(default_factory=list)
+    """Features still on their way here."""
+
+    def finish_copies(self, keep: int = 0) -> None:
+        """Wait for all copies but the newest ones."""
+        while len(self.copies) > keep:
+            self.copies.pop(0).finish()
 
 
-def cast(values: torch.Tensor, dtype: torch.dtype, counted: CastStatistics | None) -> np.ndarray:
-    """Features in the stored dtype on the host, what the cast does to them counted.
+def start_copy(
+    values: torch.Tensor, into: np.ndarray, rows: np.ndarray, counted: CastStatistics | None
+) -> Copy:
+    """Cast features to the buffer's dtype and send them to the host, without waiting for a GPU.
 
-    Done by torch, and on its device: numpy converts to float16 one number at a time.
+    The cast is done by torch, and on its device: numpy converts to float16 one number at a time.
     """
-    stored = values.to(dtype)
-    if counted is None:
-        return stored.cpu().numpy()
-    error = values - stored
-    largest, square_sum, square_error = (
-        values.abs().amax(),
-        values.square().sum(),
-        error.square().sum(),
-    )
-    counted.merge(CastStatistics(float(largest), float(square_sum), float(square_error)))
-    return stored.cpu().numpy()
+    cuda = values.device.type == "cuda"
+    stored = values.to(getattr(torch, into.dtype.name))
+    sums = None
+    if counted is not None:
+        error = values - stored
+        sums = torch.stack([values.abs().amax(), values.square().sum(), error.square().sum()])
+        sums = sums.to("cpu", non_blocking=cuda)
+    host = stored.to("cpu", non_blocking=cuda)
+    arrived = None
+    if cuda:
+        arrived = torch.cuda.Event()
+        arrived.record(torch.cuda.current_stream(values.device))
+    return Copy(stored=host, sums=sums, arrived=arrived, into=into, rows=rows, counted=counted)
 
 
 def forward(

@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
-import torch
 from tqdm.auto import tqdm
 
 from feature_store import FeatureStore, protocol
@@ -17,7 +16,7 @@ from feature_store.claims import Claim
 from feature_store.writer import CastStatistics
 from workbench.datasets import Dataset
 from workbench.extraction.images import ImageBatch, Pixels, batches_of, image_batches
-from workbench.extraction.in_hand import LoadedModel, ShardInHand, cast, forward, release
+from workbench.extraction.in_hand import LoadedModel, ShardInHand, forward, release, start_copy
 from workbench.extraction.jobs import Job, load_backbone, manifest, transforms
 from workbench.extraction.request import ExtractReport, ExtractRequest
 from workbench.extraction.stopping import stop_requests
@@ -189,7 +188,6 @@ class Run:
                 # The writer casts and counts where it stores less than the models compute here.
                 exact = bool(scale.kept) or writer.todo(shard) != todo
                 dtype = "float32" if exact else self.request.dtype
-                held.dtype[source] = getattr(torch, dtype)
                 held.statistics[source] = None if exact else CastStatistics()
                 maps = (size, *scale.grid, scale.channels)
                 held.tokens[source] = np.full(maps, np.nan, dtype)
@@ -205,19 +203,24 @@ class Run:
         if not batch.rows:
             return
         places = np.array(batch.rows, dtype=int) - held.todo.start
+        before = len(held.copies)
         for model in self.models:
             wanted = {s: how for s, how in model.job.plans.items() if s in held.writers}
             for base in dict.fromkeys(how.base for how in wanted.values()):
                 group = {s: how for s, how in wanted.items() if how.base == base}
                 for source, (prefix, maps) in forward(model, group, batch).items():
                     counted = held.statistics[source]
-                    held.tokens[source][places] = cast(maps, held.dtype[source], counted)
+                    parts = [(maps, held.tokens[source])]
                     if source in held.prefix:
-                        held.prefix[source][places] = cast(prefix, held.dtype[source], counted)
+                        parts.append((prefix, held.prefix[source]))
+                    held.copies += [start_copy(x, into, places, counted) for x, into in parts]
+        # The batch before has arrived by now; a GPU goes on with this one meanwhile.
+        held.finish_copies(keep=len(held.copies) - before)
 
     def _commit(self, held: ShardInHand) -> None:
         """Write all sources of one shard and let go of it."""
         try:
+            held.finish_copies()
             for source, writer in held.writers.items():
                 todo = writer.todo(held.shard)  # a grown source needs only the tail of the rows
                 tail = slice(todo.start - held.todo.start, None)

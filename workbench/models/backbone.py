@@ -87,10 +87,14 @@ class Backbone:
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """(image, height, width, 3) uint8 → (image, 3, height, width) float32 on the device."""
-        x = pixels.to(self.device).permute(0, 3, 1, 2).float() / 255.0
-        mean = torch.tensor(self.info.mean, device=self.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.info.std, device=self.device).view(1, 3, 1, 1)
+        x = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255.0
+        mean, std = self._mean_and_std
         return (x - mean) / std
+
+    @cached_property
+    def _mean_and_std(self) -> torch.Tensor:
+        """(2, 1, 3, 1, 1) on the device; kept, as sending them each time would wait for it."""
+        return torch.tensor([self.info.mean, self.info.std]).view(2, 1, 3, 1, 1).to(self.device)
 
     def classify(self, images: torch.Tensor) -> torch.Tensor:
         """Class logits (image, class), float32, of a model that kept its classification head.
