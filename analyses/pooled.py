@@ -21,8 +21,8 @@ import numpy as np
 from analyses.pieces import Engine, Piece, pieces
 from feature_store import FeatureStore, InputError
 
-BLOCK_ROWS = 4096
-"""Images read at a time."""
+BLOCK_ROWS = 1024
+"""Images read at a time: few, so that memory is the same for small and large stores."""
 
 Tokens = Literal["mean", "prefix"]
 Merge = Literal["concat", "add"]
