@@ -26,9 +26,7 @@ from pathlib import Path
 from IPython.display import FileLink, Image, display
 
 import feature_store
-from analyses import hard_examples
-from analyses.neighbours import label_error_candidates, near_duplicates, normalise
-from analyses.pooled import pool
+from analyses import hard_examples, suspects
 from workbench import stored
 from workbench.datasets.pictures import reader
 from workbench.figures.gallery import Pictures, write_html, write_jpeg
@@ -66,26 +64,13 @@ display(Image(FIGURES / "hard.jpg", width=760) if len(hard) else "no hard exampl
 FileLink(FIGURES / "hard.html")
 
 # %% [markdown]
-# **Before believing any of it**: are test images near-copies of training images, and which training labels look wrong? Both lists
+# **Before believing any of it**: are test images near-copies of training images, and which labels look wrong? Both lists
 # are candidates for a look, not verdicts.
 
 # %%
-seen, asked = pool(train, [names.large]), pool(test, [names.large])
-rows = seen.features(names.large).load()
-features, queries = (
-    normalise(rows, rows.mean(0)),
-    normalise(asked.features(names.large).load(), rows.mean(0)),
-)
-copies = near_duplicates(features, queries, threshold=0.98)
-wrong = label_error_candidates(features, train.labels[seen.rows])
-print(
-    f"{len(copies)} near-duplicates between test and training, {len(wrong)} label-error candidates"
-)
-wrong.assign(
-    image_id=train.image_ids[seen.rows[wrong["row"]]],
-    label=[train.label_names[c] for c in train.labels[seen.rows[wrong["row"]]]],
-    suggested=[train.label_names[c] for c in wrong["suggested"]],
-)[["image_id", "label", "suggested", "share"]].head(8)
+found = suspects.find(train, test, source=names.large)
+print(f"{len(found.duplicates)} near-duplicates across training and test images")
+found.label_errors.head(8)
 
 # %% [markdown]
 # Next: `4_capacity_and_probes`, capacity and probes.

@@ -27,7 +27,7 @@ from IPython.display import Image
 import feature_store
 from analyses import few_shot, memorization, probe, similarity
 from workbench import stored
-from workbench.cost import cost
+from workbench.figures.curve import with_cost
 from workbench.figures.memorization import draw_loss
 from workbench.figures.probe import draw_curve
 from workbench.figures.similarity import draw_matrices
@@ -42,12 +42,7 @@ names = stored.parts(train)
 # in the store.
 
 # %%
-counted = [
-    cost(model, scales.split("+"))
-    for model, _, scales in (name.rpartition("@") for name in names.all)
-]
-scores = probe.compute(train, test, sources=names.all)
-scores = scores.assign(gmacs=[c.gmacs for c in counted], params=[c.params / 1e6 for c in counted])
+scores = with_cost(probe.compute(train, test, sources=names.all))
 scores[["source", "params", "gmacs", "train_loss", "test_accuracy", "low", "high"]].style.format(
     precision=3
 ).hide()

@@ -61,11 +61,10 @@ SUSTAINED = (
     200e12  # FLOP per second that the device really gives, two for every multiply-accumulate
 )
 million = []
-for name in names.all:
-    model, _, scales = name.rpartition("@")
-    counted = cost(model, scales.split("+"))
+for source in map(feature_store.Source.parse, names.all):
+    counted = cost(source.model, source.scales, tap=source.tap)
     hours = 1e6 * 2e9 * counted.gmacs / SUSTAINED / 3600
-    million.append({"source": name, "GPU hours": hours, "GB": counted.bytes_per_image / 1e3})
+    million.append({"source": str(source), "GPU hours": hours, "GB": counted.bytes_per_image / 1e3})
 pd.DataFrame(million).round(2)
 
 # %% [markdown]
