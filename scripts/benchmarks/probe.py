@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from threadpoolctl import threadpool_limits
 
@@ -44,13 +45,18 @@ def main() -> None:
     torch.set_num_threads(1)
     found = {"date": str(datetime.date.today()), "machine": machine(), "versions": versions()}
     found["head"] = {"planted 5000 x 256, 20 classes": heads(*planted())}
+    digits = load_digits()
+    found["head"]["scikit-learn's digits, 1797 x 64"] = heads(
+        digits.data.astype(np.float32), digits.target
+    )
+    found["path"] = {"digits": path(digits.data.astype(np.float32), digits.target)}
     if arguments.store:
         store = feature_store.open(arguments.store)
         pooled = pool(store, [arguments.source])
         x = pooled.features(arguments.source).load()
         name = f"{store.dataset} {arguments.source}, {len(x)} x {x.shape[1]}"
         found["head"][name] = heads(x, store.labels[pooled.rows])
-        found["path"] = {name: path(x, store.labels[pooled.rows])}
+        found["path"][name] = path(x, store.labels[pooled.rows])
     found["neighbours"] = neighbours()
     found["load_average_at_end"] = os.getloadavg()[0]
     RESULTS.parent.mkdir(exist_ok=True)
@@ -69,7 +75,8 @@ def planted() -> tuple[np.ndarray, np.ndarray]:
 
 def heads(x: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
     """Time to at most scikit-learn's penalised training loss, in float64 on one thread."""
-    standard = (x - x.mean(0, dtype=np.float64)) / x.std(0, dtype=np.float64)
+    spread = x.std(0, dtype=np.float64)
+    standard = (x - x.mean(0, dtype=np.float64)) / np.where(spread > 0, spread, 1)
     classes = int(labels.max()) + 1
 
     def objective(weight, bias, l2):
@@ -116,7 +123,8 @@ def heads(x: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
 
 def path(x: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """What a probe does for each source: choose among 7 penalties on 5 folds, then fit."""
-    standard = (x - x.mean(0, dtype=np.float64)) / x.std(0, dtype=np.float64)
+    spread = x.std(0, dtype=np.float64)
+    standard = (x - x.mean(0, dtype=np.float64)) / np.where(spread > 0, spread, 1)
     folds = stratified_folds(labels, 5, 0)
     penalties = L2_GRID[2:9]
     split = [(np.flatnonzero(folds != k), np.flatnonzero(folds == k)) for k in range(5)]
