@@ -89,7 +89,7 @@ def gallery(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     (made,) = table["measurements"].values()
     train, test = (feature_store.open(made["stores"][role]["path"]) for role in ("train", "test"))
     shown = pictures.Pictures(reader(train), reader(test), train.image_ids, test.image_ids)
-    page = stem.with_suffix(".html")
+    page = stem.with_name(f"{stem.name}_gallery.html")
     page.parent.mkdir(parents=True, exist_ok=True)
     pictures.write_html(examples, shown, page, "Hard examples")
     sheet = pictures.sheet(examples.head(6), shown)

@@ -19,7 +19,7 @@ from workbench.tables.plan import Measurement, Plan
 from workbench.tables.profile import Profile, problems
 from workbench.tables.spec import TableSpec
 
-LAYOUT = 1
+LAYOUT = 2
 """Raised when the written files change for the same content, so that they are written again."""
 
 
@@ -171,8 +171,6 @@ def _write(spec: TableSpec, outcome: Outcome, out: Path, say: Say) -> None:
     found = [blocks.block(name) for name in spec.blocks]
     drawn = figures.draw(spec, outcome.tables, path)
     files = [*formats.write(table, found, path), *drawn]
-    if spec.figure == "gallery" and drawn:  # its page replaces the bare table's
-        files = list(dict.fromkeys(files))
     table |= {
         "blocks": found,
         "pictures": [p.name for p in drawn if p.suffix in (".png", ".svg")],
