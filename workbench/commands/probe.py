@@ -75,7 +75,7 @@ class Probe:
             )
         table = pd.concat(parts, ignore_index=True)
         if self.out is not None:
-            self._write_dense(table, self.out)
+            self._write_dense(table, task, self.out)
         if self.json:
             print(json.dumps({"rows": json.loads(table.to_json(orient="records"))}))
         else:
@@ -159,15 +159,15 @@ class Probe:
             label=f"test accuracy, {most} images per class",
         )
 
-    def _write_dense(self, table, out: Path) -> None:
+    def _write_dense(self, table, task: str, out: Path) -> None:
         from workbench.figures.curve import write_curve
         from workbench.figures.probe import draw_sources
         from workbench.figures.table_files import write_table
 
-        metric, label = _DENSE[self.dense]
-        write_table(table, out / self.dense)
-        draw_sources(table, out / self.dense, metric=metric, label=label)
-        write_curve(table, out / f"{self.dense}_curve", metric=metric, label=label)
+        metric, label = _DENSE[task]
+        write_table(table, out / task)
+        draw_sources(table, out / task, metric=metric, label=label)
+        write_curve(table, out / f"{task}_curve", metric=metric, label=label)
 
 
 _SHOWN = ["source", "train_loss", "train_accuracy", "test_accuracy", "low", "high", "l2"]

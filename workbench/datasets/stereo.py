@@ -41,7 +41,7 @@ class TileReader:
     folder: str
     part: str
 
-    def __call__(self, image_id: str) -> Image.Image | np.ndarray:
+    def __call__(self, image_id: str):
         top, left = (int(v) for v in image_id.split(","))
         if self.part == "depth":
             return _depth(self.folder)[top : top + SIDE, left : left + SIDE]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from workbench.cli import main
+from workbench.extraction import ExtractRequest, extract
 
 SMALL, LARGE = "toy:a#blocks@224", "toy:a#blocks@448"
 
@@ -53,6 +54,28 @@ def test_metric_is_drawn_against_cost_where_models_are_known(make_store, tmp_pat
         assert "GMACs per image" in (out / f"{figure}.svg").read_text()
     assert "5 images per class" in (out / "few_shot.svg").read_text()
     assert "curve.png" in capsys.readouterr().err
+
+
+def test_depth_of_the_stereo_pair_through_whole_images(tmp_path, capsys):
+    pytest.importorskip("skimage")
+    model = "random:timm:test_vit.r160_in1k"
+    given = []
+    for split in ("train", "test"):
+        path = str(tmp_path / f"{split}.zarr")
+        scales = ["160", "320", "320.whole"]
+        asked = {"models": [model], "scales": scales, "store": path, "limit": 12}
+        extract(ExtractRequest(dataset=f"bundled:stereo:{split}", **asked))
+        given += [f"--{split}", path]
+    ask = ["--source", f"{model}@160", "--source", f"{model}@160+320.whole"]
+    out = tmp_path / "out"
+    assert main(["probe", *given, *ask, "--dense", "depth", "--json", "--out", str(out)]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["channels"] for row in rows] == [64, 128]
+    assert all(0 < row["low"] <= row["rmse"] <= row["high"] < 5 for row in rows)  # metres
+    for name in ("depth.md", "depth.csv", "depth.tex", "depth.png", "depth_curve.svg"):
+        assert (out / name).stat().st_size > 100
+    assert main(["probe", *given, *ask, "--dense", "segmentation"]) == 2
+    assert "has no masks" in capsys.readouterr().err
 
 
 def test_infinite_loss_is_null_in_json(arguments, make_store, capsys):
