@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -155,13 +156,13 @@ def _curves(ax: Axes, points: pd.DataFrame) -> None:
     ax.set_xticks([], minor=True)
     ax.tick_params(labelsize=8)
     for axis in (ax.xaxis, ax.yaxis):
-        axis.label.set_size(9)
+        axis.label.set_fontsize(9)
     ax.margins(0.08)
 
 
 def _legend(drawn, axes) -> None:
     """One legend above all panels, every name once."""
-    found = {}
+    found: dict[str, Any] = {}
     for ax in axes:
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)

@@ -21,13 +21,13 @@ def fill(split: Split, sources: list[Source], profile: Profile, say: Say) -> boo
         return False
     from workbench.extraction import ExtractRequest, extract
 
-    for scales, models in by_scales.items():
-        say(f"extract {split.dataset}: {', '.join(models)} at {' + '.join(scales)}")
+    for together, models in by_scales.items():
+        say(f"extract {split.dataset}: {', '.join(models)} at {' + '.join(together)}")
         done = extract(
             ExtractRequest(
                 dataset=split.dataset,
                 models=models,
-                scales=scales,
+                scales=together,
                 store=path,
                 limit=split.limit,
                 precision=profile.precision,

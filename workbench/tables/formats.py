@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -50,17 +49,18 @@ def comparisons(table: dict) -> pd.DataFrame:
     for found in table["comparisons"]:
         ratio = found["kind"] == "ratio"
         places = 2 if ratio else digits[found["metric"]]
-        sign: Callable[[Any], str] = lambda v, p=places, r=ratio: (  # noqa: E731
-            number(v, p) if r else signed(v, p)
-        )
-        ends = f" [{sign(found['low'])}, {sign(found['high'])}]" if found["low"] is not None else ""
+        texts = [
+            number(found[name], places) if ratio else signed(found[name], places)
+            for name in ("paper", "here", "low", "high")
+        ]
+        ends = f" [{texts[2]}, {texts[3]}]" if found["low"] is not None else ""
         records.append(
             {
                 "compared": found["question"],
                 "in": ("ratio of " if ratio else "difference in ") + names[found["metric"]],
                 "better": found["better"],
-                "paper": sign(found["paper"]),
-                "here": sign(found["here"]) + ends,
+                "paper": texts[0],
+                "here": texts[1] + ends,
                 "interval": found["interval"],
                 "verdict": found["verdict"],
             }

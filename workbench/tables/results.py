@@ -147,9 +147,10 @@ def _rows(
                     cell["difference"] = value - cell["published"]
                 source = source or (ask.source if ask.data or ask.analysis == "throughput" else "")
             cells[metric.column] = cell
-        note = run.row_notes.get(label, "") if run else ""
-        rows.append({"label": list(label), "source": source, "note": note, "cells": cells})
-        rows[-1] |= {"published_gmacs": _number(line["flops_g"]), **_cost(source)}
+        row: dict[str, Any] = {"label": list(label), "source": source, "cells": cells}
+        row["note"] = run.row_notes.get(label, "") if run else ""
+        row["published_gmacs"] = _number(line["flops_g"])
+        rows.append(row | _cost(source))
     return rows
 
 

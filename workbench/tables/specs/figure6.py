@@ -36,7 +36,11 @@ def _rows(models: tuple[str, str, str], sides: tuple[str, ...]) -> dict[Label, s
     }
 
 
-_DINO = tuple(paper_model("DINOv2", size).name for size in ("Base", "Large", "Giant"))
+_DINO = (
+    paper_model("DINOv2", "Base").name,
+    paper_model("DINOv2", "Large").name,
+    paper_model("DINOv2", "Giant").name,
+)
 
 TABLE = TableSpec(
     key="figure6",

@@ -43,7 +43,7 @@ TABLE = TableSpec(
         ),
         "paper": Run(
             asks=_asks(
-                *(paper_model("ViT", size).name for size in ("Base", "Large")), data="imagenet"
+                paper_model("ViT", "Base").name, paper_model("ViT", "Large").name, "imagenet"
             ),
             deviations=(
                 "Rare and ambiguous are told apart by distances and second classes, not by eye.",

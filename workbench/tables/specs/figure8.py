@@ -32,7 +32,9 @@ _CONVNEXT = tuple(paper_model("ConvNeXt", size).name for size in ("Base", "Large
 
 def _asks(models: tuple[str, ...], image: str, segmentation: str, depth: str) -> dict:
     named = dict(zip(("Base", "Large", "XLarge"), models, strict=True))
-    rows = {(size, times): f"{named[size]}@{SCALE_SETS[times]}" for size, times in ROWS}
+    rows: dict[Label, str] = {
+        (size, times): f"{named[size]}@{SCALE_SETS[times]}" for size, times in ROWS
+    }
     return {
         "top1": each(rows, analysis="probe", field="top1", data=image),
         "miou": each(rows, analysis="segmentation", field="miou", data=segmentation),

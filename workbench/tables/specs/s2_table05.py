@@ -5,7 +5,7 @@ Headline: ViT-B with (1x, 2x, 3x) 81.4 against ViT-L 81.6; DINOv2 and OpenCLIP g
 
 from __future__ import annotations
 
-from workbench.tables.spec import Comparison, Metric, Run, TableSpec, each
+from workbench.tables.spec import Comparison, Label, Metric, Run, TableSpec, each
 from workbench.tables.specs.common import (
     BASE,
     HUGE,
@@ -16,14 +16,14 @@ from workbench.tables.specs.common import (
     paper_sources,
 )
 
-STAND_IN = {
+STAND_IN: dict[Label, str] = {
     ("ViT", "Base", "224"): f"{BASE}@224",
     ("ViT", "Base", "224+448"): f"{BASE}@224+448",
     ("ViT", "Base", "224+448+672"): f"{BASE}@224+448+672",
     ("ViT", "Large", "224"): f"{LARGE}@224",
     ("ViT", "Huge", "224"): f"{HUGE}@224",
 }
-LABELS = [
+LABELS: list[Label] = [
     *STAND_IN,
     *[("DINOv2", "Base", s) for s in ("224", "224+448", "224+448+672")],
     *[("DINOv2", "Large", s) for s in ("224", "224+448")],

@@ -5,7 +5,7 @@ Headline: Base with S2 beats Large and Huge in all three families (ViT 47.8 agai
 
 from __future__ import annotations
 
-from workbench.tables.spec import Comparison, Metric, Run, TableSpec, each
+from workbench.tables.spec import Comparison, Label, Metric, Run, TableSpec, each
 from workbench.tables.specs.common import (
     BASE,
     BOOTSTRAP,
@@ -18,14 +18,14 @@ from workbench.tables.specs.common import (
     paper_sources,
 )
 
-STAND_IN = {
+STAND_IN: dict[Label, str] = {
     ("ViT", "Base", "512"): f"{BASE}@224",
     ("ViT", "Base", "256+512+1024"): f"{BASE}@224+448",
     ("ViT", "Base", "256+512+1536"): f"{BASE}@224+448+672",
     ("ViT", "Large", "512"): f"{LARGE}@224",
     ("ViT", "Huge", "512"): f"{HUGE}@224",
 }
-LABELS = [
+LABELS: list[Label] = [
     *STAND_IN,
     *[("DINOv2", "Base", s) for s in ("518", "518+1036", "518+1036+1554")],
     ("DINOv2", "Large", "518"),
@@ -43,7 +43,7 @@ BY_FAMILY = (
     ("OpenCLIP", "256+512+1536", "Huge", "518"),
 )
 """(family, scales of Base, larger model, its scale)."""
-WHOLE_HUGE = {("ViT", "Huge", "512"): "504"}
+WHOLE_HUGE: dict[Label, str] = {("ViT", "Huge", "512"): "504"}
 """Patch 14 does not divide 512: run at 504."""
 
 

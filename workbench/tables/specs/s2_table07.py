@@ -5,7 +5,7 @@ Headline: ViT-B with S2 0.508 against 0.508 of ViT-L; DINOv2-L with S2 equals DI
 
 from __future__ import annotations
 
-from workbench.tables.spec import Comparison, Metric, Run, TableSpec, each
+from workbench.tables.spec import Comparison, Label, Metric, Run, TableSpec, each
 from workbench.tables.specs.common import (
     BOOTSTRAP,
     LINEAR_DEPTH,
@@ -16,7 +16,7 @@ from workbench.tables.specs.common import (
 )
 from workbench.tables.specs.s2_table06 import STAND_IN, WHOLE_HUGE
 
-LABELS = [
+LABELS: list[Label] = [
     *STAND_IN,
     *[("DINOv2", "Base", s) for s in ("504", "504+1008", "504+1008+1512")],
     *[("DINOv2", "Large", s) for s in ("504", "504+1008")],

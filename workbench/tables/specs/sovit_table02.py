@@ -5,17 +5,19 @@ Headline: SoViT-400m/14 88.2 on ImageNet against 88.4 of ViT-g/14 with 2.5 times
 
 from __future__ import annotations
 
-from workbench.tables.spec import Metric, Run, TableSpec, each
+from workbench.tables.spec import Label, Metric, Run, TableSpec, each
 from workbench.tables.specs.common import BASE, HUGE, LARGE, TEXTILES, WILSON
 
-ROWS = (("ViT-L/16",), ("SoViT-400m/14",), ("ViT-g/14",))
+ROWS: tuple[Label, ...] = (("ViT-L/16",), ("SoViT-400m/14",), ("ViT-g/14",))
 NO_SHAPE = (
     "Models: EfficientNet-Lite0, 1 and 2 stand in for the three sizes. They were scaled by one "
     "factor, none of them is shape-optimised, so the paper's claim (the middle one equals the "
     "largest) is not tested and no comparison is drawn."
 )
-STAND_IN = {row: f"{model}@224" for row, model in zip(ROWS, (BASE, LARGE, HUGE), strict=True)}
-SIGLIP2 = {
+STAND_IN: dict[Label, str] = {
+    row: f"{model}@224" for row, model in zip(ROWS, (BASE, LARGE, HUGE), strict=True)
+}
+SIGLIP2: dict[Label, str] = {
     ROWS[0]: "timm:vit_large_patch16_siglip_256.v2_webli@256",
     ROWS[1]: "timm:vit_so400m_patch14_siglip_224.v2_webli@224",
     ROWS[2]: "timm:vit_giantopt_patch16_siglip_256.v2_webli@256",

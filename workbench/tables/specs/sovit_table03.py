@@ -5,7 +5,7 @@ Headline: SoViT-400m/14 84.1 on ImageNet against 84.0 of ViT-g/14.
 
 from __future__ import annotations
 
-from workbench.tables.spec import Metric, Run, TableSpec, each
+from workbench.tables.spec import Ask, Label, Metric, Run, TableSpec, each
 from workbench.tables.specs.common import TEXTILES
 from workbench.tables.specs.sovit_table02 import NO_SHAPE, PUBLIC, SIGLIP2, STAND_IN
 
@@ -15,7 +15,11 @@ DATA = {
     "uc_merced": "UC Merced",
 }  # fmt: skip
 DRAWS = "Intervals: 95 %, Student, over 20 draws of the ten images per class; same test images."
-TEN = {"analysis": "few_shot", "field": "top1", "shots": 10}
+
+
+def _ten_shot(sources: dict[Label, str], data: str) -> dict[Label, Ask]:
+    return each(sources, analysis="few_shot", field="top1", data=data, shots=10)
+
 
 TABLE = TableSpec(
     key="sovit3",
@@ -28,12 +32,12 @@ TABLE = TableSpec(
     metrics=tuple(Metric(column=column, name=f"{name} (%)") for column, name in DATA.items()),
     runs={
         "bundled": Run(
-            asks={"imagenet": each(STAND_IN, data="textiles", **TEN)},
+            asks={"imagenet": _ten_shot(STAND_IN, "textiles")},
             deviations=(NO_SHAPE, TEXTILES + " They stand beside ImageNet's column.", DRAWS),
             expected="seconds, once textiles are extracted",
         ),
         "paper": Run(
-            asks={column: each(SIGLIP2, data=column, **TEN) for column in DATA},
+            asks={column: _ten_shot(SIGLIP2, column) for column in DATA},
             deviations=(
                 PUBLIC,
                 "Data sets other than ImageNet are used if the config names them; columns of the "
