@@ -102,7 +102,7 @@ def hand_out(session: Session, shards: int, together: int) -> None:
         feature_store.create(Path(folder, "s"), dataset="none", image_ids=["0"])
         ticket = tasks.Ticket({"store": str(Path(folder, "s"))}, "benchmark", folder)
         work = extraction._Work(session, ticket, lambda line: None, lambda: False)
-        work.run(tasks.Prepared(missing=dict.fromkeys(range(shards), 1)), together)
+        work.run(tasks.Prepared(missing=dict.fromkeys(range(shards), (1, 1))), together)
 
 
 @contextlib.contextmanager

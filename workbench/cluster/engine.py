@@ -76,6 +76,7 @@ SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
     "distributed.scheduler.allowed-failures": 5,  # preempted workers count as failures, too
+    "distributed.deploy.lost-worker-timeout": "1 day",  # jobs are replaced by what squeue says
     "distributed.comm.timeouts.connect": "20s",
 }
 """Dask's settings that this work needs, for schedulers and workers started here."""

@@ -100,7 +100,6 @@ class _Work:
         self.addresses: dict[str, str] = {}
         """Name (``host:pid``) of every worker that began something, and its address."""
         self.begun: list[int] = []
-        self.ended = 0
 
     def heard(self, event: tuple[float, dict]) -> None:
         """A worker says who it is and what it begins (called from Dask's thread)."""
@@ -116,7 +115,7 @@ class _Work:
         self.waiting.extend(
             tuple(todo[k : k + shards_per_task]) for k in range(0, len(todo), shards_per_task)
         )
-        images = sum(prepared.missing.values())
+        images = sum(count for count, _ in prepared.missing.values())
         self.say(f"{len(todo)} shard(s), {images} image(s) to compute")
         start = time.perf_counter()
         quick = sys.stderr.isatty() or "ipykernel" in sys.modules
@@ -128,13 +127,17 @@ class _Work:
                     if done.error:
                         self._cancel(list(self.under_way))
                         raise InputError(done.error)
-                    report.shards += done.committed
-                    report.computed += done.images
-                    bar.update(done.images)
+                    for images, sources in (
+                        prepared.missing[shard] for shard in done.shards if shard not in done.busy
+                    ):
+                        report.shards += sources
+                        report.computed += images
+                        bar.update(images)
+                    if done.committed:
+                        report.redone += sum(self.begun.count(s) > 1 for s in done.shards)
         report.seconds = time.perf_counter() - start if todo else 0.0
         report.busy = len(self.held)
         report.stopped = bool(self.waiting)
-        report.redone = max(len(self.begun) - self.ended, 0)
         return report
 
     def _go_on(self, store: FeatureStore) -> bool:
@@ -167,7 +170,6 @@ class _Work:
             if self.under_way.pop(future, None) is None:  # cancelled
                 continue
             done = outcome(future)
-            self.ended += len(done.shards)
             for shard in done.shards:
                 before = self.held.pop(shard, None)
                 if shard in done.busy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import shutil
@@ -36,7 +37,8 @@ def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, An
     """What dask-jobqueue is told about each job."""
     cpus = options.cpus or (1 + decoders if options.gpu else 1)
     threads = 1 if options.gpu else cpus
-    leave, margin = options.seconds - options.leave_before, options.leave_before
+    leave = options.seconds - options.leave_before
+    stagger = min(options.leave_before, leave) / 2
     return {
         "job_name": name,
         "queue": options.partition,
@@ -51,7 +53,12 @@ def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, An
         "log_directory": str(Path(options.logs or "slurm-logs").absolute()),
         "death_timeout": 60,
         "worker_extra_args": [
-            *("--lifetime", f"{leave:.0f}s", "--lifetime-stagger", f"{margin / 2:.0f}s"),
+            *(
+                "--lifetime",
+                f"{leave:.0f}s",
+                "--lifetime-stagger",
+                f"{stagger:.0f}s",
+            ),
             *("--memory-limit", "0", "--no-dashboard"),  # memory: Slurm watches it
         ],
         "job_script_prologue": [
@@ -105,7 +112,8 @@ def submitted(
     finally:
         try:
             if cluster is not None:
-                cluster.close(timeout=30)
+                with contextlib.suppress(Exception):  # of jobs that were never accepted
+                    cluster.close(timeout=30)
         finally:  # also jobs whose sbatch had not answered yet
             subprocess.run(["scancel", "--name", name], capture_output=True, check=False)
 
@@ -157,6 +165,7 @@ class Jobs:
             )
         if ended:
             self.say(f"{len(ended)} job(s) ended ({', '.join(ended)}); submitting as many again")
+        if ended or len(self.cluster.workers) < self.count:  # or sbatch had refused for a moment
             self.cluster.scale(jobs=self.count)
 
     def _ended(self, known: dict[str, str]) -> list[str]:

@@ -40,8 +40,8 @@ class Prepared:
 
     sources: list[str] = field(default_factory=list)
     """Full names of the single-scale sources."""
-    missing: dict[int, int] = field(default_factory=dict)
-    """Shard to images that it lacks."""
+    missing: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Shard to images that it lacks, and to sources that lack it."""
     notes: list[str] = field(default_factory=list)
     """What an extraction would say on the way."""
     error: str = ""
@@ -55,11 +55,8 @@ class Done:
     shards: tuple[int, ...]
     """Shards that were given."""
     committed: int = 0
-    """Shards committed, over all sources."""
-    images: int = 0
-    """Images computed."""
-    seconds: float = 0.0
-    """Wall time of the pass."""
+    """Shards committed by this worker, over all sources; fewer than were missing where one that
+    was thought lost has finished after all."""
     busy: dict[int, str] = field(default_factory=dict)
     """Shard to the process (``host:pid``) that holds it."""
     worker: str = ""
@@ -81,7 +78,11 @@ def prepare(ticket: Ticket) -> Prepared:
     try:
         with _one_at_a_time:
             run = _run_of(ticket, notes, first=True)
-        missing = {shard: len(rows) for shard, rows in run.missing().items()}
+        writers = [writer for model in run.models for writer in model.writers.values()]
+        missing = {
+            shard: (len(rows), sum(not writer.is_done(shard) for writer in writers))
+            for shard, rows in run.missing().items()
+        }
         sources = [str(source) for job in run.jobs for source in job.plans]
     except InputError as error:
         return Prepared(notes=notes, error=str(error))
@@ -105,7 +106,7 @@ def compute(ticket: Ticket, shards: tuple[int, ...]) -> Done:
             busy = dict(run.busy)
     except InputError as error:
         return Done(shards, worker=own_name(), error=str(error))
-    return Done(shards, report.shards, report.computed, report.seconds, busy, own_name(), "")
+    return Done(shards, report.shards, busy, own_name())
 
 
 def own_name() -> str:

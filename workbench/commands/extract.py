@@ -159,7 +159,7 @@ def summary(report) -> str:
         )
     lines = [head]
     if report.redone:
-        lines.append(f"{report.redone} shard(s) were begun once more because a worker was lost")
+        lines.append(f"{report.redone} shard(s) were computed once more because a worker was lost")
     if report.failed:
         lines.append(
             f"{len(report.failed)} image(s) could not be read; their rows are NaN with "

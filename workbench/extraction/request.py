@@ -135,7 +135,7 @@ class ExtractReport:
     busy: int = 0
     """Shards left to another process that holds their claim."""
     redone: int = 0
-    """Shards that were begun once more because the worker that had them was lost."""
+    """Shards that were computed once more because the worker that had them was lost."""
     failed: dict[str, str] = field(default_factory=dict)
     """Image id to reason, for images that could not be read, in this run and before."""
     bytes_stored: int = 0
