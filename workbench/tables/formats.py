@@ -259,5 +259,8 @@ def _anchor(key: str) -> str:
 
 def _box(frame: pd.DataFrame) -> str:
     """A table in a box that scrolls by itself."""
-    body = frame.to_html(index=False, escape=True, border=0, na_rep="")
+    wordy = len(frame) and frame.iloc[:, -1].map(lambda cell: len(str(cell)) > 40).any()
+    body = frame.to_html(
+        index=False, escape=True, border=0, na_rep="", classes="wordy" if wordy else None
+    )
     return f'<div class="box" tabindex="0">{body}</div>'

@@ -28,6 +28,7 @@ table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabula
 th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line);
   vertical-align: top; white-space: nowrap; }
 td:last-child { white-space: normal; min-width: 9rem; max-width: 26rem; }
+.wordy td:last-child { min-width: 22rem; } .wordy thead th { white-space: normal; }
 tbody tr:hover td { background: var(--head); }
 thead th { background: var(--head); font-weight: 600; } tbody tr:last-child td { border-bottom: 0; }
 .notes { font-size: 13px; color: var(--soft); padding-left: 1.4rem; max-width: 52rem; }
