@@ -168,8 +168,9 @@ def warnings_for(result: xr.Dataset) -> list[str]:
             )
         train, test = float(row["train_info_bits"]), float(row["test_info_bits"])
         if train > 0.01 and test < (1 - GAP) * train and row["test_info_high"] < train:
+            automatic = result.attrs["config"]["ridge"] == "auto"
             found.append(
                 f"{name}: overfits, {train:.3f} bits on train but {test:.3f} on test images; use "
-                f"more images or ridge='auto'"
+                f"more images{'' if automatic else ' or ridge=auto'}"
             )
     return found

@@ -115,7 +115,7 @@ class Memorize:
         from workbench.figures.memorization import draw_loss
         from workbench.figures.table_files import write_table
 
-        label = f"instance loss after {self.epochs} epochs, nats (lower is better)"
+        label = "instance loss, nats\n(lower is better)"
         paths = [
             *write_table(table, out / "memorize", columns=_SHOWN),
             *draw_loss(table, out / "memorize"),

@@ -156,7 +156,7 @@ class Probe:
             shots[shots["shots"] == most].reset_index(drop=True),
             out / "few_shot",
             metric="test_accuracy",
-            label=f"test accuracy, {most} images per class",
+            label=f"test accuracy\n({most} images per class)",
         )
 
     def _write_dense(self, table, task: str, out: Path) -> None:
@@ -173,6 +173,6 @@ class Probe:
 _SHOWN = ["source", "train_loss", "train_accuracy", "test_accuracy", "low", "high", "l2"]
 _DENSE = {
     "segmentation": ("miou", "mean IoU on unseen images"),
-    "depth": ("rmse", "depth error on unseen images, RMSE in metres (lower is better)"),
+    "depth": ("rmse", "depth error, RMSE in metres\n(lower is better)"),
 }
 """Task to the metric that is drawn, and what the axis calls it."""

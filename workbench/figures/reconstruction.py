@@ -149,6 +149,8 @@ def draw_ranks(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
 def draw_pairs(pairs: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     """Bits that each source (row) has about each other (column), on training images.
 
+    A target that is a part of the source itself is left blank.
+
     Parameters
     ----------
     pairs : xarray.Dataset
@@ -158,7 +160,9 @@ def draw_pairs(pairs: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     """
     names = [label(str(n)) for n in pairs["source"].values]
     values = pairs["train_info_bits"].values.copy()
-    np.fill_diagonal(values, np.nan)
+    singles = [set(Source.parse(str(n)).singles()) for n in pairs["source"].values]
+    held = np.array([[about <= source for about in singles] for source in singles])
+    values[held] = np.nan  # a part of the source itself: as many bits as the ridge leaves
     size = 2.2 + 0.8 * len(names)
     drawn, (axes,) = style.figure(size + 0.8, size)
     shown = axes.imshow(values, cmap="Greens", vmin=0)

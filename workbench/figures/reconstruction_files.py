@@ -60,7 +60,7 @@ def write(result: xr.Dataset, out: Path) -> list[Path]:
         rows(result).rename(columns=bits),
         out / "curve",
         metric="test_info_bits",
-        label="information on unseen images, bits",
+        label="information, bits\n(unseen images)",
     )
     if "alone" in result:
         drawn += draw_scales(result, out / "scales")
