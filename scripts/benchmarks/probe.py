@@ -87,7 +87,7 @@ def heads(x: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
     for l2 in (1.0, 1e-1, 1e-2, 1e-3):
         with threadpool_limits(1):
             oracle = LogisticRegression(C=1 / (l2 * len(x)), tol=1e-5, max_iter=10_000)
-            sklearn_seconds = fastest(lambda o=oracle: o.fit(standard, labels))
+            oracle.fit(standard, labels)
             coef = oracle.coef_.T
             bias = oracle.intercept_
             if classes == 2:
@@ -106,7 +106,7 @@ def heads(x: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
                 problem = Problem(FeatureRows.of(x), labels, classes, HeadConfig())
                 problem.fit(l2=l2, tolerance=tolerance)
 
-            own_seconds = fastest(whole)
+            own_seconds, sklearn_seconds = in_turn(whole, lambda o=oracle: o.fit(standard, labels))
         rows.append(
             {
                 "l2": l2,
@@ -181,9 +181,10 @@ def seconds(action) -> float:
     return time.perf_counter() - start
 
 
-def fastest(action) -> float:
-    """The least disturbed of several calls: other work on the machine only ever adds time."""
-    return min(seconds(action) for _ in range(REPEATS))
+def in_turn(*actions) -> list[float]:
+    """Shortest time of each over repeats, run in turn: other work on the machine only adds time."""
+    times = [[seconds(action) for action in actions] for _ in range(REPEATS)]
+    return [min(column) for column in zip(*times, strict=True)]
 
 
 def machine() -> dict[str, object]:
