@@ -186,9 +186,13 @@ class _Work:
     def _free(self, store: FeatureStore) -> None:
         """Offer held shards again; remove the claims of workers that are gone for good."""
         present, now = self.session.look(), time.monotonic()
-        for shard, holder in self._ours().items():
+        ours = self._ours()
+        if not ours:
+            return
+        offered = {s for group in (*self.under_way.values(), *self.waiting) for s in group}
+        for shard, holder in ours.items():
             _, since, again = self.held[shard]
-            if now < again or any(shard in shards for shards in self.under_way.values()):
+            if now < again or shard in offered:
                 continue
             if self.addresses[holder] not in present and now - since > GRACE:
                 release_claims(store, shard, holder)
