@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,14 @@ from PIL import Image
 
 from workbench import models
 
-PHOTOGRAPHS = Path(__file__).resolve().parents[4] / "shared" / "data" / "imagenet_sample_500"
+PHOTOGRAPHS = Path(os.environ.get("IMAGENET_SAMPLE", ""))
+"""A folder with 500 validation images and labels.csv (columns file, imagenet_class_index)."""
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason=f"no photographs at {PHOTOGRAPHS}")
+@pytest.mark.skipif(
+    "IMAGENET_SAMPLE" not in os.environ, reason="IMAGENET_SAMPLE names no folder of photographs"
+)
 def test_lite0_recognises_four_photographs_of_five():
     """Top-1 accuracy on 500 ImageNet photographs, every second class; 80.8 % was seen."""
     backbone = models.load("bundled:efficientnet_lite0")
