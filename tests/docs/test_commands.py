@@ -57,6 +57,11 @@ def lines(text):
     return [s for s in text.replace("\\\n", " ").splitlines() if s.strip() and s[0] != "#"]
 
 
+def without_comment(line):
+    """The line without its comment; a # inside a word, as in MODEL#TAP, begins none."""
+    return re.sub(r"(^|\s)#.*", "", line)
+
+
 def expected_status(line):
     found = re.search(r"# exit status (\d)", line)
     return int(found.group(1)) if found else 0
@@ -81,7 +86,7 @@ def data(tmp_path_factory):
 def _photographs(folder):
     from workbench import datasets
 
-    for split, each in (("train", 8), ("test", 4)):
+    for split, each in (("train", 6), ("test", 3)):
         textiles = datasets.open(f"bundled:textiles:{split}")
         for label, name in enumerate(textiles.label_names):
             (folder / split / name).mkdir(parents=True)
@@ -152,7 +157,7 @@ def test_command_lines_run(page, data, tmp_path, monkeypatch):
 
 def run(line):
     """Exit status of one command line; ``workbench`` without a new process."""
-    words = shlex.split(line, comments=True)
+    words = shlex.split(without_comment(line))
     if words[0] != "workbench":
         path = f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"
         command = ["bash", "-c", line]
@@ -167,7 +172,7 @@ def run(line):
 def test_lines_that_are_not_run_are_well_formed(page):
     for line in (s for language, text in blocks(page) if language == "bash" for s in lines(text)):
         assert subprocess.run(["bash", "-n", "-c", line], check=False).returncode == 0, line
-        words = shlex.split(line, comments=True)
+        words = shlex.split(without_comment(line))
         if words[0] == "workbench":
             assert words[1] in COMMANDS, line
             given = {w.partition("=")[0] for w in words if w.startswith("--")}
