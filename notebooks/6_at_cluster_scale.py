@@ -75,7 +75,8 @@ pd.DataFrame(million).round(2)
 if find_spec("dask_jobqueue"):
     from workbench.cluster.slurm import job_script
 
-    print(job_script(SlurmOptions(partition="gpu", gpu="gpu:1", walltime="02:00:00")))
+    logs = str(FOLDER / "slurm-logs")
+    print(job_script(SlurmOptions(partition="gpu", gpu="gpu:1", walltime="02:00:00", logs=logs)))
 else:
     print("pip install 's2-workbench[cluster]' brings the Slurm engine")
 
