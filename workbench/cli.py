@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "shape-law": ("workbench.commands.shape_law", "ShapeLaw", "SoViT shape scaling laws"),
     "encoder-law": ("workbench.commands.encoder_law", "EncoderLaw", "VLM encoder-size laws"),
-    "tables": ("workbench.commands.tables", "Tables", "the papers' tables and figures, regenerated"),
+    "tables": ("workbench.commands.tables", "Tables", "the papers' tables, regenerated"),
 }
 """Command name to (module, dataclass, summary). Modules load when called: help stays quick."""
 

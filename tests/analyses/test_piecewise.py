@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from analyses import few_shot, hard_examples, piecewise, pieces, reconstruction, similarity
+from analyses import few_shot, hard_examples, pieces, piecewise, reconstruction, similarity
 from analyses.accumulate import from_batches
 from analyses.moments import MomentsConfig
 from analyses.neighbours import normalise, search

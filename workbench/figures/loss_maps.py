@@ -55,7 +55,8 @@ def draw_loss_maps(
             heading = f"{label(name)}\n" if n == 0 else ""
             ax.set_title(f"{heading}mean {np.nanmean(values):.2f}", fontsize=8)
     bar = drawn.colorbar(shown, ax=axes, label="loss / loss of the best constant", shrink=0.8)
-    bar.solids.set_alpha(1)
+    if bar.solids is not None:
+        bar.solids.set_alpha(1)
     return style.save_pictures(drawn, path)
 
 
