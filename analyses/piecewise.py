@@ -20,6 +20,7 @@ from analyses.moments import Moments, MomentsConfig
 from analyses.neighbours import Neighbours
 from analyses.pieces import Engine, Piece, piece_images, pieces, stream
 from analyses.pooled import Tokens, vectors
+from analyses.reading import undone
 from analyses.ridge import Solution
 from feature_store import FeatureStore
 from feature_store.errors import InputError
@@ -71,8 +72,7 @@ def _moments_of(
 ) -> Moments:
     accumulator = Accumulator(blocks, config, shift)
     for batch in stream(piece, list(blocks), grid):
-        if done is None or not done[batch.index].all():
-            accumulator.update(batch.tokens, batch.index)
+        accumulator.update(*undone(batch, list(blocks), done))
     return accumulator.result()
 
 

@@ -44,6 +44,20 @@ def batches(
     return _with_bar(found, len(store.image_ids), label) if progress else found
 
 
+def undone(
+    batch: Any, sources: Sequence[str], done: np.ndarray | None
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Tokens and row numbers of those images of a batch that `done` does not mark.
+
+    A batch may hold both kinds: whoever marked them may have read in smaller batches.
+    """
+    tokens = {name: batch.tokens[name] for name in sources}
+    rows = np.arange(len(batch.index)) if done is None else np.flatnonzero(~done[batch.index])
+    if len(rows) == len(batch.index):
+        return tokens, batch.index
+    return {name: part[rows] for name, part in tokens.items()}, batch.index[rows]
+
+
 def _with_bar(found: Iterable[Any], images: int, label: str) -> Iterator[Any]:
     from tqdm.auto import tqdm
 

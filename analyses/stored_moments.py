@@ -22,6 +22,7 @@ from analyses import piecewise
 from analyses.accumulate import Accumulator
 from analyses.moments import Moments, MomentsConfig
 from analyses.pieces import Engine
+from analyses.reading import undone
 from feature_store.errors import InputError
 from feature_store.protocol import ids_sha256
 
@@ -182,7 +183,7 @@ def from_store(
         if batch is not None and not done[batch.index].all():
             if fresh is None:
                 fresh = Accumulator({n: batch.tokens[n].shape[3] for n in names}, config)
-            fresh.update(batch.tokens, batch.index)
+            fresh.update(*undone(batch, names, done))
         if batch is not None:
             done[batch.index] = True
         if fresh is not None and (batch is None or count % save_every == 0):

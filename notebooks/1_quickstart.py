@@ -83,8 +83,8 @@ result = reconstruction.compute(
 table2.layout(result).set_index("source").drop(columns=["target", "train loss", "test loss"])
 
 # %% [markdown]
-# **And for a task?** A linear probe on the mean token of each image, with 95 % intervals (Figure 2 of the paper). Where the
-# intervals overlap, these images do not tell the sources apart.
+# **And for a task?** A linear probe on the mean token of each image, with 95 % intervals (Figure 2 of the paper). They are of each
+# source by itself; all are judged on the same images, so overlap alone does not make two sources equal.
 
 # %%
 scores = probe.compute(train, test, sources=names.all)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -64,6 +66,27 @@ def test_interrupted_run_goes_on_with_the_shards_it_lacks(store, tmp_path, monke
             store, names, path, CONFIG, read=lambda names, done: iter(())
         )
         np.testing.assert_array_equal(again.scatter, whole.scatter)
+
+
+def test_images_of_a_batch_that_are_done_are_not_counted_twice(store, tmp_path):
+    """A run over smaller batches was interrupted within what is one batch now."""
+
+    def breaks_within_a_shard():
+        batch = next(iter(store.stream(NAMES)))
+        rows = {name: tokens[:4] for name, tokens in batch.tokens.items()}
+        yield SimpleNamespace(index=batch.index[:4], tokens=rows)
+        raise KeyboardInterrupt
+
+    path = tmp_path / "moments.zarr"
+    with pytest.raises(KeyboardInterrupt):
+        stored_moments.from_store(
+            store, NAMES, path, CONFIG, read=lambda names, done: breaks_within_a_shard()
+        )
+    assert stored_moments.load(path).images.sum() == 4
+    whole = stored_moments.from_store(store, NAMES, path, CONFIG)
+    expected = from_batches(store.stream(NAMES), NAMES, CONFIG)
+    np.testing.assert_array_equal(whole.images, expected.images)
+    np.testing.assert_allclose(whole.scatter, expected.scatter, atol=1e-10)
 
 
 def test_refusals(store, tmp_path, make_store):

@@ -29,7 +29,7 @@ class Extract:
     """
 
     dataset: str
-    """folder:DIR, csv:FILE, bundled:textiles[:train|:test], bundled:photos[:train|:test],
+    """folder:DIR, csv:FILE, bundled:NAME[:train|:test] (textiles, photos, scenes, stereo),
     torchvision:NAME:SPLIT:ROOT or hf:NAME:SPLIT."""
     model: tyro.conf.UseAppendAction[tuple[str, ...]]
     """MODEL or MODEL#TAP; repeat for several models in one pass. `workbench models` lists them."""
@@ -85,7 +85,7 @@ class Extract:
             if report is None:
                 continue
             reports.append(asdict(report) | {"images_per_s": report.images_per_s})
-            print(summary(report), file=sys.stderr)
+            print(summary(report, self.part), file=sys.stderr)
             if report.stopped:
                 break
         if self.json and reports:
@@ -139,7 +139,7 @@ def view_store(store: str, view: int) -> str:
     return f"{above}{slash}{path.stem}.view{view}{path.suffix}"
 
 
-def summary(report) -> str:
+def summary(report, part: str | None = None) -> str:
     """The last lines of a run: where, how many, how fast, how large, and what failed."""
     what = f"{len(report.sources)} source(s) of {report.images} images in {report.store}"
     size = f"{report.bytes_stored / 1e6:.1f} MB"
@@ -150,6 +150,8 @@ def summary(report) -> str:
             f"{report.busy} shard(s) of {what} are in the hands of another process; repeat "
             f"the command when it has finished"
         )
+    elif not report.shards and part:
+        head = f"nothing to do: part {part} of {what} is complete"
     elif not report.shards:
         head = f"nothing to do: {what} are complete ({size})"
     else:

@@ -55,6 +55,7 @@ class HardExamples:
         from analyses.linear_head import HeadConfig
         from analyses.probe import ProbeConfig
         from workbench.cluster.engine import connect
+        from workbench.tables.results import clean
 
         head = HeadConfig(device=self.device)
         config = hard_examples.HardConfig(
@@ -78,7 +79,7 @@ class HardExamples:
             self._accuracy(table.attrs["accuracy"], self.out)
         if self.json:
             found = {name: table.attrs[name] for name in ("eligible", "sources", "accuracy")}
-            print(json.dumps({"rows": rows, **found}))
+            print(json.dumps(clean({"rows": rows, **found}), allow_nan=False))
         else:
             shown = ["image_id", "label", "drop", "s2_drop", "rare", "ambiguous"]
             print(table[shown].to_string(index=False, float_format="{:.3f}".format))

@@ -12,7 +12,7 @@ Say = Callable[[str], None]
 
 
 def fill(split: Split, sources: list[Source], profile: Profile, say: Say) -> bool:
-    """Extract the sources that a store lacks; whether there were any."""
+    """Extract the sources that a store lacks; whether anything was computed."""
     path = f"{profile.stores}/{split.store}.zarr"
     by_scales: dict[tuple[str, ...], list[str]] = {}
     for model, scales in _missing(path, split, sources).items():
@@ -21,6 +21,7 @@ def fill(split: Split, sources: list[Source], profile: Profile, say: Say) -> boo
         return False
     from workbench.extraction import ExtractRequest, extract
 
+    extended = False
     for together, models in by_scales.items():
         say(f"extract {split.dataset}: {', '.join(models)} at {' + '.join(together)}")
         done = extract(
@@ -39,7 +40,8 @@ def fill(split: Split, sources: list[Source], profile: Profile, say: Say) -> boo
         )
         if done.stopped or done.busy:
             raise InputError(f"{path} is incomplete; the same command goes on from here")
-    return True
+        extended |= done.shards > 0
+    return extended
 
 
 def _missing(path: str, split: Split, sources: list[Source]) -> dict[str, list[str]]:

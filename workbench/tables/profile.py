@@ -12,8 +12,8 @@ from typing import Any
 from feature_store.errors import InputError
 
 TFLOPS = 200.0
-"""Sustained TFLOP/s assumed for GPU hours: an H100 at about 40 % of its dense bf16 peak, which
-frozen ViT passes with decoding beside them reach; the config's ``tflops`` replaces it."""
+"""Sustained TFLOP/s assumed, not measured, for GPU hours: a fifth of an H100's dense bf16 peak; the
+config's ``tflops`` replaces it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ def _trouble(dataset: str, column: str | None) -> str:
     if kind == "csv":
         if not path.is_file():
             return f"there is no table {rest}"
-        with path.open(newline="", encoding="utf-8-sig") as handle:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as handle:
             names = [name.strip() for name in next(csv.reader(handle), [])]
         return "" if not column or column in names else f"the table has no column {column!r}"
     if kind not in ("bundled", "torchvision", "hf"):
@@ -224,6 +224,8 @@ def _with_views(profile: Profile) -> Profile:
 def _configured(profile: Profile, config: dict[str, Any], where: str) -> Profile:
     datasets = config.get("datasets", {})
     _refuse_unknown(config, [*_SETTINGS, "datasets"], where)
+    if not isinstance(datasets, dict):
+        raise InputError(f"{where}: datasets is {datasets!r}; expected tables [datasets.NAME]")
     _refuse_unknown(datasets, list(profile.data), f"{where}, [datasets]")
     settings: dict[str, Any] = {}
     for name, kind in _SETTINGS.items():
@@ -251,7 +253,8 @@ def _split(split: Split, datasets: Mapping[str, Any], where: str) -> Split:
     given = datasets.get(key, {})
     if not isinstance(given, dict):
         raise InputError(f"{where}: datasets.{key} is {given!r}; expected train and test names")
-    dataset, limit = given.get(role, split.dataset), given.get(f"{role}_limit", split.limit)
+    dataset = given.get(role, split.dataset)
+    limit = given.get(f"{role}_limit", None if role in given else split.limit)
     if not isinstance(dataset, str):
         raise InputError(f"{where}: {split.key} is {dataset!r}; expected a dataset name")
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):

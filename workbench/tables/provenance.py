@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -87,7 +88,7 @@ def stamp() -> dict[str, Any]:
 
 def _commit() -> dict[str, Any]:
     here = Path(__file__).parents[2]
-    if not (here / ".git").exists():
+    if not (here / ".git").exists() or shutil.which("git") is None:
         return {"commit": None, "dirty": None}
 
     def git(*arguments: str) -> str:

@@ -117,8 +117,9 @@ def _measure(
         "seconds": round(time.perf_counter() - start, 2),
     }
     outcome.measured += 1
-    kept = (mark, found, results.clean(made))
-    results.save_measured(out / "measured", kept)
+    results.save_measured(out / "measured", (mark, found, results.clean(made)))
+    kept = results.load_measured(out / "measured", mark)  # as every later run will see it
+    assert kept is not None
     return kept
 
 

@@ -65,6 +65,12 @@ def test_problems_name_the_key(config, tmp_path):
     )
 
 
+def test_images_named_in_the_config_are_all_taken_unless_limited(config, tmp_path):
+    path = config("[datasets.textiles]\ntrain = 'csv:a.csv'\ntest = 'csv:b.csv'\ntest_limit = 7\n")
+    found = profile.load("bundled", tmp_path, path).data["textiles"]
+    assert (found["train"].limit, found["test"].limit) == (None, 7)
+
+
 def test_optional_data_are_left_out_and_said(tmp_path):
     made = plan.make(select(["sovit3"]), profile.load("paper", tmp_path, None))
     assert {m.data for m in made.measurements} == {"imagenet"}
