@@ -236,7 +236,7 @@ class FeatureStore:
         with ThreadPoolExecutor(max_workers=1) as reader:
             numbers = list(range(first.shard_count) if shards is None else shards)
             ahead = [reader.submit(load, shard) for shard in numbers[:1]]
-            for following in [*numbers[1:], None]:
+            for following in [*numbers[1:], None][: len(numbers)]:
                 batch = ahead.pop().result()
                 if following is not None:
                     ahead.append(reader.submit(load, following))

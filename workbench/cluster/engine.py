@@ -61,7 +61,8 @@ def connect(
             client = stack.enter_context(Client(address, timeout=options.timeout))
         except (OSError, ValueError) as error:
             raise InputError(
-                f"no Dask scheduler answers at {options.scheduler} within {options.timeout:g} s "
+                f"no Dask scheduler answers at {options.scheduler or 'this machine'} within "
+                f"{options.timeout:g} s "
                 f"({' '.join(str(error).split())[:200]}); check the address, and that `dask "
                 f"scheduler` runs there"
             ) from error

@@ -12,7 +12,7 @@ import queue
 import sys
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -99,13 +99,15 @@ class _Work:
         """Shard to its holder, since when, and when it is offered again."""
         self.addresses: dict[str, str] = {}
         """Name (``host:pid``) of every worker that began something, and its address."""
-        self.begun: list[int] = []
+        self.begun: Counter[int] = Counter()
+        """Shard to how often a worker began it."""
 
     def heard(self, event: tuple[float, dict]) -> None:
         """A worker says who it is and what it begins (called from Dask's thread)."""
         _, message = event
         self.addresses[message["name"]] = message["address"]
-        self.begun += message["begins"]
+        if message["token"] == self.ticket.token:  # others may use the same scheduler
+            self.begun.update(message["begins"])
 
     def run(self, prepared: tasks.Prepared, shards_per_task: int) -> ExtractReport:
         """Hand out all missing shards; the report without what the store knows."""
@@ -134,7 +136,7 @@ class _Work:
                         report.computed += images
                         bar.update(images)
                     if done.committed:
-                        report.redone += sum(self.begun.count(s) > 1 for s in done.shards)
+                        report.redone += sum(self.begun[s] > 1 for s in done.shards)
         report.seconds = time.perf_counter() - start if todo else 0.0
         report.busy = len(self.held)
         report.stopped = bool(self.waiting)
@@ -145,7 +147,7 @@ class _Work:
         room = 2 * max(sum(self.session.look().values()), 1)
         if self.stopping():
             self._cancel(
-                [f for f, shards in self.under_way.items() if not {*shards} & {*self.begun}]
+                [f for f, shards in self.under_way.items() if self.begun.keys().isdisjoint(shards)]
             )
             return bool(self.under_way)
         self._free(store)

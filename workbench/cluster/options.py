@@ -91,7 +91,7 @@ class SlurmOptions:
 
         try:
             found = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise InputError(f"cannot read {path}: {' '.join(str(error).split())}") from error
         known = {f.name for f in fields(cls)}
         if not isinstance(found, dict) or set(found) - known:

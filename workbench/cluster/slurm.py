@@ -29,8 +29,11 @@ def job_script(options: SlurmOptions, *, decoders: int = 0, name: str = "workben
     """The script of one worker job, for ``--dry-run``; the scheduler's address is a placeholder."""
     from dask_jobqueue.slurm import SLURMJob
 
-    job = SLURMJob("tcp://SCHEDULER:PORT", name="WORKER", **job_options(options, decoders, name))
-    return job.job_script()
+    told = job_options(options, decoders, name)
+    try:
+        return SLURMJob("tcp://SCHEDULER:PORT", name="WORKER", **told).job_script()
+    except ValueError as error:  # a memory that is none
+        raise InputError(f"no job can be made of these Slurm options: {error}") from error
 
 
 def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, Any]:
@@ -98,11 +101,14 @@ def submitted(
     check(job_script(jobs, decoders=decoders, name=name))
     cluster = None
     try:
-        cluster = SLURMCluster(
-            **told,
-            silence_logs=logging.CRITICAL,
-            scheduler_options={"dashboard_address": ":0"},
-        )
+        try:
+            cluster = SLURMCluster(
+                **told,
+                silence_logs=logging.CRITICAL,
+                scheduler_options={"dashboard_address": ":0"},
+            )
+        except (ValueError, RuntimeError) as error:  # an interface that this machine lacks
+            raise InputError(f"Dask's scheduler cannot start here: {error}") from error
         cluster.scale(jobs=count)
         say(
             f"{count} job(s) {name} submitted, walltime {told['walltime']}, output in "
@@ -147,10 +153,11 @@ class Jobs:
         if time.monotonic() - self._looked < LOOK and not over:
             return
         self._looked = time.monotonic()
+        before = {w: job.job_id for w, job in self.cluster.workers.items() if job.job_id}
         known = queue(self.name)
         if known is None and not over:  # Slurm does not answer for a moment
             return
-        ended = self._ended(known or {})
+        ended = self._ended(before, known or {})
         self._lost += len(ended)
         if self._lost >= HOPELESS * self.count:
             raise InputError(
@@ -168,13 +175,10 @@ class Jobs:
         if ended or len(self.cluster.workers) < self.count:  # or sbatch had refused for a moment
             self.cluster.scale(jobs=self.count)
 
-    def _ended(self, known: dict[str, str]) -> list[str]:
-        """Jobs of workers that Slurm does not list any more; forgotten by the cluster."""
-        gone = {
-            worker: job.job_id
-            for worker, job in self.cluster.workers.items()
-            if job.job_id and job.job_id not in known
-        }
+    def _ended(self, before: dict[Any, str], known: dict[str, str]) -> list[str]:
+        """Jobs that Slurm does not list any more, of those that were submitted before it was
+        asked; forgotten by the cluster."""
+        gone = {worker: job for worker, job in before.items() if job not in known}
         for worker in gone:
             self.cluster.loop.add_callback(self.cluster.workers.pop, worker, None)
         return sorted(gone.values())

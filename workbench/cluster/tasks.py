@@ -97,7 +97,7 @@ def compute(ticket: Ticket, shards: tuple[int, ...]) -> Done:
     """
     from workbench.extraction.local import writing
 
-    _tell({"begins": shards})
+    _tell({"token": ticket.token, "begins": shards})
     try:
         with _one_at_a_time:  # a worker with several threads has one model all the same
             run = _run_of(ticket, [], first=False)

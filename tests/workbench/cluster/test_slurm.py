@@ -42,14 +42,16 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
             patch.setenv(name, value)
-        for step in ("install", "start"):
-            done = subprocess.run(
-                ["bash", SCRIPT, step], capture_output=True, text=True, timeout=300, check=False
-            )
-            if done.returncode:
-                subprocess.run(["bash", SCRIPT, "stop"], check=False)
-                pytest.skip(f"Slurm: {step} failed: {done.stderr.strip().splitlines()[-1:]}")
         try:
+            for step in ("install", "start"):
+                done = subprocess.run(
+                    ["timeout", "300", "bash", SCRIPT, step],
+                    capture_output=True, text=True, check=False,
+                )  # fmt: skip
+                if done.returncode == 124:  # timeout ends apt-get, too
+                    pytest.skip(f"Slurm: {step} took more than 5 minutes")
+                if done.returncode:
+                    pytest.skip(f"Slurm: {step} failed: {done.stderr.strip().splitlines()[-1:]}")
             yield
         finally:
             subprocess.run(["bash", SCRIPT, "stop"], check=False)
