@@ -49,7 +49,7 @@ names = stored.parts(train)
 # the command that computes what is missing; here nothing is.
 
 # %%
-shown = ["source", "shards_done", "shards_total", "images", "failed", "bytes", "updated", "finish"]
+shown = ["source", "shards_done", "shards_total", "images", "failed", "bytes", "finish"]
 pd.DataFrame([asdict(entry) for entry in status(train)])[shown]
 
 # %% [markdown]
@@ -63,9 +63,11 @@ SUSTAINED = (
 million = []
 for source in map(feature_store.Source.parse, names.all):
     counted = cost(source.model, source.scales, tap=source.tap)
-    hours = 1e6 * 2e9 * counted.gmacs / SUSTAINED / 3600
-    million.append({"source": str(source), "GPU hours": hours, "GB": counted.bytes_per_image / 1e3})
-pd.DataFrame(million).round(2)
+    minutes = 1e6 * 2e9 * counted.gmacs / SUSTAINED / 60
+    million.append(
+        {"source": str(source), "GPU minutes": minutes, "GB": counted.bytes_per_image / 1e3}
+    )
+pd.DataFrame(million).round(3)
 
 # %% [markdown]
 # **The job that Slurm would get**, as `workbench extract --engine slurm --dry-run` prints it. Workers leave before their walltime ends

@@ -18,7 +18,7 @@ SHOWN = {
     "3_hard_examples": ("image_id", "suggested"),
     "4_capacity_and_probes": ("image/png", "gmacs", "effective_rank"),
     "5_scaling_laws": ("image/png", "verdict", "lack_of_fit_p"),
-    "6_at_cluster_scale": ("shards_done", "GPU hours", "shards by writer"),
+    "6_at_cluster_scale": ("shards_done", "GPU minutes", "shards by writer"),
 }
 """What must be among each notebook's outputs: kinds of picture, and words of its tables."""
 
