@@ -63,9 +63,14 @@ class Probe:
 
         import feature_store
         from analyses import dense_probe
+        from analyses.linear_head import HeadConfig
         from workbench.datasets.dense import targets_for
 
-        config = dense_probe.DenseConfig(task=task, merge=self.merge, l2=self.l2, seed=self.seed)
+        self._refuse_pooled_options()
+        head = HeadConfig(tolerance=1e-4, device=self.device)
+        config = dense_probe.DenseConfig(
+            task=task, merge=self.merge, l2=self.l2, seed=self.seed, head=head
+        )
         stores = feature_store.open(self.train), feature_store.open(self.test)
         parts = []
         for source in self.source:  # models may crop differently: each has its own targets
@@ -81,6 +86,23 @@ class Probe:
         else:
             print(table.to_string(index=False, float_format="{:.4f}".format))
         return 0
+
+    def _refuse_pooled_options(self) -> None:
+        """Refuse what a head on every token would silently ignore."""
+        from feature_store.errors import InputError
+
+        given = {
+            "--recipe paper": self.recipe != "converged",
+            "--tokens prefix": self.tokens != "mean",
+            "--few-shot": bool(self.few_shot),
+            f"--engine {self.cluster.engine}": self.cluster.engine != "local",
+        }
+        wrong = [name for name, is_given in given.items() if is_given]
+        if wrong:
+            raise InputError(
+                f"--dense trains a converged head on every token, in this process; leave out "
+                f"{', '.join(wrong)}"
+            )
 
     def _pooled(self) -> int:
         import feature_store
