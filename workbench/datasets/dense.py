@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,3 +105,37 @@ def targets_for(store: FeatureStore, source: str, task: str) -> np.ndarray:
     ordered = dataset.rows([position[i] for i in store.image_ids])
     read = ordered.mask if task == "segmentation" else ordered.depth
     return aligned(read, len(ordered), transform, -1 if task == "segmentation" else np.nan)
+
+
+def maps_sha256(store: FeatureStore, task: str) -> str:
+    """Hash of what the maps of a store's images are read from, without reading them.
+
+    Files count with their path, size and time of change: a corrected mask changes the hash, and so
+    does a copied folder. Maps that are made by this package count with the code that makes them.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        Its dataset is opened by name.
+    task : {"segmentation", "depth"}
+
+    Raises
+    ------
+    InputError
+        The dataset cannot be opened.
+    """
+    from workbench.datasets import open as open_dataset
+
+    dataset = open_dataset(store.dataset)
+    reader = dataset.mask_reader if task == "segmentation" else dataset.depth_reader
+    paths = getattr(reader, "paths", None)
+    digest = hashlib.sha256()
+    if paths is None:
+        digest.update(Path(inspect.getfile(type(reader))).read_bytes() if reader else b"")
+    else:
+        for image_id in map(str, store.image_ids):
+            path = Path(reader.root, paths.get(image_id, ""))  # type: ignore[union-attr]
+            found = path.stat() if path.is_file() else None
+            facts = (found.st_size, found.st_mtime_ns) if found else "gone"
+            digest.update(f"{image_id}\0{paths.get(image_id)}\0{facts}\0".encode())
+    return digest.hexdigest()

@@ -23,14 +23,23 @@ import analyses
 import feature_store
 from feature_store import FeatureStore, Source
 from feature_store.errors import InputError
+from workbench import datasets
+from workbench.datasets.dense import maps_sha256
 
+MAPS = ("segmentation", "depth")
+"""Analyses that read masks or depth beside the features."""
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "xarray")
 SETTINGS = ("protocol_version", "precision", "dtype", "decoder", "libraries", "code_sha256")
 """Manifest fields that all features behind one table have to share."""
 
 
-def of_stores(stores: Mapping[str, FeatureStore], singles: Iterable[Source]) -> dict[str, Any]:
-    """Role → path, dataset, images, and the identity of every single-scale source."""
+def of_stores(
+    stores: Mapping[str, FeatureStore], singles: Iterable[Source], analysis: str = ""
+) -> dict[str, Any]:
+    """Role → path, dataset, images, and the identity of every single-scale source.
+
+    Also a hash of the masks or depth maps, for an analysis that reads them.
+    """
     singles = list(singles)
     found = {}
     for role, store in stores.items():
@@ -48,6 +57,8 @@ def of_stores(stores: Mapping[str, FeatureStore], singles: Iterable[Source]) -> 
             "sources": {str(scale.source): scale.identity for scale in scales},
             "settings": settings,
         }
+        if analysis in MAPS:
+            found[role]["maps"] = {"task": analysis, "sha256": maps_sha256(store, analysis)}
     return found
 
 
@@ -67,6 +78,7 @@ def code_sha256() -> str:
     """sha256 over the files that turn stored features into the tables' numbers."""
     files = sorted(Path(analyses.__file__).parent.rglob("*.py"))
     files += [Path(__file__).with_name(name) for name in ("measure.py", "laws.py")]
+    files += [Path(datasets.__file__).with_name(name) for name in ("dense.py", "pictures.py")]
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -166,6 +178,9 @@ def _differences(recorded: Mapping[str, Any]) -> list[str]:
     found = []
     if store.attrs["labels_sha256"] != recorded["labels_sha256"]:
         found.append(f"{path} has other labels")
+    maps = recorded.get("maps")
+    if maps and maps_sha256(store, maps["task"]) != maps["sha256"]:
+        found.append(f"the {maps['task']} maps of {store.dataset} have changed")
     stored = set(store.sources())
     for name, identity in recorded["sources"].items():
         if name not in stored:

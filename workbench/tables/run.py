@@ -90,7 +90,7 @@ def _measure(
         for role, split in roles.items()
     }
     device = _device(profile.device)
-    described = provenance.of_stores(stores, measurement.singles())
+    described = provenance.of_stores(stores, measurement.singles(), measurement.analysis)
     call = asdict(measurement)
     if not measurement.data:
         call["device"] = _describe(device) if measurement.analysis == "throughput" else ""

@@ -62,7 +62,7 @@ class Run:
     asks: Mapping[str, Mapping[Label, Ask]] = field(default_factory=dict)
     """Metric column → row → where its number comes from; rows that are absent stay empty."""
     comparable: bool = False
-    """Whether a number here may be subtracted from the published one: same models, data, head."""
+    """Whether a number here may be subtracted from the published one: same models and data."""
     deviations: tuple[str, ...] = ()
     """Footnotes: every difference in setting from the paper (model, data, head)."""
     row_notes: Mapping[Label, str] = field(default_factory=dict)

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import feature_store
 from feature_store import InputError
@@ -95,6 +96,27 @@ def test_staleness_says_what_changed(made):
     assert "no longer holds toy:gone#t@224" in lines[1]
     store["path"] += "-moved"
     assert "cannot be opened" in provenance.stale(made)[0]
+
+
+def test_a_corrected_mask_makes_a_result_stale(tmp_path):
+    rows = ["path,mask"]
+    for name in "ab":
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+        np.save(tmp_path / f"{name}.npy", np.zeros((8, 8), np.int32))
+        rows.append(f"{name}.png,{name}.npy")
+    (tmp_path / "t.csv").write_text("\n".join(rows), encoding="utf-8")
+    store = feature_store.create(
+        tmp_path / "s", dataset=f"csv:{tmp_path / 't.csv'}", image_ids=["a.png", "b.png"]
+    )
+    plain, dense = (
+        {"mark": {"stores": provenance.of_stores({"test": store}, [], analysis)}}
+        for analysis in ("probe", "segmentation")
+    )
+    assert provenance.stale(dense) == []
+    np.save(tmp_path / "b.npy", np.ones((9, 9), np.int32))
+    assert provenance.stale(plain) == []
+    (line,) = provenance.stale(dense)
+    assert "the segmentation maps of csv:" in line
 
 
 def test_the_fingerprint_follows_features_and_call_but_not_the_path(made):
