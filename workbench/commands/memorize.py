@@ -25,7 +25,7 @@ class Memorize:
     """Store of the images to memorise."""
     source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
     """MODEL[#TAP]@SCALE[+SCALE...]; repeat for each source."""
-    view: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
+    view: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Further augmented views of the same images to train on; repeat for each store."""
     views: int = 0
     """Take so many views that `workbench extract --views` put beside --train (s.view1.zarr, ...);
@@ -59,15 +59,18 @@ class Memorize:
         """Memorise with every source and report; the exit status."""
         import feature_store
         from analyses import memorization, random_labels
+        from workbench.commands.extract import view_store
 
+        if self.views < 0:
+            raise feature_store.InputError(f"views is {self.views}, expected at least 0")
         config = memorization.MemorizationConfig(
             head=self.head, epochs=self.epochs, batch=self.batch, seed=self.seed,
             learning_rate=self.learning_rate, tokens=self.tokens, merge=self.merge,
             device=self.device,
         )  # fmt: skip
-        beside = [view_path(self.train, k) for k in range(1, self.views + 1)]
+        beside = [view_store(self.train, k) for k in range(1, self.views + 1)]
         last = beside.pop() if beside and self.test is None else self.test
-        views = [feature_store.open(str(path)) for path in [self.train, *self.view, *beside]]
+        views = [feature_store.open(path) for path in [self.train, *self.view, *beside]]
         held_out = self._held_out(views[0], last)
         table = memorization.compute(views, sources=self.source, held_out=held_out, config=config)
         found = {
@@ -129,19 +132,6 @@ class Memorize:
 
         write_table(fitted, out / "random_labels", columns=_FITTED)
         draw_capacity(fitted, out / "random_labels")
-
-
-def view_path(store: str, number: int) -> str:
-    """Where ``workbench extract --views`` puts a view of a store's images.
-
-    Examples
-    --------
-    >>> view_path("runs/train.zarr", 2)
-    'runs/train.view2.zarr'
-    """
-    folder, slash, name = store.rstrip("/").rpartition("/")
-    stem, dot, suffix = name.rpartition(".")
-    return f"{folder}{slash}" + (f"{stem}.view{number}.{suffix}" if dot else f"{name}.view{number}")
 
 
 _SHOWN = [

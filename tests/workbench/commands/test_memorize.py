@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from workbench.cli import main
-from workbench.commands.memorize import view_path
+from workbench.commands.extract import view_store
 
 SOURCE = "toy:a#b@224"
 
@@ -43,7 +43,7 @@ def test_views_beside_the_store_are_found_and_the_last_is_held_out(make_store, c
         make_store(name, {SOURCE: x + 0.01 * n}, ids=ids).path.removeprefix("file://")
         for n, name in enumerate(("s.zarr", "s.view1.zarr", "s.view2.zarr"))
     ]
-    assert view_path("a.b/s", 1) == "a.b/s.view1"
+    assert view_store("a.b/s", 1) == "a.b/s.view1"
     given = ["memorize", "--train", paths[0], "--views", "2", "--source", SOURCE, "--json"]
     assert main(given) == 0
     row = json.loads(capsys.readouterr().out)["rows"][0]
