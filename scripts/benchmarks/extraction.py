@@ -147,7 +147,7 @@ def sets(folder: Path, repeats: int) -> dict:
         f"{model}, {count} photographs 500 x 375": against_published(
             folder / f"{k}.zarr", model, dataset, count, repeats
         )
-        for k, (model, count) in enumerate([(LITE0, 48), (VIT_SMALL, 8)])
+        for k, (model, count) in enumerate([(LITE0, 24), (VIT_SMALL, 8)])
     }
 
 
