@@ -19,6 +19,9 @@ from feature_store.objects import Objects
 LEASE_SECONDS = 900.0
 """A claim older than this, and not renewed, is taken over. A shard should take minutes at most."""
 
+ATTEMPTS = 5
+"""How often a claim is asked for that its holder gives up, or leaves stale, at the same time."""
+
 
 class Claim:
     """A claim held by this process; renew it during long work, release it after the commit.
@@ -36,13 +39,17 @@ class Claim:
         self._renewed = 0.0
 
     def __enter__(self) -> Claim:
-        self.held = self.objects.put_new(self.key, self._content())
-        if not self.held:
+        for _ in range(ATTEMPTS):
+            self.held = self.objects.put_new(self.key, self._content())
+            if self.held:
+                break
             content = self.objects.get(self.key)
             self.holder = holder_of(content)
-            if _is_stale(_parse(content), self.lease):
-                self.objects.delete(self.key)
-                self.held = self.objects.put_new(self.key, self._content())
+            if content is None:  # released this moment
+                continue
+            if not _is_stale(_parse(content), self.lease):
+                break
+            self.objects.delete(self.key)
         return self
 
     def renew(self) -> None:

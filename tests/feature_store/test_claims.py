@@ -53,6 +53,17 @@ def test_claim_of_another_host_is_respected_until_its_lease_ends(objects):
         assert claim.held
 
 
+def test_a_claim_that_is_released_at_the_same_moment_is_got(objects, monkeypatch):
+    leave(objects, host="elsewhere")
+
+    def get(key):
+        objects.delete(key)
+
+    monkeypatch.setattr(objects, "get", get)
+    claim = Claim(objects, "k").__enter__()
+    assert claim.held
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"{", b"[]", b'{"host": 1}', b'{"host":"x","pid":"y","time":"z"}']
 )
