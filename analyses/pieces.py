@@ -58,7 +58,7 @@ class Engine(Protocol):
 
 
 def pieces(store: FeatureStore) -> list[Piece]:
-    """The pieces of a store, in order; at least one."""
+    """The pieces of a store, in order; at least one, since no store is without images."""
     count = math.ceil(len(store) / store.shard_images)
     size = piece_images(store) // store.shard_images
     path = store.path if "://" in store.path else os.path.abspath(store.path)
