@@ -55,7 +55,7 @@ def test_contrast_finds_the_image_with_one_bad_place(asked):
     flat = maps.copy(deep=True)
     flat["loss"][:] = 1.0
     flat["loss"][0, 3, 0, 0] = 9.0
-    assert int(image_loss.contrast(flat).argmax()) == 3
+    assert int(image_loss.contrast(flat).values.argmax()) == 3
     assert float(image_loss.contrast(flat)[0]) == 0
 
 
