@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ def connect(
 
     `say` receives one line of prose at a time, by default for standard error; `decoders` is the
     number of decoding processes that each worker will start. A dry run prints the job script and
-    ends the program.
+    ends the program. SIGTERM ends the block as Ctrl-C does, so that no worker or job stays.
 
     Raises
     ------
@@ -46,7 +47,11 @@ def connect(
     from distributed import Client
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said in a line
-    with dask.config.set(dict(SETTINGS)), contextlib.ExitStack() as stack:
+    with (
+        _sigterm_interrupts(),
+        dask.config.set(dict(SETTINGS)),
+        contextlib.ExitStack() as stack,
+    ):
         if options.scheduler:
             address, watch = options.scheduler, _nobody_there(options)
         elif options.engine == "dask":
@@ -98,6 +103,24 @@ def require_dask() -> None:
             f"{error.name} is not installed; engines other than local need the extra 'cluster': "
             f"pip install 's2-workbench[cluster]'"
         ) from error
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt in the block; outside the main thread it is left alone."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        previous = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _nobody_there(options: EngineOptions) -> Callable[[dict[str, int]], None]:

@@ -66,7 +66,9 @@ def extract_on(
         work = _Work(session, ticket, say, stopping)
         session.client.subscribe_topic(tasks.TOPIC, work.heard)
         try:
-            prepared = session.result(session.submit(tasks.prepare, ticket))
+            prepared = session.result(session.submit(tasks.prepare, ticket), stopping)
+            if prepared is None:
+                return ExtractReport(store=request.store, images=0, stopped=True)
             for line in prepared.notes:
                 say(line)
             if prepared.error:
@@ -129,14 +131,14 @@ class _Work:
                     if done.error:
                         self._cancel(list(self.under_way))
                         raise InputError(done.error)
-                    for images, sources in (
-                        prepared.missing[shard] for shard in done.shards if shard not in done.busy
-                    ):
-                        report.shards += sources
-                        report.computed += images
+                    for shard in set(done.shards) - done.busy.keys():
+                        images, sources = prepared.missing[shard]
                         bar.update(images)
-                    if done.committed:
-                        report.redone += sum(self.begun[s] > 1 for s in done.shards)
+                        here, before = shard in done.computed, self.begun[shard] > 1
+                        if here or before:  # else another process did it meanwhile
+                            report.shards += sources
+                            report.computed += images
+                        report.redone += here and before
         report.seconds = time.perf_counter() - start if todo else 0.0
         report.busy = len(self.held)
         report.stopped = bool(self.waiting)

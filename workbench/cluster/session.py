@@ -57,8 +57,8 @@ class Session:
         """Run once on some worker; the result is never taken from an earlier call."""
         return self.client.submit(function, *arguments, pure=False)
 
-    def result(self, future: Future) -> Any:
-        """Wait for one result, watching the workers meanwhile.
+    def result(self, future: Future, stopping: Callable[[], bool] = lambda: False) -> Any:
+        """Wait for one result, watching the workers meanwhile; None once `stopping` says so.
 
         Raises
         ------
@@ -67,6 +67,9 @@ class Session:
             this project.
         """
         while not future.done():
+            if stopping():
+                self.client.cancel([future])
+                return None
             self.look()
             time.sleep(0.01)
         return outcome(future)
@@ -107,8 +110,9 @@ def outcome(future: Future) -> Any:
     except KilledWorker as error:
         raise InputError(
             f"{error.allowed_failures + 1} workers died one after the other at the same piece of "
-            f"work, most likely out of memory; what is committed stays: give workers more memory, "
-            f"or lower --max-crops and --batch, and repeat the command"
+            f"work: out of memory, or preempted or past their walltime again and again (their "
+            f"output says which); what is committed stays: give workers more memory or time, or "
+            f"lower --max-crops, --batch and --shards-per-task, and repeat the command"
         ) from error
     except FutureCancelledError as error:
         raise InputError(

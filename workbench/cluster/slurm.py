@@ -21,6 +21,8 @@ from workbench.cluster.patience import Patience
 
 LOOK = 5.0
 """Seconds between two questions to squeue."""
+ANSWER = 60.0
+"""Seconds in which sbatch has to say whether it would take a job."""
 HOPELESS = 3
 """Jobs lost per wanted job, with no worker in between, after which the run gives up."""
 
@@ -232,9 +234,16 @@ def check(script: str) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
         file.write(script)
         file.flush()
-        found = subprocess.run(
-            ["sbatch", "--test-only", file.name], capture_output=True, text=True, check=False
-        )
+        try:
+            found = subprocess.run(
+                ["sbatch", "--test-only", file.name],
+                capture_output=True, text=True, check=False, timeout=ANSWER,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise InputError(
+                f"Slurm has not answered `sbatch --test-only` within {ANSWER:g} s, and nothing was "
+                f"submitted; see whether `sinfo` answers, and repeat the command"
+            ) from error
     if found.returncode:
         words = "; ".join(re.sub(r"^sbatch: (error: )?", "", w) for w in found.stderr.splitlines())
         raise InputError(

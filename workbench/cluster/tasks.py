@@ -54,9 +54,9 @@ class Done:
 
     shards: tuple[int, ...]
     """Shards that were given."""
-    committed: int = 0
-    """Shards committed by this worker, over all sources; fewer than were missing where one that
-    was thought lost has finished after all."""
+    computed: frozenset[int] = frozenset()
+    """Those of them that this worker committed for some source; not those that were done by then,
+    by a worker that was lost since or by another process."""
     busy: dict[int, str] = field(default_factory=dict)
     """Shard to the process (``host:pid``) that holds it."""
     worker: str = ""
@@ -102,11 +102,11 @@ def compute(ticket: Ticket, shards: tuple[int, ...]) -> Done:
         with _one_at_a_time:  # a worker with several threads has one model all the same
             run = _run_of(ticket, [], first=False)
             with writing(run):
-                report = run.execute(shards, progress=False)
-            busy = dict(run.busy)
+                run.execute(shards, progress=False)
+            busy, computed = dict(run.busy), frozenset(run.committed)
     except InputError as error:
         return Done(shards, worker=own_name(), error=str(error))
-    return Done(shards, report.shards, busy, own_name())
+    return Done(shards, computed, busy, own_name())
 
 
 def own_name() -> str:

@@ -122,6 +122,8 @@ class Extract:
                 f"--part and --prepare are for processes without a scheduler, not for --engine "
                 f"{self.cluster.engine}, which divides the work itself"
             )
+        if self.shards_per_task < 1:
+            raise InputError(f"--shards-per-task is {self.shards_per_task}; expected at least 1")
         if self.prepare:
             run = open_run(request, say)
             say(f"{run.store.path} is prepared: {len(run.missing())} shard(s) to compute")
@@ -143,7 +145,9 @@ def summary(report, part: str | None = None) -> str:
     """The last lines of a run: where, how many, how fast, how large, and what failed."""
     what = f"{len(report.sources)} source(s) of {report.images} images in {report.store}"
     size = f"{report.bytes_stored / 1e6:.1f} MB"
-    if report.stopped:
+    if report.stopped and not report.sources:  # no worker had come, or loaded the models
+        head = "stopped before any shard was begun; the same command starts again"
+    elif report.stopped:
         head = f"stopped: {report.shards} shard(s) done of {what}; the same command goes on"
     elif report.busy:
         head = (

@@ -46,6 +46,8 @@ class Run:
         self.report = ExtractReport(store=store.path, images=len(store))
         self.busy: dict[int, str] = {}
         """Shards of this pass that another process holds, and which (``host:pid``)."""
+        self.committed: set[int] = set()
+        """Shards that this pass has committed for some source."""
 
     def prepare(self, job: Job) -> None:
         """Load the model, create or check its sources, and keep those that miss shards."""
@@ -97,7 +99,7 @@ class Run:
     ) -> ExtractReport:
         """Run every missing shard (of the given ones) once through all models that miss it."""
         self.report = ExtractReport(store=self.store.path, images=len(self.store))
-        self.busy = {}
+        self.busy, self.committed = {}, set()
         todo = self.missing(shards)
         if not todo:
             return self.report
@@ -233,6 +235,7 @@ class Run:
                     held.statistics[source],
                 )
                 self.report.shards += 1
+                self.committed.add(held.shard)
         finally:
             release(held)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
@@ -26,6 +27,7 @@ from workbench.cluster import EngineOptions, extraction, tasks
 from workbench.cluster.engine import connect
 from workbench.cluster.extraction import extract_on
 from workbench.cluster.session import Session
+from workbench.commands.extract import summary
 from workbench.extraction import extract
 from workbench.extraction.local import open_run
 from workbench.extraction.request import Part
@@ -92,7 +94,9 @@ def test_a_killed_worker_costs_a_shard_and_not_the_run(
     killer.join()
     assert killed
     assert killed[0] != os.getpid()
-    assert (report.computed, report.redone, report.busy) == (30, 1, 0)
+    assert (report.computed, report.busy) == (30, 0)
+    # 0 where the kill came after the commit, 2 where a second shard was begun before it was seen.
+    assert 0 <= report.redone <= 2
     same_store(tmp_path / "s", tmp_path / "here")
 
 
@@ -143,16 +147,24 @@ def test_interruption_ends_after_the_shards_in_hand(request_for, images, tmp_pat
         *("--shard-images", "2", "--engine", "dask", "--processes", "1"),
     ]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    first_claim(tmp_path / "s")
-    os.killpg(run.pid, signal.SIGINT)
-    _, said = run.communicate(timeout=60)
-    assert run.returncode == 1, said
-    assert "stopped" in said
-    assert "Traceback" not in said
-    assert alive_in_group(run.pid) == []
+    try:
+        first_claim(tmp_path / "s")
+        os.killpg(run.pid, signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+        assert run.returncode == 1, said
+        assert "stopped" in said
+        assert "Traceback" not in said
+        assert alive_in_group(run.pid) == []
+    finally:
+        kill_group(run.pid)
     report = extract(request_for(tmp_path / "s", scales=["1x", "2x", "4x"]))
     assert 0 < report.computed < 30
     assert not report.busy
+
+
+def kill_group(group):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def alive_in_group(group, seconds=20):
@@ -203,6 +215,64 @@ def test_map_keeps_the_order_and_reduce_the_tree(session):
     assert found == "(((0 1) (2 3)) 4)"
 
 
+class Here(Session):
+    """Runs tasks at once, as the only worker."""
+
+    def look(self):
+        return {"tcp://alive": 1}
+
+    def submit(self, function, *arguments):
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
+def test_shards_of_a_task_are_counted_one_by_one(request_for, tmp_path, monkeypatch):
+    """Of 10 shards in tasks of 3: a worker that was lost did shard 0, another process 3 to 5."""
+    request = request_for(tmp_path / "s", scales=["1x"])
+    monkeypatch.setattr(tasks, "_loaded", None)
+    ticket = tasks.Ticket(asdict(request), "token", os.getcwd())
+    work = extraction._Work(Here(None, None), ticket, lambda line: None, lambda: False)
+    who = {"name": tasks.own_name(), "address": "tcp://alive"}
+    monkeypatch.setattr(tasks, "_tell", lambda what: work.heard((0.0, who | what)))
+    prepared = tasks.prepare(ticket)
+    work.begun.update([0, 1, 2])
+    open_run(request).execute([0, 3, 4, 5], progress=False)
+    report = work.run(prepared, 3)
+    assert (report.computed, report.shards, report.redone) == (21, 7, 2)
+
+
+def test_ctrl_c_before_the_first_worker_ends_at_once(request_for, tmp_path):
+    from distributed import LocalCluster
+
+    usual = signal.getsignal(signal.SIGINT)
+
+    def interrupt():
+        while signal.getsignal(signal.SIGINT) is usual:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        options = EngineOptions(engine="dask", scheduler=cluster.scheduler_address)
+        with connect(options) as empty:
+            threading.Thread(target=interrupt, daemon=True).start()
+            report = extract_on(empty, request_for(tmp_path / "s"))
+    assert report.stopped
+    assert summary(report).startswith("stopped before any shard was begun")
+    assert not (tmp_path / "s").exists()
+
+
+def test_sigterm_ends_the_block_as_ctrl_c_does():
+    from distributed import LocalCluster
+
+    usual = signal.getsignal(signal.SIGTERM)
+    with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        options = EngineOptions(engine="dask", scheduler=cluster.scheduler_address)
+        with pytest.raises(KeyboardInterrupt), connect(options):
+            signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is usual
+
+
 def test_a_claim_of_a_lost_worker_elsewhere_is_removed(request_for, tmp_path, monkeypatch):
     """Another host's process number means nothing here: only the driver knows that it is gone."""
     run = open_run(request_for(tmp_path / "s", scales=["1x"]))
@@ -216,18 +286,6 @@ def test_a_claim_of_a_lost_worker_elsewhere_is_removed(request_for, tmp_path, mo
     holder = f"elsewhere:{os.getpid()}"
     monkeypatch.setattr(extraction, "GRACE", 0.2)
     monkeypatch.setattr(extraction, "RETRY", 0.1)
-
-    class Here(Session):
-        """Runs tasks at once; its worker is another than the one that holds the claim."""
-
-        def look(self):
-            return {"tcp://alive": 1}
-
-        def submit(self, function, *arguments):
-            future = Future()
-            future.set_result(function(*arguments))
-            return future
-
     monkeypatch.setattr(tasks, "_tell", lambda what: None)
     monkeypatch.setattr(tasks, "_loaded", None)
     ticket = tasks.Ticket(asdict(run.request), "token", os.getcwd())

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from feature_store import InputError
 from workbench.cli import main
-from workbench.cluster import EngineOptions, SlurmOptions
+from workbench.cluster import EngineOptions, SlurmOptions, slurm
 from workbench.cluster.engine import connect
 from workbench.extraction.request import Part
 
+SCRIPTS = Path(__file__).parents[3] / "scripts" / "slurm"
 EXTRACT = ["extract", "--dataset", "bundled:photos", "--model", "m", "--scales", "1x", "--store"]
 
 
@@ -105,6 +110,48 @@ def test_dry_run_prints_the_script_and_submits_nothing(tmp_path, capsys, monkeyp
     assert lines.index("A") + 1 == lines.index("B")
     assert "--lifetime 1080s --lifetime-stagger 60s" in " ".join(lines)
     assert not (tmp_path / "s").exists()
+
+
+def program(folder, name, lines):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{lines}\n")
+    path.chmod(0o755)
+
+
+def test_shards_per_task_are_checked_before_anything_is_started(tmp_path, capsys):
+    options = ["--engine", "slurm", "--shards-per-task", "0"]
+    assert main([*EXTRACT, str(tmp_path / "s"), *options]) == 2
+    assert "--shards-per-task is 0; expected at least 1" in capsys.readouterr().err
+
+
+def test_a_slurm_that_does_not_answer_is_said(tmp_path, monkeypatch):
+    program(tmp_path, "sbatch", "exec sleep 60")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(slurm, "ANSWER", 0.2)
+    with pytest.raises(InputError, match="has not answered .* within 0.2 s"):
+        slurm.check("")
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "count", "code", "said"),
+    [
+        ("1", "4", "4", 0, "extract --store s --part 3/4"),
+        ("0", "3", "4", 2, "4 task.s. from 0 to 3; expected --array=1-N"),
+        ("3", "7", "2", 2, "2 task.s. from 3 to 7; expected --array=1-N"),
+        (None, None, None, 2, "expected --array=1-N"),
+    ],
+)
+def test_an_array_is_submitted_whole(tmp_path, first, last, count, code, said):
+    program(tmp_path, "workbench", 'echo "$@"')
+    told = {"MIN": first, "MAX": last, "COUNT": count, "ID": "3"}
+    settings = {f"SLURM_ARRAY_TASK_{name}": value for name, value in told.items() if value}
+    done = subprocess.run(
+        ["bash", SCRIPTS / "array.sbatch", "--store", "s"],
+        env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"} | settings,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code
+    assert re.search(said, done.stdout + done.stderr)
 
 
 def test_no_slurm_is_said_in_one_line(tmp_path, capsys, monkeypatch):
