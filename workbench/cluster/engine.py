@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from feature_store.errors import InputError
-from workbench.cluster.options import EngineOptions
+from workbench.cluster.options import MALLOC, THREADS, EngineOptions
 from workbench.cluster.session import Session
 
 
@@ -76,6 +76,7 @@ def connect(
 
 
 SETTINGS: dict[str, Any] = {
+    "distributed.nanny.pre-spawn-environ": {**dict.fromkeys(THREADS, 1), **MALLOC},
     "distributed.worker.daemon": False,  # a worker may start decoding processes
     "distributed.worker.memory.target": False,  # results are small; a paused worker would hang
     "distributed.worker.memory.spill": False,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from feature_store.errors import InputError
-from workbench.cluster.options import EngineOptions, SlurmOptions
+from workbench.cluster.options import MALLOC, THREADS, EngineOptions, SlurmOptions
 from workbench.cluster.patience import Patience
 
 LOOK = 5.0
@@ -68,6 +68,7 @@ def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, An
         ],
         "job_script_prologue": [
             *(f"export {name}={threads}" for name in THREADS),
+            *(f"export {name}={size}" for name, size in MALLOC.items()),
             "export DASK_DISTRIBUTED__WORKER__DAEMON=False",
             "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False",
             *(options.setup or ()),
@@ -78,9 +79,6 @@ def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, An
         ],
         "config_name": "slurm",
     }
-
-
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @contextmanager
