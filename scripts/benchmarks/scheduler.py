@@ -2,7 +2,7 @@
 
     python scripts/benchmarks/scheduler.py --out scripts/benchmarks/results/scheduler.json
 
-About 4 minutes, 1 GB of memory. A Dask scheduler and two workers in processes of their own; tasks
+Over 7 minutes, 1 GB of memory. A Dask scheduler and two workers in processes of their own; tasks
 do nothing. Three ways: all tasks submitted at once, as a plain ``client.map`` does; two per worker
 at a time, as an extraction does (its own loop runs here); and the latter with 16 shards to a task.
 The scheduler is a new one each time; its memory is the most that it ever held.
