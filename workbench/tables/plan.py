@@ -118,7 +118,8 @@ def estimate(needs: Iterable[tuple[Split, list[Source]]], profile: Profile) -> l
     """One record per single-scale source of each store: cost per image and in all.
 
     Every model is built on the meta device; nothing is downloaded or run. GPU hours are
-    2 × GMACs × images over the profile's sustained TFLOP/s.
+    2 × GMACs × images over the profile's sustained TFLOP/s. Where the number of images is unknown,
+    ``images``, ``bytes`` and ``gpu_hours`` are None.
     """
     from workbench.cost import cost
 
@@ -126,16 +127,19 @@ def estimate(needs: Iterable[tuple[Split, list[Source]]], profile: Profile) -> l
     for split, sources in needs:
         for source in sources:
             found = cost(source.model, source.scales, tap=source.tap)
-            work = 2e9 * found.gmacs * split.expected
+            hours = 2e9 * found.gmacs / (profile.tflops * 1e12) / 3600
+            images = split.expected
             rows.append(
                 {
                     "store": f"{profile.stores}/{split.store}.zarr",
                     "dataset": split.dataset or f"({split.key})",
                     "source": str(source),
-                    "images": split.expected,
+                    "images": images,
                     "gmacs_per_image": found.gmacs,
-                    "bytes": found.bytes_per_image * split.expected,
-                    "gpu_hours": work / (profile.tflops * 1e12) / 3600,
+                    "bytes_per_image": found.bytes_per_image,
+                    "gpu_hours_per_1000": 1000 * hours,
+                    "bytes": None if images is None else found.bytes_per_image * images,
+                    "gpu_hours": None if images is None else hours * images,
                 }
             )
     return rows

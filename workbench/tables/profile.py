@@ -22,8 +22,9 @@ class Split:
 
     dataset: str
     """Dataset name; empty where the config has yet to name it."""
-    images: int
-    """Images it is expected to have, for the estimates of a dry run."""
+    images: int | None
+    """Images of the usual dataset, for the estimates of a dry run; None for one that the config
+    names, until it is counted."""
     key: str
     """Where the config sets it, such as datasets.imagenet.train."""
     store: str
@@ -32,9 +33,9 @@ class Split:
     """Only the first so many images."""
 
     @property
-    def expected(self) -> int:
-        """Images, the limit considered."""
-        return min(self.images, self.limit) if self.limit else self.images
+    def expected(self) -> int | None:
+        """Images, the limit considered; None where nobody knows."""
+        return min((n for n in (self.images, self.limit) if n is not None), default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +209,7 @@ def _with_views(profile: Profile) -> Profile:
     train = profile.data[below]["train"]
     limit = train.limit
     if profile.name == "bundled":
-        limit = min(_BUNDLED_VIEWS, train.expected)
+        limit = min(_BUNDLED_VIEWS, train.expected or _BUNDLED_VIEWS)
     views = {
         f"view{k}": replace(
             train,
@@ -259,7 +260,8 @@ def _split(split: Split, datasets: Mapping[str, Any], where: str) -> Split:
         raise InputError(f"{where}: {split.key} is {dataset!r}; expected a dataset name")
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
         raise InputError(f"{where}: {split.key}_limit is {limit!r}; expected a positive number")
-    return replace(split, dataset=dataset, limit=limit)
+    images = None if role in given else split.images
+    return replace(split, dataset=dataset, limit=limit, images=images)
 
 
 def _refuse_unknown(found: Iterable[str], known: list[str], where: str) -> None:

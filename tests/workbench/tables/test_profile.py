@@ -96,3 +96,53 @@ def test_dry_run_of_the_paper_on_the_meta_device(config, tmp_path):
         "datasets.ade20k.test",
     ]
     assert "2 models, 2 stores" in dry_run.text(found)
+
+
+@pytest.fixture
+def own(config, tmp_path):
+    """A dry run of Table 3 on three images of one's own for training, and given ones for tests."""
+    (tmp_path / "photos/a").mkdir(parents=True)
+    for name in ("1.png", "2.png", "3.JPG", "notes.txt"):
+        (tmp_path / "photos/a" / name).touch()
+
+    def plan_for(text):
+        path = config(f"[datasets.textiles]\ntrain = 'folder:{tmp_path}/photos'\n{text}\n")
+        given = profile.load("bundled", tmp_path, path)
+        return dry_run.dry_run(plan.make(select(["3"]), given), given)
+
+    return plan_for
+
+
+def test_a_dry_run_counts_images_of_one_s_own_and_their_views(own):
+    found = own("test = 'bundled:textiles:test'\ntest_limit = 7")
+    images = {row["store"].rpartition("/")[2]: row["images"] for row in found["sources"]}
+    views = {f"textile_views_{k}.zarr": 3 for k in (1, 2)}
+    assert images == {"textiles_train.zarr": 3, "textiles_test.zarr": 7, **views}
+    for row in found["sources"]:
+        assert row["bytes"] == row["bytes_per_image"] * row["images"]
+        assert row["gpu_hours"] * 1000 == pytest.approx(row["gpu_hours_per_1000"] * row["images"])
+    assert found["problems"] == found["totals"]["uncounted"] == []
+
+
+def test_a_hub_s_dataset_is_not_opened_and_said_to_be_uncounted(own, monkeypatch):
+    monkeypatch.setattr("workbench.datasets.KINDS", {"folder": dry_run.datasets.open_folder})
+    found = own("test = 'hf:me/mine:test'")
+    assert found["totals"]["uncounted"] == ["hf:me/mine:test"]
+    unknown = [row for row in found["sources"] if row["images"] is None]
+    assert len(unknown) == 3
+    assert all(row["bytes"] is None and row["gpu_hours"] is None for row in unknown)
+    said = dry_run.text(found)
+    assert said.count("per 1,000") == 3 + 1
+    assert "the number of images being unknown: hf:me/mine:test" in said
+
+
+def test_a_dataset_that_cannot_be_listed_is_a_problem_with_one_line(own, tmp_path):
+    (tmp_path / "empty").mkdir()
+    found = own(f"test = 'folder:{tmp_path}/empty'")
+    assert len(found["problems"]) == 1
+    assert "datasets.textiles.test" in found["problems"][0]
+    assert "holds no image" in found["problems"][0]
+    found = own("test = 'folder:gone'")
+    assert found["problems"] == ["datasets.textiles.test = 'folder:gone': there is no folder gone"]
+    images = {row["store"].rpartition("/")[2]: row["images"] for row in found["sources"]}
+    assert images["textiles_train.zarr"] == 3
