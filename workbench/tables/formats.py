@@ -125,8 +125,10 @@ def printed(value: Any, digits: int) -> str:
 
 
 def _label(text: str) -> str:
-    """A row's label; counts in millions as such."""
-    return f"{int(text) // 10**6}M" if text.isdecimal() and text.endswith("0000") else text
+    """A row's label; round counts from a million up in millions."""
+    if text.isdecimal() and text.endswith("0000") and int(text) >= 10**6:
+        return f"{int(text) / 1e6:.10g}M"
+    return text
 
 
 def signed(value: Any, digits: int) -> str:

@@ -54,7 +54,10 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); delete it and run again") from error
+        raise InputError(
+            f"{path} cannot be read as JSON ({error}); if it is a table or measurement, delete it "
+            "and run again; if it is a file of your own, move it out of this folder"
+        ) from error
 
 
 def load_measured(folder: Path, mark: str) -> Kept | None:

@@ -70,13 +70,17 @@ def run(plan: Plan, profile: Profile, out: Path, say: Say) -> Outcome:
 
 
 def _claim(out: Path, profile: str) -> None:
-    """Refuse a folder that holds tables of another profile."""
+    """Refuse a folder that holds tables of another profile, or what cannot be read as a table."""
+    from workbench.tables.check import records
+
     index = out / "provenance.json"
-    if index.exists() and (found := results.read_json(index)["profile"]) != profile:
-        raise InputError(
-            f"{out} holds tables of the profile {found}, this run is of {profile}; name another "
-            f"--out"
-        )
+    if index.exists():
+        held = results.read_json(index)
+        found = held.get("profile") if isinstance(held, dict) else None
+        if found != profile:
+            what = f"tables of the profile {found}" if found else "a provenance.json of other work"
+            raise InputError(f"{out} holds {what}, this run is of {profile}; name another --out")
+    records(out)  # the report reads them all, so a damaged one is named before hours of work
     out.mkdir(parents=True, exist_ok=True)
 
 

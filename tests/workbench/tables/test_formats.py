@@ -72,6 +72,13 @@ def test_numbers_intervals_and_differences_as_shown(table):
     assert (line["paper"], line["here"]) == ("+1.2", "−3.0 [−5.0, +1.0]")
 
 
+def test_labels_that_count_millions():
+    texts = ["86000000", "5300000", "1010000000", "10000", "224+448", "86567656"]
+    assert [formats._label(t) for t in texts] == [
+        "86M", "5.3M", "1010M", "10000", "224+448", "86567656"
+    ]  # fmt: skip
+
+
 def test_html_escapes_everything(table):
     parsed = Tags()
     parsed.feed(formats.html(table, [BLOCK]))

@@ -105,4 +105,5 @@ TABLE = TableSpec(
         for family, target, reference in PAIRS
         for other in ("Base", reference)
     ),
+    blocks=("audit",),
 )
