@@ -55,7 +55,7 @@ def which_size(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     drawn, (left, right) = style.figure(9.0, 3.8, columns=2)
     published = _points(tables["6"], "miou", "published")
     _curves(left, published[published["family"] == "ViT"])
-    left.set_title("ViT, paper (Table 6)")
+    left.set_title("ViT, paper (Table 6)", fontsize=9)
     here = _points(tables[spec.key], "miou", "value")
     _curves(right, here.assign(family="here"))
     right.set_title("here: " + _who(tables[spec.key]), fontsize=9)
@@ -167,8 +167,9 @@ def _legend(drawn, axes) -> None:
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)
     drawn.legend(
-        list(found.values()), list(found), loc="outside upper left", ncols=len(found), fontsize=9
-    )
+        list(found.values()), list(found), loc="outside upper left", ncols=len(found), fontsize=9,
+        handlelength=3.5,
+    )  # fmt: skip
 
 
 def _who(table: dict) -> str:

@@ -24,8 +24,6 @@ def shown(table: dict) -> pd.DataFrame:
         ("", name.replace("_", " ")): [_label(row["label"][n]) for row in table["rows"]]
         for n, name in enumerate(table["label"])
     }
-    if any(row["source"] for row in table["rows"]):
-        columns["", "run here"] = [short(row["source"]) for row in table["rows"]]
     for metric in table["metrics"]:
         cells = [row["cells"][metric["column"]] for row in table["rows"]]
         digits = metric["digits"]
@@ -36,6 +34,8 @@ def shown(table: dict) -> pd.DataFrame:
             if any(cell["published"] is not None for cell in cells):
                 differences = [_difference(cell, digits) for cell in cells]
                 columns[metric["name"], "difference"] = differences
+    if any(row["source"] for row in table["rows"]):
+        columns["", "run here"] = [short(row["source"]) for row in table["rows"]]
     if any(row["note"] for row in table["rows"]):
         columns["", "note"] = [row["note"] for row in table["rows"]]
     return pd.DataFrame({k: pd.Series(v, dtype=object) for k, v in columns.items()})

@@ -35,7 +35,9 @@ thead th { background: var(--head); font-weight: 600; } tbody tr:last-child td {
 .made { font-size: 12px; color: var(--soft); } .warn { color: var(--warn); font-weight: 600; }
 figure { margin: .8rem 0; background: #ffffff; border: 1px solid var(--line); padding: .5rem; }
 figure img { display: block; max-width: 100%; height: auto; margin: auto; }
-@media (max-width: 30rem) { body { font-size: 14px; padding: 1rem .7rem 3rem; } }
+@media (max-width: 30rem) { body { font-size: 14px; padding: 1rem .7rem 3rem; }
+  th, td { white-space: normal; padding: .2rem .35rem; font-size: 12px; overflow-wrap: normal; }
+  td:last-child { min-width: 5rem; } .wordy td:last-child { min-width: 12rem; } }
 """
 _PROFILE = {
     "bundled": (
@@ -118,7 +120,8 @@ def _picture(path: Path, title: str) -> str:
 def _made(table: dict) -> str:
     """One line of provenance; the JSON beside the table has it all."""
     code = table["code"]
-    commit = (code["commit"] or "no checkout")[:10] + (" with edits" if code["dirty"] else "")
+    commit = f"commit {code['commit'][:10]}" if code["commit"] else "no checkout"
+    commit += " with edits" if code["dirty"] else ""
     identities = sorted(
         {
             f"{source} {identity[:10]}"
@@ -128,6 +131,6 @@ def _made(table: dict) -> str:
         }
     )
     what = f"; features: {', '.join(identities)}" if identities else ""
-    text = f"{table['date']}, version {code['version']}, commit {commit}"
+    text = f"{table['date']}, version {code['version']}, {commit}"
     details = f"<details><summary>{escape(text)}</summary>{escape(what.lstrip('; '))}</details>"
     return f'<div class="made">{details if what else escape(text)}</div>'

@@ -19,7 +19,7 @@ from workbench.tables.plan import Measurement, Plan
 from workbench.tables.profile import Profile, problems
 from workbench.tables.spec import TableSpec
 
-LAYOUT = 3
+LAYOUT = 4
 """Raised when the written files change for the same content, so that they are written again."""
 
 
