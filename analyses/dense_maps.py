@@ -1,4 +1,4 @@
-"""Target maps against token grids: the pixels under a token, and tokens enlarged to pixels."""
+"""Target maps against token grids: what pixels teach tokens, and what an output is judged by."""
 
 from __future__ import annotations
 
@@ -7,34 +7,110 @@ import torch
 
 from feature_store import InputError
 
-UNKNOWN = -1
 
-
-def cells(maps: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Pixels under each token: dims (image, row, col, pixel), for maps that the grid divides.
+def cells(pixels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Pixels under each token: dims (row, col) to (token, pixel), for maps that the grid divides.
 
     Raises
     ------
     InputError
-        Map sides that are not multiples of the grid's.
+        Not one map, or map sides that are not multiples of the grid's.
     """
-    count, height, width = maps.shape
+    if pixels.ndim != 2:
+        raise InputError(f"a target map has shape {pixels.shape}; expected (row, col)")
+    height, width = pixels.shape
     if height % grid[0] or width % grid[1]:
         raise InputError(f"maps of {height} x {width} pixels do not divide into {grid} tokens")
-    tall, wide = height // grid[0], width // grid[1]
-    split = maps.reshape(count, grid[0], tall, grid[1], wide)
-    return split.transpose(0, 1, 3, 2, 4).reshape(count, *grid, tall * wide)
+    split = pixels.reshape(grid[0], height // grid[0], grid[1], width // grid[1])
+    return split.swapaxes(1, 2).reshape(grid[0] * grid[1], -1)
 
 
-def majority(maps: np.ndarray, grid: tuple[int, int], classes: int) -> np.ndarray:
-    """Most frequent known class under each token, -1 where none is known."""
-    under = cells(maps, grid)
-    votes = np.stack([(under == c).sum(-1) for c in range(classes)], -1)
-    return np.where(votes.sum(-1) > 0, votes.argmax(-1), UNKNOWN)
+def majority(under: np.ndarray) -> np.ndarray:
+    """Most frequent known class of each token, float64, dims (token,); NaN where none is known.
+
+    Parameters
+    ----------
+    under : int array, dims (token, pixel)
+        -1 = unknown. Of equally frequent classes the lowest counts.
+    """
+    classes = max(int(under.max()) + 1, 1)
+    known = under >= 0
+    pairs = (np.arange(len(under))[:, None] * classes + under)[known]
+    votes = np.bincount(pairs, minlength=len(under) * classes).reshape(len(under), classes)
+    return np.where(known.any(1), votes.argmax(1), np.nan)
 
 
-def enlarged(output: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def mean_depth(under: np.ndarray) -> np.ndarray:
+    """Mean known depth of each token, float64, dims (token,); NaN where none is known.
+
+    Parameters
+    ----------
+    under : float array, dims (token, pixel)
+        NaN = unknown.
+    """
+    count = np.isfinite(under).sum(1)
+    unknown = np.full(len(under), np.nan)
+    return np.divide(np.nansum(under, 1), count, out=unknown, where=count > 0)
+
+
+def enlarged(output: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Bilinear: float32, dims (row, col, value) to (pixel row, pixel col, value)."""
     maps = torch.from_numpy(np.ascontiguousarray(output.transpose(2, 0, 1)))[None]
     large = torch.nn.functional.interpolate(maps, shape, mode="bilinear", align_corners=False)
     return large[0].permute(1, 2, 0).numpy()
+
+
+def class_counts(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Pixels of an image that are hits, true and predicted: int64, dims (3, class).
+
+    Parameters
+    ----------
+    logits : float32 array, dims (row, col, class)
+        Enlarged to the pixels.
+    truth : int array, dims (pixel row, pixel col)
+        -1 = ignored; classes that the logits lack are missed.
+    """
+    known = truth >= 0
+    predicted, true = enlarged(logits, truth.shape).argmax(-1)[known], truth[known]
+    classes = max(logits.shape[-1], int(truth.max()) + 1)
+    counted = (true[true == predicted], true, predicted)
+    return np.stack([np.bincount(part, minlength=classes) for part in counted])
+
+
+def depth_sums(depth: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Squared error, pixels within a factor of 1.25, and pixels of an image: dims (3, 1).
+
+    Parameters
+    ----------
+    depth : float32 array, dims (row, col, 1)
+        Metres, enlarged to the pixels.
+    truth : float array, dims (pixel row, pixel col)
+        NaN = unknown.
+    """
+    known = np.isfinite(truth)
+    p, t = enlarged(depth, truth.shape)[..., 0][known], truth[known]
+    near = np.maximum(t / np.maximum(p, 1e-3), p / t) < 1.25
+    return np.array([[((p - t) ** 2).sum()], [near.sum()], [known.sum()]], np.float64)
+
+
+def mean_iou(counts: np.ndarray) -> float:
+    """Mean over classes that occur in the truth of hits / (true + predicted - hits).
+
+    NaN where no pixel is known.
+
+    Examples
+    --------
+    >>> mean_iou(np.array([[3.0, 4.0], [4.0, 4.0], [3.0, 5.0]]))  # 3/4 and 4/5
+    0.775
+    """
+    hits, true, predicted = counts
+    occurs = true > 0
+    if not occurs.any():
+        return float("nan")
+    return float((hits[occurs] / (true + predicted - hits)[occurs]).mean())
+
+
+def rmse(sums: np.ndarray) -> float:
+    """Root of the mean squared error, in metres; NaN where no pixel is known."""
+    error, _, pixels = sums[:, 0]
+    return float(np.sqrt(error / pixels)) if pixels else float("nan")

@@ -6,28 +6,30 @@ At test time the head's output map (logits or depth) is enlarged bilinearly to t
 judged there, on images that training has not seen. The penalty is chosen on held-out training
 images (never on tokens of the same image).
 
+Memory: the training tokens, at most `train_tokens` rows of 4 bytes a channel; shards of the store
+as they stream; one test image; for each test image three counts per class.
+
 Source: the questions of Tables 6, 7, 11 and 12 of Shi et al. (2024). Deviation: their decoders are
 Mask2Former and VPD; here the head is linear, so that the representation is judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from analyses.dense_maps import cells, enlarged, majority
+from analyses import dense_maps, dense_ridge
+from analyses.dense_tokens import Maps, TrainingTokens, draw, good_rows, token_maps
 from analyses.heads import Head
 from analyses.linear_head import HeadConfig, Problem
+from analyses.paired import interval, resampled
 from analyses.pooled import FeatureRows, Merge
 from analyses.probe import choose_l2
 from feature_store import FeatureStore, InputError
-
-RIDGE_RATIOS = tuple(10.0**e for e in range(-6, 3))
-"""Ridge penalties tried, over the mean eigenvalue of the tokens' covariance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,8 @@ class DenseConfig:
     """What the target maps hold: class numbers (-1 = ignored) or metres (NaN = unknown)."""
     merge: Merge = "concat"
     """How the scales of an S2 source combine (Table 12)."""
+    train_tokens: int = 2**17
+    """Tokens to train on at most, equally many of each image; half a MiB for each channel."""
     l2: float | None = None
     """Penalty; by default chosen on held-out training images."""
     folds: int = 3
@@ -47,7 +51,7 @@ class DenseConfig:
     confidence: float = 0.95
     """Coverage of the intervals."""
     seed: int = 0
-    """Seed of folds and resamples."""
+    """Seed of drawn tokens, folds and resamples."""
     head: HeadConfig = field(default_factory=lambda: HeadConfig(tolerance=1e-4))
     """How the segmentation head is trained."""
 
@@ -56,6 +60,8 @@ class DenseConfig:
             raise InputError(f"task is {self.task!r}; choose segmentation or depth")
         if self.folds < 2 or self.resamples < 1:
             raise InputError(f"found folds {self.folds}, resamples {self.resamples}; need 2 and 1")
+        if self.train_tokens < 1:
+            raise InputError(f"train_tokens is {self.train_tokens}; give a positive number")
 
 
 def compute(
@@ -63,7 +69,7 @@ def compute(
     test_store: FeatureStore,
     *,
     sources: Sequence[str],
-    targets: tuple[np.ndarray, np.ndarray],
+    targets: tuple[Maps, Maps],
     config: DenseConfig | None = None,
 ) -> pd.DataFrame:
     """One row per source.
@@ -72,7 +78,7 @@ def compute(
     ----------
     train_store, test_store : FeatureStore
     sources : sequence of str
-    targets : (train, test) arrays, dims (image, row, col)
+    targets : (train, test) arrays, dims (image, row, col), or objects that read maps when asked
         One map per store row, in pixels of the image as the model saw it. Segmentation: int, -1 =
         ignored. Depth: float metres, NaN = unknown.
     config : DenseConfig, optional
@@ -83,7 +89,8 @@ def compute(
         ``source``; segmentation: ``miou`` (mean over classes that occur in the test maps),
         ``low``, ``high``, ``pixel_accuracy``; depth: ``rmse`` (metres), ``low``, ``high``,
         ``delta1`` (share of pixels within a factor of 1.25); ``l2``, ``channels``,
-        ``train_images``, ``test_images``.
+        ``train_images``, ``tokens_per_image`` (drawn for training), ``test_images``. Attribute
+        ``draws``: source to bootstrap draws of miou or rmse, paired between sources.
 
     Raises
     ------
@@ -92,163 +99,145 @@ def compute(
     """
     config = config or DenseConfig()
     for store, maps in zip((train_store, test_store), targets, strict=True):
-        if maps.ndim != 3 or len(maps) != len(store):
-            raise InputError(
-                f"target maps have shape {maps.shape}; {store.path} needs ({len(store)}, row, col)"
-            )
-    fit = _fit_segmentation if config.task == "segmentation" else _fit_depth
-    judge = segmentation_scores if config.task == "segmentation" else depth_scores
-    records = []
+        if len(maps) != len(store):
+            raise InputError(f"found {len(maps)} target maps; {store.path} needs {len(store)}")
+    task = _TASKS[config.task]
+    records, draws = [], {}
     for source in sources:
-        seen, rows = _tokens(train_store, source, config.merge)
-        unseen, test_rows = _tokens(test_store, source, config.merge)
-        head, l2 = fit(seen, targets[0][rows], config)
-        output = unseen @ head.weight.astype(np.float32) + head.bias.astype(np.float32)
+        seen = draw(
+            train_store, source, targets[0], task.target,
+            merge=config.merge, limit=config.train_tokens, seed=config.seed,
+        )  # fmt: skip
+        if seen.images < 2 and config.l2 is None:
+            raise InputError("one training image leaves none to choose the penalty on; give l2")
+        head, l2 = task.fit(seen, config)
+        rows = good_rows(test_store)
+        sums = _judged(test_store, source, rows, targets[1], head, config)
+        record, draws[source] = scores(sums, rows, len(test_store), config)
         records.append(
             {"source": source}
-            | judge(output, targets[1][test_rows], config)
+            | record
             | {
                 "l2": l2,
-                "channels": seen.shape[-1],
-                "train_images": len(seen),
-                "test_images": len(unseen),
+                "channels": seen.x.shape[1],
+                "train_images": seen.images,
+                "tokens_per_image": seen.per_image,
+                "test_images": len(rows),
             }
         )
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}
+    table.attrs["draws"] = draws
     return table
 
 
-def segmentation_scores(
-    logits: np.ndarray, maps: np.ndarray, config: DenseConfig
-) -> dict[str, float]:
-    """mIoU with its interval, and pixel accuracy, of enlarged logit maps.
+def scores(
+    sums: Sequence[np.ndarray], rows: np.ndarray, images: int, config: DenseConfig
+) -> tuple[dict[str, float], list[float]]:
+    """The task's metric with its interval and its second metric; bootstrap draws of the metric.
 
     Parameters
     ----------
-    logits : float32 array, dims (image, row, col, class)
-    maps : int array, dims (image, pixel row, pixel col)
+    sums : sequence of arrays, dims (3, class)
+        What :func:`analyses.dense_maps.class_counts` or ``depth_sums`` found in each image.
+    rows : int array, dims (image,)
+        Row numbers of these images in a store of `images`.
+    images : int
+    config : DenseConfig
+
+    Raises
+    ------
+    InputError
+        No known pixel.
     """
-    classes = max(logits.shape[-1], int(maps.max()) + 1)
-    tables = np.zeros((len(maps), classes, classes))  # image, true class, predicted class
-    for n, truth in enumerate(maps):
-        predicted = enlarged(logits[n], truth.shape).argmax(-1)
-        known = truth >= 0
-        pairs = truth[known] * classes + predicted[known]
-        tables[n] = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-    total = tables.sum(0)
-    low, high = _bootstrap(tables, mean_iou, config)
-    accuracy = np.trace(total) / total.sum()
-    return {"miou": mean_iou(total), "low": low, "high": high, "pixel_accuracy": float(accuracy)}
+    task = _TASKS[config.task]
+    metric, second = task.metrics
+    wide = max(part.shape[1] for part in sums)
+    per_image = np.stack([np.pad(part, ((0, 0), (0, wide - part.shape[1]))) for part in sums])
+    flat = per_image.reshape(len(sums), -1).astype(np.float64)
+    total = flat.sum(0).reshape(3, wide)
+    value = metric(total)
+    if np.isnan(value):
+        raise InputError("the test maps hold no known pixel")
+    resamples = resampled(flat, rows, images, draws=config.resamples, seed=config.seed)
+    draws = [metric(found.reshape(3, wide)) for found in resamples]
+    low, high = interval(draws, config.confidence)
+    found = {task.names[0]: value, "low": low, "high": high, task.names[1]: second(total)}
+    return found, draws
 
 
-def mean_iou(confusion: np.ndarray) -> float:
-    """Mean over classes that occur in the truth of hits / (truth + predicted - hits).
-
-    Examples
-    --------
-    >>> mean_iou(np.array([[3.0, 1.0], [0.0, 4.0]]))  # 3/4 and 4/5
-    0.775
-    """
-    hits = np.diag(confusion)
-    union = confusion.sum(0) + confusion.sum(1) - hits
-    occurs = confusion.sum(1) > 0
-    return float((hits[occurs] / union[occurs]).mean())
-
-
-def depth_scores(depth: np.ndarray, maps: np.ndarray, config: DenseConfig) -> dict[str, float]:
-    """RMSE in metres with its interval, and δ1, of enlarged depth maps.
-
-    Parameters
-    ----------
-    depth : float32 array, dims (image, row, col, 1)
-    maps : float array, dims (image, pixel row, pixel col)
-        NaN = unknown.
-    """
-    sums = np.zeros((len(maps), 3))  # image; squared error, pixels within 1.25, pixels
-    for n, truth in enumerate(maps):
-        predicted = enlarged(depth[n], truth.shape)[..., 0]
-        known = np.isfinite(truth)
-        p, t = predicted[known], truth[known]
-        near = np.maximum(t / np.maximum(p, 1e-3), p / t) < 1.25
-        sums[n] = ((p - t) ** 2).sum(), near.sum(), known.sum()
-    total = sums.sum(0)
-    low, high = _bootstrap(sums, _rmse, config)
-    return {"rmse": _rmse(total), "low": low, "high": high, "delta1": float(total[1] / total[2])}
-
-
-def _rmse(sums: np.ndarray) -> float:
-    return float(np.sqrt(sums[0] / sums[2]))
-
-
-def _bootstrap(per_image: np.ndarray, statistic, config: DenseConfig) -> tuple[float, float]:
-    """Percentile interval of a statistic of sums over resampled images."""
-    rng = np.random.default_rng(config.seed)
-    draws = [
-        statistic(per_image[rng.integers(0, len(per_image), len(per_image))].sum(0))
-        for _ in range(config.resamples)
+def _judged(
+    store: FeatureStore,
+    source: str,
+    rows: np.ndarray,
+    maps: Maps,
+    head: Head,
+    config: DenseConfig,
+) -> list[np.ndarray]:
+    """What the task adds up, image by image."""
+    weight, bias = head.weight.astype(np.float32), head.bias.astype(np.float32)
+    count = _TASKS[config.task].count
+    return [
+        count(tokens @ weight + bias, maps[row])
+        for row, tokens in token_maps(store, source, config.merge, rows)
     ]
-    tail = (1 - config.confidence) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return float(low), float(high)
 
 
-def _fit_segmentation(
-    tokens: np.ndarray, maps: np.ndarray, config: DenseConfig
-) -> tuple[Head, float]:
-    classes = int(maps.max()) + 1
+def _fit_segmentation(seen: TrainingTokens, config: DenseConfig) -> tuple[Head, float]:
+    labels = seen.y.astype(np.int64)
+    classes = int(labels.max(initial=0)) + 1
     if classes < 2:
         raise InputError("the training masks hold fewer than two classes")
-    labels = majority(maps, tokens.shape[1:3], classes).ravel()
-    known = labels >= 0
-    rows = FeatureRows.of(tokens.reshape(-1, tokens.shape[-1])[known])
-    problem = Problem(rows, labels[known], classes, config.head)
+    problem = Problem(FeatureRows.of(seen.x), labels, classes, config.head)
     l2 = config.l2
     if l2 is None:
-        l2 = choose_l2(problem, labels[known], _image_folds(tokens, config)[known])
+        l2 = choose_l2(problem, labels, _folds(seen, config))
     return problem.fit(l2=l2), l2
 
 
-def _fit_depth(tokens: np.ndarray, maps: np.ndarray, config: DenseConfig) -> tuple[Head, float]:
-    under = cells(maps, tokens.shape[1:3])
-    count = np.isfinite(under).sum(-1).ravel()
-    if not count.any():
+def _fit_depth(seen: TrainingTokens, config: DenseConfig) -> tuple[Head, float]:
+    if not len(seen.y):
         raise InputError("the training depth maps hold no known pixel")
-    known = count > 0
-    y = (np.nansum(under, -1).ravel()[known] / count[known]).astype(np.float64)
-    x = tokens.reshape(-1, tokens.shape[-1])[known].astype(np.float64)
-    ratios = RIDGE_RATIOS if config.l2 is None else (config.l2,)
-    best = ratios[0]
-    if len(ratios) > 1:
-        folds = _image_folds(tokens, config)[known]
-        error = np.zeros(len(ratios))
-        for fold in np.unique(folds):
-            held = folds == fold
-            for n, (weight, bias) in enumerate(_ridge(x[~held], y[~held], ratios)):
-                error[n] += ((x[held] @ weight + bias - y[held]) ** 2).sum()
-        best = ratios[int(error.argmin())]
-    ((weight, bias),) = _ridge(x, y, (best,))
-    return Head(weight[:, None], np.array([bias])), best
+    ratios = dense_ridge.RATIOS if config.l2 is None else (config.l2,)
+    weight, bias, ratio = dense_ridge.fit(seen.x, seen.y, _folds(seen, config), ratios)
+    return Head(weight[:, None], np.array([bias])), ratio
 
 
-def _ridge(x: np.ndarray, y: np.ndarray, ratios: Sequence[float]) -> list[tuple[np.ndarray, float]]:
-    """(weight, bias) for every ratio of the penalty to the mean eigenvalue."""
-    mean, centre = x.mean(0), y.mean()
-    values, vectors = np.linalg.eigh((x - mean).T @ (x - mean))
-    target = vectors.T @ ((x - mean).T @ (y - centre))
-    solved = [vectors @ (target / (values.clip(0) + r * values.mean())) for r in ratios]
-    return [(w, float(centre - mean @ w)) for w in solved]
-
-
-def _image_folds(tokens: np.ndarray, config: DenseConfig) -> np.ndarray:
+def _folds(seen: TrainingTokens, config: DenseConfig) -> np.ndarray:
     """Fold of each token; all tokens of an image share theirs."""
     rng = np.random.default_rng(config.seed)
-    folds = rng.permutation(np.arange(len(tokens)) % config.folds)
-    return np.repeat(folds, tokens.shape[1] * tokens.shape[2])
+    return rng.permutation(np.arange(seen.images) % config.folds)[seen.image]
 
 
-def _tokens(store: FeatureStore, source: str, merge: Merge) -> tuple[np.ndarray, np.ndarray]:
-    """All token maps of good images in memory: float32, dims (image, row, col, channel); rows."""
-    view = store.features(source, merge=merge)
-    rows = np.flatnonzero(store.status == "ok")
-    return view.isel(image=rows).values.astype(np.float32), rows
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """What differs between the tasks."""
+
+    target: Callable[[np.ndarray], np.ndarray]
+    """Pixels under a token to what they teach."""
+    fit: Callable[[TrainingTokens, DenseConfig], tuple[Head, float]]
+    """Head and penalty."""
+    count: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    """The head's output map and an image's true map to what is added up."""
+    names: tuple[str, str]
+    """Columns of the two metrics."""
+    metrics: tuple[Callable[[np.ndarray], float], Callable[[np.ndarray], float]]
+    """The metrics of what was added up; the first has the interval."""
+
+
+_TASKS = {
+    "segmentation": _Task(
+        target=dense_maps.majority,
+        fit=_fit_segmentation,
+        count=dense_maps.class_counts,
+        names=("miou", "pixel_accuracy"),
+        metrics=(dense_maps.mean_iou, lambda sums: float(sums[0].sum() / sums[1].sum())),
+    ),
+    "depth": _Task(
+        target=dense_maps.mean_depth,
+        fit=_fit_depth,
+        count=dense_maps.depth_sums,
+        names=("rmse", "delta1"),
+        metrics=(dense_maps.rmse, lambda sums: float(sums[1, 0] / sums[2, 0])),
+    ),
+}

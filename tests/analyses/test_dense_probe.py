@@ -1,13 +1,18 @@
-"""Dense probes: scores by hand, a planted linear map is recovered, images stay apart."""
+"""Dense probes: scores by hand, a planted linear map is recovered, memory is bounded."""
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
 
-from analyses import dense_probe
-from analyses.dense_maps import cells, majority
-from analyses.dense_probe import DenseConfig, depth_scores, segmentation_scores
+import feature_store
+from analyses import dense_probe, dense_ridge
+from analyses.dense_maps import cells, class_counts, depth_sums, majority, mean_depth
+from analyses.dense_probe import DenseConfig
+from analyses.dense_tokens import draw
 from feature_store import InputError
 
 RNG = np.random.default_rng(0)
@@ -18,30 +23,47 @@ DEPTH = DenseConfig(task="depth", resamples=20)
 
 def test_miou_and_pixel_accuracy_by_hand():
     # Truth and prediction of one 2 x 3 map; the ignored pixel counts nowhere.
-    truth = np.array([[[0, 0, 1], [1, 1, -1]]])
+    truth = np.array([[0, 0, 1], [1, 1, -1]])
     predicted = np.array([[0, 1, 1], [1, 0, 2]])
-    logits = np.eye(3, dtype=np.float32)[predicted][None]
-    scores = segmentation_scores(logits, truth, CONFIG)
+    counts = class_counts(np.eye(3, dtype=np.float32)[predicted], truth)
+    assert counts.tolist() == [[1, 2, 0], [2, 3, 0], [2, 3, 0]]
+    found, draws = dense_probe.scores([counts], np.arange(1), 1, CONFIG)
     # class 0: 1 hit, union 3; class 1: 2 hits, union 4; class 2 does not occur.
-    assert scores["miou"] == pytest.approx((1 / 3 + 2 / 4) / 2)
-    assert scores["pixel_accuracy"] == pytest.approx(3 / 5)
+    assert found["miou"] == pytest.approx((1 / 3 + 2 / 4) / 2)
+    assert found["pixel_accuracy"] == pytest.approx(3 / 5)
+    assert draws == [found["miou"]] * 20  # one image
+
+
+def test_images_with_classes_that_training_lacks_are_added_up():
+    known, beyond = (
+        class_counts(np.ones((1, 2, 2), np.float32), np.array([[0, c]])) for c in (1, 3)
+    )
+    found, _ = dense_probe.scores([known, beyond], np.arange(2), 2, CONFIG)
+    # Always class 0: 2 hits of 4 pixels; classes 1 and 3 occur and are missed.
+    assert found["miou"] == pytest.approx((2 / 4 + 0 + 0) / 3)
 
 
 def test_rmse_and_delta_by_hand():
-    truth = np.array([[[1.0, 2.0, np.nan, 4.0]]])
-    depth = np.array([[[1.2], [1.0], [9.0], [4.0]]], np.float32)[None]
-    scores = depth_scores(depth, truth, DEPTH)
-    assert scores["rmse"] == pytest.approx(np.sqrt((0.04 + 1 + 0) / 3))
-    assert scores["delta1"] == pytest.approx(2 / 3)
-    assert scores["low"] == scores["high"] == pytest.approx(scores["rmse"])  # one image
+    truth = np.array([[1.0, 2.0, np.nan, 4.0]])
+    depth = np.array([[[1.2], [1.0], [9.0], [4.0]]], np.float32)
+    found, _ = dense_probe.scores([depth_sums(depth, truth)], np.arange(1), 1, DEPTH)
+    assert found["rmse"] == pytest.approx(np.sqrt((0.04 + 1 + 0) / 3))
+    assert found["delta1"] == pytest.approx(2 / 3)
+    assert found["low"] == found["high"] == pytest.approx(found["rmse"])  # one image
 
 
-def test_cells_and_majority_by_hand():
-    maps = np.array([[[0, 0, 1, 1], [0, 2, -1, 1], [-1, -1, 2, 2], [-1, -1, 2, 0]]])
-    assert cells(maps, (2, 2))[0, 0, 1].tolist() == [1, 1, -1, 1]
-    assert majority(maps, (2, 2), 3)[0].tolist() == [[0, 1], [-1, 2]]
+def test_what_pixels_teach_their_token_by_hand():
+    pixels = np.array([[0, 0, 1, 1], [0, 2, -1, 1], [-1, -1, 2, 2], [-1, -1, 2, 0]])
+    under = cells(pixels, (2, 2))
+    assert under[1].tolist() == [1, 1, -1, 1]
+    np.testing.assert_array_equal(majority(under), [0, 1, np.nan, 2])
+    np.testing.assert_array_equal(majority(under[2:3]), [np.nan])
+    metres = np.where(under < 0, np.nan, under)
+    np.testing.assert_allclose(mean_depth(metres), [0.5, 1, np.nan, 1.5])
     with pytest.raises(InputError, match="do not divide into"):
-        cells(maps, (3, 2))
+        cells(pixels, (3, 2))
+    with pytest.raises(InputError, match=r"shape \(1, 4, 4\); expected"):
+        cells(pixels[None], (2, 2))
 
 
 def planted(make_store, count, name):
@@ -69,9 +91,9 @@ def test_planted_map_is_recovered(make_store):
     table = dense_probe.compute(
         *stores, sources=[SOURCE], targets=(train[2], test[2]), config=DEPTH
     )
-    blurred = depth_scores(
-        test[2][:, ::2, ::2, None].astype(np.float32), test[2], DEPTH
-    )  # what exact token depths would give
+    # What exact token depths would give:
+    sums = [depth_sums(truth[::2, ::2, None].astype(np.float32), truth) for truth in test[2]]
+    blurred, _ = dense_probe.scores(sums, np.arange(10), 10, DEPTH)
     assert table["rmse"][0] == pytest.approx(blurred["rmse"], abs=0.05)
 
 
@@ -102,14 +124,138 @@ def test_shuffled_targets_teach_nothing(make_store):
     assert table["rmse"][0] == pytest.approx(test[2].std(), rel=0.1)
 
 
+def test_all_tokens_at_once_give_the_same_heads(make_store):
+    """Oracle: scikit-learn on whole arrays, where no token is left out."""
+    arrays = {SOURCE: RNG.normal(size=(20, 4, 4, 6)).astype(np.float32)}
+    store = make_store("whole", arrays)
+    depth = arrays[SOURCE][..., 0] + RNG.uniform(1, 5, (20, 4, 4))
+    depth[RNG.random(depth.shape) < 0.3] = np.nan
+    classes = np.where(np.isnan(depth), -1, depth > 3).astype(int)
+    asked = {"merge": "concat", "limit": 10**6, "seed": 0}
+    x, y = arrays[SOURCE].reshape(-1, 6), depth.ravel()
+    seen = draw(store, SOURCE, depth, mean_depth, **asked)
+    np.testing.assert_array_equal(seen.x, x[~np.isnan(y)])
+    np.testing.assert_array_equal(seen.y, y[~np.isnan(y)])
+    assert (seen.images, seen.per_image) == (20, 16)
+    weight, bias, ratio = dense_ridge.fit(seen.x, seen.y, seen.image % 3, (0.1,))
+    scatter = np.cov(seen.x.T, bias=True) * len(seen.y)
+    oracle = Ridge(alpha=0.1 * np.trace(scatter) / 6).fit(seen.x.astype(float), seen.y)
+    np.testing.assert_allclose(weight, oracle.coef_, rtol=1e-6)
+    assert (bias, ratio) == (pytest.approx(oracle.intercept_), 0.1)
+    table = dense_probe.compute(
+        store, make_store("other", arrays), sources=[SOURCE], targets=(classes, classes),
+        config=DenseConfig(l2=0.01, resamples=2),
+    )  # fmt: skip
+    z, labels = seen.x / seen.x.std(0), classes.ravel()[~np.isnan(y)]
+    judge = LogisticRegression(C=1 / (0.01 * len(z)), tol=1e-8).fit(z, labels)
+    one = judge.decision_function(x / seen.x.std(0)).reshape(20, 4, 4) / 2
+    logits = np.stack([-one, one], -1).astype(np.float32)
+    counts = [class_counts(*pair) for pair in zip(logits, classes, strict=True)]
+    expected, _ = dense_probe.scores(counts, np.arange(20), 20, CONFIG)
+    assert table["pixel_accuracy"][0] == pytest.approx(expected["pixel_accuracy"], abs=0.01)
+
+
+def test_the_ridge_ratio_is_chosen_on_held_out_folds():
+    x = RNG.normal(size=(3000, 8)).astype(np.float32) + 5
+    folds = np.arange(3000) % 3
+    assert dense_ridge.fit(x, x[:, 0] + 2.0, folds)[2] == dense_ridge.RATIOS[0]
+    assert dense_ridge.fit(x, RNG.normal(size=3000), folds)[2] == dense_ridge.RATIOS[-1]
+    error = []
+    for ratio in dense_ridge.RATIOS:  # blocks and differences of sums against each fold by itself
+        found = 0.0
+        for fold in range(3):
+            rest, held = x[folds != fold], x[folds == fold]
+            w, b, _ = dense_ridge.fit(rest, rest[:, 0] ** 2, np.zeros(len(rest)), (ratio,))
+            found += ((held @ w + b - held[:, 0] ** 2) ** 2).sum()
+        error.append(found)
+    best = dense_ridge.RATIOS[int(np.argmin(error))]
+    assert dense_ridge.fit(x, x[:, 0].astype(float) ** 2, folds)[2] == best
+
+
+def test_drawn_tokens_are_few_seeded_and_the_same_for_every_source(make_store):
+    names = [SOURCE, "toy:c#b@224"]
+    place = np.arange(30 * 16, dtype=np.float32).reshape(30, 4, 4, 1)  # every token says where
+    store = make_store("s", {names[0]: place, names[1]: place.repeat(3, -1)})
+    asked = {"target": mean_depth, "merge": "concat"}
+    first = draw(store, names[0], place[..., 0], limit=100, seed=0, **asked)
+    assert (first.images, first.per_image, len(first.y)) == (30, 3, 90)
+    np.testing.assert_array_equal(first.x[:, 0], first.y)
+    np.testing.assert_array_equal(first.image, np.arange(30).repeat(3))
+    other = draw(store, names[1], place[..., 0], limit=100, seed=0, **asked)
+    np.testing.assert_array_equal(first.y, other.y)
+    assert not np.array_equal(
+        first.y, draw(store, names[0], place[..., 0], limit=100, seed=1, **asked).y
+    )
+    few = draw(store, names[0], place[..., 0], limit=20, seed=0, **asked)
+    assert (few.images, few.per_image, len(few.y)) == (20, 1, 20)
+
+
+class OnTheFly:
+    """Maps that exist only while they are asked for."""
+
+    def __init__(self, count, depth):
+        self.count, self.depth = count, depth
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, row):
+        pixels = np.random.default_rng(row).integers(0, 3, (64, 64))
+        return pixels + 1.0 if self.depth else pixels
+
+
+@pytest.mark.parametrize("config", [CONFIG, DEPTH])
+def test_memory_does_not_grow_with_the_images(make_store, config):
+    config = DenseConfig(task=config.task, resamples=2, train_tokens=512, l2=0.1)
+
+    def peak(count):
+        arrays = {SOURCE: RNG.normal(size=(count, 8, 8, 32)).astype(np.float32)}
+        stores = [make_store(f"{split}{count}", arrays) for split in ("train", "test")]
+        maps = OnTheFly(count, config.task == "depth")
+        del arrays
+        tracemalloc.start()
+        table = dense_probe.compute(*stores, sources=[SOURCE], targets=(maps, maps), config=config)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert table["tokens_per_image"][0] == 512 // count
+        return found
+
+    peak(16)  # imports
+    small, large = peak(64), peak(256)
+    # All tokens of 256 images would be 2 MiB, their maps 8 MiB, those enlarged 12 MiB or more.
+    assert large < small + 0.25 * 2**20
+
+
 def test_refusals(make_store):
     store, classes, depth = planted(make_store, 4, "s")
-    with pytest.raises(InputError, match=r"needs \(4, row, col\)"):
+    with pytest.raises(InputError, match="found 3 target maps; .* needs 4"):
         dense_probe.compute(store, store, sources=[SOURCE], targets=(classes[:3], classes))
     with pytest.raises(InputError, match="fewer than two classes"):
         dense_probe.compute(store, store, sources=[SOURCE], targets=(0 * classes, classes))
     nothing = (np.full_like(depth, np.nan), depth)
     with pytest.raises(InputError, match="no known pixel"):
         dense_probe.compute(store, store, sources=[SOURCE], targets=nothing, config=DEPTH)
+    asked = {"sources": [SOURCE], "config": DEPTH}
+    with pytest.raises(InputError, match="the test maps hold no known pixel"):
+        dense_probe.compute(store, store, targets=nothing[::-1], **asked)
+    with pytest.raises(InputError, match="expected \\(row, col\\)"):
+        dense_probe.compute(store, store, targets=(depth[..., None], depth), **asked)
+    one = make_store("one", {SOURCE: np.ones((1, 4, 4, 6))})
+    with pytest.raises(InputError, match="one training image.*give l2"):
+        dense_probe.compute(one, store, targets=(depth[:1], depth), **asked)
     with pytest.raises(InputError, match="choose segmentation or depth"):
         DenseConfig(task="normals")
+    with pytest.raises(InputError, match="train_tokens is 0"):
+        DenseConfig(train_tokens=0)
+
+
+def test_a_subset_of_tokens_is_no_map(tmp_path):
+    store = feature_store.create(tmp_path / "s", dataset="s", image_ids=["a", "b"])
+    writer = store.add_source("toy:x#b@224.t8", manifest={}, grid=(4, 4), channels=3, keep=8)
+    for shard in writer.missing():
+        writer.commit(shard, np.zeros((2, 4, 4, 3), np.float32))
+    maps = np.ones((2, 4, 4))
+    with pytest.raises(InputError, match="keeps 8 tokens of each image.*without --tokens-per-imag"):
+        dense_probe.compute(
+            store, store, sources=["toy:x#b@224.t8"], targets=(maps, maps), config=DEPTH
+        )
