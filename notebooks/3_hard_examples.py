@@ -43,9 +43,8 @@ print(
     f"{hard.attrs['eligible']} of {len(test)} test images; of the {len(hard)} hardest "
     f"{hard['rare'].sum()} are rare and {hard['ambiguous'].sum()} ambiguous"
 )
-hard[["image_id", "label", "drop", "s2_drop", "rare", "ambiguous", "second", "other_labels"]].head(
-    10
-).round(3)
+columns = ["image_id", "label", "drop", "s2_drop", "rare", "ambiguous", "second", "other_labels"]
+hard[columns].head(10).round(3)
 
 # %% [markdown]
 # `drop` is what scaling the model gives, `s2_drop` what scaling the image gives, in nats. `second` is the likelihood of the second

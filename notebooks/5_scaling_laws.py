@@ -84,9 +84,9 @@ Image(encoder_laws.draw_gains(groups, FIGURES / "gains")[0], width=860)
 
 # %%
 steps = pd.concat([encoder_gain.summary(group) for group in groups])
-steps[
-    ["llm", "dataset", "small", "large", "mean", "mean_low", "mean_high", "verdict"]
-].style.format(precision=3).hide()
+steps[["small", "large"]] /= 1e6  # million parameters
+columns = ["llm", "dataset", "small", "large", "mean", "mean_low", "mean_high", "verdict"]
+steps[columns].style.format(precision=3).format("{:.0f} M", subset=["small", "large"]).hide()
 
 # %% [markdown]
 # Next: `6_at_cluster_scale`, at cluster scale.

@@ -57,9 +57,7 @@ pd.DataFrame([asdict(entry) for entry in status(train)])[shown]
 # to fill in.
 
 # %%
-SUSTAINED = (
-    200e12  # FLOP per second that the device really gives, two for every multiply-accumulate
-)
+SUSTAINED = 200e12  # FLOP per second that the device gives, two per multiply-accumulate
 million = []
 for source in map(feature_store.Source.parse, names.all):
     counted = cost(source.model, source.scales, tap=source.tap)

@@ -18,7 +18,11 @@ GREY = "#7a7a7a"
 GREEN = "#1b7837"
 """Scaling on image scales (S2), as in the paper's Figure 2."""
 LIGHT_GREEN = "#7fbf7b"
-"""A second S2 curve (the paper draws S2 from base light and S2 from large dark)."""
+DARK_GREEN = "#00441b"
+MODEL_SIZE = (GREY, "s", "--")
+"""Colour, marker and line of the curve over model sizes; its markers are hollow."""
+S2_CURVES = ((GREEN, "o", "-"), (DARK_GREEN, "^", "-."), (LIGHT_GREEN, "D", ":"))
+"""The same for S2 of each model in turn: told apart without colour as well."""
 PALETTE = ("#1b7837", "#7a7a7a", "#762a83", "#d08b00", "#2166ac", "#b2182b")
 """Categorical colours of differing lightness, distinguishable under colour-blindness."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -63,6 +67,15 @@ def figure(
         rows, columns, figsize=(width, height), squeeze=False, layout="constrained"
     )
     return drawn, list(axes.flat)
+
+
+def curve(axes: Axes, x, y, look: tuple[str, str, str], label: str) -> None:
+    """One curve with markers in a look such as :data:`MODEL_SIZE`."""
+    colour, marker, line = look
+    axes.plot(
+        x, y, color=colour, marker=marker, ls=line, label=label, ms=6, zorder=3,
+        mfc="white" if look == MODEL_SIZE else colour,
+    )  # fmt: skip
 
 
 def save(drawn: Figure, stem: str | Path) -> tuple[Path, Path]:

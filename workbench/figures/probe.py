@@ -29,8 +29,10 @@ def draw_sources(
     """
     drawn, (axes,) = style.figure(7.0, 0.9 + 0.45 * len(table))
     for height, row in enumerate(table.to_dict("records")):
-        colour, marker = _look(row["source"])
-        _point(axes, row[metric], height, (row["low"], row["high"]), "x", colour, marker)
+        several = len(Source.parse(row["source"]).scales) > 1
+        colour, marker, _ = style.S2_CURVES[0] if several else style.MODEL_SIZE
+        axes.hlines(height, row["low"], row["high"], color=colour, lw=1.5)
+        axes.plot([row[metric]], [height], marker=marker, color=colour, ls="", ms=7, zorder=3)
         axes.annotate(
             f"{row[metric]:.3f}", (row["high"], height), (5, 0), textcoords="offset points",
             va="center", fontsize=9,
@@ -60,18 +62,17 @@ def draw_curve(
     """
     drawn, panels = style.figure(9.0, 3.8, columns=2)
     for axes, cost in zip(panels, COST_LABELS, strict=True):
-        for name, colour, marker, curve in curves(table):
+        for name, look, curve in curves(table):
             curve = curve.sort_values(["gmacs", cost])
-            axes.plot(curve[cost], curve[metric], color=colour, label=name, zorder=2)
-            for row in curve.to_dict("records"):
-                ends = (row.get("low", row[metric]), row.get("high", row[metric]))
-                _point(axes, row[cost], row[metric], ends, "y", colour, marker)
+            style.curve(axes, curve[cost], curve[metric], look, name)
+            if "low" in curve:
+                axes.vlines(curve[cost], curve["low"], curve["high"], color=look[0], lw=1.5)
         axes.set_xlabel(COST_LABELS[cost])
         axes.set_xscale("log")
         _ticks_at(axes, table[cost])
     panels[0].set_ylabel(label)
     handles = panels[0].get_legend_handles_labels()
-    drawn.legend(*handles, loc="outside upper left", ncols=len(handles[0]))
+    drawn.legend(*handles, loc="outside upper left", ncols=len(handles[0]), handlelength=3.5)
     return style.save(drawn, stem)
 
 
@@ -86,8 +87,8 @@ def _ticks_at(axes: Axes, values: pd.Series) -> None:
     axes.set_xticks([], minor=True)
 
 
-def curves(table: pd.DataFrame) -> list[tuple[str, str, str, pd.DataFrame]]:
-    """(name, colour, marker, rows) of the model-size curve and of each model's S2 curve.
+def curves(table: pd.DataFrame) -> list[tuple[str, tuple[str, str, str], pd.DataFrame]]:
+    """(name, look, rows) of the model-size curve and of each model's S2 curve.
 
     The model-size curve takes the smallest scale of each model; the S2 curve of a model starts
     at its single-scale source where the table has it.
@@ -97,36 +98,13 @@ def curves(table: pd.DataFrame) -> list[tuple[str, str, str, pd.DataFrame]]:
     models = pd.Series([(s.model, s.tap) for s in parsed], index=table.index)
     found = []
     if single.any():
-        found.append(("model size", style.GREY, "s", table[single]))
+        found.append(("model size", style.MODEL_SIZE, table[single]))
     for n, model in enumerate(models[~single].unique()):
-        colour = style.GREEN if n == 0 else style.LIGHT_GREEN
-        name = f"S2 of {short(model[0])}"
-        found.append((name, colour, "o", table[models == model]))
+        look = style.S2_CURVES[n % len(style.S2_CURVES)]
+        found.append((f"S2 of {short(model[0])}", look, table[models == model]))
     return found
 
 
 def short(source: str) -> str:
     """A source's name without the loader in front: ``efficientnet_lite0@224+448``."""
     return source.partition(":")[2] or source
-
-
-def _look(source: str) -> tuple[str, str]:
-    several = len(Source.parse(source).scales) > 1
-    return (style.GREEN, "o") if several else (style.GREY, "s")
-
-
-def _point(
-    axes: Axes,
-    x: float,
-    y: float,
-    ends: tuple[float, float],
-    along: str,
-    colour: str,
-    marker: str,
-) -> None:
-    """A marker with its interval along one axis."""
-    if along == "x":
-        axes.hlines(y, *ends, color=colour, lw=1.5)
-    else:
-        axes.vlines(x, *ends, color=colour, lw=1.5)
-    axes.plot([x], [y], marker=marker, color=colour, ls="", ms=7, zorder=3)

@@ -132,20 +132,15 @@ def _curves(ax: Axes, points: pd.DataFrame) -> None:
         ax.text(0.5, 0.5, "nothing measured", ha="center", transform=ax.transAxes, fontsize=9)
         return
     single = points[points["scales"] == 1].sort_values("gmacs")
-    looks = {"model size": (style.GREY, "s", "--")}
-    sets = {"model size": single}
-    for size, look in ((SMALLEST, (style.GREEN, "o", "-")), ("Large", ("#00441b", "^", "-."))):
+    sets = [("model size", style.MODEL_SIZE, single)]
+    for size, look in zip((SMALLEST, "Large"), style.S2_CURVES, strict=False):
         part = points[points["size"] == size].sort_values("gmacs")
         if len(part) > 1:
-            sets[f"S2 of {size}"], looks[f"S2 of {size}"] = part, look
-    for name, part in sets.items():
-        colour, marker, line = looks[name]
-        ax.plot(
-            part["gmacs"], part["value"], color=colour, marker=marker, ls=line, label=name, ms=6,
-            mfc="white" if marker == "s" else colour, zorder=3,
-        )  # fmt: skip
+            sets.append((f"S2 of {size}", look, part))
+    for name, look, part in sets:
+        style.curve(ax, part["gmacs"], part["value"], look, name)
         held = part.dropna(subset=["low", "high"])
-        ax.vlines(held["gmacs"], held["low"], held["high"], color=colour, lw=1, alpha=0.8)
+        ax.vlines(held["gmacs"], held["low"], held["high"], color=look[0], lw=1, alpha=0.8)
     ax.set_xscale("log")
     ticks = sorted(set(points["gmacs"]))
     kept: list[float] = []

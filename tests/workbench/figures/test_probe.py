@@ -21,10 +21,10 @@ TABLE = pd.DataFrame(
 
 def test_s2_curve_starts_at_its_own_single_scale():
     grey, green = curves(TABLE)
-    assert grey[1] == style.GREY
-    assert grey[3]["source"].tolist() == ["bundled:b0@224", "bundled:b1@224", "bundled:b2@224"]
-    assert green[:2] == ("S2 of b0", style.GREEN)
-    assert green[3]["source"].tolist() == ["bundled:b0@224", "bundled:b0@224+448"]
+    assert grey[:2] == ("model size", style.MODEL_SIZE)
+    assert grey[2]["source"].tolist() == ["bundled:b0@224", "bundled:b1@224", "bundled:b2@224"]
+    assert green[:2] == ("S2 of b0", style.S2_CURVES[0])
+    assert green[2]["source"].tolist() == ["bundled:b0@224", "bundled:b0@224+448"]
 
 
 def test_files_hold_the_labels(tmp_path):
@@ -34,6 +34,12 @@ def test_files_hold_the_labels(tmp_path):
         assert "test accuracy" in svg.read_text()
     assert "GMACs per image" in (tmp_path / "draw_curve.svg").read_text()
     assert "b0@224+448" in (tmp_path / "draw_sources.svg").read_text()
+
+
+def test_curves_are_told_apart_without_colour():
+    looks = [style.MODEL_SIZE, *style.S2_CURVES]
+    markers, lines = ({look[n] for look in looks} for n in (1, 2))
+    assert len(markers) == len(lines) == len(looks)
 
 
 def test_short_name():
