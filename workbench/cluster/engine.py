@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from feature_store.errors import InputError
-from workbench.cluster.options import MALLOC, THREADS, EngineOptions
+from workbench.allocation import MALLOC
+from workbench.cluster.options import THREADS, EngineOptions
 from workbench.cluster.session import Session
 
 
@@ -85,6 +86,7 @@ SETTINGS: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": 5,  # preempted workers count as failures, too
     "distributed.deploy.lost-worker-timeout": "1 day",  # jobs are replaced by what squeue says
     "distributed.comm.timeouts.connect": "20s",
+    "distributed.admin.large-graph-warning-threshold": "1TB",  # arrays of an analysis go once
 }
 """Dask's settings that this work needs, for schedulers and workers started here."""
 
@@ -135,7 +137,7 @@ def _nobody_there(options: EngineOptions) -> Callable[[dict[str, int]], None]:
             raise InputError(
                 f"the scheduler at {options.scheduler} has had no worker for "
                 f"{patience.seconds:g} s; start some with `dask worker {options.scheduler} "
-                f"--nthreads 1`, the same command goes on"
+                f"--nthreads 1`, and repeat the command"
             )
 
     return watch

@@ -14,10 +14,6 @@ WALLTIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
 
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-MALLOC = {"MALLOC_TRIM_THRESHOLD_": 64 * 2**20, "MALLOC_MMAP_THRESHOLD_": 32 * 2**20}
-"""For glibc, in bytes. Dask's own setting (a trim threshold of 64 kB) makes every forward pass ask
-the kernel for its activations anew: extraction on a CPU then takes 1.8 times as long. These are
-the values that glibc reaches by itself in a process that allocates large blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)

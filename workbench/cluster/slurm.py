@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from feature_store.errors import InputError
-from workbench.cluster.options import MALLOC, THREADS, EngineOptions, SlurmOptions
+from workbench.allocation import MALLOC
+from workbench.cluster.options import THREADS, EngineOptions, SlurmOptions
 from workbench.cluster.patience import Patience
 
 LOOK = 5.0
@@ -168,7 +169,7 @@ class Jobs:
             states = ", ".join(f"{job}: {state}" for job, state in (known or {}).items())
             raise InputError(
                 f"no worker has been there for {self.patience.seconds:g} s; squeue says "
-                f"{states or 'nothing'}. The same command goes on from here"
+                f"{states or 'nothing'}. What is stored stays: repeat the command"
             )
         if ended:
             self.say(f"{len(ended)} job(s) ended ({', '.join(ended)}); submitting as many again")

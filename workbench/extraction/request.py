@@ -35,9 +35,9 @@ class ExtractRequest:
     device: str = "auto"
     """auto (cuda where there is one), cpu, cuda, cuda:1, ..."""
     batch: int | None = None
-    """Images decoded and transferred together; by default 8 on a CPU, 32 elsewhere."""
+    """Images decoded and transferred together; by default 4 on a CPU, 32 elsewhere."""
     max_crops: int | None = None
-    """Crops per forward pass: bounds memory; halved by itself when memory runs out. By default 8 on
+    """Crops per forward pass: bounds memory; halved by itself when memory runs out. By default 4 on
     a CPU, where more spill out of the caches, 64 elsewhere."""
     workers: int = 0
     """Decoding processes; 0 decodes in a thread of this process."""
@@ -75,7 +75,7 @@ class ExtractRequest:
 
     def for_device(self, device: str) -> ExtractRequest:
         """The same request with the device and its default batch sizes filled in."""
-        sizes = (8, 8) if device == "cpu" else (32, 64)
+        sizes = (4, 4) if device == "cpu" else (32, 64)
         return replace(
             self,
             device=device,

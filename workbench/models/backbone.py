@@ -23,9 +23,9 @@ class Backbone:
     info: BackboneInfo
     """What is known of the model without its weights."""
     module: Any
-    """The torch module."""
+    """The torch module, with its weights as they were stored."""
     read: Callable[[torch.Tensor], Tokens]
-    """Runs the module and reads the tap."""
+    """Runs the module, its batch norms folded into its convolutions, and reads the tap."""
     device: torch.device
     """Where the module lives; inputs are moved there."""
     precision: str = "fp32"

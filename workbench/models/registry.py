@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 
 from feature_store.errors import InputError
 from workbench.models import bundled, checkpoints, open_clip_family, timm_family
 from workbench.models.backbone import Backbone
+from workbench.models.folding import folded
 from workbench.models.info import BackboneInfo, Built
 from workbench.models.names import ModelName, unknown
 
@@ -80,12 +82,15 @@ def load(
     info = resolve(name, tap)  # refuse cheaply before any weight is read
     built = build(name)
     module, revision = built.load()
+    module = module.eval().requires_grad_(False)
     layout = torch.channels_last if info.convnet else torch.contiguous_format
-    module = module.eval().requires_grad_(False).to(device, memory_format=layout)
+    runs: Any = folded(module, lambda part: built.reader(part, info.tap), info.native)
+    runs = runs.to(device, memory_format=layout)
+    module = module.to(device, memory_format=layout)
     return Backbone(
         info=replace(info, revision=revision),
         module=module,
-        read=built.reader(module, info.tap),
+        read=built.reader(runs, info.tap),
         device=torch.device(device),
         precision=precision,
     )
