@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from feature_store import InputError, Source
@@ -33,6 +35,33 @@ def test_a_table_can_be_run_or_says_what_is_missing(key):
         assert any(name.startswith(kind) for kind in blocks.BLOCKS)
     assert not table.figure or table.figure in figures.FIGURES
     assert set(table.uses) <= set(tables())
+
+
+WORDS = {
+    "probe": "mean over tokens",
+    "few_shot": "penalty",
+    "segmentation": "in place of Mask2Former|in place of UPerNet",
+    "depth": "in place of the VPD decoder",
+    "reconstruct": "ridge",
+    "memorize": "linear instance head",
+    "throughput": "device",
+    "shape_law": "tiny transformers",
+    "encoder_law": "law",
+    "hard": "mean over tokens",
+}
+"""Analysis → what a footnote has to say of how its head or fit differs from the paper's."""
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("key", KEYS)
+def test_footnotes_say_how_the_head_or_fit_differs(key, name):
+    table = tables()[key]
+    said = " ".join(table.runs[name].deviations) if name in table.runs else ""
+    for analysis in {ask.analysis for ask in table.asks(name)}:
+        assert re.search(WORDS[analysis], said), analysis
+    crops = {"segmentation", "depth"} & {ask.analysis for ask in table.asks(name)}
+    if crops and name == "paper":
+        assert "centre crop" in said
 
 
 @pytest.mark.parametrize("name", PROFILES)

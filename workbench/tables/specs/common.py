@@ -27,6 +27,18 @@ SCENES_DEPTH = SCENES_SEGMENTATION.replace("ADE20k", "NYUv2")
 SCALES = "Scales: multiples of 224 pixels in place of the paper's sizes."
 LINEAR_SEGMENTATION = "Head: linear on every token, in place of Mask2Former."
 LINEAR_DEPTH = "Head: ridge regression on every token, in place of the VPD decoder."
+CENTRE_CROP = (
+    "Images: the model's own resize and centre crop; the paper's training configurations take "
+    "crops of 512 pixels."
+)
+CONVERGED = (
+    "Head: linear on the mean over tokens, to convergence with a penalty chosen on training "
+    "images; the paper trains 30 epochs."
+)
+UNSAID = (
+    "The paper names neither optimiser, schedule, pooling nor augmentation; here Adam at a "
+    "constant rate, the mean over tokens, and one centre crop per image."
+)
 WILSON = "Intervals: 95 %, Wilson, over test images."
 BOOTSTRAP = "Intervals: 95 %, bootstrap over test images."
 

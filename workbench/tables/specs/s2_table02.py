@@ -88,6 +88,9 @@ TABLE = TableSpec(
             deviations=(
                 "Fit: exact, from second moments, with a ridge chosen by cross-validation over "
                 "images; the paper trains the map without one.",
+                "Tokens: those of the map. The paper averages over all output tokens and does not "
+                "say whether the class token is one of them.",
+                "Base-S2: 224 and 448 pixels, which the paper states in section 4.3, not here.",
                 "Patch 14 gives 16 x 16 tokens at 224 pixels and patch 16 gives 14 x 14: all maps "
                 "are area-averaged to the grid they share. The paper does not say what it does.",
                 BOOTSTRAP,

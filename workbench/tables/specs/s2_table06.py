@@ -9,6 +9,7 @@ from workbench.tables.spec import Comparison, Label, Metric, Run, TableSpec, eac
 from workbench.tables.specs.common import (
     BASE,
     BOOTSTRAP,
+    CENTRE_CROP,
     HUGE,
     LARGE,
     LINEAR_SEGMENTATION,
@@ -92,8 +93,7 @@ TABLE = TableSpec(
             },
             deviations=(
                 LINEAR_SEGMENTATION + " mIoU is lower than with the paper's decoder.",
-                "Images: the model's own resize and centre crop, in place of the paper's random "
-                "crops and sliding windows.",
+                CENTRE_CROP,
                 BOOTSTRAP,
             ),
             row_notes={

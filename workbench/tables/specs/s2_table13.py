@@ -13,7 +13,8 @@ SMALL += [("DINOv2", "Large", "224"), ("DINOv2", "Giant", "224")]
 AT_518 = [("DINOv2", "Base", s) for s in ("518", "518+1036", "518+1036+1554")]
 AT_518 += [("DINOv2", "Large", "518"), ("DINOv2", "Giant", "518")]
 DEVICE = (
-    "Device: this one; the paper does not name its device. Only ratios between rows compare.",
+    "Device: this one; the paper names neither its device, batch nor precision. Only ratios "
+    "between rows compare.",
     "Models are the paper's with untrained weights: speed does not depend on values. Forward pass "
     "alone, on pixels in memory.",
     "Intervals: slowest and fastest of the timed passes.",
