@@ -24,6 +24,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from analyses.labels import match_labels
+from analyses.paired import mean_draws
 from analyses.pieces import Engine
 from analyses.pooled import Merge, Tokens, pool
 from analyses.reading import refuse_shared_images
@@ -49,14 +50,20 @@ class FewShotConfig:
     """How the scales of an S2 source combine."""
     confidence: float = 0.95
     """Coverage of the interval of the mean over draws."""
+    resamples: int = 1000
+    """Bootstrap resamples, of draws and test images, behind the differences of sources."""
     seed: int = 0
-    """Seed of the draws."""
+    """Seed of the draws and resamples."""
 
     def __post_init__(self) -> None:
         if not self.shots or min(self.shots) < 1:
             raise InputError(f"shots are {self.shots}; expected positive numbers such as 1 5 10 25")
         if self.draws < 2:
             raise InputError(f"draws is {self.draws}; an interval over draws needs at least 2")
+        if self.resamples < 1:
+            raise InputError(
+                f"resamples is {self.resamples}; draws of the accuracy need at least 1"
+            )
 
 
 def compute(
@@ -74,7 +81,9 @@ def compute(
     pandas.DataFrame
         ``source``, ``shots``, ``test_accuracy`` (mean over draws), ``low``, ``high`` (Student's
         interval of that mean: what another set of draws would give, for these test images),
-        ``ratio`` (chosen r), ``draws``.
+        ``ratio`` (chosen r), ``draws``. Attribute ``draws``: shots to source to bootstrap draws of
+        the accuracy, paired between sources; both draws and test images are resampled, so they
+        spread more than the interval, which holds the test images fixed.
 
     Raises
     ------
@@ -89,19 +98,24 @@ def compute(
     )
     split = match_labels(train_store, test_store, train.rows, test.rows)
     _check_counts(split.train, split.names, max(config.shots))
-    records = []
+    records: list[dict] = []
+    resampled: dict[int, dict[str, list[float]]] = {shots: {} for shots in config.shots}
+    tested = test.rows[split.test_rows]
     for source in sources:
         seen = train.features(source, config.merge).keep(split.train_rows).load()
         unseen = test.features(source, config.merge).keep(split.test_rows).load()
         for shots in config.shots:
             drawn = draws(split.train, shots, config)
             scores = [
-                _accuracies(seen, split.train, rows, held, (unseen, split.test))
-                for rows, held in drawn
+                _judged(seen, split.train, rows, held, (unseen, split.test)) for rows, held in drawn
             ]
-            records.append({"source": source, "shots": shots} | _summary(scores, config))
+            best = int(np.mean([held for held, _ in scores], axis=0).argmax())
+            hits = np.stack([found[best] for _, found in scores], axis=1)
+            records.append({"source": source, "shots": shots} | _summary(hits, best, config))
+            resampled[shots][source] = _resampled(hits, tested, len(test_store), config)
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}
+    table.attrs["draws"] = resampled
     return table
 
 
@@ -155,33 +169,42 @@ def ridge_scores(
     return scores + onehot.mean(0), l2
 
 
-def _accuracies(
+def _judged(
     x: np.ndarray,
     labels: np.ndarray,
     rows: np.ndarray,
     held: np.ndarray,
     test: tuple[np.ndarray, np.ndarray],
-) -> np.ndarray:
-    """Accuracy on held-out training images and on test images, dims (2, ratio)."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracy on held-out training images, dims (ratio,); hits on test, dims (ratio, image)."""
     queries = np.concatenate([x[held], test[0]])
     scores, _ = ridge_scores(x[rows], labels[rows], queries, PENALTIES)
     hits = scores.argmax(2) == np.concatenate([labels[held], test[1]])
-    return np.stack([hits[:, : len(held)].mean(1), hits[:, len(held) :].mean(1)])
+    return hits[:, : len(held)].mean(1), hits[:, len(held) :]
 
 
-def _summary(scores: list[np.ndarray], config: FewShotConfig) -> dict[str, object]:
-    held, test = np.stack(scores, axis=1)  # each (draw, ratio)
-    best = int(held.mean(0).argmax())
-    mean, spread = test[:, best].mean(), test[:, best].std(ddof=1)
-    half = student.ppf(0.5 + config.confidence / 2, config.draws - 1) * spread
+def _summary(hits: np.ndarray, best: int, config: FewShotConfig) -> dict[str, object]:
+    """Mean accuracy and its interval from hits, dims (image, draw)."""
+    test = hits.mean(0)
+    half = student.ppf(0.5 + config.confidence / 2, config.draws - 1) * test.std(ddof=1)
     half /= np.sqrt(config.draws)
+    mean = float(test.mean())
     return {
-        "test_accuracy": float(mean),
+        "test_accuracy": mean,
         "low": float(mean - half),
         "high": float(mean + half),
         "ratio": PENALTIES[best],
         "draws": config.draws,
     }
+
+
+def _resampled(
+    hits: np.ndarray, rows: np.ndarray, images: int, config: FewShotConfig
+) -> list[float]:
+    """Mean accuracy of resampled draws on resampled test images."""
+    found = mean_draws(hits, rows, images, draws=config.resamples, seed=config.seed)
+    chosen = np.random.default_rng([config.seed, 1]).integers(config.draws, size=found.shape)
+    return np.take_along_axis(found, chosen, 1).mean(1).tolist()
 
 
 def _check_counts(labels: np.ndarray, names: list[str], shots: int) -> None:

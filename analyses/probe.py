@@ -23,6 +23,7 @@ from analyses.heads import Head, loss_and_hits
 from analyses.labels import LabelledSplit, match_labels
 from analyses.linear_head import HeadConfig, Problem
 from analyses.minibatch_head import MinibatchConfig, fit_minibatch
+from analyses.paired import mean_draws
 from analyses.pieces import Engine
 from analyses.pooled import FeatureRows, Merge, Tokens, pool
 from analyses.proportion import wilson
@@ -51,8 +52,10 @@ class ProbeConfig:
     """Stratified folds of the training images on which the penalty is chosen."""
     confidence: float = 0.95
     """Coverage of the interval of the test accuracy."""
+    resamples: int = 1000
+    """Image-bootstrap resamples behind the differences of sources."""
     seed: int = 0
-    """Seed of the folds and of the minibatch order."""
+    """Seed of folds, minibatch order and resamples."""
     head: HeadConfig = field(default_factory=HeadConfig)
     """How the converged head is trained."""
     minibatch: MinibatchConfig = field(default_factory=MinibatchConfig)
@@ -63,6 +66,10 @@ class ProbeConfig:
             raise InputError(f"recipe is {self.recipe!r}; choose converged or paper")
         if self.folds < 2:
             raise InputError(f"folds is {self.folds}; choosing the penalty needs at least 2")
+        if self.resamples < 1:
+            raise InputError(
+                f"resamples is {self.resamples}; draws of the accuracy need at least 1"
+            )
         if not 0 < self.confidence < 1:
             raise InputError(f"confidence is {self.confidence}; expected a number like 0.95")
 
@@ -94,7 +101,8 @@ def compute(
         ``source``; ``train_loss`` (nats per image, without the penalty); ``train_accuracy``;
         ``test_loss`` (nats, infinite if a test class is absent from training); ``test_accuracy``
         with Wilson's interval ``low``, ``high``; ``l2`` (NaN for the paper's recipe);
-        ``converged``; ``channels``; ``classes``; ``train_images``; ``test_images``.
+        ``converged``; ``channels``; ``classes``; ``train_images``; ``test_images``. Attribute
+        ``draws``: source to bootstrap draws of the test accuracy, paired between sources.
 
     Raises
     ------
@@ -109,7 +117,8 @@ def compute(
         pool(s, sources, config.tokens, engine=engine) for s in (train_store, test_store)
     )
     split = match_labels(train_store, test_store, train.rows, test.rows)
-    records = []
+    records, draws = [], {}
+    tested = test.rows[split.test_rows]
     for source in sources:
         seen = train.features(source, config.merge).keep(split.train_rows)
         unseen = test.features(source, config.merge).keep(split.test_rows)
@@ -119,9 +128,14 @@ def compute(
                 f"{unseen.shape[1]} in {test_store.path}; extract both with the same model and tap"
             )
         head, l2 = train_head(seen, split.train, len(split.names), config)
-        records.append({"source": source} | _judge(head, l2, seen, unseen, split, config))
+        record, hits = _judge(head, l2, seen, unseen, split, config)
+        records.append({"source": source} | record)
+        draws[source] = mean_draws(
+            hits[:, None], tested, len(test_store), draws=config.resamples, seed=config.seed
+        )[:, 0].tolist()
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}
+    table.attrs["draws"] = draws
     return table
 
 
@@ -172,8 +186,8 @@ def choose_l2(problem: Problem, labels: np.ndarray, folds: np.ndarray) -> float:
                 l2=l2, weights=(~held_out).astype(float), start=start, tolerance=ROUGH
             )
             heads[fold] = head
-            loss, _ = loss_and_hits(problem.logits(head), labels)
-            total += loss[held_out].sum()
+            loss, _ = loss_and_hits(problem.logits(head)[held_out], labels[held_out])
+            total += loss.sum()
         worse = worse + 1 if total >= best else 0
         if total < best:
             best, chosen = total, l2
@@ -213,11 +227,12 @@ def _judge(
     unseen: FeatureRows,
     split: LabelledSplit,
     config: ProbeConfig,
-) -> dict[str, object]:
+) -> tuple[dict[str, object], np.ndarray]:
+    """A row of the table, and whether each test image was told rightly."""
     train_loss, train_hits = loss_and_hits(head.logits(seen), split.train)
     test_loss, test_hits = loss_and_hits(head.logits(unseen), split.test)
     low, high = wilson(int(test_hits.sum()), len(test_hits), config.confidence)
-    return {
+    record: dict[str, object] = {
         "train_loss": float(train_loss.mean()),
         "train_accuracy": float(train_hits.mean()),
         "test_loss": float(test_loss.mean()),
@@ -231,3 +246,4 @@ def _judge(
         "train_images": len(split.train),
         "test_images": len(split.test),
     }
+    return record, test_hits

@@ -77,6 +77,33 @@ def test_separable_classes_and_more_shots_help(make_store):
     assert (table["low"] <= table["test_accuracy"]).all()
 
 
+def test_draws_resample_draws_and_test_images():
+    """Against the variances of the two means: hits are independent here in both directions."""
+    hits = np.random.default_rng(0).random((300, 40)) < np.linspace(0.2, 0.9, 40)
+    config = FewShotConfig(draws=40)
+    found = np.array(few_shot._resampled(hits, np.arange(300), 300, config))
+    of_draws, of_images = hits.mean(0).var() / 40, hits.mean(1).var() / 300
+    assert found.mean() == pytest.approx(hits.mean(), abs=0.005)
+    assert found.var() == pytest.approx(of_draws + of_images, rel=0.15)
+
+
+def test_sources_with_equal_features_have_equal_draws(make_store):
+    pair = []
+    for name, count in (("train", 90), ("test", 60)):
+        labels = np.arange(count) % 3
+        array = RNG.normal(size=(count, 1, 1, 8)) + np.eye(3, 8)[labels][:, None, None]
+        arrays = {SOURCE: array, "toy:b#blocks@224": array}
+        pair.append(make_store(name, arrays, labels=labels, label_names=["a", "b", "c"]))
+    config = FewShotConfig(shots=(1, 5), draws=4, resamples=50)
+    sources = [SOURCE, "toy:b#blocks@224"]
+    table = few_shot.compute(*pair, sources=sources, config=config)
+    for shots in (1, 5):
+        first, second = (table.attrs["draws"][shots][source] for source in sources)
+        assert first == second
+        mean = table.query(f"shots == {shots}")["test_accuracy"].iloc[0]
+        assert np.mean(first) == pytest.approx(mean, abs=0.05)
+
+
 def test_no_signal_stays_at_chance(make_store):
     table = few_shot.compute(
         *make_pair(make_store, 0), sources=[SOURCE], config=FewShotConfig(shots=(5,), draws=20)
@@ -94,3 +121,5 @@ def test_refusals(make_store):
         FewShotConfig(shots=())
     with pytest.raises(InputError, match="needs at least 2"):
         FewShotConfig(draws=1)
+    with pytest.raises(InputError, match="resamples is 0"):
+        FewShotConfig(resamples=0)

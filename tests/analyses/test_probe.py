@@ -50,6 +50,25 @@ def test_separable_classes_are_told_apart(stores):
     assert (row["classes"], row["channels"], row["train_images"]) == (3, 6, 90)
 
 
+def test_draws_are_those_of_the_hits_and_the_same_in_separate_calls(stores):
+    pair = stores(noise=4)
+    other = "toy:a#blocks@448"
+    for store, seed in zip(pair, (1, 2), strict=True):
+        writer = store.add_source(other, manifest={}, grid=(2, 2), channels=6, dtype="float32")
+        array = maps(store.labels, noise=8, seed=seed)[SOURCE]
+        for shard in writer.missing():
+            writer.commit(shard, array[writer.rows(shard).start : writer.rows(shard).stop])
+    together = probe.compute(*pair, sources=[SOURCE, other])
+    for row in together.to_dict("records"):
+        draws = np.array(together.attrs["draws"][row["source"]])
+        p = row["test_accuracy"]
+        assert 0.3 < p < 0.95
+        assert draws.mean() == pytest.approx(p, abs=0.01)
+        assert draws.std() == pytest.approx(np.sqrt(p * (1 - p) / 60), rel=0.1)
+        alone = probe.compute(*pair, sources=[row["source"]])
+        assert alone.attrs["draws"][row["source"]] == draws.tolist()
+
+
 def test_random_labels_stay_at_chance(make_store):
     rng = np.random.default_rng(0)
     split = []

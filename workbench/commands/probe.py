@@ -38,6 +38,8 @@ class Probe:
     """How the scales of an S2 source combine."""
     dense: Literal["segmentation", "depth"] | None = None
     """Instead: a linear head on every token, for datasets with masks or depth."""
+    train_tokens: int = 2**17
+    """Tokens that a dense head is trained on at most, equally many of each image."""
     l2: float | None = None
     """Penalty of the converged head; by default chosen on held-out training images."""
     few_shot: tuple[int, ...] = ()
@@ -62,15 +64,15 @@ class Probe:
         import pandas as pd
 
         import feature_store
-        from analyses import dense_probe
+        from analyses import dense_probe, paired
         from analyses.linear_head import HeadConfig
         from workbench.datasets.dense import targets_for
 
         self._refuse_pooled_options()
-        head = HeadConfig(tolerance=1e-4, device=self.device)
         config = dense_probe.DenseConfig(
-            task=task, merge=self.merge, l2=self.l2, seed=self.seed, head=head
-        )
+            task=task, merge=self.merge, train_tokens=self.train_tokens, l2=self.l2,
+            seed=self.seed, head=HeadConfig(tolerance=1e-4, device=self.device),
+        )  # fmt: skip
         stores = feature_store.open(self.train), feature_store.open(self.test)
         parts = []
         for source in self.source:  # models may crop differently: each has its own targets
@@ -79,12 +81,15 @@ class Probe:
                 dense_probe.compute(*stores, sources=[source], targets=(train, test), config=config)
             )
         table = pd.concat(parts, ignore_index=True)
+        draws = {source: found for part in parts for source, found in part.attrs["draws"].items()}
+        against = paired.differences(table, _DENSE[task][0], draws)
         if self.out is not None:
-            self._write_dense(table, task, self.out)
+            self._write_dense(table, against, task, self.out)
         if self.json:
-            print(json.dumps({"rows": json.loads(table.to_json(orient="records"))}))
+            print(json.dumps({"rows": _records(table), "differences": _records(against)}))
         else:
-            print(table.to_string(index=False, float_format="{:.4f}".format))
+            _show(table)
+            _show(against)
         return 0
 
     def _refuse_pooled_options(self) -> None:
@@ -106,7 +111,7 @@ class Probe:
 
     def _pooled(self) -> int:
         import feature_store
-        from analyses import probe
+        from analyses import paired, probe
         from analyses.linear_head import HeadConfig
         from analyses.minibatch_head import MinibatchConfig
         from workbench.cluster.engine import connect
@@ -124,22 +129,25 @@ class Probe:
         with connect(self.cluster) as engine:
             table = probe.compute(*stores, sources=self.source, config=config, engine=engine)
             shots = self._few_shot(*stores, engine)
+        against = paired.differences(table, "test_accuracy", table.attrs["draws"])
         if self.out is not None:
-            self._write(table, self.out)
+            self._write(table, against, self.out)
             if shots is not None:
                 self._write_shots(shots, self.out)
         if self.json:
             found = {
-                "rows": json.loads(table.to_json(orient="records")),
+                "rows": _records(table),
+                "differences": _records(against),
                 "config": table.attrs["config"],
             }
             if shots is not None:
-                found["few_shot"] = json.loads(shots.to_json(orient="records"))
+                found["few_shot"] = _records(shots)
             print(json.dumps(found))
         else:
-            print(table[_SHOWN].to_string(index=False, float_format="{:.4f}".format))
+            _show(table[_SHOWN])
+            _show(against)
             if shots is not None:
-                print(shots.to_string(index=False, float_format="{:.4f}".format))
+                _show(shots)
         slow = table.loc[~table["converged"], "source"]
         for name in slow:
             print(f"warning: the head for {name} did not converge; raise --l2", file=sys.stderr)
@@ -156,13 +164,14 @@ class Probe:
         )  # fmt: skip
         return few_shot.compute(train, test, sources=self.source, config=config, engine=engine)
 
-    def _write(self, table, out: Path) -> None:
+    def _write(self, table, against, out: Path) -> None:
         from workbench.figures.curve import write_curve
         from workbench.figures.probe import draw_sources
         from workbench.figures.table_files import write_table
 
         paths = [
             *write_table(table, out / "probe", columns=_SHOWN),
+            *(write_table(against, out / "probe_differences") if len(against) else ()),
             *draw_sources(table, out / "probe"),
             *write_curve(table, out / "curve", metric="test_accuracy", label="test accuracy"),
         ]
@@ -181,15 +190,27 @@ class Probe:
             label=f"test accuracy\n({most} images per class)",
         )
 
-    def _write_dense(self, table, task: str, out: Path) -> None:
+    def _write_dense(self, table, against, task: str, out: Path) -> None:
         from workbench.figures.curve import write_curve
         from workbench.figures.probe import draw_sources
         from workbench.figures.table_files import write_table
 
         metric, label = _DENSE[task]
         write_table(table, out / task)
+        if len(against):
+            write_table(against, out / f"{task}_differences")
         draw_sources(table, out / task, metric=metric, label=label)
         write_curve(table, out / f"{task}_curve", metric=metric, label=label)
+
+
+def _records(table) -> list[dict]:
+    """Rows as JSON has them: numbers that are not finite become null."""
+    return json.loads(table.to_json(orient="records"))
+
+
+def _show(table) -> None:
+    if len(table):
+        print(table.to_string(index=False, float_format="{:.4f}".format))
 
 
 _SHOWN = ["source", "train_loss", "train_accuracy", "test_accuracy", "low", "high", "l2"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,35 +45,37 @@ def source_pixels(transform: Transform, height: int, width: int) -> np.ndarray:
     return (seen[..., 0] << 16 | seen[..., 1] << 8 | seen[..., 2]) - 1
 
 
-def aligned(
-    read: Callable[[int], np.ndarray], count: int, transform: Transform, outside: float
-) -> np.ndarray:
-    """Maps of all images as the model saw them: dims (image, row, col).
+@dataclass
+class AlignedMaps:
+    """Maps of a dataset's images as a model saw them, read when they are asked for.
 
-    Parameters
-    ----------
-    read : callable
-        Dataset row -> map, dims (row, col): :meth:`Dataset.mask` or :meth:`Dataset.depth`.
-    count : int
-        Images.
-    transform : Transform
-    outside : float
-        Value of pixels beyond the original: -1 for masks, NaN for depth.
+    ``maps[row]`` has dims (row, col).
     """
-    maps = []
-    under: dict[tuple[int, ...], np.ndarray] = {}
-    for row in range(count):
-        values = read(row)
-        if values.shape not in under:
-            under[values.shape] = source_pixels(transform, *values.shape)
-        index = under[values.shape]
+
+    read: Callable[[int], np.ndarray]
+    """Dataset row -> map, dims (row, col): :meth:`Dataset.mask` or :meth:`Dataset.depth`."""
+    count: int
+    """Images."""
+    transform: Transform
+    """The model's."""
+    outside: float
+    """Value of pixels beyond the original: -1 for masks, NaN for depth."""
+    _under: dict[tuple[int, ...], np.ndarray] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        values = self.read(row)
+        if values.shape not in self._under:  # only the last shape: a data set may have thousands
+            self._under = {values.shape: source_pixels(self.transform, *values.shape)}
+        index = self._under[values.shape]
         seen = values.ravel()[np.maximum(index, 0)]
-        maps.append(np.where(index < 0, np.asarray(outside, values.dtype), seen))
-    return np.stack(maps)
+        return np.where(index < 0, np.asarray(self.outside, values.dtype), seen)
 
 
-def targets_for(store: FeatureStore, source: str, task: str) -> np.ndarray:
-    """Maps of all images of a store as the source's model saw them.
+def targets_for(store: FeatureStore, source: str, task: str) -> AlignedMaps:
+    """Maps of a store's images as the source's model saw them, read when asked for.
 
     Parameters
     ----------
@@ -85,8 +87,8 @@ def targets_for(store: FeatureStore, source: str, task: str) -> np.ndarray:
 
     Returns
     -------
-    array, dims (image, row, col)
-        int32 classes (-1 = ignored) or float32 metres (NaN = unknown).
+    AlignedMaps
+        One for each row: int32 classes (-1 = ignored) or float32 metres (NaN = unknown).
 
     Raises
     ------
@@ -103,8 +105,12 @@ def targets_for(store: FeatureStore, source: str, task: str) -> np.ndarray:
         raise InputError(f"{store.dataset} no longer holds {missing[0]}, which is in {store.path}")
     transform = recorded_transform(store, source)
     ordered = dataset.rows([position[i] for i in store.image_ids])
-    read = ordered.mask if task == "segmentation" else ordered.depth
-    return aligned(read, len(ordered), transform, -1 if task == "segmentation" else np.nan)
+    masks = task == "segmentation"
+    read = ordered.mask if masks else ordered.depth
+    if (ordered.mask_reader if masks else ordered.depth_reader) is None:
+        read(0)  # refuses now, rather than after the training
+    outside = -1 if masks else np.nan
+    return AlignedMaps(read, len(ordered), transform, outside)
 
 
 def maps_sha256(store: FeatureStore, task: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.tables.measure import ANALYSES
 from workbench.tables.measured import Kept
 from workbench.tables.plan import Measurement, Plan
 from workbench.tables.spec import Comparison, Label, TableSpec
@@ -61,17 +62,22 @@ def _draws(
     profile: str,
     measured: Mapping[Measurement, Kept],
 ) -> np.ndarray | None:
-    """Draws of the difference, where both rows were resampled together."""
+    """Draws of the difference, where both rows were resampled alike; NaN where one has none."""
     asks = spec.runs[profile].asks[comparison.metric]
-    first, second = asks[comparison.a], asks[comparison.b]
-    if plan.of[first] != plan.of[second]:
+    pair = [(ask, plan.of[ask]) for ask in (asks[comparison.a], asks[comparison.b])]
+    if not _resampled_alike(*(measurement for _, measurement in pair)):
         return None
-    draws = measured[plan.of[first]][1].draws
     try:
-        a, b = (np.array(draws[ask.source][ask.field]) for ask in (first, second))
+        a, b = (np.array(measured[m][1].draws[k.source][k.field], float) for k, m in pair)
     except KeyError:
         return None
     return a / b if comparison.kind == "ratio" else a - b
+
+
+def _resampled_alike(a: Measurement, b: Measurement) -> bool:
+    """One call; or two of an analysis that resamples a test store the same way in every call."""
+    same = (a.analysis, a.data) == (b.analysis, b.data)
+    return a == b or (same and not ANALYSES[a.analysis].joint)
 
 
 def difference_interval(
@@ -84,7 +90,7 @@ def difference_interval(
     where they move together.
     """
     if draws is not None:
-        low, high = np.quantile(draws, [0.025, 0.975])
+        low, high = np.nanquantile(draws, [0.025, 0.975])
         return float(low), float(high), "paired"
     ends = [a["low"], a["high"], b["low"], b["high"]]
     if any(end is None for end in ends):

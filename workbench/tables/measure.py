@@ -1,20 +1,20 @@
 """The analyses as tables ask for them: from sources and stores to values with intervals.
 
 Each function returns, for every source, field → (value, low, high) in the units that the papers
-print; low and high are None where there is no interval.
+print; low and high are None where there is no interval. What is judged on test images also keeps
+bootstrap draws. Probes resample all rows of the test store by a fixed seed, so that draws of one
+analysis on the same images are paired even from separate calls.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from feature_store import FeatureStore
 from workbench.tables import laws
 from workbench.tables.measured import Context, Measured, Value
 
@@ -40,7 +40,8 @@ def probe(context: Context, sources: Sequence[str], options: Mapping[str, Any]) 
         }
         for row in table.to_dict("records")
     }
-    return Measured(values, notes=tuple(notes) if config.recipe == "converged" else ())
+    draws = {s: {"top1": _rounded(found, 100)} for s, found in table.attrs["draws"].items()}
+    return Measured(values, draws, tuple(notes) if config.recipe == "converged" else ())
 
 
 def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
@@ -50,8 +51,11 @@ def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any
     config = analysis.FewShotConfig(shots=(options["shots"],))
     stores = context.stores["train"], context.stores["test"]
     table = analysis.compute(*stores, sources=sources, config=config)
-    rows = table.to_dict("records")
-    return Measured({row["source"]: {"top1": _percent(row, "test_accuracy")} for row in rows})
+    values: dict[str, dict[str, Value]] = {
+        row["source"]: {"top1": _percent(row, "test_accuracy")} for row in table.to_dict("records")
+    }
+    of_shots = table.attrs["draws"][options["shots"]]
+    return Measured(values, {s: {"top1": _rounded(found, 100)} for s, found in of_shots.items()})
 
 
 def dense(
@@ -60,6 +64,7 @@ def dense(
     """mIoU in per cent or RMSE in metres of a linear head on tokens, bootstrap over images."""
     from analyses import dense_probe
     from analyses.linear_head import HeadConfig
+    from workbench.datasets.dense import targets_for
 
     config = dense_probe.DenseConfig(
         task=task,  # type: ignore[arg-type]
@@ -68,15 +73,15 @@ def dense(
     )
     stores = context.stores["train"], context.stores["test"]
     values: dict[str, dict[str, Value]] = {}
+    draws: dict[str, dict[str, list[float]]] = {}
+    name, factor = ("miou", 100) if task == "segmentation" else ("rmse", 1)
     for source in sources:
-        targets = _targets(stores[0], source, task), _targets(stores[1], source, task)
+        targets = targets_for(stores[0], source, task), targets_for(stores[1], source, task)
         table = dense_probe.compute(*stores, sources=[source], targets=targets, config=config)
         row = table.to_dict("records")[0]
-        if task == "segmentation":
-            values[source] = {"miou": _percent(row, "miou")}
-        else:
-            values[source] = {"rmse": (row["rmse"], row["low"], row["high"])}
-    return Measured(values)
+        values[source] = {name: (factor * row[name], factor * row["low"], factor * row["high"])}
+        draws[source] = {name: _rounded(table.attrs["draws"][source], factor)}
+    return Measured(values, draws)
 
 
 def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
@@ -177,20 +182,9 @@ def _percent(row: Mapping[str, Any], name: str) -> Value:
     return 100 * row[name], 100 * row["low"], 100 * row["high"]
 
 
-def _targets(store: FeatureStore, source: str, task: str) -> np.ndarray:
-    """Maps as the source's model saw the images; kept while sources share a transform."""
-    transform = store.manifest(store.resolve(source).singles()[0])["transform"]
-    key = (store.path, len(store), task, json.dumps(transform, sort_keys=True))
-    if key not in _MAPS:
-        from workbench.datasets.dense import targets_for
-
-        while len(_MAPS) > 3:  # train and test of two transforms
-            _MAPS.pop(next(iter(_MAPS)))
-        _MAPS[key] = targets_for(store, source, task)
-    return _MAPS[key]
-
-
-_MAPS: dict[tuple, np.ndarray] = {}
+def _rounded(draws: Sequence[float], factor: float = 1.0) -> list[float]:
+    """Draws as they are kept: six digits."""
+    return [float(f"{factor * draw:.6g}") for draw in draws]
 
 
 @dataclass(frozen=True, kw_only=True)

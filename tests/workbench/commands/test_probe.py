@@ -30,12 +30,20 @@ def arguments(make_store):
 
 def test_json_and_files(arguments, tmp_path, capsys):
     assert main([*arguments, "--json", "--out", str(tmp_path / "out")]) == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
+    found = json.loads(capsys.readouterr().out)
+    rows, (against,) = found["rows"], found["differences"]
+    assert (against["source"], against["against"]) == ("toy:a#blocks@224+448", SMALL)
+    gain = rows[1]["test_accuracy"] - rows[0]["test_accuracy"]
+    assert against["difference"] == pytest.approx(gain)
+    assert against["low"] <= gain <= against["high"]
     assert [row["source"] for row in rows] == [SMALL, "toy:a#blocks@224+448"]
     assert rows[0].keys() >= {"source", "train_loss", "test_accuracy", "low", "high"}
     assert all(row["low"] <= row["test_accuracy"] <= row["high"] for row in rows)
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == [f"probe.{suffix}" for suffix in ("csv", "md", "png", "svg", "tex")]
+    tables = [f"probe_differences.{suffix}" for suffix in ("csv", "md", "tex")]
+    assert names == [f"probe.{suffix}" for suffix in ("csv", "md", "png", "svg", "tex")] + tables
+    assert main(arguments) == 0
+    assert " against " in capsys.readouterr().out
 
 
 def test_metric_is_drawn_against_cost_where_models_are_known(make_store, tmp_path, capsys):
@@ -68,11 +76,22 @@ def test_depth_of_the_stereo_pair_through_whole_images(tmp_path, capsys):
         given += [f"--{split}", path]
     ask = ["--source", f"{model}@160", "--source", f"{model}@160+320.whole"]
     out = tmp_path / "out"
-    assert main(["probe", *given, *ask, "--dense", "depth", "--json", "--out", str(out)]) == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
+    few = ["--train-tokens", "600"]
+    assert main(["probe", *given, *ask, *few, "--dense", "depth", "--json", "--out", str(out)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    rows, (against,) = found["rows"], found["differences"]
+    assert [row["tokens_per_image"] for row in rows] == [50, 50]
+    assert against["low"] <= against["difference"] <= against["high"]
     assert [row["channels"] for row in rows] == [64, 128]
     assert all(0 < row["low"] <= row["rmse"] <= row["high"] < 5 for row in rows)  # metres
-    for name in ("depth.md", "depth.csv", "depth.tex", "depth.png", "depth_curve.svg"):
+    for name in (
+        "depth.md",
+        "depth.csv",
+        "depth.tex",
+        "depth.png",
+        "depth_curve.svg",
+        "depth_differences.md",
+    ):
         assert (out / name).stat().st_size > 100
     assert main(["probe", *given, *ask, "--dense", "segmentation"]) == 2
     assert "has no masks" in capsys.readouterr().err

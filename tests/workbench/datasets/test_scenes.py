@@ -9,7 +9,7 @@ import pytest
 
 from workbench import datasets
 from workbench.datasets import scenes
-from workbench.datasets.dense import aligned, source_pixels
+from workbench.datasets.dense import AlignedMaps, source_pixels
 from workbench.datasets.scenes import FOCAL, SHAPES, SIDE, WALL, Thing, silhouette
 from workbench.models import Transform
 
@@ -61,4 +61,19 @@ def test_transform_is_followed_pixel_by_pixel():
 def test_identity_transform_returns_the_map():
     transform = Transform(height=6, width=6)
     maps = np.arange(36, dtype=np.float32).reshape(1, 6, 6)
-    np.testing.assert_array_equal(aligned(lambda row: maps[row], 1, transform, np.nan), maps)
+    seen = AlignedMaps(lambda row: maps[row], 1, transform, np.nan)
+    np.testing.assert_array_equal(seen[0], maps[0])
+
+
+def test_maps_are_read_when_asked_for_whatever_their_shape():
+    asked = []
+
+    def read(row):
+        asked.append(row)
+        return np.full((6 + 2 * (row % 2), 6), row, np.int32)
+
+    maps = AlignedMaps(read, 4, Transform(height=6, width=6), -1)
+    assert (len(maps), asked) == (4, [])
+    for row in (2, 3, 0):
+        np.testing.assert_array_equal(maps[row], np.full((6, 6), row))
+    assert asked == [2, 3, 0]

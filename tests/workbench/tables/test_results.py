@@ -12,7 +12,9 @@ from PIL import Image
 import feature_store
 from feature_store import InputError
 from workbench.tables import compare, provenance, results
-from workbench.tables.spec import Comparison
+from workbench.tables.measured import Measured
+from workbench.tables.plan import Measurement, Plan
+from workbench.tables.spec import Ask, Comparison, Metric, Run, TableSpec
 
 COMPARISON = Comparison(question="a against b", metric="m", a=("a",), b=("b",))
 
@@ -27,6 +29,50 @@ def test_common_draws_give_a_paired_interval():
     draws = np.linspace(0, 1, 1001)
     low, high, how = compare.difference_interval({}, {}, COMPARISON, draws)
     assert (low, high, how) == (pytest.approx(0.025), pytest.approx(0.975), "paired")
+
+
+def compared(draws, other=None):
+    """Sources a and b in separate calls of one analysis on the same images."""
+    asks = {
+        (name,): Ask(analysis="probe", field="top1", data="toy", source=f"{name}@1")
+        for name in "ab"
+    } | (other or {})  # fmt: skip
+    spec = TableSpec(
+        key="t", title="", question="", paper="s2", reference="", label=("x",),
+        rows=(("a",), ("b",)), metrics=(Metric(column="m", name="m"),),
+        runs={"bundled": Run(asks={"m": asks})}, comparisons=(COMPARISON,),
+    )  # fmt: skip
+    of = {
+        ask: Measurement(analysis=ask.analysis, data=ask.data, options=(), sources=(ask.source,))
+        for ask in asks.values()
+    }
+    rows = [
+        {"label": [name], "cells": {"m": {"published": 1, "value": 2, "low": 1, "high": 3}}}
+        for name in "ab"
+    ]
+    measured = {
+        of[ask]: ("mark", Measured({}, {ask.source: {ask.field: draws[n]}} if draws else {}), {})
+        for n, ask in enumerate(asks.values())
+    }
+    plan = Plan([spec], list(of.values()), of)
+    return compare.compare(COMPARISON, spec, plan, "bundled", measured, rows)
+
+
+def test_separate_calls_on_the_same_images_are_paired():
+    found = compared([[1.0, 2.0, None, 4.0], [1.0, 2.0, 3.0, 4.0]])
+    assert (found["low"], found["high"], found["interval"]) == (0, 0, "paired")
+    assert found["verdict"] == "undecided"
+    found = compared([[2.0, 4.0, 6.0], [1.0, 2.0, 3.0]])
+    assert (found["low"], found["high"]) == (pytest.approx(1.05), pytest.approx(2.95))
+
+
+def test_rows_without_common_images_or_draws_are_not_paired():
+    assert compared([])["interval"] == "unpaired"
+    draws = [[1.0, 2.0], [1.0, 2.0]]
+    assert compared(draws)["interval"] == "paired"
+    for other in ({"data": "others"}, {"analysis": "few_shot"}):
+        ask = Ask(**{"analysis": "probe", "field": "top1", "data": "toy", "source": "b@1"} | other)
+        assert compared(draws, {("b",): ask})["interval"] == "unpaired"
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,12 @@ def test_only_the_family_with_stand_ins_is_filled(out):
     assert all(row["cells"]["miou"]["published"] for row in rows)
 
 
+def test_sources_measured_one_by_one_are_compared_on_the_same_resamples(out):
+    found = results.read_json(out / "table12.json")["comparisons"]
+    assert [comparison["interval"] for comparison in found] == ["paired"]
+    assert found[0]["low"] <= found[0]["here"] <= found[0]["high"]
+
+
 def test_a_second_call_does_nothing(config, out, capsys):
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
     capsys.readouterr()
