@@ -36,6 +36,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 """Command name to (module, dataclass, summary). Modules load when called: help stays quick."""
 
+RESUMING = ("demo", "extract", "tables")
+"""Commands whose work is kept in parts as it is done; after an interruption they go on."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 ok, 1 found a problem, 2 misuse, 130 interrupted."""
@@ -63,7 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"workbench {name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"workbench {name}: interrupted; the same command goes on from here", file=sys.stderr)
+        then = (
+            "the same command goes on from here"
+            if name in RESUMING
+            else "what is stored stays, the same command does all else again"
+        )
+        print(f"workbench {name}: interrupted; {then}", file=sys.stderr)
         return 130
 
 

@@ -23,7 +23,7 @@ import feature_store
 from feature_store import FeatureStore, InputError, Source, protocol
 from feature_store.claims import holder_of
 from workbench.cluster import tasks
-from workbench.cluster.session import TICK, Session, outcome
+from workbench.cluster.session import TICK, Session
 from workbench.extraction.local import described
 from workbench.extraction.request import ExtractReport, ExtractRequest
 from workbench.extraction.stopping import stop_requests
@@ -153,11 +153,13 @@ class _Work:
             )
             return bool(self.under_way)
         self._free(store)
-        while self.waiting and len(self.under_way) < room:
-            shards = self.waiting.popleft()
-            future = self.session.submit(tasks.compute, self.ticket, shards)
-            self.under_way[future] = shards
-            future.add_done_callback(self.finished.put)
+        count = min(room - len(self.under_way), len(self.waiting))
+        if count > 0:
+            groups = [self.waiting.popleft() for _ in range(count)]
+            futures = self.session.submit_all(tasks.compute, [self.ticket] * count, groups)
+            self.under_way.update(zip(futures, groups, strict=True))
+            for future in futures:
+                future.add_done_callback(self.finished.put)
         return bool(self.under_way or self.waiting or self._ours())
 
     def _collect(self) -> list[tasks.Done]:
@@ -169,18 +171,15 @@ class _Work:
                 found.append(self.finished.get_nowait())
         except queue.Empty:
             pass
-        answers = []
-        for future in found:
-            if self.under_way.pop(future, None) is None:  # cancelled
-                continue
-            done = outcome(future)
+        asked = [f for f in found if self.under_way.pop(f, None)]  # the others were cancelled
+        answers = self.session.results(asked) if asked else []
+        for done in answers:
             for shard in done.shards:
                 before = self.held.pop(shard, None)
                 if shard in done.busy:
                     now, holder = time.monotonic(), done.busy[shard]
                     since = before[1] if before and before[0] == holder else now
                     self.held[shard] = (holder, since, now + RETRY)
-            answers.append(done)
         return answers
 
     def _ours(self) -> dict[int, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +48,7 @@ class Session:
         if time.monotonic() - self._looked > TICK:
             if self.client.status != "running":
                 raise InputError(
-                    "the Dask scheduler is gone; what is committed stays, the same command goes on"
+                    "the Dask scheduler is gone; what is stored stays: repeat the command"
                 )
             self._threads = self.client.nthreads()
             self._looked = time.monotonic()
@@ -56,6 +58,10 @@ class Session:
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
         """Run once on some worker; the result is never taken from an earlier call."""
         return self.client.submit(function, *arguments, pure=False)
+
+    def submit_all(self, function: Callable[..., Any], *columns: Sequence[Any]) -> list[Future]:
+        """Run on every row of the columns, all told to the scheduler in one message."""
+        return self.client.map(function, *columns, pure=False)
 
     def result(self, future: Future, stopping: Callable[[], bool] = lambda: False) -> Any:
         """Wait for one result, watching the workers meanwhile; None once `stopping` says so.
@@ -72,15 +78,36 @@ class Session:
                 return None
             self.look()
             time.sleep(0.01)
-        return outcome(future)
+        return self.results([future])[0]
+
+    def results(self, futures: Sequence[Future]) -> list[Any]:
+        """Results of finished futures, fetched together: each fetch is a way there and back.
+
+        Raises
+        ------
+        InputError
+            As `result`.
+        """
+        fetching = asyncio.run_coroutine_threadsafe(
+            self.client.gather(futures, asynchronous=True), self.client.loop.asyncio_loop
+        )
+        with said_plainly():
+            while True:  # a worker may be lost with its result, which another one then computes
+                try:
+                    return fetching.result(TICK)
+                except TimeoutError:
+                    if fetching.done():
+                        raise
+                self.look()
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         """Results in the order of the items; a few per worker are under way at a time."""
         waiting, ahead = deque(items), deque[Any]()
+        given = self.submit(_same, function)
         while waiting or ahead:
             room = 2 * max(sum(self.look().values()), 1)
             while waiting and len(ahead) < room:
-                ahead.append(self.submit(function, waiting.popleft()))
+                ahead.append(self.submit(_apply, given, waiting.popleft()))
             yield self.result(ahead.popleft())
 
     def reduce(
@@ -92,31 +119,44 @@ class Session:
         """
         import dask
 
-        leaf, node = dask.delayed(function, pure=False), dask.delayed(merge, pure=False)
-        level = [leaf(item) for item in items]
+        leaf, node = dask.delayed(_apply, pure=False), dask.delayed(merge, pure=False)
+        given = dask.delayed(_same, pure=False)(function)
+        level = [leaf(given, item) for item in items]
         while len(level) > 1:
             pairs = [level[k : k + 2] for k in range(0, len(level), 2)]
             level = [node(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
         return self.result(self.client.compute(level[0]))
 
 
-def outcome(future: Future) -> Any:
-    """The result of a finished future, Dask's own failures as errors that say what to do."""
+def _same(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """As the result of a task, a function and the arrays in it reach each worker once, and not
+    with every piece; unlike scattered data it is made again if the workers that hold it are lost.
+    """
+    return function
+
+
+def _apply(function: Callable[[Any], Any], item: Any) -> Any:
+    return function(item)
+
+
+@contextlib.contextmanager
+def said_plainly() -> Iterator[None]:
+    """Dask's own failures become errors that say what to do."""
     from distributed import KilledWorker
     from distributed.client import FutureCancelledError
 
     try:
-        return future.result()
+        yield
     except KilledWorker as error:
         raise InputError(
             f"{error.allowed_failures + 1} workers died one after the other at the same piece of "
             f"work: out of memory, or preempted or past their walltime again and again (their "
-            f"output says which); what is committed stays: give workers more memory or time, or "
+            f"output says which); what is stored stays: give workers more memory or time, or "
             f"lower --max-crops, --batch and --shards-per-task, and repeat the command"
         ) from error
     except FutureCancelledError as error:
         raise InputError(
-            "the Dask scheduler dropped the work; what is committed stays, the same command goes on"
+            "the Dask scheduler dropped the work; what is stored stays: repeat the command"
         ) from error
     except ModuleNotFoundError as error:
         raise InputError(

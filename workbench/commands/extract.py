@@ -14,7 +14,8 @@ import tyro
 from workbench.cluster import EngineOptions
 
 if TYPE_CHECKING:
-    from workbench.extraction import ExtractReport
+    from workbench.cluster.session import Session
+    from workbench.extraction import ExtractReport, ExtractRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +56,9 @@ class Extract:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
     batch: int | None = None
-    """Images decoded and transferred together; by default 8 on a CPU, 32 elsewhere."""
+    """Images decoded and transferred together; by default 4 on a CPU, 32 elsewhere."""
     max_crops: int | None = None
-    """Crops per forward pass, bounds memory; by default 8 on a CPU, 64 elsewhere."""
+    """Crops per forward pass, bounds memory; by default 4 on a CPU, 64 elsewhere."""
     workers: int = 0
     """Decoding processes; 0 decodes in a thread of this process. A GPU wants most of the cores."""
     tokens_per_image: int = 0
@@ -79,15 +80,23 @@ class Extract:
     json: Annotated[bool, tyro.conf.arg(help="Print the report as one JSON object.")] = False
 
     def run(self) -> int:
+        from workbench.cluster.engine import connect
+
+        def say(line: str) -> None:
+            print(line, file=sys.stderr, flush=True)
+
+        self._check()
         reports = []
-        for one in [self, *self._views()]:
-            report = one._extract(lambda line: print(line, file=sys.stderr, flush=True))
-            if report is None:
-                continue
-            reports.append(asdict(report) | {"images_per_s": report.images_per_s})
-            print(summary(report, self.part), file=sys.stderr)
-            if report.stopped:
-                break
+        requests = [one._request() for one in [self, *self._views()]]
+        with connect(self.cluster, say, decoders=self.workers) as session:
+            for request in requests:
+                report = self._extract(request, session, say)
+                if report is None:
+                    continue
+                reports.append(asdict(report) | {"images_per_s": report.images_per_s})
+                print(summary(report, self.part), file=sys.stderr)
+                if report.stopped:
+                    break
         if self.json and reports:
             first, *views = reports
             print(json.dumps(first | ({"views": views} if self.views else {})))
@@ -104,34 +113,42 @@ class Extract:
             for k in range(1, self.views + 1)
         ]
 
-    def _extract(self, say: Callable[[str], None]) -> ExtractReport | None:
-        """Do it on the engine asked for; nothing to report where the store was only prepared."""
+    def _check(self) -> None:
+        """Refuse what contradicts itself before anything is started."""
         from feature_store.errors import InputError
-        from workbench.cluster.engine import connect
-        from workbench.cluster.extraction import extract_on
-        from workbench.extraction import ExtractRequest, extract
-        from workbench.extraction.local import open_run
-        from workbench.extraction.request import Part
 
-        apart = ("json", "model", "views", "part", "prepare", "shards_per_task", "cluster")
-        options = {k: v for k, v in vars(self).items() if k not in apart}
-        request = ExtractRequest(models=self.model, **options)
-        part = None if self.part is None else Part.parse(self.part)
-        if (part or self.prepare) and self.cluster.engine != "local":
+        if (self.part or self.prepare) and self.cluster.engine != "local":
             raise InputError(
                 f"--part and --prepare are for processes without a scheduler, not for --engine "
                 f"{self.cluster.engine}, which divides the work itself"
             )
         if self.shards_per_task < 1:
             raise InputError(f"--shards-per-task is {self.shards_per_task}; expected at least 1")
+
+    def _request(self) -> ExtractRequest:
+        from workbench.extraction import ExtractRequest
+
+        apart = ("json", "model", "views", "part", "prepare", "shards_per_task", "cluster")
+        options = {k: v for k, v in vars(self).items() if k not in apart}
+        return ExtractRequest(models=self.model, **options)
+
+    def _extract(
+        self, request: ExtractRequest, session: Session | None, say: Callable[[str], None]
+    ) -> ExtractReport | None:
+        """Do it on the engine asked for; nothing to report where the store was only prepared."""
+        from workbench.cluster.extraction import extract_on
+        from workbench.extraction import extract
+        from workbench.extraction.local import open_run
+        from workbench.extraction.request import Part
+
+        part = None if self.part is None else Part.parse(self.part)
         if self.prepare:
             run = open_run(request, say)
             say(f"{run.store.path} is prepared: {len(run.missing())} shard(s) to compute")
             return None
-        with connect(self.cluster, say, decoders=self.workers) as session:
-            if session is None:
-                return extract(request, part=part, say=say)
-            return extract_on(session, request, shards_per_task=self.shards_per_task, say=say)
+        if session is None:
+            return extract(request, part=part, say=say)
+        return extract_on(session, request, shards_per_task=self.shards_per_task, say=say)
 
 
 def view_store(store: str, view: int) -> str:
@@ -165,7 +182,9 @@ def summary(report, part: str | None = None) -> str:
         )
     lines = [head]
     if report.redone:
-        lines.append(f"{report.redone} shard(s) were computed once more because a worker was lost")
+        lines.append(
+            f"at most {report.redone} shard(s) were computed once more because a worker was lost"
+        )
     if report.failed:
         lines.append(
             f"{len(report.failed)} image(s) could not be read; their rows are NaN with "

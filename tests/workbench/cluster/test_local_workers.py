@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import operator
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import Future
@@ -23,6 +25,8 @@ import feature_store
 from analyses import few_shot, pieces, reconstruction, similarity
 from feature_store import InputError, protocol
 from feature_store.claims import Claim
+from feature_store.verify import verify
+from workbench.cli import main
 from workbench.cluster import EngineOptions, extraction, tasks
 from workbench.cluster.engine import connect
 from workbench.cluster.extraction import extract_on
@@ -215,16 +219,60 @@ def test_map_keeps_the_order_and_reduce_the_tree(session):
     assert found == "(((0 1) (2 3)) 4)"
 
 
+class Marker:
+    """Leaves a folder behind wherever it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return tempfile.mkdtemp, ("", "", self.folder)
+
+
+@pytest.mark.parametrize("way", ["map", "reduce"])
+def test_arrays_of_a_function_reach_each_worker_once(session, tmp_path, way):
+    """Two workers may have unpickled it, and the scheduler, which is here; not each of 20 tasks."""
+    function = functools.partial(operator.eq, Marker(str(tmp_path)))
+    if way == "map":
+        assert not any(session.map(function, range(20)))
+    else:
+        assert session.reduce(function, operator.or_, range(20)) is False
+    assert 1 <= len(list(tmp_path.iterdir())) <= 3
+
+
+def test_views_share_one_set_of_workers(session, request_for, images, tmp_path, monkeypatch):
+    connected = []
+
+    @contextlib.contextmanager
+    def counted(options, say, decoders):
+        connected.append(options.engine)
+        yield session
+
+    monkeypatch.setattr("workbench.cluster.engine.connect", counted)
+    store = tmp_path / "s.zarr"
+    command = ["extract", "--dataset", f"folder:{images}", "--scales", "1x", "--limit", "4"]
+    command += ["--model", request_for(store).models[0], "--store", str(store)]
+    assert main([*command, "--views", "2", "--engine", "dask"]) == 0
+    assert connected == ["dask"]
+    for name in ("s", "s.view1", "s.view2"):
+        assert verify(feature_store.open(tmp_path / f"{name}.zarr")).problems == []
+
+
 class Here(Session):
     """Runs tasks at once, as the only worker."""
 
     def look(self):
         return {"tcp://alive": 1}
 
-    def submit(self, function, *arguments):
-        future = Future()
-        future.set_result(function(*arguments))
-        return future
+    def submit_all(self, function, *columns):
+        futures = []
+        for row in zip(*columns, strict=True):
+            futures.append(Future())
+            futures[-1].set_result(function(*row))
+        return futures
+
+    def results(self, futures):
+        return [future.result() for future in futures]
 
 
 def test_shards_of_a_task_are_counted_one_by_one(request_for, tmp_path, monkeypatch):
