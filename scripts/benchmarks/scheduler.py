@@ -2,10 +2,12 @@
 
     python scripts/benchmarks/scheduler.py --out scripts/benchmarks/results/scheduler.json
 
-Over 7 minutes, 1 GB of memory. A Dask scheduler and two workers in processes of their own; tasks
-do nothing. Three ways: all tasks submitted at once, as a plain ``client.map`` does; two per worker
-at a time, as an extraction does (its own loop runs here); and the latter with 16 shards to a task.
-The scheduler is a new one each time; its memory is the most that it ever held.
+Some 5 minutes on 2 cores, 3 GB of memory. A Dask scheduler and two worker processes; the tasks are
+those of an extraction, on a store where all is done, so they find nothing to do. The workers have
+100 threads each: as many tasks are under way as in a run on 200 workers. Three ways: all tasks
+submitted at once, as a plain ``client.map`` does; two per worker at a time, as an extraction does
+(its own loop runs here); and the latter with 16 shards to a task. The scheduler is a new one each
+time; its memory is the most that it ever held.
 """
 
 from __future__ import annotations
@@ -21,16 +23,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import distributed
 import tyro
 
-import feature_store
 from workbench.cluster import EngineOptions, extraction, tasks
-from workbench.cluster.engine import connect
-from workbench.cluster.session import Session
+from workbench.cluster.engine import SETTINGS, connect
+from workbench.extraction import ExtractRequest, extract
+
+MODEL = "random:timm:test_vit.r160_in1k"
+LOG = str(SETTINGS["distributed.admin.low-level-log-length"])
+"""Messages that the scheduler remembers for each worker, as in our own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,18 +45,13 @@ class Options:
     shards: int = 100_000
     """Shards that are handed out."""
     single: int = 20_000
-    """Shards of the second way, whose time per task does not depend on their number."""
+    """Shards of the second way, whose rate and memory do not depend on their number."""
     together: int = 16
     """Shards per task of the third way."""
+    threads: int = 100
+    """Threads of each of the two workers."""
     out: Path | None = None
     """File for the JSON report."""
-
-
-class Idle(Session):
-    """Tasks answer at once that their shards are done."""
-
-    def submit(self, function, *arguments):
-        return self.client.submit(tasks.Done, arguments[-1], pure=False)
 
 
 def main(options: Options) -> dict:
@@ -61,8 +61,20 @@ def main(options: Options) -> dict:
         "two_per_worker": (options.single, 1),
         "two_per_worker_batched": (options.shards, options.together),
     }
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        store = str(Path(folder, "store"))
+        request = ExtractRequest(
+            dataset="bundled:photos", models=[MODEL], scales=["1x"], store=store, limit=1
+        )
+        extract(request)
+        ticket = tasks.Ticket(asdict(request), "benchmark", folder)
+        for way, (shards, together) in ways.items():
+            found[way] = measured(ticket, shards, together, options.threads)
+            print(way, found[way], file=sys.stderr, flush=True)
     return {
-        **{way: measured(*shares) for way, shares in ways.items()},
+        **found,
+        "under_way_at_a_time": 4 * options.threads,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
         "distributed": distributed.__version__,
@@ -70,21 +82,24 @@ def main(options: Options) -> dict:
     }
 
 
-def measured(shards: int, together: int) -> dict[str, float]:
+def measured(ticket: tasks.Ticket, shards: int, together: int, threads: int) -> dict[str, float]:
     """Seconds and the scheduler's memory; `together` 0 submits everything at once."""
-    with cluster() as (scheduler, address):
+    with cluster(threads) as (scheduler, address):
         options = EngineOptions(engine="dask", scheduler=address)
         with connect(options, lambda line: None) as session:
             assert session is not None
             session.client.wait_for_workers(2)
-            session.client.run(tasks.own_name)  # imports are over
+            session.client.run(tasks.prepare, ticket)  # imports and loading are over
             before = peak_mb(scheduler)
             start = time.perf_counter()
             if together:
-                hand_out(Idle(session.client, lambda workers: None), shards, together)
+                work = extraction._Work(session, ticket, lambda line: None, lambda: False)
+                session.client.subscribe_topic(tasks.TOPIC, work.heard)
+                missing = dict.fromkeys(range(shards), (1, 1))
+                work.run(tasks.Prepared(missing=missing), together)
             else:
-                futures = session.client.map(tasks.Done, [(k,) for k in range(shards)], pure=False)
-                distributed.wait(futures)
+                each = [(k,) for k in range(shards)]
+                distributed.wait(session.submit_all(tasks.compute, [ticket] * shards, each))
             seconds = time.perf_counter() - start
             return {
                 "shards": shards,
@@ -96,43 +111,28 @@ def measured(shards: int, together: int) -> dict[str, float]:
             }
 
 
-def hand_out(session: Session, shards: int, together: int) -> None:
-    """The loop of an extraction over so many missing shards, on a store of one image."""
-    with tempfile.TemporaryDirectory() as folder:
-        feature_store.create(Path(folder, "s"), dataset="none", image_ids=["0"])
-        ticket = tasks.Ticket({"store": str(Path(folder, "s"))}, "benchmark", folder)
-        work = extraction._Work(session, ticket, lambda line: None, lambda: False)
-        work.run(tasks.Prepared(missing=dict.fromkeys(range(shards), (1, 1))), together)
-
-
 @contextlib.contextmanager
-def cluster() -> Iterator[tuple[int, str]]:
-    """A scheduler (its process number and address) and two workers with one thread each."""
-    dask = [sys.executable, "-m"]
+def cluster(threads: int) -> Iterator[tuple[int, str]]:
+    """A scheduler (its process number and address) and two workers."""
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(tempfile.TemporaryDirectory()) + "/scheduler.json"
         common = ["--scheduler-file", file, "--no-dashboard"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        commands = [
-            [
-                *dask,
-                "distributed.cli.dask_scheduler",
-                *common,
-                "--host",
-                "127.0.0.1",
-                "--port",
-                "0",
-            ],
-            *[
-                [*dask, "distributed.cli.dask_worker", *common, "--nthreads", "1", "--no-nanny"]
-                for _ in range(2)
-            ],
-        ]
+        worker = ["distributed.cli.dask_worker", "--nthreads", str(threads), "--no-nanny"]
         processes = []
-        for command in commands:
-            processes.append(subprocess.Popen(command, **quiet))
-            stack.callback(processes[-1].wait)
-            stack.callback(processes[-1].terminate)
+        for command in (
+            ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"],
+            worker,
+            worker,
+        ):
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command, *common],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"DASK_DISTRIBUTED__ADMIN__LOW_LEVEL_LOG_LENGTH": LOG},
+            )
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+            processes.append(process)
             while not Path(file).exists() or not Path(file).read_text():
                 time.sleep(0.1)
         yield processes[0].pid, json.loads(Path(file).read_text())["address"]

@@ -89,7 +89,8 @@ class Session:
             As `result`.
         """
         fetching = asyncio.run_coroutine_threadsafe(
-            self.client.gather(futures, asynchronous=True), self.client.loop.asyncio_loop
+            self.client.gather(futures, asynchronous=True),
+            self.client.loop.asyncio_loop,  # type: ignore[union-attr]
         )
         with said_plainly():
             while True:  # a worker may be lost with its result, which another one then computes

@@ -219,20 +219,24 @@ def test_map_keeps_the_order_and_reduce_the_tree(session):
     assert found == "(((0 1) (2 3)) 4)"
 
 
-class Marker:
-    """Leaves a folder behind wherever it is unpickled."""
+def marker(folder):
+    """Leaves a folder behind wherever it is unpickled; a local class, which travels by value."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    class Marker:
+        def __init__(self):
+            self.folder = folder
 
-    def __reduce__(self):
-        return tempfile.mkdtemp, ("", "", self.folder)
+        def __setstate__(self, state):
+            self.__dict__.update(state)
+            tempfile.mkdtemp(dir=self.folder)
+
+    return Marker()
 
 
 @pytest.mark.parametrize("way", ["map", "reduce"])
 def test_arrays_of_a_function_reach_each_worker_once(session, tmp_path, way):
     """Two workers may have unpickled it, and the scheduler, which is here; not each of 20 tasks."""
-    function = functools.partial(operator.eq, Marker(str(tmp_path)))
+    function = functools.partial(operator.eq, marker(str(tmp_path)))
     if way == "map":
         assert not any(session.map(function, range(20)))
     else:
