@@ -6,8 +6,9 @@ At test time the head's output map (logits or depth) is enlarged bilinearly to t
 judged there, on images that training has not seen. The penalty is chosen on held-out training
 images (never on tokens of the same image).
 
-Memory: the training tokens, at most `train_tokens` rows of 4 bytes a channel; shards of the store
-as they stream; one test image; for each test image three counts per class.
+Memory: the training tokens, at most `train_tokens` rows of 4 bytes a channel, and for segmentation
+their logits (float64); shards of the store as they stream; one test image enlarged to its pixels;
+for each test image three counts per class.
 
 Source: the questions of Tables 6, 7, 11 and 12 of Shi et al. (2024). Deviation: their decoders are
 Mask2Former and VPD; here the head is linear, so that the representation is judged.
@@ -148,8 +149,10 @@ def scores(
     Raises
     ------
     InputError
-        No known pixel.
+        No image, or no known pixel.
     """
+    if not sums:
+        raise InputError("no test image is readable")
     task = _TASKS[config.task]
     metric, second = task.metrics
     wide = max(part.shape[1] for part in sums)

@@ -240,6 +240,9 @@ def test_refusals(make_store):
         dense_probe.compute(store, store, targets=nothing[::-1], **asked)
     with pytest.raises(InputError, match="expected \\(row, col\\)"):
         dense_probe.compute(store, store, targets=(depth[..., None], depth), **asked)
+    unread = make_store("unread", {SOURCE: np.ones((2, 4, 4, 6))}, failed={0: "cut", 1: "cut"})
+    with pytest.raises(InputError, match="no test image is readable"):
+        dense_probe.compute(store, unread, targets=(depth, depth[:2]), **asked)
     one = make_store("one", {SOURCE: np.ones((1, 4, 4, 6))})
     with pytest.raises(InputError, match="one training image.*give l2"):
         dense_probe.compute(one, store, targets=(depth[:1], depth), **asked)
