@@ -2,11 +2,14 @@
 
 Each page gets a folder of its own with photographs, masks, tables of runs and a checkpoint under
 the names that the pages use. ``workbench`` runs in this process, so that torch is imported once.
+The set-up scripts run with an interpreter that only notes what it is asked for, Slurm's ``sbatch``
+with a stand-in that looks at the job script, and the profile of tables has few images.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import re
@@ -15,8 +18,10 @@ import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
@@ -25,26 +30,50 @@ from workbench.cli import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(bash|python|toml)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 SUBSTITUTES = {
     "timm:vit_base_patch16_224.mae": "bundled:efficientnet_lite0",
     "timm:vit_large_patch16_224.mae": "bundled:efficientnet_lite2",
     "timm:vit_huge_patch14_224.mae": "bundled:efficientnet_lite1",
+    "workbench extract ... ": "workbench extract --dataset csv:train.csv --store jobs.zarr "
+    "--model bundled:efficientnet_lite0 --scales 224 ",
+    "csv:train.csv": "csv:scenes/train.csv",
+    '"/data/': '"data/',
+    ":/data/": ":data/",
+    "--scales 224 448 672 --precision bf16 --workers 8": "--scales 224 --workers 1",
 }
-"""Models of the pages whose weights would be fetched, and bundled ones in their place."""
+"""What the pages name and a test has not: weights to be fetched, data sets, GPUs."""
 
-NOT_RUN = {
-    r"bash scripts/": "sets up, tests or demonstrates everything, this test included",
-    r"source \.venv/bin/activate": "changes the shell that it runs in",
-    r"(jupyter lab|mkdocs serve|dask) ": "serves until it is stopped",
-    r"conda env create": "builds an environment of several gigabytes",
-    r"(\w+=\$\()?sbatch ": "needs a Slurm cluster",
-    r"[A-Z]+=": "sets a variable for a line that is not run",
-    r"workbench extract .*--engine (dask|slurm)": "starts workers or jobs; tests of the engines do",
-    r"workbench tables ": "takes minutes; its own tests run it",
+SERVES = {"jupyter lab ": "is running at"}
+"""Beginnings of lines that serve until they are stopped, and what they print once they do."""
+
+STUB = """#!/usr/bin/env bash
+# Notes what it is asked for, and makes an environment of copies of itself.
+echo "$(basename "$0") $*" >> "$CALLS"
+case "$*" in
+    *print*) echo 3.12 ;;
+    "-m venv .venv")
+        mkdir -p .venv/bin && touch .venv/bin/activate
+        for name in python ruff mypy workbench; do cp "$0" ".venv/bin/$name"; done ;;
+esac
+"""
+"""In place of the Python that scripts/setup.sh builds the environment with."""
+
+CALLS = {
+    "setup.sh": "python -m pip install",
+    "demo.sh": "workbench demo",
+    "test.sh": "python -m pytest -n 2",
 }
-"""Beginnings of lines that are only parsed, and why."""
+"""Script → what it has to come to."""
+
+SBATCH = """#!/usr/bin/env bash
+for word in "$@"; do
+    case "$word" in *.sbatch) bash -n "$word" && echo 7 && exit 0 ;; esac
+done
+exit 1
+"""
+"""In place of Slurm's: the job script has to be there and to parse."""
 
 
 def blocks(page):
@@ -77,9 +106,14 @@ def data(tmp_path_factory):
     _checkpoint(folder / "weights")
     photo = next((folder / "photos/train").rglob("*.jpg")).relative_to(folder)
     (folder / "photos.csv").write_text(f"path,label\n{photo},{photo.parent.name}\n")
-    shutil.copytree(
-        ROOT / "notebooks", folder / "notebooks", ignore=lambda *_: [".ipynb_checkpoints"]
-    )
+    for name in ("notebooks", "scripts"):
+        left = shutil.ignore_patterns(".ipynb_checkpoints", "results")
+        shutil.copytree(ROOT / name, folder / name, ignore=left)
+    for name in ("pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "data/imagenet").mkdir(parents=True)
+    for split, theirs in (("train", "train"), ("test", "val")):
+        (folder / "data/imagenet" / theirs).symlink_to(folder / "photos" / split)
     return folder
 
 
@@ -138,34 +172,104 @@ def _checkpoint(folder):
     save_file(model.state_dict(), folder / "mine.safetensors")
 
 
+@pytest.fixture
+def few_images(monkeypatch):
+    """The bundled profile of tables with few images, shots and bootstraps, and nothing timed."""
+    from analyses.scaling_laws import fitting
+    from workbench.tables import blocks, measure, profile
+
+    few = {
+        key: {role: (f"bundled:{key}:{role}", n) for role, n in counts.items()}
+        for key, counts in (
+            ("textiles", {"train": 12, "test": 6}),
+            ("scenes", {"train": 3, "test": 2}),
+        )
+    }
+    monkeypatch.setattr(profile, "_BUNDLED", few)
+    monkeypatch.setattr(profile, "_BUNDLED_VIEWS", 6)
+    shot = functools.partial(_one_shot, measure.few_shot)
+    monkeypatch.setitem(measure.ANALYSES, "few_shot", measure.Analysis(run=shot))
+    quick = functools.partial(fitting.FitOptions, bootstraps=20)
+    monkeypatch.setattr(fitting, "FitOptions", quick)
+    timed = SimpleNamespace(median=2.0, low=1.0, high=3.0, device="no device")
+    monkeypatch.setattr("workbench.cost.throughput", lambda *_, **__: timed)
+    counted = ("Cost columns", "", pd.DataFrame({"size": ["Base"]}))
+    monkeypatch.setitem(blocks.BLOCKS, "cost", lambda _: counted)  # `--columns cost` counts them
+
+
+def _one_shot(few_shot, context, sources, options):
+    return few_shot(context, sources, {**options, "shots": 1})
+
+
+@pytest.fixture
+def stand_ins(tmp_path, monkeypatch):
+    """An interpreter and a Slurm that need nothing, and where the first notes its calls."""
+    folder = tmp_path / "stand_ins"
+    folder.mkdir()
+    for name, text in (("interpreter", STUB), ("sbatch", SBATCH)):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    settings = '{"ServerApp": {"allow_root": true, "open_browser": false, "port": 0}}'
+    (folder / "jupyter_server_config.json").write_text(settings)
+    monkeypatch.setenv("PATH", f"{folder}:{ROOT / '.venv/bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHON", str(folder / "interpreter"))
+    monkeypatch.setenv("CALLS", str(folder / "calls"))
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(folder))
+    return folder / "calls"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
-def test_command_lines_run(page, data, tmp_path, monkeypatch):
+def test_command_lines_run(page, data, tmp_path, monkeypatch, stand_ins, request):
+    if page.stem == "tables":
+        request.getfixturevalue("few_images")
     for entry in data.iterdir():
         (tmp_path / entry.name).symlink_to(entry)
     monkeypatch.chdir(tmp_path)
     for language, text in blocks(page):
+        text = re.sub(r" *\\\n\s*", " ", text) if language == "bash" else text
         for real, small in SUBSTITUTES.items():
             text = text.replace(real, small)
         if language == "python":
             exec(compile(text, str(page), "exec"), {})
-            continue
-        for line in lines(text):
-            if not any(re.match(start, line) for start in NOT_RUN):
-                assert run(line) == expected_status(line), line
+        elif language == "toml" and (named := re.match(r"# (\w+\.toml)\n", text)):
+            Path(named[1]).write_text(text)
+        elif language == "bash":
+            set_before = ""
+            for line in lines(text):
+                assert run(line, set_before) == expected_status(line), line
+                if re.match(r"\w+=", line):
+                    set_before += line + "\n"
+    asked = stand_ins.read_text() if stand_ins.exists() else ""
+    for script, call in CALLS.items():
+        if re.search(rf"^bash scripts/{script}", page.read_text(), re.MULTILINE):
+            assert call in asked
 
 
-def run(line):
+def run(line, set_before=""):
     """Exit status of one command line; ``workbench`` without a new process."""
     words = shlex.split(without_comment(line))
     if words[0] != "workbench":
-        path = f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"
-        command = ["bash", "-c", line]
-        return subprocess.run(command, env={**os.environ, "PATH": path}, check=False).returncode
+        for start, promise in SERVES.items():
+            if line.startswith(start):
+                return serves(line, promise)
+        return subprocess.run(["bash", "-c", f"{set_before}{line}"], check=False).returncode
+    if "slurm" in words and "--dry-run" not in words:
+        words.append("--dry-run")  # workers would never come
     try:
         return main(words[1:])
     except SystemExit as stopped:
         return stopped.code
+
+
+def serves(line, promise):
+    """0 once a server has said that it runs; it is stopped then."""
+    command = ["bash", "-c", f"exec {line}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            return 0 if any(promise in said for said in server.stderr) else 1
+        finally:
+            server.terminate()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)

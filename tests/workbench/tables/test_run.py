@@ -184,6 +184,29 @@ def test_a_folder_of_another_profile_is_refused(out, tmp_path, capsys):
     assert "holds tables of the profile bundled" in capsys.readouterr().err
 
 
+def test_foreign_json_is_named_before_anything_runs(tmp_path, capsys):
+    (tmp_path / "notes.json").write_text("{'not': json}", encoding="utf-8")
+    assert tables("--only", "4", "--out", tmp_path) == 2
+    said = capsys.readouterr().err
+    assert "notes.json cannot be read as JSON" in said
+    assert "a file of your own, move it out of this folder" in said
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.json"]
+    (tmp_path / "notes.json").rename(tmp_path / "provenance.json")
+    (tmp_path / "provenance.json").write_text("[]", encoding="utf-8")
+    assert tables("--only", "4", "--out", tmp_path) == 2
+    assert "holds a provenance.json of other work" in capsys.readouterr().err
+
+
+def test_table_2_shows_the_paper_checked_against_itself(out):
+    (block,) = results.read_json(out / "table02.json")["blocks"]
+    assert "7 under base 2, 2 under base e, 0 under base 10" in block["caption"]
+    contradicted = [r for r in block["records"] if r["cells that do not follow"]]
+    assert [(r["target"], r["split"]) for r in contradicted] == [("OpenCLIP Large", "test")]
+    assert block["title"] in (out / "report.html").read_text(encoding="utf-8").replace(
+        "&#x27;", "'"
+    )
+
+
 def test_paper_without_data_names_the_key(tmp_path, capsys):
     assert tables("--profile", "paper", "--only", "5", "--out", tmp_path) == 2
     assert "datasets.imagenet.train is not set" in capsys.readouterr().err
