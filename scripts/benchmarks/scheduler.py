@@ -17,7 +17,6 @@ import datetime
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -140,8 +139,8 @@ def cluster(threads: int) -> Iterator[tuple[int, str]]:
 
 def peak_mb(process: int) -> int:
     """The most memory that a process has held, MB."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return round(int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1000)
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(round(int(s.split()[1]) / 1000) for s in lines if s.startswith("VmHWM:"))
 
 
 if __name__ == "__main__":
