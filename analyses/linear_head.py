@@ -7,7 +7,7 @@ Minimised over W (channel, class) and b (class,), with x standardised by the tra
 It is strictly convex in W for l2 > 0; the bias is not penalised. scikit-learn's
 ``LogisticRegression(C=1 / (l2 * n))`` minimises the same function.
 
-By L-BFGS on the standardised channels. Products are float32 until the gradient is small, where
+By scipy's L-BFGS on the standardised channels. Products are float32 until the gradient is small, where
 their rounding does not matter yet, and float64 from there on. (Whitening the channels, by Bohning's
 bound on the Hessian, was tried: it took up to three times as many passes, because near the optimum
 the Hessian is far below the bound.)
@@ -22,6 +22,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from scipy.optimize import minimize
 
 from analyses.heads import Head
 from analyses.pooled import BLOCK_ROWS, FeatureRows
@@ -29,6 +30,9 @@ from feature_store import InputError
 
 FAR = 1e-5
 """Gradient (nats) above which float32 products do: their rounding moves it by some 1e-7."""
+SMALL_PASS = 1e7
+"""Multiplications of a pass below which all rows are one block and every pass is float64: the calls
+and the second start cost more than float32 saves."""
 SMALL_PRODUCT = 3e7
 """Multiplications below which one thread is the fastest: some ten milliseconds of one core."""
 
@@ -108,6 +112,9 @@ class Problem:
         self._cache: list[torch.Tensor] | None = None
         if 4 * rows.shape[0] * rows.shape[1] <= self.config.memory_mb * 2**20:
             self._cache = list(self._blocks())
+        self._small = rows.shape[0] * rows.shape[1] * classes <= SMALL_PASS
+        if self._small and self._cache:
+            self._cache = [torch.cat(self._cache).to(self._final)]
 
     def fit(
         self,
@@ -136,38 +143,38 @@ class Problem:
         weight = torch.ones(len(self.labels)) if weights is None else torch.as_tensor(weights)
         weight = weight.to(self.config.device, torch.float64)
         weight = weight / weight.sum()
-        at = self._start(start).requires_grad_()
-        final = torch.float64 if self.config.precision == "float64" else torch.float32
-        phases = [(torch.float32, max(tolerance, FAR)), (final, tolerance)]
-        gradient, passes, dtype = torch.zeros_like(at), 0, torch.float32
+        at = self._start(start)
+        count, channels = self.rows.shape
+        phases = [(self._final, tolerance)]
+        if not self._small:
+            phases = [(torch.float32, max(tolerance, FAR)), *(phases if tolerance < FAR else [])]
+        passes, steepest, dtype = 0, np.inf, torch.float32
 
-        def objective() -> float:
-            nonlocal passes, gradient
+        def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            nonlocal passes
             passes += 1
-            now = at.detach()
+            now = torch.from_numpy(flat).view(at.shape).to(at.device)
             loss, gradient = self._loss(now, weight, dtype)
             gradient[:, :-1] += l2 * now[:, :-1]
-            at.grad = gradient
-            return loss + l2 / 2 * float(now[:, :-1].square().sum())
+            penalty = l2 / 2 * float(now[:, :-1].square().sum())
+            return loss + penalty, gradient.flatten().cpu().numpy()
 
-        steps = torch.optim.LBFGS(
-            [at],
-            max_iter=self.config.max_passes,
-            max_eval=2 * self.config.max_passes,
-            tolerance_change=0.0,
-            history_size=10,
-            line_search_fn="strong_wolfe",
-        )
-        count, channels = self.rows.shape
+        limits = {"maxiter": self.config.max_passes, "maxfun": 2 * self.config.max_passes}
         with threads_for(min(count, BLOCK_ROWS) * channels * self.classes):
-            for dtype, enough in phases[: 2 if tolerance < FAR else 1]:  # noqa: B007  # read above
-                steps.param_groups[0]["tolerance_grad"] = enough
-                steps.step(objective)
-            # The line search may stop one step early, at the rounding limit of the loss.
-            objective()
-        reached = float(gradient.abs().max()) <= 10 * tolerance
-        raw = (at.detach()[:, :-1] * self._scale).T
-        bias = at.detach()[:, -1] - self.mean @ raw
+            for dtype, enough in phases:  # noqa: B007  # read above
+                found = minimize(
+                    objective,
+                    at.flatten().cpu().numpy(),
+                    jac=True,
+                    method="L-BFGS-B",
+                    options={"gtol": enough, "ftol": 0.0, **limits},
+                )
+                at = torch.from_numpy(found.x).view(at.shape).to(at.device)
+                steepest = float(np.abs(found.jac).max())
+        # The line search may stop one step early, at the rounding limit of the loss.
+        reached = steepest <= 10 * tolerance
+        raw = (at[:, :-1] * self._scale).T
+        bias = at[:, -1] - self.mean @ raw
         return Head(raw.cpu().numpy(), bias.cpu().numpy(), reached, passes)
 
     def logits(self, head: Head) -> np.ndarray:
@@ -175,6 +182,10 @@ class Problem:
         at = self._start(head)
         parts = [at[:, :-1] @ block.double().T + at[:, -1:] for block in self._blocks()]
         return torch.cat(parts, 1).T.cpu().numpy()
+
+    @property
+    def _final(self) -> torch.dtype:
+        return torch.float64 if self.config.precision == "float64" else torch.float32
 
     def _start(self, start: Head | None) -> torch.Tensor:
         """Weights for standardised channels, and the bias: dims (class, channel + 1)."""
