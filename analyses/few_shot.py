@@ -6,12 +6,12 @@ X X^T = U diag(s) U^T, the scores
 
     f(z) = mean(y) + (z - mean(x)) X^T U diag(1 / (s + l2)) U^T Y .
 
-One eigen-decomposition serves every penalty. The penalty is l2 = r * mean(s); r is the one with the
+With more images than channels the channel-by-channel X^T X gives the same with less work. One
+eigen-decomposition serves every penalty. The penalty is l2 = r * sum(s) / n; r is the one with the
 best accuracy on training images that were not drawn, averaged over all draws of that many shots
 (the same choice for every draw, so that no draw is favoured).
 
-Source: SoViT, Table 3 (10-shot linear probes); the papers it follows choose the penalty on
-held-out images likewise.
+Source: SoViT, Table 3 (10-shot linear probes). The paper states neither penalty nor its choice.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from analyses.heads import Head
 from analyses.labels import match_labels
 from analyses.paired import mean_draws
 from analyses.pieces import Engine
-from analyses.pooled import Merge, Tokens, pool
+from analyses.pooled import FeatureRows, Merge, Tokens, pool
 from analyses.reading import refuse_shared_images
 from feature_store import FeatureStore, InputError
 
@@ -103,7 +104,7 @@ def compute(
     tested = test.rows[split.test_rows]
     for source in sources:
         seen = train.features(source, config.merge).keep(split.train_rows).load()
-        unseen = test.features(source, config.merge).keep(split.test_rows).load()
+        unseen = FeatureRows.of(test.features(source, config.merge).keep(split.test_rows).load())
         for shots in config.shots:
             drawn = draws(split.train, shots, config)
             scores = [
@@ -134,23 +135,23 @@ def draws(
     return result
 
 
-def ridge_scores(
-    x: np.ndarray, labels: np.ndarray, queries: np.ndarray, ratios: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of the queries for every penalty, and the penalties.
+def ridge_heads(
+    x: np.ndarray, labels: np.ndarray, ratios: Sequence[float]
+) -> tuple[list[Head], np.ndarray]:
+    """A head for every penalty, and the penalties.
 
     Parameters
     ----------
     x : float array, dims (n, channel)
     labels : int array, dims (n,)
         Every class 0 to max at least once.
-    queries : float array, dims (query, channel)
     ratios : sequence of float
         Penalty over mean eigenvalue.
 
     Returns
     -------
-    scores : float64 array, dims (ratio, query, class)
+    heads : list of Head
+        Its logits are the scores.
     l2 : float64 array, dims (ratio,)
         As in scikit-learn's ``Ridge(alpha)``. All 0 if the rows are equal: scores are then the
         class frequencies.
@@ -158,15 +159,19 @@ def ridge_scores(
     mean = x.mean(0, dtype=np.float64)
     centred = x - mean
     onehot = np.eye(labels.max() + 1)[labels]
-    values, vectors = np.linalg.eigh(centred @ centred.T)
+    frequency = onehot.mean(0)
+    if len(x) <= x.shape[1]:
+        values, vectors = np.linalg.eigh(centred @ centred.T)
+        targets, back = vectors.T @ (onehot - frequency), centred.T @ vectors
+    else:
+        values, back = np.linalg.eigh(centred.T @ centred)
+        targets = back.T @ (centred.T @ (onehot - frequency))
     values = values.clip(0)
-    l2 = np.asarray(ratios) * values.mean()
-    projected = (queries - mean) @ centred.T @ vectors
-    targets = vectors.T @ (onehot - onehot.mean(0))
+    l2 = np.asarray(ratios) * values.sum() / len(x)
     damped = values + l2[:, None]
     inverse = np.divide(1, damped, out=np.zeros_like(damped), where=damped > 0)
-    scores = np.stack([(projected * row) @ targets for row in inverse])
-    return scores + onehot.mean(0), l2
+    weights = [back @ (row[:, None] * targets) for row in inverse]
+    return [Head(weight, frequency - mean @ weight) for weight in weights], l2
 
 
 def _judged(
@@ -174,13 +179,22 @@ def _judged(
     labels: np.ndarray,
     rows: np.ndarray,
     held: np.ndarray,
-    test: tuple[np.ndarray, np.ndarray],
+    test: tuple[FeatureRows, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Accuracy on held-out training images, dims (ratio,); hits on test, dims (ratio, image)."""
-    queries = np.concatenate([x[held], test[0]])
-    scores, _ = ridge_scores(x[rows], labels[rows], queries, PENALTIES)
-    hits = scores.argmax(2) == np.concatenate([labels[held], test[1]])
-    return hits[:, : len(held)].mean(1), hits[:, len(held) :]
+    heads, _ = ridge_heads(x[rows], labels[rows], PENALTIES)
+    # All penalties in one product: their features are converted once.
+    side_by_side = Head(
+        np.concatenate([head.weight for head in heads], axis=1),
+        np.concatenate([head.bias for head in heads]),
+    )
+
+    def hits(queries: FeatureRows, truth: np.ndarray) -> np.ndarray:
+        blocks = (side_by_side.logits(FeatureRows.of(block)) for block in queries.blocks())
+        told = [scores.reshape(len(scores), len(heads), -1).argmax(2) for scores in blocks]
+        return (np.concatenate(told) == truth[:, None]).T
+
+    return hits(FeatureRows.of(x[held]), labels[held]).mean(1), hits(*test)
 
 
 def _summary(hits: np.ndarray, best: int, config: FewShotConfig) -> dict[str, object]:

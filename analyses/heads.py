@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,22 @@ class Head:
     def logits(self, rows: FeatureRows) -> np.ndarray:
         """float64, dims (image, class)."""
         return np.concatenate([block @ self.weight + self.bias for block in rows.blocks()])
+
+    def judge(self, rows: FeatureRows, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """:func:`loss_and_hits` of all rows, with the logits of one block in memory at a time."""
+        blocks = (block @ self.weight + self.bias for block in rows.blocks())
+        return judge_blocks(blocks, labels)
+
+
+def judge_blocks(blocks: Iterable[np.ndarray], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`loss_and_hits` of consecutive blocks of logits, dims (image, class) each."""
+    done, losses, hits = 0, [], []
+    for logits in blocks:
+        loss, hit = loss_and_hits(logits, labels[done : done + len(logits)])
+        done += len(logits)
+        losses.append(loss)
+        hits.append(hit)
+    return np.concatenate(losses), np.concatenate(hits)
 
 
 def loss_and_hits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,10 +7,10 @@ Minimised over W (channel, class) and b (class,), with x standardised by the tra
 It is strictly convex in W for l2 > 0; the bias is not penalised. scikit-learn's
 ``LogisticRegression(C=1 / (l2 * n))`` minimises the same function.
 
-By scipy's L-BFGS on the standardised channels. Products are float32 until the gradient is small, where
-their rounding does not matter yet, and float64 from there on. (Whitening the channels, by Bohning's
-bound on the Hessian, was tried: it took up to three times as many passes, because near the optimum
-the Hessian is far below the bound.)
+By scipy's L-BFGS on the standardised channels. Products are float32 until the gradient is small,
+where their rounding does not matter yet, and float64 from there on. (Whitening the channels, by
+Bohning's bound on the Hessian, was tried: it took up to three times as many passes, because near
+the optimum the Hessian is far below the bound.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from analyses.heads import Head
+from analyses.heads import Head, judge_blocks
 from analyses.pooled import BLOCK_ROWS, FeatureRows
 from feature_store import InputError
 
@@ -177,11 +177,11 @@ class Problem:
         bias = at[:, -1] - self.mean @ raw
         return Head(raw.cpu().numpy(), bias.cpu().numpy(), reached, passes)
 
-    def logits(self, head: Head) -> np.ndarray:
-        """The head's logits for these rows: float64, dims (image, class)."""
+    def judge(self, head: Head) -> tuple[np.ndarray, np.ndarray]:
+        """The head's cross-entropy in nats, and its hits, for every row: dims (image,)."""
         at = self._start(head)
-        parts = [at[:, :-1] @ block.double().T + at[:, -1:] for block in self._blocks()]
-        return torch.cat(parts, 1).T.cpu().numpy()
+        logits = (at[:, :-1] @ block.double().T + at[:, -1:] for block in self._blocks())
+        return judge_blocks((z.T.cpu().numpy() for z in logits), self.labels.cpu().numpy())
 
     @property
     def _final(self) -> torch.dtype:

@@ -22,7 +22,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analyses.heads import loss_and_hits
 from analyses.linear_head import Problem
 from analyses.pooled import FeatureRows, Merge, Tokens, pool
 from feature_store import FeatureStore, InputError
@@ -136,6 +135,6 @@ def fitted_accuracy(x: np.ndarray, count: int, config: RandomLabelConfig) -> flo
         rows = FeatureRows.of(x[rng.choice(len(x), count, replace=False)])
         labels = rng.permutation(np.arange(count) % 2)  # both labels occur, in equal numbers
         problem = Problem(rows, labels, 2)
-        _, hits = loss_and_hits(problem.logits(problem.fit(l2=L2, tolerance=ROUGH)), labels)
+        _, hits = problem.judge(problem.fit(l2=L2, tolerance=ROUGH))
         total += float(hits.mean())
     return total / config.draws

@@ -142,7 +142,7 @@ def path(x: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
     def ours():
         problem = Problem(FeatureRows.of(x), labels, int(labels.max()) + 1)
-        problem.fit(l2=choose_l2(problem, labels, folds))
+        problem.fit(l2=choose_l2(problem, folds))
 
     with threadpool_limits(1):
         own, other = [], []

@@ -7,11 +7,15 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from analyses import few_shot
-from analyses.few_shot import FewShotConfig, draws, ridge_scores
+from analyses.few_shot import FewShotConfig, draws, ridge_heads
 from feature_store import InputError
 
 RNG = np.random.default_rng(0)
 SOURCE = "toy:a#blocks@224"
+
+
+def scores(head, queries):
+    return queries @ head.weight + head.bias
 
 
 @pytest.mark.parametrize(("images", "channels"), [(12, 30), (40, 5)])
@@ -19,24 +23,26 @@ def test_equals_scikit_learn_ridge(images, channels):
     x = RNG.normal(size=(images, channels)) + 3
     labels = np.arange(images) % 3
     queries = RNG.normal(size=(7, channels)) + 3
-    scores, l2 = ridge_scores(x, labels, queries, [1e-3, 1.0, 100.0])
-    for row, alpha in zip(scores, l2, strict=True):
+    heads, l2 = ridge_heads(x, labels, [1e-3, 1.0, 100.0])
+    for head, alpha in zip(heads, l2, strict=True):
         oracle = Ridge(alpha=alpha).fit(x, np.eye(3)[labels])
-        np.testing.assert_allclose(row, oracle.predict(queries), atol=1e-8)
+        np.testing.assert_allclose(scores(head, queries), oracle.predict(queries), atol=1e-8)
 
 
 def test_scores_are_invariant_to_rotation_and_offset():
     x, queries = RNG.normal(size=(9, 6)), RNG.normal(size=(4, 6))
     labels = np.arange(9) % 3
     turn, _ = np.linalg.qr(RNG.normal(size=(6, 6)))
-    plain, _ = ridge_scores(x, labels, queries, [0.1])
-    turned, _ = ridge_scores(x @ turn + 5, labels, queries @ turn + 5, [0.1])
-    np.testing.assert_allclose(plain, turned, atol=1e-10)
+    [plain], _ = ridge_heads(x, labels, [0.1])
+    [turned], _ = ridge_heads(x @ turn + 5, labels, [0.1])
+    found = scores(turned, queries @ turn + 5)
+    np.testing.assert_allclose(scores(plain, queries), found, atol=1e-10)
 
 
-def test_equal_rows_give_class_frequencies():
-    scores, l2 = ridge_scores(np.ones((4, 3)), np.array([0, 0, 0, 1]), np.ones((2, 3)), [1.0])
-    np.testing.assert_allclose(scores[0], [[0.75, 0.25]] * 2)
+@pytest.mark.parametrize("channels", [3, 8])
+def test_equal_rows_give_class_frequencies(channels):
+    [head], l2 = ridge_heads(np.ones((4, channels)), np.array([0, 0, 0, 1]), [1.0])
+    np.testing.assert_allclose(scores(head, np.ones((2, channels))), [[0.75, 0.25]] * 2)
     assert l2.tolist() == [0]
 
 

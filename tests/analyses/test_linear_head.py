@@ -40,9 +40,12 @@ def test_equals_scikit_learn(l2, memory_mb):
     head = problem.fit(l2=l2, tolerance=1e-8)
     assert head.converged
     np.testing.assert_allclose(head.weight.T * x.std(0, dtype=float), oracle.coef_, atol=2e-4)
-    np.testing.assert_allclose(problem.logits(head), head.logits(problem.rows), atol=1e-6)
+    logits = head.logits(problem.rows)
+    for judged in (problem.judge(head), head.judge(problem.rows, labels)):
+        for found, expected in zip(judged, loss_and_hits(logits, labels), strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-6)
     np.testing.assert_allclose(
-        problem.logits(head) - problem.logits(head).mean(1, keepdims=True),
+        logits - logits.mean(1, keepdims=True),
         oracle.decision_function(standard) - oracle.decision_function(standard).mean(1)[:, None],
         atol=1e-3,
     )
@@ -91,7 +94,7 @@ def test_separable_data_is_fitted_to_vanishing_loss():
     problem = Problem(FeatureRows.of(x), labels, 3)
     losses = []
     for l2 in (1e-2, 1e-4, 1e-6):
-        loss, hits = loss_and_hits(problem.logits(problem.fit(l2=l2)), labels)
+        loss, hits = problem.judge(problem.fit(l2=l2))
         assert hits.all()
         losses.append(loss.mean())
     assert losses[0] > losses[1] > losses[2]
