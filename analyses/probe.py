@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from analyses.heads import Head, loss_and_hits
+from analyses.heads import Head
 from analyses.labels import LabelledSplit, match_labels
 from analyses.linear_head import HeadConfig, Problem
 from analyses.minibatch_head import MinibatchConfig, fit_minibatch
@@ -158,11 +158,11 @@ def train_head(
     problem = Problem(rows, labels, classes, config.head)
     if config.l2 is not None:
         return problem.fit(l2=config.l2), config.l2
-    l2 = choose_l2(problem, labels, stratified_folds(labels, config.folds, config.seed))
+    l2 = choose_l2(problem, stratified_folds(labels, config.folds, config.seed))
     return problem.fit(l2=l2), l2
 
 
-def choose_l2(problem: Problem, labels: np.ndarray, folds: np.ndarray) -> float:
+def choose_l2(problem: Problem, folds: np.ndarray) -> float:
     """The penalty with the smallest mean held-out cross-entropy.
 
     The grid is walked from strong to weak, each fit starting from its neighbour's solution, and
@@ -172,7 +172,6 @@ def choose_l2(problem: Problem, labels: np.ndarray, folds: np.ndarray) -> float:
     Parameters
     ----------
     problem : Problem
-    labels : int array, dims (image,)
     folds : int array, dims (image,)
         Fold that holds the image out, -1 = never.
     """
@@ -186,8 +185,8 @@ def choose_l2(problem: Problem, labels: np.ndarray, folds: np.ndarray) -> float:
                 l2=l2, weights=(~held_out).astype(float), start=start, tolerance=ROUGH
             )
             heads[fold] = head
-            loss, _ = loss_and_hits(problem.logits(head)[held_out], labels[held_out])
-            total += loss.sum()
+            loss, _ = problem.judge(head)
+            total += loss[held_out].sum()
         worse = worse + 1 if total >= best else 0
         if total < best:
             best, chosen = total, l2
@@ -229,8 +228,8 @@ def _judge(
     config: ProbeConfig,
 ) -> tuple[dict[str, object], np.ndarray]:
     """A row of the table, and whether each test image was told rightly."""
-    train_loss, train_hits = loss_and_hits(head.logits(seen), split.train)
-    test_loss, test_hits = loss_and_hits(head.logits(unseen), split.test)
+    train_loss, train_hits = head.judge(seen, split.train)
+    test_loss, test_hits = head.judge(unseen, split.test)
     low, high = wilson(int(test_hits.sum()), len(test_hits), config.confidence)
     record: dict[str, object] = {
         "train_loss": float(train_loss.mean()),
