@@ -47,7 +47,8 @@ def connect(
     import dask
     from distributed import Client
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said in a line
+    for name in ("distributed", "distributed.client"):  # what matters is said in a line
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with (
         _sigterm_interrupts(),
         dask.config.set(dict(SETTINGS)),

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
 from feature_store.errors import InputError
@@ -46,11 +47,14 @@ class Session:
             The scheduler is gone, or no worker can come.
         """
         if time.monotonic() - self._looked > TICK:
-            if self.client.status != "running":
+            try:
+                if self.client.status != "running":
+                    raise ConnectionError(self.client.status)
+                self._threads = self.client.nthreads()
+            except OSError as error:  # the question itself may find it gone
                 raise InputError(
                     "the Dask scheduler is gone; what is stored stays: repeat the command"
-                )
-            self._threads = self.client.nthreads()
+                ) from error
             self._looked = time.monotonic()
             self._watch(self._threads)
         return self._threads
@@ -93,13 +97,10 @@ class Session:
             self.client.loop.asyncio_loop,  # type: ignore[union-attr]
         )
         with said_plainly():
-            while True:  # a worker may be lost with its result, which another one then computes
-                try:
-                    return fetching.result(TICK)
-                except TimeoutError:
-                    if fetching.done():
-                        raise
+            # A worker may be lost with its result, which another one then computes.
+            while wait([fetching], TICK).not_done:
                 self.look()
+            return fetching.result()
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         """Results in the order of the items; a few per worker are under way at a time."""

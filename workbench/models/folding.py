@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
+from torch.utils.weak import WeakIdKeyDictionary
 
 from workbench.models.info import Tokens
 
@@ -54,16 +55,16 @@ def folded(module: nn.Module, reader: Callable[[nn.Module], Reader], side: int) 
 
 def _pairs(module: nn.Module, run: Callable[[], object]) -> list[tuple[str, str]]:
     """Names of (convolution, batch norm) where the norm's input is the convolution's output."""
-    outputs: dict[int, tuple[str, torch.Tensor]] = {}  # keeps the tensors, so that ids stay theirs
+    outputs = WeakIdKeyDictionary()  # weak: all maps of a large network together fill gigabytes
     found: list[tuple[str, str]] = []
 
     def leaves(name: str) -> Callable:
-        return lambda _, inputs, output: outputs.update({id(output): (name, output)})
+        return lambda _, inputs, output: outputs.__setitem__(output, name)
 
     def enters(name: str) -> Callable:
         def look(_: nn.Module, inputs: tuple) -> None:
-            if id(inputs[0]) in outputs:
-                found.append((outputs[id(inputs[0])][0], name))
+            if inputs[0] in outputs:
+                found.append((outputs[inputs[0]], name))
 
         return look
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
+import logging
 import math
 import operator
 import os
@@ -17,6 +19,7 @@ import time
 from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -217,6 +220,46 @@ def test_map_keeps_the_order_and_reduce_the_tree(session):
     assert list(session.map(math.factorial, range(9))) == [math.factorial(k) for k in range(9)]
     found = session.reduce(str, functools.partial(str.format, "({} {})"), range(5))
     assert found == "(((0 1) (2 3)) 4)"
+
+
+def test_results_that_come_as_the_wait_ends_are_taken(monkeypatch):
+    class Late(Future):
+        def done(self):
+            if not super().done():
+                self.set_result([7])
+            return True
+
+    class Waiting(Session):
+        def look(self):
+            late.done()
+
+    late = Late()
+    monkeypatch.setattr("asyncio.run_coroutine_threadsafe", lambda *arguments: late)
+    assert Waiting(mock.MagicMock(), lambda workers: None).results([None]) == [7]
+
+
+def test_a_scheduler_that_dies_is_said_and_dask_says_nothing(tmp_path):
+    file, logged = tmp_path / "scheduler.json", []
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
+    command += ["--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file)]
+    scheduler = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    logger, handler = logging.getLogger("distributed.client"), logging.Handler()
+    handler.emit = logged.append
+    logger.addHandler(handler)
+    try:
+        while not file.exists() or not file.read_text():
+            time.sleep(0.1)
+        address = json.loads(file.read_text())["address"]
+        with connect(EngineOptions(engine="dask", scheduler=address)) as other:
+            future = other.submit(abs, 1)
+            scheduler.kill()
+            with pytest.raises(InputError, match=r"scheduler (is gone|dropped the work)"):
+                other.result(future)
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+        logger.removeHandler(handler)
+    assert logged == []
 
 
 def marker(folder):

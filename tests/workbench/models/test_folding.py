@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -100,6 +101,22 @@ def test_where_folding_would_change_features_nothing_is_folded(kind):
     found = folding.folded(module, reader, SIDE)
     assert batch_norms(found) == 1
     assert torch.equal(found(NOISE), module(NOISE))
+
+
+def test_a_map_that_is_not_needed_any_more_is_not_kept():
+    kept = []
+
+    class Watched(Plain):
+        def forward(self, x):
+            below = self.conv(x)
+            seen = weakref.ref(below)
+            above = self.norm(below)
+            del below
+            kept.append(seen() is not None)
+            return above
+
+    folding.folded(trained(Watched), reader, SIDE)
+    assert kept[0] is False
 
 
 def test_without_batch_norms_no_copy_is_made_and_nothing_runs():
