@@ -41,7 +41,10 @@ def folded(module: nn.Module, reader: Callable[[nn.Module], Reader], side: int) 
         return module
     noise = torch.randn((1, 3, side, side), generator=torch.Generator().manual_seed(0))
     twin = copy.deepcopy(module)
-    for conv, norm in _pairs(twin, lambda: reader(twin)(noise)):
+    pairs = _pairs(twin, lambda: reader(twin)(noise))
+    if not pairs:
+        return module
+    for conv, norm in pairs:
         below: Any = twin.get_submodule(conv)
         above: Any = twin.get_submodule(norm)
         twin.set_submodule(conv, fuse_conv_bn_eval(below, above).requires_grad_(False))
