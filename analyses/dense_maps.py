@@ -46,11 +46,11 @@ def mean_depth(under: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     under : float array, dims (token, pixel)
-        NaN = unknown.
+        Not finite = unknown.
     """
-    count = np.isfinite(under).sum(1)
-    unknown = np.full(len(under), np.nan)
-    return np.divide(np.nansum(under, 1), count, out=unknown, where=count > 0)
+    known = np.isfinite(under)
+    count, total = known.sum(1), np.where(known, under, 0).sum(1)
+    return np.divide(total, count, out=np.full(len(under), np.nan), where=count > 0)
 
 
 def enlarged(output: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

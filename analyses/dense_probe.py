@@ -6,9 +6,9 @@ At test time the head's output map (logits or depth) is enlarged bilinearly to t
 judged there, on images that training has not seen. The penalty is chosen on held-out training
 images (never on tokens of the same image).
 
-Memory: the training tokens, at most `train_tokens` rows of 4 bytes a channel, and for segmentation
-their logits (float64); shards of the store as they stream; one test image enlarged to its pixels;
-for each test image three counts per class.
+Memory: the training tokens, at most `train_tokens` rows of 4 bytes a channel, and for segmentation,
+up to the head's `memory_mb`, a standardised copy of them; shards of the store as they stream; one
+test image enlarged to its pixels; for each test image three counts per class.
 
 Source: the questions of Tables 6, 7, 11 and 12 of Shi et al. (2024). Deviation: their decoders are
 Mask2Former and VPD; here the head is linear, so that the representation is judged.
@@ -30,6 +30,7 @@ from analyses.linear_head import HeadConfig, Problem
 from analyses.paired import interval, resampled
 from analyses.pooled import FeatureRows, Merge
 from analyses.probe import choose_l2
+from analyses.reading import refuse_shared_images
 from feature_store import FeatureStore, InputError
 
 
@@ -44,7 +45,8 @@ class DenseConfig:
     train_tokens: int = 2**17
     """Tokens to train on at most, equally many of each image; half a MiB for each channel."""
     l2: float | None = None
-    """Penalty; by default chosen on held-out training images."""
+    """Penalty, by default chosen on held-out training images; segmentation: that of
+    :mod:`analyses.linear_head`; depth: over the mean eigenvalue of the tokens' scatter."""
     folds: int = 3
     """Groups of training images for that choice."""
     resamples: int = 200
@@ -63,6 +65,8 @@ class DenseConfig:
             raise InputError(f"found folds {self.folds}, resamples {self.resamples}; need 2 and 1")
         if self.train_tokens < 1:
             raise InputError(f"train_tokens is {self.train_tokens}; give a positive number")
+        if self.l2 is not None and self.l2 < 0:
+            raise InputError(f"l2 is {self.l2}; give a penalty that is not negative")
 
 
 def compute(
@@ -96,9 +100,11 @@ def compute(
     Raises
     ------
     InputError
-        Maps that do not fit the stores, or no known pixel.
+        Maps that do not fit the stores, no known pixel, targets in one training image only and
+        no `l2`, or images shared by both stores.
     """
     config = config or DenseConfig()
+    refuse_shared_images(train_store, test_store)
     for store, maps in zip((train_store, test_store), targets, strict=True):
         if len(maps) != len(store):
             raise InputError(f"found {len(maps)} target maps; {store.path} needs {len(store)}")
@@ -109,10 +115,8 @@ def compute(
             train_store, source, targets[0], task.target,
             merge=config.merge, limit=config.train_tokens, seed=config.seed,
         )  # fmt: skip
-        if seen.images < 2 and config.l2 is None:
-            raise InputError("one training image leaves none to choose the penalty on; give l2")
         head, l2 = task.fit(seen, config)
-        rows = good_rows(test_store)
+        rows = good_rows(test_store, source)
         sums = _judged(test_store, source, rows, targets[1], head, config)
         record, draws[source] = scores(sums, rows, len(test_store), config)
         records.append(
@@ -194,22 +198,31 @@ def _fit_segmentation(seen: TrainingTokens, config: DenseConfig) -> tuple[Head, 
     problem = Problem(FeatureRows.of(seen.x), labels, classes, config.head)
     l2 = config.l2
     if l2 is None:
-        l2 = choose_l2(problem, labels, _folds(seen, config))
+        l2 = choose_l2(problem, _folds(seen, config))
     return problem.fit(l2=l2), l2
 
 
 def _fit_depth(seen: TrainingTokens, config: DenseConfig) -> tuple[Head, float]:
     if not len(seen.y):
         raise InputError("the training depth maps hold no known pixel")
-    ratios = dense_ridge.RATIOS if config.l2 is None else (config.l2,)
-    weight, bias, ratio = dense_ridge.fit(seen.x, seen.y, _folds(seen, config), ratios)
+    if config.l2 is None:
+        ratios, folds = dense_ridge.RATIOS, _folds(seen, config)
+    else:
+        ratios, folds = (config.l2,), np.zeros(len(seen.y), int)
+    weight, bias, ratio = dense_ridge.fit(seen.x, seen.y, folds, ratios)
     return Head(weight[:, None], np.array([bias])), ratio
 
 
 def _folds(seen: TrainingTokens, config: DenseConfig) -> np.ndarray:
-    """Fold of each token; all tokens of an image share theirs."""
+    """Fold of each token; all tokens of an image share theirs.
+
+    Only images with a target count, so that no fold is empty and none holds everything.
+    """
+    images, place = np.unique(seen.image, return_inverse=True)
+    if len(images) < 2:
+        raise InputError("one training image has targets: none left to choose the penalty; give l2")
     rng = np.random.default_rng(config.seed)
-    return rng.permutation(np.arange(seen.images) % config.folds)[seen.image]
+    return rng.permutation(np.arange(len(images)) % config.folds)[place]
 
 
 @dataclass(frozen=True, kw_only=True)

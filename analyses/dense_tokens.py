@@ -45,9 +45,14 @@ class TrainingTokens:
     per_image: int
 
 
-def good_rows(store: FeatureStore) -> np.ndarray:
-    """Rows whose image failed in no source."""
-    return np.flatnonzero(store.status == "ok")
+def good_rows(store: FeatureStore, source: str) -> np.ndarray:
+    """Rows whose image failed in no scale of the source.
+
+    The store's own status will not do: it says how the last source that was written fared.
+    """
+    singles = store.resolve(source).singles()
+    failed = {row for single in singles for row in store.scale(single).failed_rows()}
+    return np.delete(np.arange(len(store)), sorted(failed))
 
 
 def draw(
@@ -76,7 +81,7 @@ def draw(
     limit, seed : int
     """
     grid, channels = whole_maps(store, source, merge)
-    rows = good_rows(store)
+    rows = good_rows(store, source)
     if len(rows) > limit:
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
     per_image = min(grid[0] * grid[1], limit // max(len(rows), 1))

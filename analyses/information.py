@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from analyses.paired import resampled
+
 
 def bits(loss: np.ndarray | float, null_loss: np.ndarray | float) -> np.ndarray:
     """Information I = -log2(loss / null_loss), elementwise, float64.
@@ -59,13 +61,9 @@ def bootstrap(losses: np.ndarray, null_losses: np.ndarray, *, draws: int, seed: 
     ndarray of float64, dims (source, draw)
         Bits. The linear map is held fixed: the spread is that of the test images.
     """
-    rng = np.random.default_rng(seed)
     images = losses.shape[1]
-    both = np.vstack([losses, null_losses])
-    sums = np.empty((len(both), draws))
-    for draw in range(draws):
-        count = np.bincount(rng.integers(images, size=images), minlength=images)
-        sums[:, draw] = both @ count
+    both = np.vstack([losses, null_losses]).T
+    sums = resampled(both, np.arange(images), images, draws=draws, seed=seed).T
     return bits(sums[:-1], sums[-1])
 
 

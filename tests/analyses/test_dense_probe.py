@@ -60,6 +60,9 @@ def test_what_pixels_teach_their_token_by_hand():
     np.testing.assert_array_equal(majority(under[2:3]), [np.nan])
     metres = np.where(under < 0, np.nan, under)
     np.testing.assert_allclose(mean_depth(metres), [0.5, 1, np.nan, 1.5])
+    np.testing.assert_allclose(
+        mean_depth(np.array([[2.0, np.inf], [-np.inf, np.nan]])), [2, np.nan]
+    )
     with pytest.raises(InputError, match="do not divide into"):
         cells(pixels, (3, 2))
     with pytest.raises(InputError, match=r"shape \(1, 4, 4\); expected"):
@@ -226,39 +229,81 @@ def test_memory_does_not_grow_with_the_images(make_store, config):
     assert large < small + 0.25 * 2**20
 
 
+def test_each_source_leaves_out_the_images_that_failed_in_it(make_store):
+    """The store's status speaks of the source written last only."""
+    names = [SOURCE, "toy:c#b@224"]
+    stores, targets = [], []
+    for split, count in (("train", 12), ("test", 10)):
+        array = RNG.normal(size=(count, 4, 4, 6)).astype(np.float32)
+        store = make_store(split, {names[0]: array}, failed={3: "cut"})
+        writer = store.add_source(names[1], manifest={}, grid=(4, 4), channels=6, dtype="float32")
+        (shard,) = writer.missing()
+        writer.commit(shard, array)
+        stores.append(feature_store.open(store.path))
+        targets.append(array[..., 0] + 3.0)
+        targets[-1][3] = np.nan  # so that both sources have the same targets left
+    table = dense_probe.compute(*stores, sources=names, targets=tuple(targets), config=DEPTH)
+    assert table["train_images"].tolist() == [11, 12]
+    assert table["test_images"].tolist() == [9, 10]
+    first, second = (table.attrs["draws"][name] for name in names)
+    np.testing.assert_allclose(first, second, rtol=1e-4)  # still paired
+    assert np.std(first) > 0
+
+
+@pytest.mark.parametrize("config", [CONFIG, DEPTH])
+def test_targets_in_one_image_leave_none_to_choose_the_penalty(make_store, config):
+    train, test = (planted(make_store, n, name) for n, name in ((4, "train"), (3, "test")))
+    unknown, which = (-1, 1) if config.task == "segmentation" else (np.nan, 2)
+    maps = train[which].copy()
+    maps[1:] = unknown
+    asked = {"sources": [SOURCE], "targets": (maps, test[which])}
+    with pytest.raises(InputError, match="one training image has targets.*give l2"):
+        dense_probe.compute(train[0], test[0], **asked, config=config)
+    given = dense_probe.compute(
+        train[0], test[0], **asked, config=DenseConfig(task=config.task, l2=0.1, resamples=2)
+    )
+    assert given["l2"][0] == 0.1
+
+
 def test_refusals(make_store):
     store, classes, depth = planted(make_store, 4, "s")
+    test, _, _ = planted(make_store, 4, "t")
     with pytest.raises(InputError, match="found 3 target maps; .* needs 4"):
-        dense_probe.compute(store, store, sources=[SOURCE], targets=(classes[:3], classes))
+        dense_probe.compute(store, test, sources=[SOURCE], targets=(classes[:3], classes))
     with pytest.raises(InputError, match="fewer than two classes"):
-        dense_probe.compute(store, store, sources=[SOURCE], targets=(0 * classes, classes))
+        dense_probe.compute(store, test, sources=[SOURCE], targets=(0 * classes, classes))
     nothing = (np.full_like(depth, np.nan), depth)
     with pytest.raises(InputError, match="no known pixel"):
-        dense_probe.compute(store, store, sources=[SOURCE], targets=nothing, config=DEPTH)
+        dense_probe.compute(store, test, sources=[SOURCE], targets=nothing, config=DEPTH)
     asked = {"sources": [SOURCE], "config": DEPTH}
     with pytest.raises(InputError, match="the test maps hold no known pixel"):
-        dense_probe.compute(store, store, targets=nothing[::-1], **asked)
+        dense_probe.compute(store, test, targets=nothing[::-1], **asked)
     with pytest.raises(InputError, match="expected \\(row, col\\)"):
-        dense_probe.compute(store, store, targets=(depth[..., None], depth), **asked)
+        dense_probe.compute(store, test, targets=(depth[..., None], depth), **asked)
     unread = make_store("unread", {SOURCE: np.ones((2, 4, 4, 6))}, failed={0: "cut", 1: "cut"})
     with pytest.raises(InputError, match="no test image is readable"):
         dense_probe.compute(store, unread, targets=(depth, depth[:2]), **asked)
     one = make_store("one", {SOURCE: np.ones((1, 4, 4, 6))})
     with pytest.raises(InputError, match="one training image.*give l2"):
-        dense_probe.compute(one, store, targets=(depth[:1], depth), **asked)
+        dense_probe.compute(one, test, targets=(depth[:1], depth), **asked)
+    with pytest.raises(InputError, match="share 4 of 4 test images"):
+        dense_probe.compute(store, store, targets=(depth, depth), **asked)
     with pytest.raises(InputError, match="choose segmentation or depth"):
         DenseConfig(task="normals")
     with pytest.raises(InputError, match="train_tokens is 0"):
         DenseConfig(train_tokens=0)
+    with pytest.raises(InputError, match="l2 is -1"):
+        DenseConfig(task="depth", l2=-1)
 
 
 def test_a_subset_of_tokens_is_no_map(tmp_path):
-    store = feature_store.create(tmp_path / "s", dataset="s", image_ids=["a", "b"])
-    writer = store.add_source("toy:x#b@224.t8", manifest={}, grid=(4, 4), channels=3, keep=8)
-    for shard in writer.missing():
-        writer.commit(shard, np.zeros((2, 4, 4, 3), np.float32))
+    stores = []
+    for name in ("s", "t"):
+        store = feature_store.create(tmp_path / name, dataset=name, image_ids=["a", "b"])
+        writer = store.add_source("toy:x#b@224.t8", manifest={}, grid=(4, 4), channels=3, keep=8)
+        for shard in writer.missing():
+            writer.commit(shard, np.zeros((2, 4, 4, 3), np.float32))
+        stores.append(store)
     maps = np.ones((2, 4, 4))
     with pytest.raises(InputError, match="keeps 8 tokens of each image.*without --tokens-per-imag"):
-        dense_probe.compute(
-            store, store, sources=["toy:x#b@224.t8"], targets=(maps, maps), config=DEPTH
-        )
+        dense_probe.compute(*stores, sources=["toy:x#b@224.t8"], targets=(maps, maps), config=DEPTH)

@@ -41,13 +41,14 @@ class Probe:
     train_tokens: int = 2**17
     """Tokens that a dense head is trained on at most, equally many of each image."""
     l2: float | None = None
-    """Penalty of the converged head; by default chosen on held-out training images."""
+    """Penalty of the converged head (depth: over the mean eigenvalue of the tokens' scatter); by
+    default chosen on held-out training images."""
     few_shot: tuple[int, ...] = ()
     """Also: accuracy of closed-form ridge heads on so many images per class, such as 1 5 10 25."""
     draws: int = 20
     """Draws of the few-shot images."""
     seed: int = 0
-    """Seed of the folds and of the minibatch order."""
+    """Seed of folds, minibatch order, drawn tokens and resamples."""
     device: str = "cpu"
     """Torch device of the head's products."""
     out: Path | None = None

@@ -198,7 +198,6 @@ def _paper(stores: str) -> Profile:
         device="cuda",
         precision="bf16",
         workers=8,
-        shard_images=1024,
     )
 
 
