@@ -198,8 +198,22 @@ def _fit_segmentation(seen: TrainingTokens, config: DenseConfig) -> tuple[Head, 
     problem = Problem(FeatureRows.of(seen.x), labels, classes, config.head)
     l2 = config.l2
     if l2 is None:
-        l2 = choose_l2(problem, _folds(seen, config))
+        l2 = choose_l2(problem, _known_elsewhere(_folds(seen, config), labels))
     return problem.fit(l2=l2), l2
+
+
+def _known_elsewhere(folds: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The folds, with -1 (never held out) for tokens of a class that lies in one fold only.
+
+    Held out they would be judged by a head that does not know their class, which asks for a
+    stronger penalty than the others need.
+    """
+    spread = np.zeros((labels.max() + 1, folds.max() + 1), bool)
+    spread[labels, folds] = True
+    found = np.where(spread.sum(1)[labels] > 1, folds, -1)
+    if (found < 0).all():
+        raise InputError("no class lies in two training images of different folds; give l2")
+    return found
 
 
 def _fit_depth(seen: TrainingTokens, config: DenseConfig) -> tuple[Head, float]:

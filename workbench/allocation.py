@@ -8,8 +8,8 @@ import sys
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": 64 * 2**20, "MALLOC_MMAP_THRESHOLD_": 32 * 2**20}
 """Environment variable to bytes. A forward pass on a CPU asks for the same activations over and
 over; blocks above the thresholds go back to the kernel and come again as pages that it has to
-clear, which cost an extraction up to a quarter of its time, and 1.8 times the time under Dask,
-whose own trim threshold is 64 kB. These are the largest values that glibc arrives at by itself."""
+clear, most of all under Dask, whose own trim threshold is 64 kB. These are the largest values that
+glibc arrives at by itself."""
 PARAMETERS = {"MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_MMAP_THRESHOLD_": -3}
 """The same as glibc's ``mallopt`` numbers them (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD)."""
 

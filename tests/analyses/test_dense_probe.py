@@ -265,6 +265,13 @@ def test_targets_in_one_image_leave_none_to_choose_the_penalty(make_store, confi
     assert given["l2"][0] == 0.1
 
 
+def test_a_class_in_one_fold_is_never_held_out():
+    folds, labels = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 2, 0])
+    assert dense_probe._known_elsewhere(folds, labels).tolist() == [0, -1, 1, -1, 2]
+    with pytest.raises(InputError, match="no class lies in two training images"):
+        dense_probe._known_elsewhere(np.array([0, 1]), np.array([0, 1]))
+
+
 def test_refusals(make_store):
     store, classes, depth = planted(make_store, 4, "s")
     test, _, _ = planted(make_store, 4, "t")

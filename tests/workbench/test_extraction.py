@@ -24,6 +24,7 @@ from feature_store.verify import verify
 from workbench.cli import COMMANDS, main
 from workbench.commands.extract import view_store
 from workbench.extraction import ExtractRequest, extract
+from workbench.extraction.run import Run
 from workbench.models import load
 from workbench.multiscale import scale_features
 
@@ -504,6 +505,27 @@ def test_a_source_named_twice(folder, tmp_path, capsys):
 def test_a_trailing_slash_is_the_same_folder(folder, tmp_path):
     extract(request(folder, tmp_path / "s"))
     assert extract(request(f"{folder}/", tmp_path / "s")).shards == 0
+
+
+def test_a_stop_during_the_last_shard_of_a_store_begins_no_view(
+    folder, tmp_path, capsys, monkeypatch
+):
+    compute = Run._compute
+
+    def interrupted(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        monkeypatch.setattr(Run, "_compute", compute)
+        return compute(*arguments)
+
+    monkeypatch.setattr(Run, "_compute", interrupted)
+    command = ["extract", "--dataset", f"folder:{folder}", "--model", MODEL, "--scales", "1x"]
+    command += ["--store", str(tmp_path / "s.zarr"), "--views", "2"]
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert "2 view(s) not begun; the same command goes on" in said
+    assert not (tmp_path / "s.view1.zarr").exists()
+    assert main(command) == 0
+    assert (tmp_path / "s.view2.zarr").exists()
 
 
 def test_every_command_is_there():

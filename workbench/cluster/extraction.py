@@ -68,7 +68,7 @@ def extract_on(
         try:
             prepared = session.result(session.submit(tasks.prepare, ticket), stopping)
             if prepared is None:
-                return ExtractReport(store=request.store, images=0, stopped=True)
+                return ExtractReport(store=request.store, images=0, stopped=True, interrupted=True)
             for line in prepared.notes:
                 say(line)
             if prepared.error:
@@ -142,6 +142,7 @@ class _Work:
         report.seconds = time.perf_counter() - start if todo else 0.0
         report.busy = len(self.held)
         report.stopped = bool(self.waiting)
+        report.interrupted = self.stopping()
         return report
 
     def _go_on(self, store: FeatureStore) -> bool:

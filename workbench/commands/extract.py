@@ -95,12 +95,15 @@ class Extract:
                     continue
                 reports.append(asdict(report) | {"images_per_s": report.images_per_s})
                 print(summary(report, self.part), file=sys.stderr)
-                if report.stopped:
+                if report.interrupted:
                     break
+        left = 0 if self.prepare else len(requests) - len(reports)
+        if left:
+            say(f"{left} view(s) not begun; the same command goes on")
         if self.json and reports:
             first, *views = reports
             print(json.dumps(first | ({"views": views} if self.views else {})))
-        return 1 if any(report["stopped"] or report["busy"] for report in reports) else 0
+        return 1 if left or any(one["stopped"] or one["busy"] for one in reports) else 0
 
     def _views(self) -> list[Extract]:
         """The same command for each augmented view."""

@@ -13,6 +13,7 @@ from typing import Any
 import feature_store
 from feature_store.errors import InputError
 from feature_store.source import Source
+from workbench.allocation import keep_blocks
 from workbench.models import Backbone, BackboneInfo, Transform, load, resolve
 from workbench.models.compiling import compiled
 from workbench.multiscale import Plan, Scale, plan, resolve_scales
@@ -97,6 +98,8 @@ def load_backbone(
     say: Callable[[str], None] = lambda line: None,
 ) -> Backbone:
     """The job's model with its weights; compiled on request where this machine can."""
+    if device == "cpu":
+        keep_blocks()
     backbone = load(job.info.name, device=device, tap=job.info.tap, precision=precision)
     return compiled(backbone, say) if compile else backbone
 

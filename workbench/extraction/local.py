@@ -9,7 +9,6 @@ import torch
 
 from feature_store import FeatureStore, InputError
 from workbench import datasets
-from workbench.allocation import keep_blocks
 from workbench.extraction.jobs import resolve_jobs
 from workbench.extraction.request import ExtractReport, ExtractRequest, Part
 from workbench.extraction.run import Run
@@ -57,7 +56,6 @@ def open_run(request: ExtractRequest, say: Callable[[str], None] = lambda line: 
     InputError
         Anything wrong with the request, or sources that were stored from something else.
     """
-    keep_blocks()
     jobs = resolve_jobs(request.models, request.scales, request.tokens_per_image)
     dataset = datasets.open(request.dataset, limit=request.limit)
     request = request.for_device(pick_device(request.device))

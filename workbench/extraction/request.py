@@ -135,7 +135,7 @@ class ExtractReport:
     busy: int = 0
     """Shards left to another process that holds their claim."""
     redone: int = 0
-    """Shards that were computed once more because the worker that had them was lost."""
+    """At most so many shards were computed once more because the worker that had them was lost."""
     failed: dict[str, str] = field(default_factory=dict)
     """Image id to reason, for images that could not be read, in this run and before."""
     bytes_stored: int = 0
@@ -143,7 +143,10 @@ class ExtractReport:
     seconds: float = 0.0
     """Wall time of the pass over the images; 0 when there was nothing to do."""
     stopped: bool = False
-    """Whether the run was asked to stop before all shards were done."""
+    """Whether shards are left because the run was asked to stop."""
+    interrupted: bool = False
+    """Whether it was asked to stop at all, be it during the last shard: what would follow, such as
+    another view, is not begun."""
 
     @property
     def images_per_s(self) -> float:

@@ -125,6 +125,7 @@ class Run:
             stop_requests(self.say) as stopping,
         ):
             self._loop(batches, todo, bar, disk, stopping)
+            self.report.interrupted = stopping()
         self.report.seconds = time.perf_counter() - start
         return self.report
 

@@ -32,9 +32,9 @@ class StreamConfig:
     """Torch device of the forward passes; tokens stay there."""
     precision: str = "fp32"
     """Arithmetic of the forward pass: fp32, bf16 or fp16."""
-    batch: int = 8
+    batch: int = 4
     """Images decoded and run together."""
-    max_crops: int = 8
+    max_crops: int = 4
     """Crops per forward pass; halved by itself when memory runs out."""
     workers: int = 0
     """Decoding processes; 0 decodes in a thread of this process."""

@@ -38,8 +38,8 @@ def fill(split: Split, sources: list[Source], profile: Profile, say: Say) -> boo
             ),
             say=say,
         )
-        if done.stopped or done.busy:
-            raise InputError(f"{path} is incomplete; the same command goes on from here")
+        if done.interrupted or done.busy:
+            raise InputError(f"stopped at {path}; the same command goes on from here")
         extended |= done.shards > 0
     return extended
 
