@@ -155,7 +155,7 @@ def sets(folder: Path, repeats: int) -> dict:
         f"{model}, {count} photographs 500 x 375": against_published(
             folder / f"{k}.zarr", model, dataset, count, repeats
         )
-        for k, (model, count) in enumerate([(LITE0, 96), (VIT_SMALL, 24)])
+        for k, (model, count) in enumerate([(LITE0, 48), (VIT_SMALL, 24)])
     }
 
 
@@ -194,6 +194,10 @@ def against_published(store: Path, model: str, dataset: str, count: int, repeats
         "three_sets_speedups": [sum(t[0]) / t[1][2] for t in turns],
         "single_set_speedup": [
             statistics.median(t[0][k] / t[1][k] for t in turns) for k in range(3)
+        ],
+        # Of the quickest turn of either side: what is left when nothing else used the machine.
+        "single_set_speedup_of_quickest": [
+            min(t[0][k] for t in turns) / min(t[1][k] for t in turns) for k in range(3)
         ],
         "single_set_speedups": [[t[0][k] / t[1][k] for t in turns] for k in range(3)],
         "largest_difference": difference(f"{store}.0.3", model, store.parent),
