@@ -71,7 +71,7 @@ TABLE = TableSpec(
             row_notes={
                 ("ViT", "Huge", "512"): "run at 504 pixels: patches of 14 do not divide 512",
             },
-            expected="dominated by extraction; the head holds all tokens of a source in memory",
+            expected="dominated by extraction",
         ),
     },
     comparisons=tuple(

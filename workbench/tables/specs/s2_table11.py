@@ -77,7 +77,7 @@ TABLE = TableSpec(
                 ("Base-S2", THREE, "no"): "out of memory in the paper, where a decoder is trained "
                 "in the same pass; frozen features fit"
             },
-            expected="dominated by extraction; the head holds all tokens of a source in memory",
+            expected="dominated by extraction",
         ),
     },
     comparisons=(
