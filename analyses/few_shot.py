@@ -190,8 +190,10 @@ def _judged(
     )
 
     def hits(queries: FeatureRows, truth: np.ndarray) -> np.ndarray:
-        blocks = (side_by_side.logits(FeatureRows.of(block)) for block in queries.blocks())
-        told = [scores.reshape(len(scores), len(heads), -1).argmax(2) for scores in blocks]
+        told = [
+            scores.reshape(len(scores), len(heads), -1).argmax(2)
+            for scores in side_by_side.logit_blocks(queries)
+        ]
         return (np.concatenate(told) == truth[:, None]).T
 
     return hits(FeatureRows.of(x[held]), labels[held]).mean(1), hits(*test)

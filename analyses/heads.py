@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,12 +31,16 @@ class Head:
 
     def logits(self, rows: FeatureRows) -> np.ndarray:
         """float64, dims (image, class)."""
-        return np.concatenate([block @ self.weight + self.bias for block in rows.blocks()])
+        return np.concatenate(list(self.logit_blocks(rows)))
+
+    def logit_blocks(self, rows: FeatureRows) -> Iterator[np.ndarray]:
+        """The logits of consecutive blocks of rows, float64, dims (image, class) each."""
+        for block in rows.blocks():
+            yield block @ self.weight + self.bias
 
     def judge(self, rows: FeatureRows, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """:func:`loss_and_hits` of all rows, with the logits of one block in memory at a time."""
-        blocks = (block @ self.weight + self.bias for block in rows.blocks())
-        return judge_blocks(blocks, labels)
+        return judge_blocks(self.logit_blocks(rows), labels)
 
 
 def judge_blocks(blocks: Iterable[np.ndarray], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
