@@ -7,7 +7,7 @@ sets    {1x, 1x+2x, 1x+2x+3x} in one extraction, against three runs of `publishe
         set alone against it
 memory  peak resident memory of a fresh process that extracts 500, then 5,000 images
 
-Expected on 2 cores: limit 4 minutes, sets 10, memory 4; 1 GB of memory, 0.5 GB of disk for
+Expected on 2 cores: limit 4 minutes, sets 12, memory 4; 1 GB of memory, 0.5 GB of disk for
 temporary stores. Writes results/extraction.json beside this file; `--only` replaces those parts of
 it. Both sides of a ratio run in turn, repeated; the median of the ratios of each turn is what to
 read. Times on a shared machine vary.

@@ -58,7 +58,7 @@ class Extract:
     batch: int | None = None
     """Images decoded and transferred together; by default 4 on a CPU, 32 elsewhere."""
     max_crops: int | None = None
-    """Crops per forward pass, bounds memory; by default 4 on a CPU, 64 elsewhere."""
+    """Crops per forward pass, bounds memory; 4 (convnets) or 8 on a CPU, else 64, by default."""
     workers: int = 0
     """Decoding processes; 0 decodes in a thread of this process. A GPU wants most of the cores."""
     tokens_per_image: int = 0

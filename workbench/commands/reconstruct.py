@@ -135,7 +135,6 @@ class Reconstruct:
                 device=self.device,
                 precision=self.forward,
                 batch=self.batch,
-                max_crops=8 if self.device == "cpu" else 64,
                 workers=self.workers,
             )
             running = streaming.Running(how, say=lambda line: print(line, file=sys.stderr))

@@ -37,8 +37,8 @@ class ExtractRequest:
     batch: int | None = None
     """Images decoded and transferred together; by default 4 on a CPU, 32 elsewhere."""
     max_crops: int | None = None
-    """Crops per forward pass: bounds memory; halved by itself when memory runs out. By default 4 on
-    a CPU, where more spill out of the caches, 64 elsewhere."""
+    """Crops per forward pass: bounds memory; halved by itself when memory runs out. By default as
+    :func:`usual_crops`."""
     workers: int = 0
     """Decoding processes; 0 decodes in a thread of this process."""
     tokens_per_image: int = 0
@@ -74,14 +74,19 @@ class ExtractRequest:
             raise InputError("no scale was named; give at least one, such as --scales 224 448")
 
     def for_device(self, device: str) -> ExtractRequest:
-        """The same request with the device and its default batch sizes filled in."""
-        sizes = (4, 4) if device == "cpu" else (32, 64)
-        return replace(
-            self,
-            device=device,
-            batch=self.batch or sizes[0],
-            max_crops=self.max_crops or sizes[1],
-        )
+        """The same request with the device and its default batch size filled in."""
+        batch = self.batch or (4 if device == "cpu" else 32)
+        return replace(self, device=device, batch=batch)
+
+
+def usual_crops(device: str, *, convnet: bool) -> int:
+    """Crops per forward pass where none were asked for: 64, fewer on a CPU.
+
+    There the activations of more crops spill out of the caches, those of a convnet sooner.
+    """
+    if device != "cpu":
+        return 64
+    return 4 if convnet else 8
 
 
 @dataclass(frozen=True)

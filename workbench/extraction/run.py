@@ -18,7 +18,7 @@ from workbench.datasets import Dataset
 from workbench.extraction.images import ImageBatch, Pixels, batches_of, image_batches
 from workbench.extraction.in_hand import LoadedModel, ShardInHand, forward, release, start_copy
 from workbench.extraction.jobs import Job, load_backbone, manifest, transforms
-from workbench.extraction.request import ExtractReport, ExtractRequest
+from workbench.extraction.request import ExtractReport, ExtractRequest, usual_crops
 from workbench.extraction.stopping import stop_requests
 from workbench.multiscale import CropLimit
 
@@ -73,7 +73,8 @@ class Run:
             if writer.missing():
                 writers[source] = writer
         if writers:
-            limit = CropLimit(self.request.max_crops or 1, say=self.say)
+            crops = usual_crops(backbone.device.type, convnet=job.info.convnet)
+            limit = CropLimit(self.request.max_crops or crops, say=self.say)
             self.models.append(LoadedModel(job, backbone, writers, limit))
 
     @property

@@ -20,6 +20,7 @@ from workbench.datasets import Dataset
 from workbench.extraction.images import Pixels, image_batches
 from workbench.extraction.in_hand import LoadedModel, forward
 from workbench.extraction.jobs import Job, load_backbone, manifest, resolve_jobs, transforms
+from workbench.extraction.request import usual_crops
 from workbench.extraction.stopping import stop_requests
 from workbench.multiscale import CropLimit
 
@@ -34,8 +35,6 @@ class StreamConfig:
     """Arithmetic of the forward pass: fp32, bf16 or fp16."""
     batch: int = 4
     """Images decoded and run together."""
-    max_crops: int = 4
-    """Crops per forward pass; halved by itself when memory runs out."""
     workers: int = 0
     """Decoding processes; 0 decodes in a thread of this process."""
 
@@ -78,7 +77,8 @@ class Running:
             if not job.info.pretrained:
                 self.say(f"{job.info.name} has random weights: its features mean nothing")
             backbone = load_backbone(job, self.config.device, self.config.precision)
-            self.models[key] = backbone, CropLimit(self.config.max_crops, say=self.say)
+            crops = usual_crops(backbone.device.type, convnet=job.info.convnet)
+            self.models[key] = backbone, CropLimit(crops, say=self.say)
         backbone, limit = self.models[key]
         return LoadedModel(job, backbone, {}, limit)
 
