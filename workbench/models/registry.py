@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from torch import nn
 
 from feature_store.errors import InputError
 from workbench.models import bundled, checkpoints, open_clip_family, timm_family
@@ -83,10 +84,11 @@ def load(
     built = build(name)
     module, revision = built.load()
     module = module.eval().requires_grad_(False)
-    layout = torch.channels_last if info.convnet else torch.contiguous_format
     runs: Any = folded(module, lambda part: built.reader(part, info.tap), info.native)
-    runs = runs.to(device, memory_format=layout)
-    module = module.to(device, memory_format=layout)
+    for part in (runs, module):
+        part.to(device)
+        if info.convnet:
+            _channels_last(part)
     return Backbone(
         info=replace(info, revision=revision),
         module=module,
@@ -94,6 +96,16 @@ def load(
         device=torch.device(device),
         precision=precision,
     )
+
+
+def _channels_last(module: nn.Module) -> None:
+    """Lay the weights of 2-D convolutions out as convnets run fastest.
+
+    Not ``module.to(memory_format=...)``: it fails on weights of five dims (lambda layers).
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 @lru_cache

@@ -27,6 +27,7 @@ SMALL = {
     "BEiT": ("random:timm:beit_base_patch16_224:32", (2, 2), 768, 1, "block:11"),
     "Swin": ("random:timm:swin_tiny_patch4_window7_224", (7, 7), 768, 0, "blocks"),
     "ResNet": ("random:timm:resnet18", (7, 7), 512, 0, "blocks"),
+    "Lambda ResNet": ("random:timm:lambda_resnet26t:64", (2, 2), 2048, 0, "blocks"),
     "Mixer": ("random:timm:mixer_s32_224", (7, 7), 512, 0, "final"),
     "LeViT": ("random:timm:levit_128s", (4, 4), 384, 0, "blocks"),
     "Hiera": ("random:timm:hiera_tiny_224", (7, 7), 768, 0, "blocks"),
