@@ -76,7 +76,7 @@ def measure(folder: Path, repeats: int) -> dict:
     photos = datasets.open(f"folder:{folder}/photos")
     pixels = Pixels(photos, np.arange(len(photos)), (backbone.info.transform,))
     plan = batches_of({turn: range(len(photos)) for turn in range(20)}, 64)
-    took = seconds(lambda: list(map(id, image_batches(pixels, plan, workers=workers, pin=True))))
+    took = seconds(lambda: list(map(id, image_batches(pixels, plan, workers=workers, gpu=True))))
     found["jpeg_500x375_decoded_per_s"] = 20 * len(photos) / took
     return found
 

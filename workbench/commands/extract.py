@@ -56,11 +56,11 @@ class Extract:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
     batch: int | None = None
-    """Images decoded and transferred together; by default 4 on a CPU, 32 elsewhere."""
+    """Images decoded and transferred together; by default 8 on a CPU, 32 elsewhere."""
     max_crops: int | None = None
     """Crops per forward pass, bounds memory; 4 (convnets) or 8 on a CPU, else 64, by default."""
     workers: int = 0
-    """Decoding processes; 0 decodes in a thread of this process. A GPU wants most of the cores."""
+    """Decoding processes; 0 decodes in threads of this process. A GPU wants most of the cores."""
     tokens_per_image: int = 0
     """Keep so many token positions per image, drawn at random, for data sets whose full maps do
     not fit; 0 keeps all. The source's scale is then named 224.t16."""

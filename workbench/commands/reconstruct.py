@@ -66,7 +66,7 @@ class Reconstruct:
     batch: int = 8
     """With --stream: images run together; 32 and more on a GPU."""
     workers: int = 0
-    """With --stream: decoding processes; 0 decodes in a thread of this process."""
+    """With --stream: decoding processes; 0 decodes in threads of this process."""
     forward: Literal["fp32", "bf16", "fp16"] = "fp32"
     """With --stream: arithmetic of the models."""
     cluster: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)

@@ -1,10 +1,12 @@
-"""Decode and transform images ahead of the device, in worker processes or a thread."""
+"""Decode and transform images: ahead of a GPU, or in turn with the forward pass of a CPU."""
 
 from __future__ import annotations
 
+import itertools
 import signal
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,10 @@ from torch.utils.data import Dataset as TorchDataset
 from workbench.datasets import Dataset
 from workbench.decode import DecodeError
 from workbench.models import Transform
+
+TOGETHER = 32
+"""Images that a CPU decodes before it computes on them: torch's threads spin for some milliseconds
+after a forward pass, in which a few images would be decoded already."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,9 @@ def batches_of(rows: dict[int, range], size: int) -> list[tuple[int, list[int]]]
 
 
 def image_batches(
-    pixels: Pixels, plan: Sequence[tuple[int, list[int]]], *, workers: int, pin: bool
+    pixels: Pixels, plan: Sequence[tuple[int, list[int]]], *, workers: int, gpu: bool
 ) -> Iterator[ImageBatch]:
-    """Decoded batches in the order of the plan, a few of them ahead of the caller.
+    """Decoded batches in the order of the plan.
 
     Parameters
     ----------
@@ -81,10 +87,12 @@ def image_batches(
     plan : sequence of (shard, rows)
         From :func:`batches_of`.
     workers : int
-        Worker processes; 0 for one thread, which is best where the forward pass runs on the same
-        cores.
-    pin : bool
-        Page-locked memory, for asynchronous transfer to a GPU.
+        Worker processes, always ahead of the caller; 0 for threads of this process.
+    gpu : bool
+        Whether the caller computes on a GPU: one thread is two batches ahead of it, and worker
+        processes fill page-locked memory, for asynchronous transfer. On a CPU as many threads as
+        torch has decode the next images while the caller waits: the forward pass waits for its
+        slowest thread again and again, so decoding beside it costs more than it brings.
     """
     collated = _Collate(pixels.transforms)
     if workers:
@@ -93,7 +101,7 @@ def image_batches(
             batch_sampler=[rows for _, rows in plan],
             num_workers=workers,
             collate_fn=collated,
-            pin_memory=pin,
+            pin_memory=gpu,
             prefetch_factor=2,
             worker_init_fn=_ignore_interrupts,
         )
@@ -102,16 +110,17 @@ def image_batches(
                 shard, rows, dict(zip(pixels.transforms, tensors, strict=True)), failed
             )
         return
-    with ThreadPoolExecutor(max_workers=1) as decoder:
-
-        def decode(rows: list[int]) -> tuple:
-            return collated([pixels[row] for row in rows])
-
-        ahead = [decoder.submit(decode, rows) for _, rows in plan[:2]]
-        for k, (shard, _) in enumerate(plan):
-            rows, tensors, failed = ahead.pop(0).result()
-            if k + 2 < len(plan):
-                ahead.append(decoder.submit(decode, plan[k + 2][1]))
+    coming: deque[list[Future]] = deque()
+    later = iter(plan)
+    together = 3 if gpu else max(1, TOGETHER // len(plan[0][1])) if plan else 0
+    with ThreadPoolExecutor(max_workers=1 if gpu else torch.get_num_threads()) as decoder:
+        for shard, _ in plan:
+            if gpu or not coming:
+                for _, wanted in itertools.islice(later, together - len(coming)):
+                    coming.append([decoder.submit(pixels.__getitem__, row) for row in wanted])
+                if not gpu:
+                    wait(itertools.chain.from_iterable(coming))
+            rows, tensors, failed = collated([item.result() for item in coming.popleft()])
             yield ImageBatch(
                 shard, rows, dict(zip(pixels.transforms, tensors, strict=True)), failed
             )

@@ -110,7 +110,7 @@ class Run:
             self._pixels,
             batches_of(todo, self.request.batch or 1),
             workers=self.request.workers,
-            pin=self._device() != "cpu",
+            gpu=self._device() != "cpu",
         )
         start = time.perf_counter()
         with (

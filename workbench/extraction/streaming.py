@@ -36,7 +36,7 @@ class StreamConfig:
     batch: int = 4
     """Images decoded and run together."""
     workers: int = 0
-    """Decoding processes; 0 decodes in a thread of this process."""
+    """Decoding processes; 0 decodes in threads of this process."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class StreamedSplit:
             Pixels(self._dataset, np.arange(len(self.image_ids)), transforms(jobs)),
             plan,
             workers=self._running.config.workers,
-            pin=self._running.config.device != "cpu",
+            gpu=self._running.config.device != "cpu",
         )
         with stop_requests(self._running.say) as stopping:
             for batch in batches:
