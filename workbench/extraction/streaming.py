@@ -33,7 +33,7 @@ class StreamConfig:
     """Torch device of the forward passes; tokens stay there."""
     precision: str = "fp32"
     """Arithmetic of the forward pass: fp32, bf16 or fp16."""
-    batch: int = 4
+    batch: int = 8
     """Images decoded and run together."""
     workers: int = 0
     """Decoding processes; 0 decodes in threads of this process."""
