@@ -19,6 +19,7 @@ from workbench.cost import (
     throughput,
 )
 from workbench.cost.published import TABLES, TOLERANCE
+from workbench.models import registry
 
 VIT = "random:timm:vit_tiny_patch16_224"
 
@@ -48,6 +49,14 @@ def test_convolution_macs_equal_the_closed_form():
     first = 32 * 9 * 112 * 112 + 32 * 16 * 112 * 112  # depthwise, then pointwise
     found = macs("bundled:efficientnet_lite0", "stage:0", 224, 224)
     assert found == Macs(linear=stem + first, attention=0)
+
+
+def test_both_heads_of_a_distilled_model_are_left_out():
+    module = registry.build("random:timm:levit_128s").module
+    heads = module.head.linear, module.head_dist.linear
+    norms = module.head.bn, module.head_dist.bn
+    left = sum(p.numel() for part in (*heads, *norms) for p in part.parameters())
+    assert params("random:timm:levit_128s") == sum(p.numel() for p in module.parameters()) - left
 
 
 def test_scales_cost_their_crops():
@@ -91,6 +100,17 @@ def test_misuse_is_refused():
         ThroughputConfig(batch=0)
     with pytest.raises(InputError, match=r"table 2 has no cost columns here; there are \[5"):
         published_cost_columns(2)
+
+
+def test_a_device_that_is_not_there_is_said(monkeypatch):
+    monkeypatch.setattr("torch.empty", _no_device)
+    command = CostCommand(model="bundled:efficientnet_lite0", throughput=True, device="cuda")
+    with pytest.raises(InputError, match="device 'cuda' cannot be used"):
+        command._measured(command.model, "")
+
+
+def _no_device(*_, **__):
+    raise RuntimeError("no such device")
 
 
 def test_throughput_reports_median_within_its_spread():

@@ -49,6 +49,7 @@ def strange(tmp_path):
     Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257).save(folder / "sixteen_bit.png")
     image.save(folder / "animated.gif", save_all=True, append_images=[image.rotate(180)])
     image.resize((2000, 3)).save(folder / "very_wide.png")
+    image.resize((1, 20_000)).save(folder / "bad" / "thin.png")
     whole = (folder / "plain.jpg").read_bytes()
     (folder / "bad" / "empty.jpg").write_bytes(b"")
     (folder / "bad" / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
@@ -67,6 +68,7 @@ def test_strange_images_are_features_or_recorded_failures(strange, tmp_path, cap
     assert "damaged" in reasons["bad/truncated.jpg"]
     assert "decompression bomb" in reasons["bad/bomb.png"]
     assert "not an image" in reasons["bad/no_image.png"]
+    assert "too long and thin: 1 x 20000" in reasons["bad/thin.png"]
     store = feature_store.open(tmp_path / "s")
     assert verify(store).problems == []
     backbone = load(MODEL)
@@ -85,7 +87,7 @@ def test_strange_images_are_features_or_recorded_failures(strange, tmp_path, cap
 def test_one_image_at_a_time(strange, tmp_path, capsys):
     run(capsys, strange, tmp_path / "eight")
     status, report = run(capsys, strange, tmp_path / "one", "--batch", "1", "--max-crops", "1")
-    assert (status, len(report["failed"])) == (0, 5)
+    assert (status, len(report["failed"])) == (0, 6)
     one, eight = (
         feature_store.open(tmp_path / name).features(f"{MODEL}@160").values
         for name in ("one", "eight")
@@ -140,7 +142,7 @@ def test_a_model_without_a_grid_is_one_cell_or_is_refused(toy, strange, tmp_path
     assert status == 0
     for scale in ("32", "64"):
         values = feature_store.open(tmp_path / "s").features(f"{toy}#pre_logits@{scale}")
-        assert values.shape == (13, 1, 1, 3)
+        assert values.shape == (14, 1, 1, 3)
     status, line = run(capsys, strange, tmp_path / "t", model=f"{toy}#final")
     assert status == 2
     assert "one vector per image, no spatial grid; use #pre_logits" in line

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from feature_store.errors import InputError
 from workbench import models
@@ -297,6 +298,13 @@ def test_out_of_memory_halves_the_crop_batch_and_says_so(vit, images):
     torch.testing.assert_close(ours.map, roomy.map)
 
 
+def test_out_of_memory_halves_the_crops_that_were_tried(vit, images):
+    limit = CropLimit(1024, say=lambda line: None)
+    backbone = Forgetful(vit.info, holds=4)
+    scale_features(backbone, images, "448", max_crops=limit)
+    assert (backbone.calls[1], limit.crops) == (4, 4)
+
+
 def test_out_of_memory_on_one_crop_is_an_error(vit, images):
     with pytest.raises(InputError, match="single crop"):
         scale_features(Forgetful(vit.info, holds=0), images, "224", max_crops=CropLimit(1))
@@ -314,3 +322,17 @@ def test_other_runtime_errors_pass_through(vit, images):
 
     with pytest.raises(RuntimeError, match="bad shape"):
         scale_features(Broken(vit.info, holds=1), images, "224")
+
+
+@pytest.mark.parametrize("scale", ["112.pad", "112x224.pad"])
+def test_a_padded_scale_below_native_runs_at_native_size(scale, vit, images):
+    how = plan(Scale.parse(scale), vit.info)
+    assert (how.crop, how.crops) == ((224, 224), (1, 1))
+    base = F.interpolate(images, how.base)
+    assert scale_features(vit, base, scale).map.shape == (len(images), *how.grid, 192)
+
+
+def test_a_size_that_a_model_cannot_run_at_is_refused():
+    info = models.resolve("random:timm:maxvit_tiny_tf_224")
+    with pytest.raises(InputError, match=r"cannot run at 112 x 112 .* multiples of its native 224"):
+        plan(Scale.parse("112"), info)

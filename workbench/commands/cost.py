@@ -48,13 +48,11 @@ class Cost:
         return 0
 
     def _measured(self, model: str, tap: str) -> dict:
-        import torch
-
         from workbench.cost import ThroughputConfig, throughput
+        from workbench.extraction.local import pick_device
 
-        auto = "cuda" if torch.cuda.is_available() else "cpu"
         config = ThroughputConfig(
-            device=auto if self.device == "auto" else self.device,
+            device=pick_device(self.device),
             precision=self.precision,
             batch=self.batch,
             repeats=self.repeats,
@@ -65,7 +63,7 @@ class Cost:
             "images_per_s_low": measured.low,
             "images_per_s_high": measured.high,
             "device": measured.device,
-            "measured_with": asdict(config),
+            "measured_with": asdict(measured.config),
         }
 
 

@@ -144,5 +144,7 @@ def params(model: str) -> int:
     module = registry.build(model).module
     module = getattr(module, "trunk", module)
     total = sum(p.numel() for p in module.parameters())
-    head = module.get_classifier() if hasattr(module, "get_classifier") else None
-    return total - sum(p.numel() for p in head.parameters()) if head is not None else total
+    heads = module.get_classifier() if hasattr(module, "get_classifier") else None
+    if not isinstance(heads, tuple):  # models with a distillation head have two
+        heads = (heads,)
+    return total - sum(p.numel() for head in heads if head is not None for p in head.parameters())

@@ -6,12 +6,14 @@ import platform
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from feature_store.errors import InputError
 from workbench import models
+from workbench.allocation import keep_blocks
+from workbench.extraction.request import usual_crops
 from workbench.models import Backbone, ModelName
 from workbench.multiscale import Plan, Scale, features, plan, resolve_scales
 
@@ -26,15 +28,15 @@ class ThroughputConfig:
     """fp32, bf16 or fp16."""
     batch: int = 8
     """Images per pass."""
-    max_crops: int = 64
-    """Crops per forward pass."""
+    max_crops: int | None = None
+    """Crops per forward pass; by default those of an extraction on this device."""
     warmup: int = 2
     """Passes before the clock starts."""
     repeats: int = 7
     """Timed passes."""
 
     def __post_init__(self) -> None:
-        if min(self.batch, self.max_crops, self.repeats) < 1 or self.warmup < 0:
+        if min(self.batch, self.max_crops or 1, self.repeats) < 1 or self.warmup < 0:
             raise InputError("batch, max_crops and repeats must be at least 1, warmup at least 0")
 
 
@@ -68,7 +70,10 @@ def throughput(
         untrained = f"random:{name.kind}:{name.arch}" + (f":{name.pixels}" if name.pixels else "")
     else:
         untrained = model
+    keep_blocks()
     backbone = models.load(untrained, device=config.device, tap=tap, precision=config.precision)
+    crops = usual_crops(backbone.device.type, convnet=backbone.info.convnet)
+    config = replace(config, max_crops=config.max_crops or crops)
     plans = [
         plan(Scale.parse(s), backbone.info) for s in resolve_scales(scales, backbone.info.native)
     ]
@@ -96,7 +101,7 @@ def _time(backbone: Backbone, plans: list[Plan], config: ThroughputConfig) -> li
     for _ in range(config.warmup + config.repeats):
         _wait(backbone.device)
         start = time.perf_counter()
-        features(backbone, base, scales, raw=raw, max_crops=config.max_crops)
+        features(backbone, base, scales, raw=raw, max_crops=config.max_crops or 1)
         _wait(backbone.device)
         seconds.append(time.perf_counter() - start)
     return seconds[config.warmup :]

@@ -63,12 +63,17 @@ class Dataset:
         Raises
         ------
         DecodeError
-            The file is gone or may not be read.
+            The file is gone, may not be read, or cannot be decoded by the library that reads it.
         """
         try:
             return self.reader(self.image_ids[row])
         except OSError as error:
             raise DecodeError(f"cannot read: {error.strerror or error}") from error
+        except (DecodeError, InputError):
+            raise
+        # Readers of other libraries decode themselves, and damaged files make them raise anything.
+        except Exception as error:
+            raise DecodeError(f"cannot read: {type(error).__name__}: {error}") from error
 
     def image(self, row: int) -> np.ndarray:
         """Decoded pixels of the image in that row: RGB, uint8, dims (row, col, 3)."""

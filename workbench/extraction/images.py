@@ -16,6 +16,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from feature_store.errors import InputError
 from workbench.datasets import Dataset
 from workbench.decode import DecodeError
 from workbench.models import Transform
@@ -61,9 +62,9 @@ class Pixels(TorchDataset):
     def __getitem__(self, row: int) -> tuple[int, list[np.ndarray] | str]:
         try:
             image = Image.fromarray(self.dataset.image(int(self.index[row])))
+            return row, [transform(image) for transform in self.transforms]
         except DecodeError as error:
             return row, error.reason
-        return row, [transform(image) for transform in self.transforms]
 
 
 def batches_of(rows: dict[int, range], size: int) -> list[tuple[int, list[int]]]:
@@ -105,14 +106,22 @@ def image_batches(
             prefetch_factor=2,
             worker_init_fn=_ignore_interrupts,
         )
-        for (shard, _), (rows, tensors, failed) in zip(plan, loader, strict=True):
-            yield ImageBatch(
-                shard, rows, dict(zip(pixels.transforms, tensors, strict=True)), failed
-            )
+        try:
+            for (shard, _), (rows, tensors, failed) in zip(plan, loader, strict=True):
+                yield ImageBatch(
+                    shard, rows, dict(zip(pixels.transforms, tensors, strict=True)), failed
+                )
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise InputError(
+                "a decoding process was killed, most likely for want of memory; what is committed "
+                "is safe: repeat the command, with fewer --workers"
+            ) from error
         return
     coming: deque[list[Future]] = deque()
     later = iter(plan)
-    together = 3 if gpu else max(1, TOGETHER // len(plan[0][1])) if plan else 0
+    together = 3 if gpu else max(1, TOGETHER // max((len(rows) for _, rows in plan), default=1))
     with ThreadPoolExecutor(max_workers=1 if gpu else torch.get_num_threads()) as decoder:
         for shard, _ in plan:
             if gpu or not coming:

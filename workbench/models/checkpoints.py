@@ -21,6 +21,7 @@ WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")
 def build(name: ModelName) -> Built:
     """The architecture of a ``file:`` name; checks that the file is there, reads it on load."""
     timm_family.check_known(name)
+    timm_family.check_activation(name)
     path = Path(str(name.path)).expanduser()
     if not path.is_file():
         raise InputError(f"{name}: there is no file {path}")
@@ -50,7 +51,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
             f"{path} is refused: it is damaged, or holds objects other than tensors, which can run "
             "code when loaded; save the state dict as safetensors and name that file"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # damaged pickles make the unpickler raise nearly anything
         raise InputError(f"{path} cannot be read as a checkpoint: {error}") from error
     return unwrap(content, path)
 

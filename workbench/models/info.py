@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from feature_store.errors import InputError
+from workbench.decode import DecodeError
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +22,10 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+
+LARGEST = 2**28
+"""Pixels of a resized image at most; 768 MB. Pillow refuses files of more than 1.8e8 pixels."""
 
 
 class Tokens(NamedTuple):
@@ -38,8 +44,9 @@ class Transform:
     """From a decoded RGB image to the pixels a model sees, fully resolved; JSON-able fields only.
 
     ``centre``: the image is resized until the crop covers ``1 / resize_ratio`` of it (short side
-    at ``crop × resize_ratio`` for square crops), then cropped at the centre. ``squash``: resized
-    to the crop's height and width, aspect ratio ignored.
+    at ``crop × resize_ratio`` for square crops), then cropped at the centre. ``squash``: each side
+    is resized to ``crop × resize_ratio``, aspect ratio ignored, then cropped likewise. Sides are
+    rounded down, as timm does.
     """
 
     height: int
@@ -78,13 +85,23 @@ class Transform:
         -------
         np.ndarray
             (height, width, 3), uint8.
+
+        Raises
+        ------
+        DecodeError
+            So long and thin that it would be resized to more than `LARGEST` pixels.
         """
         if self.mode == "squash":
-            size, left, top = (self.width, self.height), 0, 0
+            size = self._scaled(self.width), self._scaled(self.height)
         else:
             size = self._covering(image.width, image.height)
-            left = round((size[0] - self.width) / 2.0)
-            top = round((size[1] - self.height) / 2.0)
+        if size[0] * size[1] > LARGEST:
+            raise DecodeError(
+                f"too long and thin: {image.width} x {image.height} would be resized to "
+                f"{size[0]} x {size[1]}"
+            )
+        left = round((size[0] - self.width) / 2.0)
+        top = round((size[1] - self.height) / 2.0)
         resized = image.resize(size, INTERPOLATIONS[self.interpolation])
         box = (left, top, left + self.width, top + self.height)
         return np.array(resized.crop(box), dtype=np.uint8)
@@ -92,10 +109,14 @@ class Transform:
     def _covering(self, width: int, height: int) -> tuple[int, int]:
         """Size (width, height) at which the crop covers 1 / resize_ratio of the tighter side."""
         by_width = self.width * height <= self.height * width  # image is wider than the crop
-        side = round((self.height if by_width else self.width) * self.resize_ratio)
+        side = self._scaled(self.height if by_width else self.width)
         if by_width:
             return max(int(side * width / height), self.width), side
         return side, max(int(side * height / width), self.height)
+
+    def _scaled(self, side: int) -> int:
+        """Side of the resized image over one side of the crop; 224 / 0.875 is 256 and not less."""
+        return math.floor(side * self.resize_ratio + 1e-6)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,11 +110,24 @@ def _channels_last(module: nn.Module) -> None:
 
 @lru_cache
 def grid_at(name: str, tap: str, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of a model's map for one input size, found on shapes alone."""
+    """Rows and columns of a model's map for one input size, found on shapes alone.
+
+    Raises
+    ------
+    InputError
+        The model cannot run at that size.
+    """
     built = build(name)
     read = built.reader(built.module, tap)
-    with torch.inference_mode():
-        _, rows, cols, _ = read(torch.empty((1, 3, height, width), device="meta")).map.shape
+    try:
+        with torch.inference_mode():
+            _, rows, cols, _ = read(torch.empty((1, 3, height, width), device="meta")).map.shape
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{name} cannot run at {height} x {width} ({reason[:120]}); choose a larger size, or "
+            f"multiples of its native {built.native}"
+        ) from error
     return rows, cols
 
 

@@ -45,11 +45,7 @@ def check_known(name: ModelName) -> None:
 
 
 def check_weights(name: ModelName) -> None:
-    """Refuse a name without weights, and CLIP weights trained with another activation.
-
-    timm offers weights trained with QuickGELU under two architectures, one of which computes GELU;
-    the ``quickgelu`` one is how they were trained.
-    """
+    """Refuse a name without weights, and CLIP weights trained with another activation."""
     import timm
 
     config = timm.get_pretrained_cfg(name.arch)
@@ -58,11 +54,26 @@ def check_weights(name: ModelName) -> None:
             f"timm has no pretrained weights for {name.arch!r}; "
             f"write random:timm:{name.arch} for an untrained model"
         )
-    twin = f"{name.arch.partition('.')[0].replace('_clip_', '_clip_quickgelu_')}.{config.tag}"
+    check_activation(name)
+
+
+def check_activation(name: ModelName) -> None:
+    """Refuse the tag of CLIP weights under an architecture that computes another activation.
+
+    timm offers weights trained with QuickGELU under two architectures, one of which computes GELU;
+    the ``quickgelu`` one is how they were trained.
+    """
+    import timm
+
+    _, _, tag = name.arch.partition(".")
+    if not tag:
+        config = timm.get_pretrained_cfg(name.arch)
+        tag = config.tag if config and not name.path else ""
+    twin = f"{name.arch.partition('.')[0].replace('_clip_', '_clip_quickgelu_')}.{tag}"
     if "_clip_" in name.arch and "quickgelu" not in name.arch and twin in timm.list_pretrained():
         raise InputError(
             f"{name}: the weights were trained with QuickGELU and this architecture computes GELU, "
-            f"which changes every feature; use timm:{twin}"
+            f"which changes every feature; use {str(name).replace(name.arch, twin, 1)}"
         )
 
 

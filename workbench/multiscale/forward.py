@@ -28,20 +28,20 @@ class CropLimit:
         self.crops = crops
         self.say = say
 
-    def halve(self, name: str) -> None:
-        """Halve the limit and say so.
+    def halve(self, name: str, tried: int) -> None:
+        """Go on with half of the crops that did not fit, and say so.
 
         Raises
         ------
         InputError
-            The limit is one crop already.
+            It was one crop already.
         """
-        if self.crops == 1:
+        if tried == 1:
             raise InputError(
                 f"{name} runs out of memory on a single crop; use a smaller model or scale, a "
                 "lower precision, or another device"
             )
-        self.crops //= 2
+        self.crops = tried // 2
         self.say(f"out of memory: {name} goes on with {self.crops} crops per forward pass")
 
 
@@ -50,15 +50,16 @@ def run_crops(backbone: Backbone, crops: torch.Tensor, limit: CropLimit) -> Toke
     parts: list[Tokens] = []
     done = 0
     while done < len(crops):
+        part = crops[done : done + limit.crops]
         try:
-            parts.append(backbone(crops[done : done + limit.crops]))
+            parts.append(backbone(part))
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
         else:
             done += len(parts[-1].map)
             continue
-        limit.halve(backbone.info.name)  # outside the handler: its traceback holds tensors alive
+        limit.halve(backbone.info.name, len(part))  # outside the handler: its traceback holds tensors alive
         if backbone.device.type == "cuda":
             torch.cuda.empty_cache()
     if len(parts) == 1:

@@ -40,7 +40,7 @@ class Plan:
 def plan(scale: Scale, info: BackboneInfo) -> Plan:
     """Check one scale against a model and lay out how it runs.
 
-    A scale with a side below native runs in one piece, like ``whole``.
+    A scale with a side below native runs in one piece, like ``whole``, unless it is padded.
 
     Parameters
     ----------
@@ -57,7 +57,8 @@ def plan(scale: Scale, info: BackboneInfo) -> Plan:
     """
     base = base_size(scale, info.native)
     pooled = (base[0] // info.native * info.grid[0], base[1] // info.native * info.grid[1])
-    if scale.whole or scale.height < info.native or scale.width < info.native:
+    small = scale.height < info.native or scale.width < info.native
+    if scale.whole or (small and not scale.pad):
         crop, crops, merged = (scale.height, scale.width), (1, 1), _whole_grid(scale, info)
     else:
         crop, crops, merged = _split_grid(scale, info)

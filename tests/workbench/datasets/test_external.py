@@ -11,6 +11,7 @@ from PIL import Image
 
 from feature_store.errors import InputError
 from workbench import datasets
+from workbench.decode import DecodeError
 
 
 def test_torchvision_folder_dataset(tmp_path):
@@ -23,6 +24,17 @@ def test_torchvision_folder_dataset(tmp_path):
     assert dataset.labels.tolist() == [0, 0, 1]
     assert dataset.label_names == ["a", "b"]
     assert dataset.image(2)[0, 0].tolist() == [0, 0, 0]
+
+
+def test_what_the_library_cannot_decode_is_a_failed_image(tmp_path):
+    folder = tmp_path / "country211" / "test" / "a"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (300, 200)).save(folder / "0.png")
+    whole = (folder / "0.png").read_bytes()
+    (folder / "0.png").write_bytes(whole[:60])
+    dataset = datasets.open(f"torchvision:Country211:test:{tmp_path}")
+    with pytest.raises(DecodeError, match="cannot read"):
+        dataset.image(0)
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,16 @@ def test_another_architecture_s_file_is_refused(tmp_path):
         models.load(f"file:{ARCH}:{path}")
 
 
+def test_a_tag_of_quickgelu_weights_under_gelu_is_refused(state, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_file(state, path)
+    arch = "vit_base_patch32_clip_224.openai"
+    with pytest.raises(InputError, match=r"use file:vit_base_patch32_clip_quickgelu_224\.openai:"):
+        models.resolve(f"file:{arch}:{path}")
+
+
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"text"])
 def test_damaged_files_are_refused(suffix, content, tmp_path):
     path = tmp_path / f"weights.{suffix}"
     path.write_bytes(content)

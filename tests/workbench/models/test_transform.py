@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
+from timm.data.transforms_factory import transforms_imagenet_eval
 from torchvision import transforms
 
 from feature_store.errors import InputError
+from workbench.decode import DecodeError
 from workbench.models import Transform
+from workbench.models.timm_family import resolve_transform
 
 
 def photograph(width, height):
@@ -31,10 +34,28 @@ def test_equals_resize_and_centre_crop(size):
     np.testing.assert_array_equal(ours, np.asarray(oracle(image)))
 
 
+@pytest.mark.parametrize("side", [224, 384, 518])
+@pytest.mark.parametrize("share", [0.875, 0.9, 0.95, 1.0])
+@pytest.mark.parametrize("mode", ["center", "squash"])
+def test_equals_timm_s_transform(side, share, mode):
+    image = photograph(700, 550)
+    oracle = transforms_imagenet_eval(
+        img_size=side, crop_pct=share, crop_mode=mode, interpolation="bicubic", normalize=False
+    )
+    config = {"crop_pct": share, "crop_mode": mode, "interpolation": "bicubic"}
+    ours = resolve_transform(config, side, "timm:any")(image)
+    np.testing.assert_array_equal(ours, oracle(image).permute(1, 2, 0).numpy())
+
+
 def test_squash_ignores_the_aspect_ratio():
     image = photograph(400, 100)
     ours = Transform(height=224, width=224, mode="squash")(image)
     np.testing.assert_array_equal(ours, np.asarray(image.resize((224, 224), Image.BICUBIC)))
+
+
+def test_an_image_that_would_fill_the_memory_is_refused():
+    with pytest.raises(DecodeError, match=r"too long and thin: 20000 x 1 .* 5120000 x 256"):
+        Transform(height=224, width=224, resize_ratio=256 / 224)(photograph(20_000, 1))
 
 
 def test_raw_scales_see_the_same_field_of_view():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -215,6 +216,26 @@ def test_paper_without_data_names_the_key(tmp_path, capsys):
 def test_check_of_an_empty_folder_is_misuse(tmp_path, capsys):
     assert tables("--check", tmp_path) == 2
     assert "holds no tables" in capsys.readouterr().err
+
+
+def test_measured_speed_beside_table_13(tmp_path, capsys, monkeypatch):
+    asked = []
+
+    def timed(model, scales, config, **_):
+        asked.append((model, tuple(scales), config.batch))
+        return SimpleNamespace(median=69.25, low=60.0, high=70.0, device="a device")
+
+    monkeypatch.setattr("workbench.cost.throughput", timed)
+    assert tables("--only", "13", "--columns", "cost", "--out", tmp_path, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["tables"]["13"]
+    assert asked[1] == ("timm:vit_base_patch14_dinov2.lvd142m:224", ("224", "448"), 1)
+    assert rows[0]["images_per_s"] == 138.5
+    assert rows[0]["images_per_s_here"] == 69.25
+    assert rows[0]["images_per_s_deviation"] == pytest.approx(-0.5)
+    assert "only ratios between rows compare" in rows[0]["images_per_s_explanation"]
+    at_518 = next(row for row in rows if row["scales"] == "518")
+    assert at_518["images_per_s_here"] is None
+    assert "--profile paper" in at_518["images_per_s_explanation"]
 
 
 def test_cost_columns_alone(tmp_path, capsys):
