@@ -59,7 +59,9 @@ def run_crops(backbone: Backbone, crops: torch.Tensor, limit: CropLimit) -> Toke
         else:
             done += len(parts[-1].map)
             continue
-        limit.halve(backbone.info.name, len(part))  # outside the handler: its traceback holds tensors alive
+        limit.halve(
+            backbone.info.name, len(part)
+        )  # outside the handler: its traceback holds tensors alive
         if backbone.device.type == "cuda":
             torch.cuda.empty_cache()
     if len(parts) == 1:
