@@ -28,7 +28,7 @@ from analyses.labels import match_labels
 from analyses.paired import mean_draws
 from analyses.pieces import Engine
 from analyses.pooled import FeatureRows, Merge, Tokens, pool
-from analyses.reading import refuse_shared_images
+from analyses.reading import each, refuse_shared_images
 from feature_store import FeatureStore, InputError
 
 PENALTIES = tuple(10.0**e for e in range(-6, 4))
@@ -55,6 +55,8 @@ class FewShotConfig:
     """Bootstrap resamples, of draws and test images, behind the differences of sources."""
     seed: int = 0
     """Seed of the draws and resamples."""
+    progress: bool = False
+    """Show a progress bar over the sources on standard error."""
 
     def __post_init__(self) -> None:
         if not self.shots or min(self.shots) < 1:
@@ -102,7 +104,7 @@ def compute(
     records: list[dict] = []
     resampled: dict[int, dict[str, list[float]]] = {shots: {} for shots in config.shots}
     tested = test.rows[split.test_rows]
-    for source in sources:
+    for source in each(sources, progress=config.progress, label="few-shot"):
         seen = train.features(source, config.merge).keep(split.train_rows).load()
         unseen = FeatureRows.of(test.features(source, config.merge).keep(split.test_rows).load())
         for shots in config.shots:

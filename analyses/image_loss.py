@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from analyses.grids import common_grid, pool
 from analyses.moments import Moments
 from analyses.reading import singles
 from analyses.reconstruction import ReconstructionConfig, fit
@@ -60,12 +61,13 @@ def compute(
     """
     _check(store, sources, rows)
     goal = singles(store, target)
-    y = _tokens(store, target, rows)
+    tokens = _tokens(moments, store, [target, *sources], rows)
+    y = tokens[target]
     maps = [fit(moments, singles(store, name), goal, config) for name in sources]
     null = ((y - maps[0].mean_y) ** 2).mean(-1)
     losses = []
     for name, solution in zip(sources, maps, strict=True):
-        x = _tokens(store, name, rows) - solution.mean_x
+        x = tokens[name] - solution.mean_x
         losses.append(((y - solution.mean_y - x @ solution.weights) ** 2).mean(-1))
     cells = ("image", "row", "col")
     return xr.Dataset(
@@ -95,6 +97,12 @@ def _check(store: Any, sources: Sequence[str], rows: Sequence[int]) -> None:
         )
 
 
-def _tokens(store: Any, source: str, rows: Sequence[int]) -> np.ndarray:
-    """(image, row, col, channel) float64 of the chosen rows."""
-    return store.features(source)[np.asarray(rows)].values.astype(np.float64)
+def _tokens(
+    moments: Moments, store: Any, sources: Sequence[str], rows: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Source to (image, row, col, channel) float64 of the chosen rows, on the moments' grid."""
+    found = {name: store.features(name)[np.asarray(rows)].values for name in sources}
+    if moments.attrs.get("grid") == "pool":
+        grid = common_grid(store.scale(name).grid for name in moments.blocks)
+        found = {name: pool(values, grid) for name, values in found.items()}
+    return {name: values.astype(np.float64) for name, values in found.items()}

@@ -28,6 +28,7 @@ import torch
 
 from analyses.instance_heads import BankHead, InstanceHead, LinearHead
 from analyses.pooled import Merge, Tokens, pool
+from analyses.reading import each
 from feature_store import FeatureStore, InputError
 
 
@@ -53,6 +54,8 @@ class MemorizationConfig:
     """Order of the views, and start of the bank head."""
     device: str = "cpu"
     """Torch device."""
+    progress: bool = False
+    """Show a progress bar over the sources on standard error."""
 
     def __post_init__(self) -> None:
         if self.head not in ("linear", "bank"):
@@ -104,7 +107,7 @@ def compute(
     if len(common) < 2:
         raise InputError("fewer than two images are readable in every view; nothing to tell apart")
     records = []
-    for source in sources:
+    for source in each(sources, progress=config.progress, label="memorize"):
         arrays = [p.features(source, config.merge).load()[np.isin(p.rows, common)] for p in pooled]
         arrays = _standardised(arrays, len(views))
         head, curves = train(np.stack(arrays[: len(views)]), config)

@@ -27,7 +27,7 @@ from analyses.paired import mean_draws
 from analyses.pieces import Engine
 from analyses.pooled import FeatureRows, Merge, Tokens, pool
 from analyses.proportion import wilson
-from analyses.reading import refuse_shared_images
+from analyses.reading import each, refuse_shared_images
 from feature_store import FeatureStore, InputError
 
 L2_GRID = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
@@ -60,6 +60,8 @@ class ProbeConfig:
     """How the converged head is trained."""
     minibatch: MinibatchConfig = field(default_factory=MinibatchConfig)
     """How the head of the paper's recipe is trained."""
+    progress: bool = False
+    """Show a progress bar over the sources on standard error."""
 
     def __post_init__(self) -> None:
         if self.recipe not in ("converged", "paper"):
@@ -119,7 +121,7 @@ def compute(
     split = match_labels(train_store, test_store, train.rows, test.rows)
     records, draws = [], {}
     tested = test.rows[split.test_rows]
-    for source in sources:
+    for source in each(sources, progress=config.progress, label="probe"):
         seen = train.features(source, config.merge).keep(split.train_rows)
         unseen = test.features(source, config.merge).keep(split.test_rows)
         if seen.shape[1] != unseen.shape[1]:

@@ -58,6 +58,15 @@ def undone(
     return {name: part[rows] for name, part in tokens.items()}, batch.index[rows]
 
 
+def each(sources: Sequence[str], *, progress: bool, label: str) -> Iterable[str]:
+    """The sources in turn, under a progress bar on standard error if asked."""
+    if not progress:
+        return sources
+    from tqdm.auto import tqdm
+
+    return tqdm(sources, desc=label, unit="source", leave=False)
+
+
 def _with_bar(found: Iterable[Any], images: int, label: str) -> Iterator[Any]:
     from tqdm.auto import tqdm
 

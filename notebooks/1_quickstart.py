@@ -16,7 +16,7 @@
 # Does a small model that looks at two image scales know what a larger model knows? Five cells: name images and models,
 # compute features, look at the store, and ask two questions.
 #
-# Change the names in the first cell to ask it of your own, for instance `"folder:photos/train"` and
+# Change the first cell to ask it of your own, for instance `"folder:photos/train"`, all images (`None`), a `FOLDER` of their own and
 # `"timm:vit_base_patch16_224.mae"`. As it stands, everything is bundled: woven textiles, some with defects, and three
 # EfficientNet-Lite models trained on ImageNet.
 
@@ -34,7 +34,8 @@ from workbench.figures.probe import draw_sources
 
 FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
 TRAIN, TEST = "bundled:textiles:train", "bundled:textiles:test"
-IMAGES = int(os.environ.get("S2_WORKBENCH_IMAGES", 400))  # of TRAIN, and half as many of TEST
+IMAGES = int(os.environ.get("S2_WORKBENCH_IMAGES", 400))
+TRAIN_IMAGES, TEST_IMAGES = IMAGES, IMAGES // 2  # the first so many; None for all
 MODELS = {
     "bundled:efficientnet_lite0": ["224", "448"],  # the small model, at two scales
     "bundled:efficientnet_lite1": ["224"],
@@ -46,7 +47,7 @@ MODELS = {
 # two cores. What is stored already is not computed again, also after an interruption, so run this cell as often as you like.
 
 # %%
-for split, dataset, limit in (("train", TRAIN, IMAGES), ("test", TEST, IMAGES // 2)):
+for split, dataset, limit in (("train", TRAIN, TRAIN_IMAGES), ("test", TEST, TEST_IMAGES)):
     for model, scales in MODELS.items():
         path = str(FOLDER / f"{split}.zarr")
         request = ExtractRequest(
@@ -68,10 +69,11 @@ train
 
 # %% [markdown]
 # **How much of the large model is a linear function of the small one?** In bits, on images that the map has not seen, with a
-# 95 % interval over images (Table 2 of the paper). The ratio is taken against the model in the last row.
+# 95 % interval over images (Table 2 of the paper). The ratio is taken against the model in the last row. Maps of models with
+# different patch sizes are averaged to their common grid.
 
 # %%
-config = reconstruction.ReconstructionConfig(progress=True)
+config = reconstruction.ReconstructionConfig(grid="pool", progress=True)
 result = reconstruction.compute(
     train,
     test,
@@ -87,7 +89,7 @@ table2.layout(result).set_index("source").drop(columns=["target", "train loss", 
 # source by itself; all are judged on the same images, so overlap alone does not make two sources equal.
 
 # %%
-scores = probe.compute(train, test, sources=names.all)
+scores = probe.compute(train, test, sources=names.all, config=probe.ProbeConfig(progress=True))
 Image(draw_sources(scores, FOLDER / "figures" / "probe")[0], width=640)
 
 # %% [markdown]

@@ -45,11 +45,11 @@ train.features(names.s2)
 
 # %% [markdown]
 # **Reconstruction (Table 2).** A linear map from each source to the largest model, fitted on the training images from their
-# second moments, which are kept in `moments.zarr`. Information is −log2 of the loss over the loss of the best constant.
+# second moments, which are kept in `pooled_moments.zarr`. Information is −log2 of the loss over the loss of the best constant.
 
 # %%
 config = reconstruction.ReconstructionConfig(
-    decompose=True, moments=str(FOLDER / "moments.zarr"), progress=True
+    grid="pool", decompose=True, moments=str(FOLDER / "pooled_moments.zarr"), progress=True
 )
 result = reconstruction.compute(
     train,
@@ -86,7 +86,7 @@ Image(figures.draw_map(result, FIGURES / "map")[0], width=640)
 # are the test images on which the small model and its S2 differ most from place to place.
 
 # %%
-moments = stored_moments.load(FOLDER / "moments.zarr")
+moments = stored_moments.load(FOLDER / "pooled_moments.zarr")
 searched = range(min(len(test), 200))
 losses = image_loss.compute(
     moments, test, target=names.large, sources=[names.small, names.s2], rows=searched

@@ -22,6 +22,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 from IPython.display import Image
 
 import feature_store
@@ -42,7 +43,9 @@ names = stored.parts(train)
 # in the store.
 
 # %%
-scores = with_cost(probe.compute(train, test, sources=names.all))
+scores = with_cost(
+    probe.compute(train, test, sources=names.all, config=probe.ProbeConfig(progress=True))
+)
 scores[["source", "params", "gmacs", "train_loss", "test_accuracy", "low", "high"]].style.format(
     precision=3
 ).hide()
@@ -58,9 +61,11 @@ Image(draw_curve(scores, FIGURES / "accuracy_against_cost")[0], width=760)
 # **Few labels.** Closed-form ridge heads on a handful of images per class, the mean of several draws, the same draws for every source.
 
 # %%
-shots = few_shot.compute(
-    train, test, sources=names.all, config=few_shot.FewShotConfig(shots=(1, 5, 10), draws=10)
+fewest = np.unique(train.labels[train.labels >= 0], return_counts=True)[1].min()
+config = few_shot.FewShotConfig(
+    shots=tuple(n for n in (1, 5, 10) if n <= fewest), draws=10, progress=True
 )
+shots = few_shot.compute(train, test, sources=names.all, config=config)
 shots.pivot(index="source", columns="shots", values="test_accuracy").loc[names.all].round(3)
 
 # %% [markdown]
@@ -69,7 +74,8 @@ shots.pivot(index="source", columns="shots", values="test_accuracy").loc[names.a
 # `views=2` (`--views 2`) and give `train.view1.zarr`, `train.view2.zarr` as well.
 
 # %%
-memory = memorization.compute([train], sources=names.all)
+budget = memorization.MemorizationConfig(progress=True)
+memory = memorization.compute([train], sources=names.all, config=budget)
 Image(draw_loss(memory, FIGURES / "memorization")[0], width=560)
 
 # %% [markdown]

@@ -67,3 +67,25 @@ def test_bad_requests_are_refused(asked, sources, rows, message):
     (_, test), _, moments, config = asked
     with pytest.raises(InputError, match=message):
         image_loss.compute(moments, test, target="m:y@2", sources=sources, rows=rows, config=config)
+
+
+def test_maps_of_finer_grids_are_pooled_as_the_moments_were(make_store, tmp_path):
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((24, 2, 2, 4)), rng.standard_normal((24, 4, 4, 2))
+    train, test = (
+        make_store(f"{name}.zarr", {"m:x#t@2": x[part], "m:y#t@2": y[part]})
+        for name, part in (("train", slice(16)), ("test", slice(16, 24)))
+    )
+    kept = str(tmp_path / "pooled.zarr")
+    config = reconstruction.ReconstructionConfig(ridge=0.1, grid="pool", moments=kept)
+    whole = reconstruction.compute(train, test, target="m:y@2", sources=["m:x@2"], config=config)
+    single = image_loss.compute(
+        stored_moments.load(kept),
+        test,
+        target="m:y@2",
+        sources=["m:x@2"],
+        rows=range(8),
+        config=config,
+    )
+    assert single["loss"].shape == (1, 8, 2, 2)
+    np.testing.assert_allclose(single["loss"].mean("image"), whole["loss_map"], rtol=1e-5)

@@ -66,7 +66,7 @@ class Memorize:
         config = memorization.MemorizationConfig(
             head=self.head, epochs=self.epochs, batch=self.batch, seed=self.seed,
             learning_rate=self.learning_rate, tokens=self.tokens, merge=self.merge,
-            device=self.device,
+            device=self.device, progress=sys.stderr.isatty(),
         )  # fmt: skip
         beside = [view_store(self.train, k) for k in range(1, self.views + 1)]
         last = beside.pop() if beside and self.test is None else self.test

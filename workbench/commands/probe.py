@@ -125,6 +125,7 @@ class Probe:
             seed=self.seed,
             head=HeadConfig(device=self.device),
             minibatch=MinibatchConfig(optimizer=self.optimizer, device=self.device),
+            progress=sys.stderr.isatty(),
         )
         stores = feature_store.open(self.train), feature_store.open(self.test)
         with connect(self.cluster) as engine:
@@ -161,7 +162,7 @@ class Probe:
             return None
         config = few_shot.FewShotConfig(
             shots=self.few_shot, draws=self.draws, tokens=self.tokens, merge=self.merge,
-            seed=self.seed,
+            seed=self.seed, progress=sys.stderr.isatty(),
         )  # fmt: skip
         return few_shot.compute(train, test, sources=self.source, config=config, engine=engine)
 

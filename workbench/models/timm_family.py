@@ -68,7 +68,7 @@ def check_activation(name: ModelName) -> None:
     _, _, tag = name.arch.partition(".")
     if not tag:
         config = timm.get_pretrained_cfg(name.arch)
-        tag = config.tag if config and not name.path else ""
+        tag = (config.tag or "") if config and not name.path else ""
     twin = f"{name.arch.partition('.')[0].replace('_clip_', '_clip_quickgelu_')}.{tag}"
     if "_clip_" in name.arch and "quickgelu" not in name.arch and twin in timm.list_pretrained():
         raise InputError(

@@ -32,7 +32,7 @@ def with_throughput(table: pd.DataFrame, *, profile: str, device: str) -> pd.Dat
         ``images_per_s_high`` (slowest, fastest), ``images_per_s_deviation``, (here - printed) /
         printed, and ``images_per_s_explanation``; NaN for rows that are not run.
     """
-    found = []
+    found: list[dict[str, float | str | None]] = []
     for row in table.to_dict("records"):
         ask = TABLE.runs[profile].asks[COLUMN].get((row["family"], row["size"], row["scales"]))
         if ask is None:
