@@ -17,7 +17,8 @@ CSS = """
 h2 { font-size: 1.2rem; margin: 2.6rem 0 .3rem; padding-top: .8rem;
   border-top: 1px solid var(--line); }
 h3 { font-size: .95rem; margin: 1.2rem 0 .2rem; color: var(--soft); }
-nav ul { columns: 20rem; padding-left: 1.1rem; margin: .5rem 0; } nav li { margin: .1rem 0; }
+nav ul { columns: 20rem; column-gap: 2.2rem; padding-left: 1.1rem; margin: .5rem 0; }
+nav li { margin: .1rem 0; }
 .box { overflow-x: auto; max-width: 100%; margin: .5rem 0; border: 1px solid var(--line); }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line);
