@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from feature_store.errors import InputError
+from workbench.cluster.version import NONE, Version, own_version
 
 if TYPE_CHECKING:
     from workbench.extraction.run import Run
@@ -32,6 +33,8 @@ class Ticket:
     """Random, one for each extraction: a worker that outlives one starts the next afresh."""
     folder: str
     """Where relative paths of the request begin."""
+    version: Version = field(default_factory=own_version)
+    """What the process that makes the ticket runs: workers have to run the same."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,15 @@ def own_name() -> str:
 
 
 def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Run:
-    """The ticket's run with its models, loaded once in this process."""
+    """The ticket's run with its models, loaded once in this process.
+
+    Raises
+    ------
+    InputError
+        This worker runs another version of the project, or the request is wrong.
+    """
     global _loaded
+    require_same(ticket)
     if _loaded is None or _loaded[0] != ticket.token:
         _loaded = None  # before the next one takes its place in memory
         from workbench.extraction import ExtractRequest
@@ -128,6 +138,23 @@ def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Run:
         _loaded = (ticket.token, open_run(ExtractRequest(**options), notes.append))
         _loaded[1].say = lambda line: None
     return _loaded[1]
+
+
+def require_same(ticket: Ticket) -> None:
+    """
+    Raises
+    ------
+    InputError
+        This process runs other code than the one that made the ticket: features of the two in one
+        store could not be told apart.
+    """
+    expected, found = getattr(ticket, "version", NONE), own_version()
+    if found.code != expected.code:
+        raise InputError(
+            f"worker {own_name()} runs another version of the project than this command: found "
+            f"{found}, expected {expected}; install the same version on both, start the workers "
+            f"again (a running one keeps the code it began with), and repeat the command"
+        )
 
 
 def enter(folder: str) -> None:

@@ -9,15 +9,17 @@ import logging
 import math
 import operator
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from unittest import mock
 
@@ -33,7 +35,8 @@ from workbench.cli import main
 from workbench.cluster import EngineOptions, extraction, tasks
 from workbench.cluster.engine import connect
 from workbench.cluster.extraction import extract_on
-from workbench.cluster.session import Session
+from workbench.cluster.session import Session, said_plainly
+from workbench.cluster.version import own_version
 from workbench.commands.extract import summary
 from workbench.extraction import extract
 from workbench.extraction.local import open_run
@@ -116,10 +119,9 @@ def test_errors_of_a_worker_are_the_user_s(session, request_for, tmp_path):
 
 
 def test_a_worker_with_another_version_is_refused(request_for, tmp_path):
-    """A real worker that runs a copy of the project with one line more."""
+    """A real worker that runs a copy of the project with one line more, asked for a new store."""
     from distributed import LocalCluster
 
-    extract(request_for(tmp_path / "s"), part=Part(1, 3))
     for package in ("workbench", "analyses", "feature_store"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / package, tmp_path / "copy" / package, ignore=ignored)
@@ -137,12 +139,32 @@ def test_a_worker_with_another_version_is_refused(request_for, tmp_path):
         try:
             with (
                 connect(EngineOptions(engine="dask", scheduler=address)) as other,
-                pytest.raises(InputError, match="computed differently .*code_sha256"),
+                pytest.raises(InputError, match="runs another version of the project") as refused,
             ):
                 extract_on(other, request_for(tmp_path / "s"))
         finally:
             worker.terminate()
             worker.wait(30)
+    own = own_version()
+    assert f"worker {socket.gethostname()}:{worker.pid} " in str(refused.value)
+    assert re.search(rf"found .*, in {tmp_path / 'copy'}\)", str(refused.value))
+    assert f"expected {own.number} (code {own.code[:12]}, in {ROOT})" in str(refused.value)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_worker_refuses_before_its_first_shard_too(request_for, tmp_path, monkeypatch):
+    """The store is prepared by a worker of the right version, the next one has another."""
+    request = request_for(tmp_path / "s")
+    run = open_run(request)
+    other = replace(own_version(), number="0.0.9", code="f" * 64)
+    ticket = tasks.Ticket(asdict(request), "token", os.getcwd(), other)
+    monkeypatch.setattr(tasks, "_tell", lambda what: None)
+    monkeypatch.setattr(tasks, "_loaded", ("token", run))
+    done = tasks.compute(ticket, (0, 1))
+    assert "expected 0.0.9 (code ffffffffffff" in done.error
+    assert len(run.missing()) == 10
+    del ticket.__dict__["version"]  # as a driver of an older version sends it
+    assert "expected unknown" in tasks.prepare(ticket).error
 
 
 def test_interruption_ends_after_the_shards_in_hand(request_for, images, tmp_path, first_claim):
@@ -236,6 +258,41 @@ def test_results_that_come_as_the_wait_ends_are_taken(monkeypatch):
     late = Late()
     monkeypatch.setattr("asyncio.run_coroutine_threadsafe", lambda *arguments: late)
     assert Waiting(mock.MagicMock(), lambda workers: None).results([None]) == [7]
+
+
+def test_a_scheduler_without_the_project_is_said_plainly(request_for, tmp_path):
+    """Dask's own words are of a task graph; the scheduler that cannot read it is a real one."""
+    file = tmp_path / "scheduler.json"
+    without = "import sys; sys.modules['workbench'] = None; import runpy; "
+    without += "runpy.run_module('distributed.cli.dask_scheduler', run_name='__main__')"
+    options = ["--no-dashboard", "--host", "127.0.0.1", "--port", "0"]
+    command = [sys.executable, "-c", without, *options, "--scheduler-file", str(file)]
+    scheduler = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        while not file.exists() or not file.read_text():
+            time.sleep(0.1)
+        address = json.loads(file.read_text())["address"]
+        with (
+            connect(EngineOptions(engine="dask", scheduler=address)) as other,
+            pytest.raises(InputError, match=r"cannot read .* install the\s+same versions"),
+        ):
+            extract_on(other, request_for(tmp_path / "s"))
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (AttributeError("Can't get attribute 'new' on <module>"), "cannot read the work"),
+        (ImportError("cannot import name 'a' from 'b'", name="b"), "cannot import b"),
+        (RuntimeError("out of memory"), None),
+    ],
+)
+def test_what_workers_of_other_versions_raise(error, message):
+    with pytest.raises(InputError if message else RuntimeError, match=message), said_plainly():
+        raise error
 
 
 def test_a_scheduler_that_dies_is_said_and_dask_says_nothing(tmp_path):
