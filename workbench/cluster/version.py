@@ -20,7 +20,7 @@ class Version:
     """The project as a process has it."""
 
     number: str
-    """Version of the installed package; ``unknown`` where only a folder of sources is in the path."""
+    """Version of the installed package; ``unknown`` where there is only a folder of sources."""
     code: str
     """sha256 over the source files that workers run."""
     folder: str

@@ -414,15 +414,16 @@ def test_ctrl_c_before_the_first_worker_ends_at_once(request_for, tmp_path):
     assert not (tmp_path / "s").exists()
 
 
-def test_sigterm_ends_the_block_as_ctrl_c_does():
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_sighup_end_the_block_as_ctrl_c_does(sign):
     from distributed import LocalCluster
 
-    usual = signal.getsignal(signal.SIGTERM)
+    usual = signal.getsignal(sign)
     with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
         options = EngineOptions(engine="dask", scheduler=cluster.scheduler_address)
         with pytest.raises(KeyboardInterrupt), connect(options):
-            signal.raise_signal(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is usual
+            signal.raise_signal(sign)
+    assert signal.getsignal(sign) is usual
 
 
 def test_a_claim_of_a_lost_worker_elsewhere_is_removed(request_for, tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ import feature_store
 from feature_store import InputError
 from feature_store.verify import verify
 from workbench.cli import main
-from workbench.cluster import EngineOptions, SlurmOptions, slurm
+from workbench.cluster import EngineOptions, SlurmOptions, slurm_jobs
 from workbench.cluster.engine import connect
 from workbench.cluster.extraction import extract_on
 from workbench.extraction import extract
@@ -74,7 +74,7 @@ def cluster():
 @pytest.fixture(autouse=True)
 def nothing_left(monkeypatch):
     """After every test, whatever its end: no job of ours is known to Slurm as alive."""
-    monkeypatch.setattr(slurm, "LOOK", 1.0)
+    monkeypatch.setattr(slurm_jobs, "LOOK", 1.0)
     yield
     deadline = time.monotonic() + 15
     while jobs() and time.monotonic() < deadline:  # a cancelled job takes a moment to end
