@@ -67,9 +67,10 @@ class Extract:
     shard_images: int = 256
     """Images per shard of a new store: the most that a killed run has to redo."""
     retry_failed: bool = False
-    """Read images again that could not be read before."""
+    """Read images again that could not be read before; with parts, at the --prepare step."""
     recheck: bool = False
-    """Re-read what is committed first and redo what is damaged."""
+    """Re-read what is committed first and redo what is damaged; with parts, at the --prepare
+    step."""
     part: str | None = None
     """K/N: only the K-th of N equal parts of the shards, for array jobs (docs/cluster.md)."""
     prepare: bool = False

@@ -42,6 +42,13 @@ def extract(
     InputError
         Anything wrong with the request, before a model runs; features that do not fit the dtype.
     """
+    if part and (request.recheck or request.retry_failed):
+        raise InputError(
+            f"part {part.number}/{part.of} cannot be combined with "
+            f"{'--recheck' if request.recheck else '--retry-failed'}: it takes back shards of the "
+            f"whole store, also those that other parts have just computed; run the command once "
+            f"with --prepare in place of --part, which takes them back, then the parts without it"
+        )
     run = open_run(request, say)
     with writing(run):
         report = run.execute(part.shards(run.shard_count) if part else None)

@@ -80,6 +80,32 @@ def test_parts_of_independent_processes_make_one_store(request_for, tmp_path, sa
     same_store(tmp_path / "parts", tmp_path / "whole")
 
 
+@pytest.mark.parametrize("option", ["recheck", "retry_failed"])
+def test_parts_do_not_take_back_shards_of_each_other(request_for, images, tmp_path, option, capsys):
+    """The step before the parts does, once."""
+    folder = tmp_path / "photos"
+    shutil.copytree(images, folder)
+    broken = folder / "a" / "00.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:99])
+    request = request_for(tmp_path / "s", dataset=f"folder:{folder}", scales=["1x"])
+    for k in (1, 2):
+        extract(request, part=Part(k, 2))
+    broken.write_bytes(whole)
+    command = ["extract", "--dataset", request.dataset, "--model", *request.models]
+    command += ["--scales", "1x", "--store", request.store, f"--{option.replace('_', '-')}"]
+    assert main([*command, "--part", "1/2"]) == 2
+    assert "once with --prepare in place of --part" in capsys.readouterr().err
+    if option == "recheck":
+        (path,) = (tmp_path / "s" / "features").rglob("tokens/c.9*")
+        path.write_bytes(bytes(path.stat().st_size))
+    assert main([*command, "--prepare"]) == 0
+    assert "1 shard(s) to compute" in capsys.readouterr().err
+    computed = [extract(request, part=Part(k, 2)).computed for k in (1, 2)]
+    assert computed == ([0, 3] if option == "recheck" else [3, 0])
+    assert verify(feature_store.open(request.store)).problems == []
+
+
 def test_what_one_process_began_the_workers_finish(session, request_for, tmp_path, same_store):
     extract(request_for(tmp_path / "here"))
     extract(request_for(tmp_path / "s"), part=Part(1, 3))
@@ -471,6 +497,19 @@ def test_status_watches_a_running_job(session, request_for, tmp_path, first_clai
     thread.join()
     assert watcher[0].returncode == 0, watcher[0].stderr
     assert "10/10 shards" in watcher[0].stdout.splitlines()[-4]
+
+
+def test_as_many_workers_as_cores_that_may_be_used():
+    """This machine's cores are no measure: a container or a job may have been given fewer."""
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from workbench.cluster import local_workers\n"
+        "local_workers.visible_gpus = lambda: []\n"
+        "if __name__ == '__main__':\n"
+        "    with local_workers.start(None, print): pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "1 worker process(es) on this machine, CPU" in done.stdout, done.stderr
 
 
 def test_no_worker_is_said_after_a_while(monkeypatch):
