@@ -7,6 +7,7 @@ module and what tasks are told, so neither brings torch along.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 import threading
@@ -123,7 +124,8 @@ def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Run:
     Raises
     ------
     InputError
-        This worker runs another version of the project, or the request is wrong.
+        This worker runs another version of the project or may not start decoding processes, or
+        the request is wrong.
     """
     global _loaded
     require_same(ticket)
@@ -133,6 +135,7 @@ def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Run:
         from workbench.extraction.local import open_run
 
         enter(ticket.folder)
+        require_children(ticket.options["workers"])
         # The first worker re-reads and withdraws for all.
         options = ticket.options if first else ticket.options | ONCE
         _loaded = (ticket.token, open_run(ExtractRequest(**options), notes.append))
@@ -154,6 +157,21 @@ def require_same(ticket: Ticket) -> None:
             f"worker {own_name()} runs another version of the project than this command: found "
             f"{found}, expected {expected}; install the same version on both, start the workers "
             f"again (a running one keeps the code it began with), and repeat the command"
+        )
+
+
+def require_children(decoders: int) -> None:
+    """
+    Raises
+    ------
+    InputError
+        Decoding processes are asked for, and this worker may not start any.
+    """
+    if decoders and multiprocessing.current_process().daemon:
+        raise InputError(
+            f"worker {own_name()} cannot start {decoders} decoding process(es), because Dask "
+            f"started it as a daemon; set DASK_DISTRIBUTED__WORKER__DAEMON=False where the workers "
+            f"are started, or use --workers 0"
         )
 
 

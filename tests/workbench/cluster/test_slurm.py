@@ -322,7 +322,8 @@ def test_array_jobs_write_what_one_process_writes(tmp_path, same_store, monkeypa
     words += ["--limit", "8", "--shard-images", "2", "--store", str(tmp_path / "s")]
 
     def sbatch(script, *flags):
-        usual = ["--parsable", "--mem=1G", "--cpus-per-task=1", f"--output={tmp_path}/%x-%A_%a.log"]
+        usual = ["--parsable", "--gres=none", "--mem=1G", "--cpus-per-task=1"]
+        usual += [f"--output={tmp_path}/%x-%A_%a.log"]
         command = ["sbatch", *usual, *flags, str(SCRIPT.parent / script), *words]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
