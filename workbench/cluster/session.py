@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
@@ -36,6 +37,8 @@ class Session:
 
     def __init__(self, client: Client, watch: Callable[[dict[str, int]], None]) -> None:
         self.client = client
+        self.token = uuid.uuid4().hex
+        """Of this session alone: what workers keep for the rest of a command is kept by it."""
         self._watch = watch
         self._looked = 0.0
         self._threads: dict[str, int] = {}

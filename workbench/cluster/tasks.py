@@ -34,6 +34,9 @@ class Ticket:
     """Random, one for each extraction: a worker that outlives one starts the next afresh."""
     folder: str
     """Where relative paths of the request begin."""
+    command: str = ""
+    """Random, one for each command: its extractions (of views) share the loaded models. A later
+    command loads them afresh: its weights may be others under the same path."""
     version: Version = field(default_factory=own_version)
     """What the process that makes the ticket runs: workers have to run the same."""
 
@@ -72,7 +75,7 @@ class Done:
 ONCE = {"recheck": False, "retry_failed": False}
 """Options that only the first worker acts upon."""
 
-_loaded: tuple[str, Run] | None = None
+_loaded: tuple[Ticket, Run] | None = None
 _one_at_a_time = threading.Lock()
 
 
@@ -129,7 +132,9 @@ def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Run:
     """
     global _loaded
     require_same(ticket)
-    if _loaded is None or _loaded[0] != ticket.token:
+    if _loaded is None or _loaded[0].token != ticket.token:
+        same = _loaded is not None and ticket.command and _loaded[0].command == ticket.command
+        kept = _loaded[1].kept if _loaded is not None and same else {}
         _loaded = None  # before the next one takes its place in memory
         from workbench.extraction import ExtractRequest
         from workbench.extraction.local import open_run
@@ -138,7 +143,7 @@ def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Run:
         require_children(ticket.options["workers"])
         # The first worker re-reads and withdraws for all.
         options = ticket.options if first else ticket.options | ONCE
-        _loaded = (ticket.token, open_run(ExtractRequest(**options), notes.append))
+        _loaded = (ticket, open_run(ExtractRequest(**options), notes.append, kept))
         _loaded[1].say = lambda line: None
     return _loaded[1]
 

@@ -39,6 +39,7 @@ from workbench.cluster.session import Session, said_plainly
 from workbench.cluster.version import own_version
 from workbench.commands.extract import summary
 from workbench.extraction import extract
+from workbench.extraction import run as run_module
 from workbench.extraction.local import open_run
 from workbench.extraction.request import Part
 
@@ -183,9 +184,9 @@ def test_a_worker_refuses_before_its_first_shard_too(request_for, tmp_path, monk
     request = request_for(tmp_path / "s")
     run = open_run(request)
     other = replace(own_version(), number="0.0.9", code="f" * 64)
-    ticket = tasks.Ticket(asdict(request), "token", os.getcwd(), other)
+    ticket = tasks.Ticket(asdict(request), "token", os.getcwd(), version=other)
     monkeypatch.setattr(tasks, "_tell", lambda what: None)
-    monkeypatch.setattr(tasks, "_loaded", ("token", run))
+    monkeypatch.setattr(tasks, "_loaded", (ticket, run))
     done = tasks.compute(ticket, (0, 1))
     assert "expected 0.0.9 (code ffffffffffff" in done.error
     assert len(run.missing()) == 10
@@ -387,6 +388,47 @@ def test_views_share_one_set_of_workers(session, request_for, images, tmp_path, 
     assert connected == ["dask"]
     for name in ("s", "s.view1", "s.view2"):
         assert verify(feature_store.open(tmp_path / f"{name}.zarr")).problems == []
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Models that were loaded in this process during the test."""
+    found = []
+    load = run_module.load_backbone
+    monkeypatch.setattr(
+        run_module, "load_backbone", lambda *a, **k: found.append(a) or load(*a, **k)
+    )
+    return found
+
+
+def test_views_share_loaded_models_and_commands_do_not(loads, request_for, tmp_path, monkeypatch):
+    """A file of weights may be another by the next command."""
+    monkeypatch.setattr(tasks, "_tell", lambda what: None)
+    monkeypatch.setattr(tasks, "_loaded", None)
+
+    def begin(name, command, **changes):
+        request = request_for(tmp_path / name, scales=["1x"], limit=3, **changes)
+        ticket = tasks.Ticket(asdict(request), name, os.getcwd(), command)
+        assert tasks.prepare(ticket).error == ""
+        assert tasks.compute(ticket, (0,)).computed == {0}
+        return len(loads)
+
+    view = "view:1:" + request_for(tmp_path).dataset
+    assert [begin("a", "one"), begin("b", "one", dataset=view)] == [1, 1]
+    assert begin("c", "one", precision="bf16") == 2
+    assert [key[3] for key in tasks._loaded[1].kept] == ["bf16"]  # the other one has left
+    assert begin("d", "two", precision="bf16") == 3
+    assert begin("e", "", precision="bf16") == 4
+    assert begin("f", "", precision="bf16") == 5
+
+
+def test_views_here_share_loaded_models(loads, request_for, images, tmp_path):
+    store = tmp_path / "s.zarr"
+    command = ["extract", "--dataset", f"folder:{images}", "--scales", "1x", "--limit", "4"]
+    command += ["--model", request_for(store).models[0], "--store", str(store)]
+    assert main([*command, "--views", "2"]) == 0
+    assert len(loads) == 1
+    assert verify(feature_store.open(tmp_path / "s.view2.zarr")).problems == []
 
 
 class Here(Session):
