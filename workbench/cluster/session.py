@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 TICK = 0.5
 """Seconds between two looks at the state of the workers while waiting."""
+UNREADABLE = ("Error during deserialization of the task graph", "Can't get attribute")
+"""What Dask's scheduler and pickle say of work whose functions or classes they do not know."""
 
 
 class Session:
@@ -34,6 +37,8 @@ class Session:
 
     def __init__(self, client: Client, watch: Callable[[dict[str, int]], None]) -> None:
         self.client = client
+        self.token = uuid.uuid4().hex
+        """Of this session alone: what workers keep for the rest of a command is kept by it."""
         self._watch = watch
         self._looked = 0.0
         self._threads: dict[str, int] = {}
@@ -160,7 +165,17 @@ def said_plainly() -> Iterator[None]:
         raise InputError(
             "the Dask scheduler dropped the work; what is stored stays: repeat the command"
         ) from error
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise InputError(
-            f"a worker cannot import {error.name}; install the same version of the project there"
+            f"a worker cannot import {error.name} ({error}); install the same version of the "
+            f"project there"
+        ) from error
+    except (RuntimeError, AttributeError) as error:
+        if not any(words in str(error) for words in UNREADABLE):
+            raise
+        raise InputError(
+            "the Dask scheduler or a worker cannot read the work that it was given: this project "
+            "is not installed there, or it, Python or Dask is of another version; install the "
+            "same versions on every machine, start scheduler and workers again, and repeat the "
+            "command"
         ) from error
