@@ -131,7 +131,7 @@ def estimate(needs: Iterable[tuple[Split, list[Source]]], profile: Profile) -> l
             images = split.expected
             rows.append(
                 {
-                    "store": f"{profile.stores}/{split.store}.zarr",
+                    "store": profile.path(split),
                     "dataset": split.dataset or f"({split.key})",
                     "source": str(source),
                     "images": images,

@@ -65,6 +65,10 @@ class Profile:
         """Whether every role of a data key is named; true where none is needed."""
         return not data or all(split.dataset for split in self.data[data].values())
 
+    def path(self, split: Split) -> str:
+        """Where the store of a split lies."""
+        return f"{self.stores}/{split.store}.zarr"
+
 
 _BUNDLED = {
     "textiles": {"train": ("bundled:textiles:train", 240), "test": ("bundled:textiles:test", 180)},

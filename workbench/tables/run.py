@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import feature_store
+from analyses import stored_moments
 from feature_store import InputError
 from workbench.tables import blocks, figures, formats, provenance, report, results
 from workbench.tables.fill import Say, fill
+from workbench.tables.held import lacking
 from workbench.tables.measure import ANALYSES
 from workbench.tables.measured import Context, Kept
 from workbench.tables.plan import Measurement, Plan
@@ -55,8 +57,10 @@ def run(plan: Plan, profile: Profile, out: Path, say: Say) -> Outcome:
     start = time.perf_counter()
     _claim(out, profile.name)
     outcome = Outcome()
-    for split, sources in plan.needs(profile).values():
-        if fill(split, sources, profile, say):
+    needs = list(plan.needs(profile).values())
+    found = [lacking(split, sources, profile) for split, sources in needs]  # all, before any work
+    for (split, _), missing in zip(needs, found, strict=True):
+        if fill(split, missing, profile, say):
             outcome.extracted.append(split.store)
     measured = {m: _measure(m, profile, out, outcome, say) for m in plan.measurements}
     for spec in plan.tables:
@@ -89,10 +93,7 @@ def _measure(
 ) -> Kept:
     """A kept result of the same fingerprint, or a new one."""
     roles = profile.data[measurement.data] if measurement.data else {}
-    stores = {
-        role: feature_store.open(f"{profile.stores}/{split.store}.zarr")
-        for role, split in roles.items()
-    }
+    stores = {role: feature_store.open(profile.path(split)) for role, split in roles.items()}
     device = _device(profile.device)
     described = provenance.of_stores(stores, measurement.singles(), measurement.analysis)
     call = asdict(measurement)
@@ -131,7 +132,10 @@ def _moments(measurement: Measurement, profile: Profile, stores: dict[str, Any])
     """Where the training moments of a reconstruction are kept; beside local stores only."""
     if measurement.analysis != "reconstruct" or "://" in profile.stores:
         return None
-    mark = hashlib.sha256(json.dumps(stores["train"]["sources"], sort_keys=True).encode())
+    # Named after all that decides them: grown or other images never meet moments of the former.
+    train = {k: v for k, v in stores["train"].items() if k != "path"}
+    decides = [train, dict(measurement.options), stored_moments.FORMAT]
+    mark = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
     folder = Path(profile.stores)
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder / f"moments_{measurement.data}_{mark.hexdigest()[:10]}.zarr")

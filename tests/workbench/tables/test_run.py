@@ -37,7 +37,7 @@ def textiles(folder, split, count):
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     base = tmp_path_factory.mktemp("data")
-    train, test = (textiles(base / s, s, n) for s, n in (("train", 14), ("test", 10)))
+    train, test = (textiles(base / s, s, n) for s, n in (("train", 16), ("test", 10)))
     path = base / "config.toml"
     path.write_text(
         "device = 'cpu'\n[datasets.scenes]\ntrain_limit = 4\ntest_limit = 2\n"
@@ -171,6 +171,32 @@ def test_a_mixed_table_is_refused_by_check(copy):
     found = {f["table"]: f for f in check(copy)}
     assert found["12"]["state"] == "mixed"
     assert any("images in 2 versions" in reason for reason in found["12"]["reasons"])
+
+
+def test_a_larger_limit_extracts_the_missing_images_and_measures_again(config, copy, capsys):
+    more = copy.parent / "more.toml"
+    more.write_text(config.read_text().replace("train_limit = 14", "train_limit = 16"))
+    capsys.readouterr()
+    assert tables("--config", more, "--out", copy, "--only", "2") == 0
+    said = capsys.readouterr()
+    assert "2 image(s) to compute" in said.err
+    assert "1 measurement(s), 1 store(s) extended" in said.out
+    (made,) = results.read_json(copy / "table02.json")["measurements"].values()
+    assert made["stores"]["train"]["images"] == 16
+    assert len(list(copy.glob("stores/moments_*"))) == 2, "the former moments are not mixed in"
+
+
+def test_a_store_of_other_images_is_refused_before_anything_runs(config, copy, capsys):
+    other = copy.parent / "other.toml"
+    text = config.read_text()
+    other.write_text(text.replace("test_limit = 2", "test = 'bundled:scenes:train'"))
+    before = sorted(copy.rglob("*"))
+    capsys.readouterr()
+    assert tables("--config", other, "--out", copy, "--only", "12") == 2
+    said = capsys.readouterr().err
+    assert "scenes_test.zarr holds features of bundled:scenes:test" in said
+    assert "datasets.scenes.test is bundled:scenes:train" in said
+    assert sorted(copy.rglob("*")) == before
 
 
 def test_a_folder_of_another_profile_is_refused(out, tmp_path, capsys):
