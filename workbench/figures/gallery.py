@@ -53,10 +53,13 @@ table { border-collapse: collapse; font-size: 13px; } td { padding: 0 .6rem .2re
 """
 
 
-def write_html(table: pd.DataFrame, pictures: Pictures, path: Path, title: str) -> None:
+def write_html(
+    table: pd.DataFrame, pictures: Pictures, path: Path, title: str, made: str = ""
+) -> None:
     """Write the table of :func:`analyses.hard_examples.compute` as a page without outside links.
 
-    Every label and file name is escaped: they come from folder and file names.
+    Every label and file name is escaped: they come from folder and file names. `made` says at its
+    end where the page comes from.
     """
     body = "\n".join(_article(row, pictures) for row in table.to_dict("records"))
     if table.empty:
@@ -65,7 +68,7 @@ def write_html(table: pd.DataFrame, pictures: Pictures, path: Path, title: str) 
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n<h1>{escape(title)}</h1>\n"
         "<p>Loss drop: cross-entropy of the small model's head minus that of the large model's, in "
-        f"nats.</p>\n{body}\n</html>\n"
+        f"nats.</p>\n{body}\n{f'<p>{escape(made)}</p>' if made else ''}\n</html>\n"
     )
     path.write_text(page, encoding="utf-8")
 

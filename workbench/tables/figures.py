@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 import feature_store
 from workbench import style
+from workbench.tables import provenance
 from workbench.tables.spec import TableSpec
 
 TASKS = {
@@ -92,7 +93,7 @@ def gallery(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     shown = pictures.Pictures(reader(train), reader(test), train.image_ids, test.image_ids)
     page = stem.with_name(f"{stem.name}_gallery.html")
     page.parent.mkdir(parents=True, exist_ok=True)
-    pictures.write_html(examples, shown, page, "Hard examples")
+    pictures.write_html(examples, shown, page, "Hard examples", provenance.line(table))
     sheet = pictures.sheet(examples.head(6), shown)
     return [*style.save(sheet, stem), page]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from workbench.tables import provenance
 from workbench.tables.results import NOT_COMPARABLE
 
 BLANK = ""
@@ -182,14 +183,19 @@ def _printed(table: dict) -> list[bool]:
 
 
 def write(table: dict, blocks: list[dict], stem: Path) -> list[Path]:
-    """Write ``stem`` as .md, .csv, .tex and .html; their paths."""
+    """Write ``stem`` as .md, .csv, .tex and .html; their paths.
+
+    All but the CSV, whose lines name their measurement, end with a line of provenance.
+    """
     from workbench.tables import latex
 
+    line = provenance.line(table)
     texts = {
-        ".md": markdown(table, blocks),
-        ".tex": latex.document(table, blocks),
+        ".md": f"{markdown(table, blocks)}\n{line}\n",
+        ".tex": f"{latex.document(table, blocks)}% {line}\n",
         ".html": f'<!doctype html>\n<html lang="en"><meta charset="utf-8">\n'
-        f"<title>{escape(table['title'])}</title>\n{html(table, blocks)}\n</html>\n",
+        f"<title>{escape(table['title'])}</title>\n{html(table, blocks)}\n"
+        f'<p class="made">{escape(line)}</p>\n</html>\n',
     }
     paths = []
     for suffix, text in texts.items():

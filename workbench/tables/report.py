@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-from workbench.tables import formats
+from workbench.tables import formats, provenance
 
 _CSS = """
 :root { color-scheme: light dark; --ink: #1d1f21; --soft: #5b6169; --line: #d5d9de;
@@ -119,18 +119,10 @@ def _picture(path: Path, title: str) -> str:
 
 def _made(table: dict) -> str:
     """One line of provenance; the JSON beside the table has it all."""
-    code = table["code"]
-    commit = f"commit {code['commit'][:10]}" if code["commit"] else "no checkout"
-    commit += " with edits" if code["dirty"] else ""
-    identities = sorted(
-        {
-            f"{source} {identity[:10]}"
-            for made in table["measurements"].values()
-            for store in made["stores"].values()
-            for source, identity in store["sources"].items()
-        }
-    )
-    what = f"; features: {', '.join(identities)}" if identities else ""
-    text = f"{table['date']}, version {code['version']}, {commit}"
-    details = f"<details><summary>{escape(text)}</summary>{escape(what.lstrip('; '))}</details>"
-    return f'<div class="made">{details if what else escape(text)}</div>'
+    text = escape(provenance.made(table))
+    held = provenance.stores(table).values()
+    identities = sorted({f"{source} {mark[:10]}" for h in held for source, mark in h.items()})
+    if not identities:
+        return f'<div class="made">{text}</div>'
+    features = escape(f"features: {', '.join(identities)}")
+    return f'<div class="made"><details><summary>{text}</summary>{features}</details></div>'

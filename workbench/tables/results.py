@@ -70,7 +70,7 @@ def load_measured(folder: Path, mark: str) -> Kept | None:
         source: {name: tuple(v) for name, v in fields.items()}
         for source, fields in found["values"].items()
     }
-    kept = Measured(values, found["draws"], tuple(found["notes"]), found["detail"])
+    kept = Measured(values, found["draws"], tuple(found["notes"]), found["detail"], found["config"])
     return mark, kept, found["provenance"]
 
 
