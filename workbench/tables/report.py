@@ -41,11 +41,11 @@ figure img { display: block; max-width: 100%; height: auto; margin: auto; }
 """
 _PROFILE = {
     "bundled": (
-        "Profile bundled: small real models and images that come as packages stand in for the "
-        "paper's. Numbers under “here” are measured, and are not the paper's quantities; only "
-        "directions between rows can be compared with the paper."
+        "Profile bundled: small real models {images} stand in for the paper's. Numbers under "
+        "“here” are measured, and are not the paper's quantities; only directions between rows can "
+        "be compared with the paper."
     ),
-    "paper": "Profile paper: the paper's models and data sets.",
+    "paper": "Profile paper: the paper's models{images}. Footnotes name every deviation.",
 }
 
 
@@ -85,12 +85,23 @@ def write(
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Tables, profile {escape(profile)}</title>\n<style>{_CSS}</style>\n</head>\n<body>"
         f"<h1>When do we not need larger vision models? Tables regenerated</h1>\n"
-        f"<p>{escape(_PROFILE.get(profile, ''))}</p>\n{warnings}"
+        f"<p>{escape(described(profile, good))}</p>\n{warnings}"
         f"<nav>{contents}</nav>\n{sections}\n</body>\n</html>\n"
     )
     path = out / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def described(profile: str, tables: Mapping[str, dict]) -> str:
+    """What the profile means, with the images that the config of these tables named."""
+    named = ", ".join(dict.fromkeys(name for t in tables.values() for name in t.get("named", ())))
+    images = {
+        "bundled": f"that come as packages, and images that the config names ({named}), as each "
+        "table says," if named else "and images that come as packages",
+        "paper": f" on images that the config names ({named})" if named else "",
+    }  # fmt: skip
+    return _PROFILE[profile].format(images=images[profile]) if profile in _PROFILE else ""
 
 
 def _entry(key: str, table: dict) -> str:

@@ -62,7 +62,7 @@ def run(plan: Plan, profile: Profile, out: Path, say: Say) -> Outcome:
             outcome.extracted.append(split.store)
     measured = {m: _measure(m, profile, out, outcome, say) for m in plan.measurements}
     for spec in plan.tables:
-        outcome.tables[spec.key] = results.build(spec, plan, profile.name, measured)
+        outcome.tables[spec.key] = results.build(spec, plan, profile, measured)
     marks = write.digests(plan.tables, outcome.tables)
     for spec in plan.tables:
         kept = write.kept(spec, marks[spec.key], out)

@@ -86,6 +86,17 @@ def test_numbers_carry_their_provenance(out):
     assert index["tables"]["2"]["stores"][store.path] == made["stores"]["train"]["sources"]
 
 
+def test_named_images_are_told_from_bundled_ones(config, out):
+    named = config.read_text().split("train = '")[1].split("'")[0]
+    (data,) = [n for n in results.read_json(out / "table02.json")["footnotes"] if "Data: " in n]
+    assert data.startswith(f"Data: {named}, csv:")
+    assert "woven cloth" not in data
+    assert "bundled rendered scenes" in (out / "table12.md").read_text(encoding="utf-8")
+    header = (out / "report.html").read_text(encoding="utf-8").split("<nav>")[0]
+    assert f"images that the config names ({named}, csv:" in header
+    assert "images that come as packages" not in header
+
+
 def test_only_the_family_with_stand_ins_is_filled(out):
     rows = results.read_json(out / "table12.json")["rows"]
     filled = {row["label"][0] for row in rows if "value" in row["cells"]["miou"]}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from workbench.models.papers import paper_model
 from workbench.tables.spec import Comparison, Metric, Run, TableSpec, each
-from workbench.tables.specs.common import BASE, LARGE, STAND_INS, UNSAID
+from workbench.tables.specs.common import BASE, LARGE, STAND_INS, TEXTILES, UNSAID
 
 ROWS = ("Base", "Large", "Base-S2")
 
@@ -61,10 +61,12 @@ TABLE = TableSpec(
             deviations=(
                 STAND_INS.split(";")[0]
                 + "; one classification column is filled, beside DINOv2's; OpenCLIP's stays empty.",
-                "Memorization: textiles in 2 augmented views, linear instance head, 30 epochs of "
-                "Adam; the paper cites a pipeline and gives neither data size, head nor budget.",
-                "Classification: textiles, 3 classes, batches of 16 in place of 512 so that "
-                "30 epochs are more than 30 steps; 1000 classes in the paper.",
+                TEXTILES.plus("3 classes in place of 1000."),
+                "Memorization: 2 augmented views of the training images, linear instance head, "
+                "30 epochs of Adam; the paper cites a pipeline and gives neither data size, head "
+                "nor budget.",
+                "Classification: batches of 16 in place of 512; with the bundled images 30 epochs "
+                "are then more than 30 steps.",
                 "Classification head: " + UNSAID,
                 "Training losses have no interval: nothing is judged on unseen images.",
                 "At equal budget a head on twice the channels has twice the weights: part of "
