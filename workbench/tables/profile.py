@@ -152,14 +152,20 @@ def read(path: Path) -> dict[str, Any]:
 
 def problems(profile: Profile, needed: Iterable[str]) -> list[str]:
     """What keeps a run from starting, one line per config key; empty when nothing does."""
+    return [line for _, line in troubles(profile, needed)]
+
+
+def troubles(profile: Profile, needed: Iterable[str]) -> list[tuple[str, str]]:
+    """Config key and what is wrong there, as far as a dataset's name tells; nothing is listed."""
     found = []
     for data in needed:
         for split in profile.data[data].values():
             if not split.dataset:
                 section, _, name = split.key.rpartition(".")
-                found.append(f"{split.key} is not set; name a dataset as {name} in [{section}]")
+                line = f"{split.key} is not set; name a dataset as {name} in [{section}]"
+                found.append((split.key, line))
             elif trouble := _trouble(split.dataset, COLUMNS_NEEDED.get(data)):
-                found.append(f"{split.key} = {split.dataset!r}: {trouble}")
+                found.append((split.key, f"{split.key} = {split.dataset!r}: {trouble}"))
     return list(dict.fromkeys(found))
 
 
