@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 from feature_store import Source
 from feature_store.errors import InputError
 from workbench import datasets
-from workbench.tables.held import lacking
+from workbench.tables.held import Listing, lacking
 from workbench.tables.plan import Plan, estimate
 from workbench.tables.profile import Profile, Split, below, troubles
 
@@ -32,7 +33,8 @@ def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:
         other datasets; ``gpu_hours_left`` and ``bytes_left`` leave out what is stored),
         ``tables``, ``skipped`` and ``problems`` (empty if the run can start).
     """
-    profile, unopened = counted(profile, plan.data)
+    listing = functools.cache(datasets.open)
+    profile, unopened = counted(profile, plan.data, listing)
     wrong = troubles(profile, plan.data)
     found = [line for _, line in wrong]
     found += [line for key, line in unopened.items() if key not in {key for key, _ in wrong}]
@@ -40,7 +42,8 @@ def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:
     bad = {key for key, _ in wrong} | set(unopened)
     stored: dict[tuple[str, str], bool | None] = {}
     for split, sources in needs:
-        held, trouble = _stored(split, sources, profile, split.key in bad)
+        unknown = split.key in bad or below(split.dataset).startswith("hf:")  # it might be fetched
+        held, trouble = _stored(sources, split, profile, None if unknown else listing)
         stored |= {(profile.path(split), str(s)): mark for s, mark in held.items()}
         found += [trouble] if trouble else []
     rows = [
@@ -60,26 +63,32 @@ def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:
 
 
 def _tables(plan: Plan, profile: Profile) -> list[dict[str, Any]]:
-    return [
-        {
-            "table": table.key,
-            "title": table.title,
-            "numbers": len(table.asks(profile.name)),
-            "expected": table.runs[profile.name].expected if profile.name in table.runs else "",
-            "missing": table.missing,
-        }
-        for table in plan.tables
-    ]
+    found = []
+    for table in plan.tables:
+        asks = table.asks(profile.name)
+        expected = table.runs[profile.name].expected if profile.name in table.runs else ""
+        if expected and profile.name == "bundled" and any(profile.named(a.data) for a in asks):
+            expected += " (with the bundled images; the config names others)"
+        found.append(
+            {
+                "table": table.key,
+                "title": table.title,
+                "numbers": len(asks),
+                "expected": expected,
+                "missing": table.missing,
+            }
+        )
+    return found
 
 
 def _stored(
-    split: Split, sources: list[Source], profile: Profile, bad: bool
+    sources: list[Source], split: Split, profile: Profile, listing: Listing | None
 ) -> tuple[dict[Source, bool | None], str]:
     """Whether each source is complete in its store, and what is wrong with that store."""
-    if bad or below(split.dataset).startswith("hf:"):  # opening a hub's dataset may fetch it
+    if listing is None:
         return dict.fromkeys(sources), ""
     try:
-        wanted = lacking(split, sources, profile)
+        wanted = lacking(split, sources, profile, listing)
     except (InputError, OSError) as error:
         return dict.fromkeys(sources), str(error)
     absent = {(model, scale) for model, scales in wanted.items() for scale in scales}
@@ -114,7 +123,9 @@ def _totals(rows: list[dict], timed: list[dict]) -> dict[str, Any]:
     }
 
 
-def counted(profile: Profile, needed: Iterable[str]) -> tuple[Profile, dict[str, str]]:
+def counted(
+    profile: Profile, needed: Iterable[str], listing: Listing = datasets.open
+) -> tuple[Profile, dict[str, str]]:
     """The profile with the number of images of every dataset that its config names.
 
     A folder is listed, a table read; a dataset of a hub is not opened, since that may fetch it, and
@@ -130,7 +141,7 @@ def counted(profile: Profile, needed: Iterable[str]) -> tuple[Profile, dict[str,
             name = below(split.dataset)
             if name not in sizes:
                 try:
-                    sizes[name] = None if name.startswith("hf:") else len(datasets.open(name))
+                    sizes[name] = None if name.startswith("hf:") else len(listing(name))
                 except InputError as error:
                     sizes[name] = None
                     unopened[split.key] = f"{split.key} = {name!r}: {error}"

@@ -3,20 +3,30 @@ refused. Nothing is written."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import feature_store
-from feature_store import FeatureStore, InputError, Source
+from feature_store import FeatureStore, InputError, Source, protocol
 from feature_store.growth import grown
 from feature_store.objects import connect
 from feature_store.root import can_create
 from workbench import datasets
-from workbench.tables.profile import Profile, Split
+from workbench.tables.profile import Profile, Split, below
 
 Lacking = dict[str, list[str]]
 """Model with its tap → scales."""
 
 
-def lacking(split: Split, sources: list[Source], profile: Profile) -> Lacking:
+Listing = Callable[[str], datasets.Dataset]
+"""Dataset name → its images, none of them decoded."""
+
+
+def lacking(
+    split: Split, sources: list[Source], profile: Profile, listing: Listing = datasets.open
+) -> Lacking:
     """The single-scale sources that a split's store lacks, for some or for all of its images.
+
+    `listing` may remember what it lists: several splits are views of one dataset.
 
     Raises
     ------
@@ -27,7 +37,7 @@ def lacking(split: Split, sources: list[Source], profile: Profile) -> Lacking:
     path = profile.path(split)
     store = _existing(path, split)
     stored: set[Source] = set()
-    if store is not None and _holds_every_image(store, split):
+    if store is not None and _holds_every_image(store, split, listing):
         stored = {source for source in sources if _complete(store, source)}
     if store is not None:
         _refuse_other_precision(store, sources, profile, split)
@@ -54,7 +64,7 @@ def _existing(path: str, split: Split) -> FeatureStore | None:
 _ELSEWHERE = "name another folder, as `stores` in the config or with --out"
 
 
-def _holds_every_image(store: FeatureStore, split: Split) -> bool:
+def _holds_every_image(store: FeatureStore, split: Split, listing: Listing) -> bool:
     """Whether the store has a row for each image that the config names."""
     from workbench.extraction.target import canonical
 
@@ -63,13 +73,15 @@ def _holds_every_image(store: FeatureStore, split: Split) -> bool:
             f"{store.path} holds features of {store.dataset}, but {split.key} is {split.dataset}; "
             f"name the former there, or {_ELSEWHERE}"
         )
-    dataset = opened(split)
+    dataset = _listed(split, listing)
     if split.limit is not None and len(store) > len(dataset):
         raise InputError(
             f"{store.path} holds {len(store)} images of {store.dataset}, but {split.key}_limit "
             f"leaves {len(dataset)}. Stored rows are never dropped: raise the limit to "
             f"{len(store)}, or {_ELSEWHERE}"
         )
+    if _as_recorded(store, dataset):
+        return True
     try:
         ids, _, _ = grown(store, dataset.image_ids, dataset.labels, dataset.label_names)
     except InputError as error:
@@ -80,16 +92,19 @@ def _holds_every_image(store: FeatureStore, split: Split) -> bool:
     return len(ids) == len(store)
 
 
-def opened(split: Split) -> datasets.Dataset:
-    """The images that the config names for a split, none of them decoded.
+def _as_recorded(store: FeatureStore, dataset: datasets.Dataset) -> bool:
+    """Whether ids, labels and class names are those that the store's root records."""
+    return (
+        protocol.ids_sha256(dataset.image_ids) == store.attrs["image_ids_sha256"]
+        and protocol.labels_sha256(dataset.labels) == store.attrs["labels_sha256"]
+        and list(dataset.label_names) == store.label_names
+    )
 
-    Raises
-    ------
-    InputError
-        They cannot be listed; the message starts with the config key.
-    """
+
+def _listed(split: Split, listing: Listing) -> datasets.Dataset:
+    """The images that the config names for a split; a view has the ids and labels of its images."""
     try:
-        return datasets.open(split.dataset, limit=split.limit)
+        return listing(below(split.dataset)).take(split.limit)
     except InputError as error:
         raise InputError(f"{split.key} = {split.dataset!r}: {error}") from error
 

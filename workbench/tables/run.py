@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import feature_store
 from analyses import stored_moments
 from feature_store import InputError
+from workbench import datasets
 from workbench.tables import code, formats, provenance, results, write
 from workbench.tables.fill import Say, fill
 from workbench.tables.held import lacking
@@ -56,7 +58,8 @@ def run(plan: Plan, profile: Profile, out: Path, say: Say) -> Outcome:
     _claim(out, profile.name)
     outcome = Outcome()
     needs = list(plan.needs(profile).values())
-    found = [lacking(split, sources, profile) for split, sources in needs]  # all, before any work
+    listing = functools.cache(datasets.open)
+    found = [lacking(*need, profile, listing) for need in needs]  # all, before any work
     for (split, _), missing in zip(needs, found, strict=True):
         if fill(split, missing, profile, say):
             outcome.extracted.append(split.store)

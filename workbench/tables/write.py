@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from feature_store import InputError
 from workbench.tables import blocks, figures, formats, provenance, report, results
 from workbench.tables.check import check, records
 from workbench.tables.spec import TableSpec
@@ -49,11 +50,22 @@ def digests(specs: Sequence[TableSpec], tables: Mapping[str, dict]) -> dict[str,
 
 
 def kept(spec: TableSpec, digest: str, out: Path) -> dict | None:
-    """The record of a table that lies in the folder with this digest and all of its files."""
+    """The record of a table that lies in the folder with this digest and all of its files.
+
+    Raises
+    ------
+    InputError
+        Something else lies in the record's place.
+    """
     path = stem(out, spec.key).with_suffix(".json")
     if not path.exists():
         return None
     record = results.read_json(path)
+    if not isinstance(record, dict) or not {"digest", "files"} <= set(record):
+        raise InputError(
+            f"{path} is no table, but table {spec.key} is to be written there; move it out of this "
+            f"folder"
+        )
     whole = all((out / name).exists() for name in record["files"])
     return record if whole and record["digest"] == digest else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -137,3 +138,28 @@ def test_something_else_in_the_place_of_a_store_is_refused(profile, tmp_path):
 def test_a_dataset_that_cannot_be_listed_is_named_by_its_key(profile, store, tmp_path):
     (tmp_path / "t.csv").write_text("", encoding="utf-8")
     assert refusal(profile).startswith("datasets.textiles.train = 'csv:")
+
+
+def test_views_are_held_against_their_images_which_are_listed_once(profile, images):
+    views = list(profile.data["textile_views"].values())
+    dataset = datasets.open(images, limit=4)
+    for view in views:
+        feature_store.create(
+            profile.path(view),
+            dataset=view.dataset,
+            image_ids=dataset.image_ids,
+            labels=dataset.labels,
+            label_names=dataset.label_names,
+        )
+    asked = []
+
+    def listing(name):
+        asked.append(name)
+        return datasets.open(name)
+
+    remembered = functools.cache(listing)
+    for view in views:
+        lacking(view, [], profile, remembered)
+    assert asked == [images]
+    with pytest.raises(InputError, match="holds features of view:1:csv:.* is view:2:csv:"):
+        lacking(replace(views[1], store=views[0].store), [], profile)

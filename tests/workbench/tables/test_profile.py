@@ -128,6 +128,9 @@ def test_a_dry_run_counts_images_of_one_s_own_and_their_views(own):
         assert row["bytes"] == row["bytes_per_image"] * row["images"]
         assert row["gpu_hours"] * 1000 == pytest.approx(row["gpu_hours_per_1000"] * row["images"])
     assert found["problems"] == found["totals"]["uncounted"] == []
+    assert found["tables"][0]["expected"].endswith(
+        "(with the bundled images; the config names others)"
+    )
 
 
 def test_a_key_that_is_part_of_another_s_line_keeps_its_own_problem(config, tmp_path):
