@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,8 @@ def match_labels(
     Raises
     ------
     InputError
-        A store without labels, or fewer than two classes in training.
+        A store without labels, fewer than two classes in training, or test images of other
+        classes only.
     """
     raw_train, raw_test = train_store.labels[train], test_store.labels[test]
     for store, labels in ((train_store, raw_train), (test_store, raw_test)):
@@ -57,6 +59,17 @@ def match_labels(
     of_train = np.array([number.get(name, -1) for name in train_store.label_names])
     of_test = np.array([number.get(name, -1) for name in test_store.label_names])
     train_rows, test_rows = raw_train >= 0, raw_test >= 0
-    return LabelledSplit(
-        names, train_rows, test_rows, of_train[raw_train[train_rows]], of_test[raw_test[test_rows]]
-    )
+    matched = of_test[raw_test[test_rows]]
+    if (matched < 0).all():
+        theirs = [test_store.label_names[c] for c in np.unique(raw_test[test_rows])]
+        raise InputError(
+            f"no class of the test images occurs in training: {test_store.path} has "
+            f"{_some(theirs)}; {train_store.path} has {_some(names)}. Classes are matched by name; "
+            "name them alike in both datasets, or take a test split of the same dataset"
+        )
+    return LabelledSplit(names, train_rows, test_rows, of_train[raw_train[train_rows]], matched)
+
+
+def _some(names: Sequence[str], count: int = 5) -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(map(repr, names[:count])) + more

@@ -24,7 +24,7 @@ MODEL_SIZE = (GREY, "s", "--")
 S2_CURVES = ((GREEN, "o", "-"), (DARK_GREEN, "^", "-."), (LIGHT_GREEN, "D", ":"))
 """The same for S2 of each model in turn: told apart without colour as well."""
 PALETTE = ("#1b7837", "#7a7a7a", "#762a83", "#d08b00", "#2166ac", "#b2182b")
-"""Categorical colours of differing lightness, distinguishable under colour-blindness."""
+"""Categorical colours. Some are alike in lightness: curves also differ by :data:`MARKERS`."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 """Markers beside the colours, so that no curve is told apart by colour alone."""
 

@@ -99,6 +99,10 @@ class GroupFit:
         laws = {v: f for v, f in self.fits.items() if v != "free" and not f.unidentified}
         return min(laws, key=lambda v: laws[v].bic) if laws else MAIN
 
+    def __repr__(self) -> str:
+        """Group, runs and the law chosen; :func:`comparison` has the numbers."""
+        return f"<GroupFit {self.llm}, {self.dataset}: {len(self.runs)} runs, law {self.best}>"
+
     def residuals(self) -> pd.DataFrame:
         """Tables 2 to 4 with fits: the runs with `fitted` and `residual` of every variant."""
         out = self.runs.copy()

@@ -87,6 +87,15 @@ class ShapeFit:
         record |= {"unidentified": self.unidentified, "warnings": list(self.warnings)}
         return record
 
+    def __repr__(self) -> str:
+        """Dimension, exponent and runs; :meth:`row` has the rest."""
+        ends = self.intervals.get("s")
+        held = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
+        notes = f", {len(self.warnings)} warnings" if self.warnings else ""
+        return (
+            f"<ShapeFit {self.dimension}: s = {self.law.s:.3f}{held}, {len(self.runs)} runs{notes}>"
+        )
+
 
 def compute(runs: pd.DataFrame, config: ShapeLawConfig | None = None) -> list[ShapeFit]:
     """Fit eq. (2) to each dimension of a table of runs.

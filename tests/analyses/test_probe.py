@@ -178,6 +178,12 @@ def test_single_class_is_refused(stores):
         probe.compute(*stores(train=np.zeros(90, int)), sources=[SOURCE])
 
 
+def test_test_images_of_other_classes_only_are_refused(stores):
+    split = stores(names=(NAMES, ["owl", "fox", "cow"]))
+    with pytest.raises(InputError, match="no class of the test images.*has 'owl'.*has 'ant'"):
+        probe.compute(*split, sources=[SOURCE])
+
+
 def test_shared_images_are_refused(stores):
     train, _ = stores()
     with pytest.raises(InputError, match="share 90 of 90 test images"):

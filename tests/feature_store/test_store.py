@@ -64,6 +64,18 @@ def test_prefix_tokens(make_store):
         store.prefix("toy:a@448")
 
 
+def test_a_store_in_a_notebook_shows_every_source_escaped(tmp_path):
+    store = feature_store.create(
+        tmp_path / "s", dataset="<b>mine</b>", image_ids=["a", "b", "c"], shard_images=2
+    )
+    writer = store.add_source("toy:a#blocks@224", manifest={}, grid=(1, 1), channels=2)
+    writer.commit(0, np.ones((2, 1, 1, 2), np.float32))
+    shown = feature_store.open(tmp_path / "s")._repr_html_()
+    for part in ("toy:a#blocks@224", "1 × 1 × 2", "1 / 2 ⚠", "3 images", "&lt;b&gt;mine"):
+        assert part in shown
+    assert "<b>mine" not in shown
+
+
 def test_incomplete_source_is_refused_unless_asked(tmp_path):
     store = feature_store.create(
         tmp_path / "s", dataset="d", image_ids=list("abcde"), shard_images=2

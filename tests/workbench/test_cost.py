@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -66,6 +67,13 @@ def test_scales_cost_their_crops():
     assert [row["crops"] for row in three.per_scale] == [1, 4, 9]
     assert (three.tokens, three.channels) == (196, 3 * 192)
     assert three.params == one.params
+
+
+def test_a_cost_in_a_notebook_shows_its_numbers_and_a_row_per_scale():
+    shown = cost("bundled:efficientnet_lite0", ["224", "448"])._repr_html_()
+    cells = re.findall("<td>(.*?)</td>", shown)
+    assert (cells[:2], cells[len(cells) // 2 :][:2]) == (["224", "1"], ["448", "4"])
+    assert "3.4 M parameters, 1.82 GMACs per image, 49 tokens of 640 channels" in shown
 
 
 def test_bytes_are_what_is_stored():

@@ -159,11 +159,9 @@ def test_all_images_unreadable(tmp_path):
     assert verify(feature_store.open(tmp_path / "s")).problems == []
 
 
-@pytest.mark.slow
-def test_killed_runs_end_with_the_same_store(folder, tmp_path):
-    """SIGKILL at random moments, until a run finishes; the result is bit-identical."""
-    extract(request(folder, tmp_path / "whole", shard_images=1, batch=1))
-    command = [
+def command_line(folder, store):
+    """An extraction of two scales in shards of one image."""
+    return [
         sys.executable,
         "-m",
         "workbench.cli",
@@ -176,7 +174,7 @@ def test_killed_runs_end_with_the_same_store(folder, tmp_path):
         "1x",
         "2x",
         "--store",
-        str(tmp_path / "s"),
+        str(store),
         "--shard-images",
         "1",
         "--batch",
@@ -184,6 +182,13 @@ def test_killed_runs_end_with_the_same_store(folder, tmp_path):
         "--dtype",
         "float32",
     ]
+
+
+@pytest.mark.slow
+def test_killed_runs_end_with_the_same_store(folder, tmp_path):
+    """SIGKILL at random moments, until a run finishes; the result is bit-identical."""
+    extract(request(folder, tmp_path / "whole", shard_images=1, batch=1))
+    command = command_line(folder, tmp_path / "s")
     rng = np.random.default_rng(3)
     kills = 0
     while True:
@@ -210,27 +215,7 @@ def committed(path):
 
 def test_two_processes_share_one_store(folder, tmp_path):
     extract(request(folder, tmp_path / "whole", shard_images=1, batch=1))
-    command = [
-        sys.executable,
-        "-m",
-        "workbench.cli",
-        "extract",
-        "--dataset",
-        f"folder:{folder}",
-        "--model",
-        MODEL,
-        "--scales",
-        "1x",
-        "2x",
-        "--store",
-        str(tmp_path / "s"),
-        "--shard-images",
-        "1",
-        "--batch",
-        "1",
-        "--dtype",
-        "float32",
-    ]
+    command = command_line(folder, tmp_path / "s")
     runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     errors = [run.communicate(timeout=240)[1] for run in runs]
     assert all(run.returncode in (0, 1) for run in runs), errors

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from html import escape
 from typing import Any
 
+import pandas as pd
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -61,6 +63,16 @@ class Cost:
     """Stored dtype behind ``bytes_per_image``."""
     per_scale: tuple[dict[str, Any], ...]
     """For each scale: crops, gmacs, grid and bytes."""
+
+    def _repr_html_(self) -> str:
+        facts = (
+            f"{self.params / 1e6:.1f} M parameters, {self.gmacs:.2f} GMACs per image, "
+            f"{self.tokens} tokens of {self.channels} channels, "
+            f"{self.bytes_per_image:,} bytes ({self.dtype})"
+        )
+        name = escape(f"{self.model}#{self.tap}@{'+'.join(self.scales)}")
+        scales = pd.DataFrame(self.per_scale).to_html(index=False)
+        return f"<div><b>{name}</b><br>{facts}{scales}</div>"
 
 
 def cost(

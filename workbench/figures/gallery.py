@@ -14,6 +14,7 @@ import pandas as pd
 
 from workbench import style
 from workbench.datasets.pictures import Reader
+from workbench.page import page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,14 +43,14 @@ class Pictures:
 
 
 _CSS = """
-body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; color: #222; }
-article { border-top: 1px solid #ddd; padding: 1rem 0; }
-article { display: flex; gap: 1.5rem; flex-wrap: wrap; }
+article { border-top: 1px solid var(--line); padding: 1rem 0; }
+article { display: flex; gap: 1.5rem; flex-wrap: wrap; } article > div { min-width: 0; }
 figure { margin: 0; width: 10rem; } figcaption { font-size: 12px; overflow-wrap: anywhere; }
-img { max-width: 10rem; max-height: 10rem; display: block; } .none { color: #999; }
-.group { display: flex; gap: .5rem; } h3 { font-size: 13px; margin: 0 0 .3rem; color: #666; }
+img { max-width: 10rem; max-height: 10rem; display: block; } .none { color: var(--soft); }
+.group { display: flex; gap: .5rem; flex-wrap: wrap; }
+h3 { font-size: 13px; margin: 0 0 .3rem; color: var(--soft); }
 table { border-collapse: collapse; font-size: 13px; } td { padding: 0 .6rem .2rem 0; }
-.rare { color: #762a83; } .ambiguous { color: #b26a00; } .wrong { color: #b2182b; }
+.rare, .ambiguous { color: var(--warn); } .wrong { color: var(--warn); font-weight: 600; }
 """
 
 
@@ -64,13 +65,12 @@ def write_html(
     body = "\n".join(_article(row, pictures) for row in table.to_dict("records"))
     if table.empty:
         body = "<p>No image that the larger model gets better and S2 does not.</p>"
-    page = (
-        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-        f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n<h1>{escape(title)}</h1>\n"
-        "<p>Loss drop: cross-entropy of the small model's head minus that of the large model's, in "
-        f"nats.</p>\n{body}\n{f'<p>{escape(made)}</p>' if made else ''}\n</html>\n"
+    shown = (
+        f"<h1>{escape(title)}</h1>\n<p>Loss drop: cross-entropy of the small model's head minus "
+        f"that of the large model's, in nats.</p>\n{body}"
+        + (f'\n<p class="made">{escape(made)}</p>' if made else "")
     )
-    path.write_text(page, encoding="utf-8")
+    path.write_text(page(title, shown, _CSS), encoding="utf-8")
 
 
 def write_png(table: pd.DataFrame, pictures: Pictures, path: Path) -> None:

@@ -10,7 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 import feature_store
+from feature_store import Source
 from workbench import style
+from workbench.models.names import ModelName
+from workbench.models.papers import PAPER_MODELS
 from workbench.tables import provenance
 from workbench.tables.spec import TableSpec
 
@@ -32,34 +35,39 @@ def draw(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
 
 
 def scaling(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
-    """Figure 2: three tasks by three families as printed, and a row for what ran here."""
+    """Figure 2: three tasks by three families as printed, and a row for each family that ran."""
     here = {key: _points(tables[key], TASKS[key][0], "value") for key in TASKS}
-    rows = len(FAMILIES) + 1
-    drawn, axes = style.figure(10.0, 2.5 * rows, rows=rows, columns=3)
+    ran = [
+        family for family in FAMILIES if any((p["family"] == family).any() for p in here.values())
+    ]
+    rows = len(FAMILIES) + max(1, len(ran))
+    drawn, axes = style.figure(10.0, 2.5 * rows, rows=rows, columns=len(TASKS))
     for n, family in enumerate(FAMILIES):
         for ax, (key, (metric, label)) in zip(axes[3 * n :], TASKS.items(), strict=False):
             points = _points(tables[key], metric, "published")
             _curves(ax, points[points["family"] == family])
             ax.set_title(f"{family}, paper (Table {key})", fontsize=9)
             ax.set_ylabel(label, fontsize=9)
-    for ax, (key, (_, label)) in zip(axes[3 * len(FAMILIES) :], TASKS.items(), strict=True):
-        _families(ax, here[key])
-        ax.set_title("here: " + _who(tables[key]), fontsize=9)
-        ax.set_ylabel(label, fontsize=9)
+    for n, family in enumerate(ran or FAMILIES[:1], len(FAMILIES)):
+        for ax, (key, (_, label)) in zip(axes[3 * n :], TASKS.items(), strict=False):
+            _curves(ax, here[key][here[key]["family"] == family])
+            ax.set_title("here: " + _who(tables[key], family), fontsize=9)
+            ax.set_ylabel(label, fontsize=9)
+    for ax in axes[-len(TASKS) :]:
         ax.set_xlabel("GMACs per image")
     _legend(drawn, axes)
     return list(style.save(drawn, stem))
 
 
 def which_size(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
-    """Figure 6: S2 from base and from large beside model size, segmentation."""
+    """Figure 6: S2 from base and from large beside model size, segmentation, one family."""
     drawn, (left, right) = style.figure(9.0, 3.8, columns=2)
+    family = _family(tables[spec.key])
     published = _points(tables["6"], "miou", "published")
-    _curves(left, published[published["family"] == "ViT"])
-    left.set_title("ViT, paper (Table 6)", fontsize=9)
-    here = _points(tables[spec.key], "miou", "value")
-    _curves(right, here.assign(family="here"))
-    right.set_title("here: " + _who(tables[spec.key]), fontsize=9)
+    _curves(left, published[published["family"] == family])
+    left.set_title(f"{family}, paper (Table 6)", fontsize=9)
+    _curves(right, _points(tables[spec.key], "miou", "value"))
+    right.set_title("here: " + _who(tables[spec.key], family), fontsize=9)
     for ax in (left, right):
         ax.set_xlabel("GMACs per image")
     left.set_ylabel("mIoU (%)")
@@ -72,7 +80,7 @@ def convnet(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     table = tables[spec.key]
     drawn, axes = style.figure(10.0, 3.4, columns=3)
     for ax, metric in zip(axes, table["metrics"], strict=True):
-        _curves(ax, _points(table, metric["column"], "value").assign(family="here"))
+        _curves(ax, _points(table, metric["column"], "value"))
         ax.set_ylabel(metric["name"])
         ax.set_xlabel("GMACs per image")
     _legend(drawn, axes)
@@ -122,11 +130,6 @@ def _points(table: dict, metric: str, which: str) -> pd.DataFrame:
     return pd.DataFrame(records, columns=columns)
 
 
-def _families(ax: Axes, points: pd.DataFrame) -> None:
-    for _, part in points.groupby("family", sort=False):
-        _curves(ax, part)
-
-
 def _curves(ax: Axes, points: pd.DataFrame) -> None:
     """Model size in grey with squares and a dashed line; S2 of each size in green with circles."""
     if points.empty:
@@ -168,20 +171,29 @@ def _legend(drawn, axes) -> None:
     )  # fmt: skip
 
 
-def _who(table: dict) -> str:
-    """Models that ran, shortly."""
-    from feature_store import Source
-    from workbench.models.names import ModelName
+def _models(table: dict) -> list[str]:
+    """Models of the rows that ran, in order."""
+    sources = (row["source"] for row in table["rows"] if row["source"])
+    return list(dict.fromkeys(Source.parse(source).model for source in sources))
 
-    names = [
-        ModelName.parse(Source.parse(row["source"]).model).arch
-        for row in table["rows"]
-        if row["source"]
-    ]
-    kinds = list(dict.fromkeys(names))
-    if kinds and all(name.startswith("efficientnet_lite") for name in kinds):
-        return "EfficientNet-" + ", ".join(n.removeprefix("efficientnet_").title() for n in kinds)
-    return "the paper's models" if kinds else "nothing"
+
+def _family(table: dict) -> str:
+    """The paper's family of a table's models; stand-ins take the place of its ViTs."""
+    known = {model.name: model.family for model in PAPER_MODELS}
+    return next((known[name] for name in _models(table) if name in known), FAMILIES[0])
+
+
+def _who(table: dict, family: str) -> str:
+    """What ran in a family's place, shortly."""
+    models = _models(table)
+    if not models:
+        return "nothing"
+    if any(model.name in models for model in PAPER_MODELS):
+        return family
+    names = [ModelName.parse(model).arch for model in models]
+    if all(name.startswith("efficientnet_lite") for name in names):
+        return "EfficientNet-" + ", ".join(n.removeprefix("efficientnet_").title() for n in names)
+    return ", ".join(names)
 
 
 FIGURES: dict[str, Callable[[TableSpec, Tables, Path], list[Path]]] = {

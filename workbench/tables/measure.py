@@ -137,7 +137,7 @@ def memorize(context: Context, sources: Sequence[str], options: Mapping[str, Any
     spread = max(max(losses) - min(losses) for losses in found.values())
     return Measured(
         {source: {"loss": (float(np.mean(v)), None, None)} for source, v in found.items()},
-        notes=(f"memorization: losses of three seeds differ by up to {spread:.4f}",),
+        notes=(f"memorization: losses of three seeds differ by at most {spread:.1g}",),
         config=asdict(configs[0]) | {"seed": [config.seed for config in configs]},
     )
 

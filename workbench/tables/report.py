@@ -7,38 +7,9 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
+from workbench.page import page
 from workbench.tables import formats, provenance
 
-_CSS = """
-:root { color-scheme: light dark; --ink: #1d1f21; --soft: #5b6169; --line: #d5d9de;
-  --page: #ffffff; --head: #f2f4f6; --mark: #1b7837; --warn: #8a4b00; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --soft: #a9b0b8; --line: #3c4249;
-  --page: #17191c; --head: #22262b; --mark: #7fc98d; --warn: #f0b35e; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 78rem; background: var(--page);
-  color: var(--ink); font: 15px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
-h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .5rem; }
-h2 { font-size: 1.2rem; margin: 2.6rem 0 .3rem; padding-top: .8rem;
-  border-top: 1px solid var(--line); }
-h3 { font-size: .95rem; margin: 1.2rem 0 .2rem; color: var(--soft); }
-p { margin: .3rem 0 .6rem; max-width: 46rem; } a { color: var(--mark); }
-nav ul { columns: 20rem; padding-left: 1.1rem; margin: .5rem 0; } nav li { margin: .1rem 0; }
-.box { overflow-x: auto; max-width: 100%; margin: .5rem 0; border: 1px solid var(--line); }
-table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line);
-  vertical-align: top; white-space: nowrap; }
-td:last-child { white-space: normal; min-width: 9rem; max-width: 26rem; }
-.wordy td:last-child { min-width: 22rem; } .wordy thead th { white-space: normal; }
-tbody tr:hover td { background: var(--head); }
-thead th { background: var(--head); font-weight: 600; } tbody tr:last-child td { border-bottom: 0; }
-.notes { font-size: 13px; color: var(--soft); padding-left: 1.4rem; max-width: 52rem; }
-.made { font-size: 12px; color: var(--soft); } .warn { color: var(--warn); font-weight: 600; }
-figure { margin: .8rem 0; background: #ffffff; border: 1px solid var(--line); padding: .5rem; }
-figure img { display: block; max-width: 100%; height: auto; margin: auto; }
-@media (max-width: 30rem) { body { font-size: 14px; padding: 1rem .7rem 3rem; }
-  th, td { white-space: normal; padding: .2rem .35rem; font-size: 12px; overflow-wrap: normal; }
-  td:last-child { min-width: 5rem; } .wordy td:last-child { min-width: 12rem; } }
-"""
 _PROFILE = {
     "bundled": (
         "Profile bundled: small real models {images} stand in for the paper's. Numbers under "
@@ -80,16 +51,12 @@ def write(
         for f in bad
     )
     sections = "\n".join(_section(table, out) for table in good.values())
-    page = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Tables, profile {escape(profile)}</title>\n<style>{_CSS}</style>\n</head>\n<body>"
-        f"<h1>When do we not need larger vision models? Tables regenerated</h1>\n"
-        f"<p>{escape(described(profile, good))}</p>\n{warnings}"
-        f"<nav>{contents}</nav>\n{sections}\n</body>\n</html>\n"
+    body = (
+        "<h1>When do we not need larger vision models? Tables regenerated</h1>\n"
+        f"<p>{escape(described(profile, good))}</p>\n{warnings}<nav>{contents}</nav>\n{sections}"
     )
     path = out / "report.html"
-    path.write_text(page, encoding="utf-8")
+    path.write_text(page(f"Tables, profile {profile}", body, formats.CSS), encoding="utf-8")
     return path
 
 

@@ -45,6 +45,7 @@ def test_noise_free_runs_give_the_parameters_back(loss, residuals, law):
     assert fit.quality["r2"] == pytest.approx(1.0)
     assert fit.holdout["mean_relative_error"] < 1e-6
     assert not fit.warnings
+    assert repr(fit) == f"<ShapeFit value: s = {fit.law.s:.3f}, 21 runs>"
 
 
 def test_units_of_compute_value_and_metric_only_rescale():

@@ -8,7 +8,9 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from workbench.tables import formats, latex, report
+from feature_store import InputError
+from workbench.tables import formats, latex, report, results
+from workbench.tables.load import load
 
 EVIL = "<script>alert(1)</script>"
 TEX = "a_b & 50 % {x} $y$ \\z #1 | −"
@@ -96,6 +98,28 @@ def test_the_report_is_self_contained(table, tmp_path):
     assert "script" not in parsed.tags
     assert parsed.outside == []
     assert "http" not in page
+
+
+def test_a_tables_own_page_adapts_to_a_phone_and_the_dark(table, tmp_path):
+    formats.write(table, [BLOCK], tmp_path / "table05")
+    page = (tmp_path / "table05.html").read_text(encoding="utf-8")
+    assert '<meta name="viewport" content="width=device-width' in page
+    assert "prefers-color-scheme: dark" in page
+    parsed = Tags()
+    parsed.feed(page)
+    assert "script" not in parsed.tags
+    assert parsed.outside == []
+
+
+def test_a_table_in_a_notebook(table, tmp_path):
+    results.write_json(table | {"blocks": [BLOCK], "digest": "d"}, tmp_path / "table05.json")
+    found = load(tmp_path, "5")
+    assert list(found.numbers["here"])[::2] == [71.25, 1.0]
+    assert found.shown.equals(formats.shown(table))
+    assert "<script" not in found._repr_html_()
+    assert "Table 5): 3 rows>" in repr(found)
+    with pytest.raises(InputError, match="does not hold table '6'; it holds 5"):
+        load(tmp_path, "6")
 
 
 def test_a_stale_table_is_named_and_left_out(table, tmp_path):
