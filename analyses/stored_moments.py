@@ -229,5 +229,6 @@ def _refuse_other(found: dict[str, Any], wanted: dict[str, Any], path: str | Pat
     ]
     if differing:
         raise InputError(
-            f"{path} holds moments of something else ({'; '.join(differing)}); choose another path"
+            f"{path} holds moments of something else ({'; '.join(differing)}); choose another "
+            f"path, or delete it"
         )

@@ -40,6 +40,32 @@ def reconcile(
         Stored images are no longer in the dataset, or their order or labels changed; the message
         names the first few.
     """
+    ids, codes, names = grown(store, image_ids, labels, label_names)
+    if len(ids) > len(store) or not _intact(store):
+        _grow(store, ids, codes, names)
+        return FeatureStore(store.objects)
+    return store
+
+
+def grown(
+    store: FeatureStore, image_ids: Sequence[str], labels: Any, label_names: Sequence[str]
+) -> tuple[list[str], np.ndarray, list[str]]:
+    """What :func:`reconcile` would make of the store, which is only read.
+
+    Returns
+    -------
+    image_ids : list of str
+        The stored ones in their order, then those that the store lacks.
+    labels : (image,) int32
+        In the numbering of `label_names`; -1 = unlabelled.
+    label_names : list of str
+        The stored ones, then new ones.
+
+    Raises
+    ------
+    StoreError
+        As :func:`reconcile`.
+    """
     stored = list(_trusted_ids(store, image_ids))
     position = {image_id: row for row, image_id in enumerate(image_ids)}
     removed = [i for i in stored if i not in position]
@@ -62,10 +88,7 @@ def reconcile(
     names, codes = _renumbered(store.label_names, labels, len(image_ids), label_names)
     codes = codes[order]
     _refuse_changed_labels(store, stored, codes)
-    if len(ids) > len(stored) or not _intact(store):
-        _grow(store, ids, codes, names)
-        return FeatureStore(store.objects)
-    return store
+    return ids, codes, names
 
 
 def _renumbered(

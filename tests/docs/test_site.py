@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+ROOMS = ("feature_store", "analyses", "workbench")
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,19 @@ def test_the_reference_shows_docstrings(site):
 def test_protocol_and_glossary_are_the_files_of_the_repository(site):
     assert "commit record" in (site / "protocol.html").read_text(encoding="utf-8").lower()
     assert "native size" in (site / "glossary.html").read_text(encoding="utf-8")
+
+
+def test_every_public_module_is_in_the_reference():
+    pages = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "docs/reference").iterdir())
+    shown = re.findall(r"^::: (\S+)$", pages, re.MULTILINE)
+    assert len(shown) == len(set(shown)), "no module stands on two pages"
+    defining = set()
+    for path in (p for room in ROOMS for p in (ROOT / room).rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        one_table = re.search(r"\.specs\.(s2|sovit|figure)", name)  # declares a TABLE each
+        if re.search(r"^(def|class) [a-zA-Z]", path.read_text("utf-8"), re.M) and not one_table:
+            defining.add(name)
+    assert sorted(defining - set(shown)) == []
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "GLOSSARY.md"])

@@ -72,6 +72,8 @@ class Tables:
             )
         else:
             done = f"nothing to do: {len(outcome.current)} table(s) in {out} are up to date"
+            if outcome.renewed:
+                done += "; renewed report.html and provenance.json"
         print(done, file=sys.stderr if self.json else sys.stdout)
         if self.json:
             _print({"tables": outcome.tables, "written": outcome.written, "done": done})
@@ -109,6 +111,7 @@ class Tables:
         from feature_store.errors import InputError
         from workbench.cost import published_cost_columns
         from workbench.extraction.local import pick_device
+        from workbench.tables import provenance
         from workbench.tables.throughput import with_throughput
 
         only = self.only or COST_TABLES
@@ -129,7 +132,9 @@ class Tables:
             if self.out is not None:
                 self.out.mkdir(parents=True, exist_ok=True)
                 stem = self.out / f"table{int(key):02d}_cost"
-                stem.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+                made = {"code": provenance.stamp(), "date": provenance.now(), "measurements": {}}
+                line = provenance.line(made)
+                stem.with_suffix(".md").write_text(f"{text}\n\n{line}\n", encoding="utf-8")
                 table.to_csv(stem.with_suffix(".csv"), index=False)
         if self.json:
             print(json.dumps({"tables": found}))

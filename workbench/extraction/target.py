@@ -55,8 +55,11 @@ def open_target(request: ExtractRequest, dataset: Dataset) -> FeatureStore:
 
 def canonical(dataset: str) -> str:
     """The dataset name with a path in it made absolute, so that one folder has one name."""
-    kind, _, path = dataset.partition(":")
-    return f"{kind}:{Path(path).expanduser().resolve()}" if kind in ("folder", "csv") else dataset
+    kind, _, rest = dataset.partition(":")
+    if kind == "view":
+        number, _, below = rest.partition(":")
+        return f"view:{number}:{canonical(below)}"
+    return f"{kind}:{Path(rest).expanduser().resolve()}" if kind in ("folder", "csv") else dataset
 
 
 def withdraw_damaged(

@@ -54,10 +54,13 @@ table { border-collapse: collapse; font-size: 13px; } td { padding: 0 .6rem .2re
 """
 
 
-def write_html(table: pd.DataFrame, pictures: Pictures, path: Path, title: str) -> None:
+def write_html(
+    table: pd.DataFrame, pictures: Pictures, path: Path, title: str, made: str = ""
+) -> None:
     """Write the table of :func:`analyses.hard_examples.compute` as a page without outside links.
 
-    Every label and file name is escaped: they come from folder and file names.
+    Every label and file name is escaped: they come from folder and file names. `made` says at its
+    end where the page comes from.
     """
     body = "\n".join(_article(row, pictures) for row in table.to_dict("records"))
     if table.empty:
@@ -65,6 +68,7 @@ def write_html(table: pd.DataFrame, pictures: Pictures, path: Path, title: str) 
     shown = (
         f"<h1>{escape(title)}</h1>\n<p>Loss drop: cross-entropy of the small model's head minus "
         f"that of the large model's, in nats.</p>\n{body}"
+        + (f'\n<p class="made">{escape(made)}</p>' if made else "")
     )
     path.write_text(page(title, shown, _CSS), encoding="utf-8")
 

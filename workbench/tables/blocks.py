@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pandas as pd
 
 from feature_store.errors import InputError
+from workbench.tables import code
 
 
 def block(name: str) -> dict:
@@ -17,9 +18,7 @@ def block(name: str) -> dict:
     InputError
         Unknown kind of block.
     """
-    kind = next((kind for kind in BLOCKS if name.startswith(kind)), None)
-    if kind is None:
-        raise InputError(f"no block {name!r}; there are: {', '.join(BLOCKS)}")
+    kind = kind_of(name)
     title, caption, frame = BLOCKS[kind](name.removeprefix(kind).strip())
     return {
         "name": name,
@@ -29,6 +28,30 @@ def block(name: str) -> dict:
         "columns": list(frame.columns),
         "records": frame.astype(object).where(frame.notna(), None).to_dict("records"),
     }
+
+
+def kind_of(name: str) -> str:
+    """The kind of a declared name.
+
+    Raises
+    ------
+    InputError
+        Unknown kind of block.
+
+    Examples
+    --------
+    >>> kind_of("cost 5")
+    'cost'
+    """
+    kind = next((kind for kind in BLOCKS if name.startswith(kind)), None)
+    if kind is None:
+        raise InputError(f"no block {name!r}; there are: {', '.join(BLOCKS)}")
+    return kind
+
+
+def code_of(names: Iterable[str]) -> str:
+    """Hash of the code and data behind blocks of these names; empty without any."""
+    return code.blocks_sha256(tuple(sorted({kind_of(name) for name in names})))
 
 
 def _cost(number: str) -> tuple[str, str, pd.DataFrame]:

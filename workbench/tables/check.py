@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from feature_store.errors import InputError
-from workbench.tables import provenance, results
+from workbench.tables import code, provenance, results
+from workbench.tables.blocks import code_of
 from workbench.tables.specs import tables as known
 
 
 def records(out: Path) -> dict[str, dict]:
-    """Key → content of every table in a folder, in the order of the papers."""
+    """Key → content of every table in a folder, in the order of the papers.
+
+    Raises
+    ------
+    InputError
+        A file that cannot be read as JSON.
+    """
     found = {}
     for path in sorted(out.glob("*.json")):
         if path.name == "provenance.json":
@@ -30,9 +38,11 @@ def _at(order: list[str], key: str) -> int:
 def check(out: Path) -> list[dict[str, Any]]:
     """One record per table: ``state`` (current, stale, mixed) and the reasons.
 
-    A table is stale where a store holds other images, labels or features than it was made of, or
-    where one of its files is gone; mixed where its own numbers come from different features or
-    code. ``older_code`` says that the analyses have changed since, which alone is no fault.
+    A table is stale where a store holds other images, labels or features than it was made of,
+    where the code behind its blocks (cost columns and the like) has changed, where one of its files
+    is gone, or where its figure draws a table that is not current or was written anew; mixed where
+    its own numbers come from different features or code. ``older_code`` says that the analyses have
+    changed since, which alone is no fault.
 
     Raises
     ------
@@ -42,18 +52,42 @@ def check(out: Path) -> list[dict[str, Any]]:
     found = records(out)
     if not found:
         raise InputError(f"{out} holds no tables; make them with `workbench tables --out {out}`")
-    return [_check(key, table, out) for key, table in found.items()]
+    done: dict[str, dict[str, Any]] = {}
+    for key in found:
+        _check(key, found, out, done)
+    return [done[key] for key in found]
 
 
-def _check(key: str, table: dict, out: Path) -> dict[str, Any]:
+def _check(
+    key: str, tables: Mapping[str, dict], out: Path, done: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The finding about a table, kept in `done`; first those about the tables that it uses."""
+    if key in done:
+        return done[key]
+    table = tables[key]
     mixed = provenance.mixed(table["measurements"])
-    stale = provenance.stale(table["measurements"])
+    stale = provenance.stale(table["measurements"]) + _older_blocks(table)
     stale += [f"{name} is gone" for name in table["files"] if not (out / name).exists()]
-    state = "mixed" if mixed else "stale" if stale else "current"
+    for used, digest in table.get("uses", {}).items():
+        if used not in tables:
+            stale.append(f"table {used}, which it draws, is gone")
+        elif tables[used]["digest"] != digest:
+            stale.append(f"table {used}, which it draws, was written anew")
+        elif (state := _check(used, tables, out, done)["state"]) != "current":
+            stale.append(f"table {used}, which it draws, is {state}")
     made = [m["code"]["code_sha256"] for m in table["measurements"].values()]
-    return {
+    done[key] = {
         "table": key,
-        "state": state,
+        "state": "mixed" if mixed else "stale" if stale else "current",
         "reasons": mixed + stale,
-        "older_code": any(code != provenance.code_sha256() for code in made),
+        "older_code": any(by != code.measuring_sha256() for by in made),
     }
+    return done[key]
+
+
+def _older_blocks(table: Mapping[str, Any]) -> list[str]:
+    """Whether the further tables of a record come from other code than this."""
+    if table.get("blocks_code_sha256", "") == code_of(block["name"] for block in table["blocks"]):
+        return []
+    titles = ", ".join(block["title"] for block in table["blocks"])
+    return [f"the code behind “{titles}” has changed"]

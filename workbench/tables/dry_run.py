@@ -1,64 +1,131 @@
-"""What a run would take: models, stores, GPU hours and bytes, without weights, pixels or disk."""
+"""What a run would take: models, stores, GPU hours and bytes, without weights or pixels."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
+from feature_store import Source
 from feature_store.errors import InputError
 from workbench import datasets
+from workbench.tables.held import Listing, lacking
 from workbench.tables.plan import Plan, estimate
-from workbench.tables.profile import Profile, problems
+from workbench.tables.profile import Profile, Split, below, troubles
 
 
 def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:
-    """Resolve everything that a plan names.
+    """Resolve everything that a plan names, and look at what is stored; nothing is written.
 
     Every model is built on the meta device and every source checked against it; datasets that the
-    config names are listed and counted, without decoding an image.
+    config names are listed and counted, without decoding an image; stores that exist already are
+    held against them. GPU hours are those of the forward passes of an extraction, nothing else.
 
     Returns
     -------
     dict
-        ``sources`` (one record per single-scale source and store), ``totals`` (of the sources whose
-        images can be counted; ``uncounted`` names the other datasets), ``tables``, ``skipped`` and
-        ``problems`` (empty if the run can start).
+        ``sources`` (one record per single-scale source and store; ``stored`` says whether it is
+        complete already, None where that is unknown), ``timed`` (one per source that is run for its
+        speed), ``totals`` (of the sources whose images can be counted; ``uncounted`` names the
+        other datasets; ``gpu_hours_left`` and ``bytes_left`` leave out what is stored),
+        ``tables``, ``skipped`` and ``problems`` (empty if the run can start).
     """
-    profile, unopened = counted(profile, plan.data)
-    found = problems(profile, plan.data)
-    found += [line for key, line in unopened.items() if key not in " ".join(found)]
-    rows = estimate(plan.needs(profile).values(), profile)
-    known = [row for row in rows if row["images"] is not None]
+    listing = functools.cache(datasets.open)
+    profile, unopened = counted(profile, plan.data, listing)
+    wrong = troubles(profile, plan.data)
+    found = [line for _, line in wrong]
+    found += [line for key, line in unopened.items() if key not in {key for key, _ in wrong}]
+    needs = list(plan.needs(profile).values())
+    bad = {key for key, _ in wrong} | set(unopened)
+    stored: dict[tuple[str, str], bool | None] = {}
+    for split, sources in needs:
+        unknown = split.key in bad or below(split.dataset).startswith("hf:")  # it might be fetched
+        held, trouble = _stored(sources, split, profile, None if unknown else listing)
+        stored |= {(profile.path(split), str(s)): mark for s, mark in held.items()}
+        found += [trouble] if trouble else []
+    rows = [
+        row | {"stored": stored[row["store"], row["source"]]} for row in estimate(needs, profile)
+    ]
+    timed = _timed(plan)
     return {
         "profile": profile.name,
         "assumed_tflops": profile.tflops,
-        "tables": [
-            {
-                "table": table.key,
-                "title": table.title,
-                "numbers": len(table.asks(profile.name)),
-                "expected": table.runs[profile.name].expected if profile.name in table.runs else "",
-                "missing": table.missing,
-            }
-            for table in plan.tables
-        ],
+        "tables": _tables(plan, profile),
         "sources": rows,
-        "totals": {
-            "models": len({row["source"].partition("@")[0] for row in rows}),
-            "stores": len({row["store"] for row in rows}),
-            "gpu_hours": sum(row["gpu_hours"] for row in known),
-            "bytes": sum(row["bytes"] for row in known),
-            "uncounted": sorted({row["dataset"] for row in rows if row["images"] is None}),
-        },
+        "timed": timed,
+        "totals": _totals(rows, timed),
         "skipped": list(plan.skipped.values()),
-        "problems": found,
+        "problems": list(dict.fromkeys(found)),
     }
 
 
-def counted(profile: Profile, needed: Iterable[str]) -> tuple[Profile, dict[str, str]]:
+def _tables(plan: Plan, profile: Profile) -> list[dict[str, Any]]:
+    found = []
+    for table in plan.tables:
+        asks = table.asks(profile.name)
+        expected = table.runs[profile.name].expected if profile.name in table.runs else ""
+        if expected and profile.name == "bundled" and any(profile.named(a.data) for a in asks):
+            expected += " (with the bundled images; the config names others)"
+        found.append(
+            {
+                "table": table.key,
+                "title": table.title,
+                "numbers": len(asks),
+                "expected": expected,
+                "missing": table.missing,
+            }
+        )
+    return found
+
+
+def _stored(
+    sources: list[Source], split: Split, profile: Profile, listing: Listing | None
+) -> tuple[dict[Source, bool | None], str]:
+    """Whether each source is complete in its store, and what is wrong with that store."""
+    if listing is None:
+        return dict.fromkeys(sources), ""
+    try:
+        wanted = lacking(split, sources, profile, listing)
+    except (InputError, OSError) as error:
+        return dict.fromkeys(sources), str(error)
+    absent = {(model, scale) for model, scales in wanted.items() for scale in scales}
+    named = {s: (f"{s.model}#{s.tap}" if s.tap else s.model, s.scales[0]) for s in sources}
+    return {source: name not in absent for source, name in named.items()}, ""
+
+
+def _timed(plan: Plan) -> list[dict[str, Any]]:
+    """Models of Table 13, on the meta device: nothing of them is stored."""
+    from workbench.cost import cost
+
+    found = []
+    for name in plan.timed():
+        source = Source.parse(name)
+        counted = cost(source.model, source.scales, tap=source.tap)
+        found.append({"source": name, "gmacs_per_image": counted.gmacs, "params": counted.params})
+    return found
+
+
+def _totals(rows: list[dict], timed: list[dict]) -> dict[str, Any]:
+    known = [row for row in rows if row["images"] is not None]
+    left = [row for row in known if not row["stored"]]
+    return {
+        "models": len({row["source"].partition("@")[0] for row in [*rows, *timed]}),
+        "stores": len({row["store"] for row in rows}),
+        "gpu_hours": sum(row["gpu_hours"] for row in known),
+        "gpu_hours_left": sum(row["gpu_hours"] for row in left),
+        "bytes": sum(row["bytes"] for row in known),
+        "bytes_left": sum(row["bytes"] for row in left),
+        "stored": sum(bool(row["stored"]) for row in rows),
+        "uncounted": sorted({row["dataset"] for row in rows if row["images"] is None}),
+    }
+
+
+def counted(
+    profile: Profile, needed: Iterable[str], listing: Listing = datasets.open
+) -> tuple[Profile, dict[str, str]]:
     """The profile with the number of images of every dataset that its config names.
 
     A folder is listed, a table read; a dataset of a hub is not opened, since that may fetch it, and
@@ -71,10 +138,10 @@ def counted(profile: Profile, needed: Iterable[str]) -> tuple[Profile, dict[str,
         for role, split in profile.data[key].items():
             if split.images is not None:
                 continue
-            name = split.dataset.split(":", 2)[2] if split.dataset[:5] == "view:" else split.dataset
+            name = below(split.dataset)
             if name not in sizes:
                 try:
-                    sizes[name] = None if name.startswith("hf:") else len(datasets.open(name))
+                    sizes[name] = None if name.startswith("hf:") else len(listing(name))
                 except InputError as error:
                     sizes[name] = None
                     unopened[split.key] = f"{split.key} = {name!r}: {error}"
@@ -86,35 +153,55 @@ def text(found: dict[str, Any]) -> str:
     """The same for a reader."""
     lines = []
     if found["sources"]:
-        lines.append(_sources(pd.DataFrame(found["sources"])).to_string(index=False))
-    totals = found["totals"]
-    lines.append(
-        f"{len(found['tables'])} tables, {totals['models']} models, {totals['stores']} stores: "
-        f"{totals['gpu_hours']:.1f} GPU hours at {found['assumed_tflops']:g} TFLOP/s sustained, "
-        f"{totals['bytes'] / 1e12:.2f} TB"
-    )
-    if totals["uncounted"]:
-        lines.append(
-            f"not in these sums, the number of images being unknown: "
-            f"{', '.join(totals['uncounted'])}; their rows are per 1,000 images"
-        )
+        lines += [_sources(pd.DataFrame(found["sources"])).to_string(index=False), ""]
+    if found["timed"]:
+        frame = pd.DataFrame(found["timed"])[["source", "gmacs_per_image"]].round(1)
+        frame.columns = ["timed, not stored", "GMACs/image"]
+        lines += [frame.to_string(index=False), ""]
+    for table in found["tables"]:
+        said = table["expected"] or table["missing"] or "nothing to measure"
+        lines.append(f"{table['table']}, {table['title']}: {said}")
+    lines += ["", *_sums(found)]
     lines += [f"left empty: {line}" for line in found["skipped"]]
     lines += [f"problem: {line}" for line in found["problems"]]
     return "\n".join(lines)
 
 
+def _sums(found: dict[str, Any]) -> list[str]:
+    totals = found["totals"]
+    lines = [
+        f"{len(found['tables'])} tables, {totals['models']} models, {totals['stores']} stores: "
+        f"{totals['gpu_hours']:.1f} GPU hours at {found['assumed_tflops']:g} TFLOP/s sustained, "
+        f"{totals['bytes'] / 1e12:.2f} TB",
+        "GPU hours are those of the extraction's forward passes alone: decoding, writing and the "
+        "analyses (above, by table) come on top",
+    ]
+    if totals["stored"]:
+        lines.append(
+            f"{totals['stored']} of {len(found['sources'])} sources are stored already: "
+            f"{totals['gpu_hours_left']:.1f} GPU hours and {totals['bytes_left'] / 1e12:.2f} TB "
+            f"are left"
+        )
+    if totals["uncounted"]:
+        lines.append(
+            f"not in these sums, the number of images being unknown: "
+            f"{', '.join(totals['uncounted'])}; their rows are per 1,000 images"
+        )
+    return lines
+
+
 def _sources(frame: pd.DataFrame) -> pd.DataFrame:
     """One line per source; of 1,000 images where their number is unknown."""
-    images = pd.to_numeric(frame["images"]).fillna(1000)
+    counts = pd.to_numeric(frame["images"])
+    images = counts.fillna(1000)
     return pd.DataFrame(
         {
             "store": frame["store"],
             "source": frame["source"],
-            "images": [
-                "per 1,000" if pd.isna(n) else f"{n:.0f}" for n in pd.to_numeric(frame["images"])
-            ],
+            "images": ["per 1,000" if pd.isna(n) else f"{n:.0f}" for n in counts],
             "GMACs/image": frame["gmacs_per_image"].round(1),
             "GB": (frame["bytes_per_image"] * images / 1e9).round(2),
             "GPU hours": (frame["gpu_hours_per_1000"] * images / 1000).round(2),
+            "stored": ["complete" if stored else "" for stored in frame["stored"]],
         }
     )

@@ -14,6 +14,7 @@ from feature_store import Source
 from workbench import style
 from workbench.models.names import ModelName
 from workbench.models.papers import PAPER_MODELS
+from workbench.tables import provenance
 from workbench.tables.spec import TableSpec
 
 TASKS = {
@@ -100,7 +101,7 @@ def gallery(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     shown = pictures.Pictures(reader(train), reader(test), train.image_ids, test.image_ids)
     page = stem.with_name(f"{stem.name}_gallery.html")
     page.parent.mkdir(parents=True, exist_ok=True)
-    pictures.write_html(examples, shown, page, "Hard examples")
+    pictures.write_html(examples, shown, page, "Hard examples", provenance.line(table))
     sheet = pictures.sheet(examples.head(6), shown)
     return [*style.save(sheet, stem), page]
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from workbench.page import page
+from workbench.tables import provenance
 from workbench.tables.results import NOT_COMPARABLE
 
 BLANK = ""
@@ -208,13 +209,18 @@ def _printed(table: dict) -> list[bool]:
 
 
 def write(table: dict, blocks: list[dict], stem: Path) -> list[Path]:
-    """Write ``stem`` as .md, .csv, .tex and .html; their paths."""
+    """Write ``stem`` as .md, .csv, .tex and .html; their paths.
+
+    All but the CSV, whose lines name their measurement, end with a line of provenance.
+    """
     from workbench.tables import latex
 
+    line = provenance.line(table)
+    made = f'<p class="made">{escape(line)}</p>'
     texts = {
-        ".md": markdown(table, blocks),
-        ".tex": latex.document(table, blocks),
-        ".html": page(table["title"], html(table, blocks), CSS),
+        ".md": f"{markdown(table, blocks)}\n{line}\n",
+        ".tex": f"{latex.document(table, blocks)}% {line}\n",
+        ".html": page(table["title"], f"{html(table, blocks)}\n{made}", CSS),
     }
     paths = []
     for suffix, text in texts.items():

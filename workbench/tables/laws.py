@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.tables.measured import Context, Measured
+
+if TYPE_CHECKING:
+    from analyses.scaling_laws.fitting import FitOptions
 
 
 def shape_law(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
@@ -18,7 +22,8 @@ def shape_law(context: Context, sources: Sequence[str], options: Mapping[str, An
     from analyses.scaling_laws.fitting import FitOptions
 
     options_ = FitOptions(residuals="relative", allow_unidentified=True)
-    fits = shape.compute(load_digits_sweep(), shape.ShapeLawConfig(options=options_))
+    config = shape.ShapeLawConfig(options=options_)
+    fits = shape.compute(load_digits_sweep(), config)
     rows = {fit.dimension: fit.row() for fit in fits}
     values, notes = {}, []
     for name in sources:
@@ -26,7 +31,7 @@ def shape_law(context: Context, sources: Sequence[str], options: Mapping[str, An
         value = float("nan") if row["unidentified"] else row["s"]
         values[name] = {"s": (value, row.get("s_low"), row.get("s_high"))}
         notes += [f"{name}: {which}: {why}" for which, why in row["unidentified"].items()]
-    return Measured(values, notes=tuple(notes))
+    return Measured(values, notes=tuple(notes), config=asdict(config))
 
 
 def encoder_law(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
@@ -45,6 +50,7 @@ def encoder_law(context: Context, sources: Sequence[str], options: Mapping[str, 
             for name, value, (low, high) in zip(sources, fitted, ends, strict=True)
         },
         notes=(f"the law of least BIC is {group.best!r}",),
+        config=asdict(_encoder_fit()),
     )
 
 
@@ -52,9 +58,14 @@ def encoder_law(context: Context, sources: Sequence[str], options: Mapping[str, 
 def encoder_group(llm: str, dataset: str):
     """All laws fitted to the published losses of one language model on one data set."""
     from analyses.scaling_laws import encoder
-    from analyses.scaling_laws.fitting import FitOptions
 
     runs = encoder.published_runs()
     part = runs[(runs["llm"] == llm) & (runs["dataset"] == dataset)]
-    (group,) = encoder.compute(part, FitOptions(loss="linear"))
+    (group,) = encoder.compute(part, _encoder_fit())
     return group
+
+
+def _encoder_fit() -> FitOptions:
+    from analyses.scaling_laws.fitting import FitOptions
+
+    return FitOptions(loss="linear")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,8 @@ def probe(context: Context, sources: Sequence[str], options: Mapping[str, Any]) 
         for row in table.to_dict("records")
     }
     draws = {s: {"top1": _rounded(found, 100)} for s, found in table.attrs["draws"].items()}
-    return Measured(values, draws, tuple(notes) if config.recipe == "converged" else ())
+    said = tuple(notes) if config.recipe == "converged" else ()
+    return Measured(values, draws, said, config=asdict(config))
 
 
 def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
@@ -55,7 +56,8 @@ def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any
         row["source"]: {"top1": _percent(row, "test_accuracy")} for row in table.to_dict("records")
     }
     of_shots = table.attrs["draws"][options["shots"]]
-    return Measured(values, {s: {"top1": _rounded(found, 100)} for s, found in of_shots.items()})
+    draws = {s: {"top1": _rounded(found, 100)} for s, found in of_shots.items()}
+    return Measured(values, draws, config=asdict(config))
 
 
 def dense(
@@ -81,7 +83,7 @@ def dense(
         row = table.to_dict("records")[0]
         values[source] = {name: (factor * row[name], factor * row["low"], factor * row["high"])}
         draws[source] = {name: _rounded(table.attrs["draws"][source], factor)}
-    return Measured(values, draws)
+    return Measured(values, draws, config=asdict(config))
 
 
 def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
@@ -117,7 +119,7 @@ def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, 
             ),
         }
         draws[name] = {"test_info": result["draws"].sel(source=full).values.tolist()}
-    return Measured(values, draws, tuple(result.attrs["warnings"]))
+    return Measured(values, draws, tuple(result.attrs["warnings"]), config=asdict(config))
 
 
 def memorize(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
@@ -127,8 +129,8 @@ def memorize(context: Context, sources: Sequence[str], options: Mapping[str, Any
 
     views = list(context.stores.values())
     found: dict[str, list[float]] = {source: [] for source in sources}
-    for seed in range(3):
-        config = memorization.MemorizationConfig(seed=seed, device=context.device)
+    configs = [memorization.MemorizationConfig(seed=n, device=context.device) for n in range(3)]
+    for config in configs:
         table = memorization.compute(views, sources=sources, config=config)
         for row in table.to_dict("records"):
             found[row["source"]].append(row["loss"])
@@ -136,6 +138,7 @@ def memorize(context: Context, sources: Sequence[str], options: Mapping[str, Any
     return Measured(
         {source: {"loss": (float(np.mean(v)), None, None)} for source, v in found.items()},
         notes=(f"memorization: losses of three seeds differ by at most {spread:.1g}",),
+        config=asdict(configs[0]) | {"seed": [config.seed for config in configs]},
     )
 
 
@@ -146,14 +149,14 @@ def throughput(context: Context, sources: Sequence[str], options: Mapping[str, A
 
     values: dict[str, dict[str, Value]] = {}
     notes: list[str] = []
+    precision = "fp32" if context.device == "cpu" else "bf16"
+    config = cost.ThroughputConfig(device=context.device, precision=precision, **dict(options))
     for name in sources:
         source = Source.parse(name)
-        precision = "fp32" if context.device == "cpu" else "bf16"
-        config = cost.ThroughputConfig(device=context.device, precision=precision, **dict(options))
         found = cost.throughput(source.model, source.scales, config, tap=source.tap)
         values[name] = {"images_per_s": (found.median, found.low, found.high)}
         notes.append(f"measured on {found.device}, {precision}")
-    return Measured(values, notes=tuple(dict.fromkeys(notes)))
+    return Measured(values, notes=tuple(dict.fromkeys(notes)), config=asdict(config))
 
 
 def hard(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
@@ -175,7 +178,7 @@ def hard(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -
         "ambiguous": int(table["ambiguous"].sum()),
     }
     values: dict[str, Value] = {name: (float(n), None, None) for name, n in counts.items()}
-    return Measured({trio: values}, detail=table.to_dict("records"))
+    return Measured({trio: values}, detail=table.to_dict("records"), config=asdict(config))
 
 
 def _percent(row: Mapping[str, Any], name: str) -> Value:

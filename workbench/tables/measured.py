@@ -37,12 +37,15 @@ class Measured:
         Warnings of the analysis.
     detail : list of dict
         Records that a figure draws.
+    config : dict
+        The analysis's own configuration with every default filled in; empty where it has none.
     """
 
     values: dict[str, dict[str, Value]]
     draws: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     detail: list[dict] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
 
 
 Kept = tuple[str, Measured, dict[str, Any]]

@@ -60,6 +60,11 @@ class Plan:
         """Data keys that are needed."""
         return list(dict.fromkeys(m.data for m in self.measurements if m.data))
 
+    def timed(self) -> list[str]:
+        """Sources whose models are run but not stored: those of a throughput."""
+        found = [m.sources for m in self.measurements if m.analysis == "throughput"]
+        return list(dict.fromkeys(source for sources in found for source in sources))
+
     def needs(self, profile: Profile) -> dict[str, tuple[Split, list[Source]]]:
         """Store name → its images and the single-scale sources that it must hold."""
         found: dict[str, tuple[Split, list[Source]]] = {}
@@ -131,7 +136,7 @@ def estimate(needs: Iterable[tuple[Split, list[Source]]], profile: Profile) -> l
             images = split.expected
             rows.append(
                 {
-                    "store": f"{profile.stores}/{split.store}.zarr",
+                    "store": profile.path(split),
                     "dataset": split.dataset or f"({split.key})",
                     "source": str(source),
                     "images": images,

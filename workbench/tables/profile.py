@@ -31,6 +31,10 @@ class Split:
     """Name of its store."""
     limit: int | None = None
     """Only the first so many images."""
+    own: bool = True
+    """Whether the dataset is the profile's own rather than one that the config names."""
+    usual: int | None = None
+    """Images of the paper's split, where it is a standard one."""
 
     @property
     def expected(self) -> int | None:
@@ -65,6 +69,16 @@ class Profile:
         """Whether every role of a data key is named; true where none is needed."""
         return not data or all(split.dataset for split in self.data[data].values())
 
+    def named(self, data: str) -> str:
+        """Datasets of a data key, by comma, where the config names one of them; else empty."""
+        splits = self.data[data].values() if data else ()
+        names = [below(split.dataset) for split in splits if split.dataset]
+        return "" if all(split.own for split in splits) else ", ".join(dict.fromkeys(names))
+
+    def path(self, split: Split) -> str:
+        """Where the store of a split lies."""
+        return f"{self.stores}/{split.store}.zarr"
+
 
 _BUNDLED = {
     "textiles": {"train": ("bundled:textiles:train", 240), "test": ("bundled:textiles:test", 180)},
@@ -85,6 +99,7 @@ _PAPER = {
     "dtd": (1_880, 1_880),
     "uc_merced": (1_050, 1_050),
 }
+_HALVED = ("colorectal", "uc_merced")
 _REQUIRED = ("imagenet", "ade20k", "nyuv2")
 _SETTINGS = {
     "stores": str,
@@ -96,6 +111,17 @@ _SETTINGS = {
 }
 COLUMNS_NEEDED = {"ade20k": "mask", "nyuv2": "depth"}
 """Data key → column that its csv: table must have."""
+
+
+def below(dataset: str) -> str:
+    """The dataset that a view is of; any other dataset itself.
+
+    Examples
+    --------
+    >>> below("view:1:folder:photos")
+    'folder:photos'
+    """
+    return dataset.split(":", 2)[2] if dataset.startswith("view:") else dataset
 
 
 def load(name: str, out: Path, config: Path | None) -> Profile:
@@ -126,14 +152,20 @@ def read(path: Path) -> dict[str, Any]:
 
 def problems(profile: Profile, needed: Iterable[str]) -> list[str]:
     """What keeps a run from starting, one line per config key; empty when nothing does."""
+    return [line for _, line in troubles(profile, needed)]
+
+
+def troubles(profile: Profile, needed: Iterable[str]) -> list[tuple[str, str]]:
+    """Config key and what is wrong there, as far as a dataset's name tells; nothing is listed."""
     found = []
     for data in needed:
         for split in profile.data[data].values():
             if not split.dataset:
                 section, _, name = split.key.rpartition(".")
-                found.append(f"{split.key} is not set; name a dataset as {name} in [{section}]")
+                line = f"{split.key} is not set; name a dataset as {name} in [{section}]"
+                found.append((split.key, line))
             elif trouble := _trouble(split.dataset, COLUMNS_NEEDED.get(data)):
-                found.append(f"{split.key} = {split.dataset!r}: {trouble}")
+                found.append((split.key, f"{split.key} = {split.dataset!r}: {trouble}"))
     return list(dict.fromkeys(found))
 
 
@@ -177,7 +209,11 @@ def _paper(stores: str) -> Profile:
     data = {
         key: {
             role: Split(
-                dataset="", images=count, key=f"datasets.{key}.{role}", store=f"{key}_{role}"
+                dataset="",
+                images=count,
+                key=f"datasets.{key}.{role}",
+                store=f"{key}_{role}",
+                usual=None if key in _HALVED else count,
             )
             for role, count in zip(("train", "test"), counts, strict=True)
         }
@@ -186,7 +222,11 @@ def _paper(stores: str) -> Profile:
     data["imagenet_v2"] = {
         "train": data["imagenet"]["train"],
         "test": Split(
-            dataset="", images=10_000, key="datasets.imagenet_v2.test", store="imagenet_v2_test"
+            dataset="",
+            images=10_000,
+            key="datasets.imagenet_v2.test",
+            store="imagenet_v2_test",
+            usual=10_000,
         ),
     }
     optional = frozenset(data) - set(_REQUIRED)
@@ -260,7 +300,8 @@ def _split(split: Split, datasets: Mapping[str, Any], where: str) -> Split:
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
         raise InputError(f"{where}: {split.key}_limit is {limit!r}; expected a positive number")
     images = None if role in given else split.images
-    return replace(split, dataset=dataset, limit=limit, images=images)
+    own = dataset == split.dataset
+    return replace(split, dataset=dataset, limit=limit, images=images, own=own)
 
 
 def _refuse_unknown(found: Iterable[str], known: list[str], where: str) -> None:

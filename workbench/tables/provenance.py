@@ -19,12 +19,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import analyses
 import feature_store
 from feature_store import FeatureStore, Source
 from feature_store.errors import InputError
-from workbench import datasets
 from workbench.datasets.dense import maps_sha256
+from workbench.tables import code
 
 MAPS = ("segmentation", "depth")
 """Analyses that read masks or depth beside the features."""
@@ -64,7 +63,7 @@ def of_stores(
 
 def fingerprint(call: Mapping[str, Any], stores: Mapping[str, Any]) -> str:
     """Hash of a call on stores as :func:`of_stores` describes them, and of the code behind it."""
-    content = {"call": call, "stores": _where_left_out(stores), "code": code_sha256()}
+    content = {"call": call, "stores": _where_left_out(stores), "code": code.measuring_sha256()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 
 
@@ -74,24 +73,12 @@ def _where_left_out(stores: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @functools.cache
-def code_sha256() -> str:
-    """sha256 over the files that turn stored features into the tables' numbers."""
-    files = sorted(Path(analyses.__file__).parent.rglob("*.py"))
-    files += [Path(__file__).with_name(name) for name in ("measure.py", "laws.py")]
-    files += [Path(datasets.__file__).with_name(name) for name in ("dense.py", "pictures.py")]
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-@functools.cache
 def stamp() -> dict[str, Any]:
     """Package version, commit of the checkout (None outside of one), libraries and machine."""
     return {
         "version": importlib.metadata.version("s2-workbench"),
         **_commit(),
-        "code_sha256": code_sha256(),
+        "code_sha256": code.measuring_sha256(),
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -108,6 +95,35 @@ def _commit() -> dict[str, Any]:
         return done.stdout.strip()
 
     return {"commit": git("rev-parse", "HEAD") or None, "dirty": bool(git("status", "--porcelain"))}
+
+
+def made(table: Mapping[str, Any]) -> str:
+    """When and by which code a table was written, in words."""
+    by = table["code"]
+    commit = f"commit {by['commit'][:10]}" if by["commit"] else "no checkout"
+    edits = " with edits" if by["dirty"] else ""
+    return f"{table['date']}, version {by['version']}, {commit}{edits}"
+
+
+def stores(table: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Store path → source → identity, over all measurements of a table."""
+    found: dict[str, dict[str, str]] = {}
+    for measurement in table["measurements"].values():
+        for store in measurement["stores"].values():
+            found.setdefault(store["path"], {}).update(store["sources"])
+    return found
+
+
+def line(table: Mapping[str, Any]) -> str:
+    """What every written table ends with: date, version, commit, stores with identities."""
+    features = [
+        f"{path} ({', '.join(f'{source} {mark[:10]}' for source, mark in sorted(held.items()))})"
+        for path, held in stores(table).items()
+    ]
+    said = "; ".join(
+        [f"Made {made(table)}", *(["features: " + "; ".join(features)] * any(features))]
+    )
+    return " ".join(said.split()) + "."
 
 
 def now() -> str:

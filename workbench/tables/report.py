@@ -8,15 +8,15 @@ from html import escape
 from pathlib import Path
 
 from workbench.page import page
-from workbench.tables import formats
+from workbench.tables import formats, provenance
 
 _PROFILE = {
     "bundled": (
-        "Profile bundled: small real models and images that come as packages stand in for the "
-        "paper's. Numbers under “here” are measured, and are not the paper's quantities; only "
-        "directions between rows can be compared with the paper."
+        "Profile bundled: small real models {images} stand in for the paper's. Numbers under "
+        "“here” are measured, and are not the paper's quantities; only directions between rows can "
+        "be compared with the paper."
     ),
-    "paper": "Profile paper: the paper's models and data sets.",
+    "paper": "Profile paper: the paper's models{images}. Footnotes name every deviation.",
 }
 
 
@@ -53,11 +53,22 @@ def write(
     sections = "\n".join(_section(table, out) for table in good.values())
     body = (
         "<h1>When do we not need larger vision models? Tables regenerated</h1>\n"
-        f"<p>{escape(_PROFILE.get(profile, ''))}</p>\n{warnings}<nav>{contents}</nav>\n{sections}"
+        f"<p>{escape(described(profile, good))}</p>\n{warnings}<nav>{contents}</nav>\n{sections}"
     )
     path = out / "report.html"
     path.write_text(page(f"Tables, profile {profile}", body, formats.CSS), encoding="utf-8")
     return path
+
+
+def described(profile: str, tables: Mapping[str, dict]) -> str:
+    """What the profile means, with the images that the config of these tables named."""
+    named = ", ".join(dict.fromkeys(name for t in tables.values() for name in t.get("named", ())))
+    images = {
+        "bundled": f"that come as packages, and images that the config names ({named}), as each "
+        "table says," if named else "and images that come as packages",
+        "paper": f" on images that the config names ({named})" if named else "",
+    }  # fmt: skip
+    return _PROFILE[profile].format(images=images[profile]) if profile in _PROFILE else ""
 
 
 def _entry(key: str, table: dict) -> str:
@@ -86,18 +97,10 @@ def _picture(path: Path, title: str) -> str:
 
 def _made(table: dict) -> str:
     """One line of provenance; the JSON beside the table has it all."""
-    code = table["code"]
-    commit = f"commit {code['commit'][:10]}" if code["commit"] else "no checkout"
-    commit += " with edits" if code["dirty"] else ""
-    identities = sorted(
-        {
-            f"{source} {identity[:10]}"
-            for made in table["measurements"].values()
-            for store in made["stores"].values()
-            for source, identity in store["sources"].items()
-        }
-    )
-    what = f"; features: {', '.join(identities)}" if identities else ""
-    text = f"{table['date']}, version {code['version']}, {commit}"
-    details = f"<details><summary>{escape(text)}</summary>{escape(what.lstrip('; '))}</details>"
-    return f'<div class="made">{details if what else escape(text)}</div>'
+    text = escape(provenance.made(table))
+    held = provenance.stores(table).values()
+    identities = sorted({f"{source} {mark[:10]}" for h in held for source, mark in h.items()})
+    if not identities:
+        return f'<div class="made">{text}</div>'
+    features = escape(f"features: {', '.join(identities)}")
+    return f'<div class="made"><details><summary>{text}</summary>{features}</details></div>'

@@ -16,6 +16,7 @@ from workbench.tables import provenance
 from workbench.tables.compare import compare
 from workbench.tables.measured import Kept, Measured
 from workbench.tables.plan import Measurement, Plan
+from workbench.tables.profile import Profile
 from workbench.tables.spec import NAMES, PAPERS, TableSpec
 
 NOT_COMPARABLE = "n/c"
@@ -70,7 +71,7 @@ def load_measured(folder: Path, mark: str) -> Kept | None:
         source: {name: tuple(v) for name, v in fields.items()}
         for source, fields in found["values"].items()
     }
-    kept = Measured(values, found["draws"], tuple(found["notes"]), found["detail"])
+    kept = Measured(values, found["draws"], tuple(found["notes"]), found["detail"], found["config"])
     return mark, kept, found["provenance"]
 
 
@@ -80,7 +81,9 @@ def save_measured(folder: Path, kept: Kept) -> None:
     write_json({**asdict(measured), "provenance": made}, folder / f"{mark}.json")
 
 
-def build(spec: TableSpec, plan: Plan, profile: str, measured: Mapping[Measurement, Kept]) -> dict:
+def build(
+    spec: TableSpec, plan: Plan, profile: Profile, measured: Mapping[Measurement, Kept]
+) -> dict:
     """A table's content from its declaration and what was measured.
 
     Raises
@@ -88,14 +91,18 @@ def build(spec: TableSpec, plan: Plan, profile: str, measured: Mapping[Measureme
     InputError
         Its numbers come from stores or code that differ among each other.
     """
-    used = {plan.of[ask]: None for ask in spec.asks(profile) if ask in plan.of}
+    used = {plan.of[ask]: None for ask in spec.asks(profile.name) if ask in plan.of}
     marks = {measured[m][0]: measured[m][2] for m in used}
     provenance.refuse_mixed(spec.key, marks)
-    run = spec.runs.get(profile)
-    rows = _rows(spec, plan, profile, measured)
+    run = spec.runs.get(profile.name)
+    unlike = {m.data: unlike_paper(profile, m.data, measured[m][2]["stores"]) for m in used}
+    if not (run and run.comparable):
+        unlike = {}
+    rows = _rows(spec, plan, profile.name, measured, unlike)
+    named = {m.data: profile.named(m.data) for m in used if profile.named(m.data)}
     notes = [note for m in used for note in measured[m][1].notes]
     skipped = [
-        plan.skipped[d] for d in plan.skipped if any(a.data == d for a in spec.asks(profile))
+        plan.skipped[d] for d in plan.skipped if any(a.data == d for a in spec.asks(profile.name))
     ]
     return clean(
         {
@@ -105,22 +112,24 @@ def build(spec: TableSpec, plan: Plan, profile: str, measured: Mapping[Measureme
             "paper": PAPERS[spec.paper],
             "paper_name": NAMES[spec.paper],
             "reference": spec.reference,
-            "profile": profile,
+            "profile": profile.name,
+            "named": list(named.values()),
             "label": list(spec.label),
             "metrics": [asdict(metric) for metric in spec.metrics],
             "rows": rows,
             "comparisons": [
                 found
                 for comparison in spec.comparisons
-                if (found := compare(comparison, spec, plan, profile, measured, rows))
+                if (found := compare(comparison, spec, plan, profile.name, measured, rows))
             ],
             "footnotes": [
-                *(run.deviations if run else ()),
+                *(run.footnotes(named) if run else ()),
+                *dict.fromkeys(reason for reasons in unlike.values() for reason in reasons),
                 *_images(marks),
                 *dict.fromkeys(notes),
                 *skipped,
             ],
-            "comparable": bool(run and run.comparable),
+            "comparable": bool(run and run.comparable and not any(unlike.values())),
             "missing": spec.missing,
             "expected": run.expected if run else "",
             "measurements": marks,
@@ -129,8 +138,35 @@ def build(spec: TableSpec, plan: Plan, profile: str, measured: Mapping[Measureme
     )
 
 
+def unlike_paper(profile: Profile, data: str, stores: Mapping[str, Any]) -> list[str]:
+    """Why numbers on these images may not be compared with the paper's, one line per split.
+
+    Parameters
+    ----------
+    profile : Profile
+    data : str
+        Data key; nothing is said where none is needed.
+    stores : mapping
+        Role → provenance of its store, from :func:`workbench.tables.provenance.of_stores`.
+    """
+    found = []
+    for role, split in profile.data[data].items() if data else ():
+        images = stores[role]["images"]
+        if split.usual is not None and images != split.usual:
+            limited = f", {split.key}_limit being {split.limit}" if split.limit else ""
+            found.append(
+                f"{NOT_COMPARABLE} on {data}: {split.key} gives {images:,} images, the paper's "
+                f"split has {split.usual:,}{limited}."
+            )
+    return found
+
+
 def _rows(
-    spec: TableSpec, plan: Plan, profile: str, measured: Mapping[Measurement, Kept]
+    spec: TableSpec,
+    plan: Plan,
+    profile: str,
+    measured: Mapping[Measurement, Kept],
+    unlike: Mapping[str, list[str]],
 ) -> list[dict]:
     run = spec.runs.get(profile)
     printed = spec.printed()
@@ -145,8 +181,12 @@ def _rows(
                 value, low, high = found.values[ask.source][ask.field]
                 cell |= {"value": value, "low": low, "high": high, "measurement": mark}
                 cell |= {"source": ask.source, "analysis": ask.analysis, "data": ask.data}
-                cell["comparable"] = run.comparable
-                if run.comparable and isinstance(cell["published"], float) and value is not None:
+                cell["comparable"] = run.comparable and not unlike.get(ask.data)
+                if (
+                    cell["comparable"]
+                    and isinstance(cell["published"], float)
+                    and value is not None
+                ):
                     cell["difference"] = value - cell["published"]
                 source = source or (ask.source if ask.data or ask.analysis == "throughput" else "")
             cells[metric.column] = cell

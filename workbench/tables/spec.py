@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -56,6 +56,22 @@ class Ask:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataNote:
+    """A footnote that holds for a profile's own images, not for those that a config names."""
+
+    data: str
+    """Data key of the profile."""
+    text: str
+    """What is said of the profile's own images."""
+    otherwise: str = ""
+    """What is said of others, ``{datasets}`` standing for their names; empty for nothing."""
+
+    def plus(self, text: str) -> DataNote:
+        """With a further sentence about the profile's own images."""
+        return replace(self, text=f"{self.text} {text}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """How a profile fills a table."""
 
@@ -63,12 +79,28 @@ class Run:
     """Metric column → row → where its number comes from; rows that are absent stay empty."""
     comparable: bool = False
     """Whether a number here may be subtracted from the published one: same models and data."""
-    deviations: tuple[str, ...] = ()
+    deviations: tuple[str | DataNote, ...] = ()
     """Footnotes: every difference in setting from the paper (model, data, head)."""
     row_notes: Mapping[Label, str] = field(default_factory=dict)
     """Footnotes of single rows."""
     expected: str = ""
     """Time and cost to expect, in words."""
+
+    def footnotes(self, named: Mapping[str, str] | None = None) -> list[str]:
+        """The deviations in words.
+
+        Parameters
+        ----------
+        named : mapping, optional
+            Data key → names of the datasets that a config gives in place of the profile's own.
+        """
+        found = []
+        for note in self.deviations:
+            if isinstance(note, DataNote):
+                datasets = (named or {}).get(note.data, "")
+                note = note.otherwise.format(datasets=datasets) if datasets else note.text
+            found.append(note)
+        return [note for note in found if note]
 
 
 @dataclass(frozen=True, kw_only=True)

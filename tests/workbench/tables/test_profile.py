@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+import feature_store
 from feature_store import InputError
+from workbench import datasets
 from workbench.tables import dry_run, plan, profile
 from workbench.tables.specs import select
 
@@ -95,7 +98,10 @@ def test_dry_run_of_the_paper_on_the_meta_device(config, tmp_path):
         "datasets.ade20k.train",
         "datasets.ade20k.test",
     ]
-    assert "2 models, 2 stores" in dry_run.text(found)
+    assert "2 models, 2 stores" in (said := dry_run.text(found))
+    assert "GPU hours are those of the extraction's forward passes alone" in said
+    (table,) = found["tables"]
+    assert f"12, {table['title']}: {table['expected']}" in said
 
 
 @pytest.fixture
@@ -122,6 +128,103 @@ def test_a_dry_run_counts_images_of_one_s_own_and_their_views(own):
         assert row["bytes"] == row["bytes_per_image"] * row["images"]
         assert row["gpu_hours"] * 1000 == pytest.approx(row["gpu_hours_per_1000"] * row["images"])
     assert found["problems"] == found["totals"]["uncounted"] == []
+    assert found["tables"][0]["expected"].endswith(
+        "(with the bundled images; the config names others)"
+    )
+
+
+def test_a_key_that_is_part_of_another_s_line_keeps_its_own_problem(config, tmp_path):
+    (tmp_path / "empty").mkdir()
+    path = config(
+        "[datasets.textiles]\ntrain = 'folder:gone/datasets.textiles.test'\n"
+        f"test = 'folder:{tmp_path}/empty'\n"
+    )
+    given = profile.load("bundled", tmp_path, path)
+    found = dry_run.dry_run(plan.make(select(["5"]), given), given)["problems"]
+    assert [line.split()[0] for line in found] == [
+        "datasets.textiles.train",
+        "datasets.textiles.test",
+    ]
+
+
+def test_table_13_s_models_are_resolved_though_nothing_is_stored(tmp_path):
+    given = profile.load("bundled", tmp_path, None)
+    found = dry_run.dry_run(plan.make(select(["13"]), given), given)
+    assert len(found["timed"]) == 5
+    assert found["totals"]["models"] == 3
+    assert found["totals"]["stores"] == found["totals"]["gpu_hours"] == 0
+    assert found["timed"][-1]["gmacs_per_image"] > 250, "DINOv2 giant"
+    said = dry_run.text(found)
+    assert "timed, not stored" in said
+    assert "vit_giant_patch14_dinov2" in said
+
+
+def test_stores_that_are_complete_are_marked_and_left_out_of_what_is_left(tmp_path):
+    given = profile.load("bundled", tmp_path, None)
+    made = plan.make(select(["7"]), given)
+    split, sources = made.needs(given)["scenes_test"]
+    dataset = datasets.open(split.dataset, limit=split.limit)
+    store = feature_store.create(
+        given.path(split),
+        dataset=dataset.name,
+        image_ids=dataset.image_ids,
+        labels=dataset.labels,
+        label_names=dataset.label_names,
+    )
+    name = f"{sources[0].model}#blocks@{sources[0].scales[0]}"
+    attrs = {"precision": "fp32", "default_tap": "blocks"}
+    writer = store.add_source(name, manifest=attrs, grid=(1, 1), channels=1, dtype="float32")
+    writer.commit(0, np.zeros((len(dataset), 1, 1, 1), np.float32), None)
+    found = dry_run.dry_run(made, given)
+    assert found["problems"] == []
+    complete = [(r["store"], r["source"]) for r in found["sources"] if r["stored"]]
+    assert complete == [(given.path(split), str(sources[0]))]
+    (row,) = [r for r in found["sources"] if r["stored"]]
+    assert found["totals"]["bytes_left"] == found["totals"]["bytes"] - row["bytes"]
+    assert "1 of 10 sources are stored already" in dry_run.text(found)
+
+
+def test_a_store_that_the_run_would_refuse_is_a_problem(tmp_path):
+    given = profile.load("bundled", tmp_path, None)
+    made = plan.make(select(["7"]), given)
+    split, _ = made.needs(given)["scenes_test"]
+    feature_store.create(given.path(split), dataset="folder:other", image_ids=["a"])
+    (line,) = dry_run.dry_run(made, given)["problems"]
+    assert "scenes_test.zarr holds features of folder:other" in line
+
+
+@pytest.mark.slow
+def test_a_dry_run_of_everything_in_the_paper(tmp_path):
+    """Every model of every table is built, without weights; only data are missing."""
+    given = profile.load("paper", tmp_path, None)
+    found = dry_run.dry_run(plan.make(select(), given), given)
+    assert {line.split()[0] for line in found["problems"]} == {
+        f"datasets.{key}.{role}"
+        for key in ("imagenet", "ade20k", "nyuv2")
+        for role in ("train", "test")
+    }
+    assert found["totals"]["models"] >= 35
+    assert 10 < found["totals"]["gpu_hours"] < 30
+    assert found["totals"]["gpu_hours_left"] == found["totals"]["gpu_hours"]
+    assert len(found["timed"]) == 10
+    for table in found["tables"]:
+        assert table["expected"] or table["missing"] or not table["numbers"], table["table"]
+    said = dry_run.text(found)
+    assert all(table["title"] in said for table in found["tables"])
+    assert list(tmp_path.iterdir()) == [], "a dry run writes nothing"
+
+
+def test_the_estimate_of_memorization_counts_what_the_head_multiplies():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from analyses.memorization import MemorizationConfig, train
+    from workbench.tables.specs.s2_table03 import memorization_flop
+
+    x = np.random.default_rng(0).normal(size=(2, 40, 24)).astype(np.float32)
+    with FlopCounterMode(display=False) as counter:
+        train(x, MemorizationConfig(epochs=3, batch=16, chunk=16))
+    counted = memorization_flop(40, 24, views=2, epochs=3)
+    assert counter.get_total_flops() == counted
 
 
 def test_a_hub_s_dataset_is_not_opened_and_said_to_be_uncounted(own, monkeypatch):

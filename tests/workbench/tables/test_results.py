@@ -12,9 +12,10 @@ from PIL import Image
 import feature_store
 from feature_store import InputError
 from workbench.tables import compare, provenance, results
+from workbench.tables import profile as profiles
 from workbench.tables.measured import Measured
 from workbench.tables.plan import Measurement, Plan
-from workbench.tables.spec import Ask, Comparison, Metric, Run, TableSpec
+from workbench.tables.spec import Ask, Comparison, DataNote, Metric, Run, TableSpec
 
 COMPARISON = Comparison(question="a against b", metric="m", a=("a",), b=("b",))
 
@@ -174,3 +175,74 @@ def test_the_fingerprint_follows_features_and_call_but_not_the_path(made):
     assert provenance.fingerprint({"a": 2}, stores) != mark
     moved["train"]["labels_sha256"] = "other"
     assert provenance.fingerprint({"a": 1}, moved) != mark
+
+
+def built(tmp_path, config, images, *, profile="paper", deviations=()):
+    """The content of a table of one comparable number on ImageNet or textiles, `images` a split."""
+    path = tmp_path / "c.toml"
+    path.write_text(config, encoding="utf-8")
+    given = profiles.load(profile, tmp_path, path)
+    data = {"paper": "imagenet", "bundled": "textiles"}[profile]
+    ask = Ask(analysis="probe", field="top1", data=data, source="m:a@224")
+    spec = TableSpec(
+        key="t", title="", question="", paper="s2", reference="",
+        label=("family", "size", "scales"), published="s2_table05_imagenet",
+        metrics=(Metric(column="top1", name="m"),),
+        runs={profile: Run(asks={"top1": {("ViT", "Base", "224"): ask}}, comparable=True,
+                           deviations=deviations)},
+    )  # fmt: skip
+    call = Measurement(analysis="probe", data=data, options=(), sources=(ask.source,))
+    made = {
+        "code": {"code_sha256": "x"},
+        "stores": {
+            role: {"path": role, "dataset": split.dataset, "images": count, "sources": {},
+                   "image_ids_sha256": role}
+            for (role, split), count in zip(given.data[data].items(), images, strict=True)
+        },
+    }  # fmt: skip
+    found = Measured({ask.source: {"top1": (80.0, 79.0, 81.0)}})
+    measured = {call: ("mark", found, made)}
+    return results.build(spec, Plan([spec], [call], {ask: call}), given, measured)
+
+
+NAMED = "[datasets.imagenet]\ntrain = 'csv:a.csv'\ntest = 'csv:b.csv'\n"
+
+
+@pytest.fixture
+def no_cost(monkeypatch):
+    monkeypatch.setattr(results, "_cost", lambda source: {})
+
+
+def test_all_of_the_paper_s_images_are_compared_with_it(no_cost, tmp_path):
+    table = built(tmp_path, NAMED, (1_281_167, 50_000))
+    cell = table["rows"][0]["cells"]["top1"]
+    assert table["comparable"]
+    assert cell["difference"] == pytest.approx(80.0 - cell["published"])
+    assert not any("n/c" in note for note in table["footnotes"])
+
+
+def test_part_of_the_paper_s_images_is_not_compared_and_says_why(no_cost, tmp_path):
+    table = built(tmp_path, NAMED + "train_limit = 1000\n", (1000, 49_000))
+    cell = table["rows"][0]["cells"]["top1"]
+    assert not table["comparable"]
+    assert not cell["comparable"]
+    assert "difference" not in cell
+    notes = [note for note in table["footnotes"] if note.startswith("n/c")]
+    assert notes == [
+        "n/c on imagenet: datasets.imagenet.train gives 1,000 images, the paper's split has "
+        "1,281,167, datasets.imagenet.train_limit being 1000.",
+        "n/c on imagenet: datasets.imagenet.test gives 49,000 images, the paper's split has "
+        "50,000.",
+    ]
+
+
+def test_footnotes_about_bundled_images_are_not_said_of_others(no_cost, tmp_path):
+    note = DataNote(data="textiles", text="Data: cloth.", otherwise="Data: {datasets}, not cloth.")
+    said = {"profile": "bundled", "deviations": (note.plus("Chance is 50 %."), "Always.")}
+    own = built(tmp_path, "", (240, 180), **said)
+    assert own["footnotes"][:2] == ["Data: cloth. Chance is 50 %.", "Always."]
+    assert own["named"] == []
+    other = built(tmp_path, "[datasets.textiles]\ntrain = 'folder:{x}'\n", (7, 180), **said)
+    names = "folder:{x}, bundled:textiles:test"
+    assert other["footnotes"][:2] == [f"Data: {names}, not cloth.", "Always."]
+    assert other["named"] == [names]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 import feature_store
 from workbench import cli, datasets
-from workbench.tables import results
+from workbench.tables import code, results
 from workbench.tables.check import check
 
 EVIL = "<script>alert(1)</script>"
@@ -37,7 +38,7 @@ def textiles(folder, split, count):
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     base = tmp_path_factory.mktemp("data")
-    train, test = (textiles(base / s, s, n) for s, n in (("train", 14), ("test", 10)))
+    train, test = (textiles(base / s, s, n) for s, n in (("train", 16), ("test", 10)))
     path = base / "config.toml"
     path.write_text(
         "device = 'cpu'\n[datasets.scenes]\ntrain_limit = 4\ntest_limit = 2\n"
@@ -85,6 +86,17 @@ def test_numbers_carry_their_provenance(out):
     assert index["tables"]["2"]["stores"][store.path] == made["stores"]["train"]["sources"]
 
 
+def test_named_images_are_told_from_bundled_ones(config, out):
+    named = config.read_text().split("train = '")[1].split("'")[0]
+    (data,) = [n for n in results.read_json(out / "table02.json")["footnotes"] if "Data: " in n]
+    assert data.startswith(f"Data: {named}, csv:")
+    assert "woven cloth" not in data
+    assert "bundled rendered scenes" in (out / "table12.md").read_text(encoding="utf-8")
+    header = (out / "report.html").read_text(encoding="utf-8").split("<nav>")[0]
+    assert f"images that the config names ({named}, csv:" in header
+    assert "images that come as packages" not in header
+
+
 def test_only_the_family_with_stand_ins_is_filled(out):
     rows = results.read_json(out / "table12.json")["rows"]
     filled = {row["label"][0] for row in rows if "value" in row["cells"]["miou"]}
@@ -116,6 +128,71 @@ def test_a_table_that_lost_a_file_is_written_again_from_what_is_kept(config, out
     assert "0 measurement(s), 0 store(s)" in done["done"]
     assert tables("--check", out, "--json") == 0
     assert json.loads(capsys.readouterr().out)["current"]
+
+
+def test_json_of_tables_that_are_current_is_what_is_kept(config, out, capsys):
+    capsys.readouterr()
+    assert tables("--config", config, "--out", out, "--only", "2", "10", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["written"] == []
+    kept = {key: results.read_json(out / f"table{key:0>2}.json") for key in ("2", "10")}
+    assert found["tables"] == kept
+
+
+def test_the_resolved_config_of_the_analysis_is_kept(out):
+    (made,) = results.read_json(out / "table02.json")["measurements"].values()
+    resolved = made["config"]["resolved"]
+    assert (resolved["folds"], resolved["draws"], resolved["ridge"]) == (5, 1000, "auto")
+
+
+def test_every_written_text_says_what_it_was_made_of(out):
+    texts = sorted(p for p in out.iterdir() if p.suffix in (".md", ".tex", ".html"))
+    texts.remove(out / "report.html")
+    assert len(texts) == 4 * 3 + 1
+    for path in texts:
+        record = results.read_json(out / f"{path.stem.partition('_')[0]}.json")
+        said = path.read_text(encoding="utf-8")
+        assert f"Made {record['date']}, version" in said, path
+        for store in record["measurements"].values():
+            for held in store["stores"].values():
+                assert held["path"] in said
+                assert all(identity[:10] in said for identity in held["sources"].values())
+
+
+@pytest.mark.parametrize("name", ["provenance.json", "report.html"])
+@pytest.mark.parametrize("harm", ["gone", "changed"])
+def test_a_call_without_work_renews_an_overview_that_is_out_of_step(
+    config, copy, capsys, name, harm
+):
+    right = (copy / "report.html").read_text(encoding="utf-8")
+    if harm == "gone":
+        (copy / name).unlink()
+    else:
+        text = (copy / name).read_text(encoding="utf-8")
+        (copy / name).write_text(text.replace("table02", "table03").replace("<h1>", "<h1>Old: "))
+    capsys.readouterr()
+    assert tables("--config", config, "--out", copy, "--only", "10") == 0
+    assert "nothing to do: 1 table(s)" in (said := capsys.readouterr().out)
+    assert "renewed report.html and provenance.json" in said
+    assert (copy / "report.html").read_text(encoding="utf-8") == right
+    assert results.read_json(copy / "provenance.json")["tables"]["2"]["file"] == "table02.json"
+    assert tables("--config", config, "--out", copy, "--only", "10") == 0
+    assert "renewed" not in capsys.readouterr().out
+
+
+def test_changed_code_of_cost_columns_makes_them_stale(config, copy, capsys, monkeypatch):
+    right = code.blocks_sha256
+    monkeypatch.setattr(
+        code, "blocks_sha256", lambda kinds: "changed" if "cost" in kinds else right(kinds)
+    )
+    states = {f["table"]: f for f in check(copy)}
+    assert states["10"]["state"] == "stale"
+    assert states["10"]["reasons"] == ["the code behind “Cost columns” has changed"]
+    assert states["2"]["state"] == "current"
+    capsys.readouterr()
+    assert tables("--config", config, "--out", copy, "--only", "10", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["written"] == ["10"]
+    assert {f["table"]: f["state"] for f in check(copy)}["10"] == "current"
 
 
 def test_a_class_named_like_a_script_stays_text(out):
@@ -173,6 +250,32 @@ def test_a_mixed_table_is_refused_by_check(copy):
     assert any("images in 2 versions" in reason for reason in found["12"]["reasons"])
 
 
+def test_a_larger_limit_extracts_the_missing_images_and_measures_again(config, copy, capsys):
+    more = copy.parent / "more.toml"
+    more.write_text(config.read_text().replace("train_limit = 14", "train_limit = 16"))
+    capsys.readouterr()
+    assert tables("--config", more, "--out", copy, "--only", "2") == 0
+    said = capsys.readouterr()
+    assert "2 image(s) to compute" in said.err
+    assert "1 measurement(s), 1 store(s) extended" in said.out
+    (made,) = results.read_json(copy / "table02.json")["measurements"].values()
+    assert made["stores"]["train"]["images"] == 16
+    assert len(list(copy.glob("stores/moments_*"))) == 2, "the former moments are not mixed in"
+
+
+def test_a_store_of_other_images_is_refused_before_anything_runs(config, copy, capsys):
+    other = copy.parent / "other.toml"
+    text = config.read_text()
+    other.write_text(text.replace("test_limit = 2", "test = 'bundled:scenes:train'"))
+    before = sorted(copy.rglob("*"))
+    capsys.readouterr()
+    assert tables("--config", other, "--out", copy, "--only", "12") == 2
+    said = capsys.readouterr().err
+    assert "scenes_test.zarr holds features of bundled:scenes:test" in said
+    assert "datasets.scenes.test is bundled:scenes:train" in said
+    assert sorted(copy.rglob("*")) == before
+
+
 def test_a_folder_of_another_profile_is_refused(out, tmp_path, capsys):
     config = tmp_path / "paper.toml"
     names = "".join(
@@ -192,7 +295,12 @@ def test_foreign_json_is_named_before_anything_runs(tmp_path, capsys):
     assert "notes.json cannot be read as JSON" in said
     assert "a file of your own, move it out of this folder" in said
     assert [p.name for p in tmp_path.iterdir()] == ["notes.json"]
-    (tmp_path / "notes.json").rename(tmp_path / "provenance.json")
+    (tmp_path / "notes.json").rename(tmp_path / "table04.json")
+    (tmp_path / "table04.json").write_text("{}", encoding="utf-8")
+    assert tables("--only", "4", "--out", tmp_path) == 2
+    assert "table04.json is no table" in capsys.readouterr().err
+    assert (tmp_path / "table04.json").read_text(encoding="utf-8") == "{}"
+    (tmp_path / "table04.json").rename(tmp_path / "provenance.json")
     (tmp_path / "provenance.json").write_text("[]", encoding="utf-8")
     assert tables("--only", "4", "--out", tmp_path) == 2
     assert "holds a provenance.json of other work" in capsys.readouterr().err
@@ -238,11 +346,36 @@ def test_measured_speed_beside_table_13(tmp_path, capsys, monkeypatch):
     assert "--profile paper" in at_518["images_per_s_explanation"]
 
 
+def test_a_speed_is_measured_again_for_another_device_version_or_code(
+    tmp_path, capsys, monkeypatch
+):
+    def timed(model, scales, config, **_):
+        return SimpleNamespace(median=69.25, low=60.0, high=70.0, device="a device")
+
+    monkeypatch.setattr("workbench.cost.throughput", timed)
+    versions = dict(code.versions())
+
+    def measured():
+        assert tables("--only", "13", "--out", tmp_path, "--json") == 0
+        return int(re.search(r"(\d+) measurement", json.loads(capsys.readouterr().out)["done"])[1])
+
+    assert measured() == 5
+    monkeypatch.setattr(code, "timing_sha256", lambda: "other")
+    assert measured() == 5
+    monkeypatch.setattr(code, "versions", lambda: versions | {"timm": "0"})
+    assert measured() == 5
+    monkeypatch.setattr("workbench.cost.timing.describe_device", lambda device: "another")
+    assert measured() == 5
+    made = next(iter(results.read_json(tmp_path / "table13.json")["measurements"].values()))
+    assert made["machine"]["device"] == "another"
+    assert made["machine"]["libraries"]["timm"] == "0"
+
+
 def test_cost_columns_alone(tmp_path, capsys):
     arguments = ("--only", "10", "--columns", "cost", "--out", tmp_path, "--json")
     assert tables(*arguments) == 0
     rows = json.loads(capsys.readouterr().out)["tables"]["10"]
     assert rows[0]["gmacs"] == pytest.approx(17.5, rel=0.03)
-    assert (tmp_path / "table10_cost.md").exists()
+    assert "\nMade 2" in (tmp_path / "table10_cost.md").read_text(encoding="utf-8")
     assert tables("--only", "2", "--columns", "cost") == 2
     assert "table 2 has no cost columns; choose from 5, 6" in capsys.readouterr().err

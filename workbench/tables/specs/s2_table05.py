@@ -69,7 +69,7 @@ TABLE = TableSpec(
             asks={"top1": each(STAND_IN, analysis="probe", field="top1", data="textiles")},
             deviations=(
                 STAND_INS,
-                TEXTILES + " Three classes: chance is 50 % (the most frequent class).",
+                TEXTILES.plus("Three classes: chance is 50 % (the most frequent class)."),
                 CONVERGED,
                 WILSON,
             ),

@@ -74,8 +74,9 @@ TABLE = TableSpec(
             asks={"miou": each(STAND_IN, analysis="segmentation", field="miou", data="scenes")},
             deviations=(
                 STAND_INS,
-                SCENES_SEGMENTATION
-                + " Calling every pixel wall gives 13 % on the default test images.",
+                SCENES_SEGMENTATION.plus(
+                    "Calling every pixel wall gives 13 % on the default test images."
+                ),
                 SCALES,
                 LINEAR_SEGMENTATION,
                 BOOTSTRAP,

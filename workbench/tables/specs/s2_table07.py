@@ -50,7 +50,7 @@ TABLE = TableSpec(
             asks={"rmse": each(STAND_IN, analysis="depth", field="rmse", data="scenes")},
             deviations=(
                 STAND_INS,
-                SCENES_DEPTH + " The mean depth everywhere gives 3.07 m on the default images.",
+                SCENES_DEPTH.plus("The mean depth everywhere gives 3.07 m on the default images."),
                 SCALES,
                 LINEAR_DEPTH,
                 BOOTSTRAP,

@@ -1,0 +1,114 @@
+"""Staleness that a figure inherits, and digests and code hashes that decide it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import analyses
+from workbench.tables import code, results, write
+from workbench.tables.check import check
+from workbench.tables.spec import TableSpec
+
+
+def record(key, **more):
+    plain = {"measurements": {}, "files": [], "blocks": [], "uses": {}, "digest": f"of {key}"}
+    return plain | {"key": key} | more
+
+
+@pytest.fixture
+def states(tmp_path):
+    """Write records and check their folder: key → (state, reasons)."""
+
+    def checked(*tables):
+        for table in tables:
+            results.write_json(table, tmp_path / f"{table['key']}.json")
+        return {f["table"]: (f["state"], f["reasons"]) for f in check(tmp_path)}
+
+    return checked
+
+
+def test_a_figure_of_current_tables_is_current(states):
+    found = states(record("figure2", uses={"5": "of 5"}), record("5"))
+    assert found["figure2"] == ("current", [])
+
+
+def test_a_figure_inherits_that_its_table_is_stale(states):
+    middle = record("5", uses={"6": "of 6"})
+    found = states(record("figure2", uses={"5": "of 5"}), middle, record("6", files=["gone.md"]))
+    assert found["6"] == ("stale", ["gone.md is gone"])
+    assert found["5"] == ("stale", ["table 6, which it draws, is stale"])
+    assert found["figure2"] == ("stale", ["table 5, which it draws, is stale"])
+
+
+def test_a_figure_is_stale_where_its_table_is_gone_or_another(states):
+    found = states(record("figure2", uses={"5": "of 5", "6": "before"}), record("6"))
+    assert found["figure2"] == (
+        "stale",
+        [
+            "table 5, which it draws, is gone",
+            "table 6, which it draws, was written anew",
+        ],
+    )
+
+
+def spec(key, **more):
+    return TableSpec(key=key, title="", question="", paper="s2", reference="", **more)
+
+
+def test_digests_follow_content_blocks_code_and_what_is_drawn(monkeypatch):
+    specs = [spec("figure", uses=("a", "b")), spec("a", blocks=("cost 5",)), spec("b")]
+    tables = {s.key: {"title": s.key, "measurements": {}} for s in specs}
+    before = write.digests(specs, tables)
+
+    def changed(now):
+        return {key for key, digest in now.items() if digest != before[key]}
+
+    said = {**tables, "b": tables["b"] | {"title": "other"}}
+    assert changed(write.digests(specs, said)) == {"figure", "b"}
+    dated = {"mark": {"date": "now", "seconds": 1, "code": {}}}
+    measured = {**tables, "b": tables["b"] | {"measurements": dated}}
+    first = write.digests(specs, measured)
+    dated["mark"]["date"] = "later"
+    assert write.digests(specs, measured) == first, "when is not what"
+    monkeypatch.setattr(code, "blocks_sha256", lambda kinds: "changed" if kinds else "")
+    assert changed(write.digests(specs, tables)) == {"figure", "a"}
+
+
+def test_the_hash_of_measurements_covers_code_and_shipped_data():
+    files = set(code.measuring_files())
+    shipped = set(Path(analyses.__file__).parent.rglob("*.csv"))
+    assert {"s2_table05_imagenet.csv", "digits_star_sweep.csv"} <= {p.name for p in shipped}
+    assert shipped <= files
+    assert Path(analyses.__file__).with_name("probe.py") in files
+
+
+def test_a_hash_of_files_follows_content_and_names_only(tmp_path):
+    for name, text in (("a/x.py", "1"), ("b/x.py", "2")):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    a, b = tmp_path / "a/x.py", tmp_path / "b/x.py"
+    before = code.files_sha256([a, b], tmp_path)
+    assert code.files_sha256([b, a, b], tmp_path) == before
+    a.write_text("2"), b.write_text("1")
+    assert code.files_sha256([a, b], tmp_path) != before
+
+
+def test_cost_blocks_follow_the_code_that_counts_and_the_libraries(monkeypatch, tmp_path):
+    def hashes():
+        code.blocks_sha256.cache_clear()
+        return code.blocks_sha256(("cost",)), code.blocks_sha256(("audit",))
+
+    cost, audit = hashes()
+    versions = code.versions()
+    monkeypatch.setattr(code, "versions", lambda: versions | {"timm": "0"})
+    other, same = hashes()
+    assert (other != cost, same == audit) == (True, True)
+    monkeypatch.setattr(code, "versions", lambda: versions)
+    monkeypatch.setattr(code, "counting_files", list)
+    other, same = hashes()
+    assert (other != cost, same == audit) == (True, True)
+    monkeypatch.undo()
+    assert hashes() == (cost, audit)
+    assert code.blocks_sha256(()) == ""

@@ -1,0 +1,132 @@
+"""Stores that exist already, held against what the config names: they fit, lack something, or are
+refused. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import feature_store
+from feature_store import FeatureStore, InputError, Source, protocol
+from feature_store.growth import grown
+from feature_store.objects import connect
+from feature_store.root import can_create
+from workbench import datasets
+from workbench.tables.profile import Profile, Split, below
+
+Lacking = dict[str, list[str]]
+"""Model with its tap → scales."""
+
+
+Listing = Callable[[str], datasets.Dataset]
+"""Dataset name → its images, none of them decoded."""
+
+
+def lacking(
+    split: Split, sources: list[Source], profile: Profile, listing: Listing = datasets.open
+) -> Lacking:
+    """The single-scale sources that a split's store lacks, for some or for all of its images.
+
+    `listing` may remember what it lists: several splits are views of one dataset.
+
+    Raises
+    ------
+    InputError
+        The store was made from another dataset, images, labels or precision than the config names,
+        holds more images than that, or is none; the dataset cannot be opened.
+    """
+    path = profile.path(split)
+    store = _existing(path, split)
+    stored: set[Source] = set()
+    if store is not None and _holds_every_image(store, split, listing):
+        stored = {source for source in sources if _complete(store, source)}
+    if store is not None:
+        _refuse_other_precision(store, sources, profile, split)
+    wanted: Lacking = {}
+    for source in sources:
+        if source not in stored:
+            model = f"{source.model}#{source.tap}" if source.tap else source.model
+            wanted.setdefault(model, []).append(source.scales[0])
+    return wanted
+
+
+def _existing(path: str, split: Split) -> FeatureStore | None:
+    if can_create(connect(path, read_only=True)):
+        return None
+    try:
+        return feature_store.open(path)
+    except InputError as error:
+        raise InputError(
+            f"{path} should hold the features of {split.key}, but {error}; move away what is "
+            f"there, or {_ELSEWHERE}"
+        ) from error
+
+
+_ELSEWHERE = "name another folder, as `stores` in the config or with --out"
+
+
+def _holds_every_image(store: FeatureStore, split: Split, listing: Listing) -> bool:
+    """Whether the store has a row for each image that the config names."""
+    from workbench.extraction.target import canonical
+
+    if canonical(store.dataset) != canonical(split.dataset):
+        raise InputError(
+            f"{store.path} holds features of {store.dataset}, but {split.key} is {split.dataset}; "
+            f"name the former there, or {_ELSEWHERE}"
+        )
+    dataset = _listed(split, listing)
+    if split.limit is not None and len(store) > len(dataset):
+        raise InputError(
+            f"{store.path} holds {len(store)} images of {store.dataset}, but {split.key}_limit "
+            f"leaves {len(dataset)}. Stored rows are never dropped: raise the limit to "
+            f"{len(store)}, or {_ELSEWHERE}"
+        )
+    if _as_recorded(store, dataset):
+        return True
+    try:
+        ids, _, _ = grown(store, dataset.image_ids, dataset.labels, dataset.label_names)
+    except InputError as error:
+        raise InputError(
+            f"{split.key} = {split.dataset!r} is not what its store was made from: {error}. For "
+            f"tables: {_ELSEWHERE}"
+        ) from error
+    return len(ids) == len(store)
+
+
+def _as_recorded(store: FeatureStore, dataset: datasets.Dataset) -> bool:
+    """Whether ids, labels and class names are those that the store's root records."""
+    return (
+        protocol.ids_sha256(dataset.image_ids) == store.attrs["image_ids_sha256"]
+        and protocol.labels_sha256(dataset.labels) == store.attrs["labels_sha256"]
+        and list(dataset.label_names) == store.label_names
+    )
+
+
+def _listed(split: Split, listing: Listing) -> datasets.Dataset:
+    """The images that the config names for a split; a view has the ids and labels of its images."""
+    try:
+        return listing(below(split.dataset)).take(split.limit)
+    except InputError as error:
+        raise InputError(f"{split.key} = {split.dataset!r}: {error}") from error
+
+
+def _refuse_other_precision(
+    store: FeatureStore, sources: list[Source], profile: Profile, split: Split
+) -> None:
+    for source in sources:
+        try:
+            found = store.scale(store.resolve(source)).manifest.get("precision")
+        except InputError:
+            continue  # not stored
+        if found != profile.precision:
+            raise InputError(
+                f"{store.path} holds {source} computed in {found}, but the precision for "
+                f"{split.key} is {profile.precision}; set precision = {str(found)!r} in the "
+                f"config, or {_ELSEWHERE}"
+            )
+
+
+def _complete(store: FeatureStore, source: Source) -> bool:
+    try:
+        return not store.scale(source).missing()
+    except InputError:
+        return False

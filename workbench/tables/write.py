@@ -1,0 +1,162 @@
+"""Write tables and the overview of their folder, unless what lies there says the same already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from feature_store import InputError
+from workbench.tables import blocks, figures, formats, provenance, report, results
+from workbench.tables.check import check, records
+from workbench.tables.spec import TableSpec
+
+LAYOUT = 5
+"""Raised when the written files change for the same content, so that they are written again."""
+
+
+def stem(out: Path, key: str) -> Path:
+    """File name of a table without suffix: table05, figure02, sovit_table02."""
+    digits = "".join(c for c in key if c.isdigit())
+    name = key.removesuffix(digits).replace("-", "_")
+    kind = {"": "table", "figure": "figure"}.get(name, f"{name}_table" if digits else name)
+    return out / f"{kind}{int(digits):02d}" if digits else out / kind
+
+
+def digests(specs: Sequence[TableSpec], tables: Mapping[str, dict]) -> dict[str, str]:
+    """Key → hash of what a table says, of the code behind its blocks, and of what its figure draws.
+
+    Parameters
+    ----------
+    specs : sequence of TableSpec
+        With every table that one of them uses.
+    tables : mapping
+        Key → content, from :func:`workbench.tables.results.build`.
+    """
+    declared = {spec.key: spec for spec in specs}
+    found: dict[str, str] = {}
+
+    def of(key: str) -> str:
+        if key not in found:
+            spec = declared[key]
+            parts = [LAYOUT, _content(tables[key]), list(spec.blocks), blocks.code_of(spec.blocks)]
+            parts.append({used: of(used) for used in spec.uses})
+            found[key] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return found[key]
+
+    return {key: of(key) for key in declared}
+
+
+def kept(spec: TableSpec, digest: str, out: Path) -> dict | None:
+    """The record of a table that lies in the folder with this digest and all of its files.
+
+    Raises
+    ------
+    InputError
+        Something else lies in the record's place.
+    """
+    path = stem(out, spec.key).with_suffix(".json")
+    if not path.exists():
+        return None
+    record = results.read_json(path)
+    if not isinstance(record, dict) or not {"digest", "files"} <= set(record):
+        raise InputError(
+            f"{path} is no table, but table {spec.key} is to be written there; move it out of this "
+            f"folder"
+        )
+    whole = all((out / name).exists() for name in record["files"])
+    return record if whole and record["digest"] == digest else None
+
+
+def write(
+    spec: TableSpec, tables: Mapping[str, dict], marks: Mapping[str, str], out: Path
+) -> dict[str, Any]:
+    """Write a table's files; its record, as it then lies in the folder.
+
+    Parameters
+    ----------
+    spec : TableSpec
+    tables : mapping
+        Key → content, of this table and of those that its figure draws.
+    marks : mapping
+        Key → digest.
+    out : Path
+    """
+    path = stem(out, spec.key)
+    found = [blocks.block(name) for name in spec.blocks]
+    table = tables[spec.key] | {"code": provenance.stamp(), "date": provenance.now()}
+    drawn = figures.draw(spec, {**tables, spec.key: table}, path)
+    files = [*formats.write(table, found, path), *drawn]
+    record = results.clean(
+        table
+        | {
+            "blocks": found,
+            "blocks_code_sha256": blocks.code_of(spec.blocks),
+            "pictures": [p.name for p in drawn if p.suffix in (".png", ".svg")],
+            "files": sorted({p.name for p in files}),
+            "uses": {used: marks[used] for used in spec.uses},
+            "digest": marks[spec.key],
+        }
+    )
+    results.write_json(record, path.with_suffix(".json"))
+    return record
+
+
+def _content(table: dict) -> dict:
+    """What a table says, without when it was said."""
+    volatile = ("code", "date", "seconds")
+    plain = {k: v for k, v in table.items() if k != "measurements"}
+    marks = {
+        mark: {k: v for k, v in made.items() if k not in volatile}
+        for mark, made in table["measurements"].items()
+    }
+    return {**plain, "measurements": marks}
+
+
+def renew_overview(out: Path, profile: str) -> bool:
+    """Write provenance.json and report.html where they do not follow from the folder's records.
+
+    They do when provenance.json lists these records in these states and report.html is the one
+    that was written with it. Returns whether they were written.
+    """
+    tables = records(out)
+    findings = {finding["table"]: finding for finding in check(out)}
+    index = results.clean(_index(tables, findings, out, profile))
+    if _in_step(index, out):
+        return False
+    page = report.write(tables, findings, out, profile)
+    mark = hashlib.sha256(page.read_bytes()).hexdigest()
+    made = {"date": provenance.now(), "code": provenance.stamp(), "report_sha256": mark}
+    results.write_json(index | made, out / "provenance.json")
+    return True
+
+
+def _index(
+    tables: Mapping[str, dict], findings: Mapping[str, dict], out: Path, profile: str
+) -> dict[str, Any]:
+    return {
+        "profile": profile,
+        "layout": LAYOUT,
+        "tables": {
+            key: {
+                "file": f"{stem(out, key).name}.json",
+                "digest": table["digest"],
+                "date": table["date"],
+                "state": findings[key]["state"],
+                "reasons": findings[key]["reasons"],
+                "stores": provenance.stores(table),
+            }
+            for key, table in tables.items()
+        },
+    }
+
+
+def _in_step(index: Mapping[str, Any], out: Path) -> bool:
+    listed, page = out / "provenance.json", out / "report.html"
+    if not listed.exists() or not page.exists():
+        return False
+    held = results.read_json(listed)
+    same = all(held.get(name) == value for name, value in index.items())
+    return same and held.get("report_sha256") == hashlib.sha256(page.read_bytes()).hexdigest()
