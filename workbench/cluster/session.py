@@ -12,6 +12,7 @@ from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
 from feature_store.errors import InputError
+from workbench.cluster.version import own_version, require_same
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -108,9 +109,15 @@ class Session:
             return fetching.result()
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-        """Results in the order of the items; a few per worker are under way at a time."""
+        """Results in the order of the items; a few per worker are under way at a time.
+
+        Raises
+        ------
+        InputError
+            As `result`; workers of another version of the project.
+        """
         waiting, ahead = deque(items), deque[Any]()
-        given = self.submit(_same, function)
+        given = self.submit(_same, _Carried(function))
         while waiting or ahead:
             room = 2 * max(sum(self.look().values()), 1)
             while waiting and len(ahead) < room:
@@ -123,16 +130,33 @@ class Session:
         """``merge`` over the results of all items, neighbours first, on the workers.
 
         The tree depends on the items alone: any number of workers gives the same bits.
+
+        Raises
+        ------
+        InputError
+            As `map`.
         """
         import dask
 
         leaf, node = dask.delayed(_apply, pure=False), dask.delayed(merge, pure=False)
-        given = dask.delayed(_same, pure=False)(function)
+        given = dask.delayed(_same, pure=False)(_Carried(function))
         level = [leaf(given, item) for item in items]
         while len(level) > 1:
             pairs = [level[k : k + 2] for k in range(0, len(level), 2)]
             level = [node(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
         return self.result(self.client.compute(level[0]))
+
+
+class _Carried:
+    """A function that refuses to run on a worker with another version of the project."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+        self.version = own_version()
+
+    def __call__(self, item: Any) -> Any:
+        require_same(self.version, analyses=True)
+        return self.function(item)
 
 
 def _same(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

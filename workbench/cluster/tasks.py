@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from feature_store.errors import InputError
-from workbench.cluster.version import NONE, Version, own_version
+from workbench.cluster.version import UNKNOWN, Version, own_name, own_version, require_same
 
 if TYPE_CHECKING:
     from workbench.extraction.run import Run
@@ -116,11 +115,6 @@ def compute(ticket: Ticket, shards: tuple[int, ...]) -> Done:
     return Done(shards, computed, busy, own_name())
 
 
-def own_name() -> str:
-    """This process as claims and commit records name it."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
 def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Run:
     """The ticket's run with its models, loaded once in this process.
 
@@ -131,7 +125,7 @@ def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Run:
         the request is wrong.
     """
     global _loaded
-    require_same(ticket)
+    require_same(getattr(ticket, "version", UNKNOWN))
     if _loaded is None or _loaded[0].token != ticket.token:
         same = _loaded is not None and ticket.command and _loaded[0].command == ticket.command
         kept = _loaded[1].kept if _loaded is not None and same else {}
@@ -146,23 +140,6 @@ def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Run:
         _loaded = (ticket, open_run(ExtractRequest(**options), notes.append, kept))
         _loaded[1].say = lambda line: None
     return _loaded[1]
-
-
-def require_same(ticket: Ticket) -> None:
-    """
-    Raises
-    ------
-    InputError
-        This process runs other code than the one that made the ticket: features of the two in one
-        store could not be told apart.
-    """
-    expected, found = getattr(ticket, "version", NONE), own_version()
-    if found.code != expected.code:
-        raise InputError(
-            f"worker {own_name()} runs another version of the project than this command: found "
-            f"{found}, expected {expected}; install the same version on both, start the workers "
-            f"again (a running one keeps the code it began with), and repeat the command"
-        )
 
 
 def require_children(decoders: int) -> None:

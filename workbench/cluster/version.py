@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+import analyses
 import feature_store
+from feature_store.errors import InputError
 
 PARTS = ("allocation.py", "cluster", "datasets", "decode.py", "extraction", "models", "multiscale")
-"""What workers run of this package; all of `feature_store`, too. Commands, tables and figures are
-left out: an edit of them in a shared checkout does not concern the workers of a run."""
+"""What workers run of this package. Commands, tables and figures are left out: an edit of them in
+a shared checkout does not concern the workers of a run."""
 
 
 @dataclass(frozen=True)
@@ -22,15 +26,18 @@ class Version:
     number: str
     """Version of the installed package; ``unknown`` where there is only a folder of sources."""
     code: str
-    """sha256 over the source files that workers run."""
+    """sha256 over the source files that workers run in an extraction, `feature_store` included."""
+    analyses: str
+    """sha256 over the source files of the analyses."""
     folder: str
     """Where these files are."""
 
     def __str__(self) -> str:
-        return f"{self.number} (code {self.code[:12]}, in {self.folder})"
+        code = f"code {self.code[:12]}, analyses {self.analyses[:12]}"
+        return f"{self.number} ({code}, in {self.folder})"
 
 
-NONE = Version("unknown", "unknown", "unknown")
+UNKNOWN = Version("unknown", "unknown", "unknown", "an unknown folder")
 """Of a driver that is too old to say what it runs."""
 
 
@@ -41,19 +48,56 @@ def own_version() -> Version:
         number = importlib.metadata.version("s2-workbench")
     except importlib.metadata.PackageNotFoundError:
         number = "unknown"
-    package = Path(__file__).parents[1]
-    return Version(number, code_sha256(package), str(package.parent))
+    here = Path(__file__).parents[1]
+    found = [
+        path
+        for part in PARTS
+        for path in ([here / part] if part.endswith(".py") else (here / part).rglob("*.py"))
+    ]
+    store, analysing = (Path(package.__path__[0]) for package in (feature_store, analyses))
+    return Version(
+        number,
+        _sha256([(path.relative_to(here), path) for path in found] + _sources(store)),
+        _sha256(_sources(analysing)),
+        str(here.parent),
+    )
 
 
-def code_sha256(package: Path) -> str:
-    """sha256 over names and contents of the files that workers run, where `package` is
-    ``workbench`` and `feature_store` is the one that this process uses."""
-    store = Path(feature_store.__file__).parent
-    files = [(path.relative_to(store), path) for path in store.rglob("*.py")]
-    for part in PARTS:
-        here = package / part
-        found = [here] if here.suffix == ".py" else here.rglob("*.py")
-        files += [(path.relative_to(package), path) for path in found]
+def own_name() -> str:
+    """This process as claims and commit records name it."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def require_same(expected: Version, *, analyses: bool = False) -> None:
+    """Refuse to work for a process of another version: results of two could not be told apart.
+
+    Parameters
+    ----------
+    expected : Version
+        Of the process that gives the work.
+    analyses : bool
+        Whether the analyses have to be the same, too.
+
+    Raises
+    ------
+    InputError
+        This process runs other code.
+    """
+    found = own_version()
+    if found.code != expected.code or (analyses and found.analyses != expected.analyses):
+        raise InputError(
+            f"worker {own_name()} runs another version of the project than this command: found "
+            f"{found}, expected {expected}; install the same version on both, start the workers "
+            f"again (a running one keeps the code it began with), and repeat the command"
+        )
+
+
+def _sources(package: Path) -> list[tuple[Path, Path]]:
+    return [(path.relative_to(package), path) for path in package.rglob("*.py")]
+
+
+def _sha256(files: list[tuple[Path, Path]]) -> str:
+    """Over names and contents, in the order of the names."""
     digest = hashlib.sha256()
     for name, path in sorted(files):
         digest.update(name.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")

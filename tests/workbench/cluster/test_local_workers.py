@@ -175,7 +175,9 @@ def test_a_worker_with_another_version_is_refused(request_for, tmp_path):
     own = own_version()
     assert f"worker {socket.gethostname()}:{worker.pid} " in str(refused.value)
     assert re.search(rf"found .*, in {tmp_path / 'copy'}\)", str(refused.value))
-    assert f"expected {own.number} (code {own.code[:12]}, in {ROOT})" in str(refused.value)
+    assert f"expected {own}; install" in str(refused.value)
+    assert f"{own.number} (code {own.code[:12]}, analyses " in str(own)
+    assert str(own).endswith(f"in {ROOT})")
     assert not (tmp_path / "s").exists()
 
 
@@ -358,6 +360,20 @@ def marker(folder):
             tempfile.mkdtemp(dir=self.folder)
 
     return Marker()
+
+
+@pytest.mark.parametrize(
+    "analyse",
+    [
+        lambda session: list(session.map(math.factorial, range(3))),
+        lambda session: session.reduce(math.factorial, operator.add, range(3)),
+    ],
+)
+def test_analyses_on_workers_of_another_version_are_refused(session, monkeypatch, analyse):
+    other = replace(own_version(), analyses="f" * 64)
+    monkeypatch.setattr("workbench.cluster.session.own_version", lambda: other)
+    with pytest.raises(InputError, match=r"runs another version .* analyses ffffffffffff"):
+        analyse(session)
 
 
 @pytest.mark.parametrize("way", ["map", "reduce"])

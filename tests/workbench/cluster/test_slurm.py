@@ -329,8 +329,8 @@ def test_array_jobs_write_what_one_process_writes(tmp_path, same_store, monkeypa
 
     first = sbatch("prepare.sbatch")
     assert first.returncode == 0, first.stderr
-    after = f"--dependency=afterok:{first.stdout.strip()}"
-    array = sbatch("array.sbatch", after, "--array=1-2", "--wait")
+    after = [f"--dependency=afterok:{first.stdout.strip()}", "--kill-on-invalid-dep=yes"]
+    array = sbatch("array.sbatch", *after, "--array=1-2", "--wait")
     logs = "\n".join(path.read_text() for path in tmp_path.glob("*.log"))
     assert array.returncode == 0, array.stderr + logs
     assert "is prepared: 4 shard(s) to compute" in logs
