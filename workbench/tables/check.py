@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,37 +54,42 @@ def check(out: Path) -> list[dict[str, Any]]:
     found = records(out)
     if not found:
         raise InputError(f"{out} holds no tables; make them with `workbench tables --out {out}`")
-    done: dict[str, dict[str, Any]] = {}
-    for key in found:
-        _check(key, found, out, done)
-    return [done[key] for key in found]
+    maps = functools.cache(provenance.maps_of)
+    own = {key: _own(table, out, maps) for key, table in found.items()}
+    return [_finding(key, found, own) for key in found]
 
 
-def _check(
-    key: str, tables: Mapping[str, dict], out: Path, done: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
-    """The finding about a table, kept in `done`; first those about the tables that it uses."""
-    if key in done:
-        return done[key]
-    table = tables[key]
-    mixed = provenance.mixed(table["measurements"])
-    stale = provenance.stale(table["measurements"]) + _older_blocks(table)
+@dataclass(frozen=True)
+class _Own:
+    """What is wrong with a table by itself."""
+
+    mixed: list[str]
+    stale: list[str]
+
+
+def _own(table: Mapping[str, Any], out: Path, maps: Callable[[str, str], str]) -> _Own:
+    stale = provenance.stale(table["measurements"], maps) + _older_blocks(table)
     stale += [f"{name} is gone" for name in table["files"] if not (out / name).exists()]
-    for used, digest in table.get("uses", {}).items():
+    return _Own(provenance.mixed(table["measurements"]), stale)
+
+
+def _finding(key: str, tables: Mapping[str, dict], own: Mapping[str, _Own]) -> dict[str, Any]:
+    """A table's record, with what it inherits from the tables that its figure draws."""
+    mixed, stale = own[key].mixed, list(own[key].stale)
+    for used, digest in tables[key].get("uses", {}).items():
         if used not in tables:
             stale.append(f"table {used}, which it draws, is gone")
         elif tables[used]["digest"] != digest:
             stale.append(f"table {used}, which it draws, was written anew")
-        elif (state := _check(used, tables, out, done)["state"]) != "current":
+        elif (state := _finding(used, tables, own)["state"]) != "current":
             stale.append(f"table {used}, which it draws, is {state}")
-    made = [m["code"]["code_sha256"] for m in table["measurements"].values()]
-    done[key] = {
+    made = [m["code"]["code_sha256"] for m in tables[key]["measurements"].values()]
+    return {
         "table": key,
         "state": "mixed" if mixed else "stale" if stale else "current",
         "reasons": mixed + stale,
         "older_code": any(by != code.measuring_sha256() for by in made),
     }
-    return done[key]
 
 
 def _older_blocks(table: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,15 +115,19 @@ def stores(table: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def line(table: Mapping[str, Any]) -> str:
-    """What every written table ends with: date, version, commit, stores with identities."""
+    """What every written table ends with: date, version, commit, stores with identities.
+
+    A figure that draws other tables names them with their digests; they name their stores.
+    """
     features = [
         f"{path} ({', '.join(f'{source} {mark[:10]}' for source, mark in sorted(held.items()))})"
         for path, held in stores(table).items()
     ]
-    said = "; ".join(
-        [f"Made {made(table)}", *(["features: " + "; ".join(features)] * any(features))]
-    )
-    return " ".join(said.split()) + "."
+    drawn = [f"{key} ({digest[:10]})" for key, digest in table.get("uses", {}).items()]
+    parts = [f"Made {made(table)}"]
+    parts += [f"features: {'; '.join(features)}"] if features else []
+    parts += [f"with what it draws of the tables {', '.join(drawn)}"] if drawn else []
+    return " ".join("; ".join(parts).split()) + "."
 
 
 def now() -> str:
@@ -174,16 +178,26 @@ def mixed(measurements: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def stale(measurements: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """How the stores differ from what a table was made of, in words; empty for a fresh table."""
+def maps_of(path: str, task: str) -> str:
+    """:func:`workbench.datasets.dense.maps_sha256` of a store by its path."""
+    return maps_sha256(feature_store.open(path), task)
+
+
+def stale(
+    measurements: Mapping[str, Mapping[str, Any]], maps: Callable[[str, str], str] = maps_of
+) -> list[str]:
+    """How the stores differ from what a table was made of, in words; empty for a fresh table.
+
+    `maps` may remember what it looked at: many measurements share the maps of one store.
+    """
     found: list[str] = []
     for provenance in measurements.values():
         for store in provenance["stores"].values():
-            found += _differences(store)
+            found += _differences(store, maps)
     return list(dict.fromkeys(found))
 
 
-def _differences(recorded: Mapping[str, Any]) -> list[str]:
+def _differences(recorded: Mapping[str, Any], maps_now: Callable[[str, str], str]) -> list[str]:
     path = recorded["path"]
     try:
         store = feature_store.open(path)
@@ -194,9 +208,8 @@ def _differences(recorded: Mapping[str, Any]) -> list[str]:
     found = []
     if store.attrs["labels_sha256"] != recorded["labels_sha256"]:
         found.append(f"{path} has other labels")
-    maps = recorded.get("maps")
-    if maps and maps_sha256(store, maps["task"]) != maps["sha256"]:
-        found.append(f"the {maps['task']} maps of {store.dataset} have changed")
+    if maps := recorded.get("maps"):
+        found += _other_maps(path, store.dataset, maps, maps_now)
     stored = set(store.sources())
     for name, identity in recorded["sources"].items():
         if name not in stored:
@@ -206,3 +219,14 @@ def _differences(recorded: Mapping[str, Any]) -> list[str]:
         elif store.scale(name).missing():
             found.append(f"{path}: {name} is incomplete")
     return found
+
+
+def _other_maps(
+    path: str, dataset: str, recorded: Mapping[str, str], now: Callable[[str, str], str]
+) -> list[str]:
+    task = recorded["task"]
+    try:
+        same = now(path, task) == recorded["sha256"]
+    except InputError as error:
+        return [f"the {task} maps of {dataset} cannot be looked at ({error})"]
+    return [] if same else [f"the {task} maps of {dataset} have changed"]

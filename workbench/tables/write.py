@@ -86,7 +86,11 @@ def write(
     """
     path = stem(out, spec.key)
     found = [blocks.block(name) for name in spec.blocks]
-    table = tables[spec.key] | {"code": provenance.stamp(), "date": provenance.now()}
+    table = tables[spec.key] | {
+        "code": provenance.stamp(),
+        "date": provenance.now(),
+        "uses": {used: marks[used] for used in spec.uses},
+    }
     drawn = figures.draw(spec, {**tables, spec.key: table}, path)
     files = [*formats.write(table, found, path), *drawn]
     record = results.clean(
@@ -96,7 +100,6 @@ def write(
             "blocks_code_sha256": blocks.code_of(spec.blocks),
             "pictures": [p.name for p in drawn if p.suffix in (".png", ".svg")],
             "files": sorted({p.name for p in files}),
-            "uses": {used: marks[used] for used in spec.uses},
             "digest": marks[spec.key],
         }
     )

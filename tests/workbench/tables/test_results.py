@@ -166,6 +166,34 @@ def test_a_corrected_mask_makes_a_result_stale(tmp_path):
     assert "the segmentation maps of csv:" in line
 
 
+def test_a_line_of_provenance_names_stores_and_drawn_tables(made):
+    by = {"commit": "0123456789abcdef", "dirty": True, "version": "1.2"}
+    store = made["mark"]["stores"]["train"]
+    identity = store["sources"]["toy:m#t@224"]
+    table = {"code": by, "date": "today", "measurements": made}
+    assert provenance.line(table) == (
+        "Made today, version 1.2, commit 0123456789 with edits; features: "
+        f"{store['path']} (toy:m#t@224 {identity[:10]})."
+    )
+    figure = {"code": by, "date": "today", "measurements": {}, "uses": {"5": "abcdefghijklm"}}
+    assert provenance.line(figure).endswith("with what it draws of the tables 5 (abcdefghij).")
+
+
+def test_maps_that_cannot_be_looked_at_are_a_reason_and_no_error(tmp_path, made):
+    store = made["mark"]["stores"]["train"]  # its dataset, toy:train, does not exist
+    store["maps"] = {"task": "segmentation", "sha256": "x"}
+    (line,) = provenance.stale(made)
+    assert "the segmentation maps of toy:train cannot be looked at (no dataset" in line
+    asked = []
+
+    def maps(path, task):
+        asked.append((path, task))
+        return "x"
+
+    assert provenance.stale(made, maps) == []
+    assert asked == [(store["path"], "segmentation")]
+
+
 def test_the_fingerprint_follows_features_and_call_but_not_the_path(made):
     stores = made["mark"]["stores"]
     mark = provenance.fingerprint({"a": 1}, stores)
