@@ -3,9 +3,12 @@
 Pillow is the reference decoder because the published numbers were made with it. Two of its
 conventions are worth knowing before reading a result:
 
-* alpha is dropped, not composited; 16-bit and float greyscale are clipped at 255, not rescaled;
+* alpha is dropped, not composited;
 * the EXIF orientation tag is ignored. The usual evaluation loaders (and so the published numbers)
   ignore it too; pass ``exif_orientation=True`` for photographs straight from a phone.
+
+Greyscale of more than 8 bits is refused where its values do not fit: Pillow would clip them at 255,
+which makes most such images white, and round those between 0 and 1 to black.
 """
 
 from __future__ import annotations
@@ -52,8 +55,8 @@ def decode(source: bytes | Image.Image, *, exif_orientation: bool = False) -> np
     Raises
     ------
     DecodeError
-        Zero bytes, not an image, truncated or damaged data, or a size that Pillow treats as a
-        decompression bomb.
+        Zero bytes, not an image, truncated or damaged data, a size that Pillow treats as a
+        decompression bomb, or greyscale whose values 8 bits do not hold.
 
     Examples
     --------
@@ -69,8 +72,12 @@ def decode(source: bytes | Image.Image, *, exif_orientation: bool = False) -> np
         opened = source if isinstance(source, Image.Image) else Image.open(io.BytesIO(source))
         if exif_orientation:
             opened = ImageOps.exif_transpose(opened)
+        if opened.mode in ("I", "F") or opened.mode.startswith("I;"):
+            _refuse_deep(np.asarray(opened), opened.mode)
         # np.array copies: the pixels must outlive the image and be writable for torch.from_numpy.
         return np.array(opened.convert("RGB"))
+    except DecodeError:
+        raise
     except Image.DecompressionBombError as error:
         raise DecodeError(f"decompression bomb: {error}") from error
     except Image.UnidentifiedImageError as error:
@@ -81,3 +88,12 @@ def decode(source: bytes | Image.Image, *, exif_orientation: bool = False) -> np
     # KeyError, MemoryError, ...); each of them means the same to a run over a million images.
     except Exception as error:
         raise DecodeError(f"damaged image: {type(error).__name__}: {error}") from error
+
+
+def _refuse_deep(values: np.ndarray, mode: str) -> None:
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 255) or (0 < high <= 1 and bool((values % 1).any())):
+        raise DecodeError(
+            f"greyscale of mode {mode} with values from {low:g} to {high:g}, which 8 bits do not "
+            "hold; convert it to 0 to 255"
+        )

@@ -99,6 +99,15 @@ def test_parameters_leave_the_head_out():
     assert params(VIT) == expected
 
 
+@pytest.mark.parametrize(
+    ("model", "tap"),
+    [("vit_base_patch16_siglip_224", "pre_logits"), ("cait_xxs24_224", "final")],
+)
+def test_heads_and_layers_with_parameters_as_arguments_are_counted(model, tap):
+    found = cost(f"random:timm:{model}", ["224"], tap=tap)
+    assert 0.5 < found.gmacs * 1e3 / (found.params / 1e6 * 196) < 1.5  # a product per weight, token
+
+
 def test_misuse_is_refused():
     with pytest.raises(InputError, match="nearest valid sizes: 224, 448"):
         cost(VIT, ["300"])

@@ -60,9 +60,23 @@ def test_alpha_is_dropped_not_composited():
     assert (decode(data) == [10, 20, 30]).all()
 
 
-def test_sixteen_bit_greyscale_is_clipped():
-    deep = Image.fromarray(np.array([[0, 100, 255, 256, 65535]], np.uint16))
-    assert decode(encoded(deep, "PNG"))[0, :, 0].tolist() == [0, 100, 255, 255, 255]
+def test_sixteen_bit_greyscale_within_eight_bits_is_read():
+    deep = Image.fromarray(np.array([[0, 100, 255]], np.uint16))
+    assert decode(encoded(deep, "PNG"))[0, :, 0].tolist() == [0, 100, 255]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.array([[0, 256, 65535]], np.uint16), "mode I;16 with values from 0 to 65535"),
+        (np.array([[0, -1]], np.int32), "mode I with values from -1 to 0"),
+        (np.array([[0, 0.5]], np.float32), "mode F with values from 0 to 0.5"),
+        (np.array([[0, np.nan]], np.float32), "mode F with values from nan"),
+    ],
+)
+def test_greyscale_that_eight_bits_do_not_hold_is_refused(values, said):
+    with pytest.raises(DecodeError, match=said):
+        decode(encoded(Image.fromarray(values), "TIFF"))
 
 
 def test_animation_gives_its_first_frame():

@@ -46,7 +46,7 @@ def strange(tmp_path):
     image.convert("CMYK").save(folder / "cmyk.jpg")
     image.convert("RGBA").save(folder / "alpha.png")
     image.convert("L").save(folder / "grey.tif")
-    Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257).save(folder / "sixteen_bit.png")
+    Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257).save(folder / "bad" / "deep.png")
     image.save(folder / "animated.gif", save_all=True, append_images=[image.rotate(180)])
     image.resize((2000, 3)).save(folder / "very_wide.png")
     image.resize((1, 20_000)).save(folder / "bad" / "thin.png")
@@ -68,7 +68,8 @@ def test_strange_images_are_features_or_recorded_failures(strange, tmp_path, cap
     assert "damaged" in reasons["bad/truncated.jpg"]
     assert "decompression bomb" in reasons["bad/bomb.png"]
     assert "not an image" in reasons["bad/no_image.png"]
-    assert "too long and thin: 1 x 20000" in reasons["bad/thin.png"]
+    assert "mode I;16 with values from" in reasons["bad/deep.png"]
+    assert "too large once resized: 1 x 20000" in reasons["bad/thin.png"]
     store = feature_store.open(tmp_path / "s")
     assert verify(store).problems == []
     backbone = load(MODEL)
@@ -87,12 +88,21 @@ def test_strange_images_are_features_or_recorded_failures(strange, tmp_path, cap
 def test_one_image_at_a_time(strange, tmp_path, capsys):
     run(capsys, strange, tmp_path / "eight")
     status, report = run(capsys, strange, tmp_path / "one", "--batch", "1", "--max-crops", "1")
-    assert (status, len(report["failed"])) == (0, 6)
+    assert (status, len(report["failed"])) == (0, 7)
     one, eight = (
         feature_store.open(tmp_path / name).features(f"{MODEL}@160").values
         for name in ("one", "eight")
     )
     np.testing.assert_allclose(one, eight, atol=2e-5)
+
+
+def test_weights_that_cannot_be_read_leave_no_store(strange, tmp_path, capsys):
+    (tmp_path / "w.pth").write_bytes(b"damaged")
+    command = ["extract", "--dataset", f"folder:{strange}", "--scales", "224", "--store"]
+    path = tmp_path / "s"
+    assert main([*command, str(path), "--model", f"file:vit_tiny_patch16_224:{tmp_path}/w.pth"])
+    assert "is refused: it is damaged" in capsys.readouterr().err
+    assert not path.exists()
 
 
 def test_a_dataset_of_one_image(tmp_path, capsys):

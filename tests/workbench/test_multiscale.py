@@ -19,6 +19,7 @@ from workbench.multiscale import (
     Scale,
     base_size,
     features,
+    forward,
     interpolate,
     merge,
     plan,
@@ -303,6 +304,39 @@ def test_out_of_memory_halves_the_crops_that_were_tried(vit, images):
     backbone = Forgetful(vit.info, holds=4)
     scale_features(backbone, images, "448", max_crops=limit)
     assert (backbone.calls[1], limit.crops) == (4, 4)
+
+
+def test_out_of_memory_around_the_model_halves_the_images(vit, images, monkeypatch):
+    base, large = Scale.parse("224"), Scale.parse("448.raw")
+    raw = {large: interpolate(images, 448, 448)}
+    whole = features(vit, images, [base, large], raw=raw)
+    cut, tried, holds = forward.cut_crops, [], [1]
+
+    def forgetful(batch, how):
+        tried.append(len(batch))
+        if len(batch) > holds[0]:
+            raise torch.OutOfMemoryError("out of memory")
+        return cut(batch, how)
+
+    monkeypatch.setattr(forward, "cut_crops", forgetful)
+    said = []
+    limit = CropLimit(8, say=said.append)
+    for _ in range(2):
+        found = features(vit, images, [base, large], raw=raw, max_crops=limit)
+        for scale, tokens in whole.items():
+            torch.testing.assert_close(found[scale].map, tokens.map, atol=1e-5, rtol=1e-5)
+    assert tried == [2, *[1] * 8]  # two images at two scales, twice; what did not fit is remembered
+    assert said == [
+        "out of memory: random:timm:vit_tiny_patch16_224 goes on with 1 images at a time"
+    ]
+    holds[0] = 0
+    with pytest.raises(InputError, match="out of memory as a single image is scaled"):
+        features(vit, images, [Scale.parse("224")], max_crops=limit)
+
+
+def test_more_pixels_than_an_image_is_resized_to_are_refused(vit):
+    with pytest.raises(InputError, match="are more than 268,435,456 pixels"):
+        plan(Scale.parse("40000.pad"), vit.info)
 
 
 def test_out_of_memory_on_one_crop_is_an_error(vit, images):

@@ -98,8 +98,13 @@ def _images_below(root: str, below: str = "", above: frozenset[str] = frozenset(
         path = f"{below}/{entry.name}" if below else entry.name
         if entry.is_dir():
             yield from _images_below(root, path, above | {real})
-        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS and _opens(entry):
             yield _checked(path)
+
+
+def _opens(entry: os.DirEntry[str]) -> bool:
+    """Not a pipe, socket or device, which could keep a reader waiting for ever."""
+    return entry.is_file() or not os.path.exists(entry.path)  # a dangling link becomes a failed row
 
 
 def _checked(path: str) -> str:

@@ -130,6 +130,8 @@ def image_batches(
                 if not gpu:
                     wait(itertools.chain.from_iterable(coming))
             rows, tensors, failed = collated([item.result() for item in coming.popleft()])
+            if gpu:
+                tensors = [tensor.pin_memory() for tensor in tensors]
             yield ImageBatch(
                 shard, rows, dict(zip(pixels.transforms, tensors, strict=True)), failed
             )

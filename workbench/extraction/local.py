@@ -9,10 +9,10 @@ import torch
 
 from feature_store import FeatureStore, InputError
 from workbench import datasets
-from workbench.extraction.jobs import Kept, backbone_key, resolve_jobs
+from workbench.extraction.jobs import Kept, backbone_key, load_backbone, resolve_jobs
 from workbench.extraction.request import ExtractReport, ExtractRequest, Part
 from workbench.extraction.run import Run
-from workbench.extraction.target import open_target, withdraw_damaged, withdraw_failed
+from workbench.extraction.target import is_new, open_target, withdraw_damaged, withdraw_failed
 
 
 def extract(
@@ -78,7 +78,15 @@ def open_run(
     kept = {} if kept is None else kept
     for key in kept.keys() - {backbone_key(job, request) for job in jobs}:
         del kept[key]
-    store = open_target(request, dataset)
+    store = None if is_new(request.store) else open_target(request, dataset)
+    for job in jobs:
+        key = backbone_key(job, request)
+        if key not in kept:
+            kept[key] = load_backbone(
+                job, request.device, request.precision, compile=request.compile, say=say
+            )
+    # A new store only now: weights that cannot be had leave nothing behind.
+    store = store or open_target(request, dataset)
     wanted = [source for job in jobs for source in job.plans]
     if request.recheck:
         withdraw_damaged(store, wanted, say)

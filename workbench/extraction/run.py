@@ -21,7 +21,6 @@ from workbench.extraction.jobs import (
     Job,
     Kept,
     backbone_key,
-    load_backbone,
     manifest,
     transforms,
 )
@@ -60,15 +59,9 @@ class Run:
         """Shards that this pass has committed for some source."""
 
     def prepare(self, job: Job) -> None:
-        """Load the model, create or check its sources, and keep those that miss shards."""
+        """Create or check the sources of a loaded model, and keep those that miss shards."""
         self.jobs.append(job)
-        request = self.request
-        key = backbone_key(job, request)
-        if key not in self.kept:
-            self.kept[key] = load_backbone(
-                job, request.device, request.precision, compile=request.compile, say=self.say
-            )
-        backbone = self.kept[key]
+        backbone = self.kept[backbone_key(job, self.request)]
         if not job.info.pretrained:
             self.say(f"{job.info.name} has random weights: its features mean nothing")
         writers = {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import feature_store
@@ -24,7 +25,7 @@ def open_target(request: ExtractRequest, dataset: Dataset) -> FeatureStore:
         The store is of another dataset, its images are not the dataset's, something else is at
         the path, or it cannot be written.
     """
-    try:
+    with _reached(request.store):
         objects = connect(request.store)
         if can_create(objects):
             return feature_store.create(
@@ -46,9 +47,27 @@ def open_target(request: ExtractRequest, dataset: Dataset) -> FeatureStore:
                 f"{dataset.name}; name another store with --store"
             )
         return reconcile(store, dataset.image_ids, dataset.labels, dataset.label_names)
+
+
+def is_new(path: str) -> bool:
+    """Whether nothing is there yet, so that :func:`open_target` would create a store.
+
+    Raises
+    ------
+    InputError
+        It cannot be reached.
+    """
+    with _reached(path):
+        return can_create(connect(path))
+
+
+@contextmanager
+def _reached(path: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise InputError(
-            f"cannot write the store {request.store} ({error.strerror or error}); name a folder "
+            f"cannot write the store {path} ({error.strerror or error}); name a folder "
             f"that you may write to with --store"
         ) from error
 

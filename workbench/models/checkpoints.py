@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ from workbench.models.names import ModelName
 
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")
 """Keys under which training codes nest the tensors, in order of preference."""
+PATCHES = "patch_embed.proj.weight"
+"""timm's name of the kernels that turn patches into tokens."""
+POSITIONS = ("pos_embed", "relative_position")
+"""In timm's names of position embeddings."""
+CLIP = {PATCHES: "visual.conv1.weight", "pos_embed": "visual.positional_embedding"}
+"""timm's names to those of a CLIP image tower."""
 
 
 def build(name: ModelName) -> Built:
@@ -74,10 +81,14 @@ def unwrap(content: Any, path: Path) -> dict[str, torch.Tensor]:
             break
     if not isinstance(content, Mapping) or not content:
         raise InputError(f"{path} holds a {type(content).__name__}; expected named tensors")
-    strays = [key for key, value in content.items() if not isinstance(value, torch.Tensor)]
+    strays = [
+        key
+        for key, value in content.items()
+        if not (isinstance(key, str) and isinstance(value, torch.Tensor))
+    ]
     if strays:
         raise InputError(
-            f"{path} holds values that are not tensors ({', '.join(map(str, strays[:4]))}); "
+            f"{path} holds what is no named tensor ({', '.join(map(str, strays[:4]))}); "
             "save the model's state dict alone"
         )
     return {key.removeprefix("module."): value for key, value in content.items()}
@@ -86,12 +97,14 @@ def unwrap(content: Any, path: Path) -> dict[str, torch.Tensor]:
 def fit(name: ModelName, tensors: dict[str, torch.Tensor]) -> Any:
     """Build the architecture around the tensors, through timm's conversion of foreign layouts.
 
-    The conversion resamples position embeddings of another grid. The classification head takes
-    the checkpoint's size, or is left out where the checkpoint has none; anything else missing or
-    left over is refused, so that a missing final norm never goes unnoticed.
+    The conversion resamples position embeddings of another grid, which is refused unless the name
+    asks for a size. The classification head takes the checkpoint's size, or is left out where the
+    checkpoint has none; anything else missing or left over is refused, so that a missing final norm
+    never goes unnoticed.
     """
     import timm
 
+    refuse_resampling(name, tensors)
     config = timm.get_pretrained_cfg(name.arch)
     found = config.classifier if config else None
     heads = (found,) if isinstance(found, str) else tuple(found or ())
@@ -112,3 +125,51 @@ def fit(name: ModelName, tensors: dict[str, torch.Tensor]) -> Any:
             f"{name}: the file does not fit {name.arch}: {reason[:600]}; name the architecture the "
             "checkpoint was trained with"
         ) from error
+
+
+def refuse_resampling(name: ModelName, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Refuse a file of another patch size, or of another size of images than the name says.
+
+    timm would resample its kernels and position embeddings without a word, to a model that nobody
+    trained.
+
+    Raises
+    ------
+    InputError
+        Such a file; the message names the size of image or the patches that the file has.
+    """
+    module = timm_family.create(name.arch, pixels=None, pretrained=False, meta=True)
+    for key, built in module.state_dict().items():
+        if key != PATCHES and not any(word in key for word in POSITIONS):
+            continue
+        found = next((v for k, v in tensors.items() if _named(k, key)), None)
+        if found is None or found.numel() == built.numel():
+            continue
+        if key == PATCHES:
+            raise InputError(
+                f"{name}: the file has patches of {_size(found)}, {name.arch} of {_size(built)}; "
+                "name the architecture the checkpoint was trained with"
+            )
+        if name.pixels is None and not _same_grid(found, built):
+            raise InputError(
+                f"{name}: the file has {key} of {tuple(found.shape)}, {name.arch} of "
+                f"{tuple(built.shape)}: it was trained on images of another size, and its position "
+                f"embeddings would be resampled. Name the architecture of the file's own size, or "
+                f"the size to run at: {name.kind}:{name.arch}:PIXELS:{name.path}"
+            )
+
+
+def _named(key: str, wanted: str) -> bool:
+    """Whether a checkpoint's key is that tensor of the module, within a prefix of its own."""
+    return any(
+        key == alias or key.endswith(f".{alias}") for alias in (wanted, CLIP.get(wanted, wanted))
+    )
+
+
+def _same_grid(found: torch.Tensor, built: torch.Tensor) -> bool:
+    """Whether (..., token, channel) embeddings differ by class or register tokens only."""
+    return min(found.ndim, built.ndim) > 1 and isqrt(found.shape[-2]) == isqrt(built.shape[-2])
+
+
+def _size(kernel: torch.Tensor) -> str:
+    return " x ".join(map(str, kernel.shape[-2:]))

@@ -89,7 +89,7 @@ class Transform:
         Raises
         ------
         DecodeError
-            So long and thin that it would be resized to more than `LARGEST` pixels.
+            It would be resized to more than `LARGEST` pixels, as one that is long and thin.
         """
         if self.mode == "squash":
             size = self._scaled(self.width), self._scaled(self.height)
@@ -97,7 +97,7 @@ class Transform:
             size = self._covering(image.width, image.height)
         if size[0] * size[1] > LARGEST:
             raise DecodeError(
-                f"too long and thin: {image.width} x {image.height} would be resized to "
+                f"too large once resized: {image.width} x {image.height} would be resized to "
                 f"{size[0]} x {size[1]}"
             )
         left = round((size[0] - self.width) / 2.0)

@@ -24,6 +24,11 @@ FAMILIES: dict[str, Callable[..., Built]] = {
     "file": checkpoints.build,
 }
 """Kind of name → builder ``ModelName -> Built``."""
+UNRUNNABLE = (
+    AssertionError, AttributeError, LookupError, NameError, NotImplementedError, RuntimeError,
+    TypeError, ValueError,
+)  # fmt: skip
+"""What architectures raise that cannot be run on shapes alone, at a size, or at a tap."""
 
 
 def resolve(name: str, tap: str | None = None) -> BackboneInfo:
@@ -45,14 +50,16 @@ def build(name: str) -> Built:
     """The architecture behind a name, on the meta device: it holds no weights."""
     parsed = ModelName.parse(name)
     try:
-        return FAMILIES[parsed.kind](parsed)
+        built = FAMILIES[parsed.kind](parsed)
     except InputError:
         raise
-    except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+    except UNRUNNABLE as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{name} cannot be described without its weights ({reason}); it is not supported"
         ) from error
+    built.module.requires_grad_(False)  # counters of operations would hook what has gradients
+    return built
 
 
 def load(
@@ -122,7 +129,7 @@ def grid_at(name: str, tap: str, height: int, width: int) -> tuple[int, int]:
     try:
         with torch.inference_mode():
             _, rows, cols, _ = read(torch.empty((1, 3, height, width), device="meta")).map.shape
-    except (AssertionError, RuntimeError, ValueError) as error:
+    except UNRUNNABLE as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"{name} cannot run at {height} x {width} ({reason[:120]}); choose a larger size, or "
@@ -135,8 +142,17 @@ def grid_at(name: str, tap: str, height: int, width: int) -> tuple[int, int]:
 def _inspect(name: str, tap: str) -> BackboneInfo:
     built = build(name)
     shape = (1, 3, built.native, built.native)
-    with torch.inference_mode():
-        tokens = built.reader(built.module, tap)(torch.empty(shape, device="meta"))
+    try:
+        with torch.inference_mode():
+            tokens = built.reader(built.module, tap)(torch.empty(shape, device="meta"))
+    except UNRUNNABLE as error:
+        if isinstance(error, InputError):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        others = ", ".join(t for t in built.taps if t != tap) or "none"
+        raise InputError(
+            f"{name} cannot be read at {tap} ({reason}); its other taps: {others}"
+        ) from error
     _, rows, cols, channels = tokens.map.shape
     return BackboneInfo(
         name=name,
@@ -184,6 +200,6 @@ def _is_flexible(built: Built, tap: str) -> bool:
     try:
         with torch.inference_mode():
             built.reader(built.module, tap)(torch.empty((1, 3, side, side), device="meta"))
-    except (AssertionError, RuntimeError, ValueError):
+    except UNRUNNABLE:
         return False
     return True

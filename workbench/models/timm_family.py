@@ -15,6 +15,8 @@ from workbench.models.names import ModelName, unknown
 
 SEED = 0
 """Seed of ``random:`` weights, so that the same name is the same model everywhere."""
+DISPUTED = {"vit_base_patch16_clip_224.dfn2b": "open_clip:ViT-B-16-quickgelu/dfn2b"}
+"""Weights that timm records without the QuickGELU that open_clip's record of them names."""
 
 
 def build(name: ModelName) -> Built:
@@ -70,6 +72,12 @@ def check_activation(name: ModelName) -> None:
         config = timm.get_pretrained_cfg(name.arch)
         tag = (config.tag or "") if config and not name.path else ""
     twin = f"{name.arch.partition('.')[0].replace('_clip_', '_clip_quickgelu_')}.{tag}"
+    tagged = f"{name.arch.partition('.')[0]}.{tag}"
+    if tagged in DISPUTED:
+        raise InputError(
+            f"{name}: open_clip's record of these weights says QuickGELU, and this architecture "
+            f"computes GELU, which changes every feature; use {DISPUTED[tagged]}"
+        )
     if "_clip_" in name.arch and "quickgelu" not in name.arch and twin in timm.list_pretrained():
         raise InputError(
             f"{name}: the weights were trained with QuickGELU and this architecture computes GELU, "

@@ -121,7 +121,7 @@ def _intermediate(module: Any, x: torch.Tensor, index: int) -> Tokens:
     keywords: dict[str, Any] = {"indices": [index], "intermediates_only": True}
     accepted = inspect.signature(module.forward_intermediates).parameters
     keywords |= {"stop_early": True, "norm": False, "output_fmt": "NCHW"}
-    if "return_prefix_tokens" in accepted:
+    if "return_prefix_tokens" in accepted and getattr(module, "num_prefix_tokens", 0) > 0:
         keywords["return_prefix_tokens"] = True
     [found] = module.forward_intermediates(x, **keywords)
     if isinstance(found, tuple):  # (map, prefix tokens); a map alone where there are none

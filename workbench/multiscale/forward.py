@@ -26,6 +26,8 @@ class CropLimit:
         if crops < 1:
             raise InputError(f"crops per forward pass: found {crops}, expected at least 1")
         self.crops = crops
+        self.images: int | None = None
+        """Images scaled and cut into crops at a time; None = as many as are given."""
         self.say = say
 
     def halve(self, name: str, tried: int) -> None:
@@ -44,6 +46,22 @@ class CropLimit:
         self.crops = tried // 2
         self.say(f"out of memory: {name} goes on with {self.crops} crops per forward pass")
 
+    def halve_images(self, name: str, tried: int) -> None:
+        """The same for images whose scaled copies and crops did not fit.
+
+        Raises
+        ------
+        InputError
+            It was one image already.
+        """
+        if tried == 1:
+            raise InputError(
+                f"{name} runs out of memory as a single image is scaled and cut into crops; use "
+                "smaller scales or another device"
+            )
+        self.images = tried // 2
+        self.say(f"out of memory: {name} goes on with {self.images} images at a time")
+
 
 def run_crops(backbone: Backbone, crops: torch.Tensor, limit: CropLimit) -> Tokens:
     """Tokens of (crop, 3, height, width), at most ``limit.crops`` at a time."""
@@ -59,11 +77,14 @@ def run_crops(backbone: Backbone, crops: torch.Tensor, limit: CropLimit) -> Toke
         else:
             done += len(parts[-1].map)
             continue
-        limit.halve(
-            backbone.info.name, len(part)
-        )  # outside the handler: its traceback holds tensors alive
+        # outside of the handler: its traceback holds tensors alive
+        limit.halve(backbone.info.name, len(part))
         if backbone.device.type == "cuda":
             torch.cuda.empty_cache()
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[Tokens]) -> Tokens:
     if len(parts) == 1:
         return parts[0]
     return Tokens(*(torch.cat(part) for part in zip(*parts, strict=True)))
@@ -137,7 +158,35 @@ def features(
     """
     limit = max_crops if isinstance(max_crops, CropLimit) else CropLimit(max_crops)
     plans = [plan(scale, backbone.info) for scale in scales]
-    cut = [cut_crops(_images_for(how, base, raw or {}), how) for how in plans]
+    raw = raw or {}
+    parts: list[dict[Scale, Tokens]] = []
+    done = 0
+    while done < len(base) or not parts:
+        some = slice(done, done + (limit.images or len(base)))
+        images = {scale: pixels[some] for scale, pixels in raw.items()}
+        try:
+            parts.append(_at_once(backbone, base[some], plans, images, limit))
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        else:
+            done += len(base[some])
+            continue
+        limit.halve_images(backbone.info.name, len(base[some]))
+        if backbone.device.type == "cuda":
+            torch.cuda.empty_cache()
+    return {scale: _joined([part[scale] for part in parts]) for scale in scales}
+
+
+def _at_once(
+    backbone: Backbone,
+    base: torch.Tensor,
+    plans: Sequence[Plan],
+    raw: Mapping[Scale, torch.Tensor],
+    limit: CropLimit,
+) -> dict[Scale, Tokens]:
+    """All scales of some images."""
+    cut = [cut_crops(_images_for(how, base, raw), how) for how in plans]
     found: dict[Scale, Tokens] = {}
     for size in dict.fromkeys(how.crop for how in plans):
         same = [i for i, how in enumerate(plans) if how.crop == size]
@@ -147,7 +196,7 @@ def features(
         parts = zip(tokens.prefix.split(counts), tokens.map.split(counts), strict=True)
         for i, (prefix, maps) in zip(same, parts, strict=True):
             found[plans[i].scale] = assemble(Tokens(prefix, maps), plans[i])
-    return {scale: found[scale] for scale in scales}
+    return found
 
 
 def _images_for(how: Plan, base: torch.Tensor, raw: Mapping[Scale, torch.Tensor]) -> torch.Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from feature_store.errors import InputError
+from workbench.models.info import LARGEST
 from workbench.multiscale.scale import Scale, base_size, near_sizes
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ def plan(scale: Scale, info: BackboneInfo) -> Plan:
         A split scale that is no multiple of the native size (the nearest valid sizes are named),
         or a size the model cannot run in one piece.
     """
+    if scale.height * scale.width > LARGEST:
+        raise InputError(
+            f"scale {scale}: {scale.height} x {scale.width} are more than {LARGEST:,} pixels, the "
+            "most that an image is resized to; choose a smaller scale"
+        )
     base = base_size(scale, info.native)
     pooled = (base[0] // info.native * info.grid[0], base[1] // info.native * info.grid[1])
     small = scale.height < info.native or scale.width < info.native

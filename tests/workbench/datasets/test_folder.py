@@ -57,6 +57,16 @@ def test_vanished_file_is_a_decode_error(tmp_path):
     assert dataset.image(1).shape == (2, 3, 3)
 
 
+def test_pipes_are_no_images_and_dangling_links_are_failed_rows(tmp_path):
+    put(tmp_path, "a.png")
+    os.mkfifo(tmp_path / "b.png")
+    (tmp_path / "c.png").symlink_to(tmp_path / "gone.png")
+    dataset = datasets.open(f"folder:{tmp_path}")
+    assert dataset.image_ids == ["a.png", "c.png"]
+    with pytest.raises(datasets.DecodeError, match="No such file"):
+        dataset.image(1)
+
+
 def test_link_loop_ends(tmp_path):
     put(tmp_path, "x/a.png")
     (tmp_path / "x" / "up").symlink_to(tmp_path, target_is_directory=True)

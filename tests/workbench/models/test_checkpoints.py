@@ -85,9 +85,40 @@ def test_position_embeddings_are_resampled_to_the_size_asked_for(state, tmp_path
     assert torch.equal(backbone.module.pos_embed[:, 0], state["pos_embed"][:, 0])
 
 
+def test_a_file_of_another_image_size_is_refused_unless_a_size_is_named(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(models.load(f"random:timm:{ARCH}:112").module.state_dict(), path)
+    with pytest.raises(InputError, match=r"pos_embed of \(1, 50, 192\).*another size.*:PIXELS:/"):
+        models.load(f"file:{ARCH}:{path}")
+    assert models.load(f"file:{ARCH}:112:{path}").info.grid == (7, 7)
+
+
+def test_a_file_of_other_patches_is_refused(state, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({**state, "patch_embed.proj.weight": torch.zeros(192, 3, 32, 32)}, path)
+    for name in (f"file:{ARCH}:{path}", f"file:{ARCH}:112:{path}"):
+        with pytest.raises(InputError, match="patches of 32 x 32, .* of 16 x 16"):
+            models.load(name)
+
+
+def test_embeddings_with_and_without_a_class_token_have_the_same_grid():
+    def grids(*counts):
+        return [torch.zeros(1, count, 8) for count in counts]
+
+    assert checkpoints._same_grid(*grids(1370, 1369))  # DINOv2 with registers, published and timm's
+    assert not checkpoints._same_grid(*grids(50, 197))
+
+
+def test_a_pickle_with_keys_that_are_no_names_is_refused(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({0: torch.zeros(1)}, path)
+    with pytest.raises(InputError, match=r"what is no named tensor \(0\)"):
+        models.load(f"file:{ARCH}:{path}")
+
+
 def test_another_architecture_s_file_is_refused(tmp_path):
     path = tmp_path / "weights.pth"
-    torch.save(models.load("random:timm:resnet18").module.state_dict(), path)
+    torch.save(models.load("random:timm:test_convnext.r160_in1k").module.state_dict(), path)
     with pytest.raises(InputError, match="does not fit"):
         models.load(f"file:{ARCH}:{path}")
 
@@ -112,7 +143,7 @@ def test_damaged_files_are_refused(suffix, content, tmp_path):
 def test_files_without_tensors_are_refused(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({"epoch": 3, "lr": 0.1}, path)
-    with pytest.raises(InputError, match=r"values that are not tensors \(epoch, lr\)"):
+    with pytest.raises(InputError, match=r"what is no named tensor \(epoch, lr\)"):
         checkpoints.read_tensors(path)
     torch.save([1, 2], path)
     with pytest.raises(InputError, match="holds a list; expected named tensors"):

@@ -144,6 +144,8 @@ def test_quick_gelu_mismatch_is_refused():
     assert models.resolve("open_clip:ViT-B-32-quickgelu/openai").prefix == 1
     with pytest.raises(InputError, match=r"use timm:vit_base_patch32_clip_quickgelu_224\.openai"):
         models.resolve("timm:vit_base_patch32_clip_224.openai")
+    with pytest.raises(InputError, match="use open_clip:ViT-B-16-quickgelu/dfn2b"):
+        models.resolve("timm:vit_base_patch16_clip_224.dfn2b")
     quick = models.resolve("timm:vit_base_patch32_clip_quickgelu_224.openai")
     assert quick.params == models.resolve("timm:vit_base_patch32_clip_224.laion2b").params
 
@@ -183,12 +185,13 @@ def test_a_model_without_a_head_does_not_classify():
         models.load(SMALL["MAE"][0]).classify(torch.zeros(1, 3, 32, 32))
 
 
-def test_reduced_precision_returns_float32_near_the_full_one():
+@pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.1), ("fp16", 0.01)])
+def test_reduced_precision_returns_float32_near_the_full_one(precision, bound):
     name = SMALL["ViT"][0]
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    full, half = models.load(name)(x).map, models.load(name, precision="bf16")(x).map
+    full, half = models.load(name)(x).map, models.load(name, precision=precision)(x).map
     assert half.dtype == torch.float32
-    assert 0 < (full - half).abs().max() < 0.1 * full.abs().max()
+    assert 0 < (full - half).abs().max() < bound * full.abs().max()
     with pytest.raises(InputError, match="expected one of fp32, bf16, fp16"):
         models.load(name, precision="int8")
 
@@ -198,6 +201,20 @@ def test_models_that_return_no_tensor_or_no_grid_are_refused():
         models.resolve("random:timm:coat_tiny")
     with pytest.raises(InputError, match="is not supported"):
         models.resolve("random:timm:gemma4_vit_167m")
+    with pytest.raises(InputError, match="cannot be read at pre_logits .*its other taps: blocks"):
+        models.resolve("random:timm:mobilenetv5_300m_enc", "pre_logits")
+
+
+def test_blocks_of_a_model_without_class_token_and_position_embeddings():
+    info = models.resolve("random:timm:vit_relpos_small_patch16_224", "block:3")
+    assert (info.grid, info.prefix, info.channels) == ((14, 14), 0, 384)
+
+
+def test_convolutions_run_channels_last():
+    module = models.load("random:timm:test_convnext.r160_in1k").module
+    kernels = [m.weight for m in module.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert kernels
+    assert all(k.is_contiguous(memory_format=torch.channels_last) for k in kernels)
 
 
 def test_family_builders_cover_every_kind():
