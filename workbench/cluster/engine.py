@@ -145,7 +145,8 @@ def _nobody_there(options: EngineOptions) -> Callable[[dict[str, int]], None]:
             raise InputError(
                 f"the scheduler at {options.scheduler} has had no worker for "
                 f"{patience.seconds:g} s; start some with `dask worker {options.scheduler} "
-                f"--nthreads 1`, and repeat the command"
+                f"--nthreads 1`, where this version of the project is installed, and repeat the "
+                f"command; the output of those that left says why"
             )
 
     return watch

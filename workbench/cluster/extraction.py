@@ -66,6 +66,7 @@ def extract_on(
         work = _Work(session, ticket, say, stopping)
         session.client.subscribe_topic(tasks.TOPIC, work.heard)
         try:
+            session.refuse_others()
             prepared = session.result(session.submit(tasks.prepare, ticket), stopping)
             if prepared is None:
                 return ExtractReport(store=request.store, images=0, stopped=True, interrupted=True)

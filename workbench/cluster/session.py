@@ -12,13 +12,15 @@ from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
 from feature_store.errors import InputError
-from workbench.cluster.version import own_version, require_same
+from workbench.cluster.version import own_version, refusal, require_same
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 TICK = 0.5
 """Seconds between two looks at the state of the workers while waiting."""
+ANSWER = 10.0
+"""Seconds in which the workers that are there have to say what they run."""
 UNREADABLE = ("Error during deserialization of the task graph", "Can't get attribute")
 """What Dask's scheduler and pickle say of work whose functions or classes they do not know."""
 
@@ -64,6 +66,47 @@ class Session:
             self._looked = time.monotonic()
             self._watch(self._threads)
         return self._threads
+
+    def refuse_others(self) -> None:
+        """Ask the present workers for their version; those that come later are asked with their
+        work.
+
+        A worker that lacks modules of this version cannot even read that work: Dask loses it
+        without a word.
+
+        Raises
+        ------
+        InputError
+            A worker has another version of the project, or none.
+        """
+        expected = own_version()
+
+        def version() -> tuple[str, str, str]:  # travels by value: needs no project there
+            import os
+            import socket
+
+            name = f"{socket.gethostname()}:{os.getpid()}"
+            try:
+                from workbench.cluster.version import own_version
+            except ImportError as error:
+                return name, "", f"none or an old one ({error})"
+            return name, own_version().code, str(own_version())
+
+        async def ask() -> dict:
+            asked = self.client.run(version, on_error="return")
+            return await asyncio.wait_for(asked, ANSWER)  # type: ignore[arg-type]
+
+        asking = asyncio.run_coroutine_threadsafe(
+            ask(),
+            self.client.loop.asyncio_loop,  # type: ignore[union-attr]
+        )
+        try:
+            answers = asking.result().values()
+        except TimeoutError:  # one hangs; the others are asked with their work
+            return
+        for answer in answers:
+            if isinstance(answer, tuple) and answer[1] != expected.code:
+                raise InputError(refusal(answer[0], answer[2], expected))
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
         """Run once on some worker; the result is never taken from an earlier call."""
@@ -181,9 +224,10 @@ def said_plainly() -> Iterator[None]:
     except KilledWorker as error:
         raise InputError(
             f"{error.allowed_failures + 1} workers died one after the other at the same piece of "
-            f"work: out of memory, or preempted or past their walltime again and again (their "
-            f"output says which); what is stored stays: give workers more memory or time, or "
-            f"lower --max-crops, --batch and --shards-per-task, and repeat the command"
+            f"work: out of memory, preempted or past their walltime again and again, or without "
+            f"this version of the project (their output says which); what is stored stays: give "
+            f"workers more memory or time, or lower --max-crops, --batch and --shards-per-task, "
+            f"and repeat the command"
         ) from error
     except FutureCancelledError as error:
         raise InputError(

@@ -85,11 +85,16 @@ def require_same(expected: Version, *, analyses: bool = False) -> None:
     """
     found = own_version()
     if found.code != expected.code or (analyses and found.analyses != expected.analyses):
-        raise InputError(
-            f"worker {own_name()} runs another version of the project than this command: found "
-            f"{found}, expected {expected}; install the same version on both, start the workers "
-            f"again (a running one keeps the code it began with), and repeat the command"
-        )
+        raise InputError(refusal(own_name(), str(found), expected))
+
+
+def refusal(worker: str, found: str, expected: Version) -> str:
+    """What is said of a worker of another version."""
+    return (
+        f"worker {worker} runs another version of the project than this command: found {found}, "
+        f"expected {expected}; install the same version on both, start the workers again (a "
+        f"running one keeps the code it began with), and repeat the command"
+    )
 
 
 def _sources(package: Path) -> list[tuple[Path, Path]]:

@@ -289,6 +289,43 @@ def test_results_that_come_as_the_wait_ends_are_taken(monkeypatch):
     assert Waiting(mock.MagicMock(), lambda workers: None).results([None]) == [7]
 
 
+def test_a_worker_without_the_project_is_said_plainly(request_for, tmp_path):
+    """It could not read its work, and Dask would lose it; the scheduler has the project."""
+    from distributed import LocalCluster
+
+    without = "import sys; sys.modules['workbench'] = None; import runpy; "
+    without += "runpy.run_module('distributed.cli.dask_worker', run_name='__main__')"
+    with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        options = [address, "--no-nanny", "--nthreads", "1", "--no-dashboard"]
+        worker = subprocess.Popen([sys.executable, "-c", without, *options])
+        try:
+            with connect(EngineOptions(engine="dask", scheduler=address)) as other:
+                other.client.wait_for_workers(1, timeout=60)
+                with pytest.raises(InputError, match="found none or an old one .*workbench"):
+                    extract_on(other, request_for(tmp_path / "s"))
+        finally:
+            worker.terminate()
+            worker.wait(30)
+
+
+def test_a_worker_that_hangs_is_not_asked_for_ever(session, monkeypatch):
+    """It is asked with its work; another one that answers is refused then, too."""
+    monkeypatch.setattr("workbench.cluster.session.ANSWER", 0.5)
+    other = replace(own_version(), code="f" * 64)
+    monkeypatch.setattr("workbench.cluster.session.own_version", lambda: other)
+    with pytest.raises(InputError, match="runs another version"):
+        session.refuse_others()
+    pids = session.client.run(os.getpid).values()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        session.refuse_others()
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
 def test_a_scheduler_without_the_project_is_said_plainly(request_for, tmp_path):
     """Dask's own words are of a task graph; the scheduler that cannot read it is a real one."""
     file = tmp_path / "scheduler.json"
