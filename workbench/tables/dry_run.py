@@ -14,7 +14,8 @@ from feature_store.errors import InputError
 from workbench import datasets
 from workbench.tables.held import Listing, lacking
 from workbench.tables.plan import Plan, estimate
-from workbench.tables.profile import Profile, Split, below, troubles
+from workbench.tables.problems import troubles
+from workbench.tables.profile import Profile, Split, below
 
 
 def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:

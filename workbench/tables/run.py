@@ -20,7 +20,8 @@ from workbench.tables.held import lacking
 from workbench.tables.measure import ANALYSES
 from workbench.tables.measured import Context, Kept
 from workbench.tables.plan import Measurement, Plan
-from workbench.tables.profile import Profile, problems
+from workbench.tables.problems import problems
+from workbench.tables.profile import Profile
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 import feature_store
 from feature_store import InputError
 from workbench import datasets
-from workbench.tables import dry_run, plan, profile
+from workbench.tables import dry_run, plan, problems, profile
 from workbench.tables.specs import select
 
 
@@ -56,7 +56,7 @@ def test_problems_name_the_key(config, tmp_path):
         f"[datasets.ade20k]\ntrain = 'csv:{table}'\n"
     )
     found = profile.load("paper", tmp_path, path)
-    lines = profile.problems(found, ["imagenet", "imagenet_views", "ade20k"])
+    lines = problems.problems(found, ["imagenet", "imagenet_views", "ade20k"])
     assert len(lines) == 5
     assert lines[0] == (
         f"datasets.imagenet.train = 'folder:{tmp_path}/gone': there is no folder {tmp_path}/gone"
