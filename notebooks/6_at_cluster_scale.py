@@ -73,7 +73,7 @@ pd.DataFrame(million).round(3)
 
 # %%
 if find_spec("dask_jobqueue"):
-    from workbench.cluster.slurm import job_script
+    from workbench.cluster.job_script import job_script
 
     logs = str(FOLDER / "slurm-logs")
     print(job_script(SlurmOptions(partition="gpu", gpu="gpu:1", walltime="02:00:00", logs=logs)))

@@ -22,6 +22,10 @@ RUNS = (
     ("timm:vit_huge_patch14_224.mae", ("224",)),
     ("timm:vit_base_patch16_224.orig_in21k", ("224", "448", "672")),
     ("timm:vit_large_patch16_224.orig_in21k", ("224",)),
+    ("timm:vit_huge_patch14_224.orig_in21k", ("224",)),
+    ("open_clip:ViT-B-16/laion2b_s34b_b88k", ("224", "448", "672")),
+    ("open_clip:ViT-L-14/laion2b_s32b_b82k", ("224",)),
+    ("open_clip:ViT-H-14/laion2b_s32b_b79k", ("224",)),
 )
 """The paper's sources of Table 2 (S2 scales of the small model, the larger models once)."""
 

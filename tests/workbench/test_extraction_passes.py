@@ -70,7 +70,7 @@ def test_every_kind_of_scale_is_stored_as_the_model_computes_it(folder, tmp_path
         np.testing.assert_allclose(found, expected, atol=2e-5, err_msg=path.name)
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_after_the_shard_in_hand(folder, tmp_path, capsys, monkeypatch, sign):
     computed = Run._compute
 

@@ -14,6 +14,7 @@ from feature_store.errors import InputError
 from workbench.allocation import MALLOC
 from workbench.cluster.options import THREADS, EngineOptions
 from workbench.cluster.session import Session
+from workbench.signals import endings, tell
 
 
 @contextmanager
@@ -27,7 +28,8 @@ def connect(
 
     `say` receives one line of prose at a time, by default for standard error; `decoders` is the
     number of decoding processes that each worker will start. A dry run prints the job script and
-    ends the program. SIGTERM ends the block as Ctrl-C does, so that no worker or job stays.
+    ends the program. SIGTERM and SIGHUP end the block as Ctrl-C does, so that no worker or job
+    stays.
 
     Raises
     ------
@@ -40,7 +42,7 @@ def connect(
     say = say or (lambda line: print(line, file=sys.stderr, flush=True))
     require_dask()
     if options.dry_run:
-        from workbench.cluster.slurm import job_script
+        from workbench.cluster.job_script import job_script
 
         print(job_script(options.jobs, decoders=decoders))
         raise SystemExit(0)
@@ -50,7 +52,7 @@ def connect(
     for name in ("distributed", "distributed.client"):  # what matters is said in a line
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with (
-        _sigterm_interrupts(),
+        _endings_interrupt(say),
         dask.config.set(dict(SETTINGS)),
         contextlib.ExitStack() as stack,
     ):
@@ -111,21 +113,25 @@ def require_dask() -> None:
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt in the block; outside the main thread it is left alone."""
+def _endings_interrupt(say: Callable[[str], None]) -> Iterator[None]:
+    """SIGTERM and SIGHUP raise KeyboardInterrupt in the block; outside the main thread they are
+    left alone."""
 
     def interrupt(number: int, frame: object) -> None:
+        tell(say, f"ending ({signal.Signals(number).name})")
         raise KeyboardInterrupt
 
+    previous = {}
     try:
-        previous = signal.signal(signal.SIGTERM, interrupt)
+        for number in endings():
+            previous[number] = signal.signal(number, interrupt)
     except ValueError:  # not the main thread
-        yield
-        return
+        pass
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _nobody_there(options: EngineOptions) -> Callable[[dict[str, int]], None]:

@@ -61,7 +61,7 @@ def extract_on(
     """
     if shards_per_task < 1:
         raise InputError(f"shards per task is {shards_per_task}; expected at least 1")
-    ticket = tasks.Ticket(asdict(request), uuid.uuid4().hex, os.getcwd())
+    ticket = tasks.Ticket(asdict(request), uuid.uuid4().hex, os.getcwd(), session.token)
     with stop_requests(say) as stopping:
         work = _Work(session, ticket, say, stopping)
         session.client.subscribe_topic(tasks.TOPIC, work.heard)

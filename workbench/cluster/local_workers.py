@@ -18,13 +18,16 @@ def start(
 ) -> Iterator[tuple[Any, Callable[[dict[str, int]], None]]]:
     """Workers with one thread each; the cluster, and a watch that says if none ever comes.
 
-    With GPUs every process sees one of them, through ``CUDA_VISIBLE_DEVICES``; processes beyond
-    the number of GPUs share. A worker process that dies is started again by its nanny.
+    By default as many as there are GPUs, or CPU cores that this process may use: a container, a job
+    or ``taskset`` may leave it fewer than the machine has. With GPUs every process sees one of
+    them, through ``CUDA_VISIBLE_DEVICES``; processes beyond the number of GPUs share. A worker
+    process that dies is started again by its nanny.
     """
+    from dask.system import CPU_COUNT
     from distributed import Nanny, Scheduler, SpecCluster
 
     devices = visible_gpus()
-    count = processes or len(devices) or os.cpu_count() or 1
+    count = processes or len(devices) or CPU_COUNT
     workers = {
         number: {
             "cls": Nanny,

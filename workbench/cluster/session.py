@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
 from feature_store.errors import InputError
+from workbench.cluster.version import own_version, require_same
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 TICK = 0.5
 """Seconds between two looks at the state of the workers while waiting."""
+UNREADABLE = ("Error during deserialization of the task graph", "Can't get attribute")
+"""What Dask's scheduler and pickle say of work whose functions or classes they do not know."""
 
 
 class Session:
@@ -34,6 +38,8 @@ class Session:
 
     def __init__(self, client: Client, watch: Callable[[dict[str, int]], None]) -> None:
         self.client = client
+        self.token = uuid.uuid4().hex
+        """Of this session alone: what workers keep for the rest of a command is kept by it."""
         self._watch = watch
         self._looked = 0.0
         self._threads: dict[str, int] = {}
@@ -103,9 +109,15 @@ class Session:
             return fetching.result()
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-        """Results in the order of the items; a few per worker are under way at a time."""
+        """Results in the order of the items; a few per worker are under way at a time.
+
+        Raises
+        ------
+        InputError
+            As `result`; workers of another version of the project.
+        """
         waiting, ahead = deque(items), deque[Any]()
-        given = self.submit(_same, function)
+        given = self.submit(_same, _Carried(function))
         while waiting or ahead:
             room = 2 * max(sum(self.look().values()), 1)
             while waiting and len(ahead) < room:
@@ -118,16 +130,33 @@ class Session:
         """``merge`` over the results of all items, neighbours first, on the workers.
 
         The tree depends on the items alone: any number of workers gives the same bits.
+
+        Raises
+        ------
+        InputError
+            As `map`.
         """
         import dask
 
         leaf, node = dask.delayed(_apply, pure=False), dask.delayed(merge, pure=False)
-        given = dask.delayed(_same, pure=False)(function)
+        given = dask.delayed(_same, pure=False)(_Carried(function))
         level = [leaf(given, item) for item in items]
         while len(level) > 1:
             pairs = [level[k : k + 2] for k in range(0, len(level), 2)]
             level = [node(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
         return self.result(self.client.compute(level[0]))
+
+
+class _Carried:
+    """A function that refuses to run on a worker with another version of the project."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+        self.version = own_version()
+
+    def __call__(self, item: Any) -> Any:
+        require_same(self.version, analyses=True)
+        return self.function(item)
 
 
 def _same(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -160,7 +189,17 @@ def said_plainly() -> Iterator[None]:
         raise InputError(
             "the Dask scheduler dropped the work; what is stored stays: repeat the command"
         ) from error
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise InputError(
-            f"a worker cannot import {error.name}; install the same version of the project there"
+            f"a worker cannot import {error.name} ({error}); install the same version of the "
+            f"project there"
+        ) from error
+    except (RuntimeError, AttributeError) as error:
+        if not any(words in str(error) for words in UNREADABLE):
+            raise
+        raise InputError(
+            "the Dask scheduler or a worker cannot read the work that it was given: this project "
+            "is not installed there, or it, Python or Dask is of another version; install the "
+            "same versions on every machine, start scheduler and workers again, and repeat the "
+            "command"
         ) from error

@@ -4,82 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import shutil
 import subprocess
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from feature_store.errors import InputError
-from workbench.allocation import MALLOC
-from workbench.cluster.options import THREADS, EngineOptions, SlurmOptions
-from workbench.cluster.patience import Patience
-
-LOOK = 5.0
-"""Seconds between two questions to squeue."""
-ANSWER = 60.0
-"""Seconds in which sbatch has to say whether it would take a job."""
-HOPELESS = 3
-"""Jobs lost per wanted job, with no worker in between, after which the run gives up."""
-
-
-def job_script(options: SlurmOptions, *, decoders: int = 0, name: str = "workbench") -> str:
-    """The script of one worker job, for ``--dry-run``; the scheduler's address is a placeholder."""
-    from dask_jobqueue.slurm import SLURMJob
-
-    told = job_options(options, decoders, name)
-    try:
-        return SLURMJob("tcp://SCHEDULER:PORT", name="WORKER", **told).job_script()
-    except ValueError as error:  # a memory that is none
-        raise InputError(f"no job can be made of these Slurm options: {error}") from error
-
-
-def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, Any]:
-    """What dask-jobqueue is told about each job."""
-    cpus = options.cpus or (1 + decoders if options.gpu else 1)
-    threads = 1 if options.gpu else cpus
-    leave = options.seconds - options.leave_before
-    stagger = min(options.leave_before, leave) / 2
-    return {
-        "job_name": name,
-        "queue": options.partition,
-        "account": options.account,
-        "cores": 1,  # one task at a time: the model and its threads have the job for themselves
-        "processes": 1,
-        "job_cpu": cpus,
-        "memory": options.memory or "8GB",
-        "walltime": options.walltime or "01:00:00",
-        "interface": options.interface,
-        "python": options.python,
-        "log_directory": str(Path(options.logs or "slurm-logs").absolute()),
-        "death_timeout": 60,
-        "worker_extra_args": [
-            *(
-                "--lifetime",
-                f"{leave:.0f}s",
-                "--lifetime-stagger",
-                f"{stagger:.0f}s",
-            ),
-            *("--memory-limit", "0", "--no-dashboard"),  # memory: Slurm watches it
-        ],
-        "job_script_prologue": [
-            *(f"export {name}={threads}" for name in THREADS),
-            *(f"export {name}={size}" for name, size in MALLOC.items()),
-            "export DASK_DISTRIBUTED__WORKER__DAEMON=False",
-            "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False",
-            *(options.setup or ()),
-        ],
-        "job_extra_directives": [
-            *([f"--gres={options.gpu}"] if options.gpu else []),
-            *(options.directives or ()),
-        ],
-        "config_name": "slurm",
-    }
+from workbench.cluster.job_script import job_options, job_script, log_folder
+from workbench.cluster.options import EngineOptions
+from workbench.cluster.slurm_jobs import Jobs, queue
+from workbench.cluster.submission import ANSWER, job_class, slurm_words
+from workbench.signals import tell
 
 
 @contextmanager
@@ -100,11 +39,13 @@ def submitted(
     name = f"workbench-{uuid.uuid4().hex[:8]}"
     told = job_options(jobs, decoders, name)
     check(job_script(jobs, decoders=decoders, name=name))
+    Path(log_folder(jobs)).mkdir(parents=True, exist_ok=True)
     cluster = None
     try:
         try:
             cluster = SLURMCluster(
                 **told,
+                job_cls=job_class(),
                 silence_logs=logging.CRITICAL,
                 scheduler_options={"dashboard_address": ":0"},
             )
@@ -113,99 +54,17 @@ def submitted(
         cluster.scale(jobs=count)
         say(
             f"{count} job(s) {name} submitted, walltime {told['walltime']}, output in "
-            f"{told['log_directory']}"
+            f"{log_folder(jobs)}"
         )
         yield cluster, Jobs(cluster, name, count, jobs, say).watch
     finally:
+        held = [] if cluster is None else [job.job_id for job in list(cluster.workers.values())]
         try:
             if cluster is not None:
                 with contextlib.suppress(Exception):  # of jobs that were never accepted
                     cluster.close(timeout=30)
         finally:  # also jobs whose sbatch had not answered yet
-            subprocess.run(["scancel", "--name", name], capture_output=True, check=False)
-
-
-class Jobs:
-    """The jobs of one run: what squeue says of them, and new ones for those that ended."""
-
-    def __init__(
-        self, cluster: Any, name: str, count: int, options: SlurmOptions, say: Callable[[str], None]
-    ) -> None:
-        self.cluster = cluster
-        self.name = name
-        self.count = count
-        self.options = options
-        self.say = say
-        self.patience = Patience(options.patience or 600)
-        self._looked = time.monotonic()
-        self._lost = 0
-
-    def watch(self, workers: dict[str, int]) -> None:
-        """Replace jobs that ended; give up where none can start.
-
-        Raises
-        ------
-        InputError
-            No worker for too long, or jobs that end before a worker comes: with what Slurm says.
-        """
-        if workers:
-            self._lost = 0
-        over = self.patience.is_over(bool(workers))
-        if time.monotonic() - self._looked < LOOK and not over:
-            return
-        self._looked = time.monotonic()
-        before = {w: job.job_id for w, job in self.cluster.workers.items() if job.job_id}
-        known = queue(self.name)
-        if known is None and not over:  # Slurm does not answer for a moment
-            return
-        ended = self._ended(before, known or {})
-        self._lost += len(ended)
-        if self._lost >= HOPELESS * self.count:
-            raise InputError(
-                f"{self._lost} jobs ended before their worker came ({self._last_words()}); see "
-                f"{self.options.logs or 'slurm-logs'}, and the set-up lines with --dry-run"
-            )
-        if over:
-            states = ", ".join(f"{job}: {state}" for job, state in (known or {}).items())
-            raise InputError(
-                f"no worker has been there for {self.patience.seconds:g} s; squeue says "
-                f"{states or 'nothing'}. What is stored stays: repeat the command"
-            )
-        if ended:
-            self.say(f"{len(ended)} job(s) ended ({', '.join(ended)}); submitting as many again")
-        if ended or len(self.cluster.workers) < self.count:  # or sbatch had refused for a moment
-            self.cluster.scale(jobs=self.count)
-
-    def _ended(self, before: dict[Any, str], known: dict[str, str]) -> list[str]:
-        """Jobs that Slurm does not list any more, of those that were submitted before it was
-        asked; forgotten by the cluster."""
-        gone = {worker: job for worker, job in before.items() if job not in known}
-        for worker in gone:
-            self.cluster.loop.add_callback(self.cluster.workers.pop, worker, None)
-        return sorted(gone.values())
-
-    def _last_words(self) -> str:
-        """Last line of the latest job's output."""
-        folder = Path(self.options.logs or "slurm-logs")
-        files = sorted(folder.glob(f"{self.name}-*.err"), key=lambda path: path.stat().st_mtime)
-        lines = files[-1].read_text(errors="replace").strip().splitlines() if files else []
-        return lines[-1][:300] if lines else "they left no output"
-
-
-def queue(name: str) -> dict[str, str] | None:
-    """Job id to state and reason of the jobs of that name; None if squeue does not answer."""
-    try:
-        found = subprocess.run(
-            ["squeue", "--noheader", "--name", name, "--format", "%i %T %r"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=30,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    parts = [line.split(maxsplit=1) for line in found.stdout.splitlines() if line.strip()]
-    return dict(parts)
+            cancel(name, [job for job in held if job], say)
 
 
 def require_slurm() -> None:
@@ -244,8 +103,41 @@ def check(script: str) -> None:
                 f"submitted; see whether `sinfo` answers, and repeat the command"
             ) from error
     if found.returncode:
-        words = "; ".join(re.sub(r"^sbatch: (error: )?", "", w) for w in found.stderr.splitlines())
         raise InputError(
-            f"Slurm refuses the worker job: {words or 'no reason given'}. --dry-run shows the "
+            f"Slurm refuses the worker job: {slurm_words(found.stderr)}. --dry-run shows the "
             f"script, `sinfo` the partitions"
+        )
+
+
+def cancel(name: str, held: Sequence[str], say: Callable[[str], None]) -> None:
+    """Cancel every job of that name; where Slurm does not do it, say which jobs may remain.
+
+    Parameters
+    ----------
+    name : str
+        The run's job name.
+    held : sequence of str
+        Numbers of its jobs as far as they are known here, for a squeue that does not answer.
+    say : callable
+        Receives the line.
+    """
+    try:
+        done = subprocess.run(
+            ["scancel", "--name", name],
+            capture_output=True, text=True, check=False, timeout=ANSWER,
+        )  # fmt: skip
+        if not done.returncode:
+            return
+        words = slurm_words(done.stderr)
+    except subprocess.TimeoutExpired:
+        words = f"no answer within {ANSWER:g} s"
+    except OSError as error:
+        words = str(error)
+    known = queue(name)
+    left = held if known is None else list(known)
+    if left:
+        tell(
+            say,
+            f"scancel failed ({words}): job(s) {', '.join(left)} may be left; cancel them with "
+            f"`scancel --name {name}`",
         )

@@ -7,13 +7,14 @@ module and what tasks are told, so neither brings torch along.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import socket
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from feature_store.errors import InputError
+from workbench.cluster.version import UNKNOWN, Version, own_name, own_version, require_same
 
 if TYPE_CHECKING:
     from workbench.extraction.run import Run
@@ -32,6 +33,11 @@ class Ticket:
     """Random, one for each extraction: a worker that outlives one starts the next afresh."""
     folder: str
     """Where relative paths of the request begin."""
+    command: str = ""
+    """Random, one for each command: its extractions (of views) share the loaded models. A later
+    command loads them afresh: its weights may be others under the same path."""
+    version: Version = field(default_factory=own_version)
+    """What the process that makes the ticket runs: workers have to run the same."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class Done:
 ONCE = {"recheck": False, "retry_failed": False}
 """Options that only the first worker acts upon."""
 
-_loaded: tuple[str, Run] | None = None
+_loaded: tuple[Ticket, Run] | None = None
 _one_at_a_time = threading.Lock()
 
 
@@ -109,25 +115,46 @@ def compute(ticket: Ticket, shards: tuple[int, ...]) -> Done:
     return Done(shards, computed, busy, own_name())
 
 
-def own_name() -> str:
-    """This process as claims and commit records name it."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
 def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Run:
-    """The ticket's run with its models, loaded once in this process."""
+    """The ticket's run with its models, loaded once in this process.
+
+    Raises
+    ------
+    InputError
+        This worker runs another version of the project or may not start decoding processes, or
+        the request is wrong.
+    """
     global _loaded
-    if _loaded is None or _loaded[0] != ticket.token:
+    require_same(getattr(ticket, "version", UNKNOWN))
+    if _loaded is None or _loaded[0].token != ticket.token:
+        same = _loaded is not None and ticket.command and _loaded[0].command == ticket.command
+        kept = _loaded[1].kept if _loaded is not None and same else {}
         _loaded = None  # before the next one takes its place in memory
         from workbench.extraction import ExtractRequest
         from workbench.extraction.local import open_run
 
         enter(ticket.folder)
+        require_children(ticket.options["workers"])
         # The first worker re-reads and withdraws for all.
         options = ticket.options if first else ticket.options | ONCE
-        _loaded = (ticket.token, open_run(ExtractRequest(**options), notes.append))
+        _loaded = (ticket, open_run(ExtractRequest(**options), notes.append, kept))
         _loaded[1].say = lambda line: None
     return _loaded[1]
+
+
+def require_children(decoders: int) -> None:
+    """
+    Raises
+    ------
+    InputError
+        Decoding processes are asked for, and this worker may not start any.
+    """
+    if decoders and multiprocessing.current_process().daemon:
+        raise InputError(
+            f"worker {own_name()} cannot start {decoders} decoding process(es), because Dask "
+            f"started it as a daemon; set DASK_DISTRIBUTED__WORKER__DAEMON=False where the workers "
+            f"are started, or use --workers 0"
+        )
 
 
 def enter(folder: str) -> None:

@@ -1,5 +1,5 @@
-"""Preloaded by workers of this machine: Ctrl-C goes to every process of a terminal, and only the
-one that was started there decides what it means."""
+"""Preloaded by workers of this machine: Ctrl-C and the end of a terminal go to all its processes,
+and only the one that was started there decides what they mean."""
 
 from __future__ import annotations
 
@@ -8,4 +8,6 @@ import signal
 
 def dask_setup(worker: object) -> None:
     """Called by Dask in the worker's main thread."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGHUP"):  # the latter not on Windows
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -16,6 +16,7 @@ from workbench.cluster import EngineOptions
 if TYPE_CHECKING:
     from workbench.cluster.session import Session
     from workbench.extraction import ExtractReport, ExtractRequest
+    from workbench.extraction.jobs import Kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +68,10 @@ class Extract:
     shard_images: int = 256
     """Images per shard of a new store: the most that a killed run has to redo."""
     retry_failed: bool = False
-    """Read images again that could not be read before."""
+    """Read images again that could not be read before; with parts, at the --prepare step."""
     recheck: bool = False
-    """Re-read what is committed first and redo what is damaged."""
+    """Re-read what is committed first and redo what is damaged; with parts, at the --prepare
+    step."""
     part: str | None = None
     """K/N: only the K-th of N equal parts of the shards, for array jobs (docs/cluster.md)."""
     prepare: bool = False
@@ -87,10 +89,11 @@ class Extract:
 
         self._check()
         reports = []
+        kept: Kept = {}
         requests = [one._request() for one in [self, *self._views()]]
         with connect(self.cluster, say, decoders=self.workers) as session:
             for request in requests:
-                report = self._extract(request, session, say)
+                report = self._extract(request, session, say, kept)
                 if report is None:
                     continue
                 reports.append(asdict(report) | {"images_per_s": report.images_per_s})
@@ -136,7 +139,11 @@ class Extract:
         return ExtractRequest(models=self.model, **options)
 
     def _extract(
-        self, request: ExtractRequest, session: Session | None, say: Callable[[str], None]
+        self,
+        request: ExtractRequest,
+        session: Session | None,
+        say: Callable[[str], None],
+        kept: Kept,
     ) -> ExtractReport | None:
         """Do it on the engine asked for; nothing to report where the store was only prepared."""
         from workbench.cluster.extraction import extract_on
@@ -146,11 +153,11 @@ class Extract:
 
         part = None if self.part is None else Part.parse(self.part)
         if self.prepare:
-            run = open_run(request, say)
+            run = open_run(request, say, kept)
             say(f"{run.store.path} is prepared: {len(run.missing())} shard(s) to compute")
             return None
         if session is None:
-            return extract(request, part=part, say=say)
+            return extract(request, part=part, say=say, kept=kept)
         return extract_on(session, request, shards_per_task=self.shards_per_task, say=say)
 
 

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import tyro
+
+if TYPE_CHECKING:
+    from feature_store import FeatureStore
+
+WINDOW = 600.0
+"""Seconds of looks that the pace is taken from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,21 +32,87 @@ class Status:
     json: bool = False
     """Print one JSON object on standard output."""
     watch: bool = False
-    """Print again every few seconds until all sources are complete."""
+    """Print again every few seconds, with shards per minute and the time left, until all sources
+    are complete; waits for a store that is not there yet."""
     interval: float = 5.0
     """Seconds between two looks with --watch."""
 
     def run(self) -> int:
-        import feature_store
+        from feature_store import InputError
         from feature_store.summary import as_json
 
+        if self.interval <= 0:
+            raise InputError(f"--interval is {self.interval:g}; expected more than 0 seconds")
+        pace = Pace()
         while True:
-            found = as_json(feature_store.open(self.store))
-            print(json.dumps(found) if self.json else text(found), flush=True)
+            found = as_json(self._open())
             complete = all(source["complete"] for source in found["sources"])
-            if not self.watch or (complete and found["sources"]):
+            going_on = self.watch and not (complete and found["sources"])
+            if going_on:
+                pace.note(found["sources"], time.monotonic())
+                found |= {"shards_per_minute": pace.rate, "seconds_left": pace.left}
+            lines = json.dumps(found) if self.json else text(found)
+            print(lines if self.json or not going_on else f"{lines}\n{pace}", flush=True)
+            if not going_on:
                 return 0
             time.sleep(self.interval)
+
+    def _open(self) -> FeatureStore:
+        """The store; with --watch as soon as it is there."""
+        import feature_store
+        from feature_store.objects import connect
+
+        objects, waited = connect(self.store), False
+        while self.watch and objects.get("zarr.json") is None:
+            if not waited:
+                print(f"waiting for {self.store}, which does not exist yet", file=sys.stderr)
+            waited = True
+            time.sleep(self.interval)
+        try:
+            return feature_store.open(self.store)
+        except feature_store.StoreError:
+            if not waited:
+                raise
+        time.sleep(self.interval)  # it was being created at that moment
+        return feature_store.open(self.store)
+
+
+class Pace:
+    """How fast shards are done, from looks at the store.
+
+    Attributes
+    ----------
+    rate : float or None
+        Shards per minute over the last ten minutes of looks; None before the second one.
+    left : float or None
+        Seconds until all shards are done at this rate; None where none was done meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.rate: float | None = None
+        self.left: float | None = None
+        self._looks: deque[tuple[float, int]] = deque()
+
+    def note(self, sources: list[dict], now: float) -> None:
+        """Take in a look: sources as ``status --json`` lists them, at a time in seconds."""
+        done = sum(source["shards_done"] for source in sources)
+        missing = sum(source["shards_total"] for source in sources) - done
+        self._looks.append((now, done))
+        while now - self._looks[0][0] > WINDOW:
+            self._looks.popleft()
+        since, before = self._looks[0]
+        self.rate = 60 * (done - before) / (now - since) if now > since else None
+        self.left = 60 * missing / self.rate if self.rate and self.rate > 0 else None
+
+    def __str__(self) -> str:
+        from tqdm import tqdm
+
+        if self.rate is None:
+            return "shards per minute and the time left follow with the next look"
+        if self.left is None:
+            seconds = self._looks[-1][0] - self._looks[0][0]
+            return f"no shard done in the last {tqdm.format_interval(seconds)}"
+        return f"{self.rate:.3g} shards/min, about {tqdm.format_interval(self.left)} left"
 
 
 def text(found: dict) -> str:

@@ -136,8 +136,11 @@ def image_batches(
 
 
 def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C goes to every process of a terminal; the main one decides what it means."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ctrl-C and the end of a terminal go to all its processes; the main one decides what they
+    mean."""
+    for name in ("SIGINT", "SIGHUP"):  # the latter not on Windows
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

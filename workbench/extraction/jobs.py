@@ -14,6 +14,7 @@ import feature_store
 from feature_store.errors import InputError
 from feature_store.source import Source
 from workbench.allocation import keep_blocks
+from workbench.extraction.request import ExtractRequest
 from workbench.models import Backbone, BackboneInfo, Transform, load, resolve
 from workbench.models.compiling import compiled
 from workbench.multiscale import Plan, Scale, plan, resolve_scales
@@ -87,6 +88,15 @@ def resolve_jobs(models: Sequence[str], scales: Sequence[str], keep: int = 0) ->
 def transforms(jobs: Iterable[Job]) -> tuple[Transform, ...]:
     """The distinct transforms that a decoded image has to go through."""
     return tuple(dict.fromkeys(job.transform(how) for job in jobs for how in job.plans.values()))
+
+
+Kept = dict[tuple, Backbone]
+"""Loaded models by :func:`backbone_key`, for extractions that follow each other."""
+
+
+def backbone_key(job: Job, request: ExtractRequest) -> tuple:
+    """What a loaded model depends on, where its weights stay what they are."""
+    return (job.info.name, job.info.tap, request.device, request.precision, request.compile)
 
 
 def load_backbone(

@@ -9,7 +9,7 @@ import torch
 
 from feature_store import FeatureStore, InputError
 from workbench import datasets
-from workbench.extraction.jobs import resolve_jobs
+from workbench.extraction.jobs import Kept, backbone_key, resolve_jobs
 from workbench.extraction.request import ExtractReport, ExtractRequest, Part
 from workbench.extraction.run import Run
 from workbench.extraction.target import open_target, withdraw_damaged, withdraw_failed
@@ -20,6 +20,7 @@ def extract(
     *,
     part: Part | None = None,
     say: Callable[[str], None] = lambda line: None,
+    kept: Kept | None = None,
 ) -> ExtractReport:
     """Compute what is missing of the requested sources and commit it shard by shard.
 
@@ -31,6 +32,8 @@ def extract(
         Only these shards, for processes that divide a store among themselves.
     say : callable
         Receives one line of prose at a time: the plan, and anything worth knowing on the way.
+    kept : dict, optional
+        Loaded models; given to one extraction after the other, it spares loading them again.
 
     Returns
     -------
@@ -42,14 +45,27 @@ def extract(
     InputError
         Anything wrong with the request, before a model runs; features that do not fit the dtype.
     """
-    run = open_run(request, say)
+    if part and (request.recheck or request.retry_failed):
+        raise InputError(
+            f"part {part.number}/{part.of} cannot be combined with "
+            f"{'--recheck' if request.recheck else '--retry-failed'}: it takes back shards of the "
+            f"whole store, also those that other parts have just computed; run the command once "
+            f"with --prepare in place of --part, which takes them back, then the parts without it"
+        )
+    run = open_run(request, say, kept)
     with writing(run):
         report = run.execute(part.shards(run.shard_count) if part else None)
     return described(report, run.store, [s for job in run.jobs for s in job.plans])
 
 
-def open_run(request: ExtractRequest, say: Callable[[str], None] = lambda line: None) -> Run:
+def open_run(
+    request: ExtractRequest,
+    say: Callable[[str], None] = lambda line: None,
+    kept: Kept | None = None,
+) -> Run:
     """Resolve the request, open or create its store, load its models and check their sources.
+
+    Models in `kept` are not loaded again; those that the request does not need leave it first.
 
     Raises
     ------
@@ -59,13 +75,16 @@ def open_run(request: ExtractRequest, say: Callable[[str], None] = lambda line: 
     jobs = resolve_jobs(request.models, request.scales, request.tokens_per_image)
     dataset = datasets.open(request.dataset, limit=request.limit)
     request = request.for_device(pick_device(request.device))
+    kept = {} if kept is None else kept
+    for key in kept.keys() - {backbone_key(job, request) for job in jobs}:
+        del kept[key]
     store = open_target(request, dataset)
     wanted = [source for job in jobs for source in job.plans]
     if request.recheck:
         withdraw_damaged(store, wanted, say)
     if request.retry_failed:
         withdraw_failed(store, wanted, say)
-    run = Run(request, store, dataset, say)
+    run = Run(request, store, dataset, say, kept)
     with writing(run):
         for job in jobs:
             run.prepare(job)

@@ -17,7 +17,14 @@ from feature_store.writer import CastStatistics
 from workbench.datasets import Dataset
 from workbench.extraction.images import ImageBatch, Pixels, batches_of, image_batches
 from workbench.extraction.in_hand import LoadedModel, ShardInHand, forward, release, start_copy
-from workbench.extraction.jobs import Job, load_backbone, manifest, transforms
+from workbench.extraction.jobs import (
+    Job,
+    Kept,
+    backbone_key,
+    load_backbone,
+    manifest,
+    transforms,
+)
 from workbench.extraction.request import ExtractReport, ExtractRequest, usual_crops
 from workbench.extraction.stopping import stop_requests
 from workbench.multiscale import CropLimit
@@ -36,7 +43,10 @@ class Run:
         store: FeatureStore,
         dataset: Dataset,
         say: Callable[[str], None],
+        kept: Kept | None = None,
     ) -> None:
+        self.kept: Kept = {} if kept is None else kept
+        """Models with their weights, of this run and of those that shared the dict before."""
         self.request = request
         self.store = store
         self.dataset = dataset
@@ -53,9 +63,12 @@ class Run:
         """Load the model, create or check its sources, and keep those that miss shards."""
         self.jobs.append(job)
         request = self.request
-        backbone = load_backbone(
-            job, request.device, request.precision, compile=request.compile, say=self.say
-        )
+        key = backbone_key(job, request)
+        if key not in self.kept:
+            self.kept[key] = load_backbone(
+                job, request.device, request.precision, compile=request.compile, say=self.say
+            )
+        backbone = self.kept[key]
         if not job.info.pretrained:
             self.say(f"{job.info.name} has random weights: its features mean nothing")
         writers = {}

@@ -33,8 +33,8 @@ def draw_loss(table: pd.DataFrame, stem: Path) -> tuple[Path, Path]:
         )  # fmt: skip
     axes.axhline(table["chance_loss"].iloc[0], color="#bbbbbb", ls="--", lw=1)
     axes.annotate(
-        "chance", (1, table["chance_loss"].iloc[0]), (0, -10), textcoords="offset points",
-        fontsize=8, color="#777777",
+        "chance", (1, table["chance_loss"].iloc[0]), (0, -3), ha="right", va="top", fontsize=8,
+        xycoords=("axes fraction", "data"), textcoords="offset points", color="#777777",
     )  # fmt: skip
     axes.set_xlabel("epoch")
     axes.set_ylabel("instance loss (nats)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 
 import feature_store
 from feature_store.verify import verify
-from workbench.extraction import ExtractRequest
+from workbench.extraction import ExtractRequest, extract
 
 MODEL = "random:timm:test_vit.r160_in1k"
 
@@ -29,22 +30,36 @@ def images(tmp_path_factory):
     return folder
 
 
+def make_request(images, store, **changes):
+    """A request for features of a folder's images in shards of 3."""
+    options = dict(
+        dataset=f"folder:{images}",
+        models=[MODEL],
+        scales=["1x", "2x"],
+        store=str(store),
+        shard_images=3,
+        device="cpu",
+    )
+    return ExtractRequest(**(options | changes))
+
+
 @pytest.fixture
 def request_for(images):
     """A request for features of these images in shards of 3."""
+    return functools.partial(make_request, images)
 
-    def make(store, **changes):
-        options = dict(
-            dataset=f"folder:{images}",
-            models=[MODEL],
-            scales=["1x", "2x"],
-            store=str(store),
-            shard_images=3,
-            device="cpu",
-        )
-        return ExtractRequest(**(options | changes))
 
-    return make
+@pytest.fixture(scope="session")
+def whole(images, tmp_path_factory):
+    """What one process writes of these images at some scales; once in a session."""
+
+    @functools.cache
+    def store(*scales):
+        path = tmp_path_factory.mktemp("whole") / "s"
+        extract(make_request(images, path, scales=scales))
+        return path
+
+    return store
 
 
 def values(path):

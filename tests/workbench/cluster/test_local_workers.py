@@ -9,15 +9,17 @@ import logging
 import math
 import operator
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from unittest import mock
 
@@ -33,9 +35,11 @@ from workbench.cli import main
 from workbench.cluster import EngineOptions, extraction, tasks
 from workbench.cluster.engine import connect
 from workbench.cluster.extraction import extract_on
-from workbench.cluster.session import Session
+from workbench.cluster.session import Session, said_plainly
+from workbench.cluster.version import own_version
 from workbench.commands.extract import summary
 from workbench.extraction import extract
+from workbench.extraction import run as run_module
 from workbench.extraction.local import open_run
 from workbench.extraction.request import Part
 
@@ -77,6 +81,32 @@ def test_parts_of_independent_processes_make_one_store(request_for, tmp_path, sa
     same_store(tmp_path / "parts", tmp_path / "whole")
 
 
+@pytest.mark.parametrize("option", ["recheck", "retry_failed"])
+def test_parts_do_not_take_back_shards_of_each_other(request_for, images, tmp_path, option, capsys):
+    """The step before the parts does, once."""
+    folder = tmp_path / "photos"
+    shutil.copytree(images, folder)
+    broken = folder / "a" / "00.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:99])
+    request = request_for(tmp_path / "s", dataset=f"folder:{folder}", scales=["1x"])
+    for k in (1, 2):
+        extract(request, part=Part(k, 2))
+    broken.write_bytes(whole)
+    command = ["extract", "--dataset", request.dataset, "--model", *request.models]
+    command += ["--scales", "1x", "--store", request.store, f"--{option.replace('_', '-')}"]
+    assert main([*command, "--part", "1/2"]) == 2
+    assert "once with --prepare in place of --part" in capsys.readouterr().err
+    if option == "recheck":
+        (path,) = (tmp_path / "s" / "features").rglob("tokens/c.9*")
+        path.write_bytes(bytes(path.stat().st_size))
+    assert main([*command, "--prepare"]) == 0
+    assert "1 shard(s) to compute" in capsys.readouterr().err
+    computed = [extract(request, part=Part(k, 2)).computed for k in (1, 2)]
+    assert computed == ([0, 3] if option == "recheck" else [3, 0])
+    assert verify(feature_store.open(request.store)).problems == []
+
+
 def test_what_one_process_began_the_workers_finish(session, request_for, tmp_path, same_store):
     extract(request_for(tmp_path / "here"))
     extract(request_for(tmp_path / "s"), part=Part(1, 3))
@@ -116,10 +146,9 @@ def test_errors_of_a_worker_are_the_user_s(session, request_for, tmp_path):
 
 
 def test_a_worker_with_another_version_is_refused(request_for, tmp_path):
-    """A real worker that runs a copy of the project with one line more."""
+    """A real worker that runs a copy of the project with one line more, asked for a new store."""
     from distributed import LocalCluster
 
-    extract(request_for(tmp_path / "s"), part=Part(1, 3))
     for package in ("workbench", "analyses", "feature_store"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / package, tmp_path / "copy" / package, ignore=ignored)
@@ -137,12 +166,34 @@ def test_a_worker_with_another_version_is_refused(request_for, tmp_path):
         try:
             with (
                 connect(EngineOptions(engine="dask", scheduler=address)) as other,
-                pytest.raises(InputError, match="computed differently .*code_sha256"),
+                pytest.raises(InputError, match="runs another version of the project") as refused,
             ):
                 extract_on(other, request_for(tmp_path / "s"))
         finally:
             worker.terminate()
             worker.wait(30)
+    own = own_version()
+    assert f"worker {socket.gethostname()}:{worker.pid} " in str(refused.value)
+    assert re.search(rf"found .*, in {tmp_path / 'copy'}\)", str(refused.value))
+    assert f"expected {own}; install" in str(refused.value)
+    assert f"{own.number} (code {own.code[:12]}, analyses " in str(own)
+    assert str(own).endswith(f"in {ROOT})")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_worker_refuses_before_its_first_shard_too(request_for, tmp_path, monkeypatch):
+    """The store is prepared by a worker of the right version, the next one has another."""
+    request = request_for(tmp_path / "s")
+    run = open_run(request)
+    other = replace(own_version(), number="0.0.9", code="f" * 64)
+    ticket = tasks.Ticket(asdict(request), "token", os.getcwd(), version=other)
+    monkeypatch.setattr(tasks, "_tell", lambda what: None)
+    monkeypatch.setattr(tasks, "_loaded", (ticket, run))
+    done = tasks.compute(ticket, (0, 1))
+    assert "expected 0.0.9 (code ffffffffffff" in done.error
+    assert len(run.missing()) == 10
+    del ticket.__dict__["version"]  # as a driver of an older version sends it
+    assert "expected unknown" in tasks.prepare(ticket).error
 
 
 def test_interruption_ends_after_the_shards_in_hand(request_for, images, tmp_path, first_claim):
@@ -238,6 +289,41 @@ def test_results_that_come_as_the_wait_ends_are_taken(monkeypatch):
     assert Waiting(mock.MagicMock(), lambda workers: None).results([None]) == [7]
 
 
+def test_a_scheduler_without_the_project_is_said_plainly(request_for, tmp_path):
+    """Dask's own words are of a task graph; the scheduler that cannot read it is a real one."""
+    file = tmp_path / "scheduler.json"
+    without = "import sys; sys.modules['workbench'] = None; import runpy; "
+    without += "runpy.run_module('distributed.cli.dask_scheduler', run_name='__main__')"
+    options = ["--no-dashboard", "--host", "127.0.0.1", "--port", "0"]
+    command = [sys.executable, "-c", without, *options, "--scheduler-file", str(file)]
+    scheduler = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        while not file.exists() or not file.read_text():
+            time.sleep(0.1)
+        address = json.loads(file.read_text())["address"]
+        with (
+            connect(EngineOptions(engine="dask", scheduler=address)) as other,
+            pytest.raises(InputError, match=r"cannot read .* install the\s+same versions"),
+        ):
+            extract_on(other, request_for(tmp_path / "s"))
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (AttributeError("Can't get attribute 'new' on <module>"), "cannot read the work"),
+        (ImportError("cannot import name 'a' from 'b'", name="b"), "cannot import b"),
+        (RuntimeError("out of memory"), None),
+    ],
+)
+def test_what_workers_of_other_versions_raise(error, message):
+    with pytest.raises(InputError if message else RuntimeError, match=message), said_plainly():
+        raise error
+
+
 def test_a_scheduler_that_dies_is_said_and_dask_says_nothing(tmp_path):
     file, logged = tmp_path / "scheduler.json", []
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
@@ -276,15 +362,30 @@ def marker(folder):
     return Marker()
 
 
+@pytest.mark.parametrize(
+    "analyse",
+    [
+        lambda session: list(session.map(math.factorial, range(3))),
+        lambda session: session.reduce(math.factorial, operator.add, range(3)),
+    ],
+)
+def test_analyses_on_workers_of_another_version_are_refused(session, monkeypatch, analyse):
+    other = replace(own_version(), analyses="f" * 64)
+    monkeypatch.setattr("workbench.cluster.session.own_version", lambda: other)
+    with pytest.raises(InputError, match=r"runs another version .* analyses ffffffffffff"):
+        analyse(session)
+
+
 @pytest.mark.parametrize("way", ["map", "reduce"])
 def test_arrays_of_a_function_reach_each_worker_once(session, tmp_path, way):
-    """Two workers may have unpickled it, and the scheduler, which is here; not each of 20 tasks."""
+    """Two workers may have unpickled it, one of them again if the task that makes it was moved to
+    the other, and the scheduler, which is here; not each of 20 tasks."""
     function = functools.partial(operator.eq, marker(str(tmp_path)))
     if way == "map":
         assert not any(session.map(function, range(20)))
     else:
         assert session.reduce(function, operator.or_, range(20)) is False
-    assert 1 <= len(list(tmp_path.iterdir())) <= 3
+    assert 1 <= len(list(tmp_path.iterdir())) < 10
 
 
 def test_views_share_one_set_of_workers(session, request_for, images, tmp_path, monkeypatch):
@@ -303,6 +404,47 @@ def test_views_share_one_set_of_workers(session, request_for, images, tmp_path, 
     assert connected == ["dask"]
     for name in ("s", "s.view1", "s.view2"):
         assert verify(feature_store.open(tmp_path / f"{name}.zarr")).problems == []
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Models that were loaded in this process during the test."""
+    found = []
+    load = run_module.load_backbone
+    monkeypatch.setattr(
+        run_module, "load_backbone", lambda *a, **k: found.append(a) or load(*a, **k)
+    )
+    return found
+
+
+def test_views_share_loaded_models_and_commands_do_not(loads, request_for, tmp_path, monkeypatch):
+    """A file of weights may be another by the next command."""
+    monkeypatch.setattr(tasks, "_tell", lambda what: None)
+    monkeypatch.setattr(tasks, "_loaded", None)
+
+    def begin(name, command, **changes):
+        request = request_for(tmp_path / name, scales=["1x"], limit=3, **changes)
+        ticket = tasks.Ticket(asdict(request), name, os.getcwd(), command)
+        assert tasks.prepare(ticket).error == ""
+        assert tasks.compute(ticket, (0,)).computed == {0}
+        return len(loads)
+
+    view = "view:1:" + request_for(tmp_path).dataset
+    assert [begin("a", "one"), begin("b", "one", dataset=view)] == [1, 1]
+    assert begin("c", "one", precision="bf16") == 2
+    assert [key[3] for key in tasks._loaded[1].kept] == ["bf16"]  # the other one has left
+    assert begin("d", "two", precision="bf16") == 3
+    assert begin("e", "", precision="bf16") == 4
+    assert begin("f", "", precision="bf16") == 5
+
+
+def test_views_here_share_loaded_models(loads, request_for, images, tmp_path):
+    store = tmp_path / "s.zarr"
+    command = ["extract", "--dataset", f"folder:{images}", "--scales", "1x", "--limit", "4"]
+    command += ["--model", request_for(store).models[0], "--store", str(store)]
+    assert main([*command, "--views", "2"]) == 0
+    assert len(loads) == 1
+    assert verify(feature_store.open(tmp_path / "s.view2.zarr")).problems == []
 
 
 class Here(Session):
@@ -357,15 +499,31 @@ def test_ctrl_c_before_the_first_worker_ends_at_once(request_for, tmp_path):
     assert not (tmp_path / "s").exists()
 
 
-def test_sigterm_ends_the_block_as_ctrl_c_does():
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_sighup_end_the_block_as_ctrl_c_does(sign):
     from distributed import LocalCluster
 
-    usual = signal.getsignal(signal.SIGTERM)
+    usual = signal.getsignal(sign)
     with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
         options = EngineOptions(engine="dask", scheduler=cluster.scheduler_address)
         with pytest.raises(KeyboardInterrupt), connect(options):
-            signal.raise_signal(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is usual
+            signal.raise_signal(sign)
+    assert signal.getsignal(sign) is usual
+
+
+def test_decoders_on_workers_that_may_not_start_any(request_for, tmp_path):
+    """A worker as `dask worker` starts it by default: a daemon."""
+    import dask
+    from distributed import LocalCluster
+
+    with (
+        dask.config.set({"distributed.worker.daemon": True}),
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        connect(EngineOptions(engine="dask", scheduler=cluster.scheduler_address)) as other,
+        pytest.raises(InputError, match="DASK_DISTRIBUTED__WORKER__DAEMON=False"),
+    ):
+        extract_on(other, request_for(tmp_path / "s", workers=1))
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_claim_of_a_lost_worker_elsewhere_is_removed(request_for, tmp_path, monkeypatch):
@@ -413,6 +571,19 @@ def test_status_watches_a_running_job(session, request_for, tmp_path, first_clai
     thread.join()
     assert watcher[0].returncode == 0, watcher[0].stderr
     assert "10/10 shards" in watcher[0].stdout.splitlines()[-4]
+
+
+def test_as_many_workers_as_cores_that_may_be_used():
+    """This machine's cores are no measure: a container or a job may have been given fewer."""
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from workbench.cluster import local_workers\n"
+        "local_workers.visible_gpus = lambda: []\n"
+        "if __name__ == '__main__':\n"
+        "    with local_workers.start(None, print): pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "1 worker process(es) on this machine, CPU" in done.stdout, done.stderr
 
 
 def test_no_worker_is_said_after_a_while(monkeypatch):

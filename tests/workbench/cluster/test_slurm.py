@@ -6,7 +6,9 @@ Skipped where Slurm cannot be installed or started: both need root, the former D
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -23,10 +25,10 @@ import feature_store
 from feature_store import InputError
 from feature_store.verify import verify
 from workbench.cli import main
-from workbench.cluster import EngineOptions, SlurmOptions, slurm
+from workbench.cluster import EngineOptions, SlurmOptions, slurm_jobs
 from workbench.cluster.engine import connect
 from workbench.cluster.extraction import extract_on
-from workbench.extraction import extract
+from workbench.extraction import ExtractRequest, extract
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "slurm" / "cluster.sh"
 
@@ -74,7 +76,7 @@ def cluster():
 @pytest.fixture(autouse=True)
 def nothing_left(monkeypatch):
     """After every test, whatever its end: no job of ours is known to Slurm as alive."""
-    monkeypatch.setattr(slurm, "LOOK", 1.0)
+    monkeypatch.setattr(slurm_jobs, "LOOK", 1.0)
     yield
     deadline = time.monotonic() + 15
     while jobs() and time.monotonic() < deadline:  # a cancelled job takes a moment to end
@@ -83,17 +85,32 @@ def nothing_left(monkeypatch):
 
 
 def jobs():
-    """Numbers of the jobs that wait or run, as scontrol says."""
-    shown = subprocess.run(
-        ["scontrol", "show", "job", "--oneliner"], capture_output=True, text=True, check=False
+    """Numbers of the jobs that wait, run or are about to end."""
+    found = subprocess.run(
+        ["squeue", "--noheader", "--format", "%i"], capture_output=True, text=True, check=True
+    )
+    return found.stdout.split()
+
+
+def state(job):
+    """What Slurm says of a job; it forgets one a minute after its end."""
+    told = subprocess.run(
+        ["scontrol", "show", "job", "--oneliner", job], capture_output=True, text=True, check=True
     ).stdout
-    ended = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
-    lines = [line for line in shown.splitlines() if line.startswith("JobId=")]
-    return [
-        line.split()[0].removeprefix("JobId=")
-        for line in lines
-        if not any(f"JobState={state}" in line for state in ended)
-    ]
+    return re.search(r"JobState=(\w+)", told)[1]
+
+
+def job_of(pid):
+    """The job that a process belongs to."""
+    told = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    (job,) = (t.split(b"=")[1].decode() for t in told if t.startswith(b"SLURM_JOB_ID="))
+    return job
+
+
+def writers(store):
+    """Processes that committed shards of a store, by their commit records."""
+    records = Path(store).rglob(".commits/*.json")
+    return {json.loads(record.read_text())["writer"] for record in records}
 
 
 def options(tmp_path, processes=2, **changes):
@@ -107,37 +124,79 @@ def test_two_jobs_write_what_one_process_writes(request_for, tmp_path, same_stor
     extract(request_for(tmp_path / "here"))
     said = []
     with connect(options(tmp_path), said.append) as session:
+        session.client.wait_for_workers(2, timeout=60)
         report = extract_on(session, request_for(tmp_path / "s"))
         assert len(jobs()) == 2
     assert (report.computed, report.redone) == (30, 0)
     assert any(line.startswith("dashboard: http") for line in said)
+    assert len(writers(tmp_path / "s") - {f"{socket.gethostname()}:{os.getpid()}"}) == 2
     same_store(tmp_path / "s", tmp_path / "here")
 
 
-def test_a_cancelled_job_is_replaced_and_its_shard_done_again(
-    request_for, tmp_path, same_store, first_claim
+SCALES = ["1x", "2x", "4x"]
+"""Shards of some tenths of a second: a worker is at one of them when it is lost."""
+
+
+LOSSES = {
+    "cancelled": lambda job, pid: subprocess.run(["scancel", job], check=True),
+    "job_killed": lambda job, pid: subprocess.run(
+        ["scancel", "--signal=KILL", "--full", job], check=True
+    ),
+    "worker_killed": lambda job, pid: os.kill(pid, signal.SIGKILL),
+}
+"""How a worker is lost: its job with notice and without, and the process alone, whose job lives."""
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_lost_worker_is_replaced_and_its_shard_done_again(
+    request_for, tmp_path, same_store, first_claim, whole, loss
 ):
-    scales = ["1x", "2x", "4x"]
-    extract(request_for(tmp_path / "here", scales=scales))
-    cancelled, said = [], []
+    lost, said = [], []
 
-    def cancel():
+    def lose():
         pid = first_claim(tmp_path / "s")
-        told = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        (job,) = (t.split(b"=")[1].decode() for t in told if t.startswith(b"SLURM_JOB_ID="))
-        subprocess.run(["scancel", "--signal=KILL", "--full", job], check=True)
-        cancelled.append(job)
+        lost.extend([job_of(pid), pid])
+        LOSSES[loss](*lost)
 
-    killer = threading.Thread(target=cancel)
-    killer.start()
+    thread = threading.Thread(target=lose)
+    thread.start()
     with connect(options(tmp_path, processes=1), said.append) as session:
-        report = extract_on(session, request_for(tmp_path / "s", scales=scales), say=said.append)
-    killer.join()
-    assert any(cancelled[0] in line and "submitting as many again" in line for line in said)
+        report = extract_on(session, request_for(tmp_path / "s", scales=SCALES), say=said.append)
+        thread.join()
+        assert (lost[0] in jobs()) == (loss == "worker_killed")
+    again = any(lost[0] in line and "submitting as many again" in line for line in said)
+    assert again == (loss != "worker_killed")
     assert (report.computed, report.busy, report.stopped) == (30, 0, False)
-    # 0 where the kill came after the commit, 2 where a second shard was begun before it was seen.
+    # 0 where it came after the commit, 2 where a second shard was begun before it was seen.
     assert 0 <= report.redone <= 2
-    same_store(tmp_path / "s", tmp_path / "here")
+    assert writers(tmp_path / "s") - {f"{socket.gethostname()}:{lost[1]}"}
+    same_store(tmp_path / "s", whole(*SCALES))
+
+
+@pytest.mark.slow
+def test_a_walltime_that_ends_in_the_middle_of_a_shard(
+    request_for, tmp_path, same_store, first_claim, whole
+):
+    """A worker that hangs does not leave in time: Slurm ends its job after a minute, the shortest
+    walltime that it knows."""
+    hung, said = [], []
+
+    def hang():
+        hung.append(first_claim(tmp_path / "s"))
+        os.kill(hung[0], signal.SIGSTOP)
+        hung.append(job_of(hung[0]))
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    told = options(tmp_path, 1, walltime="00:01:00", patience=120.0)
+    with connect(told, said.append) as session:
+        report = extract_on(session, request_for(tmp_path / "s", scales=SCALES), say=said.append)
+        thread.join()
+        assert state(hung[1]) == "TIMEOUT"
+    assert any(hung[1] in line and "submitting as many again" in line for line in said)
+    assert (report.computed, report.busy, report.stopped) == (30, 0, False)
+    assert 0 <= report.redone <= 2
+    same_store(tmp_path / "s", whole(*SCALES))
 
 
 def test_an_error_leaves_no_job_behind(request_for, tmp_path):
@@ -205,6 +264,23 @@ def test_jobs_that_cannot_start_are_named_with_their_reason(tmp_path):
         session.result(session.submit(os.getpid))
 
 
+def test_jobs_that_sbatch_refuses_for_a_moment_are_submitted_again(tmp_path, monkeypatch):
+    (tmp_path / "sbatch").write_text(
+        "#!/bin/sh\n"
+        f'if [ "$1" != --test-only ] && rmdir {tmp_path}/refusal 2>/dev/null; then\n'
+        "    echo 'sbatch: error: Socket timed out' >&2; exit 1\n"
+        "fi\n"
+        f'exec {shutil.which("sbatch")} "$@"\n'
+    )
+    (tmp_path / "sbatch").chmod(0o755)
+    (tmp_path / "refusal").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    said = []
+    with connect(options(tmp_path, 1), said.append) as session:
+        assert session.result(session.submit(os.getpid)) != os.getpid()
+    assert "sbatch refused 1 job(s) (Socket timed out); submitting as many again" in said
+
+
 def test_jobs_that_end_at_once_are_not_submitted_for_ever(tmp_path):
     told = options(tmp_path, 1, setup=("echo no such module >&2", "exit 3"))
     with (
@@ -227,3 +303,36 @@ def test_workers_leave_before_walltime_and_others_take_over(request_for, tmp_pat
     assert report.redone <= 3  # a worker that leaves in order finishes the shard in its hands
     assert verify(feature_store.open(request.store)).problems == []
     assert any("submitting as many again" in line for line in said)
+
+
+def test_array_jobs_write_what_one_process_writes(tmp_path, same_store, monkeypatch):
+    """prepare.sbatch and array.sbatch as they are, on a bundled model and images."""
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(SCRIPT.parents[2]), prepend=os.pathsep)  # this checkout
+    request = ExtractRequest(
+        dataset="bundled:photos",
+        models=["bundled:efficientnet_lite0"],
+        scales=["224"],
+        store=str(tmp_path / "here"),
+        limit=8,
+        shard_images=2,
+    )
+    extract(request)
+    words = ["--dataset", request.dataset, "--model", *request.models, "--scales", *request.scales]
+    words += ["--limit", "8", "--shard-images", "2", "--store", str(tmp_path / "s")]
+
+    def sbatch(script, *flags):
+        usual = ["--parsable", "--gres=none", "--mem=1G", "--cpus-per-task=1"]
+        usual += [f"--output={tmp_path}/%x-%A_%a.log"]
+        command = ["sbatch", *usual, *flags, str(SCRIPT.parent / script), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    first = sbatch("prepare.sbatch")
+    assert first.returncode == 0, first.stderr
+    after = [f"--dependency=afterok:{first.stdout.strip()}", "--kill-on-invalid-dep=yes"]
+    array = sbatch("array.sbatch", *after, "--array=1-2", "--wait")
+    logs = "\n".join(path.read_text() for path in tmp_path.glob("*.log"))
+    assert array.returncode == 0, array.stderr + logs
+    assert "is prepared: 4 shard(s) to compute" in logs
+    assert len(writers(tmp_path / "s")) == 2
+    same_store(tmp_path / "s", tmp_path / "here")

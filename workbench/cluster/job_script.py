@@ -1,0 +1,70 @@
+"""The script of one worker job in Slurm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from feature_store.errors import InputError
+from workbench.allocation import MALLOC
+from workbench.cluster.options import THREADS, SlurmOptions
+
+
+def job_script(options: SlurmOptions, *, decoders: int = 0, name: str = "workbench") -> str:
+    """The script of one worker job, for ``--dry-run``; the scheduler's address is a placeholder."""
+    from dask_jobqueue.slurm import SLURMJob
+
+    told = job_options(options, decoders, name)
+    try:
+        return SLURMJob("tcp://SCHEDULER:PORT", name="WORKER", **told).job_script()
+    except ValueError as error:  # a memory that is none
+        raise InputError(f"no job can be made of these Slurm options: {error}") from error
+
+
+def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, Any]:
+    """What dask-jobqueue is told about each job."""
+    cpus = options.cpus or (1 + decoders if options.gpu else 1)
+    threads = 1 if options.gpu else cpus
+    leave = options.seconds - options.leave_before
+    stagger = min(options.leave_before, leave) / 2
+    return {
+        "job_name": name,
+        "queue": options.partition,
+        "account": options.account,
+        "cores": 1,  # one task at a time: the model and its threads have the job for themselves
+        "processes": 1,
+        "job_cpu": cpus,
+        "memory": options.memory or "8GB",
+        "walltime": options.walltime or "01:00:00",
+        "interface": options.interface,
+        "python": options.python,
+        "death_timeout": 60,
+        "worker_extra_args": [
+            *(
+                "--lifetime",
+                f"{leave:.0f}s",
+                "--lifetime-stagger",
+                f"{stagger:.0f}s",
+            ),
+            *("--memory-limit", "0", "--no-dashboard"),  # memory: Slurm watches it
+        ],
+        "job_script_prologue": [
+            *(f"export {name}={threads}" for name in THREADS),
+            *(f"export {name}={size}" for name, size in MALLOC.items()),
+            "export DASK_DISTRIBUTED__WORKER__DAEMON=False",
+            "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False",
+            *(options.setup or ()),
+        ],
+        "job_extra_directives": [  # dask-jobqueue's log_directory would be made by a dry run, too
+            f"--error={log_folder(options)}/{name}-%J.err",
+            f"--output={log_folder(options)}/{name}-%J.out",
+            *([f"--gres={options.gpu}"] if options.gpu else []),
+            *(options.directives or ()),
+        ],
+        "config_name": "slurm",
+    }
+
+
+def log_folder(options: SlurmOptions) -> str:
+    """Absolute path of the folder of the jobs' output."""
+    return str(Path(options.logs or "slurm-logs").absolute())
