@@ -41,6 +41,7 @@ def lacking(
         stored = {source for source in sources if _complete(store, source)}
     if store is not None:
         _refuse_other_precision(store, sources, profile, split)
+        _refuse_other_versions(store, [source for source in sources if source not in stored])
     wanted: Lacking = {}
     for source in sources:
         if source not in stored:
@@ -122,6 +123,23 @@ def _refuse_other_precision(
                 f"{store.path} holds {source} computed in {found}, but the precision for "
                 f"{split.key} is {profile.precision}; set precision = {str(found)!r} in the "
                 f"config, or {_ELSEWHERE}"
+            )
+
+
+def _refuse_other_versions(store: FeatureStore, unfinished: list[Source]) -> None:
+    """Refuse what extraction could not go on with, before it makes room for further images."""
+    from workbench.extraction.jobs import code_sha256, library_versions
+
+    now = {"libraries": library_versions(), "code_sha256": code_sha256()}
+    for source in unfinished:
+        try:
+            manifest = store.scale(store.resolve(source)).manifest
+        except InputError:
+            continue  # not stored: nothing to go on with
+        if differing := protocol.differences({k: manifest.get(k) for k in now}, now):
+            raise InputError(
+                f"{store.path} lacks images of {source}, and the others were computed by another "
+                f"version ({'; '.join(differing)}); go on with that version, or {_ELSEWHERE}"
             )
 
 

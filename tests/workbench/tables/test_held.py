@@ -12,6 +12,7 @@ from PIL import Image
 import feature_store
 from feature_store import InputError, Source
 from workbench import datasets
+from workbench.extraction import jobs
 from workbench.tables import profile as profiles
 from workbench.tables.held import lacking
 
@@ -55,8 +56,13 @@ def store(profile, images):
         labels=dataset.labels,
         label_names=dataset.label_names,
     )
+    attrs = {
+        "precision": "fp32",
+        "libraries": jobs.library_versions(),
+        "code_sha256": jobs.code_sha256(),
+    }
     writer = made.add_source(
-        SOURCE, manifest={"precision": "fp32"}, grid=(1, 1), channels=2, prefix=0, dtype="float32"
+        SOURCE, manifest=attrs, grid=(1, 1), channels=2, prefix=0, dtype="float32"
     )
     writer.commit(0, np.zeros((4, 1, 1, 2), np.float32), None)
     return made
@@ -80,6 +86,18 @@ def test_more_images_of_the_same_dataset_are_to_be_extracted(profile, store, lim
     found = lacking(split_of(profile, limit=limit), [Source.parse(SOURCE)], profile)
     assert found == {"toy:m#t": ["224"]}
     assert len(feature_store.open(store.path)) == 4, "looking writes nothing"
+
+
+def test_more_images_by_another_version_are_refused_before_the_store_grows(
+    profile, store, monkeypatch
+):
+    monkeypatch.setattr(jobs, "code_sha256", lambda: "new")
+    assert lacking(split_of(profile), [Source.parse(SOURCE)], profile) == {}
+    said = refusal(profile, limit=5)
+    assert "lacks images of toy:m#t@224" in said
+    assert "code_sha256" in said
+    assert "go on with that version, or name another folder" in said
+    assert len(feature_store.open(store.path)) == 4
 
 
 def refusal(profile, **changes):
