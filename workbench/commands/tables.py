@@ -39,9 +39,11 @@ class Tables:
     config: Path | None = None
     """TOML file with dataset names, limits, stores and device; docs/tables.md describes it."""
     dry_run: bool = False
-    """Resolve models, sources, stores and datasets, and add up GPU hours and bytes; run nothing."""
+    """Resolve models, sources, stores and datasets, mark what is stored already, and add up bytes
+    and the GPU hours of extraction's forward passes; run nothing."""
     check: Path | None = None
-    """Instead: say which tables of this folder are stale against their stores (exit status 1)."""
+    """Instead: say which tables of this folder are stale against their stores, files, the code of
+    their cost columns or what their figures draw (exit status 1)."""
     json: bool = False
     """Print one JSON object on standard output."""
 

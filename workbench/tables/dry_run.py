@@ -12,9 +12,10 @@ import pandas as pd
 from feature_store import Source
 from feature_store.errors import InputError
 from workbench import datasets
-from workbench.tables.held import Listing, lacking
+from workbench.tables.held import Lacking, Listing, lacking, lacks, refuse_mixing
 from workbench.tables.plan import Plan, estimate
-from workbench.tables.profile import Profile, Split, below, troubles
+from workbench.tables.problems import troubles
+from workbench.tables.profile import Profile, Split, below
 
 
 def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:
@@ -40,14 +41,12 @@ def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:
     found += [line for key, line in unopened.items() if key not in {key for key, _ in wrong}]
     needs = list(plan.needs(profile).values())
     bad = {key for key, _ in wrong} | set(unopened)
-    stored: dict[tuple[str, str], bool | None] = {}
-    for split, sources in needs:
-        unknown = split.key in bad or below(split.dataset).startswith("hf:")  # it might be fetched
-        held, trouble = _stored(sources, split, profile, None if unknown else listing)
-        stored |= {(profile.path(split), str(s)): mark for s, mark in held.items()}
-        found += [trouble] if trouble else []
+    held, refused = _held(needs, profile, bad, listing)
+    found += refused or _mixing(plan, profile, held)
     rows = [
-        row | {"stored": stored[row["store"], row["source"]]} for row in estimate(needs, profile)
+        row | {"stored": _stored(row["source"], held.get(split.store))}
+        for split, sources in needs
+        for row in estimate([(split, sources)], profile)
     ]
     timed = _timed(plan)
     return {
@@ -81,19 +80,32 @@ def _tables(plan: Plan, profile: Profile) -> list[dict[str, Any]]:
     return found
 
 
-def _stored(
-    sources: list[Source], split: Split, profile: Profile, listing: Listing | None
-) -> tuple[dict[Source, bool | None], str]:
-    """Whether each source is complete in its store, and what is wrong with that store."""
-    if listing is None:
-        return dict.fromkeys(sources), ""
+def _held(
+    needs: list[tuple[Split, list[Source]]], profile: Profile, bad: set[str], listing: Listing
+) -> tuple[dict[str, Lacking], list[str]]:
+    """Store name → what it lacks, where that can be told; and what is wrong with the others."""
+    held, refused = {}, []
+    for split, sources in needs:
+        if split.key in bad or below(split.dataset).startswith("hf:"):
+            continue  # opening a hub's dataset may fetch it
+        try:
+            held[split.store] = lacking(split, sources, profile, listing)
+        except (InputError, OSError) as error:
+            refused.append(str(error))
+    return held, refused
+
+
+def _mixing(plan: Plan, profile: Profile, held: dict[str, Lacking]) -> list[str]:
     try:
-        wanted = lacking(split, sources, profile, listing)
-    except (InputError, OSError) as error:
-        return dict.fromkeys(sources), str(error)
-    absent = {(model, scale) for model, scales in wanted.items() for scale in scales}
-    named = {s: (f"{s.model}#{s.tap}" if s.tap else s.model, s.scales[0]) for s in sources}
-    return {source: name not in absent for source, name in named.items()}, ""
+        refuse_mixing(plan, profile, held)
+    except InputError as error:
+        return [str(error)]
+    return []
+
+
+def _stored(source: str, wanted: Lacking | None) -> bool | None:
+    """Whether a source is complete in its store; None where that is unknown."""
+    return None if wanted is None else not lacks(wanted, Source.parse(source))
 
 
 def _timed(plan: Plan) -> list[dict[str, Any]]:

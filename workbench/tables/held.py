@@ -3,7 +3,8 @@ refused. Nothing is written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import feature_store
 from feature_store import FeatureStore, InputError, Source, protocol
@@ -12,6 +13,9 @@ from feature_store.objects import connect
 from feature_store.root import can_create
 from workbench import datasets
 from workbench.tables.profile import Profile, Split, below
+
+if TYPE_CHECKING:
+    from workbench.tables.plan import Plan
 
 Lacking = dict[str, list[str]]
 """Model with its tap → scales."""
@@ -41,12 +45,58 @@ def lacking(
         stored = {source for source in sources if _complete(store, source)}
     if store is not None:
         _refuse_other_precision(store, sources, profile, split)
+        _refuse_other_versions(store, [source for source in sources if source not in stored])
     wanted: Lacking = {}
     for source in sources:
         if source not in stored:
-            model = f"{source.model}#{source.tap}" if source.tap else source.model
-            wanted.setdefault(model, []).append(source.scales[0])
+            wanted.setdefault(_model(source), []).append(source.scales[0])
     return wanted
+
+
+def lacks(found: Lacking, source: Source) -> bool:
+    """Whether a single-scale source is among what was found to be lacking."""
+    return source.scales[0] in found.get(_model(source), [])
+
+
+def _model(source: Source) -> str:
+    return f"{source.model}#{source.tap}" if source.tap else source.model
+
+
+def refuse_mixing(plan: Plan, profile: Profile, found: Mapping[str, Lacking]) -> None:
+    """Refuse before anything is extracted what would be refused as mixed once all is measured.
+
+    Parameters
+    ----------
+    plan : Plan
+    profile : Profile
+    found : mapping
+        Store name → what it lacks; stores that are not named are not looked at.
+
+    Raises
+    ------
+    InputError
+        A table needs features that are stored by another version, and some that are not stored.
+    """
+    for table in plan.tables:
+        used = {plan.of[ask] for ask in table.asks(profile.name) if ask in plan.of and ask.data}
+        needed = [
+            (split, source)
+            for measurement in used
+            for split in profile.data[measurement.data].values()
+            if split.store in found
+            for source in measurement.singles()
+        ]
+        absent = [(split, s) for split, s in needed if lacks(found[split.store], s)]
+        for split, source in dict.fromkeys(needed) if absent else ():
+            if (split, source) in absent:
+                continue
+            store = feature_store.open(profile.path(split))
+            if differing := _other_version(store, source):
+                raise InputError(
+                    f"table {table.key} would mix versions: {store.path} holds {source}, but "
+                    f"{absent[0][1]} of {absent[0][0].key} is not stored and would be computed "
+                    f"otherwise ({differing}). Go on with that version, or {_ELSEWHERE}"
+                )
 
 
 def _existing(path: str, split: Split) -> FeatureStore | None:
@@ -123,6 +173,29 @@ def _refuse_other_precision(
                 f"{split.key} is {profile.precision}; set precision = {str(found)!r} in the "
                 f"config, or {_ELSEWHERE}"
             )
+
+
+def _refuse_other_versions(store: FeatureStore, unfinished: list[Source]) -> None:
+    """Refuse what extraction could not go on with, before it makes room for further images."""
+    for source in unfinished:
+        try:
+            differing = _other_version(store, source)
+        except InputError:
+            continue  # not stored: nothing to go on with
+        if differing:
+            raise InputError(
+                f"{store.path} lacks images of {source}, and the others were computed by another "
+                f"version ({differing}); go on with that version, or {_ELSEWHERE}"
+            )
+
+
+def _other_version(store: FeatureStore, source: Source) -> str:
+    """How the libraries and code behind a stored source differ from these; empty if they do not."""
+    from workbench.extraction.jobs import code_sha256, library_versions
+
+    manifest = store.scale(store.resolve(source)).manifest
+    now = {"libraries": library_versions(), "code_sha256": code_sha256()}
+    return "; ".join(protocol.differences({k: manifest.get(k) for k in now}, now))
 
 
 def _complete(store: FeatureStore, source: Source) -> bool:

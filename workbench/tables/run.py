@@ -14,13 +14,13 @@ import feature_store
 from analyses import stored_moments
 from feature_store import InputError
 from workbench import datasets
-from workbench.tables import code, formats, provenance, results, write
+from workbench.tables import code, formats, held, provenance, results, write
 from workbench.tables.fill import Say, fill
-from workbench.tables.held import lacking
 from workbench.tables.measure import ANALYSES
 from workbench.tables.measured import Context, Kept
 from workbench.tables.plan import Measurement, Plan
-from workbench.tables.profile import Profile, problems
+from workbench.tables.problems import problems
+from workbench.tables.profile import Profile
 
 
 @dataclass
@@ -59,7 +59,9 @@ def run(plan: Plan, profile: Profile, out: Path, say: Say) -> Outcome:
     outcome = Outcome()
     needs = list(plan.needs(profile).values())
     listing = functools.cache(datasets.open)
-    found = [lacking(*need, profile, listing) for need in needs]  # all, before any work
+    found = [held.lacking(*need, profile, listing) for need in needs]  # all, before any work
+    stores = [split.store for split, _ in needs]
+    held.refuse_mixing(plan, profile, dict(zip(stores, found, strict=True)))
     for (split, _), missing in zip(needs, found, strict=True):
         if fill(split, missing, profile, say):
             outcome.extracted.append(split.store)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +14,11 @@ from PIL import Image
 import feature_store
 from feature_store import InputError, Source
 from workbench import datasets
+from workbench.extraction import jobs
 from workbench.tables import profile as profiles
-from workbench.tables.held import lacking
+from workbench.tables.held import lacking, refuse_mixing
+from workbench.tables.plan import Measurement, Plan
+from workbench.tables.spec import Ask
 
 SOURCE = "toy:m#t@224"
 
@@ -55,8 +60,13 @@ def store(profile, images):
         labels=dataset.labels,
         label_names=dataset.label_names,
     )
+    attrs = {
+        "precision": "fp32",
+        "libraries": jobs.library_versions(),
+        "code_sha256": jobs.code_sha256(),
+    }
     writer = made.add_source(
-        SOURCE, manifest={"precision": "fp32"}, grid=(1, 1), channels=2, prefix=0, dtype="float32"
+        SOURCE, manifest=attrs, grid=(1, 1), channels=2, prefix=0, dtype="float32"
     )
     writer.commit(0, np.zeros((4, 1, 1, 2), np.float32), None)
     return made
@@ -80,6 +90,18 @@ def test_more_images_of_the_same_dataset_are_to_be_extracted(profile, store, lim
     found = lacking(split_of(profile, limit=limit), [Source.parse(SOURCE)], profile)
     assert found == {"toy:m#t": ["224"]}
     assert len(feature_store.open(store.path)) == 4, "looking writes nothing"
+
+
+def test_more_images_by_another_version_are_refused_before_the_store_grows(
+    profile, store, monkeypatch
+):
+    monkeypatch.setattr(jobs, "code_sha256", lambda: "new")
+    assert lacking(split_of(profile), [Source.parse(SOURCE)], profile) == {}
+    said = refusal(profile, limit=5)
+    assert "lacks images of toy:m#t@224" in said
+    assert "code_sha256" in said
+    assert "go on with that version, or name another folder" in said
+    assert len(feature_store.open(store.path)) == 4
 
 
 def refusal(profile, **changes):
@@ -138,6 +160,38 @@ def test_something_else_in_the_place_of_a_store_is_refused(profile, tmp_path):
 def test_a_dataset_that_cannot_be_listed_is_named_by_its_key(profile, store, tmp_path):
     (tmp_path / "t.csv").write_text("", encoding="utf-8")
     assert refusal(profile).startswith("datasets.textiles.train = 'csv:")
+
+
+@pytest.mark.parametrize("version", ["this", "another"])
+def test_stored_and_missing_features_of_two_versions_are_not_mixed(profile, store, version):
+    """Table 9 needs the stored source and one that is not; table 8 the stored one alone."""
+    asks = [
+        Ask(analysis="probe", field="top1", data="textiles", source=name)
+        for name in (SOURCE, "toy:m#t@448")
+    ]
+    calls = [
+        Measurement(analysis="probe", data="textiles", options=(), sources=(ask.source,))
+        for ask in asks
+    ]
+    full = replace(profile, data={"textiles": {"train": split_of(profile)}})
+    found = {"textiles_train": {"toy:m#t": ["448"]}}
+    if version == "another":
+        path = Path(store.path) / store.scale(SOURCE).group / "zarr.json"
+        path.write_text(path.read_text().replace(jobs.code_sha256(), "before"))
+    plans = [
+        Plan(
+            [SimpleNamespace(key=key, asks=lambda _, own=own: own)],
+            calls,
+            dict(zip(asks, calls, strict=True)),
+        )
+        for key, own in (("8", asks[:1]), ("9", asks))
+    ]
+    refuse_mixing(plans[0], full, found)
+    if version == "this":
+        refuse_mixing(plans[1], full, found)
+    else:
+        with pytest.raises(InputError, match="table 9 would mix versions: .*toy:m#t@448 of data"):
+            refuse_mixing(plans[1], full, found)
 
 
 def test_views_are_held_against_their_images_which_are_listed_once(profile, images):

@@ -8,7 +8,8 @@ import pytest
 import feature_store
 from feature_store import InputError
 from workbench import datasets
-from workbench.tables import dry_run, plan, profile
+from workbench.extraction import jobs
+from workbench.tables import dry_run, plan, problems, profile
 from workbench.tables.specs import select
 
 
@@ -56,7 +57,7 @@ def test_problems_name_the_key(config, tmp_path):
         f"[datasets.ade20k]\ntrain = 'csv:{table}'\n"
     )
     found = profile.load("paper", tmp_path, path)
-    lines = profile.problems(found, ["imagenet", "imagenet_views", "ade20k"])
+    lines = problems.problems(found, ["imagenet", "imagenet_views", "ade20k"])
     assert len(lines) == 5
     assert lines[0] == (
         f"datasets.imagenet.train = 'folder:{tmp_path}/gone': there is no folder {tmp_path}/gone"
@@ -159,7 +160,7 @@ def test_table_13_s_models_are_resolved_though_nothing_is_stored(tmp_path):
     assert "vit_giant_patch14_dinov2" in said
 
 
-def test_stores_that_are_complete_are_marked_and_left_out_of_what_is_left(tmp_path):
+def test_stores_that_are_complete_are_marked_and_left_out_of_what_is_left(tmp_path, monkeypatch):
     given = profile.load("bundled", tmp_path, None)
     made = plan.make(select(["7"]), given)
     split, sources = made.needs(given)["scenes_test"]
@@ -172,7 +173,12 @@ def test_stores_that_are_complete_are_marked_and_left_out_of_what_is_left(tmp_pa
         label_names=dataset.label_names,
     )
     name = f"{sources[0].model}#blocks@{sources[0].scales[0]}"
-    attrs = {"precision": "fp32", "default_tap": "blocks"}
+    attrs = {
+        "precision": "fp32",
+        "default_tap": "blocks",
+        "libraries": jobs.library_versions(),
+        "code_sha256": jobs.code_sha256(),
+    }
     writer = store.add_source(name, manifest=attrs, grid=(1, 1), channels=1, dtype="float32")
     writer.commit(0, np.zeros((len(dataset), 1, 1, 1), np.float32), None)
     found = dry_run.dry_run(made, given)
@@ -182,6 +188,9 @@ def test_stores_that_are_complete_are_marked_and_left_out_of_what_is_left(tmp_pa
     (row,) = [r for r in found["sources"] if r["stored"]]
     assert found["totals"]["bytes_left"] == found["totals"]["bytes"] - row["bytes"]
     assert "1 of 10 sources are stored already" in dry_run.text(found)
+    monkeypatch.setattr(jobs, "code_sha256", lambda: "new")
+    (line,) = dry_run.dry_run(made, given)["problems"]
+    assert line.startswith("table 7 would mix versions: ")
 
 
 def test_a_store_that_the_run_would_refuse_is_a_problem(tmp_path):
