@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from feature_store.errors import InputError
-from workbench.tables import formats
+from workbench.tables import formats, web
 from workbench.tables.check import records
 
 
@@ -35,7 +35,7 @@ class Table:
         return f"<Table {formats.heading(self.content)}: {len(self.content['rows'])} rows>"
 
     def _repr_html_(self) -> str:
-        return formats.html(self.content, self.content["blocks"])
+        return web.section(self.content, self.content["blocks"])
 
 
 def load(out: str | Path, key: str) -> Table:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from workbench.page import page
-from workbench.tables import formats, provenance
+from workbench.tables import provenance, web
 
 _PROFILE = {
     "bundled": (
@@ -56,7 +56,7 @@ def write(
         f"<p>{escape(described(profile, good))}</p>\n{warnings}<nav>{contents}</nav>\n{sections}"
     )
     path = out / "report.html"
-    path.write_text(page(f"Tables, profile {profile}", body, formats.CSS), encoding="utf-8")
+    path.write_text(page(f"Tables, profile {profile}", body, web.CSS), encoding="utf-8")
     return path
 
 
@@ -79,7 +79,7 @@ def _entry(key: str, table: dict) -> str:
 
 def _section(table: dict, out: Path) -> str:
     pictures = "".join(_picture(out / name, table["title"]) for name in _one_each(table))
-    return f"<section>{formats.html(table, table['blocks'])}{pictures}{_made(table)}</section>"
+    return f"<section>{web.section(table, table['blocks'])}{pictures}{_made(table)}</section>"
 
 
 def _one_each(table: dict) -> list[str]:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from feature_store import InputError
-from workbench.tables import formats, latex, report, results
+from workbench.tables import formats, latex, report, results, web
 from workbench.tables.load import load
 
 EVIL = "<script>alert(1)</script>"
@@ -83,10 +83,10 @@ def test_labels_that_count_millions():
 
 def test_html_escapes_everything(table):
     parsed = Tags()
-    parsed.feed(formats.html(table, [BLOCK]))
+    parsed.feed(web.section(table, [BLOCK]))
     assert "script" not in parsed.tags
     assert parsed.tags.count("table") == 3
-    assert EVIL.replace("<", "&lt;").replace(">", "&gt;") in formats.html(table, [BLOCK])
+    assert EVIL.replace("<", "&lt;").replace(">", "&gt;") in web.section(table, [BLOCK])
 
 
 def test_the_report_is_self_contained(table, tmp_path):
