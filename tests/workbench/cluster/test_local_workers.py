@@ -39,7 +39,7 @@ from workbench.cluster.session import Session, said_plainly
 from workbench.cluster.version import own_version
 from workbench.commands.extract import summary
 from workbench.extraction import extract
-from workbench.extraction import run as run_module
+from workbench.extraction import local as local_module
 from workbench.extraction.local import open_run
 from workbench.extraction.request import Part
 
@@ -447,9 +447,9 @@ def test_views_share_one_set_of_workers(session, request_for, images, tmp_path, 
 def loads(monkeypatch):
     """Models that were loaded in this process during the test."""
     found = []
-    load = run_module.load_backbone
+    load = local_module.load_backbone
     monkeypatch.setattr(
-        run_module, "load_backbone", lambda *a, **k: found.append(a) or load(*a, **k)
+        local_module, "load_backbone", lambda *a, **k: found.append(a) or load(*a, **k)
     )
     return found
 
