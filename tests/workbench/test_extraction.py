@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -21,11 +22,14 @@ import feature_store
 from feature_store import summary
 from feature_store.errors import InputError
 from feature_store.verify import verify
+from feature_store.writer import SourceWriter
 from workbench.cli import COMMANDS, main
 from workbench.commands.extract import view_store
 from workbench.extraction import ExtractRequest, extract
+from workbench.extraction import run as run_module
 from workbench.extraction.run import Run
 from workbench.models import load
+from workbench.models.backbone import Backbone
 from workbench.multiscale import scale_features
 
 MODEL = "random:timm:test_vit.r160_in1k"
@@ -157,6 +161,45 @@ def test_all_images_unreadable(tmp_path):
     report = extract(request(tmp_path / "images", tmp_path / "s"))
     assert list(report.failed) == ["a.jpg"]
     assert verify(feature_store.open(tmp_path / "s")).problems == []
+
+
+def test_the_next_shard_is_computed_while_one_is_written(folder, tmp_path, monkeypatch):
+    computed = threading.Event()
+    commit, forward = SourceWriter.commit, run_module.forward
+
+    def slow_commit(self, shard, *rest):
+        if shard == 0:
+            assert computed.wait(30), "shard 1 waits for the disk"
+        return commit(self, shard, *rest)
+
+    def watched(model, group, batch):
+        if batch.shard == 1:
+            computed.set()
+        return forward(model, group, batch)
+
+    monkeypatch.setattr(SourceWriter, "commit", slow_commit)
+    monkeypatch.setattr(run_module, "forward", watched)
+    assert extract(request(folder, tmp_path / "s", scales=["1x"])).shards == 3
+
+
+def test_out_of_memory_halves_the_crops_and_the_store_is_whole(folder, tmp_path, monkeypatch):
+    extract(request(folder, tmp_path / "roomy"))
+    run = Backbone.__call__
+
+    def forgetful(self, crops):
+        if len(crops) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return run(self, crops)
+
+    monkeypatch.setattr(Backbone, "__call__", forgetful)
+    said = []
+    extract(request(folder, tmp_path / "tight"), say=said.append)
+    assert any("goes on with 2 crops per forward pass" in line for line in said)
+    roomy, tight = (feature_store.open(tmp_path / name) for name in ("roomy", "tight"))
+    assert verify(tight).problems == []
+    for source in roomy.sources():
+        found, expected = tight.features(source).values, roomy.features(source).values
+        np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
 def command_line(folder, store):

@@ -286,6 +286,13 @@ class Forgetful:
         return Tokens(mean[:, :1, 0], mean)
 
 
+def test_crops_of_all_scales_share_forward_passes(vit, images):
+    backbone = Forgetful(vit.info, holds=99)
+    scales = [Scale.parse(text) for text in ("224", "448", "672")]
+    features(backbone, images, scales, max_crops=10)
+    assert backbone.calls == [10, 10, 8]  # two images, 1 + 4 + 9 crops each
+
+
 def test_out_of_memory_halves_the_crop_batch_and_says_so(vit, images):
     said = []
     limit = CropLimit(8, say=said.append)
