@@ -35,7 +35,7 @@ from analyses.pooled import Pooled, pool
 from analyses.probe import ProbeConfig, train_head
 from analyses.proportion import wilson
 from analyses.rarity import class_distances
-from analyses.reading import refuse_shared_images
+from analyses.reading import each, refuse_shared_images
 from analyses.roles import Roles
 from feature_store import FeatureStore, InputError
 
@@ -61,7 +61,7 @@ class HardConfig:
     device: str = "cpu"
     """Where the neighbour search runs."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
-    """How the heads are trained."""
+    """How the heads are trained, and whether a progress bar shows it."""
 
     def __post_init__(self) -> None:
         if min(self.count, self.neighbours, self.predictions) < 1 or self.easy < 0:
@@ -119,7 +119,10 @@ def compute(
     tokens = config.probe.tokens
     train, test = (pool(s, sources, tokens, engine=engine) for s in (train_store, test_store))
     split = match_labels(train_store, test_store, train.rows, test.rows)
-    logits = {name: _test_logits(train, test, name, split, config.probe) for name in sources}
+    logits = {
+        name: _test_logits(train, test, name, split, config.probe)
+        for name in each(sources, progress=config.probe.progress, label="hard examples")
+    }
     judged = {name: loss_and_hits(z, split.test) for name, z in logits.items()}
     loss = pd.DataFrame({name: losses for name, (losses, _) in judged.items()})
     drop, s2_drop = loss[roles.small] - loss[roles.large], loss[roles.small] - loss[roles.s2]

@@ -26,7 +26,7 @@ from pathlib import Path
 from IPython.display import FileLink, Image, display
 
 import feature_store
-from analyses import hard_examples, suspects
+from analyses import hard_examples, probe, suspects
 from workbench import stored
 from workbench.datasets.pictures import reader
 from workbench.figures.gallery import Pictures, write_html, write_jpeg
@@ -38,7 +38,10 @@ train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLD
 names = stored.parts(train)
 
 # %%
-hard = hard_examples.compute(train, test, sources=[names.small, names.s2, names.large])
+config = hard_examples.HardConfig(probe=probe.ProbeConfig(progress=True))
+hard = hard_examples.compute(
+    train, test, sources=[names.small, names.s2, names.large], config=config
+)
 print(
     f"{hard.attrs['eligible']} of {len(test)} test images; of the {len(hard)} hardest "
     f"{hard['rare'].sum()} are rare and {hard['ambiguous'].sum()} ambiguous"

@@ -13,10 +13,10 @@
 # %% [markdown]
 # # Capacity and probes
 #
-# Reconstruction asks what one model knows about another. Here the same stores answer what each source is good for: linear
-# probes, few labels, telling single images apart, and how alike the sources are.
+# Reconstruction asks what one model knows about another. Here the same stores answer what each source is good for: telling single
+# images apart, how alike the sources are, linear probes, and few labels.
 #
-# Change `FOLDER` to ask it of your own stores.
+# Change `FOLDER` to ask it of your own stores; the last two questions need labels.
 
 # %%
 import os
@@ -39,7 +39,33 @@ train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLD
 names = stored.parts(train)
 
 # %% [markdown]
-# **What a source costs**, counted on shapes alone: parameters, multiply-accumulates over all crops (the papers say FLOPs), bytes
+# **Capacity (Table 3).** Every image is its own class, and a head has a fixed budget of epochs to tell each from all others; labels
+# play no part. Lower loss is more capacity. Compare at equal budgets only. The paper trains on augmented views: extract with
+# `views=2` (`--views 2`) and give `train.view1.zarr`, `train.view2.zarr` as well.
+
+# %%
+budget = memorization.MemorizationConfig(progress=True)
+memory = memorization.compute([train], sources=names.all, config=budget)
+Image(draw_loss(memory, FIGURES / "memorization")[0], width=560)
+
+# %% [markdown]
+# **How alike are they?** Four measures over all pairs of sources. Darker is more alike in every panel.
+
+# %%
+alike = similarity.compute(
+    test, sources=names.all, config=similarity.SimilarityConfig(progress=True)
+)
+Image(draw_matrices(alike, FIGURES / "similarity")[0], width=640)
+
+# %% [markdown]
+# **The geometry of each**: effective rank and participation ratio say over how many directions the variance spreads, the intrinsic
+# dimension how many coordinates neighbouring images need.
+
+# %%
+alike[["effective_rank", "participation_ratio", "intrinsic_dimension"]].to_dataframe().round(1)
+
+# %% [markdown]
+# **Linear probes, and what a source costs**, counted on shapes alone: parameters, multiply-accumulates over all crops (the papers say FLOPs), bytes
 # in the store.
 
 # %%
@@ -67,32 +93,6 @@ config = few_shot.FewShotConfig(
 )
 shots = few_shot.compute(train, test, sources=names.all, config=config)
 shots.pivot(index="source", columns="shots", values="test_accuracy").loc[names.all].round(3)
-
-# %% [markdown]
-# **Capacity (Table 3).** Every image is its own class, and a head has a fixed budget of epochs to tell each from all others; labels
-# play no part. Lower loss is more capacity. Compare at equal budgets only. The paper trains on augmented views: extract with
-# `views=2` (`--views 2`) and give `train.view1.zarr`, `train.view2.zarr` as well.
-
-# %%
-budget = memorization.MemorizationConfig(progress=True)
-memory = memorization.compute([train], sources=names.all, config=budget)
-Image(draw_loss(memory, FIGURES / "memorization")[0], width=560)
-
-# %% [markdown]
-# **How alike are they?** Four measures over all pairs of sources. Darker is more alike in every panel.
-
-# %%
-alike = similarity.compute(
-    test, sources=names.all, config=similarity.SimilarityConfig(progress=True)
-)
-Image(draw_matrices(alike, FIGURES / "similarity")[0], width=640)
-
-# %% [markdown]
-# **The geometry of each**: effective rank and participation ratio say over how many directions the variance spreads, the intrinsic
-# dimension how many coordinates neighbouring images need.
-
-# %%
-alike[["effective_rank", "participation_ratio", "intrinsic_dimension"]].to_dataframe().round(1)
 
 # %% [markdown]
 # Next: `5_scaling_laws`, scaling laws, the question from the other side.

@@ -62,7 +62,9 @@ class HardExamples:
             count=self.count,
             neighbours=self.neighbours,
             device=self.device,
-            probe=ProbeConfig(tokens=self.tokens, l2=self.l2, head=head),
+            probe=ProbeConfig(
+                tokens=self.tokens, l2=self.l2, head=head, progress=sys.stderr.isatty()
+            ),
         )
         stores = feature_store.open(self.train), feature_store.open(self.test)
         with connect(self.cluster) as engine:

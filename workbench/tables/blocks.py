@@ -69,10 +69,10 @@ def _cost(number: str) -> tuple[str, str, pd.DataFrame]:
             "scales": found["scales"],
             "parameters (M), paper": found["params_m"],
             "parameters (M), counted": found["params_m_counted"].round(1),
-            "difference (%)": (100 * found["params_deviation"]).round(1),
+            "parameters, difference (%)": _percent(found["params_deviation"]),
             "GMACs, paper": found["flops_g"],
             "GMACs, counted": found["gmacs"].round(1),
-            "difference (%) ": (100 * found["gmacs_deviation"]).round(1),
+            "GMACs, difference (%)": _percent(found["gmacs_deviation"]),
             "explanation": explained,
         }
     )
@@ -137,9 +137,9 @@ def _recipe(_: str) -> tuple[str, str, pd.DataFrame]:
             "start": frame["start"].round(1),
             "published": frame["published"].round(1),
             "recipe at matched compute": frame["scaled"].round(1),
-            "difference (%)": (100 * frame["relative"]).round(1),
+            "recipe, difference (%)": _percent(frame["relative"]),
             "best single factor": frame["fitted"].round(1),
-            "difference (%) ": (100 * frame["fitted_relative"]).round(1),
+            "factor, difference (%)": _percent(frame["fitted_relative"]),
         }
     )
     caption = (
@@ -153,7 +153,7 @@ def _claims(_: str) -> tuple[str, str, pd.DataFrame]:
     from analyses.scaling_laws import sovit
 
     frame = sovit.claims()
-    frame["difference (%)"] = (100 * (frame["arithmetic"] / frame["paper"] - 1)).round(1)
+    frame["difference (%)"] = _percent(frame["arithmetic"] / frame["paper"] - 1)
     frame["arithmetic"] = [float(f"{value:.4g}") for value in frame["arithmetic"]]
     columns = ["claim", "paper", "arithmetic", "difference (%)", "reading"]
     return "Claims and what the exponents give", "", frame[columns]
@@ -196,6 +196,11 @@ def _laws(group: str) -> tuple[str, str, pd.DataFrame]:
         }
     )
     return "Laws compared", "", frame
+
+
+def _percent(share: pd.Series) -> pd.Series:
+    """To a tenth of a per cent, without the sign of a zero."""
+    return (100 * share.astype(float)).round(1) + 0.0
 
 
 def _size(params: float) -> str:

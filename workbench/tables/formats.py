@@ -173,8 +173,14 @@ def notes(table: dict) -> list[str]:
         )
     if any(c["interval"] == "unpaired" for c in table["comparisons"]):
         found.append(
-            "Unpaired intervals of differences treat rows as independent; the rows share their "
-            "test images, so these intervals are too wide rather than too narrow."
+            "Unpaired intervals of differences treat rows as independent; "
+            + (
+                "here rows are points of one fitted law, whose errors mostly go together, so these "
+                "intervals are likely too wide."
+                if "encoder_law" in {m["analysis"] for m in table["measurements"].values()}
+                else "the rows share their test images, so these intervals are too wide rather "
+                "than too narrow."
+            )
         )
     return [*found, *table["footnotes"]]
 
@@ -186,16 +192,26 @@ def _printed(table: dict) -> list[bool]:
 def write(table: dict, blocks: list[dict], stem: Path) -> list[Path]:
     """Write ``stem`` as .md, .csv, .tex and .html; their paths.
 
-    All but the CSV, whose lines name their measurement, end with a line of provenance.
+    Figures follow their table in .md, .tex and .html, and a line of provenance ends them. Lines of
+    the CSV name their measurement; further tables have a CSV each, with no measurement behind it.
+
+    Parameters
+    ----------
+    table : dict
+        Content, with the names of its `pictures`, which lie beside `stem` already.
+    blocks : list of dict
+        Further tables.
+    stem : Path
+        File name without suffix.
     """
     from workbench.tables import latex, web  # both read this module
 
     line = provenance.line(table)
-    made = f'<p class="made">{escape(line)}</p>'
+    body = f'{web.section(table, blocks, stem.parent)}\n<p class="made">{escape(line)}</p>'
     texts = {
         ".md": f"{markdown(table, blocks)}\n{line}\n",
         ".tex": f"{latex.document(table, blocks)}% {line}\n",
-        ".html": page(table["title"], f"{web.section(table, blocks)}\n{made}", web.CSS),
+        ".html": page(table["title"], body, web.CSS),
     }
     paths = []
     for suffix, text in texts.items():
@@ -234,7 +250,13 @@ def markdown(table: dict, blocks: list[dict]) -> str:
         parts += [f"**{block['title']}**", block["caption"], _md(block_frame(block))]
     if found := notes(table):
         parts.append("\n".join(f"{n}. {line}" for n, line in enumerate(found, 1)))
+    drawings = [name for name in table["pictures"] if name.endswith(".png")]
+    parts += [f"![{_alt(table['title'])}]({name})" for name in drawings]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _alt(text: str) -> str:
+    return text.replace("[", "(").replace("]", ")")
 
 
 def _md(frame: pd.DataFrame) -> str:

@@ -22,7 +22,12 @@ def document(table: dict, blocks: list[dict]) -> str:
     if found := formats.notes(table):
         items = "\n".join(f"\\item {escaped(line)}" for line in found)
         parts.append(f"\\begin{{enumerate}}\n{items}\n\\end{{enumerate}}")
-    return "% needs \\usepackage{booktabs,multirow}\n" + "\n\n".join(parts) + "\n"
+    for name in table["pictures"]:
+        if name.endswith(".png"):
+            graphics = f"\\includegraphics[width=\\linewidth]{{{name}}}"
+            caption = f"\\caption{{{escaped(formats.heading(table))}}}"
+            parts.append(f"\\begin{{figure}}\n{graphics}\n{caption}\n\\end{{figure}}")
+    return "% needs \\usepackage{booktabs,graphicx,multirow}\n" + "\n\n".join(parts) + "\n"
 
 
 def _tex(frame: pd.DataFrame, caption: str) -> str:

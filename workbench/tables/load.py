@@ -19,6 +19,8 @@ class Table:
 
     content: dict[str, Any]
     """What the table's JSON holds, provenance included."""
+    folder: Path
+    """Where it lies, with its pictures."""
 
     @property
     def shown(self) -> pd.DataFrame:
@@ -35,7 +37,7 @@ class Table:
         return f"<Table {formats.heading(self.content)}: {len(self.content['rows'])} rows>"
 
     def _repr_html_(self) -> str:
-        return web.section(self.content, self.content["blocks"])
+        return web.section(self.content, self.content["blocks"], self.folder)
 
 
 def load(out: str | Path, key: str) -> Table:
@@ -57,4 +59,4 @@ def load(out: str | Path, key: str) -> Table:
     if key not in found:
         held = ", ".join(found) or "no tables"
         raise InputError(f"{out} does not hold table {key!r}; it holds {held}")
-    return Table(found[key])
+    return Table(found[key], Path(out))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.tables import laws
+from workbench.tables import formats, laws
 from workbench.tables.measured import Context, Measured, Value
 
 
@@ -76,6 +76,7 @@ def dense(
     stores = context.stores["train"], context.stores["test"]
     values: dict[str, dict[str, Value]] = {}
     draws: dict[str, dict[str, list[float]]] = {}
+    drawn: dict[str, list[str]] = {}
     name, factor = ("miou", 100) if task == "segmentation" else ("rmse", 1)
     for source in sources:
         targets = targets_for(stores[0], source, task), targets_for(stores[1], source, task)
@@ -83,7 +84,12 @@ def dense(
         row = table.to_dict("records")[0]
         values[source] = {name: (factor * row[name], factor * row["low"], factor * row["high"])}
         draws[source] = {name: _rounded(table.attrs["draws"][source], factor)}
-    return Measured(values, draws, config=asdict(config))
+        _, rows, columns, _ = stores[0].features(source).shape
+        if row["tokens_per_image"] < rows * columns:
+            share = f"{row['tokens_per_image']} of {rows * columns} tokens of each image"
+            drawn.setdefault(share, []).append(formats.short(source))
+    notes = [f"{task} head trained on {n}: {', '.join(of)}" for n, of in drawn.items()]
+    return Measured(values, draws, tuple(notes), config=asdict(config))
 
 
 def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:

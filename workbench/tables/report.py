@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -78,21 +77,7 @@ def _entry(key: str, table: dict) -> str:
 
 
 def _section(table: dict, out: Path) -> str:
-    pictures = "".join(_picture(out / name, table["title"]) for name in _one_each(table))
-    return f"<section>{web.section(table, table['blocks'])}{pictures}{_made(table)}</section>"
-
-
-def _one_each(table: dict) -> list[str]:
-    """Drawings as SVG; photographs as PNG, which is smaller."""
-    suffix = ".png" if table["detail"] else ".svg"
-    return [name for name in table["pictures"] if name.endswith(suffix)]
-
-
-def _picture(path: Path, title: str) -> str:
-    kind = {"svg": "svg+xml"}.get(path.suffix[1:], path.suffix[1:])
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    source = f"data:image/{kind};base64,{data}"
-    return f'<figure><img alt="{escape(title, quote=True)}" src="{source}"></figure>'
+    return f"<section>{web.section(table, table['blocks'], out)}{_made(table)}</section>"
 
 
 def _made(table: dict) -> str:

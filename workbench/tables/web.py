@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from html import escape
+from pathlib import Path
 
 import pandas as pd
 
@@ -35,8 +37,8 @@ figure img { display: block; max-width: 100%; height: auto; margin: auto; }
 """Look of tables, notes and figures, in a table's own page and in the report."""
 
 
-def section(table: dict, blocks: list[dict]) -> str:
-    """A section in HTML; every text in it is escaped."""
+def section(table: dict, blocks: list[dict], folder: Path) -> str:
+    """A section in HTML with the pictures that lie in `folder`; every text in it is escaped."""
     parts = [
         f'<h2 id="{_anchor(table["key"])}">{escape(formats.heading(table))}</h2>',
         f"<p>{escape(table['question'])}</p>",
@@ -51,7 +53,21 @@ def section(table: dict, blocks: list[dict]) -> str:
     if found := formats.notes(table):
         items = "".join(f"<li>{escape(line)}</li>" for line in found)
         parts.append(f'<ol class="notes">{items}</ol>')
+    parts += [_picture(folder / name, table["title"]) for name in pictures(table)]
     return "\n".join(parts)
+
+
+def pictures(table: dict) -> list[str]:
+    """File names of a table's pictures, one format each: drawings as SVG, photographs as PNG."""
+    suffix = ".png" if table["detail"] else ".svg"
+    return [name for name in table["pictures"] if name.endswith(suffix)]
+
+
+def _picture(path: Path, title: str) -> str:
+    kind = {"svg": "svg+xml"}.get(path.suffix[1:], path.suffix[1:])
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    source = f"data:image/{kind};base64,{data}"
+    return f'<figure><img alt="{escape(title, quote=True)}" src="{source}"></figure>'
 
 
 def _anchor(key: str) -> str:

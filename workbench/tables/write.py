@@ -92,13 +92,13 @@ def write(
         "uses": {used: marks[used] for used in spec.uses},
     }
     drawn = figures.draw(spec, {**tables, spec.key: table}, path)
+    table["pictures"] = [p.name for p in drawn if p.suffix in (".png", ".svg")]
     files = [*formats.write(table, found, path), *drawn]
     record = results.clean(
         table
         | {
             "blocks": found,
             "blocks_code_sha256": blocks.code_of(spec.blocks),
-            "pictures": [p.name for p in drawn if p.suffix in (".png", ".svg")],
             "files": sorted({p.name for p in files}),
             "digest": marks[spec.key],
         }

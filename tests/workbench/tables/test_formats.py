@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -83,10 +84,10 @@ def test_labels_that_count_millions():
 
 def test_html_escapes_everything(table):
     parsed = Tags()
-    parsed.feed(web.section(table, [BLOCK]))
+    parsed.feed(web.section(table, [BLOCK], Path()))
     assert "script" not in parsed.tags
     assert parsed.tags.count("table") == 3
-    assert EVIL.replace("<", "&lt;").replace(">", "&gt;") in web.section(table, [BLOCK])
+    assert EVIL.replace("<", "&lt;").replace(">", "&gt;") in web.section(table, [BLOCK], Path())
 
 
 def test_the_report_is_self_contained(table, tmp_path):
@@ -128,6 +129,26 @@ def test_a_stale_table_is_named_and_left_out(table, tmp_path):
     page = report.write({"5": table}, found, tmp_path, "bundled").read_text(encoding="utf-8")
     assert "Table 5 is stale and left out: &lt;script&gt;" in page
     assert "<table" not in page
+
+
+def test_a_figure_s_pages_hold_the_figure(table, tmp_path):
+    (tmp_path / "figure02.svg").write_text("<svg/>")
+    table |= {"key": "figure2", "rows": [], "comparisons": []}
+    table["pictures"] = ["figure02.png", "figure02.svg"]
+    formats.write(table, [], tmp_path / "figure02")
+    parsed = Tags()
+    parsed.feed((tmp_path / "figure02.html").read_text(encoding="utf-8"))
+    assert (parsed.tags.count("img"), parsed.outside) == (1, [])
+    assert "](figure02.png)" in (tmp_path / "figure02.md").read_text(encoding="utf-8")
+    assert "{figure02.png}" in (tmp_path / "figure02.tex").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("analysis", "said"), [("probe", "share their test images"), ("encoder_law", "one fitted law")]
+)
+def test_unpaired_intervals_are_explained_by_what_the_rows_share(table, analysis, said):
+    table["measurements"] = {"mark": {"analysis": analysis}}
+    assert sum(said in note for note in formats.notes(table)) == 1
 
 
 def test_csv_keeps_full_precision_and_parses(table, tmp_path):

@@ -12,8 +12,9 @@ BASE, LARGE, HUGE = (f"bundled:efficientnet_lite{n}" for n in (0, 1, 2))
 
 STAND_INS = (
     "Models: EfficientNet-Lite0 stands in for Base, Lite1 for Large, Lite2 for Huge and Giant "
-    "(4, 5 and 6 million parameters, ImageNet weights, tap: last block). One family is bundled; it "
-    "stands beside the ViT rows and the other families stay empty."
+    "(3.4, 4.1 and 4.8 million parameters without classifier, ImageNet weights, tap: last block). "
+    "All run at 224 pixels, Lite1 and Lite2 below the 240 and 260 that they were trained at. One "
+    "family is bundled; it stands beside the ViT rows and the other families stay empty."
 )
 TEXTILES = DataNote(
     data="textiles",
@@ -36,8 +37,13 @@ def scenes_for(papers: str) -> DataNote:
 SCENES_SEGMENTATION = scenes_for("ADE20k")
 SCENES_DEPTH = scenes_for("NYUv2")
 SCALES = "Scales: multiples of 224 pixels in place of the paper's sizes."
-LINEAR_SEGMENTATION = "Head: linear on every token, in place of Mask2Former."
-LINEAR_DEPTH = "Head: ridge regression on every token, in place of the VPD decoder."
+LINEAR_SEGMENTATION = (
+    "Head: linear on single tokens, trained on at most 131,072 of them, in place of Mask2Former."
+)
+LINEAR_DEPTH = (
+    "Head: ridge regression on single tokens, trained on at most 131,072 of them, in place of the "
+    "VPD decoder."
+)
 CENTRE_CROP = (
     "Images: the model's own resize and centre crop; the paper's training configurations take "
     "crops of 512 pixels."

@@ -18,7 +18,8 @@ from workbench.tables.specs.common import (
 
 HEADS = (
     CONVERGED,
-    "Head: linear on every token, in place of UPerNet. " + LINEAR_DEPTH,
+    "Segmentation head: linear on single tokens, as many as the depth head's, in place of UPerNet. "
+    + LINEAR_DEPTH,
 )
 INTERVALS = WILSON + " Segmentation and depth: bootstrap over test images."
 BASE_ONLY = "S2 of Base alone; the paper's figure has S2 of Large for some tasks."

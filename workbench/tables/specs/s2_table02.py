@@ -94,6 +94,10 @@ TABLE = TableSpec(
                 "images; the paper trains the map without one.",
                 "Tokens: those of the map. The paper averages over all output tokens and does not "
                 "say whether the class token is one of them.",
+                "Features: each model's default tap, for vision transformers the last block behind "
+                "the final norm; the paper names neither layer nor normalisation. Losses are in "
+                "squared feature units and change with both: compare information and ratios first. "
+                "The constant's loss that the paper's figures imply stands below.",
                 "Base-S2: 224 and 448 pixels, which the paper states in section 4.3, not here.",
                 "Patch 14 gives 16 x 16 tokens at 224 pixels and patch 16 gives 14 x 14: all maps "
                 "are area-averaged to the grid they share. The paper does not say what it does.",
