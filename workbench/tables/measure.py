@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.tables import formats, laws
+from workbench.tables import laws
 from workbench.tables.measured import Context, Measured, Value
 
 
@@ -87,7 +87,7 @@ def dense(
         _, rows, columns, _ = stores[0].features(source).shape
         if row["tokens_per_image"] < rows * columns:
             share = f"{row['tokens_per_image']} of {rows * columns} tokens of each image"
-            drawn.setdefault(share, []).append(formats.short(source))
+            drawn.setdefault(share, []).append(source.partition(":")[2])
     notes = [f"{task} head trained on {n}: {', '.join(of)}" for n, of in drawn.items()]
     return Measured(values, draws, tuple(notes), config=asdict(config))
 
