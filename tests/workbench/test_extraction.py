@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
+import multiprocessing
 import os
 import shlex
 import signal
@@ -27,6 +29,7 @@ from workbench.cli import COMMANDS, main
 from workbench.commands.extract import view_store
 from workbench.extraction import ExtractRequest, extract
 from workbench.extraction import run as run_module
+from workbench.extraction.local import open_run
 from workbench.extraction.run import Run
 from workbench.models import load
 from workbench.models.backbone import Backbone
@@ -161,6 +164,42 @@ def test_all_images_unreadable(tmp_path):
     report = extract(request(tmp_path / "images", tmp_path / "s"))
     assert list(report.failed) == ["a.jpg"]
     assert verify(feature_store.open(tmp_path / "s")).problems == []
+
+
+def test_decoding_processes_are_kept_from_shard_to_shard_and_end_with_the_run(folder, tmp_path):
+    whole = extract(request(folder, tmp_path / "whole"))
+    before = set(multiprocessing.active_children())
+    run = open_run(request(folder, tmp_path / "s", workers=1))
+    seen = []
+    for shard in range(3):
+        run.execute([shard], progress=False)
+        seen.append(set(multiprocessing.active_children()) - before)
+    assert len(seen[0]) == 1
+    assert seen[0] == seen[1] == seen[2]
+    [process] = seen[0]
+    del run
+    gc.collect()
+    process.join(30)
+    assert not process.is_alive()
+    assert whole.images == 7
+    assert_same(arrays(tmp_path / "s"), arrays(tmp_path / "whole"))
+
+
+def test_a_pass_that_was_left_early_does_not_reach_the_next(folder, tmp_path, monkeypatch):
+    extract(request(folder, tmp_path / "whole", shard_images=1, batch=1))
+    run = open_run(request(folder, tmp_path / "s", shard_images=1, batch=1, workers=1))
+    forward, broken = run_module.forward, [True]
+
+    def fails_once(model, group, batch):
+        if broken and batch.shard == 1:
+            raise ZeroDivisionError(broken.pop())
+        return forward(model, group, batch)
+
+    monkeypatch.setattr(run_module, "forward", fails_once)
+    with pytest.raises(ZeroDivisionError):
+        run.execute(progress=False)
+    run.execute(progress=False)
+    assert_same(arrays(tmp_path / "s"), arrays(tmp_path / "whole"))
 
 
 def test_the_next_shard_is_computed_while_one_is_written(folder, tmp_path, monkeypatch):

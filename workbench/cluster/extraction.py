@@ -32,7 +32,10 @@ GRACE = 30.0
 """Seconds after which a claim of a lost worker is removed: as long as Dask lets a worker that
 leaves in order finish what it has in hand."""
 RETRY = 1.0
-"""Seconds before a shard that another process holds is offered again."""
+"""Seconds before a shard that another worker of this run holds is offered again."""
+OTHERS = 60.0
+"""The same for a shard in the hands of a process that is none of this run's, as long as there is
+other work: its claim runs out if it is dead."""
 
 
 def extract_on(
@@ -181,8 +184,11 @@ class _Work:
                 if shard in done.busy:
                     now, holder = time.monotonic(), done.busy[shard]
                     since = before[1] if before and before[0] == holder else now
-                    self.held[shard] = (holder, since, now + RETRY)
+                    self.held[shard] = (holder, since, now + self._pause(holder))
         return answers
+
+    def _pause(self, holder: str) -> float:
+        return RETRY if holder in self.addresses else OTHERS
 
     def _ours(self) -> dict[int, str]:
         """Held shards whose holder is, or was, a worker of this run: they will come free."""
@@ -191,17 +197,16 @@ class _Work:
     def _free(self, store: FeatureStore) -> None:
         """Offer held shards again; remove the claims of workers that are gone for good."""
         present, now = self.session.look(), time.monotonic()
-        ours = self._ours()
-        if not ours:
+        if not self.held:
             return
         offered = {s for group in (*self.under_way.values(), *self.waiting) for s in group}
-        for shard, holder in ours.items():
-            _, since, again = self.held[shard]
+        for shard, (holder, since, again) in list(self.held.items()):
             if now < again or shard in offered:
                 continue
-            if self.addresses[holder] not in present and now - since > GRACE:
+            address = self.addresses.get(holder)
+            if address and address not in present and now - since > GRACE:
                 release_claims(store, shard, holder)
-            self.held[shard] = (holder, since, now + RETRY)
+            self.held[shard] = (holder, since, now + self._pause(holder))
             self.waiting.append((shard,))
 
     def _cancel(self, futures: list[Any]) -> None:

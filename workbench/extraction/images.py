@@ -66,6 +66,12 @@ class Pixels(TorchDataset):
         except DecodeError as error:
             return row, error.reason
 
+    def batch(
+        self, shard: int, rows: list[int], tensors: list[torch.Tensor], failed: dict[int, str]
+    ) -> ImageBatch:
+        """What was decoded of one shard, by transform."""
+        return ImageBatch(shard, rows, dict(zip(self.transforms, tensors, strict=True)), failed)
+
 
 def batches_of(rows: dict[int, range], size: int) -> list[tuple[int, list[int]]]:
     """(shard, rows) in shard order, at most `size` rows each; no batch crosses a shard."""
@@ -95,30 +101,10 @@ def image_batches(
         torch has decode the next images while the caller waits: the forward pass waits for its
         slowest thread again and again, so decoding beside it costs more than it brings.
     """
-    collated = _Collate(pixels.transforms)
     if workers:
-        loader: Any = DataLoader(
-            pixels,
-            batch_sampler=[rows for _, rows in plan],
-            num_workers=workers,
-            collate_fn=collated,
-            pin_memory=gpu,
-            prefetch_factor=2,
-            worker_init_fn=_ignore_interrupts,
-        )
-        try:
-            for (shard, _), (rows, tensors, failed) in zip(plan, loader, strict=True):
-                yield ImageBatch(
-                    shard, rows, dict(zip(pixels.transforms, tensors, strict=True)), failed
-                )
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise InputError(
-                "a decoding process was killed, most likely for want of memory; what is committed "
-                "is safe: repeat the command, with fewer --workers"
-            ) from error
+        yield from Decoders(pixels, workers, gpu=gpu).batches(plan)
         return
+    collated = _Collate(pixels.transforms)
     coming: deque[list[Future]] = deque()
     later = iter(plan)
     together = 3 if gpu else max(1, TOGETHER // max((len(rows) for _, rows in plan), default=1))
@@ -132,9 +118,54 @@ def image_batches(
             rows, tensors, failed = collated([item.result() for item in coming.popleft()])
             if gpu:
                 tensors = [tensor.pin_memory() for tensor in tensors]
-            yield ImageBatch(
-                shard, rows, dict(zip(pixels.transforms, tensors, strict=True)), failed
-            )
+            yield pixels.batch(shard, rows, tensors, failed)
+
+
+class Decoders:
+    """Worker processes that decode, kept from one pass to the next: starting them takes seconds."""
+
+    def __init__(self, pixels: Pixels, workers: int, *, gpu: bool) -> None:
+        self.pixels = pixels
+        self._wanted = _Wanted()
+        self._loader: Any = DataLoader(
+            pixels,
+            batch_sampler=self._wanted,
+            num_workers=workers,
+            collate_fn=_Collate(pixels.transforms),
+            pin_memory=gpu,
+            prefetch_factor=2,
+            persistent_workers=True,
+            worker_init_fn=_ignore_interrupts,
+        )
+
+    def batches(self, plan: Sequence[tuple[int, list[int]]]) -> Iterator[ImageBatch]:
+        """Decoded batches in the order of the plan; one pass at a time.
+
+        Raises
+        ------
+        InputError
+            A process was killed.
+        """
+        self._wanted.rows = [rows for _, rows in plan]
+        try:
+            for (shard, _), (rows, tensors, failed) in zip(plan, self._loader, strict=True):
+                yield self.pixels.batch(shard, rows, tensors, failed)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise InputError(
+                "a decoding process was killed, most likely for want of memory; what is committed "
+                "is safe: repeat the command, with fewer --workers"
+            ) from error
+
+
+class _Wanted:
+    """Rows of each batch of the pass under way, as the loader asks for them when it begins."""
+
+    rows: Sequence[list[int]] = ()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.rows)
 
 
 def _ignore_interrupts(worker: int) -> None:

@@ -15,7 +15,7 @@ from feature_store import FeatureStore, protocol
 from feature_store.claims import Claim
 from feature_store.writer import CastStatistics
 from workbench.datasets import Dataset
-from workbench.extraction.images import ImageBatch, Pixels, batches_of, image_batches
+from workbench.extraction.images import Decoders, ImageBatch, Pixels, batches_of, image_batches
 from workbench.extraction.in_hand import LoadedModel, ShardInHand, forward, release, start_copy
 from workbench.extraction.jobs import (
     Job,
@@ -112,11 +112,11 @@ class Run:
             return self.report
         images = sum(len(rows) for rows in todo.values())
         self.say(f"{len(todo)} shard(s), {images} image(s) to compute on {self._device()}")
-        batches = image_batches(
-            self._pixels,
-            batches_of(todo, self.request.batch or 1),
-            workers=self.request.workers,
-            gpu=self._device() != "cpu",
+        plan = batches_of(todo, self.request.batch or 1)
+        batches = (
+            self._decoders.batches(plan)
+            if self.request.workers
+            else image_batches(self._pixels, plan, workers=0, gpu=self._device() != "cpu")
         )
         start = time.perf_counter()
         with (
@@ -142,6 +142,11 @@ class Run:
         place = {image_id: k for k, image_id in enumerate(self.dataset.image_ids)}
         index = np.array([place[i] for i in self.store.image_ids])
         return Pixels(self.dataset, index, transforms(model.job for model in self.models))
+
+    @cached_property
+    def _decoders(self) -> Decoders:
+        """Decoding processes of all passes of this run."""
+        return Decoders(self._pixels, self.request.workers, gpu=self._device() != "cpu")
 
     def _loop(
         self,
