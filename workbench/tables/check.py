@@ -68,7 +68,7 @@ class _Own:
 
 
 def _own(table: Mapping[str, Any], out: Path, maps: Callable[[str, str], str]) -> _Own:
-    stale = provenance.stale(table["measurements"], maps) + _older_blocks(table)
+    stale = provenance.stale(table["measurements"], out, maps) + _older_blocks(table)
     stale += [f"{name} is gone" for name in table["files"] if not (out / name).exists()]
     return _Own(provenance.mixed(table["measurements"]), stale)
 

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,18 +101,20 @@ def _claim(out: Path, profile: str) -> None:
 def _measure(
     measurement: Measurement, profile: Profile, out: Path, outcome: Outcome, say: Say
 ) -> Kept:
-    """A kept result of the same fingerprint, or a new one."""
+    """A kept result of the same fingerprint, or a new one; its stores where they lie now."""
     roles = profile.data[measurement.data] if measurement.data else {}
     stores = {role: feature_store.open(profile.path(split)) for role, split in roles.items()}
     device = _device(profile.device)
     described = provenance.of_stores(stores, measurement.singles(), measurement.analysis)
+    for store in described.values():
+        store["path"] = provenance.kept_path(store["path"], out)
     call = asdict(measurement)
     if not measurement.data:
         call["machine"] = _machine(device) if measurement.analysis == "throughput" else {}
     mark = provenance.fingerprint(call, described)
     kept = results.load_measured(out / "measured", mark)
     if kept is not None:
-        return kept
+        return _where_now(kept, described, out)
     say(f"{measurement.analysis}: {', '.join(map(formats.short, measurement.sources))[:90]}")
     start = time.perf_counter()
     context = Context(
@@ -121,6 +123,8 @@ def _measure(
     found = ANALYSES[measurement.analysis].run(
         context, measurement.sources, dict(measurement.options)
     )
+    if path := found.config.get("moments"):
+        found = replace(found, config=found.config | {"moments": provenance.kept_path(path, out)})
     made = {
         "analysis": measurement.analysis,
         "config": {
@@ -141,6 +145,17 @@ def _measure(
     kept = results.load_measured(out / "measured", mark)  # as every later run will see it
     assert kept is not None
     return kept
+
+
+def _where_now(kept: Kept, described: dict[str, Any], out: Path) -> Kept:
+    """A kept result with its stores as they are described now: only their paths can differ."""
+    mark, measured, made = kept
+    now = results.clean(described)
+    if made["stores"] == now:
+        return kept
+    moved = mark, measured, made | {"stores": now}
+    results.save_measured(out / "measured", moved)
+    return moved
 
 
 def _moments(measurement: Measurement, profile: Profile, stores: dict[str, Any]) -> str | None:

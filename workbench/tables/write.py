@@ -13,7 +13,7 @@ from workbench.tables import blocks, figures, formats, provenance, report, resul
 from workbench.tables.check import check, records
 from workbench.tables.spec import TableSpec
 
-LAYOUT = 5
+LAYOUT = 6
 """Raised when the written files change for the same content, so that they are written again."""
 
 

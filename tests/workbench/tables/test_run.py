@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -73,7 +74,9 @@ def test_numbers_carry_their_provenance(out):
     table = results.read_json(out / "table02.json")
     cell = next(r["cells"]["test_info"] for r in table["rows"] if r["source"])
     made = table["measurements"][cell["measurement"]]
-    store = feature_store.open(made["stores"]["train"]["path"])
+    assert made["stores"]["train"]["path"] == "stores/textiles_train.zarr"
+    assert made["config"]["resolved"]["moments"].startswith("stores/moments_textiles_")
+    store = feature_store.open(out / made["stores"]["train"]["path"])
     for source, identity in made["stores"]["train"]["sources"].items():
         assert store.scale(source).identity == identity
     assert made["code"]["version"]
@@ -83,7 +86,10 @@ def test_numbers_carry_their_provenance(out):
     assert "difference" not in cell, "stand-ins may not be subtracted from the paper"
     index = results.read_json(out / "provenance.json")
     assert set(index["tables"]) == set(ONLY)
-    assert index["tables"]["2"]["stores"][store.path] == made["stores"]["train"]["sources"]
+    assert (
+        index["tables"]["2"]["stores"]["stores/textiles_train.zarr"]
+        == made["stores"]["train"]["sources"]
+    )
 
 
 def test_named_images_are_told_from_bundled_ones(config, out):
@@ -204,12 +210,38 @@ def test_a_class_named_like_a_script_stays_text(out):
 
 @pytest.fixture
 def copy(out, tmp_path):
-    """The run's folder at another place; its tables speak of the stores there."""
-    made = tmp_path / "copy"
-    shutil.copytree(out, made)
-    for path in [*made.glob("*.json"), *made.glob("measured/*.json")]:
-        path.write_text(path.read_text().replace(str(out), str(made)))
-    return made
+    """The run's folder, copied to another place."""
+    return Path(shutil.copytree(out, tmp_path / "copy"))
+
+
+def test_a_copied_folder_speaks_of_its_own_stores(config, copy, capsys, monkeypatch):
+    assert {f["state"] for f in check(copy)} == {"current"}
+    assert tables("--config", config, "--out", copy, "--only", *ONLY) == 0
+    said = capsys.readouterr().out
+    assert "nothing to do: 4 table(s)" in said
+    assert "renewed" not in said
+    monkeypatch.chdir(copy)
+    assert tables("--check", ".") == 0
+    shutil.rmtree(copy / "stores")
+    found = {f["table"]: f for f in check(copy)}
+    assert [f["state"] for f in found.values()] == ["stale", "current", "stale", "stale"]
+    assert f"{copy}/stores/textiles_train.zarr cannot be opened" in found["2"]["reasons"][0]
+
+
+def test_stores_that_moved_are_recorded_where_they_lie_now(config, copy, capsys):
+    moved = copy.parent / "moved"
+    (copy / "stores").rename(moved)
+    other = copy.parent / "other.toml"
+    other.write_text(f"stores = '{moved}'\n" + config.read_text())
+    assert tables("--config", other, "--out", copy, "--only", *ONLY) == 0
+    assert "0 measurement(s), 0 store(s) extended" in capsys.readouterr().out
+    assert {f["state"] for f in check(copy)} == {"current"}
+    for path in [copy / "table02.json", copy / "table12.json", *copy.glob("measured/*.json")]:
+        record = results.read_json(path)
+        kept = record["measurements"].values() if "key" in record else [record["provenance"]]
+        stores = [store["path"] for made in kept for store in made["stores"].values()]
+        assert all(path.startswith(f"{moved}/") for path in stores)
+    assert f"features: {moved}/textiles_train.zarr (" in (copy / "table02.md").read_text()
 
 
 def test_changed_features_make_their_tables_stale(copy, capsys):
