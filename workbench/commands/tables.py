@@ -33,7 +33,7 @@ class Tables:
     vlm4; all of them by default."""
     columns: Literal["all", "cost"] = "all"
     """cost: only the parameters and multiply-accumulates of tables 5 to 10 and 13, and the images/s
-    of 13, measured on this device."""
+    of 13, measured on this device; with --out as table05_cost_columns.md and .csv, and so on."""
     out: Path | None = None
     """Folder for tables, figures, report.html and provenance; runs/tables by default."""
     config: Path | None = None
@@ -133,7 +133,7 @@ class Tables:
             print(f"Table {key}\n\n{text}\n", file=sys.stderr if self.json else sys.stdout)
             if self.out is not None:
                 self.out.mkdir(parents=True, exist_ok=True)
-                stem = self.out / f"table{int(key):02d}_cost"
+                stem = self.out / f"table{int(key):02d}_cost_columns"
                 made = {"code": provenance.stamp(), "date": provenance.now(), "measurements": {}}
                 line = provenance.line(made)
                 stem.with_suffix(".md").write_text(f"{text}\n\n{line}\n", encoding="utf-8")

@@ -186,6 +186,13 @@ def test_a_call_without_work_renews_an_overview_that_is_out_of_step(
     assert "renewed" not in capsys.readouterr().out
 
 
+def test_cost_columns_alone_leave_the_files_of_tables_as_they_are(copy, capsys):
+    before = {path: path.read_bytes() for path in copy.iterdir() if path.is_file()}
+    assert tables("--only", "10", "--columns", "cost", "--out", copy) == 0
+    new = {p.name for p in copy.iterdir() if p.is_file() and before.get(p) != p.read_bytes()}
+    assert new == {"table10_cost_columns.md", "table10_cost_columns.csv"}
+
+
 def test_changed_code_of_cost_columns_makes_them_stale(config, copy, capsys, monkeypatch):
     right = code.blocks_sha256
     monkeypatch.setattr(
@@ -408,6 +415,6 @@ def test_cost_columns_alone(tmp_path, capsys):
     assert tables(*arguments) == 0
     rows = json.loads(capsys.readouterr().out)["tables"]["10"]
     assert rows[0]["gmacs"] == pytest.approx(17.5, rel=0.03)
-    assert "\nMade 2" in (tmp_path / "table10_cost.md").read_text(encoding="utf-8")
+    assert "\nMade 2" in (tmp_path / "table10_cost_columns.md").read_text(encoding="utf-8")
     assert tables("--only", "2", "--columns", "cost") == 2
     assert "table 2 has no cost columns; choose from 5, 6" in capsys.readouterr().err
