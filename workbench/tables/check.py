@@ -43,7 +43,8 @@ def check(out: Path) -> list[dict[str, Any]]:
     A table is stale where a store holds other images, labels or features than it was made of,
     where the code behind its blocks (cost columns and the like) has changed, where one of its files
     is gone, or where its figure draws a table that is not current or was written anew; mixed where
-    its own numbers come from different features or code. ``older_code`` says that the analyses have
+    its own numbers come from different features or code, or the folder holds
+    tables of several profiles. ``older_code`` says that the analyses have
     changed since, which alone is no fault.
 
     Raises
@@ -55,7 +56,8 @@ def check(out: Path) -> list[dict[str, Any]]:
     if not found:
         raise InputError(f"{out} holds no tables; make them with `workbench tables --out {out}`")
     maps = functools.cache(provenance.maps_of)
-    own = {key: _own(table, out, maps) for key, table in found.items()}
+    profiles = sorted({str(table.get("profile")) for table in found.values()})
+    own = {key: _own(table, out, maps, profiles) for key, table in found.items()}
     return [_finding(key, found, own) for key in found]
 
 
@@ -67,10 +69,18 @@ class _Own:
     stale: list[str]
 
 
-def _own(table: Mapping[str, Any], out: Path, maps: Callable[[str, str], str]) -> _Own:
+def _own(
+    table: Mapping[str, Any], out: Path, maps: Callable[[str, str], str], profiles: list[str]
+) -> _Own:
     stale = provenance.stale(table["measurements"], out, maps) + _older_blocks(table)
     stale += [f"{name} is gone" for name in table["files"] if not (out / name).exists()]
-    return _Own(provenance.mixed(table["measurements"]), stale)
+    mixed = provenance.mixed(table["measurements"])
+    if len(profiles) > 1:
+        mixed.append(
+            f"is of the profile {table.get('profile')} in a folder with tables of "
+            f"{' and '.join(profiles)}; move one profile's tables out"
+        )
+    return _Own(mixed, stale)
 
 
 def _finding(key: str, tables: Mapping[str, dict], own: Mapping[str, _Own]) -> dict[str, Any]:

@@ -94,7 +94,13 @@ def _claim(out: Path, profile: str) -> None:
         if found != profile:
             what = f"tables of the profile {found}" if found else "a provenance.json of other work"
             raise InputError(f"{out} holds {what}, this run is of {profile}; name another --out")
-    records(out)  # the report reads them all, so a damaged one is named before hours of work
+    # The report reads them all, so a damaged one is named before hours of work.
+    for key, table in records(out).items():
+        if table.get("profile") != profile:
+            raise InputError(
+                f"{out} holds table {key} of the profile {table.get('profile')}, this run is of "
+                f"{profile}; name another --out"
+            )
     out.mkdir(parents=True, exist_ok=True)
 
 

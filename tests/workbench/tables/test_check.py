@@ -53,6 +53,13 @@ def test_a_figure_is_stale_where_its_table_is_gone_or_another(states):
     )
 
 
+def test_tables_of_two_profiles_in_one_folder_are_mixed(states):
+    found = states(record("5", profile="bundled"), record("6", profile="paper"))
+    assert [state for state, _ in found.values()] == ["mixed", "mixed"]
+    (reason,) = found["6"][1]
+    assert "of the profile paper in a folder with tables of bundled and paper" in reason
+
+
 def spec(key, **more):
     return TableSpec(key=key, title="", question="", paper="s2", reference="", **more)
 

@@ -325,6 +325,11 @@ def test_a_folder_of_another_profile_is_refused(out, tmp_path, capsys):
     status = tables("--profile", "paper", "--config", config, "--only", "1", "--out", out)
     assert status == 2
     assert "holds tables of the profile bundled" in capsys.readouterr().err
+    copy = shutil.copytree(out, tmp_path / "copy")
+    (copy / "provenance.json").unlink()  # as where a run was killed before it was written
+    status = tables("--profile", "paper", "--config", config, "--only", "1", "--out", copy)
+    assert status == 2
+    assert "holds table 2 of the profile bundled" in capsys.readouterr().err
 
 
 def test_foreign_json_is_named_before_anything_runs(tmp_path, capsys):
