@@ -42,7 +42,7 @@ def check(out: Path) -> list[dict[str, Any]]:
 
     A table is stale where a store holds other images, labels or features than it was made of,
     where the code behind its blocks (cost columns and the like) has changed, where one of its files
-    is gone, or where its figure draws a table that is not current or was written anew; mixed where
+    is gone or was changed by hand, or where its figure draws a table that is not current or was written anew; mixed where
     its own numbers come from different features or code, or the folder holds
     tables of several profiles. ``older_code`` says that the analyses have
     changed since, which alone is no fault.
@@ -73,7 +73,7 @@ def _own(
     table: Mapping[str, Any], out: Path, maps: Callable[[str, str], str], profiles: list[str]
 ) -> _Own:
     stale = provenance.stale(table["measurements"], out, maps) + _older_blocks(table)
-    stale += [f"{name} is gone" for name in table["files"] if not (out / name).exists()]
+    stale += results.differences(table, out)
     mixed = provenance.mixed(table["measurements"])
     if len(profiles) > 1:
         mixed.append(

@@ -72,7 +72,7 @@ def run(plan: Plan, profile: Profile, out: Path, say: Say) -> Outcome:
     for spec in plan.tables:
         kept = write.kept(spec, marks[spec.key], out)
         if kept is None:
-            say(f"write {write.stem(out, spec.key).name}")
+            say(f"write {results.stem(out, spec.key).name}")
             kept = write.write(spec, outcome.tables, marks, out)
             outcome.written.append(spec.key)
         else:

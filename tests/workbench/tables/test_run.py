@@ -136,6 +136,18 @@ def test_a_table_that_lost_a_file_is_written_again_from_what_is_kept(config, out
     assert json.loads(capsys.readouterr().out)["current"]
 
 
+@pytest.mark.parametrize("name", ["table02.csv", "table02.json"])
+def test_a_table_changed_by_hand_is_written_again(config, copy, capsys, name):
+    right = (copy / "table02.csv").read_bytes()
+    (copy / name).write_text((copy / name).read_text().replace("1", "2"))
+    assert tables("--check", copy) == 1
+    assert f"{name} was changed since it was written" in capsys.readouterr().out
+    assert tables("--config", config, "--out", copy, "--only", "2", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["written"] == ["2"]
+    assert (copy / "table02.csv").read_bytes() == right
+    assert tables("--check", copy) == 0
+
+
 def test_json_of_tables_that_are_current_is_what_is_kept(config, out, capsys):
     capsys.readouterr()
     assert tables("--config", config, "--out", out, "--only", "2", "10", "--json") == 0
