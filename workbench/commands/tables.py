@@ -43,7 +43,7 @@ class Tables:
     and the GPU hours of extraction's forward passes; run nothing."""
     check: Path | None = None
     """Instead: say which tables of this folder are stale against their stores, files, the code of
-    their cost columns or what their figures draw (exit status 1)."""
+    the analyses and cost columns, or what their figures draw (exit status 1)."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -103,9 +103,6 @@ class Tables:
             print(
                 f"table {finding['table']} is {finding['state']}: {'; '.join(finding['reasons'])}"
             )
-        older = [finding["table"] for finding in found if finding["older_code"]]
-        if older:
-            print(f"note: the analyses have changed since tables {', '.join(older)} were made")
         print(f"{len(found) - len(bad)} of {len(found)} tables in {folder} are current")
         return 1 if bad else 0
 

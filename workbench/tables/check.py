@@ -41,11 +41,10 @@ def check(out: Path) -> list[dict[str, Any]]:
     """One record per table: ``state`` (current, stale, mixed) and the reasons.
 
     A table is stale where a store holds other images, labels or features than it was made of,
-    where the code behind its blocks (cost columns and the like) has changed, where one of its files
-    is gone or was changed by hand, or where its figure draws a table that is not current or was written anew; mixed where
-    its own numbers come from different features or code, or the folder holds
-    tables of several profiles. ``older_code`` says that the analyses have
-    changed since, which alone is no fault.
+    where the analyses or their data have changed since, where the code behind its blocks (cost
+    columns and the like) has changed, where one of its files is gone or was changed by hand, or
+    where its figure draws a table that is not current or was written anew; mixed where its own
+    numbers come from different features or code, or the folder holds tables of several profiles.
 
     Raises
     ------
@@ -74,6 +73,9 @@ def _own(
 ) -> _Own:
     stale = provenance.stale(table["measurements"], out, maps) + _older_blocks(table)
     stale += results.differences(table, out)
+    made = [m["code"]["code_sha256"] for m in table["measurements"].values()]
+    if any(by != code.measuring_sha256() for by in made):
+        stale.append("measured by older analysis code; run again")
     mixed = provenance.mixed(table["measurements"])
     if len(profiles) > 1:
         mixed.append(
@@ -93,12 +95,10 @@ def _finding(key: str, tables: Mapping[str, dict], own: Mapping[str, _Own]) -> d
             stale.append(f"table {used}, which it draws, was written anew")
         elif (state := _finding(used, tables, own)["state"]) != "current":
             stale.append(f"table {used}, which it draws, is {state}")
-    made = [m["code"]["code_sha256"] for m in tables[key]["measurements"].values()]
     return {
         "table": key,
         "state": "mixed" if mixed else "stale" if stale else "current",
         "reasons": mixed + stale,
-        "older_code": any(by != code.measuring_sha256() for by in made),
     }
 
 

@@ -220,6 +220,15 @@ def test_changed_code_of_cost_columns_makes_them_stale(config, copy, capsys, mon
     assert {f["table"]: f["state"] for f in check(copy)}["10"] == "current"
 
 
+def test_tables_measured_by_older_analysis_code_are_stale(copy, capsys, monkeypatch):
+    monkeypatch.setattr(code, "measuring_sha256", lambda: "new")
+    states = {f["table"]: (f["state"], f["reasons"]) for f in check(copy)}
+    assert states["2"] == ("stale", ["measured by older analysis code; run again"])
+    assert states["10"] == ("current", []), "nothing in it is measured"
+    assert tables("--check", copy, "--json") == 1
+    assert not json.loads(capsys.readouterr().out)["current"]
+
+
 def test_a_class_named_like_a_script_stays_text(out):
     for name in ("report.html", "figure07.html", "figure07_gallery.html", "figure07.svg"):
         text = (out / name).read_text(encoding="utf-8")
