@@ -63,10 +63,11 @@ class Tables:
         return self._dry_run(plan, profile) if self.dry_run else self._run(plan, profile, out)
 
     def _run(self, plan: Plan, profile: Profile, out: Path) -> int:
+        from feature_store.errors import InputError
         from workbench.tables import run
 
         outcome = run.run(plan, profile, out, lambda line: print(line, file=sys.stderr))
-        if outcome.written or outcome.measured or outcome.extracted:
+        if outcome.written or outcome.measured or outcome.extracted or outcome.failed:
             done = (
                 f"wrote {len(outcome.written)} table(s), {len(outcome.current)} were up to date; "
                 f"{outcome.measured} measurement(s), {len(outcome.extracted)} store(s) extended, "
@@ -78,7 +79,10 @@ class Tables:
                 done += "; renewed report.html and provenance.json"
         print(done, file=sys.stderr if self.json else sys.stdout)
         if self.json:
-            _print({"tables": outcome.tables, "written": outcome.written, "done": done})
+            found = {"tables": outcome.tables, "written": outcome.written, "done": done}
+            _print(found | {"failed": outcome.failed})
+        if outcome.failed:
+            raise InputError(_failures(outcome.failed))
         return 0
 
     def _dry_run(self, plan: Plan, profile: Profile) -> int:
@@ -138,6 +142,15 @@ class Tables:
         if self.json:
             print(json.dumps({"tables": found}))
         return 0
+
+
+def _failures(failed: dict[str, str]) -> str:
+    """Tables that could not be made, those of one reason together."""
+    reasons: dict[str, list[str]] = {}
+    for key, why in failed.items():
+        reasons.setdefault(why, []).append(key)
+    lines = [f"table {', '.join(keys)}: {why}" for why, keys in reasons.items()]
+    return f"{len(failed)} table(s) could not be made. {'. '.join(lines)}"
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -114,9 +114,11 @@ def renew_overview(out: Path, profile: str) -> bool:
     """Write provenance.json and report.html where they do not follow from the folder's records.
 
     They do when provenance.json lists these records in these states and report.html is the one
-    that was written with it. Returns whether they were written.
+    that was written with it. Returns whether they were written; a folder without tables has none.
     """
     tables = records(out)
+    if not tables:
+        return False
     findings = {finding["table"]: finding for finding in check(out)}
     index = results.clean(_index(tables, findings, out, profile))
     if _in_step(index, out):

@@ -13,9 +13,14 @@ import pytest
 from PIL import Image
 
 import feature_store
+from feature_store import InputError
 from workbench import cli, datasets
-from workbench.tables import code, results
+from workbench.tables import code, results, run
+from workbench.tables import plan as planning
+from workbench.tables import profile as profiles
 from workbench.tables.check import check
+from workbench.tables.measure import ANALYSES, Analysis
+from workbench.tables.spec import TableSpec
 
 EVIL = "<script>alert(1)</script>"
 ONLY = ("2", "10", "12", "figure7")
@@ -434,6 +439,56 @@ def test_a_speed_is_measured_again_for_another_device_version_or_code(
     made = next(iter(results.read_json(tmp_path / "table13.json")["measurements"].values()))
     assert made["machine"]["device"] == "another"
     assert made["machine"]["libraries"]["timm"] == "0"
+
+
+def test_a_measurement_that_fails_keeps_no_other_table_from_being_written(
+    config, copy, capsys, monkeypatch
+):
+    def refused(*_):
+        raise InputError("no labels here")
+
+    monkeypatch.setitem(ANALYSES, "hard", Analysis(run=refused, joint=True))
+    for path in (*copy.glob("measured/*.json"), copy / "table02.md", copy / "table10.md"):
+        path.unlink()
+    assert tables("--config", config, "--out", copy, "--only", *ONLY, "--json") == 2
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert found["failed"] == {"figure7": "no labels here"}
+    assert found["written"] == ["2", "10"]
+    assert list(found["tables"]) == ["2", "10", "12"]
+    assert "1 table(s) could not be made. table figure7: no labels here" in said.err
+    assert tables("--config", config, "--out", copy, "--only", "2", "10", "12") == 0
+    assert "nothing to do: 3 table(s)" in capsys.readouterr().out
+
+
+def test_where_nothing_can_be_measured_nothing_is_written(tmp_path, capsys, monkeypatch):
+    def refused(*_):
+        raise InputError("no clock")
+
+    monkeypatch.setitem(ANALYSES, "throughput", Analysis(run=refused))
+    assert tables("--only", "13", "--out", tmp_path) == 2
+    assert "wrote 0 table(s)" in (said := capsys.readouterr()).out
+    assert "1 table(s) could not be made. table 13: no clock" in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_of_a_table_that_failed_fail_with_it(tmp_path, monkeypatch):
+    specs = [
+        TableSpec(key=key, title="", question="", paper="s2", reference="", uses=uses)
+        for key, uses in (("figure", ("a",)), ("a", ()), ("b", ()))
+    ]
+    build = results.build
+
+    def built(spec, *arguments):
+        if spec.key == "a":
+            raise InputError("mixed")
+        return build(spec, *arguments)
+
+    monkeypatch.setattr(results, "build", built)
+    given = profiles.load("bundled", tmp_path, None)
+    outcome = run.run(planning.make(specs, given), given, tmp_path, print)
+    assert outcome.failed == {"a": "mixed", "figure": "it draws table a, which cannot be made"}
+    assert outcome.written == ["b"]
 
 
 def test_cost_columns_alone(tmp_path, capsys):
