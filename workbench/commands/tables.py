@@ -33,7 +33,7 @@ class Tables:
     vlm4; all of them by default."""
     columns: Literal["all", "cost"] = "all"
     """cost: only the parameters and multiply-accumulates of tables 5 to 10 and 13, and the images/s
-    of 13, measured on this device."""
+    of 13, measured on this device; with --out as table05_cost_columns.md and .csv, and so on."""
     out: Path | None = None
     """Folder for tables, figures, report.html and provenance; runs/tables by default."""
     config: Path | None = None
@@ -43,7 +43,7 @@ class Tables:
     and the GPU hours of extraction's forward passes; run nothing."""
     check: Path | None = None
     """Instead: say which tables of this folder are stale against their stores, files, the code of
-    their cost columns or what their figures draw (exit status 1)."""
+    the analyses and cost columns, or what their figures draw (exit status 1)."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -63,10 +63,11 @@ class Tables:
         return self._dry_run(plan, profile) if self.dry_run else self._run(plan, profile, out)
 
     def _run(self, plan: Plan, profile: Profile, out: Path) -> int:
+        from feature_store.errors import InputError
         from workbench.tables import run
 
         outcome = run.run(plan, profile, out, lambda line: print(line, file=sys.stderr))
-        if outcome.written or outcome.measured or outcome.extracted:
+        if outcome.written or outcome.measured or outcome.extracted or outcome.failed:
             done = (
                 f"wrote {len(outcome.written)} table(s), {len(outcome.current)} were up to date; "
                 f"{outcome.measured} measurement(s), {len(outcome.extracted)} store(s) extended, "
@@ -78,7 +79,10 @@ class Tables:
                 done += "; renewed report.html and provenance.json"
         print(done, file=sys.stderr if self.json else sys.stdout)
         if self.json:
-            _print({"tables": outcome.tables, "written": outcome.written, "done": done})
+            found = {"tables": outcome.tables, "written": outcome.written, "done": done}
+            _print(found | {"failed": outcome.failed})
+        if outcome.failed:
+            raise InputError(_failures(outcome.failed))
         return 0
 
     def _dry_run(self, plan: Plan, profile: Profile) -> int:
@@ -103,9 +107,6 @@ class Tables:
             print(
                 f"table {finding['table']} is {finding['state']}: {'; '.join(finding['reasons'])}"
             )
-        older = [finding["table"] for finding in found if finding["older_code"]]
-        if older:
-            print(f"note: the analyses have changed since tables {', '.join(older)} were made")
         print(f"{len(found) - len(bad)} of {len(found)} tables in {folder} are current")
         return 1 if bad else 0
 
@@ -133,7 +134,7 @@ class Tables:
             print(f"Table {key}\n\n{text}\n", file=sys.stderr if self.json else sys.stdout)
             if self.out is not None:
                 self.out.mkdir(parents=True, exist_ok=True)
-                stem = self.out / f"table{int(key):02d}_cost"
+                stem = self.out / f"table{int(key):02d}_cost_columns"
                 made = {"code": provenance.stamp(), "date": provenance.now(), "measurements": {}}
                 line = provenance.line(made)
                 stem.with_suffix(".md").write_text(f"{text}\n\n{line}\n", encoding="utf-8")
@@ -141,6 +142,15 @@ class Tables:
         if self.json:
             print(json.dumps({"tables": found}))
         return 0
+
+
+def _failures(failed: dict[str, str]) -> str:
+    """Tables that could not be made, those of one reason together."""
+    reasons: dict[str, list[str]] = {}
+    for key, why in failed.items():
+        reasons.setdefault(why, []).append(key)
+    lines = [f"table {', '.join(keys)}: {why}" for why, keys in reasons.items()]
+    return f"{len(failed)} table(s) could not be made. {'. '.join(lines)}"
 
 
 def _print(found: dict[str, Any]) -> None:

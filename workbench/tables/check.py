@@ -41,10 +41,10 @@ def check(out: Path) -> list[dict[str, Any]]:
     """One record per table: ``state`` (current, stale, mixed) and the reasons.
 
     A table is stale where a store holds other images, labels or features than it was made of,
-    where the code behind its blocks (cost columns and the like) has changed, where one of its files
-    is gone, or where its figure draws a table that is not current or was written anew; mixed where
-    its own numbers come from different features or code. ``older_code`` says that the analyses have
-    changed since, which alone is no fault.
+    where the analyses or their data have changed since, where the code behind its blocks (cost
+    columns and the like) has changed, where one of its files is gone or was changed by hand, or
+    where its figure draws a table that is not current or was written anew; mixed where its own
+    numbers come from different features or code, or the folder holds tables of several profiles.
 
     Raises
     ------
@@ -55,7 +55,8 @@ def check(out: Path) -> list[dict[str, Any]]:
     if not found:
         raise InputError(f"{out} holds no tables; make them with `workbench tables --out {out}`")
     maps = functools.cache(provenance.maps_of)
-    own = {key: _own(table, out, maps) for key, table in found.items()}
+    profiles = sorted({str(table.get("profile")) for table in found.values()})
+    own = {key: _own(table, out, maps, profiles) for key, table in found.items()}
     return [_finding(key, found, own) for key in found]
 
 
@@ -67,10 +68,21 @@ class _Own:
     stale: list[str]
 
 
-def _own(table: Mapping[str, Any], out: Path, maps: Callable[[str, str], str]) -> _Own:
-    stale = provenance.stale(table["measurements"], maps) + _older_blocks(table)
-    stale += [f"{name} is gone" for name in table["files"] if not (out / name).exists()]
-    return _Own(provenance.mixed(table["measurements"]), stale)
+def _own(
+    table: Mapping[str, Any], out: Path, maps: Callable[[str, str], str], profiles: list[str]
+) -> _Own:
+    stale = provenance.stale(table["measurements"], out, maps) + _older_blocks(table)
+    stale += results.differences(table, out)
+    made = [m["code"]["code_sha256"] for m in table["measurements"].values()]
+    if any(by != code.measuring_sha256() for by in made):
+        stale.append("measured by older analysis code; run again")
+    mixed = provenance.mixed(table["measurements"])
+    if len(profiles) > 1:
+        mixed.append(
+            f"is of the profile {table.get('profile')} in a folder with tables of "
+            f"{' and '.join(profiles)}; move one profile's tables out"
+        )
+    return _Own(mixed, stale)
 
 
 def _finding(key: str, tables: Mapping[str, dict], own: Mapping[str, _Own]) -> dict[str, Any]:
@@ -83,12 +95,10 @@ def _finding(key: str, tables: Mapping[str, dict], own: Mapping[str, _Own]) -> d
             stale.append(f"table {used}, which it draws, was written anew")
         elif (state := _finding(used, tables, own)["state"]) != "current":
             stale.append(f"table {used}, which it draws, is {state}")
-    made = [m["code"]["code_sha256"] for m in tables[key]["measurements"].values()]
     return {
         "table": key,
         "state": "mixed" if mixed else "stale" if stale else "current",
         "reasons": mixed + stale,
-        "older_code": any(by != code.measuring_sha256() for by in made),
     }
 
 

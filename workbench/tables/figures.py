@@ -97,7 +97,8 @@ def gallery(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     if examples.empty:
         return []
     (made,) = table["measurements"].values()
-    train, test = (feature_store.open(made["stores"][role]["path"]) for role in ("train", "test"))
+    paths = (made["stores"][role]["path"] for role in ("train", "test"))
+    train, test = (feature_store.open(provenance.found_path(p, stem.parent)) for p in paths)
     shown = pictures.Pictures(reader(train), reader(test), train.image_ids, test.image_ids)
     page = stem.with_name(f"{stem.name}_gallery.html")
     page.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -127,7 +129,8 @@ def load(name: str, out: Path, config: Path | None) -> Profile:
     Raises
     ------
     InputError
-        Unknown profile, or a config that cannot be read or has unknown keys or wrong types.
+        Unknown profile, or a config that cannot be read or has unknown keys, wrong types or
+        values that an extraction would refuse.
     """
     makers = {"bundled": _bundled, "paper": _paper}
     if name not in makers:
@@ -234,8 +237,7 @@ def _configured(profile: Profile, config: dict[str, Any], where: str) -> Profile
             if not right or isinstance(value, bool):
                 raise InputError(f"{where}: {name} is {value!r}; expected {kind.__name__}")
             settings[name] = value
-    if settings.get("tflops", 1) <= 0 or settings.get("shard_images", 1) < 1:
-        raise InputError(f"{where}: tflops and shard_images must be positive")
+    settings = _checked(settings, where)
     data = {
         key: {role: _split(split, datasets, where) for role, split in roles.items()}
         for key, roles in profile.data.items()
@@ -244,6 +246,41 @@ def _configured(profile: Profile, config: dict[str, Any], where: str) -> Profile
         roles = [r for r, s in profile.data[key].items() if s.key.startswith(f"datasets.{key}.")]
         _refuse_unknown(given, [*roles, *(f"{r}_limit" for r in roles)], f"[datasets.{key}]")
     return replace(profile, data=data, **settings)
+
+
+def _checked(settings: dict[str, Any], where: str) -> dict[str, Any]:
+    """Settings that an extraction would take; a home in `stores` written out.
+
+    Whether this machine has the device is left to the run: a dry run may plan for another one.
+    """
+    import torch
+
+    from workbench.extraction import ExtractRequest
+
+    tflops = settings.get("tflops", TFLOPS)
+    if not (math.isfinite(tflops) and tflops > 0):
+        raise InputError(f"{where}: tflops is {tflops}; it must be positive and finite")
+    device = settings.get("device", "auto")
+    if device != "auto":
+        try:
+            torch.device(device)
+        except RuntimeError as error:
+            raise InputError(
+                f"{where}: device is {device!r}; expected auto, cpu, cuda or cuda:1"
+            ) from error
+    told = {k: settings[k] for k in ("precision", "workers", "shard_images") if k in settings}
+    try:
+        ExtractRequest(dataset="any", models=["any"], scales=["any"], store="any", **told)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    if "stores" not in settings:
+        return settings
+    stores = settings["stores"].strip()
+    if not stores:
+        raise InputError(
+            f"{where}: stores is empty; name a folder or URL, or leave it out for OUT/stores"
+        )
+    return settings | {"stores": stores if "://" in stores else os.path.expanduser(stores)}
 
 
 def _split(split: Split, datasets: Mapping[str, Any], where: str) -> Split:

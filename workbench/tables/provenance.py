@@ -12,6 +12,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -59,6 +60,35 @@ def of_stores(
         if analysis in MAPS:
             found[role]["maps"] = {"task": analysis, "sha256": maps_sha256(store, analysis)}
     return found
+
+
+def kept_path(path: str, out: Path) -> str:
+    """A path as the records of a folder keep it: relative inside the folder, else absolute.
+
+    So the folder may be renamed or copied with what it holds. URLs stay as they are.
+
+    Examples
+    --------
+    >>> kept_path("/runs/tables/stores/a.zarr", Path("/runs/tables"))
+    'stores/a.zarr'
+    >>> kept_path("/data/a.zarr", Path("/runs/tables"))
+    '/data/a.zarr'
+    """
+    if "://" in path:
+        return path
+    whole, root = Path(os.path.abspath(path)), Path(os.path.abspath(out))
+    return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(whole)
+
+
+def found_path(path: str, out: Path) -> str:
+    """Where a path from a record of a folder lies; the reverse of :func:`kept_path`.
+
+    Examples
+    --------
+    >>> found_path("stores/a.zarr", Path("/runs/tables"))
+    '/runs/tables/stores/a.zarr'
+    """
+    return path if "://" in path else str(out / path)
 
 
 def fingerprint(call: Mapping[str, Any], stores: Mapping[str, Any]) -> str:
@@ -184,21 +214,25 @@ def maps_of(path: str, task: str) -> str:
 
 
 def stale(
-    measurements: Mapping[str, Mapping[str, Any]], maps: Callable[[str, str], str] = maps_of
+    measurements: Mapping[str, Mapping[str, Any]],
+    out: Path,
+    maps: Callable[[str, str], str] = maps_of,
 ) -> list[str]:
     """How the stores differ from what a table was made of, in words; empty for a fresh table.
 
-    `maps` may remember what it looked at: many measurements share the maps of one store.
+    Paths are those of records in the folder `out`. `maps` may remember what it looked at: many
+    measurements share the maps of one store.
     """
     found: list[str] = []
     for provenance in measurements.values():
         for store in provenance["stores"].values():
-            found += _differences(store, maps)
+            found += _differences(store, found_path(store["path"], out), maps)
     return list(dict.fromkeys(found))
 
 
-def _differences(recorded: Mapping[str, Any], maps_now: Callable[[str, str], str]) -> list[str]:
-    path = recorded["path"]
+def _differences(
+    recorded: Mapping[str, Any], path: str, maps_now: Callable[[str, str], str]
+) -> list[str]:
     try:
         store = feature_store.open(path)
     except InputError as error:

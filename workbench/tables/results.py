@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -59,6 +60,50 @@ def read_json(path: Path) -> Any:
             f"{path} cannot be read as JSON ({error}); if it is a table or measurement, delete it "
             "and run again; if it is a file of your own, move it out of this folder"
         ) from error
+
+
+def stem(out: Path, key: str) -> Path:
+    """File name of a table without suffix: table05, figure02, sovit_table02."""
+    digits = "".join(c for c in key if c.isdigit())
+    name = key.removesuffix(digits).replace("-", "_")
+    kind = {"": "table", "figure": "figure"}.get(name, f"{name}_table" if digits else name)
+    return out / f"{kind}{int(digits):02d}" if digits else out / kind
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a written file, as its table's record keeps it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A table's record with the hash of all the rest of it."""
+    rest = {name: value for name, value in record.items() if name != "record_sha256"}
+    text = json.dumps(rest, sort_keys=True)
+    return rest | {"record_sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def differences(record: Mapping[str, Any], out: Path) -> list[str]:
+    """How a table's files and record differ from what was written, in words; empty if they do not.
+
+    Parameters
+    ----------
+    record : mapping
+        As read from the folder.
+    out : Path
+        The folder.
+    """
+    files = record["files"]
+    if not isinstance(files, Mapping) or "record_sha256" not in record:
+        return ["it was written by an older version; run again"]
+    found = []
+    for name, mark in files.items():
+        if not (out / name).exists():
+            found.append(f"{name} is gone")
+        elif file_sha256(out / name) != mark:
+            found.append(f"{name} was changed since it was written")
+    if sealed(record) != record:
+        found.append(f"{stem(out, record['key']).name}.json was changed since it was written")
+    return found
 
 
 def load_measured(folder: Path, mark: str) -> Kept | None:

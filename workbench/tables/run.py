@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from workbench.tables.measured import Context, Kept
 from workbench.tables.plan import Measurement, Plan
 from workbench.tables.problems import problems
 from workbench.tables.profile import Profile
+from workbench.tables.spec import TableSpec
 
 
 @dataclass
@@ -35,6 +36,8 @@ class Outcome:
     """Tables whose files were written."""
     current: list[str] = field(default_factory=list)
     """Tables that were up to date."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Table → why it could not be measured or put together; its files are as they were."""
     tables: dict[str, dict] = field(default_factory=dict)
     """Key → record, as it lies in the folder."""
     renewed: bool = False
@@ -44,17 +47,21 @@ class Outcome:
 
 
 def run(plan: Plan, profile: Profile, out: Path, say: Say) -> Outcome:
-    """Bring the tables of a plan up to date in a folder.
+    """Bring the tables of a plan up to date in a folder, each as soon as it is measured.
+
+    A table that cannot be measured keeps no other from being written: ``failed`` says why.
 
     Raises
     ------
     InputError
-        A dataset that the config does not name rightly, a folder of another profile, or a table
-        that would mix numbers of different features or code.
+        A dataset that the config does not name rightly, a folder of another profile, images that
+        cannot be extracted, or a table that would mix stored features with those of other code.
     """
     if trouble := problems(profile, plan.data):
         raise InputError("; ".join(trouble))
     start = time.perf_counter()
+    if plan.measurements:
+        _device(profile.device)  # before any work, and once for all of them
     _claim(out, profile.name)
     outcome = Outcome()
     needs = list(plan.needs(profile).values())
@@ -65,22 +72,82 @@ def run(plan: Plan, profile: Profile, out: Path, say: Say) -> Outcome:
     for (split, _), missing in zip(needs, found, strict=True):
         if fill(split, missing, profile, say):
             outcome.extracted.append(split.store)
-    measured = {m: _measure(m, profile, out, outcome, say) for m in plan.measurements}
-    for spec in plan.tables:
-        outcome.tables[spec.key] = results.build(spec, plan, profile, measured)
-    marks = write.digests(plan.tables, outcome.tables)
-    for spec in plan.tables:
-        kept = write.kept(spec, marks[spec.key], out)
-        if kept is None:
-            say(f"write {write.stem(out, spec.key).name}")
-            kept = write.write(spec, outcome.tables, marks, out)
-            outcome.written.append(spec.key)
-        else:
-            outcome.current.append(spec.key)
-        outcome.tables[spec.key] = kept
+    _Tables(plan, profile, out, outcome, say).make()
     outcome.renewed = write.renew_overview(out, profile.name)
     outcome.seconds = time.perf_counter() - start
     return outcome
+
+
+@dataclass
+class _Tables:
+    """Tables in the making: what is measured, and what tables say so far."""
+
+    plan: Plan
+    profile: Profile
+    out: Path
+    outcome: Outcome
+    say: Say
+    measured: dict[Measurement, Kept] = field(default_factory=dict)
+    refused: dict[Measurement, str] = field(default_factory=dict)
+    contents: dict[str, dict] = field(default_factory=dict)
+
+    def make(self) -> None:
+        """Measure and write one table after the other, those that figures draw first."""
+        declared = {spec.key: spec for spec in self.plan.tables}
+        order: dict[str, TableSpec] = {}
+
+        def append(spec: TableSpec) -> None:
+            for used in spec.uses:
+                append(declared[used])
+            order[spec.key] = spec
+
+        for spec in self.plan.tables:
+            append(spec)
+        for spec in order.values():
+            if why := self._cannot(spec):
+                self.outcome.failed[spec.key] = why
+        made = self.outcome.tables
+        self.outcome.tables = {key: made[key] for key in declared if key in made}
+
+    def _cannot(self, spec: TableSpec) -> str:
+        """Why a table cannot be made; empty once it lies in the folder."""
+        if absent := [used for used in spec.uses if used in self.outcome.failed]:
+            return f"it draws table {absent[0]}, which cannot be made"
+        asks = [ask for ask in spec.asks(self.profile.name) if ask in self.plan.of]
+        needed = dict.fromkeys(self.plan.of[ask] for ask in asks)
+        for measurement in needed:
+            self._measure(measurement)
+        if reasons := [self.refused[m] for m in needed if m in self.refused]:
+            return "; ".join(dict.fromkeys(reasons))
+        try:
+            content = results.build(spec, self.plan, self.profile, self.measured)
+        except InputError as error:
+            return str(error)
+        self.contents[spec.key] = content
+        self._write(spec)
+        return ""
+
+    def _measure(self, measurement: Measurement) -> None:
+        if measurement in self.measured or measurement in self.refused:
+            return
+        try:
+            found = _measure(measurement, self.profile, self.out, self.outcome, self.say)
+        except InputError as error:
+            self.refused[measurement] = str(error)
+        else:
+            self.measured[measurement] = found
+
+    def _write(self, spec: TableSpec) -> None:
+        made = [table for table in self.plan.tables if table.key in self.contents]
+        marks = write.digests(made, self.contents)
+        kept = write.kept(spec, marks[spec.key], self.out)
+        if kept is None:
+            self.say(f"write {results.stem(self.out, spec.key).name}")
+            kept = write.write(spec, self.contents, marks, self.out)
+            self.outcome.written.append(spec.key)
+        else:
+            self.outcome.current.append(spec.key)
+        self.outcome.tables[spec.key] = kept
 
 
 def _claim(out: Path, profile: str) -> None:
@@ -94,25 +161,33 @@ def _claim(out: Path, profile: str) -> None:
         if found != profile:
             what = f"tables of the profile {found}" if found else "a provenance.json of other work"
             raise InputError(f"{out} holds {what}, this run is of {profile}; name another --out")
-    records(out)  # the report reads them all, so a damaged one is named before hours of work
+    # The report reads them all, so a damaged one is named before hours of work.
+    for key, table in records(out).items():
+        if table.get("profile") != profile:
+            raise InputError(
+                f"{out} holds table {key} of the profile {table.get('profile')}, this run is of "
+                f"{profile}; name another --out"
+            )
     out.mkdir(parents=True, exist_ok=True)
 
 
 def _measure(
     measurement: Measurement, profile: Profile, out: Path, outcome: Outcome, say: Say
 ) -> Kept:
-    """A kept result of the same fingerprint, or a new one."""
+    """A kept result of the same fingerprint, or a new one; its stores where they lie now."""
     roles = profile.data[measurement.data] if measurement.data else {}
     stores = {role: feature_store.open(profile.path(split)) for role, split in roles.items()}
     device = _device(profile.device)
     described = provenance.of_stores(stores, measurement.singles(), measurement.analysis)
+    for store in described.values():
+        store["path"] = provenance.kept_path(store["path"], out)
     call = asdict(measurement)
     if not measurement.data:
         call["machine"] = _machine(device) if measurement.analysis == "throughput" else {}
     mark = provenance.fingerprint(call, described)
     kept = results.load_measured(out / "measured", mark)
     if kept is not None:
-        return kept
+        return _where_now(kept, described, out)
     say(f"{measurement.analysis}: {', '.join(map(formats.short, measurement.sources))[:90]}")
     start = time.perf_counter()
     context = Context(
@@ -121,6 +196,8 @@ def _measure(
     found = ANALYSES[measurement.analysis].run(
         context, measurement.sources, dict(measurement.options)
     )
+    if path := found.config.get("moments"):
+        found = replace(found, config=found.config | {"moments": provenance.kept_path(path, out)})
     made = {
         "analysis": measurement.analysis,
         "config": {
@@ -141,6 +218,17 @@ def _measure(
     kept = results.load_measured(out / "measured", mark)  # as every later run will see it
     assert kept is not None
     return kept
+
+
+def _where_now(kept: Kept, described: dict[str, Any], out: Path) -> Kept:
+    """A kept result with its stores as they are described now: only their paths can differ."""
+    mark, measured, made = kept
+    now = results.clean(described)
+    if made["stores"] == now:
+        return kept
+    moved = mark, measured, made | {"stores": now}
+    results.save_measured(out / "measured", moved)
+    return moved
 
 
 def _moments(measurement: Measurement, profile: Profile, stores: dict[str, Any]) -> str | None:

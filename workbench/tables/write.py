@@ -13,16 +13,8 @@ from workbench.tables import blocks, figures, formats, provenance, report, resul
 from workbench.tables.check import check, records
 from workbench.tables.spec import TableSpec
 
-LAYOUT = 5
+LAYOUT = 6
 """Raised when the written files change for the same content, so that they are written again."""
-
-
-def stem(out: Path, key: str) -> Path:
-    """File name of a table without suffix: table05, figure02, sovit_table02."""
-    digits = "".join(c for c in key if c.isdigit())
-    name = key.removesuffix(digits).replace("-", "_")
-    kind = {"": "table", "figure": "figure"}.get(name, f"{name}_table" if digits else name)
-    return out / f"{kind}{int(digits):02d}" if digits else out / kind
 
 
 def digests(specs: Sequence[TableSpec], tables: Mapping[str, dict]) -> dict[str, str]:
@@ -50,24 +42,23 @@ def digests(specs: Sequence[TableSpec], tables: Mapping[str, dict]) -> dict[str,
 
 
 def kept(spec: TableSpec, digest: str, out: Path) -> dict | None:
-    """The record of a table that lies in the folder with this digest and all of its files.
+    """The record of a table that lies in the folder with this digest, its files as written.
 
     Raises
     ------
     InputError
         Something else lies in the record's place.
     """
-    path = stem(out, spec.key).with_suffix(".json")
+    path = results.stem(out, spec.key).with_suffix(".json")
     if not path.exists():
         return None
     record = results.read_json(path)
-    if not isinstance(record, dict) or not {"digest", "files"} <= set(record):
+    if not isinstance(record, dict) or not {"key", "digest", "files"} <= set(record):
         raise InputError(
             f"{path} is no table, but table {spec.key} is to be written there; move it out of this "
             f"folder"
         )
-    whole = all((out / name).exists() for name in record["files"])
-    return record if whole and record["digest"] == digest else None
+    return record if record["digest"] == digest and not results.differences(record, out) else None
 
 
 def write(
@@ -84,12 +75,13 @@ def write(
         Key → digest.
     out : Path
     """
-    path = stem(out, spec.key)
+    path = results.stem(out, spec.key)
     found = [blocks.block(name) for name in spec.blocks]
     table = tables[spec.key] | {
         "code": provenance.stamp(),
         "date": provenance.now(),
         "uses": {used: marks[used] for used in spec.uses},
+        "footnotes": _footnotes(spec, tables),
     }
     drawn = figures.draw(spec, {**tables, spec.key: table}, path)
     table["pictures"] = [p.name for p in drawn if p.suffix in (".png", ".svg")]
@@ -99,12 +91,20 @@ def write(
         | {
             "blocks": found,
             "blocks_code_sha256": blocks.code_of(spec.blocks),
-            "files": sorted({p.name for p in files}),
+            "files": {p.name: results.file_sha256(p) for p in sorted(files)},
             "digest": marks[spec.key],
         }
     )
+    record = results.sealed(record)
     results.write_json(record, path.with_suffix(".json"))
     return record
+
+
+def _footnotes(spec: TableSpec, tables: Mapping[str, dict]) -> list[str]:
+    """A table's own; those of the tables that it draws where it measures nothing itself."""
+    drawn = () if spec.runs else spec.uses
+    notes = [note for key in (spec.key, *drawn) for note in tables[key]["footnotes"]]
+    return list(dict.fromkeys(notes))
 
 
 def _content(table: dict) -> dict:
@@ -122,15 +122,17 @@ def renew_overview(out: Path, profile: str) -> bool:
     """Write provenance.json and report.html where they do not follow from the folder's records.
 
     They do when provenance.json lists these records in these states and report.html is the one
-    that was written with it. Returns whether they were written.
+    that was written with it. Returns whether they were written; a folder without tables has none.
     """
     tables = records(out)
+    if not tables:
+        return False
     findings = {finding["table"]: finding for finding in check(out)}
     index = results.clean(_index(tables, findings, out, profile))
     if _in_step(index, out):
         return False
     page = report.write(tables, findings, out, profile)
-    mark = hashlib.sha256(page.read_bytes()).hexdigest()
+    mark = results.file_sha256(page)
     made = {"date": provenance.now(), "code": provenance.stamp(), "report_sha256": mark}
     results.write_json(index | made, out / "provenance.json")
     return True
@@ -144,7 +146,7 @@ def _index(
         "layout": LAYOUT,
         "tables": {
             key: {
-                "file": f"{stem(out, key).name}.json",
+                "file": f"{results.stem(out, key).name}.json",
                 "digest": table["digest"],
                 "date": table["date"],
                 "state": findings[key]["state"],
@@ -162,4 +164,4 @@ def _in_step(index: Mapping[str, Any], out: Path) -> bool:
         return False
     held = results.read_json(listed)
     same = all(held.get(name) == value for name, value in index.items())
-    return same and held.get("report_sha256") == hashlib.sha256(page.read_bytes()).hexdigest()
+    return same and held.get("report_sha256") == results.file_sha256(page)

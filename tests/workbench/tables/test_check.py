@@ -13,8 +13,8 @@ from workbench.tables.spec import TableSpec
 
 
 def record(key, **more):
-    plain = {"measurements": {}, "files": [], "blocks": [], "uses": {}, "digest": f"of {key}"}
-    return plain | {"key": key} | more
+    plain = {"measurements": {}, "files": {}, "blocks": [], "uses": {}, "digest": f"of {key}"}
+    return results.sealed(plain | {"key": key} | more)
 
 
 @pytest.fixture
@@ -36,7 +36,9 @@ def test_a_figure_of_current_tables_is_current(states):
 
 def test_a_figure_inherits_that_its_table_is_stale(states):
     middle = record("5", uses={"6": "of 6"})
-    found = states(record("figure2", uses={"5": "of 5"}), middle, record("6", files=["gone.md"]))
+    found = states(
+        record("figure2", uses={"5": "of 5"}), middle, record("6", files={"gone.md": "mark"})
+    )
     assert found["6"] == ("stale", ["gone.md is gone"])
     assert found["5"] == ("stale", ["table 6, which it draws, is stale"])
     assert found["figure2"] == ("stale", ["table 5, which it draws, is stale"])
@@ -51,6 +53,26 @@ def test_a_figure_is_stale_where_its_table_is_gone_or_another(states):
             "table 6, which it draws, was written anew",
         ],
     )
+
+
+def test_a_table_changed_by_hand_is_stale(states, tmp_path):
+    (tmp_path / "table05.md").write_text("80.1", encoding="utf-8")
+    mark = results.file_sha256(tmp_path / "table05.md")
+    table = record("5", files={"table05.md": mark}, rows=[1.5])
+    assert states(table)["5"] == ("current", [])
+    (tmp_path / "table05.md").write_text("90.1", encoding="utf-8")
+    assert states(table)["5"] == ("stale", ["table05.md was changed since it was written"])
+    table["rows"] = [2.5]
+    assert states(table)["5"][1][1:] == ["table05.json was changed since it was written"]
+    table["files"] = ["table05.md"]
+    assert states(table)["5"][1] == ["it was written by an older version; run again"]
+
+
+def test_tables_of_two_profiles_in_one_folder_are_mixed(states):
+    found = states(record("5", profile="bundled"), record("6", profile="paper"))
+    assert [state for state, _ in found.values()] == ["mixed", "mixed"]
+    (reason,) = found["6"][1]
+    assert "of the profile paper in a folder with tables of bundled and paper" in reason
 
 
 def spec(key, **more):

@@ -30,6 +30,14 @@ def config(tmp_path):
         ("store = 'x'", "unknown key 'store'; there are: stores, device"),
         ("tflops = 'many'", "tflops is 'many'; expected float"),
         ("tflops = -1", "must be positive"),
+        ("tflops = nan", "tflops is nan; it must be positive and finite"),
+        ("tflops = inf", "must be positive and finite"),
+        ("workers = -3", "config.toml: workers is -3, expected at least 0"),
+        ("shard_images = 0", "shard_images is 0, expected at least 1"),
+        ("precision = 'fp64'", "precision is 'fp64', expected one of fp32"),
+        ("device = 'gpu'", "device is 'gpu'; expected auto, cpu, cuda or cuda:1"),
+        ("device = ''", "device is ''; expected auto"),
+        ("stores = ' '", "stores is empty; name a folder or URL"),
         ("workers = true", "workers is True; expected int"),
         ("[datasets.imagenet1k]\ntrain = 'x'", "unknown key 'imagenet1k'; there are: imagenet"),
         ("[datasets.imagenet]\nval = 'x'", "unknown key 'val'; there are: train, test"),
@@ -41,6 +49,14 @@ def config(tmp_path):
 def test_a_wrong_config_is_refused(config, tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         profile.load("paper", tmp_path, config(text))
+
+
+def test_a_home_in_stores_is_written_out_and_a_url_kept(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    found = profile.load("bundled", tmp_path, config("stores = '~/feat'"))
+    assert found.path(found.data["textiles"]["train"]) == "/home/me/feat/textiles_train.zarr"
+    url = profile.load("bundled", tmp_path, config("stores = 's3://bucket/~a'"))
+    assert url.stores == "s3://bucket/~a"
 
 
 def test_a_missing_config_is_refused(tmp_path):

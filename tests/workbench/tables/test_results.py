@@ -114,9 +114,9 @@ def made(make_store):
     return {"mark": {"stores": stores, "code": provenance.stamp()}}
 
 
-def test_fresh_results_are_neither_stale_nor_mixed(made):
+def test_fresh_results_are_neither_stale_nor_mixed(made, tmp_path):
     json.dumps(made)
-    assert provenance.stale(made) == []
+    assert provenance.stale(made, tmp_path) == []
     provenance.refuse_mixed("5", made)
 
 
@@ -135,14 +135,14 @@ def test_numbers_of_different_features_are_refused(made, change, said):
         provenance.refuse_mixed("5", made | {"second": other})
 
 
-def test_staleness_says_what_changed(made):
+def test_staleness_says_what_changed(made, tmp_path):
     store = made["mark"]["stores"]["train"]
     store["sources"] = {"toy:m#t@224": "before", "toy:gone#t@224": "x"}
-    lines = provenance.stale(made)
+    lines = provenance.stale(made, tmp_path)
     assert "was extracted again with other settings" in lines[0]
     assert "no longer holds toy:gone#t@224" in lines[1]
     store["path"] += "-moved"
-    assert "cannot be opened" in provenance.stale(made)[0]
+    assert "cannot be opened" in provenance.stale(made, tmp_path)[0]
 
 
 def test_a_corrected_mask_makes_a_result_stale(tmp_path):
@@ -159,10 +159,10 @@ def test_a_corrected_mask_makes_a_result_stale(tmp_path):
         {"mark": {"stores": provenance.of_stores({"test": store}, [], analysis)}}
         for analysis in ("probe", "segmentation")
     )
-    assert provenance.stale(dense) == []
+    assert provenance.stale(dense, tmp_path) == []
     np.save(tmp_path / "b.npy", np.ones((9, 9), np.int32))
-    assert provenance.stale(plain) == []
-    (line,) = provenance.stale(dense)
+    assert provenance.stale(plain, tmp_path) == []
+    (line,) = provenance.stale(dense, tmp_path)
     assert "the segmentation maps of csv:" in line
 
 
@@ -182,7 +182,7 @@ def test_a_line_of_provenance_names_stores_and_drawn_tables(made):
 def test_maps_that_cannot_be_looked_at_are_a_reason_and_no_error(tmp_path, made):
     store = made["mark"]["stores"]["train"]  # its dataset, toy:train, does not exist
     store["maps"] = {"task": "segmentation", "sha256": "x"}
-    (line,) = provenance.stale(made)
+    (line,) = provenance.stale(made, tmp_path)
     assert "the segmentation maps of toy:train cannot be looked at (no dataset" in line
     asked = []
 
@@ -190,7 +190,7 @@ def test_maps_that_cannot_be_looked_at_are_a_reason_and_no_error(tmp_path, made)
         asked.append((path, task))
         return "x"
 
-    assert provenance.stale(made, maps) == []
+    assert provenance.stale(made, tmp_path, maps) == []
     assert asked == [(store["path"], "segmentation")]
 
 

@@ -6,15 +6,21 @@ import csv
 import json
 import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 import feature_store
+from feature_store import InputError
 from workbench import cli, datasets
-from workbench.tables import code, results
+from workbench.tables import code, results, run
+from workbench.tables import plan as planning
+from workbench.tables import profile as profiles
 from workbench.tables.check import check
+from workbench.tables.measure import ANALYSES, Analysis
+from workbench.tables.spec import TableSpec
 
 EVIL = "<script>alert(1)</script>"
 ONLY = ("2", "10", "12", "figure7")
@@ -73,7 +79,9 @@ def test_numbers_carry_their_provenance(out):
     table = results.read_json(out / "table02.json")
     cell = next(r["cells"]["test_info"] for r in table["rows"] if r["source"])
     made = table["measurements"][cell["measurement"]]
-    store = feature_store.open(made["stores"]["train"]["path"])
+    assert made["stores"]["train"]["path"] == "stores/textiles_train.zarr"
+    assert made["config"]["resolved"]["moments"].startswith("stores/moments_textiles_")
+    store = feature_store.open(out / made["stores"]["train"]["path"])
     for source, identity in made["stores"]["train"]["sources"].items():
         assert store.scale(source).identity == identity
     assert made["code"]["version"]
@@ -83,7 +91,10 @@ def test_numbers_carry_their_provenance(out):
     assert "difference" not in cell, "stand-ins may not be subtracted from the paper"
     index = results.read_json(out / "provenance.json")
     assert set(index["tables"]) == set(ONLY)
-    assert index["tables"]["2"]["stores"][store.path] == made["stores"]["train"]["sources"]
+    assert (
+        index["tables"]["2"]["stores"]["stores/textiles_train.zarr"]
+        == made["stores"]["train"]["sources"]
+    )
 
 
 def test_named_images_are_told_from_bundled_ones(config, out):
@@ -128,6 +139,18 @@ def test_a_table_that_lost_a_file_is_written_again_from_what_is_kept(config, out
     assert "0 measurement(s), 0 store(s)" in done["done"]
     assert tables("--check", out, "--json") == 0
     assert json.loads(capsys.readouterr().out)["current"]
+
+
+@pytest.mark.parametrize("name", ["table02.csv", "table02.json"])
+def test_a_table_changed_by_hand_is_written_again(config, copy, capsys, name):
+    right = (copy / "table02.csv").read_bytes()
+    (copy / name).write_text((copy / name).read_text().replace("1", "2"))
+    assert tables("--check", copy) == 1
+    assert f"{name} was changed since it was written" in capsys.readouterr().out
+    assert tables("--config", config, "--out", copy, "--only", "2", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["written"] == ["2"]
+    assert (copy / "table02.csv").read_bytes() == right
+    assert tables("--check", copy) == 0
 
 
 def test_json_of_tables_that_are_current_is_what_is_kept(config, out, capsys):
@@ -180,6 +203,13 @@ def test_a_call_without_work_renews_an_overview_that_is_out_of_step(
     assert "renewed" not in capsys.readouterr().out
 
 
+def test_cost_columns_alone_leave_the_files_of_tables_as_they_are(copy, capsys):
+    before = {path: path.read_bytes() for path in copy.iterdir() if path.is_file()}
+    assert tables("--only", "10", "--columns", "cost", "--out", copy) == 0
+    new = {p.name for p in copy.iterdir() if p.is_file() and before.get(p) != p.read_bytes()}
+    assert new == {"table10_cost_columns.md", "table10_cost_columns.csv"}
+
+
 def test_changed_code_of_cost_columns_makes_them_stale(config, copy, capsys, monkeypatch):
     right = code.blocks_sha256
     monkeypatch.setattr(
@@ -195,6 +225,15 @@ def test_changed_code_of_cost_columns_makes_them_stale(config, copy, capsys, mon
     assert {f["table"]: f["state"] for f in check(copy)}["10"] == "current"
 
 
+def test_tables_measured_by_older_analysis_code_are_stale(copy, capsys, monkeypatch):
+    monkeypatch.setattr(code, "measuring_sha256", lambda: "new")
+    states = {f["table"]: (f["state"], f["reasons"]) for f in check(copy)}
+    assert states["2"] == ("stale", ["measured by older analysis code; run again"])
+    assert states["10"] == ("current", []), "nothing in it is measured"
+    assert tables("--check", copy, "--json") == 1
+    assert not json.loads(capsys.readouterr().out)["current"]
+
+
 def test_a_class_named_like_a_script_stays_text(out):
     for name in ("report.html", "figure07.html", "figure07_gallery.html", "figure07.svg"):
         text = (out / name).read_text(encoding="utf-8")
@@ -204,12 +243,38 @@ def test_a_class_named_like_a_script_stays_text(out):
 
 @pytest.fixture
 def copy(out, tmp_path):
-    """The run's folder at another place; its tables speak of the stores there."""
-    made = tmp_path / "copy"
-    shutil.copytree(out, made)
-    for path in [*made.glob("*.json"), *made.glob("measured/*.json")]:
-        path.write_text(path.read_text().replace(str(out), str(made)))
-    return made
+    """The run's folder, copied to another place."""
+    return Path(shutil.copytree(out, tmp_path / "copy"))
+
+
+def test_a_copied_folder_speaks_of_its_own_stores(config, copy, capsys, monkeypatch):
+    assert {f["state"] for f in check(copy)} == {"current"}
+    assert tables("--config", config, "--out", copy, "--only", *ONLY) == 0
+    said = capsys.readouterr().out
+    assert "nothing to do: 4 table(s)" in said
+    assert "renewed" not in said
+    monkeypatch.chdir(copy)
+    assert tables("--check", ".") == 0
+    shutil.rmtree(copy / "stores")
+    found = {f["table"]: f for f in check(copy)}
+    assert [f["state"] for f in found.values()] == ["stale", "current", "stale", "stale"]
+    assert f"{copy}/stores/textiles_train.zarr cannot be opened" in found["2"]["reasons"][0]
+
+
+def test_stores_that_moved_are_recorded_where_they_lie_now(config, copy, capsys):
+    moved = copy.parent / "moved"
+    (copy / "stores").rename(moved)
+    other = copy.parent / "other.toml"
+    other.write_text(f"stores = '{moved}'\n" + config.read_text())
+    assert tables("--config", other, "--out", copy, "--only", *ONLY) == 0
+    assert "0 measurement(s), 0 store(s) extended" in capsys.readouterr().out
+    assert {f["state"] for f in check(copy)} == {"current"}
+    for path in [copy / "table02.json", copy / "table12.json", *copy.glob("measured/*.json")]:
+        record = results.read_json(path)
+        kept = record["measurements"].values() if "key" in record else [record["provenance"]]
+        stores = [store["path"] for made in kept for store in made["stores"].values()]
+        assert all(path.startswith(f"{moved}/") for path in stores)
+    assert f"features: {moved}/textiles_train.zarr (" in (copy / "table02.md").read_text()
 
 
 def test_changed_features_make_their_tables_stale(copy, capsys):
@@ -286,6 +351,11 @@ def test_a_folder_of_another_profile_is_refused(out, tmp_path, capsys):
     status = tables("--profile", "paper", "--config", config, "--only", "1", "--out", out)
     assert status == 2
     assert "holds tables of the profile bundled" in capsys.readouterr().err
+    copy = shutil.copytree(out, tmp_path / "copy")
+    (copy / "provenance.json").unlink()  # as where a run was killed before it was written
+    status = tables("--profile", "paper", "--config", config, "--only", "1", "--out", copy)
+    assert status == 2
+    assert "holds table 2 of the profile bundled" in capsys.readouterr().err
 
 
 def test_foreign_json_is_named_before_anything_runs(tmp_path, capsys):
@@ -371,11 +441,61 @@ def test_a_speed_is_measured_again_for_another_device_version_or_code(
     assert made["machine"]["libraries"]["timm"] == "0"
 
 
+def test_a_measurement_that_fails_keeps_no_other_table_from_being_written(
+    config, copy, capsys, monkeypatch
+):
+    def refused(*_):
+        raise InputError("no labels here")
+
+    monkeypatch.setitem(ANALYSES, "hard", Analysis(run=refused, joint=True))
+    for path in (*copy.glob("measured/*.json"), copy / "table02.md", copy / "table10.md"):
+        path.unlink()
+    assert tables("--config", config, "--out", copy, "--only", *ONLY, "--json") == 2
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert found["failed"] == {"figure7": "no labels here"}
+    assert found["written"] == ["2", "10"]
+    assert list(found["tables"]) == ["2", "10", "12"]
+    assert "1 table(s) could not be made. table figure7: no labels here" in said.err
+    assert tables("--config", config, "--out", copy, "--only", "2", "10", "12") == 0
+    assert "nothing to do: 3 table(s)" in capsys.readouterr().out
+
+
+def test_where_nothing_can_be_measured_nothing_is_written(tmp_path, capsys, monkeypatch):
+    def refused(*_):
+        raise InputError("no clock")
+
+    monkeypatch.setitem(ANALYSES, "throughput", Analysis(run=refused))
+    assert tables("--only", "13", "--out", tmp_path) == 2
+    assert "wrote 0 table(s)" in (said := capsys.readouterr()).out
+    assert "1 table(s) could not be made. table 13: no clock" in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_of_a_table_that_failed_fail_with_it(tmp_path, monkeypatch):
+    specs = [
+        TableSpec(key=key, title="", question="", paper="s2", reference="", uses=uses)
+        for key, uses in (("figure", ("a",)), ("a", ()), ("b", ()))
+    ]
+    build = results.build
+
+    def built(spec, *arguments):
+        if spec.key == "a":
+            raise InputError("mixed")
+        return build(spec, *arguments)
+
+    monkeypatch.setattr(results, "build", built)
+    given = profiles.load("bundled", tmp_path, None)
+    outcome = run.run(planning.make(specs, given), given, tmp_path, print)
+    assert outcome.failed == {"a": "mixed", "figure": "it draws table a, which cannot be made"}
+    assert outcome.written == ["b"]
+
+
 def test_cost_columns_alone(tmp_path, capsys):
     arguments = ("--only", "10", "--columns", "cost", "--out", tmp_path, "--json")
     assert tables(*arguments) == 0
     rows = json.loads(capsys.readouterr().out)["tables"]["10"]
     assert rows[0]["gmacs"] == pytest.approx(17.5, rel=0.03)
-    assert "\nMade 2" in (tmp_path / "table10_cost.md").read_text(encoding="utf-8")
+    assert "\nMade 2" in (tmp_path / "table10_cost_columns.md").read_text(encoding="utf-8")
     assert tables("--only", "2", "--columns", "cost") == 2
     assert "table 2 has no cost columns; choose from 5, 6" in capsys.readouterr().err
