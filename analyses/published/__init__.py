@@ -16,13 +16,15 @@ def names() -> list[str]:
     )
 
 
-def load(name: str) -> pd.DataFrame:
-    """One published table, figures as printed (empty cells are NaN).
+def load(name: str, *, text: bool = False) -> pd.DataFrame:
+    """One published table (empty cells are NaN).
 
     Parameters
     ----------
     name : str
         File stem, such as ``"s2_table02_reconstruction"``.
+    text : bool
+        Cells as they are printed, with their last zeros, instead of numbers.
 
     Raises
     ------
@@ -32,4 +34,4 @@ def load(name: str) -> pd.DataFrame:
     if name not in names():
         raise InputError(f"no published table {name!r}; there are: {', '.join(names())}")
     with files(__name__).joinpath(f"{name}.csv").open(encoding="utf-8") as handle:
-        return pd.read_csv(handle)
+        return pd.read_csv(handle, dtype=str if text else None)

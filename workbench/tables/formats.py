@@ -30,7 +30,7 @@ def shown(table: dict) -> pd.DataFrame:
         cells = [row["cells"][metric["column"]] for row in table["rows"]]
         digits = metric["digits"]
         if any(cell["published"] is not None for cell in cells):
-            columns[metric["name"], "paper"] = [printed(c["published"], digits) for c in cells]
+            columns[metric["name"], "paper"] = [c.get("printed", BLANK) for c in cells]
         if any("value" in cell for cell in cells):
             columns[metric["name"], "here"] = [_with_interval(cell, digits) for cell in cells]
             if any(cell["published"] is not None for cell in cells):
@@ -116,14 +116,6 @@ def number(value: Any, digits: int | None) -> str:
     if digits is None:
         return f"{value:.10g}"
     return f"{value:.{digits}f}"
-
-
-def printed(value: Any, digits: int) -> str:
-    """A published figure with all its decimals, and at least so many."""
-    given = number(value, None)
-    if isinstance(value, str) or not given:
-        return given
-    return number(value, max(digits, len(given.partition(".")[2])))
 
 
 def _label(text: str) -> str:

@@ -178,12 +178,15 @@ class TableSpec:
             there = ", ".join(sorted(map(str, known)))
             raise InputError(f"table {self.key} has no {what} {wrong[0]}; there are: {there}")
 
-    def printed(self) -> pd.DataFrame:
-        """Label and metric columns as published, and ``flops_g`` (NaN where not printed)."""
+    def printed(self, *, text: bool = False) -> pd.DataFrame:
+        """Label and metric columns as published, and ``flops_g`` (NaN where not printed).
+
+        With `text` figures keep the zeros that they are printed with.
+        """
         names = [*self.label, *(metric.column for metric in self.metrics), "flops_g"]
         if not self.published:
             return pd.DataFrame(self.rows, columns=list(self.label)).reindex(columns=names)
-        table = published.load(self.published)
+        table = published.load(self.published, text=text)
         for column, value in self.where.items():
             table = table[table[column] == value]
         return table.reindex(columns=names).reset_index(drop=True)

@@ -7,7 +7,7 @@ import pytest
 
 from workbench import style
 from workbench.models.papers import paper_model
-from workbench.tables import figures
+from workbench.tables import figures, write
 from workbench.tables.specs import tables
 
 STAND_IN = "bundled:efficientnet_lite0"
@@ -85,3 +85,10 @@ def test_figure_2_says_where_nothing_was_measured(panels):
 def test_figure_6_compares_one_family(panels, model, left, right):
     found = panels("figure6", three({}) | {"figure6": content([(("Base", "1x"), model)])})
     assert [title for title, _ in found] == [left, right]
+
+
+def test_a_figure_that_only_draws_tables_has_their_footnotes():
+    own = {"5": ["a", "b"], "6": ["b", "c"], "7": [], "figure2": [], "figure6": ["d"]}
+    contents = {key: {"footnotes": notes} for key, notes in own.items()}
+    assert write._footnotes(tables()["figure2"], contents) == ["a", "b", "c"]
+    assert write._footnotes(tables()["figure6"], contents) == ["d"]  # measures rows of its own

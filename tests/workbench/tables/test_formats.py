@@ -20,11 +20,13 @@ TEX = "a_b & 50 % {x} $y$ \\z #1 | −"
 @pytest.fixture
 def table():
     cells = [
-        {"published": 80.3, "value": 71.25, "low": 60.0, "high": 80.0, "comparable": True,
-         "difference": -9.05, "source": "m:a@224", "analysis": "probe", "data": "d",
-         "measurement": "mark"},
-        {"published": "OOM", "value": None, "low": None, "high": None, "comparable": False},
-        {"published": 1.5, "value": 1.0, "low": None, "high": None, "comparable": False},
+        {"published": 80.3, "printed": "80.3", "value": 71.25, "low": 60.0, "high": 80.0,
+         "comparable": True, "difference": -9.05, "source": "m:a@224", "analysis": "probe",
+         "data": "d", "measurement": "mark"},
+        {"published": "OOM", "printed": "OOM", "value": None, "low": None, "high": None,
+         "comparable": False},
+        {"published": 1.5, "printed": "1.50", "value": 1.0, "low": None, "high": None,
+         "comparable": False},
     ]  # fmt: skip
     rows = [
         {"label": [name], "source": "m:a@224", "note": "", "cells": {"top1": cell}}
@@ -69,7 +71,7 @@ def _inside(value):
 def test_numbers_intervals_and_differences_as_shown(table):
     found = formats.shown(table)
     assert list(found["top-1 (%)", "here"]) == ["71.2 [60.0, 80.0]", "not determined", "1.0"]
-    assert list(found["top-1 (%)", "paper"]) == ["80.3", "OOM", "1.5"]
+    assert list(found["top-1 (%)", "paper"]) == ["80.3", "OOM", "1.50"]
     assert list(found["top-1 (%)", "difference"]) == ["−9.1", "", "n/c"]
     line = formats.comparisons(table).iloc[0]
     assert (line["paper"], line["here"]) == ("+1.2", "−3.0 [−5.0, +1.0]")
