@@ -90,7 +90,7 @@ TABLE = TableSpec(
                 UNSAID,
                 WILSON,
             ),
-            expected="dominated by extraction",
+            expected="alone 9.0 GPU hours of forward passes at 200 TFLOP/s, 10.2 TB",
         ),
     },
     comparisons=_comparisons(),
