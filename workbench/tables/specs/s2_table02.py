@@ -103,8 +103,8 @@ TABLE = TableSpec(
                 "are area-averaged to the grid they share. The paper does not say what it does.",
                 BOOTSTRAP,
             ),
-            expected="alone 4.6 GPU hours of forward passes at 200 TFLOP/s, 7.8 TB; then a pass over "
-            "the stored tokens for each target",
+            expected="alone 4.6 GPU hours of forward passes at 200 TFLOP/s, 7.8 TB; then a pass "
+            "over the stored tokens for each target",
         ),
     },
     comparisons=tuple(
