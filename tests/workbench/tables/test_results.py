@@ -105,6 +105,20 @@ def test_json_is_strict_and_survives(tmp_path):
         results.read_json(path)
 
 
+@pytest.mark.parametrize("lost", ["values", "draws", "notes", "detail", "config", "provenance"])
+def test_a_measurement_that_is_not_whole_is_named(tmp_path, lost):
+    made = {"stores": {}, "code": {}, "date": "now"}
+    kept = ("mark", Measured({"a": {"m": (1.0, None, None)}}), made)
+    results.save_measured(tmp_path, kept)
+    assert results.load_measured(tmp_path, "mark", ["a"]) == kept
+    whole = results.read_json(tmp_path / "mark.json")
+    rest = {name: part for name, part in whole.items() if name != lost}
+    for harmed in ({}, [], rest, whole | {"values": {}}, whole | {"provenance": {}}):
+        results.write_json(harmed, tmp_path / "mark.json")
+        with pytest.raises(InputError, match="mark.json is not a whole measurement .* delete it"):
+            results.load_measured(tmp_path, "mark", ["a"])
+
+
 @pytest.fixture
 def made(make_store):
     rng = np.random.default_rng(0)
