@@ -125,7 +125,7 @@ def made(make_store):
     store = make_store("train", {"toy:m#t@224": rng.normal(size=(4, 2, 2, 3))})
     (single,) = [feature_store.Source.parse(name) for name in store.sources()]
     stores = provenance.of_stores({"train": store}, [single])
-    return {"mark": {"stores": stores, "code": provenance.stamp()}}
+    return {"mark": {"stores": stores, "code": provenance.stamp(), "date": "today"}}
 
 
 def test_fresh_results_are_neither_stale_nor_mixed(made, tmp_path):
@@ -185,11 +185,16 @@ def test_a_line_of_provenance_names_stores_and_drawn_tables(made):
     store = made["mark"]["stores"]["train"]
     identity = store["sources"]["toy:m#t@224"]
     table = {"code": by, "date": "today", "measurements": made}
+    earlier = {"commit": "a" * 40, "dirty": False, "version": "1.1"}
+    made["mark"] |= {"date": "before", "code": earlier}
     assert provenance.line(table) == (
-        "Made today, version 1.2, commit 0123456789 with edits; features: "
-        f"{store['path']} (toy:m#t@224 {identity[:10]})."
+        "Measured before, version 1.1, commit aaaaaaaaaa; written today, version 1.2, commit "
+        f"0123456789 with edits; features: {store['path']} (toy:m#t@224 {identity[:10]})."
     )
     figure = {"code": by, "date": "today", "measurements": {}, "uses": {"5": "abcdefghijklm"}}
+    assert provenance.line(figure).startswith("Made today, version 1.2, commit 0123456789 with")
+    made["second"] = made["mark"] | {"date": "then"}
+    assert provenance.line(table).startswith("Measured before to then, version 1.1, commit aaa")
     assert provenance.line(figure).endswith("with what it draws of the tables 5 (abcdefghij).")
 
 
