@@ -49,6 +49,7 @@ class Tables:
 
     def run(self) -> int:
         """Regenerate, check or plan; the exit status."""
+        self._refuse_unused()
         if self.check is not None:
             return self._check(self.check)
         if self.columns == "cost":
@@ -61,6 +62,27 @@ class Tables:
         profile = profiles.load(self.profile, out, self.config)
         plan = planning.make(select(self.only), profile)
         return self._dry_run(plan, profile) if self.dry_run else self._run(plan, profile, out)
+
+    def _refuse_unused(self) -> None:
+        """Refuse options that the call would not look at."""
+        from feature_store.errors import InputError
+
+        given = {
+            "--only": bool(self.only),
+            "--config": self.config is not None,
+            "--dry-run": self.dry_run,
+            "--out": self.out is not None,
+            "--columns": self.columns != "all",
+            "--profile": self.profile != "bundled",
+        }
+        unused: tuple[str, ...] = ()
+        if self.check is not None:
+            call, unused = "--check looks at every table of its folder, and", tuple(given)
+        elif self.columns == "cost":
+            call = "--columns cost reads no images and stores, and"
+            unused = ("--config", "--dry-run")
+        if wrong := [name for name in unused if given[name]]:
+            raise InputError(f"{call} takes no {' or '.join(wrong)}; leave it out")
 
     def _run(self, plan: Plan, profile: Profile, out: Path) -> int:
         from feature_store.errors import InputError

@@ -49,11 +49,17 @@ def check(out: Path) -> list[dict[str, Any]]:
     Raises
     ------
     InputError
-        No tables there.
+        No tables there, or a record that is not whole.
     """
     found = records(out)
     if not found:
         raise InputError(f"{out} holds no tables; make them with `workbench tables --out {out}`")
+    for key, table in found.items():
+        if lost := {"measurements", "files", "blocks"} - set(table):
+            raise InputError(
+                f"{results.stem(out, key)}.json is not a whole table (no {min(lost)}); delete it "
+                f"and run again"
+            )
     maps = functools.cache(provenance.maps_of)
     profiles = sorted({str(table.get("profile")) for table in found.values()})
     own = {key: _own(table, out, maps, profiles) for key, table in found.items()}

@@ -5,10 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from analyses.labels import match_labels
+from analyses.reading import refuse_shared_images
 from feature_store import Source
 from feature_store.errors import InputError
 from workbench import datasets
@@ -16,6 +20,10 @@ from workbench.tables.held import Lacking, Listing, lacking, lacks, refuse_mixin
 from workbench.tables.plan import Plan, estimate
 from workbench.tables.problems import troubles
 from workbench.tables.profile import Profile, Split, below
+from workbench.tables.spec import TableSpec
+
+LABELLED = ("probe", "few_shot", "hard")
+"""Analyses that need labels."""
 
 
 def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:
@@ -23,7 +31,8 @@ def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:
 
     Every model is built on the meta device and every source checked against it; datasets that the
     config names are listed and counted, without decoding an image; stores that exist already are
-    held against them. GPU hours are those of the forward passes of an extraction, nothing else.
+    held against them; labels and images in both train and test are refused as analyses would. GPU
+    hours are those of the forward passes of an extraction, nothing else.
 
     Returns
     -------
@@ -43,6 +52,7 @@ def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:
     bad = {key for key, _ in wrong} | set(unopened)
     held, refused = _held(needs, profile, bad, listing)
     found += refused or _mixing(plan, profile, held)
+    found += _splits(plan, profile, bad, listing)
     rows = [
         row | {"stored": _stored(row["source"], held.get(split.store))}
         for split, sources in needs
@@ -101,6 +111,45 @@ def _mixing(plan: Plan, profile: Profile, held: dict[str, Lacking]) -> list[str]
     except InputError as error:
         return [str(error)]
     return []
+
+
+def _splits(plan: Plan, profile: Profile, bad: set[str], listing: Listing) -> list[str]:
+    """What analyses would refuse of the images: no labels, or the same ones in train and test."""
+    found = []
+    for data in plan.data:
+        roles = profile.data[data]
+        splits = [roles[role] for role in ("train", "test") if role in roles]
+        opened = all(s.key not in bad and not below(s.dataset).startswith("hf:") for s in splits)
+        if len(splits) < 2 or not opened:
+            continue  # views of one dataset, or told of already
+        asking = [t.key for t in plan.tables if _asks_for_labels(t, profile.name, data)]
+        keys = f"{splits[0].key}, {splits[1].key}"
+        try:
+            train, test = (_as_stored(split, listing) for split in splits)
+            refuse_shared_images(train, test)
+            if asking:
+                keys = f"table {', '.join(asking)}: {keys}"
+                rows = (np.arange(len(split.image_ids)) for split in (train, test))
+                match_labels(train, test, *rows)
+        except (InputError, OSError) as error:
+            found.append(f"{keys}: {error}")
+    return found
+
+
+def _as_stored(split: Split, listing: Listing) -> Any:
+    """What analyses see of a store's images, from the dataset that it would be made of."""
+    dataset = listing(below(split.dataset)).take(split.limit)
+    return SimpleNamespace(
+        path=split.key,
+        dataset=split.dataset,
+        image_ids=dataset.image_ids,
+        labels=dataset.labels,
+        label_names=dataset.label_names,
+    )
+
+
+def _asks_for_labels(table: TableSpec, profile: str, data: str) -> bool:
+    return any(a.data == data and a.analysis in LABELLED for a in table.asks(profile))
 
 
 def _stored(source: str, wanted: Lacking | None) -> bool | None:

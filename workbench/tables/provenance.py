@@ -128,11 +128,20 @@ def _commit() -> dict[str, Any]:
 
 
 def made(table: Mapping[str, Any]) -> str:
-    """When and by which code a table was written, in words."""
-    by = table["code"]
-    commit = f"commit {by['commit'][:10]}" if by["commit"] else "no checkout"
-    edits = " with edits" if by["dirty"] else ""
-    return f"{table['date']}, version {by['version']}, {commit}{edits}"
+    """When and by which code a table was measured, if anything in it was, and written; in words."""
+    measured = table["measurements"].values()
+    written = f"{table['date']}, {_by(table['code'])}"
+    if not measured:
+        return f"Made {written}"
+    dates = sorted({m["date"] for m in measured})
+    when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    by = " and ".join(sorted({_by(m["code"]) for m in measured}))
+    return f"Measured {when}, {by}; written {written}"
+
+
+def _by(code: Mapping[str, Any]) -> str:
+    commit = f"commit {code['commit'][:10]}" if code["commit"] else "no checkout"
+    return f"version {code['version']}, {commit}{' with edits' if code['dirty'] else ''}"
 
 
 def stores(table: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -145,7 +154,7 @@ def stores(table: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def line(table: Mapping[str, Any]) -> str:
-    """What every written table ends with: date, version, commit, stores with identities.
+    """What every written table ends with: dates, version, commit, stores with identities.
 
     A figure that draws other tables names them with their digests; they name their stores.
     """
@@ -154,7 +163,7 @@ def line(table: Mapping[str, Any]) -> str:
         for path, held in stores(table).items()
     ]
     drawn = [f"{key} ({digest[:10]})" for key, digest in table.get("uses", {}).items()]
-    parts = [f"Made {made(table)}"]
+    parts = [made(table)]
     parts += [f"features: {'; '.join(features)}"] if features else []
     parts += [f"with what it draws of the tables {', '.join(drawn)}"] if drawn else []
     return " ".join("; ".join(parts).split()) + "."

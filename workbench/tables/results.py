@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -106,18 +106,34 @@ def differences(record: Mapping[str, Any], out: Path) -> list[str]:
     return found
 
 
-def load_measured(folder: Path, mark: str) -> Kept | None:
-    """A kept measurement, or None."""
+def load_measured(folder: Path, mark: str, sources: Iterable[str] = ()) -> Kept | None:
+    """A kept measurement, or None; it has to hold values of these sources.
+
+    Raises
+    ------
+    InputError
+        Not JSON, or not a whole measurement; the message names the file.
+    """
     path = folder / f"{mark}.json"
     if not path.exists():
         return None
     found = read_json(path)
-    values = {
-        source: {name: tuple(v) for name, v in fields.items()}
-        for source, fields in found["values"].items()
-    }
-    kept = Measured(values, found["draws"], tuple(found["notes"]), found["detail"], found["config"])
-    return mark, kept, found["provenance"]
+    try:
+        values = {
+            source: {name: (value, low, high) for name, (value, low, high) in fields.items()}
+            for source, fields in found["values"].items()
+        }
+        absent = [source for source in sources if source not in values]
+        if absent:
+            raise KeyError(absent[0])
+        parts = found["draws"], tuple(found["notes"]), found["detail"], found["config"]
+        made = {name: found["provenance"][name] for name in ("stores", "code", "date")}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path} is not a whole measurement ({type(error).__name__}: {error}); delete it and "
+            f"run again"
+        ) from error
+    return mark, Measured(values, *parts), {**found["provenance"], **made}
 
 
 def save_measured(folder: Path, kept: Kept) -> None:

@@ -185,7 +185,7 @@ def _measure(
     if not measurement.data:
         call["machine"] = _machine(device) if measurement.analysis == "throughput" else {}
     mark = provenance.fingerprint(call, described)
-    kept = results.load_measured(out / "measured", mark)
+    kept = results.load_measured(out / "measured", mark, measurement.sources)
     if kept is not None:
         return _where_now(kept, described, out)
     say(f"{measurement.analysis}: {', '.join(map(formats.short, measurement.sources))[:90]}")
@@ -215,7 +215,9 @@ def _measure(
     }
     outcome.measured += 1
     results.save_measured(out / "measured", (mark, found, results.clean(made)))
-    kept = results.load_measured(out / "measured", mark)  # as every later run will see it
+    kept = results.load_measured(
+        out / "measured", mark, measurement.sources
+    )  # as every later run will see it
     assert kept is not None
     return kept
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import analyses
+from feature_store import InputError
 from workbench.tables import code, results, write
 from workbench.tables.check import check
 from workbench.tables.spec import TableSpec
@@ -66,6 +67,11 @@ def test_a_table_changed_by_hand_is_stale(states, tmp_path):
     assert states(table)["5"][1][1:] == ["table05.json was changed since it was written"]
     table["files"] = ["table05.md"]
     assert states(table)["5"][1] == ["it was written by an older version; run again"]
+
+
+def test_a_record_that_is_not_whole_is_named(states):
+    with pytest.raises(InputError, match="table05.json is not a whole table .no files"):
+        states({"key": "5", "digest": "x", "measurements": {}, "blocks": []})
 
 
 def test_tables_of_two_profiles_in_one_folder_are_mixed(states):

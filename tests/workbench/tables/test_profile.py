@@ -124,9 +124,9 @@ def test_dry_run_of_the_paper_on_the_meta_device(config, tmp_path):
 @pytest.fixture
 def own(config, tmp_path):
     """A dry run of Table 3 on three images of one's own for training, and given ones for tests."""
-    (tmp_path / "photos/a").mkdir(parents=True)
-    for name in ("1.png", "2.png", "3.JPG", "notes.txt"):
-        (tmp_path / "photos/a" / name).touch()
+    for name in ("nominal/1.png", "nominal/2.png", "defect/3.JPG", "defect/notes.txt"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).touch()
 
     def plan_for(text):
         path = config(f"[datasets.textiles]\ntrain = 'folder:{tmp_path}/photos'\n{text}\n")
@@ -216,6 +216,37 @@ def test_a_store_that_the_run_would_refuse_is_a_problem(tmp_path):
     feature_store.create(given.path(split), dataset="folder:other", image_ids=["a"])
     (line,) = dry_run.dry_run(made, given)["problems"]
     assert "scenes_test.zarr holds features of folder:other" in line
+
+
+@pytest.fixture
+def refusals(config, tmp_path):
+    """Problems of a dry run on photos of one's own, without labels (a, b) or of one class (c)."""
+    for name in ("a/1.png", "a/2.png", "b/3.png", "c/x/1.png", "c/x/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    def found(train, test, only):
+        given = {"train": train, "test": test}
+        lines = [f"{role} = 'folder:{tmp_path / name}'" for role, name in given.items()]
+        path = config("[datasets.textiles]\n" + "\n".join(lines))
+        bundled = profile.load("bundled", tmp_path, path)
+        return dry_run.dry_run(plan.make(select([only]), bundled), bundled)["problems"]
+
+    return found
+
+
+def test_images_without_labels_are_a_problem_where_labels_are_needed(refusals):
+    (line,) = refusals("a", "b", "5")
+    assert line.startswith("table 5: datasets.textiles.train, datasets.textiles.test: ")
+    assert "has no labels; a probe needs them" in line
+    (line,) = refusals("c", "b", "5")
+    assert "datasets.textiles.test (folder:" in line
+    assert refusals("a", "b", "2") == [], "a reconstruction needs none"
+
+
+def test_the_same_images_as_train_and_test_are_a_problem(refusals):
+    (line,) = refusals("a", "a", "2")
+    assert line.startswith("datasets.textiles.train, datasets.textiles.test: train and test share")
 
 
 @pytest.mark.slow

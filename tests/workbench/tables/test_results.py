@@ -105,13 +105,27 @@ def test_json_is_strict_and_survives(tmp_path):
         results.read_json(path)
 
 
+@pytest.mark.parametrize("lost", ["values", "draws", "notes", "detail", "config", "provenance"])
+def test_a_measurement_that_is_not_whole_is_named(tmp_path, lost):
+    made = {"stores": {}, "code": {}, "date": "now"}
+    kept = ("mark", Measured({"a": {"m": (1.0, None, None)}}), made)
+    results.save_measured(tmp_path, kept)
+    assert results.load_measured(tmp_path, "mark", ["a"]) == kept
+    whole = results.read_json(tmp_path / "mark.json")
+    rest = {name: part for name, part in whole.items() if name != lost}
+    for harmed in ({}, [], rest, whole | {"values": {}}, whole | {"provenance": {}}):
+        results.write_json(harmed, tmp_path / "mark.json")
+        with pytest.raises(InputError, match="mark.json is not a whole measurement .* delete it"):
+            results.load_measured(tmp_path, "mark", ["a"])
+
+
 @pytest.fixture
 def made(make_store):
     rng = np.random.default_rng(0)
     store = make_store("train", {"toy:m#t@224": rng.normal(size=(4, 2, 2, 3))})
     (single,) = [feature_store.Source.parse(name) for name in store.sources()]
     stores = provenance.of_stores({"train": store}, [single])
-    return {"mark": {"stores": stores, "code": provenance.stamp()}}
+    return {"mark": {"stores": stores, "code": provenance.stamp(), "date": "today"}}
 
 
 def test_fresh_results_are_neither_stale_nor_mixed(made, tmp_path):
@@ -171,11 +185,16 @@ def test_a_line_of_provenance_names_stores_and_drawn_tables(made):
     store = made["mark"]["stores"]["train"]
     identity = store["sources"]["toy:m#t@224"]
     table = {"code": by, "date": "today", "measurements": made}
+    earlier = {"commit": "a" * 40, "dirty": False, "version": "1.1"}
+    made["mark"] |= {"date": "before", "code": earlier}
     assert provenance.line(table) == (
-        "Made today, version 1.2, commit 0123456789 with edits; features: "
-        f"{store['path']} (toy:m#t@224 {identity[:10]})."
+        "Measured before, version 1.1, commit aaaaaaaaaa; written today, version 1.2, commit "
+        f"0123456789 with edits; features: {store['path']} (toy:m#t@224 {identity[:10]})."
     )
     figure = {"code": by, "date": "today", "measurements": {}, "uses": {"5": "abcdefghijklm"}}
+    assert provenance.line(figure).startswith("Made today, version 1.2, commit 0123456789 with")
+    made["second"] = made["mark"] | {"date": "then"}
+    assert provenance.line(table).startswith("Measured before to then, version 1.1, commit aaa")
     assert provenance.line(figure).endswith("with what it draws of the tables 5 (abcdefghij).")
 
 

@@ -175,8 +175,10 @@ def test_every_written_text_says_what_it_was_made_of(out):
     for path in texts:
         record = results.read_json(out / f"{path.stem.partition('_')[0]}.json")
         said = path.read_text(encoding="utf-8")
-        assert f"Made {record['date']}, version" in said, path
+        verb = "; written" if record["measurements"] else "Made"
+        assert f"{verb} {record['date']}, version" in said, path
         for store in record["measurements"].values():
+            assert "Measured 2" in said
             for held in store["stores"].values():
                 assert held["path"] in said
                 assert all(identity[:10] in said for identity in held["sources"].values())
@@ -394,6 +396,21 @@ def test_paper_without_data_names_the_key(tmp_path, capsys):
 def test_check_of_an_empty_folder_is_misuse(tmp_path, capsys):
     assert tables("--check", tmp_path) == 2
     assert "holds no tables" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--check", ".", "--only", "5"), "--check looks at every table of its folder"),
+        (("--check", ".", "--config", "c.toml", "--out", "x"), "takes no --config or --out"),
+        (("--check", ".", "--columns", "cost", "--dry-run"), "takes no --dry-run or --columns"),
+        (("--columns", "cost", "--dry-run"), "--columns cost reads no images and stores"),
+        (("--columns", "cost", "--config", "c.toml"), "takes no --config; leave it out"),
+    ],
+)
+def test_options_that_would_not_be_looked_at_are_refused(capsys, given, said):
+    assert tables(*given) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_measured_speed_beside_table_13(tmp_path, capsys, monkeypatch):
