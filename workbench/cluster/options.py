@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -58,6 +59,8 @@ class SlurmOptions:
             )
         if self.cpus is not None and self.cpus < 1:
             raise InputError(f"cpus is {self.cpus}; expected at least 1")
+        if self.patience is not None and not 0 < self.patience < math.inf:
+            raise InputError(f"patience is {self.patience:g}; expected seconds, more than 0")
         if not 0 < self.leave_before < self.seconds:
             raise InputError(
                 f"margin is {self.leave_before:g} s of a walltime of {self.seconds} s; expected "
@@ -143,6 +146,8 @@ class EngineOptions:
     def __post_init__(self) -> None:
         if self.processes is not None and self.processes < 1:
             raise InputError(f"--processes is {self.processes}; expected at least 1")
+        if not 0 < self.timeout < math.inf:
+            raise InputError(f"--timeout is {self.timeout:g}; expected seconds, more than 0")
         if self.scheduler and self.engine != "dask":
             raise InputError(f"--scheduler needs --engine dask, not {self.engine}")
         if self.dry_run and self.engine != "slurm":
