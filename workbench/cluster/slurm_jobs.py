@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections import Counter
@@ -173,6 +174,7 @@ def queue(name: str) -> dict[str, str] | None:
     try:
         found = subprocess.run(
             ["squeue", "--noheader", "--name", name, "--format", "%i %T %r"],
+            env=without("SQUEUE_"),
             capture_output=True,
             text=True,
             check=True,
@@ -182,3 +184,8 @@ def queue(name: str) -> dict[str, str] | None:
         return None
     parts = [line.split(maxsplit=1) for line in found.stdout.splitlines() if line.strip()]
     return dict(parts)
+
+
+def without(prefix: str) -> dict[str, str]:
+    """This environment without a Slurm command's own variables, which would narrow what it does."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefix)}

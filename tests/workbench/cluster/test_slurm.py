@@ -92,12 +92,11 @@ def jobs():
     return found.stdout.split()
 
 
-def state(job):
+def show(job):
     """What Slurm says of a job; it forgets one a minute after its end."""
-    told = subprocess.run(
+    return subprocess.run(
         ["scontrol", "show", "job", "--oneliner", job], capture_output=True, text=True, check=True
     ).stdout
-    return re.search(r"JobState=(\w+)", told)[1]
 
 
 def job_of(pid):
@@ -120,13 +119,34 @@ def options(tmp_path, processes=2, **changes):
     )
 
 
+VARIABLES = {
+    "SBATCH_JOB_NAME": "mine",
+    "SBATCH_TIMELIMIT": "00:07:00",
+    "SBATCH_PARTITION": "nowhere",
+    "SBATCH_ERROR": "/dev/null",
+    "SQUEUE_STATES": "PENDING",
+}
+"""What a user's environment may hold: the former beat a job script, the last hides running jobs."""
+
+
 def test_two_jobs_write_what_one_process_writes(request_for, tmp_path, same_store):
     extract(request_for(tmp_path / "here"))
     said = []
-    with connect(options(tmp_path), said.append) as session:
-        session.client.wait_for_workers(2, timeout=60)
-        report = extract_on(session, request_for(tmp_path / "s"))
-        assert len(jobs()) == 2
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in VARIABLES.items():
+            patch.setenv(name, value)
+        with connect(options(tmp_path, partition="debug"), said.append) as session:
+            session.client.wait_for_workers(2, timeout=60)
+            report = extract_on(session, request_for(tmp_path / "s"))
+            (name,) = re.findall(r"workbench-\w{8}", said[0])
+            asked = slurm_jobs.queue(name)
+            told = [show(job) for job in asked]
+            time.sleep(2 * slurm_jobs.LOOK)
+            session.look()
+    assert len(asked) == 2
+    for words in (f"JobName={name} ", "TimeLimit=01:00:00 ", "Partition=debug ", f"{name}-"):
+        assert all(words in text for text in told), words
+    assert not any("submitting" in line for line in said)
     assert (report.computed, report.redone) == (30, 0)
     assert any(line.startswith("dashboard: http") for line in said)
     assert len(writers(tmp_path / "s") - {f"{socket.gethostname()}:{os.getpid()}"}) == 2
@@ -192,7 +212,7 @@ def test_a_walltime_that_ends_in_the_middle_of_a_shard(
     with connect(told, said.append) as session:
         report = extract_on(session, request_for(tmp_path / "s", scales=SCALES), say=said.append)
         thread.join()
-        assert state(hung[1]) == "TIMEOUT"
+        assert "JobState=TIMEOUT " in show(hung[1])
     assert any(hung[1] in line and "submitting as many again" in line for line in said)
     assert (report.computed, report.busy, report.stopped) == (30, 0, False)
     assert 0 <= report.redone <= 2
