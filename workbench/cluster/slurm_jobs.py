@@ -141,12 +141,15 @@ class Jobs:
             )
 
     def _submit_due(self) -> None:
-        """Forget the jobs of places that are due, so that the cluster submits new ones."""
+        """Forget the jobs of places that are due, so that the cluster submits new ones; also for
+        places that it has none for, as Dask may delete a place or its job."""
         due = [place for place, when in self._due.items() if when <= time.monotonic()]
         for place in due:
             del self._due[place]
             self.cluster.loop.add_callback(self.cluster.workers.pop, place, None)
-        if due:
+        places = set(self.cluster.worker_spec)
+        empty = places - set(self.cluster.workers) - self._given_up.keys()
+        if due or empty or len(places) < self.count:  # asked once more, Dask submits nothing twice
             self.cluster.scale(jobs=self.count)
 
     def _hopeless(self) -> str:

@@ -19,12 +19,15 @@ class Told:
     def __init__(self, script):
         self.script = iter(script)
         self.workers = {}
+        self.worker_spec = {}
         self.scheduler_info = {"workers": {}}
         self.loop = types.SimpleNamespace(add_callback=lambda call, *given: call(*given))
         self.submissions = 0
 
     def scale(self, jobs):
-        for place in range(jobs):
+        while len(self.worker_spec) < jobs:
+            self.worker_spec[max(self.worker_spec, default=-1) + 1] = {}
+        for place in self.worker_spec:
             if place not in self.workers:
                 self.submissions += 1
                 number, refusal = next(self.script)
@@ -98,6 +101,17 @@ def test_jobs_whose_worker_came_are_replaced_for_ever(watched):
     look({"tcp://a": 1}, 50)
     assert cluster.submissions > 20
     assert all("submitting as many again" in line for line in said)
+
+
+@pytest.mark.parametrize("forgotten", ["job", "place"])
+def test_places_that_dask_forgets_are_filled_again(watched, forgotten):
+    cluster, _, look = watched([("1", ""), ("2", ""), ("3", "")], 2, ["1", "2", "3"])
+    del cluster.workers[0]
+    if forgotten == "place":
+        del cluster.worker_spec[0]
+    look({}, 3)
+    assert sorted(job.job_id for job in cluster.workers.values()) == ["2", "3"]
+    assert len(cluster.worker_spec) == 2
 
 
 def program(folder, name, lines):
