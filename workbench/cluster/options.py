@@ -49,7 +49,8 @@ class SlurmOptions:
     logs: str | None = None
     """Folder of the jobs' output, shared with this machine; by default slurm-logs."""
     patience: float | None = None
-    """Seconds without any worker after which the run gives up, by default 600."""
+    """Seconds without any worker after which the run gives up, by default 600; not counted while
+    all jobs wait their turn in the queue (for resources, priority, limits of users or accounts)."""
 
     def __post_init__(self) -> None:
         if self.walltime is not None and not WALLTIME.fullmatch(self.walltime):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections import Counter
@@ -23,6 +24,15 @@ REFUSED = 6
 """Times in a row that sbatch may refuse a job; then its place stays empty. Pauses double: in all
 some 80 seconds, the time of a restart of Slurm's controller."""
 
+STILL = 600.0
+"""Seconds between two lines that say that all jobs still wait in the queue."""
+QUEUEING = re.compile(
+    r"Resources|Priority|BeginTime|Dependency|Licenses|Reservation"
+    r"|(QOS|Assoc)(?!\w*(PerJob|PerNode|NotAllowed|NotSatisfied))\w+"
+)
+"""Reasons for which a job waits its turn. Not those that time alone does not mend: a job that is
+held or asks for more than one job may have, a partition that is down."""
+
 
 class Jobs:
     """As many jobs as were asked for, each with a place that is filled again when its job ends.
@@ -40,7 +50,9 @@ class Jobs:
         self.logs = log_folder(options)
         self.say = say
         self.patience = Patience(options.patience or 600)
-        self._looked = time.monotonic()
+        self._looked = self._said = time.monotonic()
+        self._queueing = False
+        """Whether all jobs waited their turn when squeue was last asked."""
         self._came: set[str] = set()
         """Numbers of jobs whose worker has been there."""
         self._failures: Counter[Any] = Counter()
@@ -51,7 +63,8 @@ class Jobs:
         """Place that stays empty to why."""
 
     def watch(self, workers: dict[str, int]) -> None:
-        """Replace jobs that ended or were refused; give up where none can start.
+        """Replace jobs that ended or were refused; give up where none can start. The time for
+        which all jobs wait their turn in the queue does not count.
 
         Raises
         ------
@@ -60,18 +73,24 @@ class Jobs:
         """
         jobs = dict(list(self.cluster.workers.items()))  # Dask's thread may change it
         self._note_who_came(jobs)
-        over = self.patience.is_over(bool(workers))
+        over = self.patience.is_over(bool(workers) or self._queueing)
         now = time.monotonic()
         if now - self._looked < LOOK and not over:
             return
         self._looked = now
         known = queue(self.name)
-        if over:
-            states = ", ".join(f"{job}: {state}" for job, state in (known or {}).items())
+        self._queueing = queueing(known or {})
+        states = ", ".join(f"{job}: {state}" for job, state in (known or {}).items())
+        if over and not self._queueing:
             raise InputError(
                 f"no worker has been there for {self.patience.seconds:g} s; squeue says "
                 f"{states or 'nothing'}. What is stored stays: repeat the command"
             )
+        if workers or not self._queueing:
+            self._said = now
+        elif now - self._said >= STILL:
+            self._said = now
+            self.say(f"still waiting in the queue, where squeue says {states}")
         if known is None:  # Slurm does not answer for a moment
             return
         places = [place for place in jobs if place not in self._due | self._given_up]
@@ -170,6 +189,25 @@ class Jobs:
         files = sorted(found, key=lambda path: path.stat().st_mtime)
         lines = files[-1].read_text(errors="replace").strip().splitlines() if files else []
         return lines[-1][:300] if lines else "they left no output"
+
+
+def queueing(known: dict[str, str]) -> bool:
+    """Whether all jobs (number to state and reason) wait their turn; those that end aside.
+
+    Examples
+    --------
+    >>> queueing({"1": "PENDING Priority", "2": "PENDING QOSGrpCpuLimit", "3": "COMPLETING None"})
+    True
+    >>> queueing({"1": "PENDING Priority", "2": "RUNNING None"})
+    False
+    >>> queueing({"1": "PENDING JobHeldUser"}), queueing({"1": "PENDING QOSMaxCpuPerJobLimit"})
+    (False, False)
+    """
+    told = [words.partition(" ") for words in known.values()]
+    alive = [one for one in told if one[0] in ("PENDING", "CONFIGURING", "RUNNING")]
+    return bool(alive) and all(
+        state == "PENDING" and QUEUEING.fullmatch(reason) for state, _, reason in alive
+    )
 
 
 def queue(name: str) -> dict[str, str] | None:

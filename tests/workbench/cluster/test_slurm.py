@@ -276,9 +276,9 @@ def test_a_wrong_partition_is_refused_in_slurm_s_words(tmp_path, capsys):
 
 
 def test_jobs_that_cannot_start_are_named_with_their_reason(tmp_path):
-    told = options(tmp_path, 1, patience=3.0, directives=("--begin=now+1hour",))
+    told = options(tmp_path, 1, patience=3.0, directives=("--hold",))
     with (
-        pytest.raises(InputError, match="squeue says .*: PENDING BeginTime"),
+        pytest.raises(InputError, match="squeue says .*: PENDING JobHeldUser"),
         connect(told) as session,
     ):
         session.result(session.submit(os.getpid))
