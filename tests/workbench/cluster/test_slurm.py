@@ -253,6 +253,25 @@ def test_interruption_cancels_the_jobs(request_for, images, tmp_path, first_clai
     assert report.computed < 30
 
 
+def test_an_end_after_a_worker_was_lost_waits_for_no_other(request_for, tmp_path, first_claim):
+    """Its job would be submitted again, and may wait for hours."""
+    said = []
+
+    def lose_and_end():
+        job = job_of(first_claim(tmp_path / "s"))
+        os.kill(os.getpid(), signal.SIGINT)
+        LOSSES["job_killed"](job, 0)
+
+    thread = threading.Thread(target=lose_and_end)
+    thread.start()
+    with connect(options(tmp_path, processes=1), said.append) as session:
+        # Shards of seconds: the worker is at its first one.
+        report = extract_on(session, request_for(tmp_path / "s", scales=["10x"]), say=said.append)
+    thread.join()
+    assert (report.stopped, report.interrupted, report.shards) == (True, True, 0)
+    assert not any("submitting" in line for line in said)
+
+
 def test_sigterm_cancels_the_jobs_of_an_analysis_too(tmp_path):
     """No extraction is there to take SIGTERM; `nothing_left` looks at the jobs afterwards."""
 
