@@ -42,6 +42,7 @@ def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, An
         "interface": options.interface,
         "python": options.python,
         "death_timeout": 60,
+        "nanny": False,  # a worker started anew in its job would count its lifetime from then on
         "worker_extra_args": [
             *(
                 "--lifetime",

@@ -128,6 +128,7 @@ def test_dry_run_prints_the_script_and_submits_nothing(tmp_path, capsys, monkeyp
         assert f"#SBATCH {line}" in lines
     assert lines.index("A") + 1 == lines.index("B")
     assert "--lifetime 1080s --lifetime-stagger 60s" in " ".join(lines)
+    assert any(" --no-nanny " in line for line in lines)  # a worker that dies ends its job
     assert f"#SBATCH --error={tmp_path}/slurm-logs/workbench-%J.err" in lines
     assert list(tmp_path.iterdir()) == []
 
