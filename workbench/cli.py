@@ -51,13 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"workbench: no command {name!r}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     module, form, _ = COMMANDS[name]
-    command = tyro.cli(
-        getattr(importlib.import_module(module), form),
-        prog=f"workbench {name}",
-        args=rest,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    try:
+    try:  # options, too, may refuse what they are given
+        command = tyro.cli(
+            getattr(importlib.import_module(module), form),
+            prog=f"workbench {name}",
+            args=rest,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
         return command.run()
     except BrokenPipeError:  # the reader of a pipe has seen enough, as `head` does
         sys.stdout = None  # type: ignore[assignment]  # or the interpreter complains at its exit

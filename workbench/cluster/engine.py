@@ -87,7 +87,7 @@ SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
     "distributed.scheduler.allowed-failures": 5,  # preempted workers count as failures, too
-    "distributed.deploy.lost-worker-timeout": "1 day",  # jobs are replaced by what squeue says
+    "distributed.deploy.lost-worker-timeout": "3650 days",  # squeue says which jobs are lost
     "distributed.comm.timeouts.connect": "20s",
     "distributed.admin.low-level-log-length": 100,  # of messages, with their tasks, per worker
     "distributed.admin.large-graph-warning-threshold": "1TB",  # arrays of an analysis go once

@@ -67,6 +67,7 @@ def extract_on(
     ticket = tasks.Ticket(asdict(request), uuid.uuid4().hex, os.getcwd(), session.token)
     with stop_requests(say) as stopping:
         work = _Work(session, ticket, say, stopping)
+        session.ending = False
         session.client.subscribe_topic(tasks.TOPIC, work.heard)
         try:
             session.refuse_others()
@@ -107,6 +108,8 @@ class _Work:
         """Name (``host:pid``) of every worker that began something, and its address."""
         self.begun: Counter[int] = Counter()
         """Shard to how often a worker began it."""
+        self.begun_at: dict[int, str] = {}
+        """Shard to the address of the last worker that began it."""
 
     def heard(self, event: tuple[float, dict]) -> None:
         """A worker says who it is and what it begins (called from Dask's thread)."""
@@ -114,6 +117,7 @@ class _Work:
         self.addresses[message["name"]] = message["address"]
         if message["token"] == self.ticket.token:  # others may use the same scheduler
             self.begun.update(message["begins"])
+            self.begun_at.update(dict.fromkeys(message["begins"], message["address"]))
 
     def run(self, prepared: tasks.Prepared, shards_per_task: int) -> ExtractReport:
         """Hand out all missing shards; the report without what the store knows."""
@@ -151,12 +155,12 @@ class _Work:
 
     def _go_on(self, store: FeatureStore) -> bool:
         """Submit what there is room for; whether anything is under way or may become so."""
-        room = 2 * max(sum(self.session.look().values()), 1)
-        if self.stopping():
-            self._cancel(
-                [f for f, shards in self.under_way.items() if self.begun.keys().isdisjoint(shards)]
-            )
+        self.session.ending = self.stopping()
+        present = self.session.look()
+        if self.session.ending:  # only shards in the hands of a present worker are waited for
+            self._cancel([f for f in self.under_way if not (f.done() or self._in_hand(f, present))])
             return bool(self.under_way)
+        room = 2 * max(sum(present.values()), 1)
         self._free(store)
         count = min(room - len(self.under_way), len(self.waiting))
         if count > 0:
@@ -166,6 +170,10 @@ class _Work:
             for future in futures:
                 future.add_done_callback(self.finished.put)
         return bool(self.under_way or self.waiting or self._ours())
+
+    def _in_hand(self, future: Any, present: dict[str, int]) -> bool:
+        """Whether a worker that is there began one of the task's shards."""
+        return any(self.begun_at.get(shard) in present for shard in self.under_way[future])
 
     def _collect(self) -> list[tasks.Done]:
         """Answers that have come; waits a moment for the first."""

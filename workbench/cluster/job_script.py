@@ -9,6 +9,9 @@ from feature_store.errors import InputError
 from workbench.allocation import MALLOC
 from workbench.cluster.options import THREADS, SlurmOptions
 
+WALLTIME = "01:00:00"
+"""Of a job, by default."""
+
 
 def job_script(options: SlurmOptions, *, decoders: int = 0, name: str = "workbench") -> str:
     """The script of one worker job, for ``--dry-run``; the scheduler's address is a placeholder."""
@@ -35,10 +38,11 @@ def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, An
         "processes": 1,
         "job_cpu": cpus,
         "memory": options.memory or "8GB",
-        "walltime": options.walltime or "01:00:00",
+        "walltime": options.walltime or WALLTIME,
         "interface": options.interface,
         "python": options.python,
         "death_timeout": 60,
+        "nanny": False,  # a worker started anew in its job would count its lifetime from then on
         "worker_extra_args": [
             *(
                 "--lifetime",
@@ -63,6 +67,22 @@ def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, An
         ],
         "config_name": "slurm",
     }
+
+
+def submit_flags(options: SlurmOptions, name: str) -> list[str]:
+    """What sbatch is also told on its command line: lines of a script give way to variables such as
+    ``SBATCH_TIMELIMIT`` in the environment, flags do not."""
+    logs = log_folder(options)
+    told = {
+        "job-name": name,
+        "time": options.walltime or WALLTIME,
+        "partition": options.partition,
+        "account": options.account,
+        "gres": options.gpu,
+        "error": f"{logs}/{name}-%J.err",
+        "output": f"{logs}/{name}-%J.out",
+    }
+    return [f"--{flag}={value}" for flag, value in told.items() if value]
 
 
 def log_folder(options: SlurmOptions) -> str:

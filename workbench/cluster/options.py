@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -48,7 +49,8 @@ class SlurmOptions:
     logs: str | None = None
     """Folder of the jobs' output, shared with this machine; by default slurm-logs."""
     patience: float | None = None
-    """Seconds without any worker after which the run gives up, by default 600."""
+    """Seconds without any worker after which the run gives up, by default 600; not counted while
+    all jobs wait their turn in the queue (for resources, priority, limits of users or accounts)."""
 
     def __post_init__(self) -> None:
         if self.walltime is not None and not WALLTIME.fullmatch(self.walltime):
@@ -58,6 +60,8 @@ class SlurmOptions:
             )
         if self.cpus is not None and self.cpus < 1:
             raise InputError(f"cpus is {self.cpus}; expected at least 1")
+        if self.patience is not None and not 0 < self.patience < math.inf:
+            raise InputError(f"patience is {self.patience:g}; expected seconds, more than 0")
         if not 0 < self.leave_before < self.seconds:
             raise InputError(
                 f"margin is {self.leave_before:g} s of a walltime of {self.seconds} s; expected "
@@ -143,6 +147,8 @@ class EngineOptions:
     def __post_init__(self) -> None:
         if self.processes is not None and self.processes < 1:
             raise InputError(f"--processes is {self.processes}; expected at least 1")
+        if not 0 < self.timeout < math.inf:
+            raise InputError(f"--timeout is {self.timeout:g}; expected seconds, more than 0")
         if self.scheduler and self.engine != "dask":
             raise InputError(f"--scheduler needs --engine dask, not {self.engine}")
         if self.dry_run and self.engine != "slurm":

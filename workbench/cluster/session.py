@@ -42,6 +42,8 @@ class Session:
         self.client = client
         self.token = uuid.uuid4().hex
         """Of this session alone: what workers keep for the rest of a command is kept by it."""
+        self.ending = False
+        """Whether the run ends: lost workers are not replaced any more."""
         self._watch = watch
         self._looked = 0.0
         self._threads: dict[str, int] = {}
@@ -64,7 +66,8 @@ class Session:
                     "the Dask scheduler is gone; what is stored stays: repeat the command"
                 ) from error
             self._looked = time.monotonic()
-            self._watch(self._threads)
+            if not self.ending:
+                self._watch(self._threads)
         return self._threads
 
     def refuse_others(self) -> None:
@@ -148,7 +151,12 @@ class Session:
         with said_plainly():
             # A worker may be lost with its result, which another one then computes.
             while wait([fetching], TICK).not_done:
-                self.look()
+                if not self.look() and self.ending:
+                    fetching.cancel()
+                    raise InputError(
+                        "the last worker was lost while the run ended, with word of what it did; "
+                        "what is stored stays: repeat the command"
+                    )
             return fetching.result()
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:

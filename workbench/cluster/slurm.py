@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from feature_store.errors import InputError
-from workbench.cluster.job_script import job_options, job_script, log_folder
+from workbench.cluster.job_script import job_options, job_script, log_folder, submit_flags
 from workbench.cluster.options import EngineOptions
-from workbench.cluster.slurm_jobs import Jobs, queue
+from workbench.cluster.slurm_jobs import Jobs, queue, without
 from workbench.cluster.submission import ANSWER, job_class, slurm_words
 from workbench.signals import tell
 
@@ -38,14 +38,15 @@ def submitted(
     require_slurm()
     name = f"workbench-{uuid.uuid4().hex[:8]}"
     told = job_options(jobs, decoders, name)
-    check(job_script(jobs, decoders=decoders, name=name))
+    flags = submit_flags(jobs, name)
+    check(job_script(jobs, decoders=decoders, name=name), flags)
     Path(log_folder(jobs)).mkdir(parents=True, exist_ok=True)
     cluster = None
     try:
         try:
             cluster = SLURMCluster(
                 **told,
-                job_cls=job_class(),
+                job_cls=job_class(flags),
                 silence_logs=logging.CRITICAL,
                 scheduler_options={"dashboard_address": ":0"},
             )
@@ -81,7 +82,7 @@ def require_slurm() -> None:
         )
 
 
-def check(script: str) -> None:
+def check(script: str, flags: Sequence[str] = ()) -> None:
     """Ask Slurm whether it would take the job.
 
     Raises
@@ -94,7 +95,7 @@ def check(script: str) -> None:
         file.flush()
         try:
             found = subprocess.run(
-                ["sbatch", "--test-only", file.name],
+                ["sbatch", "--test-only", *flags, file.name],
                 capture_output=True, text=True, check=False, timeout=ANSWER,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
@@ -124,7 +125,7 @@ def cancel(name: str, held: Sequence[str], say: Callable[[str], None]) -> None:
     try:
         done = subprocess.run(
             ["scancel", "--name", name],
-            capture_output=True, text=True, check=False, timeout=ANSWER,
+            env=without("SCANCEL_"), capture_output=True, text=True, check=False, timeout=ANSWER,
         )  # fmt: skip
         if not done.returncode:
             return

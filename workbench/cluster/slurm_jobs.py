@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import time
 from collections import Counter
@@ -22,6 +24,15 @@ REFUSED = 6
 """Times in a row that sbatch may refuse a job; then its place stays empty. Pauses double: in all
 some 80 seconds, the time of a restart of Slurm's controller."""
 
+STILL = 600.0
+"""Seconds between two lines that say that all jobs still wait in the queue."""
+QUEUEING = re.compile(
+    r"Resources|Priority|BeginTime|Dependency|Licenses|Reservation"
+    r"|(QOS|Assoc)(?!\w*(PerJob|PerNode|NotAllowed|NotSatisfied))\w+"
+)
+"""Reasons for which a job waits its turn. Not those that time alone does not mend: a job that is
+held or asks for more than one job may have, a partition that is down."""
+
 
 class Jobs:
     """As many jobs as were asked for, each with a place that is filled again when its job ends.
@@ -39,7 +50,9 @@ class Jobs:
         self.logs = log_folder(options)
         self.say = say
         self.patience = Patience(options.patience or 600)
-        self._looked = time.monotonic()
+        self._looked = self._said = time.monotonic()
+        self._queueing = False
+        """Whether all jobs waited their turn when squeue was last asked."""
         self._came: set[str] = set()
         """Numbers of jobs whose worker has been there."""
         self._failures: Counter[Any] = Counter()
@@ -50,7 +63,8 @@ class Jobs:
         """Place that stays empty to why."""
 
     def watch(self, workers: dict[str, int]) -> None:
-        """Replace jobs that ended or were refused; give up where none can start.
+        """Replace jobs that ended or were refused; give up where none can start. The time for
+        which all jobs wait their turn in the queue does not count.
 
         Raises
         ------
@@ -59,18 +73,24 @@ class Jobs:
         """
         jobs = dict(list(self.cluster.workers.items()))  # Dask's thread may change it
         self._note_who_came(jobs)
-        over = self.patience.is_over(bool(workers))
+        over = self.patience.is_over(bool(workers) or self._queueing)
         now = time.monotonic()
         if now - self._looked < LOOK and not over:
             return
         self._looked = now
         known = queue(self.name)
-        if over:
-            states = ", ".join(f"{job}: {state}" for job, state in (known or {}).items())
+        self._queueing = queueing(known or {})
+        states = ", ".join(f"{job}: {state}" for job, state in (known or {}).items())
+        if over and not self._queueing:
             raise InputError(
                 f"no worker has been there for {self.patience.seconds:g} s; squeue says "
                 f"{states or 'nothing'}. What is stored stays: repeat the command"
             )
+        if workers or not self._queueing:
+            self._said = now
+        elif now - self._said >= STILL:
+            self._said = now
+            self.say(f"still waiting in the queue, where squeue says {states}")
         if known is None:  # Slurm does not answer for a moment
             return
         places = [place for place in jobs if place not in self._due | self._given_up]
@@ -140,12 +160,15 @@ class Jobs:
             )
 
     def _submit_due(self) -> None:
-        """Forget the jobs of places that are due, so that the cluster submits new ones."""
+        """Forget the jobs of places that are due, so that the cluster submits new ones; also for
+        places that it has none for, as Dask may delete a place or its job."""
         due = [place for place, when in self._due.items() if when <= time.monotonic()]
         for place in due:
             del self._due[place]
             self.cluster.loop.add_callback(self.cluster.workers.pop, place, None)
-        if due:
+        places = set(self.cluster.worker_spec)
+        empty = places - set(self.cluster.workers) - self._given_up.keys()
+        if due or empty or len(places) < self.count:  # asked once more, Dask submits nothing twice
             self.cluster.scale(jobs=self.count)
 
     def _hopeless(self) -> str:
@@ -168,11 +191,31 @@ class Jobs:
         return lines[-1][:300] if lines else "they left no output"
 
 
+def queueing(known: dict[str, str]) -> bool:
+    """Whether all jobs (number to state and reason) wait their turn; those that end aside.
+
+    Examples
+    --------
+    >>> queueing({"1": "PENDING Priority", "2": "PENDING QOSGrpCpuLimit", "3": "COMPLETING None"})
+    True
+    >>> queueing({"1": "PENDING Priority", "2": "RUNNING None"})
+    False
+    >>> queueing({"1": "PENDING JobHeldUser"}), queueing({"1": "PENDING QOSMaxCpuPerJobLimit"})
+    (False, False)
+    """
+    told = [words.partition(" ") for words in known.values()]
+    alive = [one for one in told if one[0] in ("PENDING", "CONFIGURING", "RUNNING")]
+    return bool(alive) and all(
+        state == "PENDING" and QUEUEING.fullmatch(reason) for state, _, reason in alive
+    )
+
+
 def queue(name: str) -> dict[str, str] | None:
     """Job id to state and reason of the jobs of that name; None if squeue does not answer."""
     try:
         found = subprocess.run(
             ["squeue", "--noheader", "--name", name, "--format", "%i %T %r"],
+            env=without("SQUEUE_"),
             capture_output=True,
             text=True,
             check=True,
@@ -182,3 +225,8 @@ def queue(name: str) -> dict[str, str] | None:
         return None
     parts = [line.split(maxsplit=1) for line in found.stdout.splitlines() if line.strip()]
     return dict(parts)
+
+
+def without(prefix: str) -> dict[str, str]:
+    """This environment without a Slurm command's own variables, which would narrow what it does."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefix)}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 ANSWER = 60.0
 """Seconds in which sbatch or scancel has to answer."""
 
 
-def job_class() -> Any:
-    """A Slurm job whose ``refusal`` says why sbatch did not take it; empty where it did.
+def job_class(flags: Sequence[str] = ()) -> Any:
+    """A Slurm job, submitted with these flags, that remembers in ``refusal`` why sbatch did not
+    take it; empty where it did.
 
     Dask would log a refusal with its traceback and never try again; here the job counts as started,
     without a number, and :class:`workbench.cluster.slurm_jobs.Jobs` submits another one.
@@ -20,6 +23,7 @@ def job_class() -> Any:
     from distributed.core import Status
 
     class Submission(SLURMJob):
+        submit_command = shlex.join(["sbatch", *flags])
         refusal = ""
 
         async def start(self) -> None:

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import types
 from concurrent.futures import Future
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -514,6 +515,35 @@ def test_shards_of_a_task_are_counted_one_by_one(request_for, tmp_path, monkeypa
     open_run(request).execute([0, 3, 4, 5], progress=False)
     report = work.run(prepared, 3)
     assert (report.computed, report.shards, report.redone) == (21, 7, 2)
+
+
+def test_an_end_waits_for_shards_of_present_workers_only(request_for, tmp_path):
+    """Of four tasks one worker is at one, a lost one was at another, one is done."""
+    cancelled = []
+    session = Here(types.SimpleNamespace(cancel=cancelled.extend), lambda workers: None)
+    ticket = tasks.Ticket(asdict(request_for(tmp_path / "s")), "token", os.getcwd())
+    work = extraction._Work(session, ticket, lambda line: None, lambda: True)
+    here, lost, done, waiting = (Future() for _ in range(4))
+    done.set_result(None)
+    work.under_way = {here: (0,), lost: (1, 2), done: (3,), waiting: (4,)}
+    for address, shards in [("tcp://alive", (0,)), ("tcp://lost", (1, 2)), ("tcp://lost", (3,))]:
+        message = {"name": address, "address": address, "token": "token", "begins": shards}
+        work.heard((0.0, message))
+    assert work._go_on(None)
+    assert cancelled == [lost, waiting]
+    assert session.ending
+
+
+def test_nobody_is_waited_for_whose_result_is_lost_at_the_end(monkeypatch):
+    watched = []
+    session = Session(mock.MagicMock(status="running"), watched.append)
+    session.client.nthreads.return_value = {}
+    session.ending = True
+    monkeypatch.setattr("workbench.cluster.session.TICK", 0.01)
+    monkeypatch.setattr("asyncio.run_coroutine_threadsafe", lambda *arguments: Future())
+    with pytest.raises(InputError, match="the last worker was lost while the run ended"):
+        session.results([None])
+    assert watched == []
 
 
 def test_ctrl_c_before_the_first_worker_ends_at_once(request_for, tmp_path):

@@ -51,6 +51,8 @@ def test_workers_leave_a_tenth_of_the_walltime_early_within_limits():
         (dict(walltime="1h"), "expected .DAYS-.HH:MM:SS"),
         (dict(walltime="00:01:00", margin=60.0), "less than the walltime"),
         (dict(cpus=0), "at least 1"),
+        (dict(patience=-1.0), "patience is -1; expected seconds, more than 0"),
+        (dict(patience=float("nan")), "patience is nan; expected seconds, more than 0"),
     ],
 )
 def test_slurm_options_that_cannot_be_are_refused(options, message):
@@ -96,6 +98,23 @@ def test_options_that_contradict_are_refused(options):
         EngineOptions(**options)
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--processes 0", "--processes is 0; expected at least 1"),
+        ("--scheduler tcp://a:1", "--scheduler needs --engine dask, not local"),
+        ("--engine dask --dry-run", "it needs --engine slurm, not dask"),
+        ("--timeout -1", "--timeout is -1; expected seconds, more than 0"),
+        ("--timeout inf", "--timeout is inf; expected seconds, more than 0"),
+    ],
+)
+def test_flags_that_cannot_be_are_said_in_one_line(tmp_path, capsys, flags, said):
+    assert main([*EXTRACT, str(tmp_path / "s"), *flags.split()]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("workbench extract: ")
+    assert line.endswith(said)
+
+
 def test_dry_run_prints_the_script_and_submits_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PATH", "")  # no Slurm is needed
     monkeypatch.chdir(tmp_path)
@@ -109,6 +128,7 @@ def test_dry_run_prints_the_script_and_submits_nothing(tmp_path, capsys, monkeyp
         assert f"#SBATCH {line}" in lines
     assert lines.index("A") + 1 == lines.index("B")
     assert "--lifetime 1080s --lifetime-stagger 60s" in " ".join(lines)
+    assert any(" --no-nanny " in line for line in lines)  # a worker that dies ends its job
     assert f"#SBATCH --error={tmp_path}/slurm-logs/workbench-%J.err" in lines
     assert list(tmp_path.iterdir()) == []
 

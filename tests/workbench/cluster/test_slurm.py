@@ -92,12 +92,11 @@ def jobs():
     return found.stdout.split()
 
 
-def state(job):
+def show(job):
     """What Slurm says of a job; it forgets one a minute after its end."""
-    told = subprocess.run(
+    return subprocess.run(
         ["scontrol", "show", "job", "--oneliner", job], capture_output=True, text=True, check=True
     ).stdout
-    return re.search(r"JobState=(\w+)", told)[1]
 
 
 def job_of(pid):
@@ -120,13 +119,34 @@ def options(tmp_path, processes=2, **changes):
     )
 
 
+VARIABLES = {
+    "SBATCH_JOB_NAME": "mine",
+    "SBATCH_TIMELIMIT": "00:07:00",
+    "SBATCH_PARTITION": "nowhere",
+    "SBATCH_ERROR": "/dev/null",
+    "SQUEUE_STATES": "PENDING",
+}
+"""What a user's environment may hold: the former beat a job script, the last hides running jobs."""
+
+
 def test_two_jobs_write_what_one_process_writes(request_for, tmp_path, same_store):
     extract(request_for(tmp_path / "here"))
     said = []
-    with connect(options(tmp_path), said.append) as session:
-        session.client.wait_for_workers(2, timeout=60)
-        report = extract_on(session, request_for(tmp_path / "s"))
-        assert len(jobs()) == 2
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in VARIABLES.items():
+            patch.setenv(name, value)
+        with connect(options(tmp_path, partition="debug"), said.append) as session:
+            session.client.wait_for_workers(2, timeout=60)
+            report = extract_on(session, request_for(tmp_path / "s"))
+            (name,) = re.findall(r"workbench-\w{8}", said[0])
+            asked = slurm_jobs.queue(name)
+            told = [show(job) for job in asked]
+            time.sleep(2 * slurm_jobs.LOOK)
+            session.look()
+    assert len(asked) == 2
+    for words in (f"JobName={name} ", "TimeLimit=01:00:00 ", "Partition=debug ", f"{name}-"):
+        assert all(words in text for text in told), words
+    assert not any("submitting" in line for line in said)
     assert (report.computed, report.redone) == (30, 0)
     assert any(line.startswith("dashboard: http") for line in said)
     assert len(writers(tmp_path / "s") - {f"{socket.gethostname()}:{os.getpid()}"}) == 2
@@ -144,7 +164,14 @@ LOSSES = {
     ),
     "worker_killed": lambda job, pid: os.kill(pid, signal.SIGKILL),
 }
-"""How a worker is lost: its job with notice and without, and the process alone, whose job lives."""
+"""How a worker is lost: its job with notice and without, and the process alone, which ends its job.
+"""
+
+
+def freeze(pid):
+    """Stop a worker that has just claimed a shard, once word of it has left."""
+    time.sleep(0.05)
+    os.kill(pid, signal.SIGSTOP)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -156,6 +183,8 @@ def test_a_lost_worker_is_replaced_and_its_shard_done_again(
     def lose():
         pid = first_claim(tmp_path / "s")
         lost.extend([job_of(pid), pid])
+        if loss == "worker_killed":  # surely in the middle of its first shard
+            freeze(pid)
         LOSSES[loss](*lost)
 
     thread = threading.Thread(target=lose)
@@ -163,12 +192,11 @@ def test_a_lost_worker_is_replaced_and_its_shard_done_again(
     with connect(options(tmp_path, processes=1), said.append) as session:
         report = extract_on(session, request_for(tmp_path / "s", scales=SCALES), say=said.append)
         thread.join()
-        assert (lost[0] in jobs()) == (loss == "worker_killed")
-    again = any(lost[0] in line and "submitting as many again" in line for line in said)
-    assert again == (loss != "worker_killed")
+        assert lost[0] not in jobs()
+    assert any(lost[0] in line and "submitting as many again" in line for line in said)
     assert (report.computed, report.busy, report.stopped) == (30, 0, False)
-    # 0 where it came after the commit, 2 where a second shard was begun before it was seen.
-    assert 0 <= report.redone <= 2
+    # 0 where Slurm's SIGTERM left time for the commit, 2 where a second shard was begun meanwhile.
+    assert (loss == "worker_killed") <= report.redone <= 2
     assert writers(tmp_path / "s") - {f"{socket.gethostname()}:{lost[1]}"}
     same_store(tmp_path / "s", whole(*SCALES))
 
@@ -183,7 +211,7 @@ def test_a_walltime_that_ends_in_the_middle_of_a_shard(
 
     def hang():
         hung.append(first_claim(tmp_path / "s"))
-        os.kill(hung[0], signal.SIGSTOP)
+        freeze(hung[0])
         hung.append(job_of(hung[0]))
 
     thread = threading.Thread(target=hang)
@@ -192,10 +220,10 @@ def test_a_walltime_that_ends_in_the_middle_of_a_shard(
     with connect(told, said.append) as session:
         report = extract_on(session, request_for(tmp_path / "s", scales=SCALES), say=said.append)
         thread.join()
-        assert state(hung[1]) == "TIMEOUT"
+        assert "JobState=TIMEOUT " in show(hung[1])
     assert any(hung[1] in line and "submitting as many again" in line for line in said)
     assert (report.computed, report.busy, report.stopped) == (30, 0, False)
-    assert 0 <= report.redone <= 2
+    assert 0 <= report.redone <= 2  # Slurm wakes it for its SIGTERM
     same_store(tmp_path / "s", whole(*SCALES))
 
 
@@ -233,6 +261,25 @@ def test_interruption_cancels_the_jobs(request_for, images, tmp_path, first_clai
     assert report.computed < 30
 
 
+def test_an_end_after_a_worker_was_lost_waits_for_no_other(request_for, tmp_path, first_claim):
+    """Its job would be submitted again, and may wait for hours."""
+    said = []
+
+    def lose_and_end():
+        pid = first_claim(tmp_path / "s")
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=lose_and_end)
+    thread.start()
+    with connect(options(tmp_path, processes=1), said.append) as session:
+        # Shards of seconds: the worker is at its first one.
+        report = extract_on(session, request_for(tmp_path / "s", scales=["10x"]), say=said.append)
+    thread.join()
+    assert (report.stopped, report.interrupted, report.shards) == (True, True, 0)
+    assert not any("submitting" in line for line in said)
+
+
 def test_sigterm_cancels_the_jobs_of_an_analysis_too(tmp_path):
     """No extraction is there to take SIGTERM; `nothing_left` looks at the jobs afterwards."""
 
@@ -256,9 +303,9 @@ def test_a_wrong_partition_is_refused_in_slurm_s_words(tmp_path, capsys):
 
 
 def test_jobs_that_cannot_start_are_named_with_their_reason(tmp_path):
-    told = options(tmp_path, 1, patience=3.0, directives=("--begin=now+1hour",))
+    told = options(tmp_path, 1, patience=3.0, directives=("--hold",))
     with (
-        pytest.raises(InputError, match="squeue says .*: PENDING BeginTime"),
+        pytest.raises(InputError, match="squeue says .*: PENDING JobHeldUser"),
         connect(told) as session,
     ):
         session.result(session.submit(os.getpid))
@@ -335,4 +382,36 @@ def test_array_jobs_write_what_one_process_writes(tmp_path, same_store, monkeypa
     assert array.returncode == 0, array.stderr + logs
     assert "is prepared: 4 shard(s) to compute" in logs
     assert len(writers(tmp_path / "s")) == 2
+    same_store(tmp_path / "s", tmp_path / "here")
+
+
+def test_a_driver_that_is_a_job_submits_jobs(tmp_path, same_store, monkeypatch):
+    """dask.sbatch as it is: what Slurm tells the driver's job does not reach the workers' jobs."""
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(SCRIPT.parents[2]), prepend=os.pathsep)  # this checkout
+    request = ExtractRequest(
+        dataset="bundled:photos",
+        models=["bundled:efficientnet_lite0"],
+        scales=["224"],
+        store=str(tmp_path / "here"),
+        limit=4,
+        shard_images=2,
+    )
+    extract(request)
+    words = ["--dataset", request.dataset, "--model", *request.models, "--scales", *request.scales]
+    words += ["--limit", "4", "--shard-images", "2", "--store", str(tmp_path / "s")]
+    words += ["--processes", "1", "--slurm.interface", "lo", "--slurm.memory", "1GB"]
+    words += ["--slurm.logs", str(tmp_path / "logs")]
+    command = ["sbatch", "--parsable", "--mem=1G", f"--output={tmp_path}/driver.log"]
+    done = subprocess.run(
+        [*command, str(SCRIPT.parent / "dask.sbatch"), *words],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while jobs() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    log = (tmp_path / "driver.log").read_text()
+    assert "JobState=COMPLETED " in show(done.stdout.strip()), log
+    assert "1 job(s) workbench-" in log
+    assert "submitting as many again" not in log
     same_store(tmp_path / "s", tmp_path / "here")

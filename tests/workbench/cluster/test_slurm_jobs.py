@@ -19,12 +19,15 @@ class Told:
     def __init__(self, script):
         self.script = iter(script)
         self.workers = {}
+        self.worker_spec = {}
         self.scheduler_info = {"workers": {}}
         self.loop = types.SimpleNamespace(add_callback=lambda call, *given: call(*given))
         self.submissions = 0
 
     def scale(self, jobs):
-        for place in range(jobs):
+        while len(self.worker_spec) < jobs:
+            self.worker_spec[max(self.worker_spec, default=-1) + 1] = {}
+        for place in self.worker_spec:
             if place not in self.workers:
                 self.submissions += 1
                 number, refusal = next(self.script)
@@ -38,11 +41,11 @@ def watched(monkeypatch, tmp_path):
     monkeypatch.setattr(slurm_jobs.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(slurm_jobs, "LOOK", 1.0)
 
-    def make(script, count, listed):
+    def make(script, count, listed, state="RUNNING None"):
         said = []
         cluster = Told(script)
         jobs = Jobs(cluster, "w", count, SlurmOptions(logs=str(tmp_path)), said.append)
-        monkeypatch.setattr(slurm_jobs, "queue", lambda name: dict.fromkeys(listed, "RUNNING"))
+        monkeypatch.setattr(slurm_jobs, "queue", lambda name: dict.fromkeys(listed, state))
         cluster.scale(count)
 
         def look(workers, seconds):
@@ -98,6 +101,41 @@ def test_jobs_whose_worker_came_are_replaced_for_ever(watched):
     look({"tcp://a": 1}, 50)
     assert cluster.submissions > 20
     assert all("submitting as many again" in line for line in said)
+
+
+@pytest.mark.parametrize("forgotten", ["job", "place"])
+def test_places_that_dask_forgets_are_filled_again(watched, forgotten):
+    cluster, _, look = watched([("1", ""), ("2", ""), ("3", "")], 2, ["1", "2", "3"])
+    del cluster.workers[0]
+    if forgotten == "place":
+        del cluster.worker_spec[0]
+    look({}, 3)
+    assert sorted(job.job_id for job in cluster.workers.values()) == ["2", "3"]
+    assert len(cluster.worker_spec) == 2
+
+
+@pytest.mark.parametrize("reason", ["Priority", "Resources", "BeginTime", "AssocGrpCpuLimit"])
+def test_time_in_the_queue_is_no_fault_and_is_said_now_and_then(watched, reason):
+    _, said, look = watched([("1", "")], 1, ["1"], f"PENDING {reason}")
+    look({}, 1900)
+    assert said == [f"still waiting in the queue, where squeue says 1: PENDING {reason}"] * 3
+
+
+@pytest.mark.parametrize("state", ["RUNNING None", "PENDING JobHeldUser", "PENDING PartitionDown"])
+def test_jobs_that_bring_no_worker_or_cannot_start_end_the_run(watched, state):
+    _, _, look = watched([("1", "")], 1, ["1"], state)
+    look({}, 590)
+    with pytest.raises(InputError, match=f"no worker .* 600 s; squeue says 1: {state}. What"):
+        look({}, 20)
+
+
+def test_patience_begins_where_the_queue_ends(watched, monkeypatch):
+    _, _, look = watched([("1", "")], 1, ["1"], "PENDING Priority")
+    look({}, 900)
+    monkeypatch.setattr(slurm_jobs, "queue", lambda name: {"1": "RUNNING None"})
+    look({}, 590)
+    with pytest.raises(InputError, match="squeue says 1: RUNNING"):
+        look({}, 20)
 
 
 def program(folder, name, lines):
