@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, An
         "memory": options.memory or "8GB",
         "walltime": options.walltime or WALLTIME,
         "interface": options.interface,
-        "python": options.python,
+        # The worker takes the place of the script's shell: Slurm's signals reach it, and none stays
+        # behind where Slurm knows a job's processes by their parents.
+        "python": f"exec {options.python or sys.executable}",
         "death_timeout": 60,
         "nanny": False,  # a worker started anew in its job would count its lifetime from then on
         "worker_extra_args": [

@@ -19,6 +19,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 import feature_store
@@ -75,13 +76,20 @@ def cluster():
 
 @pytest.fixture(autouse=True)
 def nothing_left(monkeypatch):
-    """After every test, whatever its end: no job of ours is known to Slurm as alive."""
+    """After every test, whatever its end: no job of ours is known to Slurm as alive, and no process
+    of one runs."""
     monkeypatch.setattr(slurm_jobs, "LOOK", 1.0)
     yield
     deadline = time.monotonic() + 15
-    while jobs() and time.monotonic() < deadline:  # a cancelled job takes a moment to end
+    while (jobs() or workers()) and time.monotonic() < deadline:  # the end takes a moment
         time.sleep(0.2)
-    assert jobs() == []
+    assert (jobs(), workers()) == ([], [])
+
+
+def workers():
+    """Processes that jobs of ours have started."""
+    found = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
+    return [command for command in found if "distributed.cli.dask_worker" in command]
 
 
 def jobs():
