@@ -86,6 +86,8 @@ SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
+    "distributed.worker.profile.enabled": False,  # it stops the work a hundred times a second
+    "distributed.admin.tick.interval": "500ms",  # of looks whether an event loop is stuck
     "distributed.scheduler.allowed-failures": 5,  # preempted workers count as failures, too
     "distributed.deploy.lost-worker-timeout": "3650 days",  # squeue says which jobs are lost
     "distributed.comm.timeouts.connect": "20s",

@@ -60,6 +60,7 @@ def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, An
             *(f"export {name}={size}" for name, size in MALLOC.items()),
             "export DASK_DISTRIBUTED__WORKER__DAEMON=False",
             "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False",
+            "export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False",
             *(options.setup or ()),
         ],
         "job_extra_directives": [  # dask-jobqueue's log_directory would be made by a dry run, too
