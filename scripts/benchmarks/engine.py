@@ -109,7 +109,7 @@ def times(seconds: dict[str, list[float]]) -> dict:
     return {
         "seconds": {way: [round(s, 2) for s in found] for way, found in seconds.items()},
         "median": {way: round(statistics.median(found), 2) for way, found in seconds.items()},
-        "ratios": {name: statistics.median(found) for name, found in rounds.items()},
+        "ratios": {name: round(statistics.median(found), 3) for name, found in rounds.items()},
         "rounds": rounds,
     }
 
