@@ -42,9 +42,9 @@ class Run:
         store: FeatureStore,
         dataset: Dataset,
         say: Callable[[str], None],
-        kept: Kept | None = None,
+        kept: Kept,
     ) -> None:
-        self.kept: Kept = {} if kept is None else kept
+        self.kept = kept
         """Models with their weights, of this run and of those that shared the dict before."""
         self.request = request
         self.store = store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch.nn import functional as F
@@ -14,6 +15,8 @@ from workbench.models.info import Tokens
 from workbench.multiscale.arrange import interpolate, merge, pool, split
 from workbench.multiscale.planning import Plan, plan
 from workbench.multiscale.scale import Scale
+
+_Result = TypeVar("_Result")
 
 
 class CropLimit:
@@ -65,23 +68,42 @@ class CropLimit:
 
 def run_crops(backbone: Backbone, crops: torch.Tensor, limit: CropLimit) -> Tokens:
     """Tokens of (crop, 3, height, width), at most ``limit.crops`` at a time."""
-    parts: list[Tokens] = []
+    return _joined(
+        _in_parts(
+            len(crops),
+            lambda: limit.crops,
+            lambda part: backbone(crops[part]),
+            limit.halve,
+            backbone,
+        )
+    )
+
+
+def _in_parts(
+    count: int,
+    size: Callable[[], int | None],
+    run: Callable[[slice], _Result],
+    halve: Callable[[str, int], None],
+    backbone: Backbone,
+) -> list[_Result]:
+    """What `run` makes of `count` crops or images, so many at a time as `size` says (None = all);
+    where memory runs out, `halve` is told the model and how many were tried."""
+    parts: list[_Result] = []
     done = 0
-    while done < len(crops):
-        part = crops[done : done + limit.crops]
+    while done < count or not parts:
+        tried = min(size() or count, count - done)
         try:
-            parts.append(backbone(part))
+            parts.append(run(slice(done, done + tried)))
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
         else:
-            done += len(parts[-1].map)
+            done += tried
             continue
-        # outside of the handler: its traceback holds tensors alive
-        limit.halve(backbone.info.name, len(part))
+        halve(backbone.info.name, tried)  # not in the handler: its traceback holds tensors alive
         if backbone.device.type == "cuda":
             torch.cuda.empty_cache()
-    return _joined(parts)
+    return parts
 
 
 def _joined(parts: Sequence[Tokens]) -> Tokens:
@@ -159,22 +181,12 @@ def features(
     limit = max_crops if isinstance(max_crops, CropLimit) else CropLimit(max_crops)
     plans = [plan(scale, backbone.info) for scale in scales]
     raw = raw or {}
-    parts: list[dict[Scale, Tokens]] = []
-    done = 0
-    while done < len(base) or not parts:
-        some = slice(done, done + (limit.images or len(base)))
+
+    def run(some: slice) -> dict[Scale, Tokens]:
         images = {scale: pixels[some] for scale, pixels in raw.items()}
-        try:
-            parts.append(_at_once(backbone, base[some], plans, images, limit))
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
-        else:
-            done += len(base[some])
-            continue
-        limit.halve_images(backbone.info.name, len(base[some]))
-        if backbone.device.type == "cuda":
-            torch.cuda.empty_cache()
+        return _at_once(backbone, base[some], plans, images, limit)
+
+    parts = _in_parts(len(base), lambda: limit.images, run, limit.halve_images, backbone)
     return {scale: _joined([part[scale] for part in parts]) for scale in scales}
 
 

@@ -230,14 +230,14 @@ def _rows(
     unlike: Mapping[str, list[str]],
 ) -> list[dict]:
     run = spec.runs.get(profile)
-    printed, texts = spec.printed(), spec.printed(text=True)
+    printed = spec.printed(text=True)
     rows = []
-    for n, (label, (_, line)) in enumerate(zip(spec.labels(), printed.iterrows(), strict=True)):
+    for label, (_, line) in zip(spec.labels(), printed.iterrows(), strict=True):
         cells, source = {}, ""
         for metric in spec.metrics:
             cell: dict[str, Any] = {"published": _number(line[metric.column])}
             if cell["published"] is not None:
-                cell["printed"] = str(texts.loc[n, metric.column])
+                cell["printed"] = str(line[metric.column])
             ask = run.asks.get(metric.column, {}).get(label) if run else None
             if run and ask in plan.of:
                 mark, found, _ = measured[plan.of[ask]]
