@@ -361,8 +361,8 @@ def test_workers_leave_before_walltime_and_others_take_over(request_for, tmp_pat
     assert any("submitting as many again" in line for line in said)
 
 
-def test_array_jobs_write_what_one_process_writes(tmp_path, same_store, monkeypatch):
-    """prepare.sbatch and array.sbatch as they are, on a bundled model and images."""
+def here_and_as_options(tmp_path, monkeypatch, *, limit):
+    """Extract some photos to `here`; the options for the same to `s` in a job of this checkout."""
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.setenv("PYTHONPATH", str(SCRIPT.parents[2]), prepend=os.pathsep)  # this checkout
     request = ExtractRequest(
@@ -370,12 +370,18 @@ def test_array_jobs_write_what_one_process_writes(tmp_path, same_store, monkeypa
         models=["bundled:efficientnet_lite0"],
         scales=["224"],
         store=str(tmp_path / "here"),
-        limit=8,
+        limit=limit,
         shard_images=2,
     )
     extract(request)
     words = ["--dataset", request.dataset, "--model", *request.models, "--scales", *request.scales]
-    words += ["--limit", "8", "--shard-images", "2", "--store", str(tmp_path / "s")]
+    words += ["--limit", str(limit), "--shard-images", "2", "--store", str(tmp_path / "s")]
+    return words
+
+
+def test_array_jobs_write_what_one_process_writes(tmp_path, same_store, monkeypatch):
+    """prepare.sbatch and array.sbatch as they are, on a bundled model and images."""
+    words = here_and_as_options(tmp_path, monkeypatch, limit=8)
 
     def sbatch(script, *flags):
         usual = ["--parsable", "--gres=none", "--mem=1G", "--cpus-per-task=1"]
@@ -396,19 +402,7 @@ def test_array_jobs_write_what_one_process_writes(tmp_path, same_store, monkeypa
 
 def test_a_driver_that_is_a_job_submits_jobs(tmp_path, same_store, monkeypatch):
     """dask.sbatch as it is: what Slurm tells the driver's job does not reach the workers' jobs."""
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
-    monkeypatch.setenv("PYTHONPATH", str(SCRIPT.parents[2]), prepend=os.pathsep)  # this checkout
-    request = ExtractRequest(
-        dataset="bundled:photos",
-        models=["bundled:efficientnet_lite0"],
-        scales=["224"],
-        store=str(tmp_path / "here"),
-        limit=4,
-        shard_images=2,
-    )
-    extract(request)
-    words = ["--dataset", request.dataset, "--model", *request.models, "--scales", *request.scales]
-    words += ["--limit", "4", "--shard-images", "2", "--store", str(tmp_path / "s")]
+    words = here_and_as_options(tmp_path, monkeypatch, limit=4)
     words += ["--processes", "1", "--slurm.interface", "lo", "--slurm.memory", "1GB"]
     words += ["--slurm.logs", str(tmp_path / "logs")]
     command = ["sbatch", "--parsable", "--mem=1G", f"--output={tmp_path}/driver.log"]
