@@ -23,14 +23,15 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from analyses import dense_maps, dense_ridge
-from analyses.dense_tokens import Maps, TrainingTokens, draw, good_rows, token_maps
-from analyses.heads import Head
-from analyses.linear_head import HeadConfig, Problem
-from analyses.paired import interval, resampled
-from analyses.pooled import FeatureRows, Merge
+from analyses.linear import dense_ridge
+from analyses.linear.head import Head
+from analyses.linear.logistic import HeadConfig, Problem
 from analyses.probe import choose_l2
-from analyses.reading import refuse_shared_images
+from analyses.reading import target_maps
+from analyses.reading.batches import refuse_shared_images
+from analyses.reading.labelled_tokens import Maps, TrainingTokens, draw, good_rows, token_maps
+from analyses.reading.pooled import FeatureRows, Merge
+from analyses.statistics.bootstrap import interval, resampled
 from feature_store import FeatureStore, InputError
 
 
@@ -46,7 +47,7 @@ class DenseConfig:
     """Tokens to train on at most, equally many of each image; half a MiB for each channel."""
     l2: float | None = None
     """Penalty, by default chosen on held-out training images; segmentation: that of
-    :mod:`analyses.linear_head`; depth: over the mean eigenvalue of the tokens' scatter."""
+    :mod:`analyses.linear.logistic`; depth: over the mean eigenvalue of the tokens' scatter."""
     folds: int = 3
     """Groups of training images for that choice."""
     resamples: int = 200
@@ -144,7 +145,7 @@ def scores(
     Parameters
     ----------
     sums : sequence of arrays, dims (3, class)
-        What :func:`analyses.dense_maps.class_counts` or ``depth_sums`` found in each image.
+        What ``class_counts`` or ``depth_sums`` of the target maps found in each image.
     rows : int array, dims (image,)
         Row numbers of these images in a store of `images`.
     images : int
@@ -257,17 +258,17 @@ class _Task:
 
 _TASKS = {
     "segmentation": _Task(
-        target=dense_maps.majority,
+        target=target_maps.majority,
         fit=_fit_segmentation,
-        count=dense_maps.class_counts,
+        count=target_maps.class_counts,
         names=("miou", "pixel_accuracy"),
-        metrics=(dense_maps.mean_iou, lambda sums: float(sums[0].sum() / sums[1].sum())),
+        metrics=(target_maps.mean_iou, lambda sums: float(sums[0].sum() / sums[1].sum())),
     ),
     "depth": _Task(
-        target=dense_maps.mean_depth,
+        target=target_maps.mean_depth,
         fit=_fit_depth,
-        count=dense_maps.depth_sums,
+        count=target_maps.depth_sums,
         names=("rmse", "delta1"),
-        metrics=(dense_maps.rmse, lambda sums: float(sums[1, 0] / sums[2, 0])),
+        metrics=(target_maps.rmse, lambda sums: float(sums[1, 0] / sums[2, 0])),
     ),
 }

@@ -23,12 +23,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from analyses.heads import Head
-from analyses.labels import match_labels
-from analyses.paired import mean_draws
-from analyses.pieces import Engine
-from analyses.pooled import FeatureRows, Merge, Tokens, pool
-from analyses.reading import each, refuse_shared_images
+from analyses.linear.head import Head
+from analyses.reading.batches import each, refuse_shared_images
+from analyses.reading.labels import match_labels
+from analyses.reading.partition import Engine
+from analyses.reading.pooled import FeatureRows, Merge, Tokens, pool
+from analyses.statistics.bootstrap import mean_draws
 from feature_store import FeatureStore, InputError
 
 PENALTIES = tuple(10.0**e for e in range(-6, 4))

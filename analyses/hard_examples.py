@@ -26,17 +26,17 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import pandas as pd
 
-from analyses import piecewise
-from analyses.heads import loss_and_hits
-from analyses.labels import LabelledSplit, match_labels
-from analyses.neighbours import Neighbours, normalise, search
-from analyses.pieces import Engine
-from analyses.pooled import Pooled, pool
+from analyses.linear.head import loss_and_hits
 from analyses.probe import ProbeConfig, train_head
-from analyses.proportion import wilson
-from analyses.rarity import class_distances
-from analyses.reading import each, refuse_shared_images
-from analyses.roles import Roles
+from analyses.reading import passes
+from analyses.reading.batches import each, refuse_shared_images
+from analyses.reading.labels import LabelledSplit, match_labels
+from analyses.reading.partition import Engine
+from analyses.reading.pooled import Pooled, pool
+from analyses.reading.roles import Roles
+from analyses.statistics.nearest_neighbours import Neighbours, normalise, search
+from analyses.statistics.proportion import wilson
+from analyses.statistics.rarity import class_distances
 from feature_store import FeatureStore, InputError
 
 
@@ -91,7 +91,7 @@ def compute(
         Labelled; classes are matched by name.
     sources : sequence of str
         Any list with a small model at one scale, the same at several, and larger models at one
-        scale, named from small to large (:class:`analyses.roles.Roles`).
+        scale, named from small to large (:class:`analyses.reading.roles.Roles`).
     config : HardConfig, optional
 
     Returns
@@ -240,7 +240,7 @@ def _nearest(
     stored = train.rows[split.train_rows]
     among = np.zeros(len(train.store), bool)
     among[stored] = True
-    found = piecewise.search(
+    found = passes.search(
         engine, train.store, source, queries, k, mean=mean, among=among, tokens=config.probe.tokens
     )
     return Neighbours(found.similarity, np.searchsorted(stored, found.row))

@@ -26,9 +26,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analyses.instance_heads import BankHead, InstanceHead, LinearHead
-from analyses.pooled import Merge, Tokens, pool
-from analyses.reading import each
+from analyses.linear.instance import BankHead, InstanceHead, LinearHead
+from analyses.reading.batches import each
+from analyses.reading.pooled import Merge, Tokens, pool
 from feature_store import FeatureStore, InputError
 
 

@@ -19,15 +19,15 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from analyses.heads import Head
-from analyses.labels import LabelledSplit, match_labels
-from analyses.linear_head import HeadConfig, Problem
-from analyses.minibatch_head import MinibatchConfig, fit_minibatch
-from analyses.paired import mean_draws
-from analyses.pieces import Engine
-from analyses.pooled import FeatureRows, Merge, Tokens, pool
-from analyses.proportion import wilson
-from analyses.reading import each, refuse_shared_images
+from analyses.linear.head import Head
+from analyses.linear.logistic import HeadConfig, Problem
+from analyses.linear.sgd import MinibatchConfig, fit_minibatch
+from analyses.reading.batches import each, refuse_shared_images
+from analyses.reading.labels import LabelledSplit, match_labels
+from analyses.reading.partition import Engine
+from analyses.reading.pooled import FeatureRows, Merge, Tokens, pool
+from analyses.statistics.bootstrap import mean_draws
+from analyses.statistics.proportion import wilson
 from feature_store import FeatureStore, InputError
 
 L2_GRID = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)

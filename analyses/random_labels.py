@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analyses.linear_head import Problem
-from analyses.pooled import FeatureRows, Merge, Tokens, pool
+from analyses.linear.logistic import Problem
+from analyses.reading.pooled import FeatureRows, Merge, Tokens, pool
 from feature_store import FeatureStore, InputError
 
 L2 = 1e-7

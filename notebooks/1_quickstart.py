@@ -27,8 +27,9 @@ from pathlib import Path
 from IPython.display import Image
 
 import feature_store
-from analyses import probe, reconstruction, table2
-from workbench import stored
+from analyses import probe, reconstruction
+from analyses.reconstruction import table2
+from workbench import roles
 from workbench.extraction import ExtractRequest, extract
 from workbench.figures.probe import draw_sources
 
@@ -63,7 +64,7 @@ for split, dataset, limit in (("train", TRAIN, TRAIN_IMAGES), ("test", TEST, TES
 
 # %%
 train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLDER / "test.zarr")
-names = stored.parts(train)
+names = roles.parts(train)
 print(f"small {names.small}\nS2    {names.s2}\nlarge {names.large}")
 train
 

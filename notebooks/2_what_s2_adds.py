@@ -25,8 +25,10 @@ from pathlib import Path
 from IPython.display import Image
 
 import feature_store
-from analyses import image_loss, reconstruction, stored_moments, table2
-from workbench import stored
+from analyses import reconstruction
+from analyses.moments import on_disk
+from analyses.reconstruction import table2, token_loss
+from workbench import roles
 from workbench.datasets import pictures
 from workbench.figures import loss_maps
 from workbench.figures import reconstruction as figures
@@ -34,7 +36,7 @@ from workbench.figures import reconstruction as figures
 FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
 FIGURES = FOLDER / "figures"
 train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLDER / "test.zarr")
-names = stored.parts(train)
+names = roles.parts(train)
 test
 
 # %% [markdown]
@@ -86,12 +88,12 @@ Image(figures.draw_map(result, FIGURES / "map")[0], width=640)
 # are the test images on which the small model and its S2 differ most from place to place.
 
 # %%
-moments = stored_moments.load(FOLDER / "pooled_moments.zarr")
+moments = on_disk.load(FOLDER / "pooled_moments.zarr")
 searched = range(min(len(test), 200))
-losses = image_loss.compute(
+losses = token_loss.compute(
     moments, test, target=names.large, sources=[names.small, names.s2], rows=searched
 )
-order = image_loss.contrast(losses).argsort().values[::-1]
+order = token_loss.contrast(losses).argsort().values[::-1]
 shown = losses.isel(image=order[:3])
 titles = [str(test.image_ids[row]) for row in shown["image"].values]
 Image(

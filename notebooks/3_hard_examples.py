@@ -26,8 +26,8 @@ from pathlib import Path
 from IPython.display import FileLink, Image, display
 
 import feature_store
-from analyses import hard_examples, probe, suspects
-from workbench import stored
+from analyses import hard_examples, label_errors, probe
+from workbench import roles
 from workbench.datasets.pictures import reader
 from workbench.figures.gallery import Pictures, write_html, write_jpeg
 
@@ -35,7 +35,7 @@ FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
 FIGURES = FOLDER / "figures"
 FIGURES.mkdir(exist_ok=True)
 train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLDER / "test.zarr")
-names = stored.parts(train)
+names = roles.parts(train)
 
 # %%
 config = hard_examples.HardConfig(probe=probe.ProbeConfig(progress=True))
@@ -70,7 +70,7 @@ FileLink(FIGURES / "hard.html")
 # are candidates for a look, not verdicts.
 
 # %%
-found = suspects.find(train, test, source=names.large)
+found = label_errors.find(train, test, source=names.large)
 print(f"{len(found.duplicates)} near-duplicates across training and test images")
 found.label_errors.head(8)
 

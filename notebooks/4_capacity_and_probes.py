@@ -27,7 +27,7 @@ from IPython.display import Image
 
 import feature_store
 from analyses import few_shot, memorization, probe, similarity
-from workbench import stored
+from workbench import roles
 from workbench.figures.curve import with_cost
 from workbench.figures.memorization import draw_loss
 from workbench.figures.probe import draw_curve
@@ -36,7 +36,7 @@ from workbench.figures.similarity import draw_matrices
 FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
 FIGURES = FOLDER / "figures"
 train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLDER / "test.zarr")
-names = stored.parts(train)
+names = roles.parts(train)
 
 # %% [markdown]
 # **Capacity (Table 3).** Every image is its own class, and a head has a fixed budget of epochs to tell each from all others; labels

@@ -32,7 +32,7 @@ import feature_store
 from feature_store.claims import holder_of
 from feature_store.protocol import claim_key
 from feature_store.summary import status
-from workbench import stored
+from workbench import roles
 from workbench.cluster import EngineOptions, SlurmOptions
 from workbench.cluster.engine import connect
 from workbench.cluster.extraction import extract_on
@@ -42,7 +42,7 @@ from workbench.extraction import ExtractRequest, extract
 FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
 DATASET, IMAGES = "bundled:textiles:test", 32  # what the workers compute further down
 train = feature_store.open(FOLDER / "train.zarr")
-names = stored.parts(train)
+names = roles.parts(train)
 
 # %% [markdown]
 # **What is done, what is missing?** From the commit records alone, so it is quick and may be asked while workers write. `finish` is

@@ -41,7 +41,7 @@ from torch.nn import functional as F
 
 import feature_store
 from workbench import datasets
-from workbench.datasets.photos import PHOTOGRAPHS, _folders
+from workbench.datasets.bundled.photos import PHOTOGRAPHS, _folders
 from workbench.extraction import ExtractRequest, extract
 from workbench.models import Backbone, load, timm_taps
 

@@ -25,7 +25,7 @@ from PIL import Image
 
 from workbench import datasets
 from workbench.extraction import ExtractRequest, extract
-from workbench.extraction.images import Pixels, batches_of, image_batches
+from workbench.extraction.image_loader import Pixels, batches_of, image_batches
 from workbench.models import Backbone, load
 
 RESULTS = Path(__file__).parent / "results" / "extraction_gpu.json"

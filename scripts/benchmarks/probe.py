@@ -26,11 +26,11 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 import feature_store
-from analyses.heads import loss_and_hits
-from analyses.linear_head import HeadConfig, Problem
-from analyses.neighbours import normalise, search
-from analyses.pooled import FeatureRows, pool
+from analyses.linear.head import loss_and_hits
+from analyses.linear.logistic import HeadConfig, Problem
 from analyses.probe import L2_GRID, choose_l2, stratified_folds
+from analyses.reading.pooled import FeatureRows, pool
+from analyses.statistics.nearest_neighbours import normalise, search
 
 RESULTS = Path(__file__).parent / "results" / "probe.json"
 REPEATS = 5

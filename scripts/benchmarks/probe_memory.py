@@ -27,9 +27,9 @@ from pathlib import Path
 import numpy as np
 
 import feature_store
-from analyses.linear_head import HeadConfig, Problem
+from analyses.linear.logistic import HeadConfig, Problem
 from analyses.memorization import MemorizationConfig, train
-from analyses.pooled import FeatureRows, pool
+from analyses.reading.pooled import FeatureRows, pool
 
 RESULTS = Path(__file__).parent / "results" / "probe_memory.json"
 SOURCE = "toy:random#all@224"

@@ -27,9 +27,9 @@ import numpy as np
 import torch
 
 import feature_store
-from analyses import ridge
-from analyses.accumulate import PANEL, Accumulator, from_batches
-from analyses.moments import MomentsConfig
+from analyses.linear import ridge
+from analyses.moments.accumulate import PANEL, Accumulator, from_batches
+from analyses.moments.second_moments import MomentsConfig
 
 RESULTS = Path(__file__).parent / "results" / "reconstruction.json"
 LEARNING_RATE, BATCH = 5e-4, 512  # the S2 paper's probe settings

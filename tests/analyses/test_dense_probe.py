@@ -9,10 +9,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
 import feature_store
-from analyses import dense_probe, dense_ridge
-from analyses.dense_maps import cells, class_counts, depth_sums, majority, mean_depth
+from analyses import dense_probe
 from analyses.dense_probe import DenseConfig
-from analyses.dense_tokens import draw
+from analyses.linear import dense_ridge
+from analyses.reading.labelled_tokens import draw
+from analyses.reading.target_maps import cells, class_counts, depth_sums, majority, mean_depth
 from feature_store import InputError
 
 RNG = np.random.default_rng(0)

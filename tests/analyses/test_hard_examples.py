@@ -7,10 +7,10 @@ import pytest
 
 from analyses import hard_examples
 from analyses.hard_examples import HardConfig
-from analyses.neighbours import normalise
 from analyses.probe import ProbeConfig
-from analyses.rarity import class_distances
-from analyses.roles import Roles
+from analyses.reading.roles import Roles
+from analyses.statistics.nearest_neighbours import normalise
+from analyses.statistics.rarity import class_distances
 from feature_store import InputError
 
 SMALL, SMALL_2, LARGE = "toy:s#b@224", "toy:s#b@448", "toy:l#b@224"

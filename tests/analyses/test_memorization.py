@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analyses import memorization, random_labels
-from analyses.instance_heads import TEMPERATURE, BankHead, LinearHead, chunked_softmax
+from analyses.linear.instance import TEMPERATURE, BankHead, LinearHead, chunked_softmax
 from analyses.memorization import MemorizationConfig
 from analyses.random_labels import RandomLabelConfig, capacity, fitted_accuracy
 from feature_store import InputError

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from analyses import probe
-from analyses.minibatch_head import MinibatchConfig
+from analyses.linear.sgd import MinibatchConfig
 from analyses.probe import ProbeConfig, stratified_folds
-from analyses.proportion import wilson
+from analyses.statistics.proportion import wilson
 from feature_store import InputError
 
 SOURCE = "toy:a#blocks@224"

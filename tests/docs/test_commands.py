@@ -176,7 +176,8 @@ def _checkpoint(folder):
 def few_images(monkeypatch):
     """The bundled profile of tables with few images, shots and bootstraps, and nothing timed."""
     from analyses.scaling_laws import fitting
-    from workbench.tables import blocks, measure, profile
+    from workbench.tables.pipeline import analyses, profile
+    from workbench.tables.render import extra_tables as blocks
 
     few = {
         key: {role: (f"bundled:{key}:{role}", n) for role, n in counts.items()}
@@ -187,8 +188,8 @@ def few_images(monkeypatch):
     }
     monkeypatch.setattr(profile, "_BUNDLED", few)
     monkeypatch.setattr(profile, "_BUNDLED_VIEWS", 6)
-    shot = functools.partial(_one_shot, measure.few_shot)
-    monkeypatch.setitem(measure.ANALYSES, "few_shot", measure.Analysis(run=shot))
+    shot = functools.partial(_one_shot, analyses.few_shot)
+    monkeypatch.setitem(analyses.ANALYSES, "few_shot", analyses.Analysis(run=shot))
     quick = functools.partial(fitting.FitOptions, bootstraps=20)
     monkeypatch.setattr(fitting, "FitOptions", quick)
     timed = SimpleNamespace(median=2.0, low=1.0, high=3.0, device="no device")

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from feature_store.errors import InputError
-from workbench.allocation import MALLOC
 from workbench.cluster.options import THREADS, EngineOptions
 from workbench.cluster.session import Session
-from workbench.signals import endings, tell
+from workbench.extraction.malloc import MALLOC
+from workbench.interrupts import endings, tell
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from feature_store.errors import InputError
-from workbench.allocation import MALLOC
 from workbench.cluster.options import THREADS, SlurmOptions
+from workbench.extraction.malloc import MALLOC
 
 WALLTIME = "01:00:00"
 """Of a job, by default."""

@@ -28,7 +28,7 @@ UNREADABLE = ("Error during deserialization of the task graph", "Can't get attri
 class Session:
     """Runs functions on the workers of a Dask scheduler, and notices when there are none.
 
-    ``map`` and ``reduce`` are what the analyses ask of an engine (:mod:`analyses.pieces`).
+    ``map`` and ``reduce`` are what the analyses ask of an engine (:mod:`~.reading.partition`).
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from workbench.cluster.job_script import job_options, job_script, log_folder, su
 from workbench.cluster.options import EngineOptions
 from workbench.cluster.slurm_jobs import Jobs, queue, without
 from workbench.cluster.submission import ANSWER, job_class, slurm_words
-from workbench.signals import tell
+from workbench.interrupts import tell
 
 
 @contextmanager

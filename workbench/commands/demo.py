@@ -27,7 +27,7 @@ class Demo:
     """Images for training and for testing, instead of 400 and 200."""
 
     def run(self) -> int:
-        from analyses.table2 import layout
+        from analyses.reconstruction.table2 import layout
         from workbench.demo import DemoConfig, run
 
         config = DemoConfig(out=self.out, full=self.full, device=self.device, limits=self.limits)

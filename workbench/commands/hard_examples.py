@@ -52,10 +52,10 @@ class HardExamples:
         """Rank, describe and draw; the exit status."""
         import feature_store
         from analyses import hard_examples
-        from analyses.linear_head import HeadConfig
+        from analyses.linear.logistic import HeadConfig
         from analyses.probe import ProbeConfig
         from workbench.cluster.engine import connect
-        from workbench.tables.results import clean
+        from workbench.tables.records.content import clean
 
         head = HeadConfig(device=self.device)
         config = hard_examples.HardConfig(
@@ -103,9 +103,9 @@ class HardExamples:
         print(f"wrote hard.html and hard.png in {out}", file=sys.stderr)
 
     def _suspects(self, train, test, source: str, out: Path) -> None:
-        from analyses import suspects
+        from analyses import label_errors
 
-        found = suspects.find(
+        found = label_errors.find(
             train, test, source=source, tokens=self.tokens, threshold=self.duplicates,
             device=self.device,
         )  # fmt: skip

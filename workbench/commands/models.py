@@ -52,8 +52,8 @@ def listed() -> list[dict[str, Any]]:
     """The bundled models and the papers' checkpoints: name, family, size, weights, installed."""
     from importlib.util import find_spec
 
+    from analyses.published.checkpoints import PAPER_MODELS
     from workbench.models.bundled import PACKAGES
-    from workbench.models.papers import PAPER_MODELS
 
     bundled = [
         {

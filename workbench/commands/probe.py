@@ -65,9 +65,10 @@ class Probe:
         import pandas as pd
 
         import feature_store
-        from analyses import dense_probe, paired
-        from analyses.linear_head import HeadConfig
-        from workbench.datasets.dense import targets_for
+        from analyses import dense_probe
+        from analyses.linear.logistic import HeadConfig
+        from analyses.statistics import bootstrap
+        from workbench.datasets.target_maps import targets_for
 
         self._refuse_pooled_options()
         config = dense_probe.DenseConfig(
@@ -83,7 +84,7 @@ class Probe:
             )
         table = pd.concat(parts, ignore_index=True)
         draws = {source: found for part in parts for source, found in part.attrs["draws"].items()}
-        against = paired.differences(table, _DENSE[task][0], draws)
+        against = bootstrap.differences(table, _DENSE[task][0], draws)
         if self.out is not None:
             self._write_dense(table, against, task, self.out)
         if self.json:
@@ -112,9 +113,10 @@ class Probe:
 
     def _pooled(self) -> int:
         import feature_store
-        from analyses import paired, probe
-        from analyses.linear_head import HeadConfig
-        from analyses.minibatch_head import MinibatchConfig
+        from analyses import probe
+        from analyses.linear.logistic import HeadConfig
+        from analyses.linear.sgd import MinibatchConfig
+        from analyses.statistics import bootstrap
         from workbench.cluster.engine import connect
 
         config = probe.ProbeConfig(
@@ -131,7 +133,7 @@ class Probe:
         with connect(self.cluster) as engine:
             table = probe.compute(*stores, sources=self.source, config=config, engine=engine)
             shots = self._few_shot(*stores, engine)
-        against = paired.differences(table, "test_accuracy", table.attrs["draws"])
+        against = bootstrap.differences(table, "test_accuracy", table.attrs["draws"])
         if self.out is not None:
             self._write(table, against, self.out)
             if shots is not None:

@@ -77,7 +77,7 @@ class Reconstruct:
         """Fit, judge, report; the exit status."""
         config = self._config()
         from analyses import reconstruction
-        from analyses.table2 import layout
+        from analyses.reconstruction.table2 import layout
         from workbench.cluster.engine import connect
         from workbench.figures.reconstruction_files import pair_rows, write, write_pairs
 
@@ -112,11 +112,11 @@ class Reconstruct:
 
     def _pairs(self, result: xr.Dataset, config: ReconstructionConfig) -> xr.Dataset:
         """Every source and the target, each from each, out of the kept moments."""
-        from analyses import stored_moments
-        from analyses.decomposition import pair_matrix
+        from analyses.moments import on_disk
+        from analyses.reconstruction.pairs import pair_matrix
 
         names = [*map(str, result["source"].values), result.attrs["target"]]
-        moments = stored_moments.load(self.moments)  # type: ignore[arg-type]  # checked in _config
+        moments = on_disk.load(self.moments)  # type: ignore[arg-type]  # checked in _config
         return pair_matrix(moments, list(dict.fromkeys(names)), config=config)
 
     def _splits(self) -> tuple[Any, Any]:

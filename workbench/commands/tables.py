@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from workbench.tables.plan import Plan
-    from workbench.tables.profile import Profile
+    from workbench.tables.pipeline.plan import Plan
+    from workbench.tables.pipeline.profile import Profile
 
 COST_TABLES = ("5", "6", "7", "8", "9", "10", "13")
 
@@ -54,8 +54,8 @@ class Tables:
             return self._check(self.check)
         if self.columns == "cost":
             return self._cost()
-        from workbench.tables import plan as planning
-        from workbench.tables import profile as profiles
+        from workbench.tables.pipeline import plan as planning
+        from workbench.tables.pipeline import profile as profiles
         from workbench.tables.specs import select
 
         out = self.out or Path("runs/tables")
@@ -86,7 +86,7 @@ class Tables:
 
     def _run(self, plan: Plan, profile: Profile, out: Path) -> int:
         from feature_store.errors import InputError
-        from workbench.tables import run
+        from workbench.tables.pipeline import run
 
         outcome = run.run(plan, profile, out, lambda line: print(line, file=sys.stderr))
         if outcome.written or outcome.measured or outcome.extracted or outcome.failed:
@@ -108,7 +108,7 @@ class Tables:
         return 0
 
     def _dry_run(self, plan: Plan, profile: Profile) -> int:
-        from workbench.tables import dry_run
+        from workbench.tables.pipeline import dry_run
 
         found = dry_run.dry_run(plan, profile)
         if self.json:
@@ -118,7 +118,7 @@ class Tables:
         return 1 if found["problems"] else 0
 
     def _check(self, folder: Path) -> int:
-        from workbench.tables.check import check
+        from workbench.tables.records.check import check
 
         found = check(folder)
         bad = [finding for finding in found if finding["state"] != "current"]
@@ -136,8 +136,8 @@ class Tables:
         from feature_store.errors import InputError
         from workbench.cost import published_cost_columns
         from workbench.extraction.local import pick_device
-        from workbench.tables import provenance
-        from workbench.tables.throughput import with_throughput
+        from workbench.tables.pipeline.throughput import with_throughput
+        from workbench.tables.records import provenance
 
         only = self.only or COST_TABLES
         unknown = [key for key in only if key not in COST_TABLES]
@@ -176,6 +176,6 @@ def _failures(failed: dict[str, str]) -> str:
 
 
 def _print(found: dict[str, Any]) -> None:
-    from workbench.tables.results import clean
+    from workbench.tables.records.content import clean
 
     print(json.dumps(clean(found), allow_nan=False))

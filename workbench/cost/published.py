@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analyses import published
+from analyses.published.checkpoints import paper_model
 from feature_store.errors import InputError
 from workbench.cost.counting import macs, params
 from workbench.models import registry
-from workbench.models.papers import paper_model
 
 TABLES = {
     5: "s2_table05_imagenet",

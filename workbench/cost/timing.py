@@ -12,7 +12,7 @@ import torch
 
 from feature_store.errors import InputError
 from workbench import models
-from workbench.allocation import keep_blocks
+from workbench.extraction.malloc import keep_blocks
 from workbench.extraction.request import usual_crops
 from workbench.models import Backbone, ModelName
 from workbench.multiscale import Plan, Scale, features, plan, resolve_scales

@@ -7,16 +7,16 @@ from difflib import get_close_matches
 
 from feature_store.errors import InputError
 from workbench.datasets.base import Dataset
+from workbench.datasets.bundled.photos import open_photos
+from workbench.datasets.bundled.scenes import open_scenes
+from workbench.datasets.bundled.stereo import open_stereo
+from workbench.datasets.bundled.textiles import open_textiles
+from workbench.datasets.decode import DecodeError
 from workbench.datasets.folder import open_folder
 from workbench.datasets.hub import open_hub
-from workbench.datasets.photos import open_photos
-from workbench.datasets.scenes import open_scenes
-from workbench.datasets.stereo import open_stereo
 from workbench.datasets.table import open_csv
-from workbench.datasets.textiles import open_textiles
 from workbench.datasets.torchvision_data import open_torchvision
 from workbench.datasets.views import open_view
-from workbench.decode import DecodeError
 
 __all__ = ["BUNDLED", "FORMS", "Dataset", "DecodeError", "open"]
 

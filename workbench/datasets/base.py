@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from feature_store.errors import InputError
-from workbench.decode import DecodeError, decode
+from workbench.datasets.decode import DecodeError, decode
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from feature_store import InputError
-from workbench.decode import DecodeError
+from workbench.datasets.decode import DecodeError
 
 if TYPE_CHECKING:
     from feature_store import FeatureStore

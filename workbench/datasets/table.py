@@ -10,8 +10,8 @@ import numpy as np
 
 from feature_store.errors import InputError
 from workbench.datasets.base import UNLABELLED, Dataset
+from workbench.datasets.decode import DecodeError
 from workbench.datasets.folder import FileReader
-from workbench.decode import DecodeError
 
 COLUMNS = ("path", "label", "mask", "depth")
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from feature_store.errors import InputError
 from workbench.datasets.base import Dataset, hash_key
-from workbench.decode import decode
+from workbench.datasets.decode import decode
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -13,7 +13,7 @@ from typing import Any
 import feature_store
 from feature_store.errors import InputError
 from feature_store.source import Source
-from workbench.allocation import keep_blocks
+from workbench.extraction.malloc import keep_blocks
 from workbench.extraction.request import ExtractRequest
 from workbench.models import Backbone, BackboneInfo, Transform, load, resolve
 from workbench.models.compiling import compiled
@@ -24,9 +24,8 @@ CODE = (
     "models",
     "multiscale",
     "datasets",
-    "decode.py",
-    "extraction/images.py",
-    "extraction/in_hand.py",
+    "extraction/image_loader.py",
+    "extraction/shard.py",
 )
 """Parts of this package that decide the stored values; `feature_store/subsample.py` does too."""
 

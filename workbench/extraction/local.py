@@ -12,7 +12,7 @@ from workbench import datasets
 from workbench.extraction.jobs import Kept, backbone_key, load_backbone, resolve_jobs
 from workbench.extraction.request import ExtractReport, ExtractRequest, Part
 from workbench.extraction.run import Run
-from workbench.extraction.target import is_new, open_target, withdraw_damaged, withdraw_failed
+from workbench.extraction.target_store import is_new, open_target, withdraw_damaged, withdraw_failed
 
 
 def extract(

@@ -15,8 +15,13 @@ from feature_store import FeatureStore, protocol
 from feature_store.claims import Claim
 from feature_store.writer import CastStatistics
 from workbench.datasets import Dataset
-from workbench.extraction.images import Decoders, ImageBatch, Pixels, batches_of, image_batches
-from workbench.extraction.in_hand import LoadedModel, ShardInHand, forward, release, start_copy
+from workbench.extraction.image_loader import (
+    Decoders,
+    ImageBatch,
+    Pixels,
+    batches_of,
+    image_batches,
+)
 from workbench.extraction.jobs import (
     Job,
     Kept,
@@ -25,6 +30,7 @@ from workbench.extraction.jobs import (
     transforms,
 )
 from workbench.extraction.request import ExtractReport, ExtractRequest, usual_crops
+from workbench.extraction.shard import LoadedModel, ShardInHand, forward, release, start_copy
 from workbench.extraction.stopping import stop_requests
 from workbench.multiscale import CropLimit
 

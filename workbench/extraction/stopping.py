@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from workbench.signals import endings, tell
+from workbench.interrupts import endings, tell
 
 
 @contextmanager

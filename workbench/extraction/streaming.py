@@ -17,10 +17,10 @@ import feature_store
 from feature_store import FeatureStore, InputError, Source, StoreError, protocol
 from workbench import datasets
 from workbench.datasets import Dataset
-from workbench.extraction.images import Pixels, image_batches
-from workbench.extraction.in_hand import LoadedModel, forward
+from workbench.extraction.image_loader import Pixels, image_batches
 from workbench.extraction.jobs import Job, load_backbone, manifest, resolve_jobs, transforms
 from workbench.extraction.request import usual_crops
+from workbench.extraction.shard import LoadedModel, forward
 from workbench.extraction.stopping import stop_requests
 from workbench.multiscale import CropLimit
 

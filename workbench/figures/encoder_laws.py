@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 from analyses.scaling_laws.encoder import GroupFit
 from analyses.scaling_laws.encoder_gain import gains
 from feature_store.errors import InputError
-from workbench import style
+from workbench.figures import style
 
 
 def draw_losses(group: GroupFit, stem: Path) -> tuple[Path, Path]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from workbench import style
 from workbench.datasets.pictures import Reader
-from workbench.page import page
+from workbench.figures import style
+from workbench.figures.html_page import page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

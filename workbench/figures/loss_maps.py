@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from workbench import style
 from workbench.datasets.pictures import Reader
+from workbench.figures import style
 from workbench.figures.reconstruction import label
 
 OVERLAY = 0.6
@@ -23,7 +23,7 @@ def draw_loss_maps(
     Parameters
     ----------
     result : xarray.Dataset
-        Of :func:`analyses.image_loss.compute`.
+        Of :func:`analyses.reconstruction.token_loss.compute`.
     pictures : callable
         Row number to the picture as the model saw it (:func:`workbench.datasets.pictures.as_seen`).
     path : str or Path

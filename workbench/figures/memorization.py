@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from feature_store import Source
-from workbench import style
+from workbench.figures import style
 from workbench.figures.probe import short
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from feature_store import Source
-from workbench import style
+from workbench.figures import style
 
 COST_LABELS = {"gmacs": "GMACs per image", "params": "parameters (millions)"}
 

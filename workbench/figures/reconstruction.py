@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from analyses.table2 import published_row
+from analyses.reconstruction.table2 import published_row
 from feature_store.source import Source
-from workbench import style
+from workbench.figures import style
 
 
 def label(source: str) -> str:
@@ -154,7 +154,7 @@ def draw_pairs(pairs: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     Parameters
     ----------
     pairs : xarray.Dataset
-        As :func:`analyses.decomposition.pair_matrix` returns it.
+        As :func:`analyses.reconstruction.pairs.pair_matrix` returns it.
     stem : str or Path
         Path without suffix; PNG and SVG are written.
     """

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from analyses.reconstruction import rows
-from analyses.table2 import layout
+from analyses.reconstruction.table2 import layout
 from workbench.figures.curve import write_curve
 from workbench.figures.reconstruction import (
     draw_information,

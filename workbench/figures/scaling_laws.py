@@ -18,7 +18,7 @@ from analyses.scaling_laws.architecture import DIMENSIONS, named_shape
 from analyses.scaling_laws.planners import GRID_IMAGES, scale_shape
 from analyses.scaling_laws.runs import pareto
 from analyses.scaling_laws.shape import ShapeFit
-from workbench import style
+from workbench.figures import style
 
 VIOLET = style.PALETTE[2]
 _LABELS = {"width": "width", "depth": "depth", "mlp": "MLP size"}

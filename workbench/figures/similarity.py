@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from workbench import style
+from workbench.figures import style
 from workbench.figures.reconstruction import label
 
 _TITLES = {

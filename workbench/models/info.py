@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from feature_store.errors import InputError
-from workbench.decode import DecodeError
+from workbench.datasets.decode import DecodeError
 
 if TYPE_CHECKING:
     import torch

@@ -28,7 +28,8 @@ import numpy as np
 import pytest
 
 import feature_store
-from analyses import few_shot, pieces, reconstruction, similarity
+from analyses import few_shot, reconstruction, similarity
+from analyses.reading import partition
 from feature_store import InputError, protocol
 from feature_store.claims import Claim
 from feature_store.verify import verify
@@ -249,7 +250,7 @@ def stores(request_for, tmp_path):
 
 
 def test_analyses_on_workers_equal_those_here(session, stores, monkeypatch):
-    monkeypatch.setattr(pieces, "PIECE_IMAGES", 6)
+    monkeypatch.setattr(partition, "PIECE_IMAGES", 6)
     monkeypatch.setattr(reconstruction, "refuse_shared_images", lambda *stores: None)
     monkeypatch.setattr(few_shot, "refuse_shared_images", lambda *stores: None)
     small, both = (f"random:timm:test_vit.r160_in1k#final@{s}" for s in ("160", "160+320"))

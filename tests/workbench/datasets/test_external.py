@@ -11,7 +11,7 @@ from PIL import Image
 
 from feature_store.errors import InputError
 from workbench import datasets
-from workbench.decode import DecodeError
+from workbench.datasets.decode import DecodeError
 
 
 def test_torchvision_folder_dataset(tmp_path):

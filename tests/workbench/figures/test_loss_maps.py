@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from workbench import style
+from workbench.figures import style
 from workbench.figures.loss_maps import draw_loss_maps
 
 

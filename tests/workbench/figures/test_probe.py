@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from workbench import style
+from workbench.figures import style
 from workbench.figures.probe import curves, draw_curve, draw_sources, short
 
 TABLE = pd.DataFrame(

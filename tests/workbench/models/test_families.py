@@ -8,10 +8,10 @@ import json
 import pytest
 import torch
 
+from analyses.published.checkpoints import PAPER_MODELS, paper_model
 from feature_store.errors import InputError
 from workbench import models
 from workbench.models import registry
-from workbench.models.papers import PAPER_MODELS, paper_model
 
 SMALL = {
     # family: (name, grid, channels, prefix tokens, default tap)

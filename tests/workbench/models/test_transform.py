@@ -9,7 +9,7 @@ from timm.data.transforms_factory import transforms_imagenet_eval
 from torchvision import transforms
 
 from feature_store.errors import InputError
-from workbench.decode import DecodeError
+from workbench.datasets.decode import DecodeError
 from workbench.models import Transform
 from workbench.models.timm_family import resolve_transform
 

@@ -1,4 +1,4 @@
-"""One module per table, each with a :class:`workbench.tables.spec.TableSpec` named ``TABLE``."""
+"""One module per table, each with a :class:`~.schema.TableSpec` named ``TABLE``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import Sequence
 
 from feature_store.errors import InputError
-from workbench.tables.spec import TableSpec
+from workbench.tables.specs.schema import TableSpec
 
 _PAPERS = ("s2", "sovit", "vlm")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from workbench.models.papers import paper_model
-from workbench.tables.spec import DataNote, Label
+from analyses.published.checkpoints import paper_model
+from workbench.tables.specs.schema import DataNote, Label
 
 BASE, LARGE, HUGE = (f"bundled:efficientnet_lite{n}" for n in (0, 1, 2))
 """What stands in for Base, Large and Huge or Giant in the bundled profile."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.tables.spec import TableSpec
+from workbench.tables.specs.schema import TableSpec
 
 TABLE = TableSpec(
     key="figure2",

@@ -5,8 +5,7 @@ The paper prints no figures for S2 on Large; its curves for Base and for model s
 
 from __future__ import annotations
 
-from workbench.models.papers import paper_model
-from workbench.tables.spec import Comparison, Label, Metric, Run, TableSpec, each
+from analyses.published.checkpoints import paper_model
 from workbench.tables.specs.common import (
     BASE,
     BOOTSTRAP,
@@ -18,6 +17,7 @@ from workbench.tables.specs.common import (
     SCENES_SEGMENTATION,
     STAND_INS,
 )
+from workbench.tables.specs.schema import Comparison, Label, Metric, Run, TableSpec, each
 
 ROWS: tuple[Label, ...] = (
     ("Base", "1x"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from workbench.models.papers import paper_model
-from workbench.tables.spec import Ask, Metric, Run, TableSpec
+from analyses.published.checkpoints import paper_model
 from workbench.tables.specs.common import BASE, CONVERGED, LARGE, STAND_INS, TEXTILES
+from workbench.tables.specs.schema import Ask, Metric, Run, TableSpec
 
 JUDGED = (
     CONVERGED,

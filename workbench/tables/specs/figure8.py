@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.models.papers import paper_model
-from workbench.tables.spec import Label, Metric, Run, TableSpec, each
+from analyses.published.checkpoints import paper_model
 from workbench.tables.specs.common import (
     BASE,
     CONVERGED,
@@ -15,6 +14,7 @@ from workbench.tables.specs.common import (
     WILSON,
     scenes_for,
 )
+from workbench.tables.specs.schema import Label, Metric, Run, TableSpec, each
 
 HEADS = (
     CONVERGED,

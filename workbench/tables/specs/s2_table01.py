@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.tables.spec import Metric, TableSpec
+from workbench.tables.specs.schema import Metric, TableSpec
 
 _BENCHMARKS = {
     "vstar_att": "V* attribute", "vstar_spa": "V* spatial", "vqav2": "VQAv2",

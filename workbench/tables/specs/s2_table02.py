@@ -6,9 +6,9 @@ model holds, on training images.
 
 from __future__ import annotations
 
-from workbench.models.papers import paper_model
-from workbench.tables.spec import Ask, Comparison, DataNote, Label, Metric, Run, TableSpec
+from analyses.published.checkpoints import paper_model
 from workbench.tables.specs.common import BASE, BOOTSTRAP, HUGE, LARGE, STAND_INS, TEXTILES
+from workbench.tables.specs.schema import Ask, Comparison, DataNote, Label, Metric, Run, TableSpec
 
 METRICS = (
     Metric(column="train_loss", name="train loss", better="lower", digits=4),

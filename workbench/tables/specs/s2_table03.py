@@ -5,9 +5,9 @@ Headline: Base-S2 memorises like Large (1.206 both) and fits ImageNet like Large
 
 from __future__ import annotations
 
-from workbench.models.papers import paper_model
-from workbench.tables.spec import Comparison, Metric, Run, TableSpec, each
+from analyses.published.checkpoints import paper_model
 from workbench.tables.specs.common import BASE, LARGE, STAND_INS, TEXTILES, UNSAID
+from workbench.tables.specs.schema import Comparison, Metric, Run, TableSpec, each
 
 ROWS = ("Base", "Large", "Base-S2")
 IMAGES, CHANNELS = 1_281_167, (768, 1024, 1536)

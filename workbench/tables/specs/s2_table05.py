@@ -5,7 +5,6 @@ Headline: ViT-B with (1x, 2x, 3x) 81.4 against ViT-L 81.6; DINOv2 and OpenCLIP g
 
 from __future__ import annotations
 
-from workbench.tables.spec import Comparison, Label, Metric, Run, TableSpec, each
 from workbench.tables.specs.common import (
     BASE,
     CONVERGED,
@@ -17,6 +16,7 @@ from workbench.tables.specs.common import (
     WILSON,
     paper_sources,
 )
+from workbench.tables.specs.schema import Comparison, Label, Metric, Run, TableSpec, each
 
 STAND_IN: dict[Label, str] = {
     ("ViT", "Base", "224"): f"{BASE}@224",

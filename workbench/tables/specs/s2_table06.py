@@ -5,7 +5,6 @@ Headline: Base with S2 beats Large and Huge in all three families (ViT 47.8 agai
 
 from __future__ import annotations
 
-from workbench.tables.spec import Comparison, Label, Metric, Run, TableSpec, each
 from workbench.tables.specs.common import (
     BASE,
     BOOTSTRAP,
@@ -18,6 +17,7 @@ from workbench.tables.specs.common import (
     STAND_INS,
     paper_sources,
 )
+from workbench.tables.specs.schema import Comparison, Label, Metric, Run, TableSpec, each
 
 STAND_IN: dict[Label, str] = {
     ("ViT", "Base", "512"): f"{BASE}@224",

@@ -5,7 +5,6 @@ Headline: ViT-B with S2 0.508 against 0.508 of ViT-L; DINOv2-L with S2 equals DI
 
 from __future__ import annotations
 
-from workbench.tables.spec import Comparison, Label, Metric, Run, TableSpec, each
 from workbench.tables.specs.common import (
     BOOTSTRAP,
     CENTRE_CROP,
@@ -16,6 +15,7 @@ from workbench.tables.specs.common import (
     paper_sources,
 )
 from workbench.tables.specs.s2_table06 import STAND_IN, WHOLE_HUGE
+from workbench.tables.specs.schema import Comparison, Label, Metric, Run, TableSpec, each
 
 LABELS: list[Label] = [
     *STAND_IN,

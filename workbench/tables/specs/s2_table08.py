@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.tables.spec import Metric, TableSpec
+from workbench.tables.specs.schema import Metric, TableSpec
 
 NEEDED = (
     "To run its accuracies: Vicuna-7B with LoRA and a projector trained as LLaVA-1.5 on the frozen "

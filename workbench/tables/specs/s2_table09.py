@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from workbench.tables.spec import Metric, TableSpec
 from workbench.tables.specs.s2_table08 import NEEDED, ODDITY
+from workbench.tables.specs.schema import Metric, TableSpec
 
 TABLE = TableSpec(
     key="9",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.tables.spec import Metric, TableSpec
+from workbench.tables.specs.schema import Metric, TableSpec
 
 TABLE = TableSpec(
     key="10",

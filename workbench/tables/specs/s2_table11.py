@@ -5,8 +5,7 @@ Headline: splitting wins, 56.3 against 55.7 mIoU (DINOv2, ADE20k).
 
 from __future__ import annotations
 
-from workbench.models.papers import paper_model
-from workbench.tables.spec import Comparison, Metric, Run, TableSpec, each
+from analyses.published.checkpoints import paper_model
 from workbench.tables.specs.common import (
     BASE,
     BOOTSTRAP,
@@ -16,6 +15,7 @@ from workbench.tables.specs.common import (
     SCENES_SEGMENTATION,
     STAND_INS,
 )
+from workbench.tables.specs.schema import Comparison, Metric, Run, TableSpec, each
 
 _B, _L = (paper_model("DINOv2", size).name for size in ("Base", "Large"))
 TWO, THREE = "518+1036", "518+1036+1554"

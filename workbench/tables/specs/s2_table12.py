@@ -5,8 +5,7 @@ Headline: concatenating wins by 1.1 to 1.2 mIoU.
 
 from __future__ import annotations
 
-from workbench.models.papers import paper_model
-from workbench.tables.spec import Comparison, Metric, Run, TableSpec, each
+from analyses.published.checkpoints import paper_model
 from workbench.tables.specs.common import (
     BASE,
     BOOTSTRAP,
@@ -15,6 +14,7 @@ from workbench.tables.specs.common import (
     SCENES_SEGMENTATION,
     STAND_INS,
 )
+from workbench.tables.specs.schema import Comparison, Metric, Run, TableSpec, each
 
 DINO = ("DINOv2-Base-S2", "518+1036+1536")
 CLIP = ("OpenCLIP-Base-S2", "256+512+1024")

@@ -5,8 +5,8 @@ Headline: DINOv2-B with (1x, 2x) 39.5 images/s against 54.5 of DINOv2-L, on a GP
 
 from __future__ import annotations
 
-from workbench.tables.spec import Comparison, Metric, Run, TableSpec, each
 from workbench.tables.specs.common import paper_sources
+from workbench.tables.specs.schema import Comparison, Metric, Run, TableSpec, each
 
 SMALL = [("DINOv2", "Base", s) for s in ("224", "224+448", "224+448+672")]
 SMALL += [("DINOv2", "Large", "224"), ("DINOv2", "Giant", "224")]

@@ -5,7 +5,7 @@ Headline: exponents 0.22 (width), 0.45 (depth), 0.6 (MLP).
 
 from __future__ import annotations
 
-from workbench.tables.spec import Ask, Metric, Run, TableSpec
+from workbench.tables.specs.schema import Ask, Metric, Run, TableSpec
 
 DIMENSIONS = ("depth", "width", "mlp")
 

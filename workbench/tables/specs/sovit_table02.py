@@ -5,8 +5,8 @@ Headline: SoViT-400m/14 88.2 on ImageNet against 88.4 of ViT-g/14 with 2.5 times
 
 from __future__ import annotations
 
-from workbench.tables.spec import Label, Metric, Run, TableSpec, each
 from workbench.tables.specs.common import BASE, HUGE, LARGE, TEXTILES, WILSON
+from workbench.tables.specs.schema import Label, Metric, Run, TableSpec, each
 
 ROWS: tuple[Label, ...] = (("ViT-L/16",), ("SoViT-400m/14",), ("ViT-g/14",))
 NO_SHAPE = (

@@ -5,8 +5,8 @@ Headline: SoViT-400m/14 84.1 on ImageNet against 84.0 of ViT-g/14.
 
 from __future__ import annotations
 
-from workbench.tables.spec import Ask, Label, Metric, Run, TableSpec, each
 from workbench.tables.specs.common import TEXTILES
+from workbench.tables.specs.schema import Ask, Label, Metric, Run, TableSpec, each
 from workbench.tables.specs.sovit_table02 import NO_SHAPE, PUBLIC, SIGLIP2, STAND_IN
 
 DATA = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyses import published
-from workbench.tables.spec import Ask, Comparison, Label, Metric, Run, TableSpec, text
+from workbench.tables.specs.schema import Ask, Comparison, Label, Metric, Run, TableSpec, text
 
 SIZES = {"86000000": "86M", "304000000": "304M", "632000000": "632M", "1010000000": "1.01B"}
 RUN_IT = (

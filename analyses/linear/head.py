@@ -1,0 +1,70 @@
+"""A linear softmax head, and its loss and hits on labelled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from analyses.reading.pooled import FeatureRows
+
+
+@dataclass(frozen=True)
+class Head:
+    """A trained head, in the units of the unstandardised features.
+
+    Attributes
+    ----------
+    weight : float64 array, dims (channel, class)
+    bias : float64 array, dims (class,)
+    converged : bool
+        Whether the tolerance was reached.
+    passes : int
+        Times that all rows were read.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    converged: bool = True
+    passes: int = 0
+
+    def logits(self, rows: FeatureRows) -> np.ndarray:
+        """float64, dims (image, class)."""
+        return np.concatenate(list(self.logit_blocks(rows)))
+
+    def logit_blocks(self, rows: FeatureRows) -> Iterator[np.ndarray]:
+        """The logits of consecutive blocks of rows, float64, dims (image, class) each."""
+        for block in rows.blocks():
+            yield block @ self.weight + self.bias
+
+    def judge(self, rows: FeatureRows, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """:func:`loss_and_hits` of all rows, with the logits of one block in memory at a time."""
+        return judge_blocks(self.logit_blocks(rows), labels)
+
+
+def judge_blocks(blocks: Iterable[np.ndarray], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`loss_and_hits` of consecutive blocks of logits, dims (image, class) each."""
+    done, losses, hits = 0, [], []
+    for logits in blocks:
+        loss, hit = loss_and_hits(logits, labels[done : done + len(logits)])
+        done += len(logits)
+        losses.append(loss)
+        hits.append(hit)
+    return np.concatenate(losses), np.concatenate(hits)
+
+
+def loss_and_hits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Per image: cross-entropy in nats, and whether the largest logit is the label's.
+
+    Parameters
+    ----------
+    logits : float array, dims (image, class)
+    labels : int array, dims (image,)
+        -1 for a class that the head does not know: infinite loss, never a hit.
+    """
+    top = logits.max(1, keepdims=True)
+    log_p = logits - top - np.log(np.exp(logits - top).sum(1, keepdims=True))
+    loss = -log_p[np.arange(len(labels)), labels]
+    known = labels >= 0
+    return np.where(known, loss, np.inf), known & (logits.argmax(1) == labels)

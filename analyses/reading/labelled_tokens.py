@@ -1,0 +1,132 @@
+"""Tokens of a dense probe, read shard by shard: training tokens drawn, test maps one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from analyses.reading.pooled import Merge
+from analyses.reading.target_maps import cells
+from feature_store import FeatureStore, InputError
+from feature_store.subsample import positions
+
+
+class Maps(Protocol):
+    """Target maps by store row; an array, or an object that reads them when asked."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> np.ndarray:
+        """The map of a row: dims (row, col)."""
+
+
+@dataclass(frozen=True)
+class TrainingTokens:
+    """Drawn tokens that have a target.
+
+    Attributes
+    ----------
+    x : float32 array, dims (token, channel)
+    y : float64 array, dims (token,)
+    image : int array, dims (token,)
+        Running number of the image that a token belongs to.
+    images : int
+    per_image : int
+        Tokens drawn of each image, those without a target included.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    image: np.ndarray
+    images: int
+    per_image: int
+
+
+def good_rows(store: FeatureStore, source: str) -> np.ndarray:
+    """Rows whose image failed in no scale of the source.
+
+    The store's own status will not do: it says how the last source that was written fared.
+    """
+    singles = store.resolve(source).singles()
+    failed = {row for single in singles for row in store.scale(single).failed_rows()}
+    return np.delete(np.arange(len(store)), sorted(failed))
+
+
+def draw(
+    store: FeatureStore,
+    source: str,
+    maps: Maps,
+    target: Callable[[np.ndarray], np.ndarray],
+    *,
+    merge: Merge,
+    limit: int,
+    seed: int,
+) -> TrainingTokens:
+    """At most `limit` tokens, equally many of each image; all of them if they are no more.
+
+    Sources with the same grid get the same positions. With more images than `limit`, one token
+    each of so many images.
+
+    Parameters
+    ----------
+    store : FeatureStore
+    source : str
+    maps : Maps
+    target : callable
+        Pixels under tokens, dims (token, pixel), to what they teach, dims (token,), NaN = nothing.
+    merge : {"concat", "add"}
+    limit, seed : int
+    """
+    grid, channels = whole_maps(store, source, merge)
+    rows = good_rows(store, source)
+    if len(rows) > limit:
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
+    per_image = min(grid[0] * grid[1], limit // max(len(rows), 1))
+    places = positions(store.image_ids[rows].tolist(), grid, per_image, seed)
+    x = np.empty((places.size, channels), np.float32)
+    y, image = np.empty(places.size), np.empty(places.size, np.int64)
+    done = 0
+    for n, (row, tokens) in enumerate(token_maps(store, source, merge, rows)):
+        values = target(cells(maps[row], grid)[places[n]])
+        known = ~np.isnan(values)
+        part = slice(done, done := done + int(known.sum()))
+        x[part] = tokens.reshape(-1, channels)[places[n][known]]
+        y[part], image[part] = values[known], n
+    return TrainingTokens(x[:done], y[:done], image[:done], len(rows), per_image)
+
+
+def whole_maps(store: FeatureStore, source: str, merge: Merge) -> tuple[tuple[int, int], int]:
+    """Grid and channels of a source whose scales fit together.
+
+    Raises
+    ------
+    InputError
+        Only some token positions are stored.
+    """
+    view = store.features(source, merge=merge)
+    if "token" in view.dims:
+        raise InputError(
+            f"{source} keeps {view.sizes['token']} tokens of each image; a dense probe needs whole "
+            "maps: extract without --tokens-per-image"
+        )
+    return (view.sizes["row"], view.sizes["col"]), view.sizes["channel"]
+
+
+def token_maps(
+    store: FeatureStore, source: str, merge: Merge, rows: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Row number and token map of these rows: float32, dims (row, col, channel).
+
+    Scales are merged image by image: what is held is what the store's stream holds.
+    """
+    singles = [str(single) for single in store.resolve(source).singles()]
+    wanted = np.zeros(len(store), bool)
+    wanted[rows] = True
+    for batch in store.stream(singles):
+        for n in np.flatnonzero(wanted[batch.index]):
+            parts = [batch.tokens[name][n].astype(np.float32) for name in singles]
+            merged = np.concatenate(parts, -1) if merge == "concat" else np.sum(parts, 0)
+            yield int(batch.index[n]), merged

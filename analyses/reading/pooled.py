@@ -1,0 +1,248 @@
+"""One vector per image and source, pooled from stored tokens in one pass over the store.
+
+Pooling is linear, so the vector of an S2 source is made of those of its single scales: side by
+side for ``concat``, summed for ``add``. Each single scale is therefore read and pooled once however
+many sources ask for it. The vectors go to files and are read back in blocks: memory does not
+depend on the number of images.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from analyses.reading.partition import Engine, Piece, pieces
+from feature_store import FeatureStore, InputError
+
+BLOCK_ROWS = 1024
+"""Images read at a time: few, so that memory is the same for small and large stores."""
+
+Tokens = Literal["mean", "prefix"]
+Merge = Literal["concat", "add"]
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """A matrix (image, channel) that is read in blocks of rows.
+
+    Attributes
+    ----------
+    parts : tuple of float32 arrays or paths
+        Single scales, dims (image, channel of that scale); a path is a C-order float32 file.
+    widths : tuple of int
+        Channels of each part.
+    count : int
+        Images.
+    merge : {"concat", "add"}
+        How the parts become one matrix.
+    kept : bool array, dims (image,), or None
+        Rows that are handed out; all of them by default.
+    owner : object
+        Whatever has to stay alive for the files to stay.
+
+    Examples
+    --------
+    >>> rows = FeatureRows.of(np.arange(6.0).reshape(3, 2))
+    >>> rows.shape, [block.sum() for block in rows.blocks(2)]
+    ((3, 2), [np.float32(6.0), np.float32(9.0)])
+    """
+
+    parts: tuple[np.ndarray | Path, ...]
+    widths: tuple[int, ...]
+    count: int
+    merge: Merge = "concat"
+    kept: np.ndarray | None = None
+    owner: object = None
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> FeatureRows:
+        """Rows that are already in memory."""
+        array = np.ascontiguousarray(array, np.float32)
+        return cls((array,), (array.shape[1],), len(array))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(images, channels)."""
+        images = self.count if self.kept is None else int(self.kept.sum())
+        return images, sum(self.widths) if self.merge == "concat" else self.widths[0]
+
+    def keep(self, rows: np.ndarray) -> FeatureRows:
+        """The same matrix with only the rows that the bool array `rows` selects."""
+        if rows.all():
+            return self
+        kept = np.ones(self.count, bool) if self.kept is None else self.kept.copy()
+        kept[kept] = rows
+        return replace(self, kept=kept)
+
+    def blocks(self, size: int = BLOCK_ROWS) -> Iterator[np.ndarray]:
+        """Consecutive float32 blocks of at most `size` rows, dims (image, channel)."""
+        with ExitStack() as stack:
+            opened = [
+                part if isinstance(part, np.ndarray) else stack.enter_context(part.open("rb"))
+                for part in self.parts
+            ]
+            for start in range(0, self.count, size):
+                stop = min(start + size, self.count)
+                pieces = [
+                    part[start:stop]
+                    if isinstance(part, np.ndarray)
+                    # Read rather than mapped: mapped pages would count as this process's memory.
+                    else np.fromfile(part, np.float32, (stop - start) * width).reshape(-1, width)
+                    for part, width in zip(opened, self.widths, strict=True)
+                ]
+                block = self._merged(pieces)
+                yield block if self.kept is None else block[self.kept[start:stop]]
+
+    def _merged(self, pieces: list[np.ndarray]) -> np.ndarray:
+        if len(pieces) == 1:
+            return pieces[0]
+        if self.merge == "concat":
+            return np.concatenate(pieces, axis=1)
+        return np.asarray(np.sum(pieces, axis=0, dtype=np.float32))
+
+    def load(self) -> np.ndarray:
+        """The whole matrix in memory: float32, dims (image, channel)."""
+        return np.concatenate([*self.blocks(), np.empty((0, self.shape[1]), np.float32)])
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Pooled vectors of one store for several sources, over the images that all of them have.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, dims (image,)
+        Row numbers in the store.
+    widths : dict of str to int
+        Channels of each single-scale source.
+    folder : tempfile.TemporaryDirectory
+        Holds one file per single-scale source; removed with this object.
+    """
+
+    store: FeatureStore
+    rows: np.ndarray
+    widths: dict[str, int]
+    folder: tempfile.TemporaryDirectory = field(repr=False)
+
+    def features(self, source: str, merge: Merge = "concat") -> FeatureRows:
+        """The matrix of one source; row n belongs to store row ``rows[n]``.
+
+        Raises
+        ------
+        InputError
+            ``add`` over scales of different widths.
+        """
+        names = [str(s) for s in self.store.resolve(source).singles()]
+        widths = tuple(self.widths[name] for name in names)
+        if merge == "add" and len(set(widths)) > 1:
+            raise InputError(f"{source}: add needs equal channel counts, found {widths}")
+        order = list(self.widths)
+        parts = tuple(Path(self.folder.name, f"{order.index(name)}.f32") for name in names)
+        return FeatureRows(parts, widths, len(self.rows), merge, owner=self.folder)
+
+
+def pool(
+    store: FeatureStore,
+    sources: Sequence[str],
+    tokens: Tokens = "mean",
+    *,
+    engine: Engine | None = None,
+) -> Pooled:
+    """Pool every image of a store once for all the given sources.
+
+    .. math:: f(i) = \\frac{1}{T} \\sum_{t=1}^{T} x_{i,t}
+
+    Parameters
+    ----------
+    store : FeatureStore
+    sources : sequence of str
+        S2 sources are taken apart into their scales.
+    tokens : {"mean", "prefix"}
+        Mean over all (row, col) tokens, in float32; or the first prefix token (CLS).
+    engine : Engine, optional
+        Pools the pieces of the store; the vectors are the same to the bit.
+
+    Returns
+    -------
+    Pooled
+        Images whose status is not ``ok`` in one of the sources are left out of all of them, so
+        that sources are compared on the same images.
+
+    Raises
+    ------
+    InputError
+        No source given, unknown `tokens`, no image left.
+    StoreError
+        A source is not stored, incomplete, or has no prefix tokens.
+    """
+    if not sources:
+        raise InputError("no source given; name at least one, such as MODEL@224")
+    if tokens not in ("mean", "prefix"):
+        raise InputError(f"tokens is {tokens!r}; choose mean or prefix")
+    singles = list(dict.fromkeys(str(s) for name in sources for s in store.resolve(name).singles()))
+    folder = tempfile.TemporaryDirectory(prefix="pooled-")
+    rows: list[np.ndarray] = []
+    widths: dict[str, int] = dict.fromkeys(singles, 0)
+    with ExitStack() as stack:
+        paths = [Path(folder.name, f"{n}.f32") for n in range(len(singles))]
+        files = [stack.enter_context(path.open("wb")) for path in paths]
+        for index, found in _passing(store, singles, tokens, engine):
+            rows.append(index)
+            for name, file in zip(singles, files, strict=True):
+                widths[name] = found[name].shape[1]
+                found[name].tofile(file)
+    if not rows:
+        raise InputError(f"{store.path} holds no readable image for {', '.join(map(str, sources))}")
+    return Pooled(store, np.concatenate(rows), widths, folder)
+
+
+Vectors = tuple[np.ndarray, dict[str, np.ndarray]]
+"""Row numbers, and for each single-scale source float32 vectors, dims (image, channel)."""
+
+
+def vectors(
+    store: FeatureStore, singles: Sequence[str], tokens: Tokens, *, shards: Sequence[int]
+) -> Vectors:
+    """Pooled vectors of some shards' images."""
+    parts = list(_vectors(store, singles, tokens, shards))
+    rows = np.concatenate([np.empty(0, np.int64), *(index for index, _ in parts)])
+    widths = {name: store.scale(name).channels for name in singles}
+    return rows, {
+        n: np.concatenate([np.empty((0, w), np.float32), *(found[n] for _, found in parts)])
+        for n, w in widths.items()
+    }
+
+
+def _vectors(
+    store: FeatureStore, singles: Sequence[str], tokens: Tokens, shards: Sequence[int] | None
+) -> Iterator[Vectors]:
+    """Shard by shard."""
+    prefixes = {name: store.prefix(name) for name in singles} if tokens == "prefix" else {}
+    for batch in store.stream(list(singles), shards=shards):
+        if tokens == "prefix":
+            found = {n: p.isel(image=batch.index, prefix=0).values for n, p in prefixes.items()}
+        else:
+            found = {n: batch.tokens[n].mean(axis=(1, 2), dtype=np.float32) for n in singles}
+        yield batch.index, {n: values.astype(np.float32) for n, values in found.items()}
+
+
+def _passing(
+    store: FeatureStore, singles: list[str], tokens: Tokens, engine: Engine | None
+) -> Iterator[Vectors]:
+    """In the order of the rows: shard by shard here, or piece by piece on an engine."""
+    if engine is None:
+        return _vectors(store, singles, tokens, None)
+    for name in singles:
+        store.scale(name).require_complete()
+    return iter(engine.map(partial(_of_piece, singles, tokens), pieces(store)))
+
+
+def _of_piece(singles: list[str], tokens: Tokens, piece: Piece) -> Vectors:
+    return vectors(piece.open(), singles, tokens, shards=piece.shards)

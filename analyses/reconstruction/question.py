@@ -1,0 +1,116 @@
+"""What is reconstructed from what, and how: the question and its options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analyses.moments.second_moments import MomentsConfig
+from analyses.reading.partition import piece_images
+from feature_store import FeatureStore
+from feature_store.errors import InputError
+from feature_store.source import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionConfig:
+    """How the maps are fitted and judged."""
+
+    ridge: float | str = "auto"
+    """"auto" chooses by cross-validation over folds of images; 0 is least squares, the paper's
+    way; a number is the penalty relative to the mean eigenvalue of the source covariance."""
+    folds: int = 5
+    """Folds of images for ridge="auto"."""
+    draws: int = 1000
+    """Resamples of the test images behind the 95 % intervals."""
+    seed: int = 0
+    """Seed of the resamples."""
+    grid: str = "same"
+    """"same" refuses sources whose token grids differ; "pool" averages all to the common grid."""
+    precision: str = "float32"
+    """Type of the products of tokens ("float32" or "float64"); sums are always float64."""
+    device: str = "cpu"
+    """Torch device of the products."""
+    decompose: bool = False
+    """Also say which scale, how many directions, and what the log-det measure gives."""
+    moments: str | None = None
+    """Where to keep the training moments (a ``moments.zarr``): read if they are there, continued
+    if an interruption left them half way."""
+    progress: bool = False
+    """Show a progress bar on standard error."""
+
+    def __post_init__(self) -> None:
+        if self.ridge != "auto" and not (
+            isinstance(self.ridge, int | float) and 0 <= self.ridge < float("inf")
+        ):
+            raise InputError(f'ridge is {self.ridge!r}; expected "auto", 0 or a positive number')
+        if self.grid not in ("same", "pool"):
+            raise InputError(f"grid is {self.grid!r}; choose same or pool")
+        if self.draws < 1:
+            raise InputError(f"draws is {self.draws}; expected at least 1")
+
+    def accumulation(self, question: Question, store: Any = None) -> MomentsConfig:
+        """How to accumulate training moments that answer the question.
+
+        From a store they are closed at its pieces, so that an engine gives the same.
+        """
+        return MomentsConfig(
+            folds=self.folds,
+            precision=self.precision,
+            device=self.device,
+            piece_images=piece_images(store) if isinstance(store, FeatureStore) else 0,
+            targets=() if self.decompose else question.targets_only,
+        )
+
+
+@dataclass(frozen=True)
+class Question:
+    """Full names of what is reconstructed from what, the reference among the sources.
+
+    Attributes
+    ----------
+    target, reference : str
+        The reference is empty where there is none.
+    sources : tuple of str
+        One for each row of the result.
+    """
+
+    target: str
+    sources: tuple[str, ...]
+    reference: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise InputError("no source to reconstruct from; name at least one")
+        repeated = {name for name in self.sources if self.sources.count(name) > 1}
+        if repeated:
+            raise InputError(f"source named twice: {', '.join(sorted(repeated))}")
+
+    @classmethod
+    def resolve(
+        cls, store: Any, target: str, sources: Sequence[str], reference: str | None
+    ) -> Question:
+        """Fill in taps from a store; the reference becomes the last row unless it is one."""
+        names = [str(store.resolve(name)) for name in sources]
+        last = str(store.resolve(reference)) if reference else ""
+        if last and last not in names:
+            names.append(last)
+        return cls(str(store.resolve(target)), tuple(names), last)
+
+    @staticmethod
+    def parts(name: str) -> tuple[str, ...]:
+        """Single-scale sources of a source, in channel order."""
+        return tuple(str(single) for single in Source.parse(name).singles())
+
+    @property
+    def used(self) -> list[str]:
+        """Every single-scale source that is needed, each once."""
+        names = [*self.sources, self.target]
+        return list(dict.fromkeys(single for name in names for single in self.parts(name)))
+
+    @property
+    def targets_only(self) -> tuple[str, ...]:
+        """Single-scale sources of the target that are no source: half their products are spared."""
+        inputs = {single for name in self.sources for single in self.parts(name)}
+        return tuple(s for s in self.parts(self.target) if s not in inputs)

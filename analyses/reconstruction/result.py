@@ -1,0 +1,173 @@
+"""The labelled result of a reconstruction: rows of Table 2, maps, intervals, warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from analyses.linear.ridge import Solution
+from analyses.moments.second_moments import Moments
+from analyses.reconstruction.errors import Errors
+from analyses.reconstruction.question import Question, ReconstructionConfig
+from analyses.reconstruction.scale_subsets import Subset, subsets, unique_and_shared
+from analyses.statistics.gaussian import isotropy, low_rank
+from analyses.statistics.information import bits, bootstrap, interval, ratio
+from feature_store.source import Source
+
+ROW_FIELDS = (
+    "source",
+    "target",
+    "reference",
+    "train_loss",
+    "train_info_bits",
+    "train_ratio",
+    "test_loss",
+    "test_info_bits",
+    "test_ratio",
+    "test_info_low",
+    "test_info_high",
+    "ridge",
+)
+"""Columns of :func:`rows`, in order."""
+
+SCARCE = 10.0  # training tokens per channel below which train figures are called doubtful
+GAP = 0.2  # part of the train information missing on test images that is called overfitting
+
+
+def rows(result: xr.Dataset) -> pd.DataFrame:
+    """One row per source with the columns :data:`ROW_FIELDS`, as in the paper's Table 2."""
+    table = pd.DataFrame({"source": result["source"].values})
+    for name in ROW_FIELDS[1:]:
+        table[name] = result.attrs[name] if name in result.attrs else result[name].values
+    return table
+
+
+def assemble(
+    question: Question,
+    moments: Moments,
+    maps: Mapping[Subset, Solution],
+    errors: Errors,
+    config: ReconstructionConfig,
+) -> xr.Dataset:
+    """Fitted maps (the rows first, then further subsets of scales) and their errors, labelled."""
+    count = len(question.sources)
+    fits = list(maps.values())[:count]
+    at = question.sources.index(question.reference) if question.reference else None
+    train_loss = np.array([s.residual.mean() for s in fits])
+    train_info = bits(train_loss, np.array([s.variance.mean() for s in fits]))
+    null = errors.image[-1]
+    test_info = bits(errors.loss[:count], errors.loss[-1])
+    draws = bootstrap(errors.image[:count], null, draws=config.draws, seed=config.seed)
+    low, high = interval(draws)
+    paired = np.full_like(draws, np.nan) if at is None else _paired_ratio(draws, at)
+    ratio_low, ratio_high = interval(paired)
+    columns = {
+        "train_loss": train_loss,
+        "train_info_bits": train_info,
+        "train_ratio": ratio(train_info, np.nan if at is None else float(train_info[at])),
+        "test_loss": errors.loss[:count],
+        "test_info_bits": test_info,
+        "test_ratio": ratio(test_info, np.nan if at is None else float(test_info[at])),
+        "test_info_low": low,
+        "test_info_high": high,
+        "test_ratio_low": ratio_low,
+        "test_ratio_high": ratio_high,
+        "ridge": [s.ridge for s in fits],
+        "dof": [s.dof for s in fits],
+        "tokens_per_channel": [moments.count() / len(s.weights) for s in fits],
+    }
+    result = xr.Dataset(
+        {name: ("source", np.asarray(values, float)) for name, values in columns.items()},
+        coords={"source": list(question.sources)},
+    )
+    cell, channel = errors.cell, errors.channel
+    result["loss_map"] = (("source", "row", "col"), cell[:count])
+    result["info_map"] = (("source", "row", "col"), bits(cell[:count], cell[-1]))
+    result["channel_info"] = (("source", "channel"), bits(channel[:count], channel[-1]))
+    result["draws"] = (("source", "draw"), draws)
+    if config.decompose:
+        tables = _scale_tables(question, maps, errors)
+        result = result.assign(tables.reindex(source=list(question.sources)) if tables else {})
+        result = result.assign(_beyond_the_paper(question, moments, fits))
+    result.attrs = {
+        "target": question.target,
+        "reference": question.reference,
+        "train_images": int(moments.images.sum()),
+        "train_tokens": moments.count(),
+        "test_images": len(null),
+        "null_train_loss": float(fits[0].variance.mean()),
+        "null_test_loss": float(errors.loss[-1]),
+        "config": asdict(config),
+        "warnings": [],
+    }
+    result.attrs["warnings"] = warnings_for(result)
+    return result
+
+
+def _beyond_the_paper(
+    question: Question, moments: Moments, fits: list[Solution]
+) -> dict[str, tuple]:
+    """Log-det information and the curve over ranks of each row, on the training images."""
+    goal = question.parts(question.target)
+    measures = [isotropy(moments, solution, goal) for solution in fits]
+    curves = [low_rank(moments, solution, goal)["train_info_bits"].values for solution in fits]
+    made = {f"train_{key}_bits": ("source", [m[key] for m in measures]) for key in measures[0]}
+    return {**made, "rank_info": (("source", "rank"), np.array(curves))}
+
+
+def _scale_tables(
+    question: Question, maps: Mapping[Subset, Solution], errors: Errors
+) -> xr.Dataset:
+    """Bits of each scale alone and of its unique part; NaN for scales that a source lacks."""
+    test = dict(zip(maps, bits(errors.loss[:-1], errors.loss[-1]), strict=True))
+    train = {part: float(bits(s.residual.mean(), s.variance.mean())) for part, s in maps.items()}
+    tables = []
+    for name in question.sources:
+        parts = question.parts(name)
+        if len(parts) == 1:
+            continue
+        needed = subsets(parts)
+        found = [unique_and_shared({s: d[s] for s in needed}, parts) for d in (train, test)]
+        dims = {"alone": ("split", "scale"), "unique": ("split", "scale")}
+        table = xr.Dataset(
+            {key: (dims.get(key, ("split",)), [f[key] for f in found]) for key in found[0]},
+            coords={"split": ["train", "test"], "scale": list(Source.parse(name).scales)},
+        )
+        tables.append(table.expand_dims(source=[name]))
+    return xr.concat(tables, "source", join="outer") if tables else xr.Dataset()
+
+
+def _paired_ratio(draws: np.ndarray, at: int) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(draws[at] > 0, draws / draws[at], np.nan)
+
+
+def warnings_for(result: xr.Dataset) -> list[str]:
+    """Plain sentences on figures that mislead: scarce tokens, more freedom than images, overfit."""
+    found = []
+    images = result.attrs["train_images"]
+    for name in result["source"].values:
+        row = result.sel(source=name)
+        if row["tokens_per_channel"] < SCARCE:
+            found.append(
+                f"{name}: only {float(row['tokens_per_channel']):.1f} training tokens per source "
+                f"channel; train figures say little, use more images"
+            )
+        elif row["dof"] > images:
+            found.append(
+                f"{name}: the map has {float(row['dof']):.0f} effective degrees of freedom from "
+                f"{images} training images, and tokens of one image are not independent; do not "
+                f"read the train figures alone"
+            )
+        train, test = float(row["train_info_bits"]), float(row["test_info_bits"])
+        if train > 0.01 and test < (1 - GAP) * train and row["test_info_high"] < train:
+            automatic = result.attrs["config"]["ridge"] == "auto"
+            found.append(
+                f"{name}: overfits, {train:.3f} bits on train but {test:.3f} on test images; use "
+                f"more images{'' if automatic else ' or ridge=auto'}"
+            )
+    return found

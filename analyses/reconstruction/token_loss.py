@@ -1,0 +1,108 @@
+"""Where in single images does a source miss what the target knows?
+
+For chosen images, the squared error of every token under the maps that training moments give,
+
+    loss[s, i, row, col] = mean over channels of (y - mean_y - (x_s - mean_x) W_s)^2,
+
+beside that of the best constant (the training mean). The maps of :mod:`analyses.reconstruction`
+average over all test images; these keep the images apart, for overlays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from analyses.moments.second_moments import Moments
+from analyses.reading.batches import singles
+from analyses.reading.grids import common_grid, pool
+from analyses.reconstruction import ReconstructionConfig, fit
+from feature_store.errors import InputError
+
+
+def compute(
+    moments: Moments,
+    store: Any,
+    *,
+    target: str,
+    sources: Sequence[str],
+    rows: Sequence[int],
+    config: ReconstructionConfig | None = None,
+) -> xr.Dataset:
+    """Reconstruction loss of every token of a few images.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of the training images; hold the target and all sources
+        (:func:`analyses.moments.on_disk.load`).
+    store : FeatureStore
+        Holds the images to look at, best ones that the moments have not seen.
+    target : str
+    sources : sequence of str
+    rows : sequence of int
+        Row numbers in the store.
+    config : ReconstructionConfig, optional
+        Its ridge is used.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``loss`` (source, image, row, col) and ``null_loss`` (image, row, col), in squared feature
+        units; coordinates ``source`` and ``image`` (row numbers). NaN for images that failed.
+
+    Raises
+    ------
+    InputError
+        No source, no row, or a row that the store does not have.
+    """
+    _check(store, sources, rows)
+    goal = singles(store, target)
+    tokens = _tokens(moments, store, [target, *sources], rows)
+    y = tokens[target]
+    maps = [fit(moments, singles(store, name), goal, config) for name in sources]
+    null = ((y - maps[0].mean_y) ** 2).mean(-1)
+    losses = []
+    for name, solution in zip(sources, maps, strict=True):
+        x = tokens[name] - solution.mean_x
+        losses.append(((y - solution.mean_y - x @ solution.weights) ** 2).mean(-1))
+    cells = ("image", "row", "col")
+    return xr.Dataset(
+        {"loss": (("source", *cells), np.stack(losses)), "null_loss": (cells, null)},
+        coords={"source": list(sources), "image": list(rows)},
+        attrs={"target": target, "store": store.path},
+    )
+
+
+def contrast(result: xr.Dataset) -> xr.DataArray:
+    """Per image (image,): how unevenly the two first sources' losses differ over the image.
+
+    Standard deviation over cells of loss[0] - loss[1], in units of the image's mean null loss:
+    images where one source is better in one place only come first when sorted downwards.
+    """
+    difference = result["loss"][0] - result["loss"][1]
+    return difference.std(("row", "col")) / result["null_loss"].mean(("row", "col"))
+
+
+def _check(store: Any, sources: Sequence[str], rows: Sequence[int]) -> None:
+    if not sources or not len(rows):
+        raise InputError(f"found {len(sources)} sources and {len(rows)} rows; name at least one")
+    if min(rows) < 0 or max(rows) >= len(store):
+        raise InputError(
+            f"rows {min(rows)} to {max(rows)} asked for; {store.path} has rows 0 to "
+            f"{len(store) - 1}"
+        )
+
+
+def _tokens(
+    moments: Moments, store: Any, sources: Sequence[str], rows: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Source to (image, row, col, channel) float64 of the chosen rows, on the moments' grid."""
+    found = {name: store.features(name)[np.asarray(rows)].values for name in sources}
+    if moments.attrs.get("grid") == "pool":
+        grid = common_grid(store.scale(name).grid for name in moments.blocks)
+        found = {name: pool(values, grid) for name, values in found.items()}
+    return {name: values.astype(np.float64) for name, values in found.items()}

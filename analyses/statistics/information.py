@@ -1,0 +1,74 @@
+"""From losses to information, in bits.
+
+Under the paper's assumption (target channels independent with one common variance, errors too),
+the information that a source carries about a target is, up to a factor of half the number of
+channels, I = -log2(l / l0): l the loss of the best linear map, l0 that of the best constant.
+Source: S2 paper, section 4.2 and appendix B. The paper prints "log"; its Table 2 follows from
+base 2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analyses.statistics.bootstrap import resampled
+
+
+def bits(loss: np.ndarray | float, null_loss: np.ndarray | float) -> np.ndarray:
+    """Information I = -log2(loss / null_loss), elementwise, float64.
+
+    A target without variance (null_loss = 0) that is predicted exactly holds no information: 0.
+    Zero loss on a target with variance: inf. A loss above the null loss gives negative bits, as
+    happens on unseen images.
+
+    >>> bits([0.25, 0.0, 0.0], [1.0, 1.0, 0.0]).tolist()
+    [2.0, inf, 0.0]
+    """
+    loss, null = np.broadcast_arrays(np.asarray(loss, float), np.asarray(null_loss, float))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        information = -np.log2(loss / null) + 0.0
+    return np.where((loss == 0) & (null == 0), 0.0, information)
+
+
+def ratio(information: np.ndarray | float, reference: float) -> np.ndarray:
+    """I / I*, elementwise; NaN where the reference source carries no information (I* <= 0).
+
+    Where both are infinite (both sources determine the target) the ratio is 1.
+    """
+    information = np.asarray(information, float)
+    if not reference > 0:
+        return np.full(information.shape, np.nan)
+    if np.isinf(reference):
+        return np.where(np.isinf(information), 1.0, 0.0)
+    return information / reference
+
+
+def bootstrap(losses: np.ndarray, null_losses: np.ndarray, *, draws: int, seed: int) -> np.ndarray:
+    """Information under resampling of whole images, because tokens of one image are dependent.
+
+    Parameters
+    ----------
+    losses : ndarray, dims (source, image)
+        Sum or mean of squared errors of each image.
+    null_losses : ndarray, dims (image,)
+        The same for the constant prediction.
+    draws, seed : int
+        Resamples, and the seed that fixes them: the same images are drawn for every source, so
+        differences and ratios of two rows are paired.
+
+    Returns
+    -------
+    ndarray of float64, dims (source, draw)
+        Bits. The linear map is held fixed: the spread is that of the test images.
+    """
+    images = losses.shape[1]
+    both = np.vstack([losses, null_losses]).T
+    sums = resampled(both, np.arange(images), images, draws=draws, seed=seed).T
+    return bits(sums[:-1], sums[-1])
+
+
+def interval(samples: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile interval over the last axis: (low, high)."""
+    tail = (1 - level) / 2
+    low, high = np.quantile(samples, [tail, 1 - tail], axis=-1)
+    return low, high

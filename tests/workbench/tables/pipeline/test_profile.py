@@ -1,0 +1,307 @@
+"""The config file: what it sets, and what is refused with which words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import feature_store
+from feature_store import InputError
+from workbench import datasets
+from workbench.extraction import jobs
+from workbench.tables.pipeline import dry_run, plan, problems, profile
+from workbench.tables.specs import select
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text):
+        path = tmp_path / "config.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stores = ", "is not valid TOML"),
+        ("store = 'x'", "unknown key 'store'; there are: stores, device"),
+        ("tflops = 'many'", "tflops is 'many'; expected float"),
+        ("tflops = -1", "must be positive"),
+        ("tflops = nan", "tflops is nan; it must be positive and finite"),
+        ("tflops = inf", "must be positive and finite"),
+        ("workers = -3", "config.toml: workers is -3, expected at least 0"),
+        ("shard_images = 0", "shard_images is 0, expected at least 1"),
+        ("precision = 'fp64'", "precision is 'fp64', expected one of fp32"),
+        ("device = 'gpu'", "device is 'gpu'; expected auto, cpu, cuda or cuda:1"),
+        ("device = ''", "device is ''; expected auto"),
+        ("stores = ' '", "stores is empty; name a folder or URL"),
+        ("workers = true", "workers is True; expected int"),
+        ("[datasets.imagenet1k]\ntrain = 'x'", "unknown key 'imagenet1k'; there are: imagenet"),
+        ("[datasets.imagenet]\nval = 'x'", "unknown key 'val'; there are: train, test"),
+        ("[datasets.imagenet]\ntrain = 3", "datasets.imagenet.train is 3; expected a dataset name"),
+        ("[datasets.imagenet]\ntrain_limit = 0", "train_limit is 0; expected a positive number"),
+        ("datasets.imagenet = 'folder:x'", "expected train and test names"),
+    ],
+)
+def test_a_wrong_config_is_refused(config, tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        profile.load("paper", tmp_path, config(text))
+
+
+def test_a_home_in_stores_is_written_out_and_a_url_kept(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    found = profile.load("bundled", tmp_path, config("stores = '~/feat'"))
+    assert found.path(found.data["textiles"]["train"]) == "/home/me/feat/textiles_train.zarr"
+    url = profile.load("bundled", tmp_path, config("stores = 's3://bucket/~a'"))
+    assert url.stores == "s3://bucket/~a"
+
+
+def test_a_missing_config_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot read the config .*none.toml"):
+        profile.load("paper", tmp_path, tmp_path / "none.toml")
+
+
+def test_problems_name_the_key(config, tmp_path):
+    (tmp_path / "val").mkdir()
+    table = tmp_path / "ade.csv"
+    table.write_text("path,label\n", encoding="utf-8")
+    path = config(
+        f"[datasets.imagenet]\ntrain = 'folder:{tmp_path}/gone'\ntest = 'folder:{tmp_path}/val'\n"
+        f"[datasets.ade20k]\ntrain = 'csv:{table}'\n"
+    )
+    found = profile.load("paper", tmp_path, path)
+    lines = problems.problems(found, ["imagenet", "imagenet_views", "ade20k"])
+    assert len(lines) == 5
+    assert lines[0] == (
+        f"datasets.imagenet.train = 'folder:{tmp_path}/gone': there is no folder {tmp_path}/gone"
+    )
+    assert "view:1:folder" in lines[1]
+    assert "the table has no column 'mask'" in lines[3]
+    assert (
+        lines[4] == "datasets.ade20k.test is not set; name a dataset as test in [datasets.ade20k]"
+    )
+
+
+def test_images_named_in_the_config_are_all_taken_unless_limited(config, tmp_path):
+    path = config("[datasets.textiles]\ntrain = 'csv:a.csv'\ntest = 'csv:b.csv'\ntest_limit = 7\n")
+    found = profile.load("bundled", tmp_path, path).data["textiles"]
+    assert (found["train"].limit, found["test"].limit) == (None, 7)
+
+
+def test_optional_data_are_left_out_and_said(tmp_path):
+    made = plan.make(select(["sovit3"]), profile.load("paper", tmp_path, None))
+    assert {m.data for m in made.measurements} == {"imagenet"}
+    assert made.skipped["pets"] == "datasets.pets is not set"
+
+
+def test_dry_run_of_the_paper_on_the_meta_device(config, tmp_path):
+    path = config("stores = 'there'\ntflops = 100\n[datasets.ade20k]\ntrain_limit = 1000\n")
+    paper = profile.load("paper", tmp_path, path)
+    found = dry_run.dry_run(plan.make(select(["12"]), paper), paper)
+    rows = {(r["store"], r["source"]): r for r in found["sources"]}
+    assert len(rows) == 12  # 3 scales of 2 models, train and test
+    row = rows["there/ade20k_train.zarr", "timm:vit_base_patch14_dinov2.lvd142m@1036"]
+    assert row["images"] == 1000
+    assert row["bytes"] == 1000 * (37 * 37 + 1) * 768 * 2  # tokens and class token, float16
+    n, d = 37 * 37 + 1, 768  # per block: 12 d^2 per token, and two products of attention
+    crop = 12 * (12 * d * d * n + 2 * n * n * d) + 37 * 37 * d * 3 * 14 * 14
+    assert row["gmacs_per_image"] == pytest.approx(4 * crop / 1e9, rel=0.005)
+    assert row["gpu_hours"] == pytest.approx(2e9 * row["gmacs_per_image"] * 1000 / 1e14 / 3600)
+    assert found["totals"]["bytes"] == sum(r["bytes"] for r in rows.values())
+    assert [line.split()[0] for line in found["problems"]] == [
+        "datasets.ade20k.train",
+        "datasets.ade20k.test",
+    ]
+    assert "2 models, 2 stores" in (said := dry_run.text(found))
+    assert "GPU hours are those of the extraction's forward passes alone" in said
+    (table,) = found["tables"]
+    assert f"12, {table['title']}: {table['expected']}" in said
+
+
+@pytest.fixture
+def own(config, tmp_path):
+    """A dry run of Table 3 on three images of one's own for training, and given ones for tests."""
+    for name in ("nominal/1.png", "nominal/2.png", "defect/3.JPG", "defect/notes.txt"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).touch()
+
+    def plan_for(text):
+        path = config(f"[datasets.textiles]\ntrain = 'folder:{tmp_path}/photos'\n{text}\n")
+        given = profile.load("bundled", tmp_path, path)
+        return dry_run.dry_run(plan.make(select(["3"]), given), given)
+
+    return plan_for
+
+
+def test_a_dry_run_counts_images_of_one_s_own_and_their_views(own):
+    found = own("test = 'bundled:textiles:test'\ntest_limit = 7")
+    images = {row["store"].rpartition("/")[2]: row["images"] for row in found["sources"]}
+    views = {f"textile_views_{k}.zarr": 3 for k in (1, 2)}
+    assert images == {"textiles_train.zarr": 3, "textiles_test.zarr": 7, **views}
+    for row in found["sources"]:
+        assert row["bytes"] == row["bytes_per_image"] * row["images"]
+        assert row["gpu_hours"] * 1000 == pytest.approx(row["gpu_hours_per_1000"] * row["images"])
+    assert found["problems"] == found["totals"]["uncounted"] == []
+    assert found["tables"][0]["expected"].endswith(
+        "(with the bundled images; the config names others)"
+    )
+
+
+def test_a_key_that_is_part_of_another_s_line_keeps_its_own_problem(config, tmp_path):
+    (tmp_path / "empty").mkdir()
+    path = config(
+        "[datasets.textiles]\ntrain = 'folder:gone/datasets.textiles.test'\n"
+        f"test = 'folder:{tmp_path}/empty'\n"
+    )
+    given = profile.load("bundled", tmp_path, path)
+    found = dry_run.dry_run(plan.make(select(["5"]), given), given)["problems"]
+    assert [line.split()[0] for line in found] == [
+        "datasets.textiles.train",
+        "datasets.textiles.test",
+    ]
+
+
+def test_table_13_s_models_are_resolved_though_nothing_is_stored(tmp_path):
+    given = profile.load("bundled", tmp_path, None)
+    found = dry_run.dry_run(plan.make(select(["13"]), given), given)
+    assert len(found["timed"]) == 5
+    assert found["totals"]["models"] == 3
+    assert found["totals"]["stores"] == found["totals"]["gpu_hours"] == 0
+    assert found["timed"][-1]["gmacs_per_image"] > 250, "DINOv2 giant"
+    said = dry_run.text(found)
+    assert "timed, not stored" in said
+    assert "vit_giant_patch14_dinov2" in said
+
+
+def test_stores_that_are_complete_are_marked_and_left_out_of_what_is_left(tmp_path, monkeypatch):
+    given = profile.load("bundled", tmp_path, None)
+    made = plan.make(select(["7"]), given)
+    split, sources = made.needs(given)["scenes_test"]
+    dataset = datasets.open(split.dataset, limit=split.limit)
+    store = feature_store.create(
+        given.path(split),
+        dataset=dataset.name,
+        image_ids=dataset.image_ids,
+        labels=dataset.labels,
+        label_names=dataset.label_names,
+    )
+    name = f"{sources[0].model}#blocks@{sources[0].scales[0]}"
+    attrs = {
+        "precision": "fp32",
+        "default_tap": "blocks",
+        "libraries": jobs.library_versions(),
+        "code_sha256": jobs.code_sha256(),
+    }
+    writer = store.add_source(name, manifest=attrs, grid=(1, 1), channels=1, dtype="float32")
+    writer.commit(0, np.zeros((len(dataset), 1, 1, 1), np.float32), None)
+    found = dry_run.dry_run(made, given)
+    assert found["problems"] == []
+    complete = [(r["store"], r["source"]) for r in found["sources"] if r["stored"]]
+    assert complete == [(given.path(split), str(sources[0]))]
+    (row,) = [r for r in found["sources"] if r["stored"]]
+    assert found["totals"]["bytes_left"] == found["totals"]["bytes"] - row["bytes"]
+    assert "1 of 10 sources are stored already" in dry_run.text(found)
+    monkeypatch.setattr(jobs, "code_sha256", lambda: "new")
+    (line,) = dry_run.dry_run(made, given)["problems"]
+    assert line.startswith("table 7 would mix versions: ")
+
+
+def test_a_store_that_the_run_would_refuse_is_a_problem(tmp_path):
+    given = profile.load("bundled", tmp_path, None)
+    made = plan.make(select(["7"]), given)
+    split, _ = made.needs(given)["scenes_test"]
+    feature_store.create(given.path(split), dataset="folder:other", image_ids=["a"])
+    (line,) = dry_run.dry_run(made, given)["problems"]
+    assert "scenes_test.zarr holds features of folder:other" in line
+
+
+@pytest.fixture
+def refusals(config, tmp_path):
+    """Problems of a dry run on photos of one's own, without labels (a, b) or of one class (c)."""
+    for name in ("a/1.png", "a/2.png", "b/3.png", "c/x/1.png", "c/x/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    def found(train, test, only):
+        given = {"train": train, "test": test}
+        lines = [f"{role} = 'folder:{tmp_path / name}'" for role, name in given.items()]
+        path = config("[datasets.textiles]\n" + "\n".join(lines))
+        bundled = profile.load("bundled", tmp_path, path)
+        return dry_run.dry_run(plan.make(select([only]), bundled), bundled)["problems"]
+
+    return found
+
+
+def test_images_without_labels_are_a_problem_where_labels_are_needed(refusals):
+    (line,) = refusals("a", "b", "5")
+    assert line.startswith("table 5: datasets.textiles.train, datasets.textiles.test: ")
+    assert "has no labels; a probe needs them" in line
+    (line,) = refusals("c", "b", "5")
+    assert "datasets.textiles.test (folder:" in line
+    assert refusals("a", "b", "2") == [], "a reconstruction needs none"
+
+
+def test_the_same_images_as_train_and_test_are_a_problem(refusals):
+    (line,) = refusals("a", "a", "2")
+    assert line.startswith("datasets.textiles.train, datasets.textiles.test: train and test share")
+
+
+@pytest.mark.slow
+def test_a_dry_run_of_everything_in_the_paper(tmp_path):
+    """Every model of every table is built, without weights; only data are missing."""
+    given = profile.load("paper", tmp_path, None)
+    found = dry_run.dry_run(plan.make(select(), given), given)
+    assert {line.split()[0] for line in found["problems"]} == {
+        f"datasets.{key}.{role}"
+        for key in ("imagenet", "ade20k", "nyuv2")
+        for role in ("train", "test")
+    }
+    assert found["totals"]["models"] >= 35
+    assert 10 < found["totals"]["gpu_hours"] < 30
+    assert found["totals"]["gpu_hours_left"] == found["totals"]["gpu_hours"]
+    assert len(found["timed"]) == 10
+    for table in found["tables"]:
+        assert table["expected"] or table["missing"] or not table["numbers"], table["table"]
+    said = dry_run.text(found)
+    assert all(table["title"] in said for table in found["tables"])
+    assert list(tmp_path.iterdir()) == [], "a dry run writes nothing"
+
+
+def test_the_estimate_of_memorization_counts_what_the_head_multiplies():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from analyses.memorization import MemorizationConfig, train
+    from workbench.tables.specs.s2_table03 import memorization_flop
+
+    x = np.random.default_rng(0).normal(size=(2, 40, 24)).astype(np.float32)
+    with FlopCounterMode(display=False) as counter:
+        train(x, MemorizationConfig(epochs=3, batch=16, chunk=16))
+    counted = memorization_flop(40, 24, views=2, epochs=3)
+    assert counter.get_total_flops() == counted
+
+
+def test_a_hub_s_dataset_is_not_opened_and_said_to_be_uncounted(own, monkeypatch):
+    monkeypatch.setattr("workbench.datasets.KINDS", {"folder": dry_run.datasets.open_folder})
+    found = own("test = 'hf:me/mine:test'")
+    assert found["totals"]["uncounted"] == ["hf:me/mine:test"]
+    unknown = [row for row in found["sources"] if row["images"] is None]
+    assert len(unknown) == 3
+    assert all(row["bytes"] is None and row["gpu_hours"] is None for row in unknown)
+    said = dry_run.text(found)
+    assert said.count("per 1,000") == 3 + 1
+    assert "the number of images being unknown: hf:me/mine:test" in said
+
+
+def test_a_dataset_that_cannot_be_listed_is_a_problem_with_one_line(own, tmp_path):
+    (tmp_path / "empty").mkdir()
+    found = own(f"test = 'folder:{tmp_path}/empty'")
+    assert len(found["problems"]) == 1
+    assert "datasets.textiles.test" in found["problems"][0]
+    assert "holds no image" in found["problems"][0]
+    found = own("test = 'folder:gone'")
+    assert found["problems"] == ["datasets.textiles.test = 'folder:gone': there is no folder gone"]
+    images = {row["store"].rpartition("/")[2]: row["images"] for row in found["sources"]}
+    assert images["textiles_train.zarr"] == 3

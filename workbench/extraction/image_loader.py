@@ -1,0 +1,197 @@
+"""Decode and transform images: ahead of a GPU, or in turn with the forward pass of a CPU."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from feature_store.errors import InputError
+from workbench.datasets import Dataset
+from workbench.datasets.decode import DecodeError
+from workbench.models import Transform
+
+TOGETHER = 32
+"""Images that a CPU decodes before it computes on them: torch's threads spin for some milliseconds
+after a forward pass, in which a few images would be decoded already."""
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Pixels of some rows of one shard.
+
+    Attributes
+    ----------
+    shard : int
+        Shard number.
+    rows : list of int
+        Store rows of the images that could be read, in order.
+    pixels : dict of Transform to (image, height, width, 3) uint8 tensor
+        One entry per distinct transform.
+    failed : dict of int to str
+        Store row to reason, for images that could not be read.
+    """
+
+    shard: int
+    rows: list[int]
+    pixels: dict[Transform, torch.Tensor]
+    failed: dict[int, str]
+
+
+class Pixels(TorchDataset):
+    """Store row to transformed pixels; what a worker process runs."""
+
+    def __init__(
+        self, dataset: Dataset, index: np.ndarray, transforms: tuple[Transform, ...]
+    ) -> None:
+        self.dataset = dataset
+        self.index = index
+        """(store row,) int: the image's place in the dataset."""
+        self.transforms = transforms
+
+    def __getitem__(self, row: int) -> tuple[int, list[np.ndarray] | str]:
+        try:
+            image = Image.fromarray(self.dataset.image(int(self.index[row])))
+            return row, [transform(image) for transform in self.transforms]
+        except DecodeError as error:
+            return row, error.reason
+
+    def batch(
+        self, shard: int, rows: list[int], tensors: list[torch.Tensor], failed: dict[int, str]
+    ) -> ImageBatch:
+        """What was decoded of one shard, by transform."""
+        return ImageBatch(shard, rows, dict(zip(self.transforms, tensors, strict=True)), failed)
+
+
+def batches_of(rows: dict[int, range], size: int) -> list[tuple[int, list[int]]]:
+    """(shard, rows) in shard order, at most `size` rows each; no batch crosses a shard."""
+    return [
+        (shard, list(part[k : k + size]))
+        for shard, part in rows.items()
+        for k in range(0, len(part), size)
+    ]
+
+
+def image_batches(
+    pixels: Pixels, plan: Sequence[tuple[int, list[int]]], *, workers: int, gpu: bool
+) -> Iterator[ImageBatch]:
+    """Decoded batches in the order of the plan.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        What to decode.
+    plan : sequence of (shard, rows)
+        From :func:`batches_of`.
+    workers : int
+        Worker processes, always ahead of the caller; 0 for threads of this process.
+    gpu : bool
+        Whether the caller computes on a GPU: one thread is two batches ahead of it, and worker
+        processes fill page-locked memory, for asynchronous transfer. On a CPU as many threads as
+        torch has decode the next images while the caller waits: the forward pass waits for its
+        slowest thread again and again, so decoding beside it costs more than it brings.
+    """
+    if workers:
+        yield from Decoders(pixels, workers, gpu=gpu).batches(plan)
+        return
+    collated = _Collate(pixels.transforms)
+    coming: deque[list[Future]] = deque()
+    later = iter(plan)
+    together = 3 if gpu else max(1, TOGETHER // max((len(rows) for _, rows in plan), default=1))
+    with ThreadPoolExecutor(max_workers=1 if gpu else torch.get_num_threads()) as decoder:
+        for shard, _ in plan:
+            if gpu or not coming:
+                for _, wanted in itertools.islice(later, together - len(coming)):
+                    coming.append([decoder.submit(pixels.__getitem__, row) for row in wanted])
+                if not gpu:
+                    wait(itertools.chain.from_iterable(coming))
+            rows, tensors, failed = collated([item.result() for item in coming.popleft()])
+            if gpu:
+                tensors = [tensor.pin_memory() for tensor in tensors]
+            yield pixels.batch(shard, rows, tensors, failed)
+
+
+class Decoders:
+    """Worker processes that decode, kept from one pass to the next: starting them takes seconds."""
+
+    def __init__(self, pixels: Pixels, workers: int, *, gpu: bool) -> None:
+        self.pixels = pixels
+        self._wanted = _Wanted()
+        self._loader: Any = DataLoader(
+            pixels,
+            batch_sampler=self._wanted,
+            num_workers=workers,
+            collate_fn=_Collate(pixels.transforms),
+            pin_memory=gpu,
+            prefetch_factor=2,
+            persistent_workers=True,
+            worker_init_fn=_ignore_interrupts,
+        )
+
+    def batches(self, plan: Sequence[tuple[int, list[int]]]) -> Iterator[ImageBatch]:
+        """Decoded batches in the order of the plan; one pass at a time.
+
+        Raises
+        ------
+        InputError
+            A process was killed.
+        """
+        self._wanted.rows = [rows for _, rows in plan]
+        try:
+            for (shard, _), (rows, tensors, failed) in zip(plan, self._loader, strict=True):
+                yield self.pixels.batch(shard, rows, tensors, failed)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise InputError(
+                "a decoding process was killed, most likely for want of memory; what is committed "
+                "is safe: repeat the command, with fewer --workers"
+            ) from error
+
+
+class _Wanted:
+    """Rows of each batch of the pass under way, as the loader asks for them when it begins."""
+
+    rows: Sequence[list[int]] = ()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.rows)
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C and the end of a terminal go to all its processes; the main one decides what they
+    mean."""
+    for name in ("SIGINT", "SIGHUP"):  # the latter not on Windows
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class _Collate:
+    """Stack what was read; keep the reasons of what was not. A class so that it can be pickled."""
+
+    def __init__(self, transforms: tuple[Transform, ...]) -> None:
+        self.transforms = transforms
+
+    def __call__(
+        self, items: list[tuple[int, list[np.ndarray] | str]]
+    ) -> tuple[list[int], list[torch.Tensor], dict[int, str]]:
+        good = [(row, arrays) for row, arrays in items if not isinstance(arrays, str)]
+        failed = {row: reason for row, reason in items if isinstance(reason, str)}
+        tensors = [
+            torch.from_numpy(np.stack([arrays[k] for _, arrays in good]))
+            if good
+            else torch.empty((0, t.height, t.width, 3), dtype=torch.uint8)
+            for k, t in enumerate(self.transforms)
+        ]
+        return [row for row, _ in good], tensors, failed

@@ -1,0 +1,122 @@
+"""One shard in hand: its buffers and claims, the forward pass, the cast and copy into them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from feature_store import Source
+from feature_store.claims import Claim
+from feature_store.writer import CastStatistics, SourceWriter
+from workbench.extraction.image_loader import ImageBatch
+from workbench.extraction.jobs import Job
+from workbench.models import Backbone, Tokens
+from workbench.multiscale import CropLimit, Plan, features
+
+
+@dataclass
+class LoadedModel:
+    """A loaded model with the writers of the sources that still miss shards."""
+
+    job: Job
+    backbone: Backbone
+    writers: dict[Source, SourceWriter]
+    limit: CropLimit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """Features of one batch on their way from the device into a shard's buffer."""
+
+    stored: torch.Tensor
+    """In the stored dtype, on the host; its values are there once ``arrived`` has happened."""
+    sums: torch.Tensor | None
+    """Largest absolute value, sum of squares, sum of squared cast errors; None: not counted."""
+    arrived: torch.cuda.Event | None
+    """None where nothing has to be waited for."""
+    into: np.ndarray
+    """The shard's buffer."""
+    rows: np.ndarray
+    """Rows of the buffer."""
+    counted: CastStatistics | None
+    """Where the sums go."""
+
+    def finish(self) -> None:
+        """Wait for the values and put them into their rows."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        self.into[self.rows] = self.stored.numpy()
+        if self.counted is not None and self.sums is not None:
+            self.counted.merge(CastStatistics(*self.sums.tolist()))
+
+
+@dataclass
+class ShardInHand:
+    """One shard's features while they are computed, and the claims on it."""
+
+    shard: int
+    todo: range
+    claims: list[Claim] = field(default_factory=list)
+    writers: dict[Source, SourceWriter] = field(default_factory=dict)
+    statistics: dict[Source, CastStatistics | None] = field(default_factory=dict)
+    tokens: dict[Source, np.ndarray] = field(default_factory=dict)
+    prefix: dict[Source, np.ndarray] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+    copies: list[Copy] = field(default_factory=list)
+    """Features still on their way here."""
+
+    def finish_copies(self, keep: int = 0) -> None:
+        """Wait for all copies but the newest ones."""
+        while len(self.copies) > keep:
+            self.copies.pop(0).finish()
+
+
+def start_copy(
+    values: torch.Tensor, into: np.ndarray, rows: np.ndarray, counted: CastStatistics | None
+) -> Copy:
+    """Cast features to the buffer's dtype and send them to the host, without waiting for a GPU.
+
+    The cast is done by torch, and on its device: numpy converts to float16 one number at a time.
+    """
+    cuda = values.device.type == "cuda"
+    stored = values.to(getattr(torch, into.dtype.name))
+    sums = None
+    if counted is not None:
+        error = values - stored
+        sums = torch.stack([values.abs().amax(), values.square().sum(), error.square().sum()])
+        sums = sums.to("cpu", non_blocking=cuda)
+    host = stored.to("cpu", non_blocking=cuda)
+    arrived = None
+    if cuda:
+        arrived = torch.cuda.Event()
+        arrived.record(torch.cuda.current_stream(values.device))
+    return Copy(stored=host, sums=sums, arrived=arrived, into=into, rows=rows, counted=counted)
+
+
+def forward(
+    model: LoadedModel, group: dict[Source, Plan], batch: ImageBatch
+) -> dict[Source, Tokens]:
+    """All scales that start from one base image; crops of equal size share forward passes."""
+    job, backbone = model.job, model.backbone
+    pixels = {
+        how.scale: backbone.normalise(batch.pixels[job.transform(how)])
+        for how in group.values()
+        if how.scale.raw
+    }
+    bases = [how for how in group.values() if not how.scale.raw]
+    base = (
+        backbone.normalise(batch.pixels[job.transform(bases[0])])
+        if bases
+        else next(iter(pixels.values()))  # not looked at: every scale has images of its own
+    )
+    scales = [how.scale for how in group.values()]
+    found = features(backbone, base, scales, raw=pixels, max_crops=model.limit)
+    return {source: found[how.scale] for source, how in group.items()}
+
+
+def release(held: ShardInHand) -> None:
+    """Let go of the shard's claims."""
+    for claim in held.claims:
+        claim.__exit__(None, None, None)

@@ -1,0 +1,221 @@
+"""The analyses as tables ask for them: from sources and stores to values with intervals.
+
+Each function returns, for every source, field → (value, low, high) in the units that the papers
+print; low and high are None where there is no interval. What is judged on test images also keeps
+bootstrap draws. Probes resample all rows of the test store by a fixed seed, so that draws of one
+analysis on the same images are paired even from separate calls.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from workbench.tables.pipeline import laws
+from workbench.tables.records.measurement import Context, Measured, Value
+
+
+def probe(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """Top-1 accuracy in per cent with Wilson's interval, and the training loss in nats."""
+    from analyses import probe as analysis
+    from analyses.linear.logistic import HeadConfig
+    from analyses.linear.sgd import MinibatchConfig
+
+    config = analysis.ProbeConfig(
+        recipe=options.get("recipe", "converged"),
+        head=HeadConfig(device=context.device),
+        minibatch=MinibatchConfig(batch=options.get("batch", 512), device=context.device),
+    )
+    stores = context.stores["train"], context.stores["test"]
+    table = analysis.compute(*stores, sources=sources, config=config)
+    notes = [f"{s}: the head did not converge" for s in table.loc[~table["converged"], "source"]]
+    values: dict[str, dict[str, Value]] = {
+        row["source"]: {
+            "top1": _percent(row, "test_accuracy"),
+            "train_loss": (row["train_loss"], None, None),
+        }
+        for row in table.to_dict("records")
+    }
+    draws = {s: {"top1": _rounded(found, 100)} for s, found in table.attrs["draws"].items()}
+    said = tuple(notes) if config.recipe == "converged" else ()
+    return Measured(values, draws, said, config=asdict(config))
+
+
+def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """Accuracy in per cent from so many images per class, Student's interval over draws."""
+    from analyses import few_shot as analysis
+
+    config = analysis.FewShotConfig(shots=(options["shots"],))
+    stores = context.stores["train"], context.stores["test"]
+    table = analysis.compute(*stores, sources=sources, config=config)
+    values: dict[str, dict[str, Value]] = {
+        row["source"]: {"top1": _percent(row, "test_accuracy")} for row in table.to_dict("records")
+    }
+    of_shots = table.attrs["draws"][options["shots"]]
+    draws = {s: {"top1": _rounded(found, 100)} for s, found in of_shots.items()}
+    return Measured(values, draws, config=asdict(config))
+
+
+def dense(
+    task: str, context: Context, sources: Sequence[str], options: Mapping[str, Any]
+) -> Measured:
+    """mIoU in per cent or RMSE in metres of a linear head on tokens, bootstrap over images."""
+    from analyses import dense_probe
+    from analyses.linear.logistic import HeadConfig
+    from workbench.datasets.target_maps import targets_for
+
+    config = dense_probe.DenseConfig(
+        task=task,  # type: ignore[arg-type]
+        merge=options.get("merge", "concat"),
+        head=HeadConfig(tolerance=1e-4, device=context.device),
+    )
+    stores = context.stores["train"], context.stores["test"]
+    values: dict[str, dict[str, Value]] = {}
+    draws: dict[str, dict[str, list[float]]] = {}
+    drawn: dict[str, list[str]] = {}
+    name, factor = ("miou", 100) if task == "segmentation" else ("rmse", 1)
+    for source in sources:
+        targets = targets_for(stores[0], source, task), targets_for(stores[1], source, task)
+        table = dense_probe.compute(*stores, sources=[source], targets=targets, config=config)
+        row = table.to_dict("records")[0]
+        values[source] = {name: (factor * row[name], factor * row["low"], factor * row["high"])}
+        draws[source] = {name: _rounded(table.attrs["draws"][source], factor)}
+        _, rows, columns, _ = stores[0].features(source).shape
+        if row["tokens_per_image"] < rows * columns:
+            share = f"{row['tokens_per_image']} of {rows * columns} tokens of each image"
+            drawn.setdefault(share, []).append(source.partition(":")[2])
+    notes = [f"{task} head trained on {n}: {', '.join(of)}" for n, of in drawn.items()]
+    return Measured(values, draws, tuple(notes), config=asdict(config))
+
+
+def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """The six columns of Table 2; intervals and draws of the test information and its ratio."""
+    from analyses import reconstruction
+
+    config = reconstruction.ReconstructionConfig(
+        grid=options.get("grid", "same"), device=context.device, moments=context.moments
+    )
+    result = reconstruction.compute(
+        context.stores["train"],
+        context.stores["test"],
+        target=options["target"],
+        sources=sources,
+        reference=options["reference"],
+        config=config,
+    )
+    values: dict[str, dict[str, Value]] = {}
+    draws: dict[str, dict[str, list[float]]] = {}
+    resolved = [str(context.stores["train"].resolve(name)) for name in sources]
+    for name, full in zip(sources, resolved, strict=True):
+        row = {str(k): float(result[k].sel(source=full)) for k in result if result[k].ndim == 1}
+        values[name] = {
+            "train_loss": (row["train_loss"], None, None),
+            "train_info": (row["train_info_bits"], None, None),
+            "train_ratio_pct": (100 * row["train_ratio"], None, None),
+            "test_loss": (row["test_loss"], None, None),
+            "test_info": (row["test_info_bits"], row["test_info_low"], row["test_info_high"]),
+            "test_ratio_pct": (
+                100 * row["test_ratio"],
+                100 * row["test_ratio_low"],
+                100 * row["test_ratio_high"],
+            ),
+        }
+        draws[name] = {"test_info": result["draws"].sel(source=full).values.tolist()}
+    return Measured(values, draws, tuple(result.attrs["warnings"]), config=asdict(config))
+
+
+def memorize(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """Instance loss in nats at the default budget, mean over three seeds; a training loss has no
+    interval, and how far the seeds differ is noted."""
+    from analyses import memorization
+
+    views = list(context.stores.values())
+    found: dict[str, list[float]] = {source: [] for source in sources}
+    configs = [memorization.MemorizationConfig(seed=n, device=context.device) for n in range(3)]
+    for config in configs:
+        table = memorization.compute(views, sources=sources, config=config)
+        for row in table.to_dict("records"):
+            found[row["source"]].append(row["loss"])
+    spread = max(max(losses) - min(losses) for losses in found.values())
+    return Measured(
+        {source: {"loss": (float(np.mean(v)), None, None)} for source, v in found.items()},
+        notes=(f"memorization: losses of three seeds differ by at most {spread:.1g}",),
+        config=asdict(configs[0]) | {"seed": [config.seed for config in configs]},
+    )
+
+
+def throughput(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """Images per second: median, slowest and fastest of the timed passes."""
+    from feature_store import Source
+    from workbench import cost
+
+    values: dict[str, dict[str, Value]] = {}
+    notes: list[str] = []
+    precision = "fp32" if context.device == "cpu" else "bf16"
+    config = cost.ThroughputConfig(device=context.device, precision=precision, **dict(options))
+    for name in sources:
+        source = Source.parse(name)
+        found = cost.throughput(source.model, source.scales, config, tap=source.tap)
+        values[name] = {"images_per_s": (found.median, found.low, found.high)}
+        notes.append(f"measured on {found.device}, {precision}")
+    return Measured(values, notes=tuple(dict.fromkeys(notes)), config=asdict(config))
+
+
+def hard(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """Counts of hard examples; the examples themselves as detail."""
+    from analyses import hard_examples
+    from analyses.linear.logistic import HeadConfig
+    from analyses.probe import ProbeConfig
+
+    config = hard_examples.HardConfig(
+        device=context.device, probe=ProbeConfig(head=HeadConfig(device=context.device))
+    )
+    stores = context.stores["train"], context.stores["test"]
+    (trio,) = sources
+    table = hard_examples.compute(*stores, sources=trio.split(), config=config)
+    counts = {
+        "images": len(stores[1]),
+        "eligible": table.attrs["eligible"],
+        "rare": int(table["rare"].sum()),
+        "ambiguous": int(table["ambiguous"].sum()),
+    }
+    values: dict[str, Value] = {name: (float(n), None, None) for name, n in counts.items()}
+    return Measured({trio: values}, detail=table.to_dict("records"), config=asdict(config))
+
+
+def _percent(row: Mapping[str, Any], name: str) -> Value:
+    return 100 * row[name], 100 * row["low"], 100 * row["high"]
+
+
+def _rounded(draws: Sequence[float], factor: float = 1.0) -> list[float]:
+    """Draws as they are kept: six digits."""
+    return [float(f"{factor * draw:.6g}") for draw in draws]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """One entry of the registry."""
+
+    run: Callable[[Context, Sequence[str], Mapping[str, Any]], Measured]
+    """The function."""
+    joint: bool = False
+    """Whether the sources of one call belong together."""
+
+
+ANALYSES: dict[str, Analysis] = {
+    "probe": Analysis(run=probe),
+    "few_shot": Analysis(run=few_shot),
+    "segmentation": Analysis(run=functools.partial(dense, "segmentation")),
+    "depth": Analysis(run=functools.partial(dense, "depth")),
+    "reconstruct": Analysis(run=reconstruct, joint=True),
+    "memorize": Analysis(run=memorize),
+    "throughput": Analysis(run=throughput),
+    "hard": Analysis(run=hard, joint=True),
+    "shape_law": Analysis(run=laws.shape_law, joint=True),
+    "encoder_law": Analysis(run=laws.encoder_law, joint=True),
+}
+"""What a declaration may ask for."""

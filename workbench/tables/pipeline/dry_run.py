@@ -1,0 +1,274 @@
+"""What a run would take: models, stores, GPU hours and bytes, without weights or pixels."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analyses.reading.batches import refuse_shared_images
+from analyses.reading.labels import match_labels
+from feature_store import Source
+from feature_store.errors import InputError
+from workbench import datasets
+from workbench.tables.pipeline.existing_stores import (
+    Lacking,
+    Listing,
+    lacking,
+    lacks,
+    refuse_mixing,
+)
+from workbench.tables.pipeline.plan import Plan, estimate
+from workbench.tables.pipeline.problems import troubles
+from workbench.tables.pipeline.profile import Profile, Split, below
+from workbench.tables.specs.schema import TableSpec
+
+LABELLED = ("probe", "few_shot", "hard")
+"""Analyses that need labels."""
+
+
+def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:
+    """Resolve everything that a plan names, and look at what is stored; nothing is written.
+
+    Every model is built on the meta device and every source checked against it; datasets that the
+    config names are listed and counted, without decoding an image; stores that exist already are
+    held against them; labels and images in both train and test are refused as analyses would. GPU
+    hours are those of the forward passes of an extraction, nothing else.
+
+    Returns
+    -------
+    dict
+        ``sources`` (one record per single-scale source and store; ``stored`` says whether it is
+        complete already, None where that is unknown), ``timed`` (one per source that is run for its
+        speed), ``totals`` (of the sources whose images can be counted; ``uncounted`` names the
+        other datasets; ``gpu_hours_left`` and ``bytes_left`` leave out what is stored),
+        ``tables``, ``skipped`` and ``problems`` (empty if the run can start).
+    """
+    listing = functools.cache(datasets.open)
+    profile, unopened = counted(profile, plan.data, listing)
+    wrong = troubles(profile, plan.data)
+    found = [line for _, line in wrong]
+    found += [line for key, line in unopened.items() if key not in {key for key, _ in wrong}]
+    needs = list(plan.needs(profile).values())
+    bad = {key for key, _ in wrong} | set(unopened)
+    held, refused = _held(needs, profile, bad, listing)
+    found += refused or _mixing(plan, profile, held)
+    found += _splits(plan, profile, bad, listing)
+    rows = [
+        row | {"stored": _stored(row["source"], held.get(split.store))}
+        for split, sources in needs
+        for row in estimate([(split, sources)], profile)
+    ]
+    timed = _timed(plan)
+    return {
+        "profile": profile.name,
+        "assumed_tflops": profile.tflops,
+        "tables": _tables(plan, profile),
+        "sources": rows,
+        "timed": timed,
+        "totals": _totals(rows, timed),
+        "skipped": list(plan.skipped.values()),
+        "problems": list(dict.fromkeys(found)),
+    }
+
+
+def _tables(plan: Plan, profile: Profile) -> list[dict[str, Any]]:
+    found = []
+    for table in plan.tables:
+        asks = table.asks(profile.name)
+        expected = table.runs[profile.name].expected if profile.name in table.runs else ""
+        if expected and profile.name == "bundled" and any(profile.named(a.data) for a in asks):
+            expected += " (with the bundled images; the config names others)"
+        found.append(
+            {
+                "table": table.key,
+                "title": table.title,
+                "numbers": len(asks),
+                "expected": expected,
+                "missing": table.missing,
+            }
+        )
+    return found
+
+
+def _held(
+    needs: list[tuple[Split, list[Source]]], profile: Profile, bad: set[str], listing: Listing
+) -> tuple[dict[str, Lacking], list[str]]:
+    """Store name → what it lacks, where that can be told; and what is wrong with the others."""
+    held, refused = {}, []
+    for split, sources in needs:
+        if split.key in bad or below(split.dataset).startswith("hf:"):
+            continue  # opening a hub's dataset may fetch it
+        try:
+            held[split.store] = lacking(split, sources, profile, listing)
+        except (InputError, OSError) as error:
+            refused.append(str(error))
+    return held, refused
+
+
+def _mixing(plan: Plan, profile: Profile, held: dict[str, Lacking]) -> list[str]:
+    try:
+        refuse_mixing(plan, profile, held)
+    except InputError as error:
+        return [str(error)]
+    return []
+
+
+def _splits(plan: Plan, profile: Profile, bad: set[str], listing: Listing) -> list[str]:
+    """What analyses would refuse of the images: no labels, or the same ones in train and test."""
+    found = []
+    for data in plan.data:
+        roles = profile.data[data]
+        splits = [roles[role] for role in ("train", "test") if role in roles]
+        opened = all(s.key not in bad and not below(s.dataset).startswith("hf:") for s in splits)
+        if len(splits) < 2 or not opened:
+            continue  # views of one dataset, or told of already
+        asking = [t.key for t in plan.tables if _asks_for_labels(t, profile.name, data)]
+        keys = f"{splits[0].key}, {splits[1].key}"
+        try:
+            train, test = (_as_stored(split, listing) for split in splits)
+            refuse_shared_images(train, test)
+            if asking:
+                keys = f"table {', '.join(asking)}: {keys}"
+                rows = (np.arange(len(split.image_ids)) for split in (train, test))
+                match_labels(train, test, *rows)
+        except (InputError, OSError) as error:
+            found.append(f"{keys}: {error}")
+    return found
+
+
+def _as_stored(split: Split, listing: Listing) -> Any:
+    """What analyses see of a store's images, from the dataset that it would be made of."""
+    dataset = listing(below(split.dataset)).take(split.limit)
+    return SimpleNamespace(
+        path=split.key,
+        dataset=split.dataset,
+        image_ids=dataset.image_ids,
+        labels=dataset.labels,
+        label_names=dataset.label_names,
+    )
+
+
+def _asks_for_labels(table: TableSpec, profile: str, data: str) -> bool:
+    return any(a.data == data and a.analysis in LABELLED for a in table.asks(profile))
+
+
+def _stored(source: str, wanted: Lacking | None) -> bool | None:
+    """Whether a source is complete in its store; None where that is unknown."""
+    return None if wanted is None else not lacks(wanted, Source.parse(source))
+
+
+def _timed(plan: Plan) -> list[dict[str, Any]]:
+    """Models of Table 13, on the meta device: nothing of them is stored."""
+    from workbench.cost import cost
+
+    found = []
+    for name in plan.timed():
+        source = Source.parse(name)
+        counted = cost(source.model, source.scales, tap=source.tap)
+        found.append({"source": name, "gmacs_per_image": counted.gmacs, "params": counted.params})
+    return found
+
+
+def _totals(rows: list[dict], timed: list[dict]) -> dict[str, Any]:
+    known = [row for row in rows if row["images"] is not None]
+    left = [row for row in known if not row["stored"]]
+    return {
+        "models": len({row["source"].partition("@")[0] for row in [*rows, *timed]}),
+        "stores": len({row["store"] for row in rows}),
+        "gpu_hours": sum(row["gpu_hours"] for row in known),
+        "gpu_hours_left": sum(row["gpu_hours"] for row in left),
+        "bytes": sum(row["bytes"] for row in known),
+        "bytes_left": sum(row["bytes"] for row in left),
+        "stored": sum(bool(row["stored"]) for row in rows),
+        "uncounted": sorted({row["dataset"] for row in rows if row["images"] is None}),
+    }
+
+
+def counted(
+    profile: Profile, needed: Iterable[str], listing: Listing = datasets.open
+) -> tuple[Profile, dict[str, str]]:
+    """The profile with the number of images of every dataset that its config names.
+
+    A folder is listed, a table read; a dataset of a hub is not opened, since that may fetch it, and
+    stays uncounted. Also, for each config key whose dataset cannot be opened, a line that says why.
+    """
+    sizes: dict[str, int | None] = {}
+    unopened = {}
+    data = dict(profile.data)
+    for key in needed:
+        for role, split in profile.data[key].items():
+            if split.images is not None:
+                continue
+            name = below(split.dataset)
+            if name not in sizes:
+                try:
+                    sizes[name] = None if name.startswith("hf:") else len(listing(name))
+                except InputError as error:
+                    sizes[name] = None
+                    unopened[split.key] = f"{split.key} = {name!r}: {error}"
+            data[key] = {**data[key], role: replace(split, images=sizes[name])}
+    return replace(profile, data=data), unopened
+
+
+def text(found: dict[str, Any]) -> str:
+    """The same for a reader."""
+    lines = []
+    if found["sources"]:
+        lines += [_sources(pd.DataFrame(found["sources"])).to_string(index=False), ""]
+    if found["timed"]:
+        frame = pd.DataFrame(found["timed"])[["source", "gmacs_per_image"]].round(1)
+        frame.columns = ["timed, not stored", "GMACs/image"]
+        lines += [frame.to_string(index=False), ""]
+    for table in found["tables"]:
+        said = table["expected"] or table["missing"] or "nothing to measure"
+        lines.append(f"{table['table']}, {table['title']}: {said}")
+    lines += ["", *_sums(found)]
+    lines += [f"left empty: {line}" for line in found["skipped"]]
+    lines += [f"problem: {line}" for line in found["problems"]]
+    return "\n".join(lines)
+
+
+def _sums(found: dict[str, Any]) -> list[str]:
+    totals = found["totals"]
+    lines = [
+        f"{len(found['tables'])} tables, {totals['models']} models, {totals['stores']} stores: "
+        f"{totals['gpu_hours']:.1f} GPU hours at {found['assumed_tflops']:g} TFLOP/s sustained, "
+        f"{totals['bytes'] / 1e12:.2f} TB",
+        "GPU hours are those of the extraction's forward passes alone: decoding, writing and the "
+        "analyses (above, by table) come on top",
+    ]
+    if totals["stored"]:
+        lines.append(
+            f"{totals['stored']} of {len(found['sources'])} sources are stored already: "
+            f"{totals['gpu_hours_left']:.1f} GPU hours and {totals['bytes_left'] / 1e12:.2f} TB "
+            f"are left"
+        )
+    if totals["uncounted"]:
+        lines.append(
+            f"not in these sums, the number of images being unknown: "
+            f"{', '.join(totals['uncounted'])}; their rows are per 1,000 images"
+        )
+    return lines
+
+
+def _sources(frame: pd.DataFrame) -> pd.DataFrame:
+    """One line per source; of 1,000 images where their number is unknown."""
+    counts = pd.to_numeric(frame["images"])
+    images = counts.fillna(1000)
+    return pd.DataFrame(
+        {
+            "store": frame["store"],
+            "source": frame["source"],
+            "images": ["per 1,000" if pd.isna(n) else f"{n:.0f}" for n in counts],
+            "GMACs/image": frame["gmacs_per_image"].round(1),
+            "GB": (frame["bytes_per_image"] * images / 1e9).round(2),
+            "GPU hours": (frame["gpu_hours_per_1000"] * images / 1000).round(2),
+            "stored": ["complete" if stored else "" for stored in frame["stored"]],
+        }
+    )

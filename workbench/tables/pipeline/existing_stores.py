@@ -1,0 +1,205 @@
+"""Stores that exist already, held against what the config names: they fit, lack something, or are
+refused. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import feature_store
+from feature_store import FeatureStore, InputError, Source, protocol
+from feature_store.growth import grown
+from feature_store.objects import connect
+from feature_store.root import can_create
+from workbench import datasets
+from workbench.tables.pipeline.profile import Profile, Split, below
+
+if TYPE_CHECKING:
+    from workbench.tables.pipeline.plan import Plan
+
+Lacking = dict[str, list[str]]
+"""Model with its tap → scales."""
+
+
+Listing = Callable[[str], datasets.Dataset]
+"""Dataset name → its images, none of them decoded."""
+
+
+def lacking(
+    split: Split, sources: list[Source], profile: Profile, listing: Listing = datasets.open
+) -> Lacking:
+    """The single-scale sources that a split's store lacks, for some or for all of its images.
+
+    `listing` may remember what it lists: several splits are views of one dataset.
+
+    Raises
+    ------
+    InputError
+        The store was made from another dataset, images, labels or precision than the config names,
+        holds more images than that, or is none; the dataset cannot be opened.
+    """
+    path = profile.path(split)
+    store = _existing(path, split)
+    stored: set[Source] = set()
+    if store is not None and _holds_every_image(store, split, listing):
+        stored = {source for source in sources if _complete(store, source)}
+    if store is not None:
+        _refuse_other_precision(store, sources, profile, split)
+        _refuse_other_versions(store, [source for source in sources if source not in stored])
+    wanted: Lacking = {}
+    for source in sources:
+        if source not in stored:
+            wanted.setdefault(_model(source), []).append(source.scales[0])
+    return wanted
+
+
+def lacks(found: Lacking, source: Source) -> bool:
+    """Whether a single-scale source is among what was found to be lacking."""
+    return source.scales[0] in found.get(_model(source), [])
+
+
+def _model(source: Source) -> str:
+    return f"{source.model}#{source.tap}" if source.tap else source.model
+
+
+def refuse_mixing(plan: Plan, profile: Profile, found: Mapping[str, Lacking]) -> None:
+    """Refuse before anything is extracted what would be refused as mixed once all is measured.
+
+    Parameters
+    ----------
+    plan : Plan
+    profile : Profile
+    found : mapping
+        Store name → what it lacks; stores that are not named are not looked at.
+
+    Raises
+    ------
+    InputError
+        A table needs features that are stored by another version, and some that are not stored.
+    """
+    for table in plan.tables:
+        used = {plan.of[ask] for ask in table.asks(profile.name) if ask in plan.of and ask.data}
+        needed = [
+            (split, source)
+            for measurement in used
+            for split in profile.data[measurement.data].values()
+            if split.store in found
+            for source in measurement.singles()
+        ]
+        absent = [(split, s) for split, s in needed if lacks(found[split.store], s)]
+        for split, source in dict.fromkeys(needed) if absent else ():
+            if (split, source) in absent:
+                continue
+            store = feature_store.open(profile.path(split))
+            if differing := _other_version(store, source):
+                raise InputError(
+                    f"table {table.key} would mix versions: {store.path} holds {source}, but "
+                    f"{absent[0][1]} of {absent[0][0].key} is not stored and would be computed "
+                    f"otherwise ({differing}). Go on with that version, or {_ELSEWHERE}"
+                )
+
+
+def _existing(path: str, split: Split) -> FeatureStore | None:
+    if can_create(connect(path, read_only=True)):
+        return None
+    try:
+        return feature_store.open(path)
+    except InputError as error:
+        raise InputError(
+            f"{path} should hold the features of {split.key}, but {error}; move away what is "
+            f"there, or {_ELSEWHERE}"
+        ) from error
+
+
+_ELSEWHERE = "name another folder, as `stores` in the config or with --out"
+
+
+def _holds_every_image(store: FeatureStore, split: Split, listing: Listing) -> bool:
+    """Whether the store has a row for each image that the config names."""
+    from workbench.extraction.target_store import canonical
+
+    if canonical(store.dataset) != canonical(split.dataset):
+        raise InputError(
+            f"{store.path} holds features of {store.dataset}, but {split.key} is {split.dataset}; "
+            f"name the former there, or {_ELSEWHERE}"
+        )
+    dataset = _listed(split, listing)
+    if split.limit is not None and len(store) > len(dataset):
+        raise InputError(
+            f"{store.path} holds {len(store)} images of {store.dataset}, but {split.key}_limit "
+            f"leaves {len(dataset)}. Stored rows are never dropped: raise the limit to "
+            f"{len(store)}, or {_ELSEWHERE}"
+        )
+    if _as_recorded(store, dataset):
+        return True
+    try:
+        ids, _, _ = grown(store, dataset.image_ids, dataset.labels, dataset.label_names)
+    except InputError as error:
+        raise InputError(
+            f"{split.key} = {split.dataset!r} is not what its store was made from: {error}. For "
+            f"tables: {_ELSEWHERE}"
+        ) from error
+    return len(ids) == len(store)
+
+
+def _as_recorded(store: FeatureStore, dataset: datasets.Dataset) -> bool:
+    """Whether ids, labels and class names are those that the store's root records."""
+    return (
+        protocol.ids_sha256(dataset.image_ids) == store.attrs["image_ids_sha256"]
+        and protocol.labels_sha256(dataset.labels) == store.attrs["labels_sha256"]
+        and list(dataset.label_names) == store.label_names
+    )
+
+
+def _listed(split: Split, listing: Listing) -> datasets.Dataset:
+    """The images that the config names for a split; a view has the ids and labels of its images."""
+    try:
+        return listing(below(split.dataset)).take(split.limit)
+    except InputError as error:
+        raise InputError(f"{split.key} = {split.dataset!r}: {error}") from error
+
+
+def _refuse_other_precision(
+    store: FeatureStore, sources: list[Source], profile: Profile, split: Split
+) -> None:
+    for source in sources:
+        try:
+            found = store.scale(store.resolve(source)).manifest.get("precision")
+        except InputError:
+            continue  # not stored
+        if found != profile.precision:
+            raise InputError(
+                f"{store.path} holds {source} computed in {found}, but the precision for "
+                f"{split.key} is {profile.precision}; set precision = {str(found)!r} in the "
+                f"config, or {_ELSEWHERE}"
+            )
+
+
+def _refuse_other_versions(store: FeatureStore, unfinished: list[Source]) -> None:
+    """Refuse what extraction could not go on with, before it makes room for further images."""
+    for source in unfinished:
+        try:
+            differing = _other_version(store, source)
+        except InputError:
+            continue  # not stored: nothing to go on with
+        if differing:
+            raise InputError(
+                f"{store.path} lacks images of {source}, and the others were computed by another "
+                f"version ({differing}); go on with that version, or {_ELSEWHERE}"
+            )
+
+
+def _other_version(store: FeatureStore, source: Source) -> str:
+    """How the libraries and code behind a stored source differ from these; empty if they do not."""
+    from workbench.extraction.jobs import code_sha256, library_versions
+
+    manifest = store.scale(store.resolve(source)).manifest
+    now = {"libraries": library_versions(), "code_sha256": code_sha256()}
+    return "; ".join(protocol.differences({k: manifest.get(k) for k in now}, now))
+
+
+def _complete(store: FeatureStore, source: Source) -> bool:
+    try:
+        return not store.scale(source).missing()
+    except InputError:
+        return False

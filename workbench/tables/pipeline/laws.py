@@ -1,0 +1,71 @@
+"""The scaling laws as tables ask for them: no stores, published or bundled runs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.tables.records.measurement import Context, Measured
+
+if TYPE_CHECKING:
+    from analyses.scaling_laws.fitting import FitOptions
+
+
+def shape_law(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """Scaling exponent s of each dimension, fitted to the bundled sweep of tiny transformers."""
+    from analyses.scaling_laws import shape
+    from analyses.scaling_laws.digits import load_digits_sweep
+    from analyses.scaling_laws.fitting import FitOptions
+
+    options_ = FitOptions(residuals="relative", allow_unidentified=True)
+    config = shape.ShapeLawConfig(options=options_)
+    fits = shape.compute(load_digits_sweep(), config)
+    rows = {fit.dimension: fit.row() for fit in fits}
+    values, notes = {}, []
+    for name in sources:
+        row = rows[name]
+        value = float("nan") if row["unidentified"] else row["s"]
+        values[name] = {"s": (value, row.get("s_low"), row.get("s_high"))}
+        notes += [f"{name}: {which}: {why}" for which, why in row["unidentified"].items()]
+    return Measured(values, notes=tuple(notes), config=asdict(config))
+
+
+def encoder_law(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """Loss under the law of least BIC at every (encoder parameters, pairs), with its interval."""
+    from analyses.scaling_laws.fitting import interval
+
+    group = encoder_group(options["llm"], options["dataset"])
+    law = group.fits[group.best]
+    size, pairs = np.array([name.split("/") for name in sources], float).T
+    fitted, drawn = law.predict(size, pairs), law.predict_replicates(size, pairs)
+    freedom = len(group.runs) - len(law.parameters)
+    ends = [interval(column, freedom, 0.95) for column in drawn.T]
+    return Measured(
+        {
+            name: {"fitted": (float(value), float(low), float(high))}
+            for name, value, (low, high) in zip(sources, fitted, ends, strict=True)
+        },
+        notes=(f"the law of least BIC is {group.best!r}",),
+        config=asdict(_encoder_fit()),
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def encoder_group(llm: str, dataset: str):
+    """All laws fitted to the published losses of one language model on one data set."""
+    from analyses.scaling_laws import encoder
+
+    runs = encoder.published_runs()
+    part = runs[(runs["llm"] == llm) & (runs["dataset"] == dataset)]
+    (group,) = encoder.compute(part, _encoder_fit())
+    return group
+
+
+def _encoder_fit() -> FitOptions:
+    from analyses.scaling_laws.fitting import FitOptions
+
+    return FitOptions(loss="linear")

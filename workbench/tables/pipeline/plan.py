@@ -1,0 +1,150 @@
+"""From selected tables to what has to be measured, and from there to stores and their cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from feature_store import Source
+from feature_store.errors import InputError
+from workbench.tables.pipeline.analyses import ANALYSES
+from workbench.tables.pipeline.profile import Profile, Split
+from workbench.tables.specs.schema import Ask, TableSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One call of an analysis: what is cached, and what provenance is about."""
+
+    analysis: str
+    """Name in :data:`workbench.tables.pipeline.analyses.ANALYSES`."""
+    data: str
+    """Data key of the profile."""
+    options: tuple[tuple[str, Any], ...]
+    """Settings of the analysis."""
+    sources: tuple[str, ...]
+    """Sources, or what the analysis calls its rows."""
+
+    def singles(self) -> list[Source]:
+        """Single-scale sources that have to be stored."""
+        if not self.data:
+            return []
+        named = [name for source in self.sources for name in source.split()]
+        named += [value for key, value in self.options if key in ("target", "reference")]
+        parts = (single for name in named for single in Source.parse(name).singles())
+        return list(dict.fromkeys(parts))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a selection of tables needs under a profile.
+
+    Attributes
+    ----------
+    tables : list of TableSpec
+    measurements : list of Measurement
+    of : dict of Ask to Measurement
+        Asks of data that the config does not name are absent.
+    skipped : dict of str to str
+        Data key → why its columns stay empty.
+    """
+
+    tables: list[TableSpec]
+    measurements: list[Measurement]
+    of: dict[Ask, Measurement]
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> list[str]:
+        """Data keys that are needed."""
+        return list(dict.fromkeys(m.data for m in self.measurements if m.data))
+
+    def timed(self) -> list[str]:
+        """Sources whose models are run but not stored: those of a throughput."""
+        found = [m.sources for m in self.measurements if m.analysis == "throughput"]
+        return list(dict.fromkeys(source for sources in found for source in sources))
+
+    def needs(self, profile: Profile) -> dict[str, tuple[Split, list[Source]]]:
+        """Store name → its images and the single-scale sources that it must hold."""
+        found: dict[str, tuple[Split, list[Source]]] = {}
+        for measurement in self.measurements:
+            for split in profile.data[measurement.data].values() if measurement.data else ():
+                _, sources = found.setdefault(split.store, (split, []))
+                sources += [s for s in measurement.singles() if s not in sources]
+        return found
+
+
+def make(tables: list[TableSpec], profile: Profile) -> Plan:
+    """Group every number of the tables into calls of analyses.
+
+    Raises
+    ------
+    InputError
+        A table names an analysis or data key that there is not.
+    """
+    asks: list[Ask] = []
+    skipped: dict[str, str] = {}
+    for table in tables:
+        for ask in table.asks(profile.name):
+            _check(ask, table, profile)
+            if profile.has(ask.data) or ask.data not in profile.optional:
+                asks.append(ask)
+            else:
+                skipped[ask.data] = f"datasets.{ask.data} is not set"
+    asks = list(dict.fromkeys(asks))
+    of: dict[Ask, Measurement] = {}
+    for ask in asks:
+        together = asks if ANALYSES[ask.analysis].joint else [ask]
+        sources = dict.fromkeys(a.source for a in together if _call(a) == _call(ask))
+        of[ask] = Measurement(
+            analysis=ask.analysis, data=ask.data, options=ask.options, sources=tuple(sources)
+        )
+    return Plan(tables, list(dict.fromkeys(of.values())), of, skipped)
+
+
+def _call(ask: Ask) -> tuple:
+    return ask.analysis, ask.data, ask.options
+
+
+def _check(ask: Ask, table: TableSpec, profile: Profile) -> None:
+    if ask.analysis not in ANALYSES:
+        raise InputError(
+            f"table {table.key}: no analysis {ask.analysis!r}; there are: {', '.join(ANALYSES)}"
+        )
+    if ask.data and ask.data not in profile.data:
+        raise InputError(
+            f"table {table.key}: profile {profile.name} has no data {ask.data!r}; there are: "
+            f"{', '.join(profile.data)}"
+        )
+
+
+def estimate(needs: Iterable[tuple[Split, list[Source]]], profile: Profile) -> list[dict]:
+    """One record per single-scale source of each store: cost per image and in all.
+
+    Every model is built on the meta device; nothing is downloaded or run. GPU hours are
+    2 × GMACs × images over the profile's sustained TFLOP/s. Where the number of images is unknown,
+    ``images``, ``bytes`` and ``gpu_hours`` are None.
+    """
+    from workbench.cost import cost
+
+    rows = []
+    for split, sources in needs:
+        for source in sources:
+            found = cost(source.model, source.scales, tap=source.tap)
+            hours = 2e9 * found.gmacs / (profile.tflops * 1e12) / 3600
+            images = split.expected
+            rows.append(
+                {
+                    "store": profile.path(split),
+                    "dataset": split.dataset or f"({split.key})",
+                    "source": str(source),
+                    "images": images,
+                    "gmacs_per_image": found.gmacs,
+                    "bytes_per_image": found.bytes_per_image,
+                    "gpu_hours_per_1000": 1000 * hours,
+                    "bytes": None if images is None else found.bytes_per_image * images,
+                    "gpu_hours": None if images is None else hours * images,
+                }
+            )
+    return rows

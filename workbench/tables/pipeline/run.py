@@ -1,0 +1,269 @@
+"""Regenerate tables: extract what is missing, measure what is new, write what changed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import feature_store
+from analyses.moments import on_disk
+from feature_store import InputError
+from workbench import code_hash, datasets
+from workbench.tables.pipeline import existing_stores as held
+from workbench.tables.pipeline.analyses import ANALYSES
+from workbench.tables.pipeline.extract_missing import Say, fill
+from workbench.tables.pipeline.plan import Measurement, Plan
+from workbench.tables.pipeline.problems import problems
+from workbench.tables.pipeline.profile import Profile
+from workbench.tables.records import content as results
+from workbench.tables.records import provenance
+from workbench.tables.records.measurement import Context, Kept
+from workbench.tables.render import view, write
+from workbench.tables.specs.schema import TableSpec
+
+
+@dataclass
+class Outcome:
+    """What a run did."""
+
+    extracted: list[str] = field(default_factory=list)
+    """Stores that were written to."""
+    measured: int = 0
+    """Calls of analyses that ran; the others were kept."""
+    written: list[str] = field(default_factory=list)
+    """Tables whose files were written."""
+    current: list[str] = field(default_factory=list)
+    """Tables that were up to date."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Table → why it could not be measured or put together; its files are as they were."""
+    tables: dict[str, dict] = field(default_factory=dict)
+    """Key → record, as it lies in the folder."""
+    renewed: bool = False
+    """Whether report.html and provenance.json were written."""
+    seconds: float = 0.0
+    """Wall time."""
+
+
+def run(plan: Plan, profile: Profile, out: Path, say: Say) -> Outcome:
+    """Bring the tables of a plan up to date in a folder, each as soon as it is measured.
+
+    A table that cannot be measured keeps no other from being written: ``failed`` says why.
+
+    Raises
+    ------
+    InputError
+        A dataset that the config does not name rightly, a folder of another profile, images that
+        cannot be extracted, or a table that would mix stored features with those of other code.
+    """
+    if trouble := problems(profile, plan.data):
+        raise InputError("; ".join(trouble))
+    start = time.perf_counter()
+    if plan.measurements:
+        _device(profile.device)  # before any work, and once for all of them
+    _claim(out, profile.name)
+    outcome = Outcome()
+    needs = list(plan.needs(profile).values())
+    listing = functools.cache(datasets.open)
+    found = [held.lacking(*need, profile, listing) for need in needs]  # all, before any work
+    stores = [split.store for split, _ in needs]
+    held.refuse_mixing(plan, profile, dict(zip(stores, found, strict=True)))
+    for (split, _), missing in zip(needs, found, strict=True):
+        if fill(split, missing, profile, say):
+            outcome.extracted.append(split.store)
+    _Tables(plan, profile, out, outcome, say).make()
+    outcome.renewed = write.renew_overview(out, profile.name)
+    outcome.seconds = time.perf_counter() - start
+    return outcome
+
+
+@dataclass
+class _Tables:
+    """Tables in the making: what is measured, and what tables say so far."""
+
+    plan: Plan
+    profile: Profile
+    out: Path
+    outcome: Outcome
+    say: Say
+    measured: dict[Measurement, Kept] = field(default_factory=dict)
+    refused: dict[Measurement, str] = field(default_factory=dict)
+    contents: dict[str, dict] = field(default_factory=dict)
+
+    def make(self) -> None:
+        """Measure and write one table after the other, those that figures draw first."""
+        declared = {spec.key: spec for spec in self.plan.tables}
+        order: dict[str, TableSpec] = {}
+
+        def append(spec: TableSpec) -> None:
+            for used in spec.uses:
+                append(declared[used])
+            order[spec.key] = spec
+
+        for spec in self.plan.tables:
+            append(spec)
+        for spec in order.values():
+            if why := self._cannot(spec):
+                self.outcome.failed[spec.key] = why
+        made = self.outcome.tables
+        self.outcome.tables = {key: made[key] for key in declared if key in made}
+
+    def _cannot(self, spec: TableSpec) -> str:
+        """Why a table cannot be made; empty once it lies in the folder."""
+        if absent := [used for used in spec.uses if used in self.outcome.failed]:
+            return f"it draws table {absent[0]}, which cannot be made"
+        asks = [ask for ask in spec.asks(self.profile.name) if ask in self.plan.of]
+        needed = dict.fromkeys(self.plan.of[ask] for ask in asks)
+        for measurement in needed:
+            self._measure(measurement)
+        if reasons := [self.refused[m] for m in needed if m in self.refused]:
+            return "; ".join(dict.fromkeys(reasons))
+        try:
+            content = results.build(spec, self.plan, self.profile, self.measured)
+        except InputError as error:
+            return str(error)
+        self.contents[spec.key] = content
+        self._write(spec)
+        return ""
+
+    def _measure(self, measurement: Measurement) -> None:
+        if measurement in self.measured or measurement in self.refused:
+            return
+        try:
+            found = _measure(measurement, self.profile, self.out, self.outcome, self.say)
+        except InputError as error:
+            self.refused[measurement] = str(error)
+        else:
+            self.measured[measurement] = found
+
+    def _write(self, spec: TableSpec) -> None:
+        made = [table for table in self.plan.tables if table.key in self.contents]
+        marks = write.digests(made, self.contents)
+        kept = write.kept(spec, marks[spec.key], self.out)
+        if kept is None:
+            self.say(f"write {results.stem(self.out, spec.key).name}")
+            kept = write.write(spec, self.contents, marks, self.out)
+            self.outcome.written.append(spec.key)
+        else:
+            self.outcome.current.append(spec.key)
+        self.outcome.tables[spec.key] = kept
+
+
+def _claim(out: Path, profile: str) -> None:
+    """Refuse a folder that holds tables of another profile, or what cannot be read as a table."""
+    from workbench.tables.records.check import records
+
+    index = out / "provenance.json"
+    if index.exists():
+        held = results.read_json(index)
+        found = held.get("profile") if isinstance(held, dict) else None
+        if found != profile:
+            what = f"tables of the profile {found}" if found else "a provenance.json of other work"
+            raise InputError(f"{out} holds {what}, this run is of {profile}; name another --out")
+    # The report reads them all, so a damaged one is named before hours of work.
+    for key, table in records(out).items():
+        if table.get("profile") != profile:
+            raise InputError(
+                f"{out} holds table {key} of the profile {table.get('profile')}, this run is of "
+                f"{profile}; name another --out"
+            )
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _measure(
+    measurement: Measurement, profile: Profile, out: Path, outcome: Outcome, say: Say
+) -> Kept:
+    """A kept result of the same fingerprint, or a new one; its stores where they lie now."""
+    roles = profile.data[measurement.data] if measurement.data else {}
+    stores = {role: feature_store.open(profile.path(split)) for role, split in roles.items()}
+    device = _device(profile.device)
+    described = provenance.of_stores(stores, measurement.singles(), measurement.analysis)
+    for store in described.values():
+        store["path"] = provenance.kept_path(store["path"], out)
+    call = asdict(measurement)
+    if not measurement.data:
+        call["machine"] = _machine(device) if measurement.analysis == "throughput" else {}
+    mark = provenance.fingerprint(call, described)
+    kept = results.load_measured(out / "measured", mark, measurement.sources)
+    if kept is not None:
+        return _where_now(kept, described, out)
+    say(f"{measurement.analysis}: {', '.join(map(view.short, measurement.sources))[:90]}")
+    start = time.perf_counter()
+    context = Context(
+        stores=stores, device=device, moments=_moments(measurement, profile, described)
+    )
+    found = ANALYSES[measurement.analysis].run(
+        context, measurement.sources, dict(measurement.options)
+    )
+    if path := found.config.get("moments"):
+        found = replace(found, config=found.config | {"moments": provenance.kept_path(path, out)})
+    made = {
+        "analysis": measurement.analysis,
+        "config": {
+            "options": dict(measurement.options),
+            "sources": list(measurement.sources),
+            "resolved": found.config,
+        },
+        "data": measurement.data,
+        "device": device,
+        "machine": call.get("machine", {}),
+        "stores": described,
+        "code": provenance.stamp(),
+        "date": provenance.now(),
+        "seconds": round(time.perf_counter() - start, 2),
+    }
+    outcome.measured += 1
+    results.save_measured(out / "measured", (mark, found, results.clean(made)))
+    kept = results.load_measured(
+        out / "measured", mark, measurement.sources
+    )  # as every later run will see it
+    assert kept is not None
+    return kept
+
+
+def _where_now(kept: Kept, described: dict[str, Any], out: Path) -> Kept:
+    """A kept result with its stores as they are described now: only their paths can differ."""
+    mark, measured, made = kept
+    now = results.clean(described)
+    if made["stores"] == now:
+        return kept
+    moved = mark, measured, made | {"stores": now}
+    results.save_measured(out / "measured", moved)
+    return moved
+
+
+def _moments(measurement: Measurement, profile: Profile, stores: dict[str, Any]) -> str | None:
+    """Where the training moments of a reconstruction are kept; beside local stores only."""
+    if measurement.analysis != "reconstruct" or "://" in profile.stores:
+        return None
+    # Named after all that decides them: grown or other images never meet moments of the former.
+    train = {k: v for k, v in stores["train"].items() if k != "path"}
+    decides = [train, dict(measurement.options), on_disk.FORMAT]
+    mark = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
+    folder = Path(profile.stores)
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder / f"moments_{measurement.data}_{mark.hexdigest()[:10]}.zarr")
+
+
+def _device(name: str) -> str:
+    from workbench.extraction.local import pick_device
+
+    return pick_device(name)
+
+
+def _machine(device: str) -> dict[str, Any]:
+    """What decides a speed beside the model: the device, libraries, code that runs and times."""
+    import torch
+
+    from workbench.cost.timing import describe_device
+
+    name = describe_device(torch.device(device))
+    return {
+        "device": name,
+        "libraries": code_hash.versions(),
+        "code_sha256": code_hash.timing_sha256(),
+    }

@@ -1,0 +1,53 @@
+"""Table 13's images per second, measured on this machine beside the printed ones."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from workbench.tables.pipeline.analyses import ANALYSES
+from workbench.tables.records.measurement import Context
+from workbench.tables.specs.s2_table13 import TABLE
+
+COLUMN = "images_per_s"
+ANY_SPEED = "another device: only ratios between rows compare"
+NOT_RUN = "takes up to half a minute per image on a CPU: run with --profile paper"
+
+
+def with_throughput(table: pd.DataFrame, *, profile: str, device: str) -> pd.DataFrame:
+    """The cost columns of Table 13 with what this device does.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From :func:`workbench.cost.published_cost_columns`, for Table 13.
+    profile : str
+        ``bundled`` (rows at 224 pixels, one image per pass) or ``paper`` (all rows).
+    device : str
+        Where the models run, with untrained weights.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Further columns ``images_per_s_here`` (median of the passes), ``images_per_s_low`` and
+        ``images_per_s_high`` (slowest, fastest), ``images_per_s_deviation``, (here - printed) /
+        printed, and ``images_per_s_explanation``; NaN for rows that are not run.
+    """
+    found: list[dict[str, float | str | None]] = []
+    for row in table.to_dict("records"):
+        ask = TABLE.runs[profile].asks[COLUMN].get((row["family"], row["size"], row["scales"]))
+        if ask is None:
+            found.append({"images_per_s_explanation": NOT_RUN})
+            continue
+        context = Context(stores={}, device=device)
+        measured = ANALYSES["throughput"].run(context, [ask.source], dict(ask.options))
+        here, low, high = measured.values[ask.source][COLUMN]
+        found.append(
+            {
+                "images_per_s_here": here,
+                "images_per_s_low": low,
+                "images_per_s_high": high,
+                "images_per_s_deviation": here / row[COLUMN] - 1,
+                "images_per_s_explanation": f"{ANY_SPEED}; {'; '.join(measured.notes)}",
+            }
+        )
+    return pd.concat([table, pd.DataFrame(found)], axis=1)

@@ -1,0 +1,117 @@
+"""Which tables of a folder no longer follow from their stores, or mix what does not belong."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from feature_store.errors import InputError
+from workbench import code_hash
+from workbench.tables.records import content, provenance
+from workbench.tables.render.extra_tables import code_of
+from workbench.tables.specs import tables as known
+
+
+def records(out: Path) -> dict[str, dict]:
+    """Key → content of every table in a folder, in the order of the papers.
+
+    Raises
+    ------
+    InputError
+        A file that cannot be read as JSON.
+    """
+    found = {}
+    for path in sorted(out.glob("*.json")):
+        if path.name == "provenance.json":
+            continue
+        table = content.read_json(path)
+        if isinstance(table, dict) and "digest" in table and "key" in table:
+            found[table["key"]] = table
+    order = list(known())
+    return {key: found[key] for key in sorted(found, key=lambda k: (k not in order, _at(order, k)))}
+
+
+def _at(order: list[str], key: str) -> int:
+    return order.index(key) if key in order else len(order)
+
+
+def check(out: Path) -> list[dict[str, Any]]:
+    """One record per table: ``state`` (current, stale, mixed) and the reasons.
+
+    A table is stale where a store holds other images, labels or features than it was made of,
+    where the analyses or their data have changed since, where the code behind its blocks (cost
+    columns and the like) has changed, where one of its files is gone or was changed by hand, or
+    where its figure draws a table that is not current or was written anew; mixed where its own
+    numbers come from different features or code, or the folder holds tables of several profiles.
+
+    Raises
+    ------
+    InputError
+        No tables there, or a record that is not whole.
+    """
+    found = records(out)
+    if not found:
+        raise InputError(f"{out} holds no tables; make them with `workbench tables --out {out}`")
+    for key, table in found.items():
+        if lost := {"measurements", "files", "blocks"} - set(table):
+            raise InputError(
+                f"{content.stem(out, key)}.json is not a whole table (no {min(lost)}); delete it "
+                f"and run again"
+            )
+    maps = functools.cache(provenance.maps_of)
+    profiles = sorted({str(table.get("profile")) for table in found.values()})
+    own = {key: _own(table, out, maps, profiles) for key, table in found.items()}
+    return [_finding(key, found, own) for key in found]
+
+
+@dataclass(frozen=True)
+class _Own:
+    """What is wrong with a table by itself."""
+
+    mixed: list[str]
+    stale: list[str]
+
+
+def _own(
+    table: Mapping[str, Any], out: Path, maps: Callable[[str, str], str], profiles: list[str]
+) -> _Own:
+    stale = provenance.stale(table["measurements"], out, maps) + _older_blocks(table)
+    stale += content.differences(table, out)
+    made = [m["code"]["code_sha256"] for m in table["measurements"].values()]
+    if any(by != code_hash.measuring_sha256() for by in made):
+        stale.append("measured by older analysis code; run again")
+    mixed = provenance.mixed(table["measurements"])
+    if len(profiles) > 1:
+        mixed.append(
+            f"is of the profile {table.get('profile')} in a folder with tables of "
+            f"{' and '.join(profiles)}; move one profile's tables out"
+        )
+    return _Own(mixed, stale)
+
+
+def _finding(key: str, tables: Mapping[str, dict], own: Mapping[str, _Own]) -> dict[str, Any]:
+    """A table's record, with what it inherits from the tables that its figure draws."""
+    mixed, stale = own[key].mixed, list(own[key].stale)
+    for used, digest in tables[key].get("uses", {}).items():
+        if used not in tables:
+            stale.append(f"table {used}, which it draws, is gone")
+        elif tables[used]["digest"] != digest:
+            stale.append(f"table {used}, which it draws, was written anew")
+        elif (state := _finding(used, tables, own)["state"]) != "current":
+            stale.append(f"table {used}, which it draws, is {state}")
+    return {
+        "table": key,
+        "state": "mixed" if mixed else "stale" if stale else "current",
+        "reasons": mixed + stale,
+    }
+
+
+def _older_blocks(table: Mapping[str, Any]) -> list[str]:
+    """Whether the further tables of a record come from other code than this."""
+    if table.get("blocks_code_sha256", "") == code_of(block["name"] for block in table["blocks"]):
+        return []
+    titles = ", ".join(block["title"] for block in table["blocks"])
+    return [f"the code behind “{titles}” has changed"]

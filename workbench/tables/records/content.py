@@ -1,0 +1,287 @@
+"""Kept measurements, and a table's content as one JSON-able dict: rows, comparisons, footnotes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from feature_store import InputError, Source
+from workbench.tables.pipeline.plan import Measurement, Plan
+from workbench.tables.pipeline.profile import Profile
+from workbench.tables.records import provenance
+from workbench.tables.records.compare import compare
+from workbench.tables.records.measurement import Kept, Measured
+from workbench.tables.specs.schema import NAMES, PAPERS, TableSpec
+
+NOT_COMPARABLE = "n/c"
+"""What stands in place of a difference between unlike settings."""
+
+
+def clean(value: Any) -> Any:
+    """JSON-able: numpy scalars unpacked, numbers that are not finite become None."""
+    if isinstance(value, Mapping):
+        return {str(k): clean(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [clean(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return clean(value.tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write strict JSON; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(clean(value), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_json(path: Path) -> Any:
+    """Read what :func:`write_json` wrote.
+
+    Raises
+    ------
+    InputError
+        Not JSON; the message names the file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read as JSON ({error}); if it is a table or measurement, delete it "
+            "and run again; if it is a file of your own, move it out of this folder"
+        ) from error
+
+
+def stem(out: Path, key: str) -> Path:
+    """File name of a table without suffix: table05, figure02, sovit_table02."""
+    digits = "".join(c for c in key if c.isdigit())
+    name = key.removesuffix(digits).replace("-", "_")
+    kind = {"": "table", "figure": "figure"}.get(name, f"{name}_table" if digits else name)
+    return out / f"{kind}{int(digits):02d}" if digits else out / kind
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a written file, as its table's record keeps it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A table's record with the hash of all the rest of it."""
+    rest = {name: value for name, value in record.items() if name != "record_sha256"}
+    text = json.dumps(rest, sort_keys=True)
+    return rest | {"record_sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def differences(record: Mapping[str, Any], out: Path) -> list[str]:
+    """How a table's files and record differ from what was written, in words; empty if they do not.
+
+    Parameters
+    ----------
+    record : mapping
+        As read from the folder.
+    out : Path
+        The folder.
+    """
+    files = record["files"]
+    if not isinstance(files, Mapping) or "record_sha256" not in record:
+        return ["it was written by an older version; run again"]
+    found = []
+    for name, mark in files.items():
+        if not (out / name).exists():
+            found.append(f"{name} is gone")
+        elif file_sha256(out / name) != mark:
+            found.append(f"{name} was changed since it was written")
+    if sealed(record) != record:
+        found.append(f"{stem(out, record['key']).name}.json was changed since it was written")
+    return found
+
+
+def load_measured(folder: Path, mark: str, sources: Iterable[str] = ()) -> Kept | None:
+    """A kept measurement, or None; it has to hold values of these sources.
+
+    Raises
+    ------
+    InputError
+        Not JSON, or not a whole measurement; the message names the file.
+    """
+    path = folder / f"{mark}.json"
+    if not path.exists():
+        return None
+    found = read_json(path)
+    try:
+        values = {
+            source: {name: (value, low, high) for name, (value, low, high) in fields.items()}
+            for source, fields in found["values"].items()
+        }
+        absent = [source for source in sources if source not in values]
+        if absent:
+            raise KeyError(absent[0])
+        parts = found["draws"], tuple(found["notes"]), found["detail"], found["config"]
+        made = {name: found["provenance"][name] for name in ("stores", "code", "date")}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path} is not a whole measurement ({type(error).__name__}: {error}); delete it and "
+            f"run again"
+        ) from error
+    return mark, Measured(values, *parts), {**found["provenance"], **made}
+
+
+def save_measured(folder: Path, kept: Kept) -> None:
+    """Keep a measurement under its fingerprint."""
+    mark, measured, made = kept
+    write_json({**asdict(measured), "provenance": made}, folder / f"{mark}.json")
+
+
+def build(
+    spec: TableSpec, plan: Plan, profile: Profile, measured: Mapping[Measurement, Kept]
+) -> dict:
+    """A table's content from its declaration and what was measured.
+
+    Raises
+    ------
+    InputError
+        Its numbers come from stores or code that differ among each other.
+    """
+    used = {plan.of[ask]: None for ask in spec.asks(profile.name) if ask in plan.of}
+    marks = {measured[m][0]: measured[m][2] for m in used}
+    provenance.refuse_mixed(spec.key, marks)
+    run = spec.runs.get(profile.name)
+    unlike = {m.data: unlike_paper(profile, m.data, measured[m][2]["stores"]) for m in used}
+    if not (run and run.comparable):
+        unlike = {}
+    rows = _rows(spec, plan, profile.name, measured, unlike)
+    named = {m.data: profile.named(m.data) for m in used if profile.named(m.data)}
+    notes = [note for m in used for note in measured[m][1].notes]
+    skipped = [
+        plan.skipped[d] for d in plan.skipped if any(a.data == d for a in spec.asks(profile.name))
+    ]
+    return clean(
+        {
+            "key": spec.key,
+            "title": spec.title,
+            "question": spec.question,
+            "paper": PAPERS[spec.paper],
+            "paper_name": NAMES[spec.paper],
+            "reference": spec.reference,
+            "profile": profile.name,
+            "named": list(named.values()),
+            "label": list(spec.label),
+            "metrics": [asdict(metric) for metric in spec.metrics],
+            "rows": rows,
+            "comparisons": [
+                found
+                for comparison in spec.comparisons
+                if (found := compare(comparison, spec, plan, profile.name, measured, rows))
+            ],
+            "footnotes": [
+                *(run.footnotes(named) if run else ()),
+                *dict.fromkeys(reason for reasons in unlike.values() for reason in reasons),
+                *_images(marks),
+                *dict.fromkeys(notes),
+                *skipped,
+            ],
+            "comparable": bool(run and run.comparable and not any(unlike.values())),
+            "missing": spec.missing,
+            "expected": run.expected if run else "",
+            "measurements": marks,
+            "detail": [record for m in used for record in measured[m][1].detail],
+        }
+    )
+
+
+def unlike_paper(profile: Profile, data: str, stores: Mapping[str, Any]) -> list[str]:
+    """Why numbers on these images may not be compared with the paper's, one line per split.
+
+    Parameters
+    ----------
+    profile : Profile
+    data : str
+        Data key; nothing is said where none is needed.
+    stores : mapping
+        Role → provenance of its store, from :func:`workbench.tables.records.provenance.of_stores`.
+    """
+    found = []
+    for role, split in profile.data[data].items() if data else ():
+        images = stores[role]["images"]
+        if split.usual is not None and images != split.usual:
+            limited = f", {split.key}_limit being {split.limit}" if split.limit else ""
+            found.append(
+                f"{NOT_COMPARABLE} on {data}: {split.key} gives {images:,} images, the paper's "
+                f"split has {split.usual:,}{limited}."
+            )
+    return found
+
+
+def _rows(
+    spec: TableSpec,
+    plan: Plan,
+    profile: str,
+    measured: Mapping[Measurement, Kept],
+    unlike: Mapping[str, list[str]],
+) -> list[dict]:
+    run = spec.runs.get(profile)
+    printed = spec.printed(text=True)
+    rows = []
+    for label, (_, line) in zip(spec.labels(), printed.iterrows(), strict=True):
+        cells, source = {}, ""
+        for metric in spec.metrics:
+            cell: dict[str, Any] = {"published": _number(line[metric.column])}
+            if cell["published"] is not None:
+                cell["printed"] = str(line[metric.column])
+            ask = run.asks.get(metric.column, {}).get(label) if run else None
+            if run and ask in plan.of:
+                mark, found, _ = measured[plan.of[ask]]
+                value, low, high = found.values[ask.source][ask.field]
+                cell |= {"value": value, "low": low, "high": high, "measurement": mark}
+                cell |= {"source": ask.source, "analysis": ask.analysis, "data": ask.data}
+                cell["comparable"] = run.comparable and not unlike.get(ask.data)
+                if (
+                    cell["comparable"]
+                    and isinstance(cell["published"], float)
+                    and value is not None
+                ):
+                    cell["difference"] = value - cell["published"]
+                source = source or (ask.source if ask.data or ask.analysis == "throughput" else "")
+            cells[metric.column] = cell
+        row: dict[str, Any] = {"label": list(label), "source": source, "cells": cells}
+        row["note"] = run.row_notes.get(label, "") if run else ""
+        row["published_gmacs"] = _number(line["flops_g"])
+        rows.append(row | _cost(source))
+    return rows
+
+
+def _images(measurements: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """How many images of which dataset stand behind the numbers."""
+    stores = [store for made in measurements.values() for store in made["stores"].values()]
+    counts = dict.fromkeys(f"{store['dataset']} ({store['images']})" for store in stores)
+    return [f"Images: {', '.join(counts)}."] if counts else []
+
+
+def _cost(source: str) -> dict[str, float]:
+    """GMACs per image and parameters in millions of the source that stands in a row."""
+    from workbench.cost import cost
+
+    if not source or " " in source:
+        return {}
+    parsed = Source.parse(source)
+    found = cost(parsed.model, parsed.scales, tap=parsed.tap)
+    return {"gmacs": found.gmacs, "params_m": found.params / 1e6}
+
+
+def _number(value: Any) -> float | str | None:
+    """A published cell: a number, None where empty, or words such as OOM."""
+    try:
+        number = float(value)
+    except ValueError:
+        return str(value)
+    return number if np.isfinite(number) else None

@@ -1,0 +1,275 @@
+"""Where a number comes from: stores and identities, settings, code, date, machine; and staleness.
+
+A measurement's fingerprint is the hash of everything that decides its values: the call, the images
+and identities of its stores, and the code of the analyses. Equal fingerprint: the kept result is
+used; different: it is measured again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import feature_store
+from feature_store import FeatureStore, Source
+from feature_store.errors import InputError
+from workbench import code_hash as code
+from workbench.datasets.target_maps import maps_sha256
+
+MAPS = ("segmentation", "depth")
+"""Analyses that read masks or depth beside the features."""
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "xarray")
+SETTINGS = ("protocol_version", "precision", "dtype", "decoder", "libraries", "code_sha256")
+"""Manifest fields that all features behind one table have to share."""
+
+
+def of_stores(
+    stores: Mapping[str, FeatureStore], singles: Iterable[Source], analysis: str = ""
+) -> dict[str, Any]:
+    """Role → path, dataset, images, and the identity of every single-scale source.
+
+    Also a hash of the masks or depth maps, for an analysis that reads them.
+    """
+    singles = list(singles)
+    found = {}
+    for role, store in stores.items():
+        scales = [store.scale(single) for single in singles]
+        settings = {
+            name: sorted({json.dumps(s.manifest.get(name), sort_keys=True) for s in scales})
+            for name in SETTINGS
+        }
+        found[role] = {
+            "path": store.path,
+            "dataset": store.dataset,
+            "images": len(store),
+            "image_ids_sha256": store.attrs["image_ids_sha256"],
+            "labels_sha256": store.attrs["labels_sha256"],
+            "sources": {str(scale.source): scale.identity for scale in scales},
+            "settings": settings,
+        }
+        if analysis in MAPS:
+            found[role]["maps"] = {"task": analysis, "sha256": maps_sha256(store, analysis)}
+    return found
+
+
+def kept_path(path: str, out: Path) -> str:
+    """A path as the records of a folder keep it: relative inside the folder, else absolute.
+
+    So the folder may be renamed or copied with what it holds. URLs stay as they are.
+
+    Examples
+    --------
+    >>> kept_path("/runs/tables/stores/a.zarr", Path("/runs/tables"))
+    'stores/a.zarr'
+    >>> kept_path("/data/a.zarr", Path("/runs/tables"))
+    '/data/a.zarr'
+    """
+    if "://" in path:
+        return path
+    whole, root = Path(os.path.abspath(path)), Path(os.path.abspath(out))
+    return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(whole)
+
+
+def found_path(path: str, out: Path) -> str:
+    """Where a path from a record of a folder lies; the reverse of :func:`kept_path`.
+
+    Examples
+    --------
+    >>> found_path("stores/a.zarr", Path("/runs/tables"))
+    '/runs/tables/stores/a.zarr'
+    """
+    return path if "://" in path else str(out / path)
+
+
+def fingerprint(call: Mapping[str, Any], stores: Mapping[str, Any]) -> str:
+    """Hash of a call on stores as :func:`of_stores` describes them, and of the code behind it."""
+    content = {"call": call, "stores": _where_left_out(stores), "code": code.measuring_sha256()}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _where_left_out(stores: Mapping[str, Any]) -> dict[str, Any]:
+    """Stores without their paths: a folder that moved holds the same features."""
+    return {role: {k: v for k, v in s.items() if k != "path"} for role, s in stores.items()}
+
+
+@functools.cache
+def stamp() -> dict[str, Any]:
+    """Package version, commit of the checkout (None outside of one), libraries and machine."""
+    return {
+        "version": importlib.metadata.version("s2-workbench"),
+        **_commit(),
+        "code_sha256": code.measuring_sha256(),
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def _commit() -> dict[str, Any]:
+    here = Path(__file__).parents[3]
+    if not (here / ".git").exists() or shutil.which("git") is None:
+        return {"commit": None, "dirty": None}
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    return {"commit": git("rev-parse", "HEAD") or None, "dirty": bool(git("status", "--porcelain"))}
+
+
+def made(table: Mapping[str, Any]) -> str:
+    """When and by which code a table was measured, if anything in it was, and written; in words."""
+    measured = table["measurements"].values()
+    written = f"{table['date']}, {_by(table['code'])}"
+    if not measured:
+        return f"Made {written}"
+    dates = sorted({m["date"] for m in measured})
+    when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    by = " and ".join(sorted({_by(m["code"]) for m in measured}))
+    return f"Measured {when}, {by}; written {written}"
+
+
+def _by(code: Mapping[str, Any]) -> str:
+    commit = f"commit {code['commit'][:10]}" if code["commit"] else "no checkout"
+    return f"version {code['version']}, {commit}{' with edits' if code['dirty'] else ''}"
+
+
+def stores(table: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Store path → source → identity, over all measurements of a table."""
+    found: dict[str, dict[str, str]] = {}
+    for measurement in table["measurements"].values():
+        for store in measurement["stores"].values():
+            found.setdefault(store["path"], {}).update(store["sources"])
+    return found
+
+
+def line(table: Mapping[str, Any]) -> str:
+    """What every written table ends with: dates, version, commit, stores with identities.
+
+    A figure that draws other tables names them with their digests; they name their stores.
+    """
+    features = [
+        f"{path} ({', '.join(f'{source} {mark[:10]}' for source, mark in sorted(held.items()))})"
+        for path, held in stores(table).items()
+    ]
+    drawn = [f"{key} ({digest[:10]})" for key, digest in table.get("uses", {}).items()]
+    parts = [made(table)]
+    parts += [f"features: {'; '.join(features)}"] if features else []
+    parts += [f"with what it draws of the tables {', '.join(drawn)}"] if drawn else []
+    return " ".join("; ".join(parts).split()) + "."
+
+
+def now() -> str:
+    """Date and time in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def refuse_mixed(key: str, measurements: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a table whose numbers come from features or code that differ.
+
+    Parameters
+    ----------
+    key : str
+        The table.
+    measurements : mapping
+        Fingerprint → provenance, as tables keep it.
+
+    Raises
+    ------
+    InputError
+        One store with two sets of images or two identities of a source, features computed with
+        different settings, or results of different versions of the analyses.
+    """
+    found = mixed(measurements)
+    if found:
+        raise InputError(
+            f"table {key} would mix what does not belong together: {'; '.join(found)}. Extract the "
+            f"sources again with one version into new stores, or name a new --out"
+        )
+
+
+def mixed(measurements: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What differs within a table, in words; empty for a consistent one."""
+    seen: dict[tuple[str, str], set[str]] = {}
+    for provenance in measurements.values():
+        seen.setdefault(("", "code of the analyses"), set()).add(provenance["code"]["code_sha256"])
+        for store in provenance["stores"].values():
+            path = store["path"]
+            seen.setdefault((path, "images"), set()).add(store["image_ids_sha256"])
+            for source, identity in store["sources"].items():
+                seen.setdefault((path, source), set()).add(identity)
+            for name, values in store.get("settings", {}).items():
+                seen.setdefault(("features", name), set()).update(values)
+    return [
+        f"{' '.join(filter(None, what))} in {len(values)} versions"
+        for what, values in seen.items()
+        if len(values) > 1
+    ]
+
+
+def maps_of(path: str, task: str) -> str:
+    """:func:`workbench.datasets.target_maps.maps_sha256` of a store by its path."""
+    return maps_sha256(feature_store.open(path), task)
+
+
+def stale(
+    measurements: Mapping[str, Mapping[str, Any]],
+    out: Path,
+    maps: Callable[[str, str], str] = maps_of,
+) -> list[str]:
+    """How the stores differ from what a table was made of, in words; empty for a fresh table.
+
+    Paths are those of records in the folder `out`. `maps` may remember what it looked at: many
+    measurements share the maps of one store.
+    """
+    found: list[str] = []
+    for provenance in measurements.values():
+        for store in provenance["stores"].values():
+            found += _differences(store, found_path(store["path"], out), maps)
+    return list(dict.fromkeys(found))
+
+
+def _differences(
+    recorded: Mapping[str, Any], path: str, maps_now: Callable[[str, str], str]
+) -> list[str]:
+    try:
+        store = feature_store.open(path)
+    except InputError as error:
+        return [f"{path} cannot be opened ({str(error).split(';')[0]})"]
+    if store.attrs["image_ids_sha256"] != recorded["image_ids_sha256"]:
+        return [f"{path} holds other images ({len(store)}; {recorded['images']} then)"]
+    found = []
+    if store.attrs["labels_sha256"] != recorded["labels_sha256"]:
+        found.append(f"{path} has other labels")
+    if maps := recorded.get("maps"):
+        found += _other_maps(path, store.dataset, maps, maps_now)
+    stored = set(store.sources())
+    for name, identity in recorded["sources"].items():
+        if name not in stored:
+            found.append(f"{path} no longer holds {name}")
+        elif store.scale(name).identity != identity:
+            found.append(f"{path}: {name} was extracted again with other settings")
+        elif store.scale(name).missing():
+            found.append(f"{path}: {name} is incomplete")
+    return found
+
+
+def _other_maps(
+    path: str, dataset: str, recorded: Mapping[str, str], now: Callable[[str, str], str]
+) -> list[str]:
+    task = recorded["task"]
+    try:
+        same = now(path, task) == recorded["sha256"]
+    except InputError as error:
+        return [f"the {task} maps of {dataset} cannot be looked at ({error})"]
+    return [] if same else [f"the {task} maps of {dataset} have changed"]

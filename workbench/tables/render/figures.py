@@ -1,0 +1,206 @@
+"""The papers' figures from table contents: scaling curves, which size, convolutional, gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+import feature_store
+from analyses.published.checkpoints import PAPER_MODELS
+from feature_store import Source
+from workbench.figures import style
+from workbench.models.names import ModelName
+from workbench.tables.records import provenance
+from workbench.tables.specs.schema import TableSpec
+
+TASKS = {
+    "5": ("top1", "top-1 (%)"),
+    "6": ("miou", "mIoU (%)"),
+    "7": ("rmse", "RMSE (m), down is better"),
+}
+"""Table → metric and its axis label."""
+FAMILIES = ("ViT", "DINOv2", "OpenCLIP")
+SMALLEST = "Base"
+
+Tables = Mapping[str, dict]
+
+
+def draw(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
+    """Draw a table's figure, if it has one; the written files."""
+    return FIGURES[spec.figure](spec, tables, stem) if spec.figure else []
+
+
+def scaling(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
+    """Figure 2: three tasks by three families as printed, and a row for each family that ran."""
+    here = {key: _points(tables[key], TASKS[key][0], "value") for key in TASKS}
+    ran = [
+        family for family in FAMILIES if any((p["family"] == family).any() for p in here.values())
+    ]
+    rows = len(FAMILIES) + max(1, len(ran))
+    drawn, axes = style.figure(10.0, 2.5 * rows, rows=rows, columns=len(TASKS))
+    for n, family in enumerate(FAMILIES):
+        for ax, (key, (metric, label)) in zip(axes[3 * n :], TASKS.items(), strict=False):
+            points = _points(tables[key], metric, "published")
+            _curves(ax, points[points["family"] == family])
+            ax.set_title(f"{family}, paper (Table {key})", fontsize=9)
+            ax.set_ylabel(label, fontsize=9)
+    for n, family in enumerate(ran or FAMILIES[:1], len(FAMILIES)):
+        for ax, (key, (_, label)) in zip(axes[3 * n :], TASKS.items(), strict=False):
+            _curves(ax, here[key][here[key]["family"] == family])
+            ax.set_title("here: " + _who(tables[key], family), fontsize=9)
+            ax.set_ylabel(label, fontsize=9)
+    for ax in axes[-len(TASKS) :]:
+        ax.set_xlabel("GMACs per image")
+    _legend(drawn, axes)
+    return list(style.save(drawn, stem))
+
+
+def which_size(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
+    """Figure 6: S2 from base and from large beside model size, segmentation, one family."""
+    drawn, (left, right) = style.figure(9.0, 3.8, columns=2)
+    family = _family(tables[spec.key])
+    published = _points(tables["6"], "miou", "published")
+    _curves(left, published[published["family"] == family])
+    left.set_title(f"{family}, paper (Table 6)", fontsize=9)
+    _curves(right, _points(tables[spec.key], "miou", "value"))
+    right.set_title("here: " + _who(tables[spec.key], family), fontsize=9)
+    for ax in (left, right):
+        ax.set_xlabel("GMACs per image")
+    left.set_ylabel("mIoU (%)")
+    _legend(drawn, [right, left])
+    return list(style.save(drawn, stem))
+
+
+def convnet(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
+    """Figure 8: three tasks on a convolutional network."""
+    table = tables[spec.key]
+    drawn, axes = style.figure(10.0, 3.4, columns=3)
+    for ax, metric in zip(axes, table["metrics"], strict=True):
+        _curves(ax, _points(table, metric["column"], "value"))
+        ax.set_ylabel(metric["name"])
+        ax.set_xlabel("GMACs per image")
+    _legend(drawn, axes)
+    return list(style.save(drawn, stem))
+
+
+def gallery(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
+    """Figure 7: the hardest examples with easy ones and nearest training images."""
+    from workbench.datasets.pictures import reader
+    from workbench.figures import gallery as pictures
+
+    table = tables[spec.key]
+    examples = pd.DataFrame(table["detail"])
+    if examples.empty:
+        return []
+    (made,) = table["measurements"].values()
+    paths = (made["stores"][role]["path"] for role in ("train", "test"))
+    train, test = (feature_store.open(provenance.found_path(p, stem.parent)) for p in paths)
+    shown = pictures.Pictures(reader(train), reader(test), train.image_ids, test.image_ids)
+    page = stem.with_name(f"{stem.name}_gallery.html")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    pictures.write_html(examples, shown, page, "Hard examples", provenance.line(table))
+    sheet = pictures.sheet(examples.head(6), shown)
+    return [*style.save(sheet, stem), page]
+
+
+def _points(table: dict, metric: str, which: str) -> pd.DataFrame:
+    """Family, size, number of scales, cost, value and interval of every row that has one."""
+    cost = {"published": "published_gmacs", "value": "gmacs"}[which]
+    records = []
+    for row in table["rows"]:
+        label = dict(zip(table["label"], row["label"], strict=True))
+        cell = row["cells"][metric]
+        value = cell.get(which)
+        if isinstance(value, float | int) and row.get(cost):
+            records.append(
+                {
+                    "family": label.get("family", ""),
+                    "size": label["size"],
+                    "scales": label["scales"].count("+") + 1,
+                    "gmacs": row[cost],
+                    "value": value,
+                    "low": cell.get("low") if which == "value" else None,
+                    "high": cell.get("high") if which == "value" else None,
+                }
+            )
+    columns = ["family", "size", "scales", "gmacs", "value", "low", "high"]
+    return pd.DataFrame(records, columns=columns)
+
+
+def _curves(ax: Axes, points: pd.DataFrame) -> None:
+    """Model size in grey with squares and a dashed line; S2 of each size in green with circles."""
+    if points.empty:
+        ax.text(0.5, 0.5, "nothing measured", ha="center", transform=ax.transAxes, fontsize=9)
+        return
+    single = points[points["scales"] == 1].sort_values("gmacs")
+    sets = [("model size", style.MODEL_SIZE, single)]
+    for size, look in zip((SMALLEST, "Large"), style.S2_CURVES, strict=False):
+        part = points[points["size"] == size].sort_values("gmacs")
+        if len(part) > 1:
+            sets.append((f"S2 of {size}", look, part))
+    for name, look, part in sets:
+        style.curve(ax, part["gmacs"], part["value"], look, name)
+        held = part.dropna(subset=["low", "high"])
+        ax.vlines(held["gmacs"], held["low"], held["high"], color=look[0], lw=1, alpha=0.8)
+    ax.set_xscale("log")
+    ticks = sorted(set(points["gmacs"]))
+    kept: list[float] = []
+    for tick in ticks:
+        if not kept or tick > kept[-1] * (ticks[-1] / ticks[0]) ** 0.14:
+            kept.append(tick)
+    ax.set_xticks(kept, [f"{tick:.2g}" if tick < 100 else f"{tick:.0f}" for tick in kept])
+    ax.set_xticks([], minor=True)
+    ax.tick_params(labelsize=8)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set_fontsize(9)
+    ax.margins(0.08)
+
+
+def _legend(drawn, axes) -> None:
+    """One legend above all panels, every name once."""
+    found: dict[str, Any] = {}
+    for ax in axes:
+        for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(name, handle)
+    drawn.legend(
+        list(found.values()), list(found), loc="outside upper left", ncols=len(found), fontsize=9,
+        handlelength=3.5,
+    )  # fmt: skip
+
+
+def _models(table: dict) -> list[str]:
+    """Models of the rows that ran, in order."""
+    sources = (row["source"] for row in table["rows"] if row["source"])
+    return list(dict.fromkeys(Source.parse(source).model for source in sources))
+
+
+def _family(table: dict) -> str:
+    """The paper's family of a table's models; stand-ins take the place of its ViTs."""
+    known = {model.name: model.family for model in PAPER_MODELS}
+    return next((known[name] for name in _models(table) if name in known), FAMILIES[0])
+
+
+def _who(table: dict, family: str) -> str:
+    """What ran in a family's place, shortly."""
+    models = _models(table)
+    if not models:
+        return "nothing"
+    if any(model.name in models for model in PAPER_MODELS):
+        return family
+    names = [ModelName.parse(model).arch for model in models]
+    if all(name.startswith("efficientnet_lite") for name in names):
+        return "EfficientNet-" + ", ".join(n.removeprefix("efficientnet_").title() for n in names)
+    return ", ".join(names)
+
+
+FIGURES: dict[str, Callable[[TableSpec, Tables, Path], list[Path]]] = {
+    "scaling": scaling,
+    "which_size": which_size,
+    "convnet": convnet,
+    "gallery": gallery,
+}
+"""Name in a declaration → what draws it; returns the files it wrote."""

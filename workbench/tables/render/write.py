@@ -1,0 +1,173 @@
+"""Write tables and the overview of their folder, unless what lies there says the same already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from feature_store import InputError
+from workbench.tables.records import content, provenance
+from workbench.tables.records.check import check, records
+from workbench.tables.render import extra_tables, figures, report, view
+from workbench.tables.specs.schema import TableSpec
+
+LAYOUT = 6
+"""Raised when the written files change for the same content, so that they are written again."""
+
+
+def digests(specs: Sequence[TableSpec], tables: Mapping[str, dict]) -> dict[str, str]:
+    """Key → hash of what a table says, of the code behind its blocks, and of what its figure draws.
+
+    Parameters
+    ----------
+    specs : sequence of TableSpec
+        With every table that one of them uses.
+    tables : mapping
+        Key → content, from :func:`workbench.tables.records.content.build`.
+    """
+    declared = {spec.key: spec for spec in specs}
+    found: dict[str, str] = {}
+
+    def of(key: str) -> str:
+        if key not in found:
+            spec = declared[key]
+            parts = [
+                LAYOUT,
+                _content(tables[key]),
+                list(spec.blocks),
+                extra_tables.code_of(spec.blocks),
+            ]
+            parts.append({used: of(used) for used in spec.uses})
+            found[key] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return found[key]
+
+    return {key: of(key) for key in declared}
+
+
+def kept(spec: TableSpec, digest: str, out: Path) -> dict | None:
+    """The record of a table that lies in the folder with this digest, its files as written.
+
+    Raises
+    ------
+    InputError
+        Something else lies in the record's place.
+    """
+    path = content.stem(out, spec.key).with_suffix(".json")
+    if not path.exists():
+        return None
+    record = content.read_json(path)
+    if not isinstance(record, dict) or not {"key", "digest", "files"} <= set(record):
+        raise InputError(
+            f"{path} is no table, but table {spec.key} is to be written there; move it out of this "
+            f"folder"
+        )
+    return record if record["digest"] == digest and not content.differences(record, out) else None
+
+
+def write(
+    spec: TableSpec, tables: Mapping[str, dict], marks: Mapping[str, str], out: Path
+) -> dict[str, Any]:
+    """Write a table's files; its record, as it then lies in the folder.
+
+    Parameters
+    ----------
+    spec : TableSpec
+    tables : mapping
+        Key → content, of this table and of those that its figure draws.
+    marks : mapping
+        Key → digest.
+    out : Path
+    """
+    path = content.stem(out, spec.key)
+    found = [extra_tables.block(name) for name in spec.blocks]
+    table = tables[spec.key] | {
+        "code": provenance.stamp(),
+        "date": provenance.now(),
+        "uses": {used: marks[used] for used in spec.uses},
+        "footnotes": _footnotes(spec, tables),
+    }
+    drawn = figures.draw(spec, {**tables, spec.key: table}, path)
+    table["pictures"] = [p.name for p in drawn if p.suffix in (".png", ".svg")]
+    files = [*view.write(table, found, path), *drawn]
+    record = content.clean(
+        table
+        | {
+            "blocks": found,
+            "blocks_code_sha256": extra_tables.code_of(spec.blocks),
+            "files": {p.name: content.file_sha256(p) for p in sorted(files)},
+            "digest": marks[spec.key],
+        }
+    )
+    record = content.sealed(record)
+    content.write_json(record, path.with_suffix(".json"))
+    return record
+
+
+def _footnotes(spec: TableSpec, tables: Mapping[str, dict]) -> list[str]:
+    """A table's own; those of the tables that it draws where it measures nothing itself."""
+    drawn = () if spec.runs else spec.uses
+    notes = [note for key in (spec.key, *drawn) for note in tables[key]["footnotes"]]
+    return list(dict.fromkeys(notes))
+
+
+def _content(table: dict) -> dict:
+    """What a table says, without when it was said."""
+    volatile = ("code", "date", "seconds")
+    plain = {k: v for k, v in table.items() if k != "measurements"}
+    marks = {
+        mark: {k: v for k, v in made.items() if k not in volatile}
+        for mark, made in table["measurements"].items()
+    }
+    return {**plain, "measurements": marks}
+
+
+def renew_overview(out: Path, profile: str) -> bool:
+    """Write provenance.json and report.html where they do not follow from the folder's records.
+
+    They do when provenance.json lists these records in these states and report.html is the one
+    that was written with it. Returns whether they were written; a folder without tables has none.
+    """
+    tables = records(out)
+    if not tables:
+        return False
+    findings = {finding["table"]: finding for finding in check(out)}
+    index = content.clean(_index(tables, findings, out, profile))
+    if _in_step(index, out):
+        return False
+    page = report.write(tables, findings, out, profile)
+    mark = content.file_sha256(page)
+    made = {"date": provenance.now(), "code": provenance.stamp(), "report_sha256": mark}
+    content.write_json(index | made, out / "provenance.json")
+    return True
+
+
+def _index(
+    tables: Mapping[str, dict], findings: Mapping[str, dict], out: Path, profile: str
+) -> dict[str, Any]:
+    return {
+        "profile": profile,
+        "layout": LAYOUT,
+        "tables": {
+            key: {
+                "file": f"{content.stem(out, key).name}.json",
+                "digest": table["digest"],
+                "date": table["date"],
+                "state": findings[key]["state"],
+                "reasons": findings[key]["reasons"],
+                "stores": provenance.stores(table),
+            }
+            for key, table in tables.items()
+        },
+    }
+
+
+def _in_step(index: Mapping[str, Any], out: Path) -> bool:
+    listed, page = out / "provenance.json", out / "report.html"
+    if not listed.exists() or not page.exists():
+        return False
+    held = content.read_json(listed)
+    same = all(held.get(name) == value for name, value in index.items())
+    return same and held.get("report_sha256") == content.file_sha256(page)
