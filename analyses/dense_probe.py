@@ -167,7 +167,7 @@ def scores(
     value = metric(total)
     if np.isnan(value):
         raise InputError("the test maps hold no known pixel")
-    resamples = resampled(flat, rows, images, draws=config.resamples, seed=config.seed)
+    resamples = resampled(flat, rows, images, resamples=config.resamples, seed=config.seed)
     draws = [metric(found.reshape(3, wide)) for found in resamples]
     low, high = interval(draws, config.confidence)
     found = {task.names[0]: value, "low": low, "high": high, task.names[1]: second(total)}

@@ -27,7 +27,7 @@ from analyses.linear.head import Head
 from analyses.reading.batches import each, refuse_shared_images
 from analyses.reading.labels import match_labels
 from analyses.reading.partition import Engine
-from analyses.reading.pooled import FeatureRows, Merge, Tokens, pool
+from analyses.reading.pooled import FeatureRows, Merge, Pooling, pool
 from analyses.statistics.bootstrap import mean_draws
 from feature_store import FeatureStore, InputError
 
@@ -41,11 +41,11 @@ class FewShotConfig:
 
     shots: tuple[int, ...] = (1, 5, 10, 25)
     """Training images per class."""
-    draws: int = 20
+    repeats: int = 20
     """Seeded draws of the training images; sources are compared on the same draws."""
     validation: int = 1000
     """At most so many undrawn training images choose the penalty."""
-    tokens: Tokens = "mean"
+    pooling: Pooling = "mean"
     """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
     merge: Merge = "concat"
     """How the scales of an S2 source combine."""
@@ -61,8 +61,8 @@ class FewShotConfig:
     def __post_init__(self) -> None:
         if not self.shots or min(self.shots) < 1:
             raise InputError(f"shots are {self.shots}; expected positive numbers such as 1 5 10 25")
-        if self.draws < 2:
-            raise InputError(f"draws is {self.draws}; an interval over draws needs at least 2")
+        if self.repeats < 2:
+            raise InputError(f"repeats is {self.repeats}; an interval over draws needs at least 2")
         if self.resamples < 1:
             raise InputError(
                 f"resamples is {self.resamples}; draws of the accuracy need at least 1"
@@ -84,7 +84,7 @@ def compute(
     pandas.DataFrame
         ``source``, ``shots``, ``test_accuracy`` (mean over draws), ``low``, ``high`` (Student's
         interval of that mean: what another set of draws would give, for these test images),
-        ``ratio`` (chosen r), ``draws``. Attribute ``draws``: shots to source to bootstrap draws of
+        ``ratio`` (chosen r), ``repeats``. Attribute ``draws``: shots to source to resamples of
         the accuracy, paired between sources; both draws and test images are resampled, so they
         spread more than the interval, which holds the test images fixed.
 
@@ -97,7 +97,7 @@ def compute(
     config = config or FewShotConfig()
     refuse_shared_images(train_store, test_store)
     train, test = (
-        pool(s, sources, config.tokens, engine=engine) for s in (train_store, test_store)
+        pool(s, sources, config.pooling, engine=engine) for s in (train_store, test_store)
     )
     split = match_labels(train_store, test_store, train.rows, test.rows)
     _check_counts(split.train, split.names, max(config.shots))
@@ -127,7 +127,7 @@ def draws(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each draw: drawn rows, and undrawn rows that choose the penalty."""
     result = []
-    for draw in range(config.draws):
+    for draw in range(config.repeats):
         rng = np.random.default_rng([config.seed, shots, draw])
         order = rng.permutation(len(labels))
         first = [order[labels[order] == c][:shots] for c in range(labels.max() + 1)]
@@ -204,15 +204,15 @@ def _judged(
 def _summary(hits: np.ndarray, best: int, config: FewShotConfig) -> dict[str, object]:
     """Mean accuracy and its interval from hits, dims (image, draw)."""
     test = hits.mean(0)
-    half = student.ppf(0.5 + config.confidence / 2, config.draws - 1) * test.std(ddof=1)
-    half /= np.sqrt(config.draws)
+    half = student.ppf(0.5 + config.confidence / 2, config.repeats - 1) * test.std(ddof=1)
+    half /= np.sqrt(config.repeats)
     mean = float(test.mean())
     return {
         "test_accuracy": mean,
         "low": float(mean - half),
         "high": float(mean + half),
         "ratio": PENALTIES[best],
-        "draws": config.draws,
+        "repeats": config.repeats,
     }
 
 
@@ -220,8 +220,8 @@ def _resampled(
     hits: np.ndarray, rows: np.ndarray, images: int, config: FewShotConfig
 ) -> list[float]:
     """Mean accuracy of resampled draws on resampled test images."""
-    found = mean_draws(hits, rows, images, draws=config.resamples, seed=config.seed)
-    chosen = np.random.default_rng([config.seed, 1]).integers(config.draws, size=found.shape)
+    found = mean_draws(hits, rows, images, resamples=config.resamples, seed=config.seed)
+    chosen = np.random.default_rng([config.seed, 1]).integers(config.repeats, size=found.shape)
     return np.take_along_axis(found, chosen, 1).mean(1).tolist()
 
 

@@ -116,8 +116,8 @@ def compute(
     roles = Roles.of(sources)
     refuse_shared_images(train_store, test_store)
     ranked = {"small": roles.small, "s2": roles.s2, "large": roles.large}
-    tokens = config.probe.tokens
-    train, test = (pool(s, sources, tokens, engine=engine) for s in (train_store, test_store))
+    pooling = config.probe.pooling
+    train, test = (pool(s, sources, pooling, engine=engine) for s in (train_store, test_store))
     split = match_labels(train_store, test_store, train.rows, test.rows)
     logits = {
         name: _test_logits(train, test, name, split, config.probe)
@@ -241,7 +241,14 @@ def _nearest(
     among = np.zeros(len(train.store), bool)
     among[stored] = True
     found = passes.search(
-        engine, train.store, source, queries, k, mean=mean, among=among, tokens=config.probe.tokens
+        engine,
+        train.store,
+        source,
+        queries,
+        k,
+        mean=mean,
+        among=among,
+        pooling=config.probe.pooling,
     )
     return Neighbours(found.similarity, np.searchsorted(stored, found.row))
 

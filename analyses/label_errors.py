@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analyses.reading.labels import match_labels
-from analyses.reading.pooled import Tokens, pool
+from analyses.reading.pooled import Pooling, pool
 from analyses.statistics.nearest_neighbours import (
     label_error_candidates,
     near_duplicates,
@@ -39,7 +39,7 @@ def find(
     test_store: Any,
     *,
     source: str,
-    tokens: Tokens = "mean",
+    pooling: Pooling = "mean",
     threshold: float = 0.98,
     device: str = "cpu",
 ) -> Suspects:
@@ -51,7 +51,7 @@ def find(
         Labelled; classes are matched by name.
     source : str
         Whose features are compared.
-    tokens : {"mean", "prefix"}
+    pooling : {"mean", "prefix"}
         What stands for an image.
     threshold : float
         Smallest cosine of a near-duplicate.
@@ -63,7 +63,7 @@ def find(
     InputError
         A store without labels.
     """
-    train, test = (pool(store, [source], tokens) for store in (train_store, test_store))
+    train, test = (pool(store, [source], pooling) for store in (train_store, test_store))
     split = match_labels(train_store, test_store, train.rows, test.rows)
     seen, asked = (pooled.features(source).load() for pooled in (train, test))
     mean = seen.mean(0)

@@ -28,7 +28,7 @@ import torch
 
 from analyses.linear.instance import BankHead, InstanceHead, LinearHead
 from analyses.reading.batches import each
-from analyses.reading.pooled import Merge, Tokens, pool
+from analyses.reading.pooled import Merge, Pooling, pool
 from feature_store import FeatureStore, InputError
 
 
@@ -46,7 +46,7 @@ class MemorizationConfig:
     """Of Adam, on features standardised and divided by the square root of their number."""
     chunk: int = 8192
     """Instances whose logits are held at a time."""
-    tokens: Tokens = "mean"
+    pooling: Pooling = "mean"
     """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
     merge: Merge = "concat"
     """How the scales of an S2 source combine."""
@@ -102,7 +102,7 @@ def compute(
     config = config or MemorizationConfig()
     stores = [*views, *([held_out] if held_out else [])]
     _check_views(views, stores)
-    pooled = [pool(store, sources, config.tokens) for store in stores]
+    pooled = [pool(store, sources, config.pooling) for store in stores]
     common = np.flatnonzero(np.bincount(np.concatenate([p.rows for p in pooled])) == len(stores))
     if len(common) < 2:
         raise InputError("fewer than two images are readable in every view; nothing to tell apart")

@@ -25,7 +25,7 @@ from analyses.linear.sgd import MinibatchConfig, fit_minibatch
 from analyses.reading.batches import each, refuse_shared_images
 from analyses.reading.labels import LabelledSplit, match_labels
 from analyses.reading.partition import Engine
-from analyses.reading.pooled import FeatureRows, Merge, Tokens, pool
+from analyses.reading.pooled import FeatureRows, Merge, Pooling, pool
 from analyses.statistics.bootstrap import mean_draws
 from analyses.statistics.proportion import wilson
 from feature_store import FeatureStore, InputError
@@ -42,7 +42,7 @@ class ProbeConfig:
 
     recipe: Literal["converged", "paper"] = "converged"
     """``converged``: regularised head at its optimum; ``paper``: 30 epochs of minibatches."""
-    tokens: Tokens = "mean"
+    pooling: Pooling = "mean"
     """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
     merge: Merge = "concat"
     """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
@@ -116,7 +116,7 @@ def compute(
         raise InputError("no source given; name at least one, such as MODEL@224")
     refuse_shared_images(train_store, test_store)
     train, test = (
-        pool(s, sources, config.tokens, engine=engine) for s in (train_store, test_store)
+        pool(s, sources, config.pooling, engine=engine) for s in (train_store, test_store)
     )
     split = match_labels(train_store, test_store, train.rows, test.rows)
     records, draws = [], {}
@@ -133,7 +133,7 @@ def compute(
         record, hits = _judge(head, l2, seen, unseen, split, config)
         records.append({"source": source} | record)
         draws[source] = mean_draws(
-            hits[:, None], tested, len(test_store), draws=config.resamples, seed=config.seed
+            hits[:, None], tested, len(test_store), resamples=config.resamples, seed=config.seed
         )[:, 0].tolist()
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}

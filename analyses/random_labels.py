@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 
 from analyses.linear.logistic import Problem
-from analyses.reading.pooled import FeatureRows, Merge, Tokens, pool
+from analyses.reading.pooled import FeatureRows, Merge, Pooling, pool
 from feature_store import FeatureStore, InputError
 
 L2 = 1e-7
@@ -38,11 +38,11 @@ class RandomLabelConfig:
 
     accuracy: float = 0.99
     """Training accuracy that counts as fitted."""
-    draws: int = 3
+    repeats: int = 3
     """Draws of images and labels whose mean accuracy decides."""
     resolution: float = 0.02
     """Bisection stops when the bracket is this share of its upper end."""
-    tokens: Tokens = "mean"
+    pooling: Pooling = "mean"
     """What represents an image."""
     merge: Merge = "concat"
     """How the scales of an S2 source combine."""
@@ -50,9 +50,9 @@ class RandomLabelConfig:
     """Seed of the draws."""
 
     def __post_init__(self) -> None:
-        if not 0.5 < self.accuracy <= 1 or self.draws < 1 or not 0 < self.resolution < 1:
+        if not 0.5 < self.accuracy <= 1 or self.repeats < 1 or not 0 < self.resolution < 1:
             raise InputError(
-                f"found accuracy {self.accuracy}, draws {self.draws}, resolution "
+                f"found accuracy {self.accuracy}, repeats {self.repeats}, resolution "
                 f"{self.resolution}; expected above 0.5, at least 1, between 0 and 1"
             )
 
@@ -67,7 +67,7 @@ def compute(
     Labels of the store are not used.
     """
     config = config or RandomLabelConfig()
-    pooled = pool(store, sources, config.tokens)
+    pooled = pool(store, sources, config.pooling)
     records = []
     for source in sources:
         x = pooled.features(source, config.merge).load()
@@ -130,11 +130,11 @@ def whitened(x: np.ndarray) -> np.ndarray:
 def fitted_accuracy(x: np.ndarray, count: int, config: RandomLabelConfig) -> float:
     """Mean training accuracy on `count` random rows with random labels."""
     total = 0.0
-    for draw in range(config.draws):
+    for draw in range(config.repeats):
         rng = np.random.default_rng([config.seed, draw, count])
         rows = FeatureRows.of(x[rng.choice(len(x), count, replace=False)])
         labels = rng.permutation(np.arange(count) % 2)  # both labels occur, in equal numbers
         problem = Problem(rows, labels, 2)
         _, hits = problem.judge(problem.fit(l2=L2, tolerance=ROUGH))
         total += float(hits.mean())
-    return total / config.draws
+    return total / config.repeats

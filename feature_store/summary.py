@@ -95,14 +95,14 @@ def finishing_command(store: FeatureStore, scale: StoredScale) -> str:
         "--limit": str(len(store)),
         "--dtype": scale.arrays["tokens"].dtype.name,
         "--layout": "raw" if scale.arrays["tokens"].raw else "packed",
-        "--precision": str(scale.manifest.get("precision", "fp32")),
+        "--arithmetic": str(scale.manifest.get("precision", "fp32")),
         "--tokens-per-image": str(scale.kept),
         "--store": store.path,
     }
     defaults = {
         "--dtype": "float16",
         "--layout": "raw",
-        "--precision": "fp32",
+        "--arithmetic": "fp32",
         "--tokens-per-image": "0",
     }
     parts = [f"{k} {quote(v)}" for k, v in options.items() if defaults.get(k) != v]

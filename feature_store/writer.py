@@ -211,7 +211,7 @@ class SourceWriter:
         remedy = "Extract into another store with --dtype float32"
         if not np.isfinite(largest):
             remedy += (
-                " and --precision fp32; if it persists the model itself returns non-finite values"
+                " and --arithmetic fp32; if it persists the model itself returns non-finite values"
             )
         return (
             f"{self.source}: features do not fit {dtype.name}: largest absolute value {largest:g} "

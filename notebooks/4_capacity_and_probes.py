@@ -89,7 +89,7 @@ Image(draw_curve(scores, FIGURES / "accuracy_against_cost")[0], width=760)
 # %%
 fewest = np.unique(train.labels[train.labels >= 0], return_counts=True)[1].min()
 config = few_shot.FewShotConfig(
-    shots=tuple(n for n in (1, 5, 10) if n <= fewest), draws=10, progress=True
+    shots=tuple(n for n in (1, 5, 10) if n <= fewest), repeats=10, progress=True
 )
 shots = few_shot.compute(train, test, sources=names.all, config=config)
 shots.pivot(index="source", columns="shots", values="test_accuracy").loc[names.all].round(3)

@@ -41,7 +41,7 @@ ENCODER_RUNS = None  # a CSV with columns vit_params, image_text_pairs, eval_los
 
 # %%
 runs = read_runs(SHAPE_RUNS) if SHAPE_RUNS else load_digits_sweep()
-options = FitOptions(residuals="relative", bootstraps=200, allow_unidentified=True)
+options = FitOptions(residuals="relative", resamples=200, allow_unidentified=True)
 fits = shape.compute(runs, shape.ShapeLawConfig(options=options))
 laws = pd.DataFrame([fit.row() for fit in fits]).set_index("dimension")
 laws[["s", "s_low", "s_high", "r2", "lack_of_fit_p", "runs"]].round(3)

@@ -19,7 +19,7 @@ from analyses.moments.accumulate import Accumulator, accumulated
 from analyses.moments.second_moments import Moments, MomentsConfig
 from analyses.reading.batches import undone
 from analyses.reading.partition import Engine, Piece, piece_images, pieces, stream
-from analyses.reading.pooled import Tokens, vectors
+from analyses.reading.pooled import Pooling, vectors
 from analyses.reconstruction import errors as held_out
 from analyses.statistics import nearest_neighbours
 from analyses.statistics.nearest_neighbours import Neighbours
@@ -117,7 +117,7 @@ def search(
     *,
     mean: np.ndarray,
     among: np.ndarray,
-    tokens: Tokens = "mean",
+    pooling: Pooling = "mean",
 ) -> Neighbours:
     """The k images of a store nearest to each query, as :func:`~.nearest_neighbours.search`.
 
@@ -136,14 +136,14 @@ def search(
         Taken from the pooled vectors before they are scaled to unit length.
     among : bool array, dims (image,)
         Rows of the store that are searched.
-    tokens : {"mean", "prefix"}
+    pooling : {"mean", "prefix"}
 
     Returns
     -------
     Neighbours
         ``row`` counts rows of the store.
     """
-    step = partial(_neighbours_of, source, queries, k, mean, among, tokens)
+    step = partial(_neighbours_of, source, queries, k, mean, among, pooling)
     return engine.reduce(step, Neighbours.merge, pieces(store))
 
 
@@ -153,12 +153,12 @@ def _neighbours_of(
     k: int,
     mean: np.ndarray,
     among: np.ndarray,
-    tokens: Tokens,
+    pooling: Pooling,
     piece: Piece,
 ) -> Neighbours:
     store = piece.open()
     singles = [str(single) for single in store.resolve(source).singles()]
-    rows, parts = vectors(store, singles, tokens, shards=piece.shards)
+    rows, parts = vectors(store, singles, pooling, shards=piece.shards)
     joint = np.concatenate([parts[name] for name in singles], axis=1)[among[rows]]
     rows = rows[among[rows]]
     if not len(rows):

@@ -24,7 +24,7 @@ from feature_store import FeatureStore, InputError
 BLOCK_ROWS = 1024
 """Images read at a time: few, so that memory is the same for small and large stores."""
 
-Tokens = Literal["mean", "prefix"]
+Pooling = Literal["mean", "prefix"]
 Merge = Literal["concat", "add"]
 
 
@@ -151,7 +151,7 @@ class Pooled:
 def pool(
     store: FeatureStore,
     sources: Sequence[str],
-    tokens: Tokens = "mean",
+    pooling: Pooling = "mean",
     *,
     engine: Engine | None = None,
 ) -> Pooled:
@@ -164,7 +164,7 @@ def pool(
     store : FeatureStore
     sources : sequence of str
         S2 sources are taken apart into their scales.
-    tokens : {"mean", "prefix"}
+    pooling : {"mean", "prefix"}
         Mean over all (row, col) tokens, in float32; or the first prefix token (CLS).
     engine : Engine, optional
         Pools the pieces of the store; the vectors are the same to the bit.
@@ -178,14 +178,14 @@ def pool(
     Raises
     ------
     InputError
-        No source given, unknown `tokens`, no image left.
+        No source given, unknown `pooling`, no image left.
     StoreError
         A source is not stored, incomplete, or has no prefix tokens.
     """
     if not sources:
         raise InputError("no source given; name at least one, such as MODEL@224")
-    if tokens not in ("mean", "prefix"):
-        raise InputError(f"tokens is {tokens!r}; choose mean or prefix")
+    if pooling not in ("mean", "prefix"):
+        raise InputError(f"pooling is {pooling!r}; choose mean or prefix")
     singles = list(dict.fromkeys(str(s) for name in sources for s in store.resolve(name).singles()))
     folder = tempfile.TemporaryDirectory(prefix="pooled-")
     rows: list[np.ndarray] = []
@@ -193,7 +193,7 @@ def pool(
     with ExitStack() as stack:
         paths = [Path(folder.name, f"{n}.f32") for n in range(len(singles))]
         files = [stack.enter_context(path.open("wb")) for path in paths]
-        for index, found in _passing(store, singles, tokens, engine):
+        for index, found in _passing(store, singles, pooling, engine):
             rows.append(index)
             for name, file in zip(singles, files, strict=True):
                 widths[name] = found[name].shape[1]
@@ -208,10 +208,10 @@ Vectors = tuple[np.ndarray, dict[str, np.ndarray]]
 
 
 def vectors(
-    store: FeatureStore, singles: Sequence[str], tokens: Tokens, *, shards: Sequence[int]
+    store: FeatureStore, singles: Sequence[str], pooling: Pooling, *, shards: Sequence[int]
 ) -> Vectors:
     """Pooled vectors of some shards' images."""
-    parts = list(_vectors(store, singles, tokens, shards))
+    parts = list(_vectors(store, singles, pooling, shards))
     rows = np.concatenate([np.empty(0, np.int64), *(index for index, _ in parts)])
     widths = {name: store.scale(name).channels for name in singles}
     return rows, {
@@ -221,12 +221,12 @@ def vectors(
 
 
 def _vectors(
-    store: FeatureStore, singles: Sequence[str], tokens: Tokens, shards: Sequence[int] | None
+    store: FeatureStore, singles: Sequence[str], pooling: Pooling, shards: Sequence[int] | None
 ) -> Iterator[Vectors]:
     """Shard by shard."""
-    prefixes = {name: store.prefix(name) for name in singles} if tokens == "prefix" else {}
+    prefixes = {name: store.prefix(name) for name in singles} if pooling == "prefix" else {}
     for batch in store.stream(list(singles), shards=shards):
-        if tokens == "prefix":
+        if pooling == "prefix":
             found = {n: p.isel(image=batch.index, prefix=0).values for n, p in prefixes.items()}
         else:
             found = {n: batch.tokens[n].mean(axis=(1, 2), dtype=np.float32) for n in singles}
@@ -234,15 +234,15 @@ def _vectors(
 
 
 def _passing(
-    store: FeatureStore, singles: list[str], tokens: Tokens, engine: Engine | None
+    store: FeatureStore, singles: list[str], pooling: Pooling, engine: Engine | None
 ) -> Iterator[Vectors]:
     """In the order of the rows: shard by shard here, or piece by piece on an engine."""
     if engine is None:
-        return _vectors(store, singles, tokens, None)
+        return _vectors(store, singles, pooling, None)
     for name in singles:
         store.scale(name).require_complete()
-    return iter(engine.map(partial(_of_piece, singles, tokens), pieces(store)))
+    return iter(engine.map(partial(_of_piece, singles, pooling), pieces(store)))
 
 
-def _of_piece(singles: list[str], tokens: Tokens, piece: Piece) -> Vectors:
-    return vectors(piece.open(), singles, tokens, shards=piece.shards)
+def _of_piece(singles: list[str], pooling: Pooling, piece: Piece) -> Vectors:
+    return vectors(piece.open(), singles, pooling, shards=piece.shards)

@@ -22,7 +22,7 @@ class ReconstructionConfig:
     way; a number is the penalty relative to the mean eigenvalue of the source covariance."""
     folds: int = 5
     """Folds of images for ridge="auto"."""
-    draws: int = 1000
+    resamples: int = 1000
     """Resamples of the test images behind the 95 % intervals."""
     seed: int = 0
     """Seed of the resamples."""
@@ -47,8 +47,8 @@ class ReconstructionConfig:
             raise InputError(f'ridge is {self.ridge!r}; expected "auto", 0 or a positive number')
         if self.grid not in ("same", "pool"):
             raise InputError(f"grid is {self.grid!r}; choose same or pool")
-        if self.draws < 1:
-            raise InputError(f"draws is {self.draws}; expected at least 1")
+        if self.resamples < 1:
+            raise InputError(f"resamples is {self.resamples}; expected at least 1")
 
     def accumulation(self, question: Question, store: Any = None) -> MomentsConfig:
         """How to accumulate training moments that answer the question.

@@ -61,7 +61,7 @@ def assemble(
     train_info = bits(train_loss, np.array([s.variance.mean() for s in fits]))
     null = errors.image[-1]
     test_info = bits(errors.loss[:count], errors.loss[-1])
-    draws = bootstrap(errors.image[:count], null, draws=config.draws, seed=config.seed)
+    draws = bootstrap(errors.image[:count], null, resamples=config.resamples, seed=config.seed)
     low, high = interval(draws)
     paired = np.full_like(draws, np.nan) if at is None else _paired_ratio(draws, at)
     ratio_low, ratio_high = interval(paired)

@@ -179,13 +179,13 @@ def fit_variant(runs: pd.DataFrame, variant: str, options: FitOptions) -> Encode
     solution = fit(basis, y, options)
     replicates, intervals = None, {}
     count = len(basis.exponents) + len(basis.coefficients)
-    if options.bootstraps:
+    if options.resamples:
         replicates = bootstrap(basis, y, solution, options, _blocks(runs))
         values = basis.in_units(replicates.theta, replicates.weights)
         intervals = {
             name: (float(low), float(high))
             for name, v in values.items()
-            for low, high in [interval(v, len(y) - count, options.level)]
+            for low, high in [interval(v, len(y) - count, options.confidence)]
         }
     rss = float(((y - fitted(basis, solution)[0]) ** 2).sum())
     values = basis.in_units(solution.theta, solution.weights)

@@ -84,7 +84,7 @@ def choices(
     *,
     variant: str = "free",
     sizes: Sequence[float] | None = None,
-    level: float = 0.95,
+    confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Loss that each encoder reaches with each budget, and which one is best.
 
@@ -100,14 +100,14 @@ def choices(
         Law to predict with; `free` knows the measured encoders only.
     sizes : sequence of float, optional
         Encoder parameters to consider; the measured ones by default.
-    level : float
+    confidence : float
         Coverage of the loss intervals.
 
     Returns
     -------
     pandas.DataFrame
         `budget`, `vit_params`, `image_text_pairs`, `loss`, `low`, `high`, `extrapolated` (pairs or
-        size outside the runs), `best` and `wins` (share of bootstraps in which it is best).
+        size outside the runs), `best` and `wins` (share of resamples in which it is best).
     """
     if not len(budgets) or min(budgets) <= 0:
         raise InputError(f"budgets are positive FLOP, found {list(budgets)}")
@@ -116,7 +116,7 @@ def choices(
     done = group.fits[variant]
     measured = group.runs["vit_params"]
     candidates = np.asarray(sizes if sizes is not None else sorted(measured.unique()), float)
-    parts = [_one_budget(done, cost, float(b), candidates, level) for b in budgets]
+    parts = [_one_budget(done, cost, float(b), candidates, confidence) for b in budgets]
     frame = pd.concat(parts, ignore_index=True)
     pairs = group.runs["image_text_pairs"]
     frame["extrapolated"] = ~(
@@ -136,7 +136,7 @@ def default_budgets(group: GroupFit, cost: CostModel, count: int = 7) -> list[fl
 
 
 def _one_budget(
-    done: EncoderFit, cost: CostModel, budget: float, sizes: np.ndarray, level: float
+    done: EncoderFit, cost: CostModel, budget: float, sizes: np.ndarray, confidence: float
 ) -> pd.DataFrame:
     pairs = np.array([budget / cost.flop_per_pair(n) for n in sizes])
     loss = done.predict(sizes, pairs)
@@ -148,6 +148,6 @@ def _one_budget(
         drawn = done.predict_replicates(sizes, pairs)
         fitted = len(done.basis.coefficients) + len(done.basis.exponents)
         freedom = len(done.solution.residual[0]) - fitted
-        frame["low"], frame["high"] = interval(drawn, freedom, level)
+        frame["low"], frame["high"] = interval(drawn, freedom, confidence)
         frame["wins"] = np.bincount(drawn.argmin(axis=1), minlength=len(sizes)) / len(drawn)
     return frame

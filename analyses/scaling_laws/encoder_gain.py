@@ -29,7 +29,7 @@ from analyses.scaling_laws.fitting import interval
 from feature_store.errors import InputError
 
 
-def gains(group: GroupFit, small: float, large: float, level: float = 0.95) -> pd.DataFrame:
+def gains(group: GroupFit, small: float, large: float, confidence: float = 0.95) -> pd.DataFrame:
     """Gain of one encoder over another at every D that both have runs at.
 
     Returns
@@ -62,15 +62,15 @@ def gains(group: GroupFit, small: float, large: float, level: float = 0.95) -> p
             f"{len(difference)} values of image_text_pairs have runs of both {small:g} and "
             f"{large:g}; at least 4 are needed for an interval"
         )
-    frame, slope = _line(difference, level)
+    frame, slope = _line(difference, confidence)
     frame.attrs |= {"llm": group.llm, "dataset": group.dataset, "small": small, "large": large}
-    frame.attrs |= slope | _mean(difference.to_numpy(), level)
+    frame.attrs |= slope | _mean(difference.to_numpy(), confidence)
     frame.attrs["verdict"] = _verdict(frame)
     return frame
 
 
 def exchange(
-    group: GroupFit, small: float, large: float, pairs: float, level: float = 0.95
+    group: GroupFit, small: float, large: float, pairs: float, confidence: float = 0.95
 ) -> dict[str, float]:
     """Factor k on the pairs that makes up for the smaller encoder at D = `pairs`, with interval."""
     free = group.fits["free"]
@@ -80,7 +80,7 @@ def exchange(
         drawn = _factor(free, small, large, pairs, replicates=True)
         freedom = len(group.runs) - len(free.basis.coefficients) - 1
         # Quantiles of values that may be infinite: through 1/k, which is finite.
-        inverse = interval(1 / drawn, freedom, level)
+        inverse = interval(1 / drawn, freedom, confidence)
         high, low = (1 / v if v > 1e-12 else np.inf for v in inverse)
         result |= {"low": float(low), "high": float(high)}
         result["share_infinite"] = float(np.isinf(drawn).mean())
@@ -99,15 +99,15 @@ def exchange_exponent(group: GroupFit, params: float, pairs: float) -> float:
     return float(encoder / data) if data > 0 else float("nan")
 
 
-def summary(group: GroupFit, level: float = 0.95) -> pd.DataFrame:
+def summary(group: GroupFit, confidence: float = 0.95) -> pd.DataFrame:
     """One row per step to the next larger encoder: mean gain, slope, crossing, exchange rate."""
     rows = []
     sizes = sorted(group.runs["vit_params"].unique())
     for small, large in itertools.pairwise(sizes):
         most = float(group.runs["image_text_pairs"].max())
-        rate = exchange(group, small, large, most, level)
+        rate = exchange(group, small, large, most, confidence)
         try:
-            attrs = gains(group, small, large, level).attrs
+            attrs = gains(group, small, large, confidence).attrs
         except InputError as error:  # too few common D: the exchange rate still stands
             attrs = {"llm": group.llm, "dataset": group.dataset, "small": small, "large": large}
             attrs |= {"verdict": str(error)}
@@ -115,7 +115,7 @@ def summary(group: GroupFit, level: float = 0.95) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def by_pairs(group: GroupFit, level: float = 0.95) -> pd.DataFrame:
+def by_pairs(group: GroupFit, confidence: float = 0.95) -> pd.DataFrame:
     """Every step to the next larger encoder at every D: one row per gain, with its intervals.
 
     Columns `llm`, `dataset`, `small`, `large`, those of :func:`gains`, and `exchange_exponent`
@@ -124,7 +124,7 @@ def by_pairs(group: GroupFit, level: float = 0.95) -> pd.DataFrame:
     parts = []
     for small, large in itertools.pairwise(sorted(group.runs["vit_params"].unique())):
         try:
-            frame = gains(group, small, large, level)
+            frame = gains(group, small, large, confidence)
         except InputError:  # the summary carries the reason
             continue
         named = {"llm": group.llm, "dataset": group.dataset, "small": small, "large": large}
@@ -136,7 +136,7 @@ def by_pairs(group: GroupFit, level: float = 0.95) -> pd.DataFrame:
 
 
 def _line(
-    difference: pd.Series, level: float
+    difference: pd.Series, confidence: float
 ) -> tuple[pd.DataFrame, dict[str, float | bool | None]]:
     """Least squares of the differences on log D, with intervals of line, slope and zero."""
     log_d = np.log(difference.index.to_numpy(float))
@@ -145,7 +145,7 @@ def _line(
     slope = float(x @ y / (x @ x))
     residual = y - y.mean() - slope * x
     spread = float(np.sqrt(residual @ residual / (n - 2)))
-    t = stats.t.ppf((1 + level) / 2, n - 2)
+    t = stats.t.ppf((1 + confidence) / 2, n - 2)
     line = y.mean() + slope * x
     margin = t * spread * np.sqrt(1 / n + x**2 / (x @ x))
     wide = t * spread * np.sqrt(1 + 1 / n + x**2 / (x @ x))
@@ -169,8 +169,8 @@ def _line(
     return frame, found
 
 
-def _mean(y: np.ndarray, level: float) -> dict[str, float]:
-    error = stats.t.ppf((1 + level) / 2, len(y) - 1) * y.std(ddof=1) / np.sqrt(len(y))
+def _mean(y: np.ndarray, confidence: float) -> dict[str, float]:
+    error = stats.t.ppf((1 + confidence) / 2, len(y) - 1) * y.std(ddof=1) / np.sqrt(len(y))
     return {
         "mean": float(y.mean()),
         "mean_low": float(y.mean() - error),

@@ -45,9 +45,9 @@ class FitOptions:
     """`huber` bounds the pull of one failed run; `linear` is plain least squares."""
     residuals: Literal["absolute", "relative"] = "absolute"
     """Whether errors are compared in units of the metric or as a share of it."""
-    bootstraps: int = 500
+    resamples: int = 500
     """Replicates behind the intervals; 0 gives none."""
-    level: float = 0.95
+    confidence: float = 0.95
     """Coverage of the intervals."""
     seed: int = 0
     """Seed of the bootstrap."""
@@ -60,10 +60,10 @@ class FitOptions:
             raise InputError(f"loss {self.loss!r} is neither huber nor linear")
         if self.residuals not in ("absolute", "relative"):
             raise InputError(f"residuals {self.residuals!r} is neither absolute nor relative")
-        if self.bootstraps < 0 or 0 < self.bootstraps < 20:
-            raise InputError(f"bootstraps must be 0 or at least 20, found {self.bootstraps}")
-        if not 0.5 <= self.level < 1:
-            raise InputError(f"level must be at least 0.5 and below 1, found {self.level}")
+        if self.resamples < 0 or 0 < self.resamples < 20:
+            raise InputError(f"resamples must be 0 or at least 20, found {self.resamples}")
+        if not 0.5 <= self.confidence < 1:
+            raise InputError(f"confidence is {self.confidence}; expected 0.5 to below 1")
 
 
 def fit(basis: Basis, y: Array, options: FitOptions) -> Solution:
@@ -153,7 +153,7 @@ def bootstrap(
     options: FitOptions,
     blocks: NDArray[np.int64] | None = None,
 ) -> Solution:
-    """Refits of `options.bootstraps` tables with resampled residuals.
+    """Refits of `options.resamples` tables with resampled residuals.
 
     Parameters
     ----------
@@ -174,13 +174,13 @@ def bootstrap(
     centre = fitted(basis, solution)[0]
     residual = (y - centre) * base[0] / np.sqrt(1 - leverage(basis, solution, base[0]))
     residual = residual - residual.mean()
-    drawn = _draw(rng, residual, options.bootstraps, blocks) / base
+    drawn = _draw(rng, residual, options.resamples, blocks) / base
     targets = centre + drawn
     starts = np.concatenate([solution.theta, grid_starts(basis, y, base[0], 1)])
     repeated = np.repeat(targets, len(starts), axis=0)
-    theta = np.tile(starts, (options.bootstraps, 1))
+    theta = np.tile(starts, (options.resamples, 1))
     weights = np.broadcast_to(base, repeated.shape)
-    rough = best_of(descend(basis, repeated, theta, weights, tolerance=_ROUGH), options.bootstraps)
+    rough = best_of(descend(basis, repeated, theta, weights, tolerance=_ROUGH), options.resamples)
     wide = np.broadcast_to(base, targets.shape)
     return reweight(basis, targets, rough, wide, options, _ROUGH)
 
@@ -194,9 +194,9 @@ def leverage(basis: Basis, solution: Solution, base: Array) -> Array:
     return np.minimum((q**2).sum(axis=1), 0.95)
 
 
-def interval(replicates: Array, freedom: int, level: float) -> Array:
+def interval(replicates: Array, freedom: int, confidence: float) -> Array:
     """Expanded percentile interval along the first axis: (2, ...)."""
-    tail = stats.norm.cdf(-stats.t.ppf((1 + level) / 2, max(freedom, 1)))
+    tail = stats.norm.cdf(-stats.t.ppf((1 + confidence) / 2, max(freedom, 1)))
     return np.quantile(replicates, [tail, 1 - tail], axis=0)
 
 

@@ -125,13 +125,13 @@ def compute(
 def _intervals(
     basis: ShapeBasis, y: Array, solution: Solution, options: FitOptions, names: tuple[str, ...]
 ) -> dict[str, tuple[float, float]]:
-    if not options.bootstraps:
+    if not options.resamples:
         return {}
     exponents = np.exp(bootstrap(basis, y, solution, options).theta)
     d = len(names)
     values = exponents[:, -1:] / (exponents[:, :d] + exponents[:, d : 2 * d])
     freedom = len(y) - len(basis.exponents) - len(basis.coefficients)
-    ends = interval(np.column_stack([values, exponents[:, -1]]), freedom, options.level)
+    ends = interval(np.column_stack([values, exponents[:, -1]]), freedom, options.confidence)
     keys = [*(f"s_{name}" for name in names), "c"]
     return {key: (float(a), float(b)) for key, a, b in zip(keys, *ends, strict=True)}
 

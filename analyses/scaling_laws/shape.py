@@ -194,13 +194,13 @@ def _law(basis: ShapeBasis, solution: Solution) -> ShapeLaw:
 def _intervals(
     basis: ShapeBasis, solution: Solution, y: Array, options: FitOptions
 ) -> tuple[pd.DataFrame, dict[str, tuple[float, float]]]:
-    if not options.bootstraps:
+    if not options.resamples:
         return pd.DataFrame(columns=[*PARAMETERS, "s"]), {}
     drawn = bootstrap(basis, y, solution, options)
     exponents, coefficients = basis.in_units(drawn.theta, drawn.weights)
     frame = pd.DataFrame(np.concatenate([exponents, coefficients], axis=1), columns=PARAMETERS)
     frame["s"] = frame["c"] / (frame["a"] + frame["b"])
-    low, high = interval(frame.to_numpy(), len(y) - len(PARAMETERS), options.level)
+    low, high = interval(frame.to_numpy(), len(y) - len(PARAMETERS), options.confidence)
     ends = zip(frame.columns, low, high, strict=True)
     return frame, {name: (float(a), float(b)) for name, a, b in ends}
 

@@ -68,9 +68,9 @@ def warnings(law: ShapeLaw, replicates: pd.DataFrame, checks: dict[str, float]) 
     for name in ("a", "b", "c") if len(replicates) else ():
         share = (~replicates[name].between(low * 1.001, high * 0.999)).mean()
         if share > 0.02:
-            found.append(f"{name} is at the edge of its range in {share:.0%} of bootstraps")
+            found.append(f"{name} is at the edge of its range in {share:.0%} of resamples")
     for name in coefficients if len(replicates) else ():
         share = (replicates[name] == 0).mean()
         if share > 0.02 and getattr(law, name) != 0:
-            found.append(f"{name} is 0 in {share:.0%} of bootstraps")
+            found.append(f"{name} is 0 in {share:.0%} of resamples")
     return found

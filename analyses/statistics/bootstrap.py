@@ -15,7 +15,7 @@ from feature_store import Source
 
 
 def resampled(
-    per_image: np.ndarray, rows: np.ndarray, images: int, *, draws: int, seed: int
+    per_image: np.ndarray, rows: np.ndarray, images: int, *, resamples: int, seed: int
 ) -> np.ndarray:
     """Sums over resampled images, float64, dims (draw, value).
 
@@ -30,26 +30,26 @@ def resampled(
         Row number of each image in its store.
     images : int
         Images in that store.
-    draws, seed : int
+    resamples, seed : int
         Resamples, and what fixes them.
     """
     rng = np.random.default_rng(seed)
-    sums = np.empty((draws, per_image.shape[1]))
-    for draw in range(draws):
+    sums = np.empty((resamples, per_image.shape[1]))
+    for draw in range(resamples):
         count = np.bincount(rng.integers(images, size=images), minlength=images)
         sums[draw] = count[rows] @ per_image
     return sums
 
 
 def mean_draws(
-    values: np.ndarray, rows: np.ndarray, images: int, *, draws: int, seed: int
+    values: np.ndarray, rows: np.ndarray, images: int, *, resamples: int, seed: int
 ) -> np.ndarray:
     """Means over resampled images, dims (draw, value); NaN where a resample holds no image.
 
     Parameters as of :func:`resampled`.
     """
     with_count = np.column_stack([values, np.ones(len(values))])
-    sums = resampled(with_count, rows, images, draws=draws, seed=seed)
+    sums = resampled(with_count, rows, images, resamples=resamples, seed=seed)
     with np.errstate(invalid="ignore"):
         return sums[:, :-1] / sums[:, -1:]
 

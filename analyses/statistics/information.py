@@ -43,7 +43,9 @@ def ratio(information: np.ndarray | float, reference: float) -> np.ndarray:
     return information / reference
 
 
-def bootstrap(losses: np.ndarray, null_losses: np.ndarray, *, draws: int, seed: int) -> np.ndarray:
+def bootstrap(
+    losses: np.ndarray, null_losses: np.ndarray, *, resamples: int, seed: int
+) -> np.ndarray:
     """Information under resampling of whole images, because tokens of one image are dependent.
 
     Parameters
@@ -52,7 +54,7 @@ def bootstrap(losses: np.ndarray, null_losses: np.ndarray, *, draws: int, seed: 
         Sum or mean of squared errors of each image.
     null_losses : ndarray, dims (image,)
         The same for the constant prediction.
-    draws, seed : int
+    resamples, seed : int
         Resamples, and the seed that fixes them: the same images are drawn for every source, so
         differences and ratios of two rows are paired.
 
@@ -63,12 +65,12 @@ def bootstrap(losses: np.ndarray, null_losses: np.ndarray, *, draws: int, seed: 
     """
     images = losses.shape[1]
     both = np.vstack([losses, null_losses]).T
-    sums = resampled(both, np.arange(images), images, draws=draws, seed=seed).T
+    sums = resampled(both, np.arange(images), images, resamples=resamples, seed=seed).T
     return bits(sums[:-1], sums[-1])
 
 
-def interval(samples: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def interval(samples: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Percentile interval over the last axis: (low, high)."""
-    tail = (1 - level) / 2
+    tail = (1 - confidence) / 2
     low, high = np.quantile(samples, [tail, 1 - tail], axis=-1)
     return low, high

@@ -54,14 +54,14 @@ def measure(folder: Path, repeats: int) -> dict:
     cases = [(VIT_LARGE, ("1x",), 16_384), (VIT_BASE, ("1x", "2x"), 8_192)]
     found: dict = {"device": torch.cuda.get_device_name(), "workers": workers}
     for model, scales, count in cases:
-        backbone = load(model, device="cuda", precision="bf16")
+        backbone = load(model, device="cuda", arithmetic="bf16")
         rows = []
         for turn in range(repeats):
             bare = bare_gpu(backbone, sum(int(scale[0]) ** 2 for scale in scales))
             report = extract(
                 ExtractRequest(
                     dataset=f"folder:{folder}/arrays", models=[model], scales=scales, limit=count,
-                    store=f"{folder}/{len(scales)}.{turn}.zarr", precision="bf16", device="cuda",
+                    store=f"{folder}/{len(scales)}.{turn}.zarr", arithmetic="bf16", device="cuda",
                     batch=64, max_crops=256, workers=workers, shard_images=1024,
                 )
             )  # fmt: skip

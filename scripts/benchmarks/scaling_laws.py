@@ -1,4 +1,4 @@
-"""One shape-law fit with 200 bootstraps: time, against scipy one fit at a time, and coverage.
+"""One shape-law fit with 200 resamples: time, against scipy one fit at a time, and coverage.
 
     python scripts/benchmarks/scaling_laws.py
 
@@ -41,9 +41,9 @@ def sweep(noise: float, seed: int) -> pd.DataFrame:
     return pd.DataFrame({"value": value, "compute": compute, "metric": metric})
 
 
-def options(bootstraps: int, loss: str = "huber", seed: int = 0) -> FitOptions:
+def options(resamples: int, loss: str = "huber", seed: int = 0) -> FitOptions:
     """Options that never refuse, so that noisy replicates count."""
-    return FitOptions(bootstraps=bootstraps, loss=loss, seed=seed, allow_unidentified=True)
+    return FitOptions(resamples=resamples, loss=loss, seed=seed, allow_unidentified=True)
 
 
 def seconds(action) -> float:
@@ -73,7 +73,7 @@ def scipy_fit(table: pd.DataFrame) -> float:
 
 
 def fit_times() -> dict[str, float]:
-    """Time of one fit with 200 bootstraps, and of as many scipy fits extrapolated from a few."""
+    """Time of one fit with 200 resamples, and of as many scipy fits extrapolated from a few."""
     table = sweep(0.002, 0)
     config = shape.ShapeLawConfig(holdout="none", options=options(200, "linear"))
     batched = seconds(lambda: shape.compute(table, config))

@@ -5,7 +5,7 @@
 About a minute, no GPU, no weights. GMACs and bytes are those of `workbench cost`; hours are
 2 x GMACs x images / (GPUs x TFLOP/s), nothing else counted. TFLOP/s is an assumption about the
 forward pass in bf16: measure yours with
-`workbench cost --throughput --device cuda --precision bf16`.
+`workbench cost --throughput --device cuda --arithmetic bf16`.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def test_equal_rows_give_class_frequencies(channels):
 
 def test_draws_are_stratified_seeded_and_disjoint_from_validation():
     labels = np.arange(60) % 3
-    config = FewShotConfig(draws=4, validation=10)
+    config = FewShotConfig(repeats=4, validation=10)
     first, second = draws(labels, 5, config), draws(labels, 5, config)
     for (rows, held), (again, _) in zip(first, second, strict=True):
         assert np.bincount(labels[rows]).tolist() == [5, 5, 5]
@@ -74,7 +74,9 @@ def make_pair(make_store, separation):
 
 def test_separable_classes_and_more_shots_help(make_store):
     table = few_shot.compute(
-        *make_pair(make_store, 2.5), sources=[SOURCE], config=FewShotConfig(shots=(1, 20), draws=8)
+        *make_pair(make_store, 2.5),
+        sources=[SOURCE],
+        config=FewShotConfig(shots=(1, 20), repeats=8),
     )
     assert table["shots"].tolist() == [1, 20]
     one, twenty = table["test_accuracy"]
@@ -86,7 +88,7 @@ def test_separable_classes_and_more_shots_help(make_store):
 def test_draws_resample_draws_and_test_images():
     """Against the variances of the two means: hits are independent here in both directions."""
     hits = np.random.default_rng(0).random((300, 40)) < np.linspace(0.2, 0.9, 40)
-    config = FewShotConfig(draws=40)
+    config = FewShotConfig(repeats=40)
     found = np.array(few_shot._resampled(hits, np.arange(300), 300, config))
     of_draws, of_images = hits.mean(0).var() / 40, hits.mean(1).var() / 300
     assert found.mean() == pytest.approx(hits.mean(), abs=0.005)
@@ -100,7 +102,7 @@ def test_sources_with_equal_features_have_equal_draws(make_store):
         array = RNG.normal(size=(count, 1, 1, 8)) + np.eye(3, 8)[labels][:, None, None]
         arrays = {SOURCE: array, "toy:b#blocks@224": array}
         pair.append(make_store(name, arrays, labels=labels, label_names=["a", "b", "c"]))
-    config = FewShotConfig(shots=(1, 5), draws=4, resamples=50)
+    config = FewShotConfig(shots=(1, 5), repeats=4, resamples=50)
     sources = [SOURCE, "toy:b#blocks@224"]
     table = few_shot.compute(*pair, sources=sources, config=config)
     for shots in (1, 5):
@@ -112,7 +114,7 @@ def test_sources_with_equal_features_have_equal_draws(make_store):
 
 def test_no_signal_stays_at_chance(make_store):
     table = few_shot.compute(
-        *make_pair(make_store, 0), sources=[SOURCE], config=FewShotConfig(shots=(5,), draws=20)
+        *make_pair(make_store, 0), sources=[SOURCE], config=FewShotConfig(shots=(5,), repeats=20)
     )
     assert table["test_accuracy"][0] == pytest.approx(1 / 3, abs=0.08)
 
@@ -126,6 +128,6 @@ def test_refusals(make_store):
     with pytest.raises(InputError, match="expected positive numbers"):
         FewShotConfig(shots=())
     with pytest.raises(InputError, match="needs at least 2"):
-        FewShotConfig(draws=1)
+        FewShotConfig(repeats=1)
     with pytest.raises(InputError, match="resamples is 0"):
         FewShotConfig(resamples=0)

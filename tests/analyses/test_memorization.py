@@ -128,7 +128,7 @@ def test_refusals(make_store):
 @pytest.mark.parametrize("channels", [10, 30])
 def test_gaussian_capacity_is_near_covers(channels):
     x = RNG.normal(size=(200, channels)).astype(np.float32)
-    found, censored, tried = capacity(x, RandomLabelConfig(draws=5))
+    found, censored, tried = capacity(x, RandomLabelConfig(repeats=5))
     assert not censored
     assert all((accuracy >= 0.99) == (count <= found) for count, accuracy in tried.items())
     # Cover: half of the dichotomies of 2 (d + 1) points are separable; at 99 % of hits on average
@@ -146,7 +146,7 @@ def test_capacity_does_not_change_under_invertible_maps():
     x = RNG.normal(size=(120, 12)).astype(np.float32)
     turn = RNG.normal(size=(12, 12)) * np.logspace(0, -2, 12)
     turned = (x @ turn + 5).astype(np.float32)
-    config = RandomLabelConfig(draws=2)
+    config = RandomLabelConfig(repeats=2)
     assert abs(capacity(x, config)[0] - capacity(turned, config)[0]) <= 1
 
 

@@ -41,7 +41,7 @@ SUBSTITUTES = {
     "csv:train.csv": "csv:scenes/train.csv",
     '"/data/': '"data/',
     ":/data/": ":data/",
-    "--scales 224 448 672 --precision bf16 --workers 8": "--scales 224 --workers 1",
+    "--scales 224 448 672 --arithmetic bf16 --workers 8": "--scales 224 --workers 1",
 }
 """What the pages name and a test has not: weights to be fetched, data sets, GPUs."""
 
@@ -174,7 +174,7 @@ def _checkpoint(folder):
 
 @pytest.fixture
 def few_images(monkeypatch):
-    """The bundled profile of tables with few images, shots and bootstraps, and nothing timed."""
+    """The bundled profile of tables with few images, shots and resamples, and nothing timed."""
     from analyses.scaling_laws import fitting
     from workbench.tables.pipeline import analyses, profile
     from workbench.tables.render import extra_tables as blocks
@@ -190,7 +190,7 @@ def few_images(monkeypatch):
     monkeypatch.setattr(profile, "_BUNDLED_VIEWS", 6)
     shot = functools.partial(_one_shot, analyses.few_shot)
     monkeypatch.setitem(analyses.ANALYSES, "few_shot", analyses.Analysis(run=shot))
-    quick = functools.partial(fitting.FitOptions, bootstraps=20)
+    quick = functools.partial(fitting.FitOptions, resamples=20)
     monkeypatch.setattr(fitting, "FitOptions", quick)
     timed = SimpleNamespace(median=2.0, low=1.0, high=3.0, device="no device")
     monkeypatch.setattr("workbench.cost.throughput", lambda *_, **__: timed)

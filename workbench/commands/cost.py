@@ -30,7 +30,7 @@ class Cost:
     ] = False
     device: str = "auto"
     """With --throughput: auto, cpu, cuda, cuda:1, ..."""
-    precision: str = "fp32"
+    arithmetic: str = "fp32"
     """With --throughput: fp32, bf16 or fp16."""
     batch: int = 8
     """With --throughput: images per pass."""
@@ -53,7 +53,7 @@ class Cost:
 
         config = ThroughputConfig(
             device=pick_device(self.device),
-            precision=self.precision,
+            arithmetic=self.arithmetic,
             batch=self.batch,
             repeats=self.repeats,
         )

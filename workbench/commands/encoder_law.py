@@ -35,9 +35,9 @@ class EncoderLaw:
     """Parameters of the language model, where neither its name nor a column tells."""
     text_tokens: float = 40.0
     """Text tokens per pair in the compute model (the paper states none)."""
-    bootstraps: int = 500
+    resamples: int = 500
     """Replicates behind the intervals; 0 gives none."""
-    level: float = 0.95
+    confidence: float = 0.95
     """Coverage of the intervals."""
     seed: int = 0
     """Seed of the bootstrap."""
@@ -60,8 +60,8 @@ class EncoderLaw:
             table = table.assign(llm_params=self.llm_params)
         options = FitOptions(
             loss="linear",
-            bootstraps=self.bootstraps,
-            level=self.level,
+            resamples=self.resamples,
+            confidence=self.confidence,
             seed=self.seed,
             allow_unidentified=self.allow_unidentified,
         )
@@ -69,8 +69,8 @@ class EncoderLaw:
         variants = encoder.comparison(groups)
         steps, choices, detail = [], [], []
         for group in groups:
-            detail += encoder_gain.by_pairs(group, self.level).to_dict(orient="records")
-            steps += encoder_gain.summary(group, self.level).to_dict(orient="records")
+            detail += encoder_gain.by_pairs(group, self.confidence).to_dict(orient="records")
+            steps += encoder_gain.summary(group, self.confidence).to_dict(orient="records")
             choices += self._choices(group)
         if self.out is not None:
             self._write(
@@ -104,7 +104,9 @@ class EncoderLaw:
             print(f"note: no compute-optimal choice for {group.llm}: {error}", file=sys.stderr)
             return []
         budgets = self.budget or encoder_cost.default_budgets(group, cost)
-        frame = encoder_cost.choices(group, cost, budgets, variant=self.variant, level=self.level)
+        frame = encoder_cost.choices(
+            group, cost, budgets, variant=self.variant, confidence=self.confidence
+        )
         named = frame.assign(llm=group.llm, dataset=group.dataset)
         return [{str(k): v for k, v in row.items()} for row in named.to_dict(orient="records")]
 
@@ -128,7 +130,7 @@ class EncoderLaw:
         )
         for number, group in enumerate(groups, start=1):
             encoder_laws.draw_losses(group, out / f"figure{number}_losses")
-        encoder_laws.draw_gains(groups, out / "gains", self.level)
+        encoder_laws.draw_gains(groups, out / "gains", self.confidence)
 
 
 def _rows(groups: list[GroupFit], variants: pd.DataFrame) -> list[dict[str, Any]]:

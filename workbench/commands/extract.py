@@ -45,7 +45,7 @@ class Extract:
     """Also extract so many augmented views of every image (seeded crops and flips), each into a
     store of its own beside --store: s.zarr, s.view1.zarr, ... with equal image ids, as
     `workbench memorize --view` reads them."""
-    precision: str = "fp32"
+    arithmetic: str = "fp32"
     """Arithmetic of the forward pass: fp32, bf16 or fp16."""
     compile: bool = False
     """Compile the forward pass (torch.compile): takes a minute, pays off on long runs. Values then

@@ -33,7 +33,7 @@ class HardExamples:
     """Hard examples reported."""
     neighbours: int = 5
     """Nearest training images shown and counted for each."""
-    tokens: Literal["mean", "prefix"] = "mean"
+    pooling: Literal["mean", "prefix"] = "mean"
     """What stands for an image: the mean over its tokens, or its first prefix token (CLS)."""
     l2: float | None = None
     """Penalty of the heads; by default chosen on held-out training images."""
@@ -63,7 +63,7 @@ class HardExamples:
             neighbours=self.neighbours,
             device=self.device,
             probe=ProbeConfig(
-                tokens=self.tokens, l2=self.l2, head=head, progress=sys.stderr.isatty()
+                pooling=self.pooling, l2=self.l2, head=head, progress=sys.stderr.isatty()
             ),
         )
         stores = feature_store.open(self.train), feature_store.open(self.test)
@@ -106,7 +106,7 @@ class HardExamples:
         from analyses import label_errors
 
         found = label_errors.find(
-            train, test, source=source, tokens=self.tokens, threshold=self.duplicates,
+            train, test, source=source, pooling=self.pooling, threshold=self.duplicates,
             device=self.device,
         )  # fmt: skip
         found.duplicates.to_csv(out / "duplicates.csv", index=False)

@@ -42,7 +42,7 @@ class Memorize:
     """Of Adam, on features standardised and divided by the square root of their number."""
     random_labels: bool = False
     """Also measure how many random labels a linear head fits to 99 %."""
-    tokens: Literal["mean", "prefix"] = "mean"
+    pooling: Literal["mean", "prefix"] = "mean"
     """What stands for an image: the mean over its tokens, or its first prefix token (CLS)."""
     merge: Literal["concat", "add"] = "concat"
     """How the scales of an S2 source combine."""
@@ -65,7 +65,7 @@ class Memorize:
             raise feature_store.InputError(f"views is {self.views}, expected at least 0")
         config = memorization.MemorizationConfig(
             head=self.head, epochs=self.epochs, batch=self.batch, seed=self.seed,
-            learning_rate=self.learning_rate, tokens=self.tokens, merge=self.merge,
+            learning_rate=self.learning_rate, pooling=self.pooling, merge=self.merge,
             device=self.device, progress=sys.stderr.isatty(),
         )  # fmt: skip
         beside = [view_store(self.train, k) for k in range(1, self.views + 1)]
@@ -79,7 +79,7 @@ class Memorize:
         }
         if self.random_labels:
             drawn = random_labels.RandomLabelConfig(
-                tokens=self.tokens, merge=self.merge, seed=self.seed
+                pooling=self.pooling, merge=self.merge, seed=self.seed
             )
             fitted = random_labels.compute(views[0], sources=self.source, config=drawn)
             found["random_labels"] = json.loads(fitted.to_json(orient="records"))

@@ -32,7 +32,7 @@ class Probe:
     """Regularised head trained to convergence, or the paper's 30 epochs of minibatches."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """Optimiser of the paper's recipe (the paper names none)."""
-    tokens: Literal["mean", "prefix"] = "mean"
+    pooling: Literal["mean", "prefix"] = "mean"
     """What stands for an image: the mean over its tokens, or its first prefix token (CLS)."""
     merge: Literal["concat", "add"] = "concat"
     """How the scales of an S2 source combine."""
@@ -45,7 +45,7 @@ class Probe:
     default chosen on held-out training images."""
     few_shot: tuple[int, ...] = ()
     """Also: accuracy of closed-form ridge heads on so many images per class, such as 1 5 10 25."""
-    draws: int = 20
+    repeats: int = 20
     """Draws of the few-shot images."""
     seed: int = 0
     """Seed of folds, minibatch order, drawn tokens and resamples."""
@@ -100,7 +100,7 @@ class Probe:
 
         given = {
             "--recipe paper": self.recipe != "converged",
-            "--tokens prefix": self.tokens != "mean",
+            "--pooling prefix": self.pooling != "mean",
             "--few-shot": bool(self.few_shot),
             f"--engine {self.cluster.engine}": self.cluster.engine != "local",
         }
@@ -121,7 +121,7 @@ class Probe:
 
         config = probe.ProbeConfig(
             recipe=self.recipe,
-            tokens=self.tokens,
+            pooling=self.pooling,
             merge=self.merge,
             l2=self.l2,
             seed=self.seed,
@@ -163,7 +163,7 @@ class Probe:
         if not self.few_shot:
             return None
         config = few_shot.FewShotConfig(
-            shots=self.few_shot, draws=self.draws, tokens=self.tokens, merge=self.merge,
+            shots=self.few_shot, repeats=self.repeats, pooling=self.pooling, merge=self.merge,
             seed=self.seed, progress=sys.stderr.isatty(),
         )  # fmt: skip
         return few_shot.compute(train, test, sources=self.source, config=config, engine=engine)

@@ -45,7 +45,7 @@ class Reconstruct:
     relative to the mean eigenvalue of the source covariance."""
     grid: Literal["same", "pool"] = "same"
     """same: refuse token grids that differ; pool: area-average all to the common grid."""
-    draws: int = 1000
+    resamples: int = 1000
     """Resamples of the test images behind the 95 percent intervals."""
     seed: int = 0
     """Seed of the resamples."""
@@ -67,7 +67,7 @@ class Reconstruct:
     """With --stream: images run together; 32 and more on a GPU."""
     workers: int = 0
     """With --stream: decoding processes; 0 decodes in threads of this process."""
-    forward: Literal["fp32", "bf16", "fp16"] = "fp32"
+    arithmetic: Literal["fp32", "bf16", "fp16"] = "fp32"
     """With --stream: arithmetic of the models."""
     cluster: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
     json: bool = False
@@ -133,7 +133,7 @@ class Reconstruct:
         if self.stream:
             how = streaming.StreamConfig(
                 device=self.device,
-                precision=self.forward,
+                arithmetic=self.arithmetic,
                 batch=self.batch,
                 workers=self.workers,
             )
@@ -165,7 +165,7 @@ class Reconstruct:
         return ReconstructionConfig(
             ridge=ridge,
             grid=self.grid,
-            draws=self.draws,
+            resamples=self.resamples,
             seed=self.seed,
             precision=self.precision,
             device=self.device,

@@ -56,9 +56,9 @@ class ShapeLaw:
     """Huber's loss, or plain least squares."""
     residuals: Literal["absolute", "relative"] = "absolute"
     """Compare errors in units of the metric, or as a share of it."""
-    bootstraps: int = 500
+    resamples: int = 500
     """Replicates behind the intervals; 0 gives none."""
-    level: float = 0.95
+    confidence: float = 0.95
     """Coverage of the intervals."""
     seed: int = 0
     """Seed of the bootstrap."""
@@ -119,8 +119,8 @@ class ShapeLaw:
         return FitOptions(
             loss=self.loss,
             residuals=self.residuals,
-            bootstraps=self.bootstraps,
-            level=self.level,
+            resamples=self.resamples,
+            confidence=self.confidence,
             seed=self.seed,
             allow_unidentified=self.allow_unidentified,
         )

@@ -24,7 +24,7 @@ class ThroughputConfig:
 
     device: str = "cpu"
     """Where the model runs."""
-    precision: str = "fp32"
+    arithmetic: str = "fp32"
     """fp32, bf16 or fp16."""
     batch: int = 8
     """Images per pass."""
@@ -71,7 +71,7 @@ def throughput(
     else:
         untrained = model
     keep_blocks()
-    backbone = models.load(untrained, device=config.device, tap=tap, precision=config.precision)
+    backbone = models.load(untrained, device=config.device, tap=tap, arithmetic=config.arithmetic)
     crops = usual_crops(backbone.device.type, convnet=backbone.info.convnet)
     config = replace(config, max_crops=config.max_crops or crops)
     plans = [

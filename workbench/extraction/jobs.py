@@ -95,13 +95,13 @@ Kept = dict[tuple, Backbone]
 
 def backbone_key(job: Job, request: ExtractRequest) -> tuple:
     """What a loaded model depends on, where its weights stay what they are."""
-    return (job.info.name, job.info.tap, request.device, request.precision, request.compile)
+    return (job.info.name, job.info.tap, request.device, request.arithmetic, request.compile)
 
 
 def load_backbone(
     job: Job,
     device: str,
-    precision: str,
+    arithmetic: str,
     *,
     compile: bool = False,
     say: Callable[[str], None] = lambda line: None,
@@ -109,7 +109,7 @@ def load_backbone(
     """The job's model with its weights; compiled on request where this machine can."""
     if device == "cpu":
         keep_blocks()
-    backbone = load(job.info.name, device=device, tap=job.info.tap, precision=precision)
+    backbone = load(job.info.name, device=device, tap=job.info.tap, arithmetic=arithmetic)
     return compiled(backbone, say) if compile else backbone
 
 
@@ -142,7 +142,7 @@ def manifest(job: Job, how: Plan, backbone: Backbone, dtype: str) -> dict[str, A
             "mean": list(info.mean),
             "std": list(info.std),
         },
-        "precision": backbone.precision,
+        "precision": backbone.arithmetic,
         "compiled": backbone.compiled,
         "dtype": dtype,
         "decoder": "Pillow, convert('RGB'), EXIF orientation ignored",

@@ -83,7 +83,7 @@ def open_run(
         key = backbone_key(job, request)
         if key not in kept:
             kept[key] = load_backbone(
-                job, request.device, request.precision, compile=request.compile, say=say
+                job, request.device, request.arithmetic, compile=request.compile, say=say
             )
     # A new store only now: weights that cannot be had leave nothing behind.
     store = store or open_target(request, dataset)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from feature_store.errors import InputError
 from feature_store.metadata import DTYPES, LAYOUTS
-from workbench.models.backbone import PRECISIONS
+from workbench.models.backbone import ARITHMETICS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class ExtractRequest:
     """Folder or URL of the store; created, or gone on with."""
     limit: int | None = None
     """Only the first so many images of the dataset."""
-    precision: str = "fp32"
+    arithmetic: str = "fp32"
     """Arithmetic of the forward pass: fp32, bf16 or fp16."""
     compile: bool = False
     """Compile the forward pass with ``torch.compile``; takes a minute, pays off on long runs."""
@@ -62,7 +62,7 @@ class ExtractRequest:
             value = getattr(self, name)
             if value is not None and value < smallest:
                 raise InputError(f"{name} is {value}, expected at least {smallest}")
-        choices = {"dtype": DTYPES, "layout": LAYOUTS, "precision": tuple(PRECISIONS)}
+        choices = {"dtype": DTYPES, "layout": LAYOUTS, "arithmetic": tuple(ARITHMETICS)}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise InputError(

@@ -31,7 +31,7 @@ class StreamConfig:
 
     device: str = "cpu"
     """Torch device of the forward passes; tokens stay there."""
-    precision: str = "fp32"
+    arithmetic: str = "fp32"
     """Arithmetic of the forward pass: fp32, bf16 or fp16."""
     batch: int = 8
     """Images decoded and run together."""
@@ -76,7 +76,7 @@ class Running:
         if key not in self.models:
             if not job.info.pretrained:
                 self.say(f"{job.info.name} has random weights: its features mean nothing")
-            backbone = load_backbone(job, self.config.device, self.config.precision)
+            backbone = load_backbone(job, self.config.device, self.config.arithmetic)
             crops = usual_crops(backbone.device.type, convnet=job.info.convnet)
             self.models[key] = backbone, CropLimit(crops, say=self.say)
         backbone, limit = self.models[key]

@@ -40,14 +40,16 @@ def draw_losses(group: GroupFit, stem: Path) -> tuple[Path, Path]:
     return style.save(figure, stem)
 
 
-def draw_gains(groups: Sequence[GroupFit], stem: Path, level: float = 0.95) -> tuple[Path, Path]:
+def draw_gains(
+    groups: Sequence[GroupFit], stem: Path, confidence: float = 0.95
+) -> tuple[Path, Path]:
     """Gain of the largest encoder over the next at every D, with the interval of its trend."""
     figure, axes = style.figure(3.6 * len(groups) + 0.4, 3.4, columns=len(groups))
     drawn = []
     for ax, group in zip(axes, groups, strict=True):
         small, large = sorted(group.runs["vit_params"].unique())[-2:]
         try:
-            frame = gains(group, small, large, level)
+            frame = gains(group, small, large, confidence)
         except InputError:  # too few common D: say so in the panel
             ax.text(0.5, 0.5, "too few common D", ha="center", transform=ax.transAxes)
             continue
@@ -56,7 +58,11 @@ def draw_gains(groups: Sequence[GroupFit], stem: Path, level: float = 0.95) -> t
         ax.axhline(0, color="black", lw=0.8)
         ax.fill_between(d, frame["low"], frame["high"], color=style.GREEN, alpha=0.2, lw=0)
         ax.plot(
-            d, frame["gain"], color=style.GREEN, lw=1.8, label=f"trend with {level:.0%} interval"
+            d,
+            frame["gain"],
+            color=style.GREEN,
+            lw=1.8,
+            label=f"trend with {confidence:.0%} interval",
         )
         ax.plot(d, frame["observed"], "o", color=style.GREY, label="difference of two runs")
         ax.set(xscale="log", xlabel="image-text pairs (millions)")

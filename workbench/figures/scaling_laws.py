@@ -111,7 +111,7 @@ def draw_exponents(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
 
 
 def draw_frontier(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
-    """Optimal value against compute with the middle 95 % of bootstraps; dotted outside the runs."""
+    """Optimal value against compute with the middle 95 % of resamples; dotted outside the runs."""
     figure, axes = style.figure(3.5 * len(fits), 3.4, columns=len(fits))
     for ax, fit in zip(axes, fits, strict=True):
         low, high = fit.runs["compute"].min(), fit.runs["compute"].max()

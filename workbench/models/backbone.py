@@ -13,7 +13,7 @@ import torch
 from feature_store.errors import InputError
 from workbench.models.info import BackboneInfo, Tokens
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+ARITHMETICS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +28,15 @@ class Backbone:
     """Runs the module, its batch norms folded into its convolutions, and reads the tap."""
     device: torch.device
     """Where the module lives; inputs are moved there."""
-    precision: str = "fp32"
-    """Autocast precision: fp32 (no autocast), bf16 or fp16. Tokens are float32 in any case."""
+    arithmetic: str = "fp32"
+    """Autocast arithmetic: fp32 (no autocast), bf16 or fp16. Tokens are float32 in any case."""
     compiled: bool = False
     """Whether ``read`` was compiled: values then differ by float rounding."""
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            choices = ", ".join(PRECISIONS)
-            raise InputError(f"precision {self.precision!r}; expected one of {choices}")
+        if self.arithmetic not in ARITHMETICS:
+            choices = ", ".join(ARITHMETICS)
+            raise InputError(f"arithmetic {self.arithmetic!r}; expected one of {choices}")
 
     def __call__(self, images: torch.Tensor) -> Tokens:
         """Features of one batch of crops.
@@ -58,7 +58,7 @@ class Backbone:
         """
         self._check(tuple(images.shape))
         layout = torch.channels_last if self.info.convnet else torch.contiguous_format
-        dtype = PRECISIONS[self.precision]
+        dtype = ARITHMETICS[self.arithmetic]
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None),

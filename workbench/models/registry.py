@@ -67,7 +67,7 @@ def load(
     *,
     device: str | torch.device = "cpu",
     tap: str | None = None,
-    precision: str = "fp32",
+    arithmetic: str = "fp32",
 ) -> Backbone:
     """Build a model with its weights, in evaluation mode, on a device.
 
@@ -79,7 +79,7 @@ def load(
         Where to run.
     tap : str, optional
         Where to read; the model's default tap if None.
-    precision : str
+    arithmetic : str
         ``fp32``, or autocast to ``bf16`` or ``fp16``.
 
     Raises
@@ -101,7 +101,7 @@ def load(
         module=module,
         read=built.reader(runs, info.tap),
         device=torch.device(device),
-        precision=precision,
+        arithmetic=arithmetic,
     )
 
 

@@ -103,7 +103,7 @@ def assert_datasets_close(one, other, rtol):
 
 def test_reconstruction_is_the_same(stores):
     options = dict(target=B, sources=[A, S2], reference=S2)
-    config = reconstruction.ReconstructionConfig(draws=20, decompose=True)
+    config = reconstruction.ReconstructionConfig(resamples=20, decompose=True)
     here = reconstruction.compute(*stores, **options, config=config)
     there = reconstruction.compute(*stores, **options, config=config, engine=InOrder())
     assert_datasets_close(here, there, 1e-9)
@@ -111,7 +111,9 @@ def test_reconstruction_is_the_same(stores):
 
 def test_kept_moments_are_made_and_completed_on_an_engine(stores, tmp_path):
     options = dict(target=B, sources=[A])
-    config = reconstruction.ReconstructionConfig(draws=5, moments=str(tmp_path / "moments.zarr"))
+    config = reconstruction.ReconstructionConfig(
+        resamples=5, moments=str(tmp_path / "moments.zarr")
+    )
     made = reconstruction.compute(*stores, **options, config=config, engine=InOrder())
     read = reconstruction.compute(*stores, **options, config=config)
     assert_datasets_close(made, read, 1e-12)
@@ -132,7 +134,7 @@ def test_pooled_vectors_are_the_same_bits(stores):
 
 
 def test_few_shot_is_the_same(stores):
-    config = few_shot.FewShotConfig(shots=(1, 3), draws=4)
+    config = few_shot.FewShotConfig(shots=(1, 3), repeats=4)
     here = few_shot.compute(*stores, sources=[A, S2], config=config)
     there = few_shot.compute(*stores, sources=[A, S2], config=config, engine=InOrder())
     assert here.equals(there)

@@ -12,7 +12,7 @@ from analyses.reconstruction import ReconstructionConfig
 from analyses.statistics.information import bits, bootstrap, interval, ratio
 from feature_store.errors import InputError
 
-EXACT = ReconstructionConfig(ridge=0, precision="float64", draws=50)
+EXACT = ReconstructionConfig(ridge=0, precision="float64", resamples=50)
 
 
 def maps(images, channels, seed, grid=(2, 2)):
@@ -133,7 +133,7 @@ def test_interval_covers_the_true_information_at_its_nominal_level():
         image = rng.gamma(4.0, 0.25, (2, images, 1))  # mean 1, shared by the tokens of an image
         token = rng.gamma(2.0, 0.5, (2, images, tokens))
         loss, null = (image * token).mean(2) * np.array([[0.5], [1.0]])
-        low, high = interval(bootstrap(loss[None], null, draws=200, seed=study))
+        low, high = interval(bootstrap(loss[None], null, resamples=200, seed=study))
         hits += low[0] <= truth <= high[0]
     assert 0.91 <= hits / studies <= 0.98
 
@@ -221,7 +221,7 @@ def test_ratio_edge_cases():
 
 def test_scale_decomposition_equals_rows_of_the_parts(stores):
     train, test = stores()
-    config = ReconstructionConfig(ridge=0, precision="float64", draws=20, decompose=True)
+    config = ReconstructionConfig(ridge=0, precision="float64", resamples=20, decompose=True)
     found = reconstruction.compute(
         train, test, target="t@1", sources=["a@1", "a@2", "a@1+2"], config=config
     )
@@ -271,7 +271,7 @@ def test_incomplete_sources_are_refused(stores):
 
 def test_row_measures_beyond_the_paper(stores):
     train, test = stores()
-    config = ReconstructionConfig(ridge=0, precision="float64", draws=20, decompose=True)
+    config = ReconstructionConfig(ridge=0, precision="float64", resamples=20, decompose=True)
     found = reconstruction.compute(train, test, target="t@1", sources=["a@1+2"], config=config)
     np.testing.assert_allclose(found["train_isotropic_bits"], found["train_info_bits"], rtol=1e-9)
     np.testing.assert_allclose(found["rank_info"][0, -1], found["train_info_bits"][0], rtol=1e-9)

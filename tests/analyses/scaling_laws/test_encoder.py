@@ -12,7 +12,7 @@ from analyses.scaling_laws.encoder_basis import VARIANTS, EncoderBasis
 from analyses.scaling_laws.fitting import FitOptions
 from feature_store.errors import InputError
 
-QUICK = FitOptions(loss="linear", bootstraps=0)
+QUICK = FitOptions(loss="linear", resamples=0)
 SIZES, PAIRS = (86e6, 304e6, 632e6, 1.01e9), np.arange(1, 11) * 1e6
 
 
@@ -29,7 +29,7 @@ def power(n, d):
 
 @pytest.fixture(scope="module")
 def published():
-    return encoder.compute(encoder.published_runs(), FitOptions(loss="linear", bootstraps=60))
+    return encoder.compute(encoder.published_runs(), FitOptions(loss="linear", resamples=60))
 
 
 def test_noise_free_power_law_comes_back():
@@ -101,7 +101,7 @@ def test_criteria_find_the_law_that_made_the_runs():
     power_runs = encoder.compute(losses(power, noise=0.004), QUICK)[0]
     assert power_runs.best == "power"
     flat = losses(lambda n, d: 1.8 + 50 * d**-0.35 + 0 * n, noise=0.004)
-    options = FitOptions(loss="linear", bootstraps=0, allow_unidentified=True)
+    options = FitOptions(loss="linear", resamples=0, allow_unidentified=True)
     assert encoder.compute(flat, options)[0].best == "pairs"
 
 
@@ -137,7 +137,7 @@ def test_gain_from_632m_to_1010m_decides_the_claim(published):
 
 def test_gain_of_equal_encoders_is_a_students_t_test():
     table = losses(lambda n, d: 2.0 + 0 * n, noise=0.01, seed=3)
-    options = FitOptions(loss="linear", bootstraps=0, allow_unidentified=True)
+    options = FitOptions(loss="linear", resamples=0, allow_unidentified=True)
     group = encoder.compute(table, options)[0]
     frame = encoder_gain.gains(group, SIZES[0], SIZES[1])
     small, large = (table.loc[table["vit_params"] == n, "eval_loss"] for n in SIZES[:2])
@@ -171,7 +171,7 @@ def test_cost_is_the_equation():
 
 
 def test_choices_spend_the_budget_and_mark_extrapolation():
-    group = encoder.compute(losses(power), FitOptions(loss="linear", bootstraps=20))[0]
+    group = encoder.compute(losses(power), FitOptions(loss="linear", resamples=20))[0]
     cost = encoder_cost.CostModel(llm_params=7e9)
     budgets = encoder_cost.default_budgets(group, cost)
     frame = encoder_cost.choices(group, cost, budgets, variant="power")
@@ -227,7 +227,7 @@ def test_gains_name_what_is_missing(published):
 
 def test_incomplete_tables_are_fitted_too():
     table = losses(power, noise=0.002).drop(index=[3, 17])
-    group = encoder.compute(table, FitOptions(loss="linear", bootstraps=20))[0]
+    group = encoder.compute(table, FitOptions(loss="linear", resamples=20))[0]
     assert np.isnan(group.shared_noise)
     assert (
         group.fits["power"].intervals["beta"][0] < 0.35 < group.fits["power"].intervals["beta"][1]

@@ -15,7 +15,7 @@ from analyses.scaling_laws.shape_law import PARAMETERS, ShapeLaw
 from feature_store.errors import InputError
 
 LAW = ShapeLaw(a=1.2, b=1.75, c=0.65, alpha=300.0, beta=8.4e-6, xi=1.0, epsilon=0.1)
-QUICK = ShapeLawConfig(options=FitOptions(bootstraps=0))
+QUICK = ShapeLawConfig(options=FitOptions(resamples=0))
 
 
 def sweep(noise: float = 0.0, seed: int = 0, law: ShapeLaw = LAW) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def sweep(noise: float = 0.0, seed: int = 0, law: ShapeLaw = LAW) -> pd.DataFram
     ],
 )
 def test_noise_free_runs_give_the_parameters_back(loss, residuals, law):
-    config = ShapeLawConfig(options=FitOptions(bootstraps=0, loss=loss, residuals=residuals))
+    config = ShapeLawConfig(options=FitOptions(resamples=0, loss=loss, residuals=residuals))
     fit = shape.compute(sweep(law=law), config)[0]
     for name in (*PARAMETERS, "s"):
         assert getattr(fit.law, name) == pytest.approx(getattr(law, name), rel=1e-3), name
@@ -76,7 +76,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     hits = pd.Series(0.0, index=[*PARAMETERS, "s"])
     sweeps = 60
     for seed in range(sweeps):
-        options = FitOptions(bootstraps=200, loss="linear", seed=seed)
+        options = FitOptions(resamples=200, loss="linear", seed=seed)
         config = ShapeLawConfig(holdout="none", options=options)
         fit = shape.compute(sweep(noise=0.002, seed=seed), config)[0]
         for name, (low, high) in fit.intervals.items():
@@ -89,7 +89,7 @@ def test_huber_resists_a_failed_run():
     table.loc[10, "metric"] += 0.2
     errors = {}
     for loss in ("huber", "linear"):
-        options = FitOptions(bootstraps=0, loss=loss, allow_unidentified=True)
+        options = FitOptions(resamples=0, loss=loss, allow_unidentified=True)
         law = shape.compute(table, ShapeLawConfig(options=options))[0].law
         errors[loss] = abs(law.s - LAW.s)
     assert errors["huber"] < 0.02
@@ -121,7 +121,7 @@ def test_the_law_is_quasiconvex_and_the_check_can_fail():
 def test_centre_runs_join_every_leg():
     fits = shape.compute(
         load_digits_sweep(),
-        ShapeLawConfig(options=FitOptions(bootstraps=0, allow_unidentified=True)),
+        ShapeLawConfig(options=FitOptions(resamples=0, allow_unidentified=True)),
     )
     assert [f.dimension for f in fits] == ["width", "depth", "mlp"]
     assert [f.holdout["value"] for f in fits] == [64, 6, 192]
@@ -131,7 +131,7 @@ def test_centre_runs_join_every_leg():
 def test_the_digits_width_leg_says_that_the_law_does_not_fit():
     table = load_digits_sweep()
     table = table[table["dimension"].isin(["width", "centre"])]
-    options = FitOptions(bootstraps=0, residuals="relative")
+    options = FitOptions(resamples=0, residuals="relative")
     fit = shape.compute(table, ShapeLawConfig(options=options))[0]
     assert fit.quality["lack_of_fit_p"] < 0.01
     assert any("lack of fit" in w for w in fit.warnings)
@@ -178,7 +178,7 @@ def test_an_exponent_at_its_edge_is_never_returned_in_silence():
     table = pd.DataFrame({"value": value, "compute": compute, "metric": metric})
     with pytest.raises(InputError, match=r"a \(it ran to the upper end of its range, 10"):
         shape.compute(table, QUICK)
-    options = FitOptions(bootstraps=0, allow_unidentified=True)
+    options = FitOptions(resamples=0, allow_unidentified=True)
     fit = shape.compute(table, ShapeLawConfig(options=options))[0]
     assert "a" in fit.unidentified
     assert fit.row()["unidentified"] == fit.unidentified
@@ -196,8 +196,8 @@ def test_a_zero_coefficient_is_said():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bootstraps": 5}, "at least 20"),
-        ({"level": 1.0}, "level must be"),
+        ({"resamples": 5}, "at least 20"),
+        ({"confidence": 1.0}, "confidence is"),
         ({"loss": "l1"}, "neither huber nor linear"),
         ({"residuals": "log"}, "neither absolute nor relative"),
     ],
@@ -227,7 +227,7 @@ def joint_runs() -> tuple[joint.JointLaw, pd.DataFrame]:
 
 def test_joint_law_comes_back_from_noise_free_runs():
     law, table = joint_runs()
-    options = FitOptions(bootstraps=0, loss="linear")
+    options = FitOptions(resamples=0, loss="linear")
     fit = joint.compute(table, ("width", "depth"), options)
     np.testing.assert_allclose(fit.law.s, law.s, rtol=1e-3)
     np.testing.assert_allclose(fit.law.a, law.a, rtol=1e-3)
@@ -248,7 +248,7 @@ def test_joint_optimum_minimises_each_dimension():
 
 def test_joint_law_in_one_dimension_is_the_single_law():
     table = sweep(noise=0.002)
-    options = FitOptions(bootstraps=0)
+    options = FitOptions(resamples=0)
     one = joint.compute(table.rename(columns={"value": "width"}), ("width",), options).law
     single = shape.compute(table, QUICK)[0].law
     assert one.s[0] == pytest.approx(single.s, rel=1e-6)

@@ -142,7 +142,7 @@ def test_a_killed_worker_costs_a_shard_and_not_the_run(
 def test_errors_of_a_worker_are_the_user_s(session, request_for, tmp_path):
     extract_on(session, request_for(tmp_path / "s", limit=3))
     with pytest.raises(InputError, match="computed differently .*precision"):
-        extract_on(session, request_for(tmp_path / "s", limit=3, precision="bf16"))
+        extract_on(session, request_for(tmp_path / "s", limit=3, arithmetic="bf16"))
     with pytest.raises(InputError, match="unknown timm model"):
         extract_on(session, request_for(tmp_path / "t", models=["timm:nonsense"]))
 
@@ -256,7 +256,7 @@ def test_analyses_on_workers_equal_those_here(session, stores, monkeypatch):
     small, both = (f"random:timm:test_vit.r160_in1k#final@{s}" for s in ("160", "160+320"))
     large = small.replace("@160", "@320")
     question = dict(target=large, sources=[small], reference=both)
-    config = reconstruction.ReconstructionConfig(draws=10)
+    config = reconstruction.ReconstructionConfig(resamples=10)
     here = reconstruction.compute(*stores, **question, config=config)
     there = reconstruction.compute(*stores, **question, config=config, engine=session)
     for name in ("train_loss", "test_loss", "ridge", "loss_map"):
@@ -264,7 +264,7 @@ def test_analyses_on_workers_equal_those_here(session, stores, monkeypatch):
     here = similarity.compute(stores[0], sources=[small, large])
     there = similarity.compute(stores[0], sources=[small, large], engine=session)
     np.testing.assert_allclose(there["cka"], here["cka"], rtol=1e-10)
-    config = few_shot.FewShotConfig(shots=(1, 2), draws=3)
+    config = few_shot.FewShotConfig(shots=(1, 2), repeats=3)
     here = few_shot.compute(*stores, sources=[both], config=config)
     assert few_shot.compute(*stores, sources=[both], config=config, engine=session).equals(here)
 
@@ -470,11 +470,11 @@ def test_views_share_loaded_models_and_commands_do_not(loads, request_for, tmp_p
 
     view = "view:1:" + request_for(tmp_path).dataset
     assert [begin("a", "one"), begin("b", "one", dataset=view)] == [1, 1]
-    assert begin("c", "one", precision="bf16") == 2
+    assert begin("c", "one", arithmetic="bf16") == 2
     assert [key[3] for key in tasks._loaded[1].kept] == ["bf16"]  # the other one has left
-    assert begin("d", "two", precision="bf16") == 3
-    assert begin("e", "", precision="bf16") == 4
-    assert begin("f", "", precision="bf16") == 5
+    assert begin("d", "two", arithmetic="bf16") == 3
+    assert begin("e", "", arithmetic="bf16") == 4
+    assert begin("f", "", arithmetic="bf16") == 5
 
 
 def test_views_here_share_loaded_models(loads, request_for, images, tmp_path):

@@ -31,7 +31,7 @@ def test_json_files_and_foreign_test_store(make_store, tmp_path, capsys):
     names = {path.name for path in out.iterdir()}
     assert {"memorize.csv", "memorize.md", "memorize.png", "memorize.tex"} <= names
     assert {f"random_labels.{kind}" for kind in ("csv", "md", "tex", "png")} <= names
-    assert found["config"]["tokens"] == "mean"
+    assert found["config"]["pooling"] == "mean"
     assert main([*given, "--test", other]) == 0
     assert "holds other images" in capsys.readouterr().err
 

@@ -95,8 +95,8 @@ def test_depth_of_the_stereo_pair_through_whole_images(tmp_path, capsys):
         assert (out / name).stat().st_size > 100
     assert main(["probe", *given, *ask, "--dense", "segmentation"]) == 2
     assert "has no masks" in capsys.readouterr().err
-    assert main(["probe", *given, *ask, "--dense", "depth", "--tokens", "prefix"]) == 2
-    assert "leave out --tokens prefix" in capsys.readouterr().err
+    assert main(["probe", *given, *ask, "--dense", "depth", "--pooling", "prefix"]) == 2
+    assert "leave out --pooling prefix" in capsys.readouterr().err
 
 
 def test_infinite_loss_is_null_in_json(arguments, make_store, capsys):

@@ -28,7 +28,7 @@ def runs(tmp_path):
 
 
 def test_json_holds_the_law_and_its_intervals(runs, capsys):
-    assert ShapeLaw(runs=str(runs), bootstraps=40, json=True).run() == 0
+    assert ShapeLaw(runs=str(runs), resamples=40, json=True).run() == 0
     result = json.loads(capsys.readouterr().out)
     for name in (*PARAMETERS, "s"):
         assert result[name] == pytest.approx(getattr(LAW, name), rel=1e-3)
@@ -43,7 +43,7 @@ FIGURES = ("runs", "isoflop", "predicted", "exponents", "frontier")
 
 
 def test_one_leg_writes_every_figure(runs, tmp_path, capsys):
-    assert ShapeLaw(runs=str(runs), bootstraps=20, out=tmp_path).run() == 0
+    assert ShapeLaw(runs=str(runs), resamples=20, out=tmp_path).run() == 0
     for stem in FIGURES:
         assert (tmp_path / f"{stem}.png").stat().st_size > 10_000
         assert (tmp_path / f"{stem}.svg").is_file()
@@ -55,7 +55,7 @@ def test_bundled_sweep_has_a_panel_per_leg(tmp_path, capsys, monkeypatch):
     command = ShapeLaw(
         runs="bundled:digits",
         residuals="relative",
-        bootstraps=20,
+        resamples=20,
         allow_unidentified=True,
         out=tmp_path,
         json=True,
@@ -80,7 +80,7 @@ def test_bundled_sweep_has_a_panel_per_leg(tmp_path, capsys, monkeypatch):
 
 
 def test_joint_law_is_a_table_and_says_what_is_lost(capsys):
-    options = {"bootstraps": 0, "allow_unidentified": True, "holdout": "none"}
+    options = {"resamples": 0, "allow_unidentified": True, "holdout": "none"}
     command = ShapeLaw(runs="bundled:digits", joint=True, residuals="relative", **options)
     assert command.run() == 0
     output = capsys.readouterr()
@@ -126,7 +126,7 @@ def test_either_runs_or_a_plan(runs):
 
 def test_unidentified_runs_exit_with_2_on_one_line(capsys):
     cli = pytest.importorskip("workbench.cli")
-    assert cli.main(["shape-law", "--runs", "bundled:digits", "--bootstraps", "0"]) == 2
+    assert cli.main(["shape-law", "--runs", "bundled:digits", "--resamples", "0"]) == 2
     error = capsys.readouterr().err.strip()
     assert "do not determine a" in error
     assert "\n" not in error

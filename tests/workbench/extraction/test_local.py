@@ -330,7 +330,7 @@ def test_growth_beside_a_new_source_counts_only_what_is_stored(folder, tmp_path)
 
 @pytest.mark.parametrize(
     "changes",
-    [{"tokens_per_image": 9}, {"dtype": "float32"}, {"layout": "packed"}, {"precision": "bf16"}],
+    [{"tokens_per_image": 9}, {"dtype": "float32"}, {"layout": "packed"}, {"arithmetic": "bf16"}],
 )
 def test_the_printed_command_finishes_the_source(folder, tmp_path, changes, capsys):
     settings = {"dtype": "float16", "scales": ["1x"]} | changes
@@ -528,7 +528,7 @@ def test_read_only_disk_is_readable_and_said_clearly(folder, small_disk):
     [
         ("--dtype", "int8", "float16"),
         ("--layout", "zip", "packed"),
-        ("--precision", "x", "bf16"),
+        ("--arithmetic", "x", "bf16"),
         ("--tokens-per-image", "5000", "at most 100"),
     ],
 )

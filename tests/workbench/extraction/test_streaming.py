@@ -48,7 +48,7 @@ def streamed(folders, split, store=None):
 
 
 def table(train, test, **options):
-    config = ReconstructionConfig(ridge=0.3, draws=20, **options)
+    config = ReconstructionConfig(ridge=0.3, resamples=20, **options)
     return reconstruction.rows(reconstruction.compute(train, test, **ASK, config=config))
 
 

@@ -185,15 +185,15 @@ def test_a_model_without_a_head_does_not_classify():
         models.load(SMALL["MAE"][0]).classify(torch.zeros(1, 3, 32, 32))
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.1), ("fp16", 0.01)])
-def test_reduced_precision_returns_float32_near_the_full_one(precision, bound):
+@pytest.mark.parametrize(("arithmetic", "bound"), [("bf16", 0.1), ("fp16", 0.01)])
+def test_reduced_precision_returns_float32_near_the_full_one(arithmetic, bound):
     name = SMALL["ViT"][0]
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    full, half = models.load(name)(x).map, models.load(name, precision=precision)(x).map
+    full, half = models.load(name)(x).map, models.load(name, arithmetic=arithmetic)(x).map
     assert half.dtype == torch.float32
     assert 0 < (full - half).abs().max() < bound * full.abs().max()
     with pytest.raises(InputError, match="expected one of fp32, bf16, fp16"):
-        models.load(name, precision="int8")
+        models.load(name, arithmetic="int8")
 
 
 def test_models_that_return_no_tensor_or_no_grid_are_refused():

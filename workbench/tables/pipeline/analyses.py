@@ -155,13 +155,13 @@ def throughput(context: Context, sources: Sequence[str], options: Mapping[str, A
 
     values: dict[str, dict[str, Value]] = {}
     notes: list[str] = []
-    precision = "fp32" if context.device == "cpu" else "bf16"
-    config = cost.ThroughputConfig(device=context.device, precision=precision, **dict(options))
+    arithmetic = "fp32" if context.device == "cpu" else "bf16"
+    config = cost.ThroughputConfig(device=context.device, arithmetic=arithmetic, **dict(options))
     for name in sources:
         source = Source.parse(name)
         found = cost.throughput(source.model, source.scales, config, tap=source.tap)
         values[name] = {"images_per_s": (found.median, found.low, found.high)}
-        notes.append(f"measured on {found.device}, {precision}")
+        notes.append(f"measured on {found.device}, {arithmetic}")
     return Measured(values, notes=tuple(dict.fromkeys(notes)), config=asdict(config))
 
 

@@ -35,7 +35,7 @@ def lacking(
     Raises
     ------
     InputError
-        The store was made from another dataset, images, labels or precision than the config names,
+        The store was made from another dataset, images, labels or arithmetic than the config names,
         holds more images than that, or is none; the dataset cannot be opened.
     """
     path = profile.path(split)
@@ -167,10 +167,10 @@ def _refuse_other_precision(
             found = store.scale(store.resolve(source)).manifest.get("precision")
         except InputError:
             continue  # not stored
-        if found != profile.precision:
+        if found != profile.arithmetic:
             raise InputError(
-                f"{store.path} holds {source} computed in {found}, but the precision for "
-                f"{split.key} is {profile.precision}; set precision = {str(found)!r} in the "
+                f"{store.path} holds {source} computed in {found}, but the arithmetic for "
+                f"{split.key} is {profile.arithmetic}; set arithmetic = {str(found)!r} in the "
                 f"config, or {_ELSEWHERE}"
             )
 

@@ -37,7 +37,7 @@ def fill(split: Split, lacking: Lacking, profile: Profile, say: Say) -> bool:
                 scales=together,
                 store=path,
                 limit=split.limit,
-                precision=profile.precision,
+                arithmetic=profile.arithmetic,
                 device=profile.device,
                 workers=profile.workers,
                 shard_images=profile.shard_images,

@@ -57,7 +57,7 @@ class Profile:
     """Data keys whose columns stay empty when the config does not name them."""
     device: str = "auto"
     """Where models run."""
-    precision: str = "fp32"
+    arithmetic: str = "fp32"
     """Arithmetic of the forward pass."""
     workers: int = 0
     """Decoding processes."""
@@ -105,7 +105,7 @@ _REQUIRED = ("imagenet", "ade20k", "nyuv2")
 _SETTINGS = {
     "stores": str,
     "device": str,
-    "precision": str,
+    "arithmetic": str,
     "workers": int,
     "shard_images": int,
     "tflops": float,
@@ -198,7 +198,7 @@ def _paper(stores: str) -> Profile:
         stores=stores,
         optional=optional,
         device="cuda",
-        precision="bf16",
+        arithmetic="bf16",
         workers=8,
     )
 
@@ -268,7 +268,7 @@ def _checked(settings: dict[str, Any], where: str) -> dict[str, Any]:
             raise InputError(
                 f"{where}: device is {device!r}; expected auto, cpu, cuda or cuda:1"
             ) from error
-    told = {k: settings[k] for k in ("precision", "workers", "shard_images") if k in settings}
+    told = {k: settings[k] for k in ("arithmetic", "workers", "shard_images") if k in settings}
     try:
         ExtractRequest(dataset="any", models=["any"], scales=["any"], store="any", **told)
     except InputError as error:

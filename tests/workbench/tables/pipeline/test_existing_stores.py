@@ -141,11 +141,11 @@ def test_other_images_are_refused(profile, store, tmp_path):
 
 
 def test_another_precision_is_refused(profile, store):
-    other = replace(profile, precision="bf16")
+    other = replace(profile, arithmetic="bf16")
     said = refusal(other)
     assert "toy:m#t@224 computed in fp32" in said
-    assert "precision for datasets.textiles.train is bf16" in said
-    assert "set precision = 'fp32'" in said
+    assert "arithmetic for datasets.textiles.train is bf16" in said
+    assert "set arithmetic = 'fp32'" in said
 
 
 def test_something_else_in_the_place_of_a_store_is_refused(profile, tmp_path):

@@ -34,7 +34,7 @@ def config(tmp_path):
         ("tflops = inf", "must be positive and finite"),
         ("workers = -3", "config.toml: workers is -3, expected at least 0"),
         ("shard_images = 0", "shard_images is 0, expected at least 1"),
-        ("precision = 'fp64'", "precision is 'fp64', expected one of fp32"),
+        ("arithmetic = 'fp64'", "arithmetic is 'fp64', expected one of fp32"),
         ("device = 'gpu'", "device is 'gpu'; expected auto, cpu, cuda or cuda:1"),
         ("device = ''", "device is ''; expected auto"),
         ("stores = ' '", "stores is empty; name a folder or URL"),
