@@ -34,9 +34,8 @@ from analyses.reading.labels import LabelledSplit, match_labels
 from analyses.reading.partition import Engine
 from analyses.reading.pooled import Pooled, pool
 from analyses.reading.roles import Roles
-from analyses.statistics.nearest_neighbours import Neighbours, normalise, search
-from analyses.statistics.proportion import wilson
-from analyses.statistics.rarity import class_distances
+from analyses.statistics.bootstrap import wilson
+from analyses.statistics.nearest_neighbours import Neighbours, class_distances, normalise, search
 from feature_store import FeatureStore, InputError
 
 

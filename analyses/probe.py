@@ -26,8 +26,7 @@ from analyses.reading.batches import each, refuse_shared_images
 from analyses.reading.labels import LabelledSplit, match_labels
 from analyses.reading.partition import Engine
 from analyses.reading.pooled import FeatureRows, Merge, Pooling, pool
-from analyses.statistics.bootstrap import mean_draws
-from analyses.statistics.proportion import wilson
+from analyses.statistics.bootstrap import mean_draws, wilson
 from feature_store import FeatureStore, InputError
 
 L2_GRID = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)

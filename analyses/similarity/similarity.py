@@ -25,7 +25,7 @@ from analyses.similarity.dimensionality import effective_rank, participation_rat
 from analyses.similarity.hsic import FourthOrder, unbiased_hsic
 from analyses.similarity.one_pass import Pass, on_engine, one_pass
 from analyses.statistics.gaussian import whitener
-from analyses.statistics.mutual_neighbours import mutual_knn, neighbour_rows
+from analyses.statistics.nearest_neighbours import mutual_knn, neighbour_rows
 from feature_store.errors import InputError
 
 MEASURES = ("cka", "cka_debiased", "cca", "svcca", "pwcca", "procrustes", "mutual_knn")

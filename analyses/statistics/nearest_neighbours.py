@@ -161,6 +161,79 @@ def label_error_candidates(
     return table.sort_values("share", ascending=False, ignore_index=True)
 
 
+def class_distances(
+    rows: np.ndarray,
+    labels: np.ndarray,
+    queries: np.ndarray,
+    query_labels: np.ndarray,
+    *,
+    neighbours: int = 5,
+    quantile: float = 0.95,
+    device: str = "cpu",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean cosine distance of each query to its class's k nearest rows, and the class's quantile.
+
+    The quantile is over the class's rows, each measured against the others of its class. A class
+    of one row has no such distances: its threshold is NaN and nothing of it is rare.
+
+    Parameters
+    ----------
+    rows, queries : float32 array, dims (row, channel), (query, channel)
+        Of unit length.
+    labels, query_labels : int array, dims (row,), (query,)
+        Every class of a query occurs among the rows.
+    neighbours : int
+        k; fewer where the class has fewer rows.
+    quantile : float
+        Of the class's own distances.
+    device : str
+        Where the search runs.
+
+    Returns
+    -------
+    (distance, threshold) : float64 arrays, dims (query,)
+    """
+    distance = np.empty(len(queries))
+    threshold = np.empty(len(queries))
+    for label in np.unique(query_labels):
+        own, asked = rows[labels == label], query_labels == label
+        k = min(neighbours, len(own))
+        distance[asked] = 1 - search(own, queries[asked], k, device=device).similarity.mean(1)
+        threshold[asked] = np.nan
+        if len(own) > 1:
+            among = search_others(own, min(k, len(own) - 1), device=device)
+            threshold[asked] = np.quantile(1 - among.similarity.mean(1), quantile)
+    return distance, threshold
+
+
+def neighbour_rows(points: np.ndarray, k: int) -> np.ndarray:
+    """Row numbers of the k most similar other images (cosine, exact): int64, dims (image, k).
+
+    Raises
+    ------
+    InputError
+        k is not between 1 and the images less one.
+    """
+    if not 1 <= k < len(points):
+        raise InputError(f"k is {k}; expected 1 to {len(points) - 1} for {len(points)} images")
+    return search_others(normalise(points), k).row
+
+
+def mutual_knn(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean share of neighbours that two neighbour lists have in common, 0 to 1.
+
+    Symmetric; 1 for equal lists; about k / (images - 1) for unrelated ones. Through
+    :func:`neighbour_rows` it is unchanged by rotation and scale of either representation.
+
+    Parameters
+    ----------
+    a, b : ndarray of int64, dims (image, k)
+
+    Source: Huh et al. 2024, The Platonic representation hypothesis (without its outlier clipping).
+    """
+    return float((a[:, :, None] == b[:, None, :]).any(axis=2).mean())
+
+
 def _faiss():
     try:
         import faiss

@@ -9,8 +9,6 @@ from analyses import hard_examples
 from analyses.hard_examples import HardConfig
 from analyses.probe import ProbeConfig
 from analyses.reading.roles import Roles
-from analyses.statistics.nearest_neighbours import normalise
-from analyses.statistics.rarity import class_distances
 from feature_store import InputError
 
 SMALL, SMALL_2, LARGE = "toy:s#b@224", "toy:s#b@448", "toy:l#b@224"
@@ -71,16 +69,6 @@ def test_image_that_s2_improves_is_not_hard(make_store):
     assert len(table) == 0
     assert table.attrs["eligible"] == 0
     assert {"rare", "ambiguous", "nearest"} <= set(table.columns)
-
-
-def test_distances_by_hand():
-    rows = normalise(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
-    queries = normalise(np.array([[0.0, 1.0], [0.0, 1.0]]))
-    distance, threshold = class_distances(
-        rows, np.array([0, 0, 1]), queries, np.array([0, 1]), neighbours=2
-    )
-    np.testing.assert_allclose(distance, [1, 0], atol=1e-7)  # orthogonal to class 0, equal to 1
-    np.testing.assert_allclose(threshold, [0, np.nan], atol=1e-7)
 
 
 def test_roles_are_found_in_any_order():

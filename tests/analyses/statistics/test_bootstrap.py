@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analyses.probe import ProbeConfig
-from analyses.statistics.bootstrap import differences, interval, mean_draws, resampled
+from analyses.statistics.bootstrap import differences, interval, mean_draws, resampled, wilson
 from feature_store import InputError
 
 SINGLE, SEVERAL = "toy:a@224", "toy:a@224+448"
@@ -74,3 +74,11 @@ def test_every_s2_source_is_compared_with_every_single_scale():
 def test_no_resamples_are_refused():
     with pytest.raises(InputError, match="resamples is 0"):
         ProbeConfig(resamples=0)
+
+
+def test_wilson_matches_its_defining_equation():
+    # The ends p of the interval satisfy |p_hat - p| = z sqrt(p (1 - p) / n).
+    for hits, count in ((0, 10), (8, 10), (37, 400)):
+        for end in wilson(hits, count):
+            spread = 1.959964 * np.sqrt(end * (1 - end) / count)
+            assert abs(hits / count - end) == pytest.approx(spread, abs=1e-6)

@@ -7,8 +7,11 @@ import pytest
 
 from analyses.statistics import nearest_neighbours
 from analyses.statistics.nearest_neighbours import (
+    class_distances,
     label_error_candidates,
+    mutual_knn,
     near_duplicates,
+    neighbour_rows,
     normalise,
     search,
     search_others,
@@ -92,3 +95,36 @@ def test_refusals():
         search(ROWS, QUERIES, 51)
     with pytest.raises(InputError, match="8 channels and queries 5"):
         search(ROWS, QUERIES[:, :5], 1)
+
+
+def test_neighbours_equal_a_full_sort_and_leave_the_image_itself_out():
+    points = np.random.default_rng(1).standard_normal((50, 8))
+    unit = points / np.linalg.norm(points, axis=1, keepdims=True)
+    cosine = unit @ unit.T
+    np.fill_diagonal(cosine, -np.inf)
+    np.testing.assert_array_equal(
+        np.sort(neighbour_rows(points, 4), 1), np.sort(np.argsort(-cosine, 1)[:, :4], 1)
+    )
+    same = np.ones((6, 3))
+    found = neighbour_rows(same, 2)
+    assert found.shape == (6, 2)
+    assert (found != np.arange(6)[:, None]).all()
+
+
+def test_mutual_knn_of_equal_and_unrelated_images():
+    rng = np.random.default_rng(2)
+    a, b = (neighbour_rows(rng.standard_normal((2000, 8)), 10) for _ in range(2))
+    assert mutual_knn(a, a) == 1
+    assert mutual_knn(a, b) < 0.02
+    with pytest.raises(InputError, match="k is 5"):
+        neighbour_rows(np.ones((5, 2)), 5)
+
+
+def test_distances_by_hand():
+    rows = normalise(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    queries = normalise(np.array([[0.0, 1.0], [0.0, 1.0]]))
+    distance, threshold = class_distances(
+        rows, np.array([0, 0, 1]), queries, np.array([0, 1]), neighbours=2
+    )
+    np.testing.assert_allclose(distance, [1, 0], atol=1e-7)  # orthogonal to class 0, equal to 1
+    np.testing.assert_allclose(threshold, [0, np.nan], atol=1e-7)
