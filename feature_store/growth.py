@@ -149,7 +149,7 @@ def _grow(store: FeatureStore, ids: list[str], codes: np.ndarray, label_names: l
     objects = store.objects
     root = root_group(objects, "r+")
     for name in store.sources():
-        group = zarr.open_group(objects.zarr_store, path=store.scale(name).group, mode="r+")
+        group = zarr.open_group(objects.zarr_store, path=store.source(name).group, mode="r+")
         for _, array in group.arrays():
             if array.shape[0] < len(ids):
                 array.resize((len(ids), *array.shape[1:]))

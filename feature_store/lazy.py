@@ -11,7 +11,7 @@ from xarray.core import indexing
 
 from feature_store.errors import InputError, StoreError
 from feature_store.metadata import DIMS, FILL
-from feature_store.scale import StoredScale
+from feature_store.stored_source import StoredSource
 
 MERGES = ("concat", "add")
 
@@ -24,19 +24,21 @@ class ComposedArray(BackendArray):
     overflow.
     """
 
-    def __init__(self, scales: list[StoredScale], name: str, merge: str, incomplete: bool) -> None:
-        self.scales = scales
+    def __init__(
+        self, singles: list[StoredSource], name: str, merge: str, incomplete: bool
+    ) -> None:
+        self.singles = singles
         self.name = name
         self.merge = merge
         self.incomplete = incomplete
-        layouts = [scale.arrays[name] for scale in scales]
+        layouts = [single.arrays[name] for single in singles]
         channels = [layout.shape[-1] for layout in layouts]
         width = sum(channels) if merge == "concat" else channels[0]
         if name == "position":
             width = channels[0]
-        self.shape = (scales[0].images, *layouts[0].shape[1:-1], width)
+        self.shape = (singles[0].images, *layouts[0].shape[1:-1], width)
         stored = np.result_type(*(layout.dtype for layout in layouts))
-        self.dtype = stored if merge == "concat" or len(scales) == 1 else np.dtype("float32")
+        self.dtype = stored if merge == "concat" or len(singles) == 1 else np.dtype("float32")
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(
@@ -54,34 +56,34 @@ class ComposedArray(BackendArray):
             for n, i in zip(self.shape[1:], inner, strict=True)
         )
         out = np.empty((len(rows), *(len(i) for i in inner)), self.dtype)
-        shards = rows // self.scales[0].shard_images
+        shards = rows // self.singles[0].shard_images
         for shard in np.unique(shards):
             chosen = np.nonzero(shards == shard)[0]
-            part = self.block(int(shard), rows[chosen] % self.scales[0].shard_images)
+            part = self.block(int(shard), rows[chosen] % self.singles[0].shard_images)
             out[chosen] = part if whole else part[np.ix_(np.arange(len(chosen)), *inner)]
         squeeze = tuple(axis for axis, k in enumerate(key) if isinstance(k, int | np.integer))
         return out.squeeze(axis=squeeze)
 
     def block(self, shard: int, rows: np.ndarray | slice) -> np.ndarray:
         """Rows (relative to the shard) of all scales, merged: (n, ..., channel)."""
-        parts = [self._part(scale, shard, rows) for scale in self.scales]
+        parts = [self._part(single, shard, rows) for single in self.singles]
         if len(parts) == 1:
             return parts[0]
-        if all(scale.is_committed(shard) for scale in self.scales):
-            refuse_other_positions(self.scales, shard)
+        if all(single.is_committed(shard) for single in self.singles):
+            refuse_other_positions(self.singles, shard)
         if self.merge == "concat":
             return np.concatenate(parts, axis=-1)
         return np.stack(parts).sum(axis=0, dtype=np.float32)
 
-    def _part(self, scale: StoredScale, shard: int, rows: np.ndarray | slice) -> np.ndarray:
-        if self.incomplete and not scale.is_committed(shard):
-            layout = scale.arrays[self.name]
-            shape = (len(scale.rows(shard)), *layout.shape[1:])
+    def _part(self, single: StoredSource, shard: int, rows: np.ndarray | slice) -> np.ndarray:
+        if self.incomplete and not single.is_committed(shard):
+            layout = single.arrays[self.name]
+            shape = (len(single.rows(shard)), *layout.shape[1:])
             return np.full(shape, FILL[self.name], layout.dtype)[rows]
-        return scale.shard(shard)[self.name][rows]
+        return single.shard(shard)[self.name][rows]
 
 
-def compose(scales: list[StoredScale], name: str, merge: str, incomplete: bool) -> ComposedArray:
+def compose(singles: list[StoredSource], name: str, merge: str, incomplete: bool) -> ComposedArray:
     """Check that scales fit together and compose them.
 
     Raises
@@ -91,37 +93,37 @@ def compose(scales: list[StoredScale], name: str, merge: str, incomplete: bool) 
     StoreError
         A scale is incomplete and `incomplete` is false.
     """
-    label = "+".join(str(scale.source) for scale in scales)
+    label = "+".join(str(single.source) for single in singles)
     if merge not in MERGES:
         raise InputError(f"merge {merge!r} is unknown; choose one of {', '.join(MERGES)}")
-    if any(name not in scale.arrays for scale in scales):
+    if any(name not in single.arrays for single in singles):
         raise InputError(f"{label} has no {name} tokens stored")
-    shapes = {scale.arrays[name].shape[1:-1] for scale in scales}
+    shapes = {single.arrays[name].shape[1:-1] for single in singles}
     if len(shapes) > 1:
         raise InputError(
             f"{label}: the scales have different token grids {sorted(shapes)}; compose pooled "
             f"scales, or pool the unpooled one first"
         )
-    if merge == "add" and len({scale.channels for scale in scales}) > 1:
+    if merge == "add" and len({single.channels for single in singles}) > 1:
         raise InputError(f"{label}: add needs equal channel counts")
     if not incomplete:
-        for scale in scales:
-            scale.require_complete()
-    return ComposedArray(scales, name, merge, incomplete)
+        for single in singles:
+            single.require_complete()
+    return ComposedArray(singles, name, merge, incomplete)
 
 
 def labelled(array: ComposedArray, image_ids: np.ndarray, attrs: dict[str, Any]) -> xr.DataArray:
     """The composed array with named dims, image ids and, per channel, the scale it came from."""
     dims = DIMS[array.name, len(array.shape)]
-    names = [scale.source.scales[0] for scale in array.scales]
+    names = [single.source.scales[0] for single in array.singles]
     coords: dict[str, Any] = {"image": image_ids}
     if array.merge == "concat":
-        coords["scale"] = ("channel", np.repeat(names, [s.channels for s in array.scales]))
+        coords["scale"] = ("channel", np.repeat(names, [s.channels for s in array.singles]))
     if "token" in dims:  # flat position row * cols + col of each kept token, of the first scale
-        place = ComposedArray(array.scales[:1], "position", "concat", array.incomplete)
+        place = ComposedArray(array.singles[:1], "position", "concat", array.incomplete)
         lazy_place = xr.Variable(("image", "token"), indexing.LazilyIndexedArray(place))
         coords["position"] = lazy_place
-        attrs = attrs | {"grid": array.scales[0].grid}
+        attrs = attrs | {"grid": array.singles[0].grid}
     lazy = indexing.LazilyIndexedArray(array)
     return xr.DataArray(xr.Variable(dims, lazy), coords=coords, name=array.name, attrs=attrs)
 
@@ -131,7 +133,7 @@ def as_map(tokens: np.ndarray) -> np.ndarray:
     return tokens if tokens.ndim == 4 else tokens[:, :, None, :]
 
 
-def refuse_other_positions(scales: list[StoredScale], shard: int) -> None:
+def refuse_other_positions(singles: list[StoredSource], shard: int) -> None:
     """Tokens can be paired over sources only where the same positions are kept.
 
     Raises
@@ -139,10 +141,10 @@ def refuse_other_positions(scales: list[StoredScale], shard: int) -> None:
     StoreError
         Whole maps beside a subset, or subsets at other positions.
     """
-    if not any(scale.kept for scale in scales):
+    if not any(single.kept for single in singles):
         return
-    first = scales[0]
-    for other in scales[1:]:
+    first = singles[0]
+    for other in singles[1:]:
         same = first.kept == other.kept and first.grid == other.grid
         if not same or not np.array_equal(
             first.shard(shard)["position"], other.shard(shard)["position"]

@@ -27,8 +27,8 @@ from feature_store.metadata import (
 )
 from feature_store.objects import Objects, connect
 from feature_store.root import checked_root, create_root
-from feature_store.scale import StoredScale
 from feature_store.source import Source
+from feature_store.stored_source import StoredSource
 from feature_store.subsample import SEED
 from feature_store.writer import SourceWriter, refuse_other_identity
 
@@ -63,7 +63,7 @@ class FeatureStore:
         self.objects = objects
         self.attrs: dict[str, Any] = checked_root(objects).attrs.asdict()
         """The root's attributes; PROTOCOL.md lists them."""
-        self._scales: dict[str, StoredScale] = {}
+        self._scales: dict[str, StoredSource] = {}
 
     # -- what the store is about ---------------------------------------------------------------
 
@@ -121,12 +121,14 @@ class FeatureStore:
         """Full names ``MODEL#TAP@SCALE`` of the stored single-scale sources, sorted."""
         return [str(source) for source in self._singles()]
 
-    def scale(self, source: str | Source) -> StoredScale:
+    def source(self, source: str | Source) -> StoredSource:
         """The stored arrays of one single-scale source (tap filled in where it is clear)."""
         (single,) = self.resolve(source).singles()
         key = str(single)
         if key not in self._scales:
-            self._scales[key] = StoredScale.open(self.objects, single, len(self), self.shard_images)
+            self._scales[key] = StoredSource.open(
+                self.objects, single, len(self), self.shard_images
+            )
         return self._scales[key]
 
     def resolve(self, source: str | Source) -> Source:
@@ -167,7 +169,7 @@ class FeatureStore:
         ``float16_relative_rms`` is sqrt(sum of squared rounding errors / sum of squares) over the
         committed shards; None while nothing is committed, 0 for float32.
         """
-        scale = self.scale(source)
+        scale = self.source(source)
         records = [scale.record(s) for s in range(scale.shard_count) if scale.is_committed(s)]
         total = sum(r.square_sum for r in records if r)
         error = sum(r.square_error for r in records if r)
@@ -220,7 +222,7 @@ class FeatureStore:
         StoreError
             A source is not stored, incomplete or damaged.
         """
-        parts = {name: [self.scale(s) for s in self.resolve(name).singles()] for name in sources}
+        parts = {name: [self.source(s) for s in self.resolve(name).singles()] for name in sources}
         arrays = {n: compose(scales, "tokens", "concat", False) for n, scales in parts.items()}
         everything = [scale for scales in parts.values() for scale in scales]
         failed = {row for scale in everything for row in scale.failed_rows()}
@@ -282,7 +284,7 @@ class FeatureStore:
             put_source(self.objects, single, size, arrays, attrs | {"created": created})
         repair_arrays(self.objects, single, size, created_plan(self.objects, single))
         self._scales.pop(str(single), None)
-        scale = self.scale(single)
+        scale = self.source(single)
         refuse_other_identity(scale, manifest)
         return SourceWriter(scale, self.image_ids)
 
@@ -293,7 +295,7 @@ class FeatureStore:
 
     def _view(self, source: str | Source, name: str, merge: str, incomplete: bool) -> xr.DataArray:
         resolved = self.resolve(source)
-        array = compose([self.scale(s) for s in resolved.singles()], name, merge, incomplete)
+        array = compose([self.source(s) for s in resolved.singles()], name, merge, incomplete)
         return labelled(array, self.image_ids, {"source": str(resolved), "store": self.path})
 
     def _singles(self) -> list[Source]:
@@ -312,7 +314,7 @@ class FeatureStore:
         return metadata is not None and b'"identity"' in metadata
 
     def _is_default(self, single: Source) -> bool:
-        return self.scale(single).manifest.get("default_tap") == single.tap
+        return self.source(single).manifest.get("default_tap") == single.tap
 
     def __repr__(self) -> str:
         return f"<FeatureStore {self.path}: {len(self)} images, {len(self.sources())} sources>"

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from html import escape
 from shlex import quote
 
-from feature_store.scale import StoredScale
 from feature_store.store import FeatureStore
+from feature_store.stored_source import StoredSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,47 +56,47 @@ def status(store: FeatureStore) -> list[SourceStatus]:
 
 
 def _source_status(store: FeatureStore, name: str) -> SourceStatus:
-    scale = store.scale(name)
-    done = [shard for shard in range(scale.shard_count) if scale.is_committed(shard)]
-    records = [record for record in map(scale.record, done) if record is not None]
+    stored = store.source(name)
+    done = [shard for shard in range(stored.shard_count) if stored.is_committed(shard)]
+    records = [record for record in map(stored.record, done) if record is not None]
     rows = sum(record.stop - record.start for record in records)
     square_sum = sum(record.square_sum for record in records)
     error = sum(record.square_error for record in records)
-    complete = len(done) == scale.shard_count
+    complete = len(done) == stored.shard_count
     return SourceStatus(
         source=name,
         shards_done=len(done),
-        shards_total=scale.shard_count,
+        shards_total=stored.shard_count,
         images=rows,
         failed=sum(len(record.failed) for record in records),
-        bytes=scale.bytes_total * rows // max(1, scale.images),
-        identity=scale.identity,
+        bytes=stored.bytes_total * rows // max(1, stored.images),
+        identity=stored.identity,
         complete=complete,
-        dtype=scale.arrays["tokens"].dtype.name,
-        grid=scale.grid,
-        channels=scale.channels,
-        kept=scale.kept,
-        pretrained=scale.manifest.get("pretrained"),
+        dtype=stored.arrays["tokens"].dtype.name,
+        grid=stored.grid,
+        channels=stored.channels,
+        kept=stored.kept,
+        pretrained=stored.manifest.get("pretrained"),
         float16_relative_rms=(error / square_sum) ** 0.5 if square_sum else None,
-        created=scale.created,
+        created=stored.created,
         updated=max((record.written for record in records), default=None),
-        finish=None if complete else finishing_command(store, scale),
+        finish=None if complete else finishing_command(store, stored),
     )
 
 
-def finishing_command(store: FeatureStore, scale: StoredScale) -> str:
+def finishing_command(store: FeatureStore, stored: StoredSource) -> str:
     """The command line that computes what a source misses, with the settings it was begun with."""
-    source = scale.source
-    default = scale.manifest.get("default_tap") == source.tap
+    source = stored.source
+    default = stored.manifest.get("default_tap") == source.tap
     options = {
         "--dataset": store.dataset,
         "--model": source.model if default else f"{source.model}#{source.tap}",
-        "--scales": source.scales[0].removesuffix(f".t{scale.kept}"),
+        "--scales": source.scales[0].removesuffix(f".t{stored.kept}"),
         "--limit": str(len(store)),
-        "--dtype": scale.arrays["tokens"].dtype.name,
-        "--layout": "raw" if scale.arrays["tokens"].raw else "packed",
-        "--arithmetic": str(scale.manifest.get("precision", "fp32")),
-        "--tokens-per-image": str(scale.kept),
+        "--dtype": stored.arrays["tokens"].dtype.name,
+        "--layout": "raw" if stored.arrays["tokens"].raw else "packed",
+        "--arithmetic": str(stored.manifest.get("precision", "fp32")),
+        "--tokens-per-image": str(stored.kept),
         "--store": store.path,
     }
     defaults = {
@@ -114,7 +114,7 @@ def as_json(store: FeatureStore) -> dict:
     failed = {
         str(store.image_ids[row]): reason
         for name in store.sources()
-        for row, reason in store.scale(name).failed_rows().items()
+        for row, reason in store.source(name).failed_rows().items()
     }
     return {
         "store": store.path,

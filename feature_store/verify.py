@@ -12,9 +12,9 @@ from feature_store import protocol
 from feature_store.errors import StoreError
 from feature_store.metadata import is_group
 from feature_store.objects import Objects
-from feature_store.scale import StoredScale
 from feature_store.source import Source
 from feature_store.store import FeatureStore
+from feature_store.stored_source import StoredSource
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,19 @@ def verify(store: FeatureStore, *, progress: Callable[[int], None] = lambda coun
     start = time.perf_counter()
     report.problems += _root_problems(store)
     report.problems += _hierarchy_problems(store)
-    scales = []
+    sources = []
     for name in store.sources():
         try:
-            scale = store.scale(name)
-            scales.append(scale)
-            report.problems += _metadata_problems(scale)
+            source = store.source(name)
+            sources.append(source)
+            report.problems += _metadata_problems(source)
         except Exception as error:  # any damage to zarr's own metadata ends here
             report.problems.append(Problem(name, None, "metadata", _line(error)))
-    for scale in scales:
-        for shard in range(scale.shard_count):
-            report.problems += _shard_problems(scale, shard, report)
+    for source in sources:
+        for shard in range(source.shard_count):
+            report.problems += _shard_problems(source, shard, report)
             progress(1)
-    report.problems += _status_problems(store, scales)
+    report.problems += _status_problems(store, sources)
     report.seconds = time.perf_counter() - start
     return report
 
@@ -112,22 +112,22 @@ def withdraw(store: FeatureStore, problems: list[Problem]) -> int:
             _rewrite_status(store, problem.shard or 0)
     damaged = [p for p in problems if p.kind == "damaged" and p.shard is not None]
     for problem in damaged:
-        scale = store.scale(problem.where)
-        key = protocol.record_key(scale.group, problem.shard or 0)
+        source = store.source(problem.where)
+        key = protocol.record_key(source.group, problem.shard or 0)
         data = store.objects.get(key)
         if data is not None:
             store.objects.put(key.removesuffix(".json") + ".withdrawn", data)
             store.objects.delete(key)
-            scale.forget(problem.shard or 0)
+            source.forget(problem.shard or 0)
     return len(damaged)
 
 
 def _rewrite_status(store: FeatureStore, shard: int) -> None:
     for name in store.sources():
-        scale = store.scale(name)
-        if scale.is_committed(shard):
+        source = store.source(name)
+        if source.is_committed(shard):
             chunk = np.zeros(store.shard_images, np.uint8)
-            chunk[: len(scale.rows(shard))] = scale.status_of(shard)
+            chunk[: len(source.rows(shard))] = source.status_of(shard)
             store.objects.put(f"status/c.{shard}", chunk)
             return
 
@@ -168,37 +168,37 @@ def _folders(objects: Objects, path: str, depth: int) -> Iterator[str]:
                 yield from _folders(objects, f"{path}/{name}", depth - 1)
 
 
-def _metadata_problems(scale: StoredScale) -> Iterator[Problem]:
-    name = str(scale.source)
-    if protocol.identity(scale.manifest) != scale.identity:
+def _metadata_problems(source: StoredSource) -> Iterator[Problem]:
+    name = str(source.source)
+    if protocol.identity(source.manifest) != source.identity:
         yield Problem(name, None, "metadata", "the manifest does not hash to the identity")
-    for array in scale.arrays.values():
-        if array.shape[0] < scale.images:
+    for array in source.arrays.values():
+        if array.shape[0] < source.images:
             yield Problem(
                 name,
                 None,
                 "metadata",
-                f"{array.name} has {array.shape[0]} rows, the store has {scale.images} images",
+                f"{array.name} has {array.shape[0]} rows, the store has {source.images} images",
             )
 
 
-def _shard_problems(scale: StoredScale, shard: int, report: Report) -> Iterator[Problem]:
-    name = str(scale.source)
+def _shard_problems(source: StoredSource, shard: int, report: Report) -> Iterator[Problem]:
+    name = str(source.source)
     try:
-        record = scale.record(shard)
+        record = source.record(shard)
         if record is None:
             yield Problem(name, shard, "missing", "not computed yet")
             return
-        if not scale.is_committed(shard):
+        if not source.is_committed(shard):
             yield Problem(
                 name,
                 shard,
                 "missing",
-                f"rows {record.start} to {record.stop} of {scale.rows(shard)}",
+                f"rows {record.start} to {record.stop} of {source.rows(shard)}",
             )
             return
-        values = scale.shard(shard)
-        padding = scale.padding_is_clean(shard)
+        values = source.shard(shard)
+        padding = source.padding_is_clean(shard)
         report.shards += 1
         report.bytes_read += sum(v.nbytes for v in values.values())
     except StoreError as error:
@@ -211,7 +211,7 @@ def _shard_problems(scale: StoredScale, shard: int, report: Report) -> Iterator[
         yield Problem(name, shard, "damaged", "values beyond the last image are not the fill value")
 
 
-def _status_problems(store: FeatureStore, scales: list[StoredScale]) -> Iterator[Problem]:
+def _status_problems(store: FeatureStore, sources: list[StoredSource]) -> Iterator[Problem]:
     """The status array must say of each shard what one of its commit records says."""
     try:
         found = store.status_codes()
@@ -220,7 +220,7 @@ def _status_problems(store: FeatureStore, scales: list[StoredScale]) -> Iterator
         return
     for shard in range(-(-len(store) // store.shard_images)):
         rows = slice(shard * store.shard_images, (shard + 1) * store.shard_images)
-        allowed = [s.status_of(shard) for s in scales if s.is_committed(shard)]
+        allowed = [s.status_of(shard) for s in sources if s.is_committed(shard)]
         if allowed and not any(np.array_equal(found[rows], a) for a in allowed):
             yield Problem("store", shard, "status", "agrees with no commit record")
 

@@ -17,7 +17,7 @@ from feature_store.errors import InputError, StoreError
 from feature_store.metadata import FILL, encoded_shard
 from feature_store.protocol import CommitRecord
 from feature_store.root import checked_root
-from feature_store.scale import StoredScale
+from feature_store.stored_source import StoredSource
 from feature_store.subsample import keep, positions
 
 
@@ -31,26 +31,26 @@ class SourceWriter:
     One shard is one unit of work with one writer; a committed shard is never partly rewritten.
     """
 
-    def __init__(self, scale: StoredScale, image_ids: np.ndarray) -> None:
-        self.scale = scale
+    def __init__(self, stored: StoredSource, image_ids: np.ndarray) -> None:
+        self.stored = stored
         self._image_ids = image_ids
 
     @property
     def source(self) -> str:
         """Full name of the source."""
-        return str(self.scale.source)
+        return str(self.stored.source)
 
     def missing(self) -> list[int]:
         """Shards without a valid commit record, or whose files are gone or of the wrong size."""
-        return [shard for shard in range(self.scale.shard_count) if not self.is_done(shard)]
+        return [shard for shard in range(self.stored.shard_count) if not self.is_done(shard)]
 
     def is_done(self, shard: int) -> bool:
         """Whether the shard is committed and its files are there (values not read)."""
-        return self.scale.is_committed(shard) and self.scale.has_data(shard)
+        return self.stored.is_committed(shard) and self.stored.has_data(shard)
 
     def rows(self, shard: int) -> range:
         """Image rows of a shard."""
-        return self.scale.rows(shard)
+        return self.stored.rows(shard)
 
     def todo(self, shard: int) -> range:
         """Image rows of a shard that have to be computed.
@@ -65,10 +65,10 @@ class SourceWriter:
         """Rows, values and record of a shard committed when the store had fewer images."""
         rows = self.rows(shard)
         try:
-            record = self.scale.record(shard)
+            record = self.stored.record(shard)
             if record and record.start == rows.start and record.stop < rows.stop:
                 kept = range(record.start, record.stop)
-                return kept, self.scale.committed_values(shard), record
+                return kept, self.stored.committed_values(shard), record
         except StoreError:  # damaged: the whole shard is computed again
             pass
         return range(rows.start, rows.start), {}, None
@@ -112,7 +112,7 @@ class SourceWriter:
         kept, before, old = self._kept(shard)
         good = np.array([row not in failed for row in rows], dtype=bool)
         stored, counted = {}, CastStatistics.after(old)
-        for name, layout in self.scale.arrays.items():
+        for name, layout in self.stored.arrays.items():
             if name not in given or given[name].shape != (len(rows), *layout.shape[1:]):
                 found = given[name].shape if name in given else "nothing"
                 raise InputError(
@@ -139,8 +139,8 @@ class SourceWriter:
             shard=shard,
             start=rows.start,
             stop=rows.stop,
-            identity=self.scale.identity,
-            checksum=protocol.checksum(*(stored[n] for n, _ in self.scale.checksummed())),
+            identity=self.stored.identity,
+            checksum=protocol.checksum(*(stored[n] for n, _ in self.stored.checksummed())),
             failed={str(row): reason for row, reason in failed.items()},
             max_abs=counted.max_abs,
             square_sum=counted.square_sum,
@@ -148,16 +148,16 @@ class SourceWriter:
             writer=f"{socket.gethostname()}:{os.getpid()}",
             written=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
-        self.scale.objects.put(protocol.record_key(self.scale.group, shard), record.to_json())
-        self.scale.forget(shard)
+        self.stored.objects.put(protocol.record_key(self.stored.group, shard), record.to_json())
+        self.stored.forget(shard)
         return record
 
     def _refuse_growth(self) -> None:
         """A shard's rows are those of the store as it is now, not as it was when opened."""
-        now = checked_root(self.scale.objects).attrs.asdict()["image_count"]
-        if now != self.scale.images:
+        now = checked_root(self.stored.objects).attrs.asdict()["image_count"]
+        if now != self.stored.images:
             raise StoreError(
-                f"{self.scale.objects.url} grew from {self.scale.images} to {now} images while "
+                f"{self.stored.objects.url} grew from {self.stored.images} to {now} images while "
                 f"this ran; nothing is lost, repeat the command"
             )
 
@@ -166,14 +166,15 @@ class SourceWriter:
     ) -> dict[str, np.ndarray]:
         """The arrays to store; of whole maps only the kept positions, where not all are."""
         given = {"tokens": tokens} if prefix is None else {"tokens": tokens, "prefix": prefix}
-        if self.scale.kept:
-            if tokens.shape[1:3] != self.scale.grid:
+        if self.stored.kept:
+            grid = tokens.shape[1:3]
+            if grid != self.stored.grid:
                 raise InputError(
-                    f"{self.source}: maps of {tokens.shape[1:3]} tokens, expected {self.scale.grid}"
+                    f"{self.source}: token grid is {grid}, expected {self.stored.grid}"
                 )
             ids = self._image_ids[rows.start : rows.stop]
-            seed = self.scale.manifest["subsample"]["seed"]
-            given["position"] = positions(list(ids), self.scale.grid, self.scale.kept, seed)
+            seed = self.stored.manifest["subsample"]["seed"]
+            given["position"] = positions(list(ids), self.stored.grid, self.stored.kept, seed)
             given["tokens"] = keep(tokens, given["position"])
         return given
 
@@ -220,26 +221,26 @@ class SourceWriter:
         )
 
     def _put(self, name: str, shard: int, values: np.ndarray) -> None:
-        layout = self.scale.arrays[name]
-        padding = self.scale.shard_images - len(values)
+        layout = self.stored.arrays[name]
+        padding = self.stored.shard_images - len(values)
         if padding:
             fill = np.full((padding, *values.shape[1:]), FILL[name], layout.dtype)
             values = np.concatenate([values, fill])
-        key = protocol.shard_key(self.scale.group, name, shard, values.ndim)
-        objects = self.scale.objects
+        key = protocol.shard_key(self.stored.group, name, shard, values.ndim)
+        objects = self.stored.objects
         if layout.raw:
             objects.put(key, np.ascontiguousarray(values))
         else:
-            path = f"{self.scale.group}/{name}"
+            path = f"{self.stored.group}/{name}"
             array = zarr.open_array(objects.zarr_store, path=path, mode="r")
             objects.put(key, encoded_shard(array, values))
 
     def _put_status(self, shard: int, good: np.ndarray) -> None:
-        status = np.zeros(self.scale.shard_images, np.uint8)
+        status = np.zeros(self.stored.shard_images, np.uint8)
         status[: len(good)] = np.where(
             good, protocol.STATUS.index("ok"), protocol.STATUS.index("decode_failed")
         )
-        self.scale.objects.put(f"status/c.{shard}", status)
+        self.stored.objects.put(f"status/c.{shard}", status)
 
 
 @dataclass
@@ -288,7 +289,7 @@ def largest_bits(values: np.ndarray) -> float:
     return float(bits.max(keepdims=True).view(values.dtype)[0]) if bits.size else 0.0
 
 
-def refuse_other_identity(scale: StoredScale, manifest: dict[str, Any]) -> None:
+def refuse_other_identity(stored: StoredSource, manifest: dict[str, Any]) -> None:
     """Resume only what was computed in the same way.
 
     Raises
@@ -296,10 +297,10 @@ def refuse_other_identity(scale: StoredScale, manifest: dict[str, Any]) -> None:
     StoreError
         Lists the manifest fields that differ.
     """
-    if scale.identity == protocol.identity(manifest):
+    if stored.identity == protocol.identity(manifest):
         return
-    lines = "; ".join(protocol.differences(scale.manifest, manifest))
+    lines = "; ".join(protocol.differences(stored.manifest, manifest))
     raise StoreError(
-        f"{scale.objects.url} holds {scale.source} computed differently ({lines}). Extract into "
+        f"{stored.objects.url} holds {stored.source} computed differently ({lines}). Extract into "
         f"another store, or repeat the stored settings"
     )

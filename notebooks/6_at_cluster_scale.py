@@ -104,7 +104,7 @@ print(f"{report.computed} of {report.images} images computed now")
 
 # %%
 store = feature_store.open(FOLDER / "workers.zarr")
-scale = store.scale(store.sources()[0])
+scale = store.source(store.sources()[0])
 shards = range(scale.shard_count)
 writers = Counter(scale.record(shard).writer for shard in shards if scale.is_committed(shard))
 keys = {shard: store.objects.get(claim_key(scale.source.group, shard)) for shard in shards}

@@ -71,7 +71,7 @@ def _models(store: FeatureStore) -> dict[str, list[str]]:
             continue
         tap = str(source.tap)
         taps.setdefault(source.model, {}).setdefault(tap, []).append(source.scales[0])
-        default[source.model] = store.scale(source).manifest.get("default_tap", tap)
+        default[source.model] = store.source(source).manifest.get("default_tap", tap)
     return {
         model if default[model] in found else f"{model}#{min(found)}": sorted(
             found.get(default[model], found[min(found)]), key=_pixels

@@ -106,7 +106,7 @@ def manifest(
         "dataset": store.dataset,
         "image_count": len(store.image_ids),
         "image_ids": ids_sha256(store.image_ids),
-        "sources": {name: store.scale(name).identity for name in sources},
+        "sources": {name: store.source(name).identity for name in sources},
         "folds": config.folds,
         "precision": config.precision,
         "grid": grid,

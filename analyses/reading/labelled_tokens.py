@@ -51,7 +51,7 @@ def good_rows(store: FeatureStore, source: str) -> np.ndarray:
     The store's own status will not do: it says how the last source that was written fared.
     """
     singles = store.resolve(source).singles()
-    failed = {row for single in singles for row in store.scale(single).failed_rows()}
+    failed = {row for single in singles for row in store.source(single).failed_rows()}
     return np.delete(np.arange(len(store)), sorted(failed))
 
 

@@ -213,7 +213,7 @@ def vectors(
     """Pooled vectors of some shards' images."""
     parts = list(_vectors(store, singles, pooling, shards))
     rows = np.concatenate([np.empty(0, np.int64), *(index for index, _ in parts)])
-    widths = {name: store.scale(name).channels for name in singles}
+    widths = {name: store.source(name).channels for name in singles}
     return rows, {
         n: np.concatenate([np.empty((0, w), np.float32), *(found[n] for _, found in parts)])
         for n, w in widths.items()
@@ -240,7 +240,7 @@ def _passing(
     if engine is None:
         return _vectors(store, singles, pooling, None)
     for name in singles:
-        store.scale(name).require_complete()
+        store.source(name).require_complete()
     return iter(engine.map(partial(_of_piece, singles, pooling), pieces(store)))
 
 

@@ -103,6 +103,6 @@ def _tokens(
     """Source to (image, row, col, channel) float64 of the chosen rows, on the moments' grid."""
     found = {name: store.features(name)[np.asarray(rows)].values for name in sources}
     if moments.attrs.get("grid") == "pool":
-        grid = common_grid(store.scale(name).grid for name in moments.blocks)
+        grid = common_grid(store.source(name).grid for name in moments.blocks)
         found = {name: pool(values, grid) for name, values in found.items()}
     return {name: values.astype(np.float64) for name, values in found.items()}

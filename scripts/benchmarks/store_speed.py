@@ -183,7 +183,7 @@ def many_sources(root: Path, sources: int = 50, shards: int = 1000) -> dict:
         record = writer.commit(0, value)
         for shard in range(1, shards):  # records alone: status reads no data
             other = replace(record, shard=shard, start=shard, stop=shard + 1)
-            key = Path(store.path) / protocol.record_key(writer.scale.group, shard)
+            key = Path(store.path) / protocol.record_key(writer.stored.group, shard)
             key.write_bytes(other.to_json())
     start = time.perf_counter()
     opened = feature_store.open(root / "many")

@@ -107,6 +107,6 @@ def test_reading_while_arrays_are_longer_than_the_count(tmp_path):
     import zarr
 
     store = filled(tmp_path / "s", list("abcd"))
-    group = zarr.open_group(tmp_path / "s", path=store.scale("toy:a@224").group, mode="r+")
+    group = zarr.open_group(tmp_path / "s", path=store.source("toy:a@224").group, mode="r+")
     group["tokens"].resize((9, 1, 1, 2))
     assert feature_store.open(tmp_path / "s").features("toy:a@224").values.shape == (4, 1, 1, 2)

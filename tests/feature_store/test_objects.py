@@ -15,7 +15,7 @@ def test_only_what_a_killed_write_left_is_swept(tmp_path):
     store = feature_store.create(tmp_path / "s", dataset="d", image_ids=["a"])
     plan = dict(manifest={}, grid=(1, 1), channels=1)
     store.add_source("toy:a#b@1", **plan).commit(0, np.ones((1, 1, 1, 1), np.float32))
-    tokens = tmp_path / "s" / store.scale("toy:a#b@1").group / "tokens"
+    tokens = tmp_path / "s" / store.source("toy:a#b@1").group / "tokens"
     dead, alive = tokens / ".c.0.0.0.0.dead.partial", tokens / ".commits" / ".1.live.partial"
     dead.write_bytes(b"half")
     alive.write_bytes(b"half")

@@ -50,7 +50,7 @@ def test_write_read_verify_repair(url, layout):
     again = feature_store.open(url)
     np.testing.assert_array_equal(again.features(SOURCE).values, TOKENS)
     assert verify(feature_store.open(url)).problems == []
-    key = protocol.shard_key(again.scale(SOURCE).group, "tokens", 1, 4)
+    key = protocol.shard_key(again.source(SOURCE).group, "tokens", 1, 4)
     again.objects.put(key, bytes(len(again.objects.get(key))))
     problems = verify(feature_store.open(url)).problems
     assert [(p.shard, p.kind) for p in problems] == [(1, "damaged")]

@@ -92,7 +92,7 @@ def test_one_damaged_shard_is_named_read_refused_and_redone_alone(store, name, h
     problems = verify(fresh(store)).problems
     assert [(p.where, p.shard, p.kind) for p in problems] == [(SOURCE, 1, "damaged")]
     assert withdraw(store, problems) == 1
-    layout = "raw" if store.scale(SOURCE).arrays["tokens"].raw else "packed"
+    layout = "raw" if store.source(SOURCE).arrays["tokens"].raw else "packed"
     assert write(fresh(store), layout) == [1]
     assert verify(fresh(store)).problems == []
     np.testing.assert_array_equal(fresh(store).features(SOURCE).values, TOKENS)
@@ -177,12 +177,12 @@ def test_values_beyond_the_last_image_count(tmp_path):
 
 
 def test_an_unreadable_shard_is_not_withdrawn(store, monkeypatch):
-    from feature_store.scale import StoredScale
+    from feature_store.stored_source import StoredSource
 
     def broken(self, shard):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(StoredScale, "committed_values", broken)
+    monkeypatch.setattr(StoredSource, "committed_values", broken)
     report = verify(fresh(store))
     assert {p.kind for p in report.problems} == {"unreadable"}
     assert withdraw(store, report.problems) == 0
@@ -191,7 +191,7 @@ def test_an_unreadable_shard_is_not_withdrawn(store, monkeypatch):
 @pytest.mark.parametrize("name", ["tokens", "prefix"])
 def test_lost_array_metadata_are_put_back_and_lose_nothing(store, name):
     (path,) = Path(store.path).glob(f"features/*/*/*/{name}/zarr.json")
-    layout = "raw" if store.scale(SOURCE).arrays["tokens"].raw else "packed"
+    layout = "raw" if store.source(SOURCE).arrays["tokens"].raw else "packed"
     path.unlink()
     (problem,) = verify(fresh(store)).problems
     assert (problem.kind, problem.shard) == ("metadata", None)
@@ -232,5 +232,5 @@ def test_a_wrong_status_chunk_is_rewritten(store):
 
 def test_a_purged_file_is_missed_without_reading_anything(store):
     data_file(store, "tokens", 1).unlink()
-    layout = "raw" if store.scale(SOURCE).arrays["tokens"].raw else "packed"
+    layout = "raw" if store.source(SOURCE).arrays["tokens"].raw else "packed"
     assert write(fresh(store), layout) == [1]

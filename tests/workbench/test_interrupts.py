@@ -58,7 +58,7 @@ def test_a_closed_terminal_ends_the_run_after_its_shard(command, tmp_path):
         run.wait()
     store = feature_store.open(tmp_path / "s")
     (name,) = store.sources()
-    scale = store.scale(name)
+    scale = store.source(name)
     done = [shard for shard in range(scale.shard_count) if scale.is_committed(shard)]
     assert 1 <= len(done) < 4
     assert not list((tmp_path / "s").rglob(".claims/*.json"))

@@ -115,9 +115,9 @@ def writing(run: Run) -> Iterator[None]:
 def described(report: ExtractReport, store: FeatureStore, sources: list) -> ExtractReport:
     """The report with what the store says of the sources: names, bytes, unreadable images."""
     report.sources = [str(source) for source in sources]
-    report.bytes_stored = sum(store.scale(s).bytes_total for s in sources)
+    report.bytes_stored = sum(store.source(s).bytes_total for s in sources)
     for source in sources:
-        for row, reason in store.scale(source).failed_rows().items():
+        for row, reason in store.source(source).failed_rows().items():
             report.failed[str(store.image_ids[row])] = reason
     return report
 

@@ -99,7 +99,7 @@ class Run:
         rows: dict[int, range] = {}
         for model in self.models:
             for writer in model.writers.values():
-                for shard in range(writer.scale.shard_count) if shards is None else shards:
+                for shard in range(writer.stored.shard_count) if shards is None else shards:
                     if writer.is_done(shard):
                         continue
                     part = writer.todo(shard)
@@ -205,7 +205,7 @@ class Run:
                 if writer.is_done(shard):  # by another process meanwhile
                     continue
                 held.writers[source] = writer
-                scale, size = writer.scale, len(todo)
+                scale, size = writer.stored, len(todo)
                 # The writer casts and counts where it stores less than the models compute here.
                 exact = bool(scale.kept) or writer.todo(shard) != todo
                 dtype = "float32" if exact else self.request.dtype

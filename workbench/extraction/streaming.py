@@ -56,7 +56,7 @@ class StreamedBatch:
 
 
 @dataclass(frozen=True)
-class StreamedScale:
+class StreamedSource:
     """What a single-scale source is, in a split that computes it."""
 
     identity: str
@@ -141,15 +141,15 @@ class StreamedSplit:
         scales = tuple(single.scales[0] for single in job.plans)
         return Source(wanted.model, job.info.tap, scales)
 
-    def scale(self, source: str | Source) -> StreamedScale:
+    def source(self, source: str | Source) -> StreamedSource:
         """Identity of a single-scale source: what its stored float32 features would have."""
         (single,) = self.resolve(source).singles()
         if self._is_stored(single):
-            return StreamedScale(self._store.scale(single).identity)  # type: ignore[union-attr]
+            return StreamedSource(self._store.source(single).identity)  # type: ignore[union-attr]
         job = _job(single)
         backbone = self._running.model(job).backbone
         described = manifest(job, job.plans[single], backbone, "float32")
-        return StreamedScale(protocol.identity(described))
+        return StreamedSource(protocol.identity(described))
 
     def stream(
         self, sources: Sequence[str], *, done: np.ndarray | None = None
@@ -199,10 +199,10 @@ class StreamedSplit:
 
     def _is_stored(self, single: Source) -> bool:
         held = self._store is not None and str(single) in self._store.sources()
-        return held and not self._store.scale(single).missing()  # type: ignore[union-attr]
+        return held and not self._store.source(single).missing()  # type: ignore[union-attr]
 
     def _unreadable(self, stored: Sequence[Source]) -> list[int]:
-        scales = [self._store.scale(single) for single in stored]  # type: ignore[union-attr]
+        scales = [self._store.source(single) for single in stored]  # type: ignore[union-attr]
         return sorted({row for scale in scales for row in scale.failed_rows()})
 
     def _stored_rows(self, name: str, index: np.ndarray) -> np.ndarray:

@@ -99,7 +99,7 @@ def withdraw_failed(
     stored = set(store.sources())
     problems = []
     for name in map(str, wanted):
-        scale = store.scale(name) if name in stored else None
+        scale = store.source(name) if name in stored else None
         for shard in range(scale.shard_count if scale else 0):
             record = scale.record(shard) if scale and scale.is_committed(shard) else None
             if record and record.failed:

@@ -324,7 +324,7 @@ def test_growth_beside_a_new_source_counts_only_what_is_stored(folder, tmp_path)
     photo(folder / "b" / "z.png", 7)
     extract(request(folder, tmp_path / "s", shard_images=8, dtype="float16"))
     extract(request(folder, tmp_path / "whole", shard_images=8, dtype="float16"))
-    grown, whole = (feature_store.open(tmp_path / n).scale(f"{MODEL}@160") for n in ("s", "whole"))
+    grown, whole = (feature_store.open(tmp_path / n).source(f"{MODEL}@160") for n in ("s", "whole"))
     assert grown.record(0).square_sum == pytest.approx(whole.record(0).square_sum, rel=1e-3)
 
 
@@ -645,7 +645,7 @@ def test_a_gpu_stores_what_the_cpu_stores(folder, tmp_path):
         for a, b in zip(one[name], other[name], strict=True):
             np.testing.assert_allclose(a, b, atol=5e-3)
         records = [
-            feature_store.open(tmp_path / device).scale(name).record(0)
+            feature_store.open(tmp_path / device).source(name).record(0)
             for device in ("cpu", "cuda")
         ]
         assert records[1].square_sum == pytest.approx(records[0].square_sum, rel=1e-2)

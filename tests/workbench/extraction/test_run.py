@@ -85,7 +85,7 @@ def test_a_signal_ends_after_the_shard_in_hand(folder, tmp_path, capsys, monkeyp
         patched.setattr(Run, "_compute", interrupted)
         assert main(command) == 1
     assert "same command" in capsys.readouterr().err
-    scale = feature_store.open(tmp_path / "s").scale(f"{MODEL}#final@160")
+    scale = feature_store.open(tmp_path / "s").source(f"{MODEL}#final@160")
     assert [scale.is_committed(shard) for shard in range(4)] == [True, True, False, False]
     assert main(command) == 0
     whole = stored(folder, tmp_path / "whole", [MODEL], ["1x"], dtype="float16", shard_images=2)

@@ -164,7 +164,7 @@ def _refuse_other_precision(
 ) -> None:
     for source in sources:
         try:
-            found = store.scale(store.resolve(source)).manifest.get("precision")
+            found = store.source(store.resolve(source)).manifest.get("precision")
         except InputError:
             continue  # not stored
         if found != profile.arithmetic:
@@ -193,13 +193,13 @@ def _other_version(store: FeatureStore, source: Source) -> str:
     """How the libraries and code behind a stored source differ from these; empty if they do not."""
     from workbench.extraction.jobs import code_sha256, library_versions
 
-    manifest = store.scale(store.resolve(source)).manifest
+    manifest = store.source(store.resolve(source)).manifest
     now = {"libraries": library_versions(), "code_sha256": code_sha256()}
     return "; ".join(protocol.differences({k: manifest.get(k) for k in now}, now))
 
 
 def _complete(store: FeatureStore, source: Source) -> bool:
     try:
-        return not store.scale(source).missing()
+        return not store.source(source).missing()
     except InputError:
         return False

@@ -43,7 +43,7 @@ def of_stores(
     singles = list(singles)
     found = {}
     for role, store in stores.items():
-        scales = [store.scale(single) for single in singles]
+        scales = [store.source(single) for single in singles]
         settings = {
             name: sorted({json.dumps(s.manifest.get(name), sort_keys=True) for s in scales})
             for name in SETTINGS
@@ -257,9 +257,9 @@ def _differences(
     for name, identity in recorded["sources"].items():
         if name not in stored:
             found.append(f"{path} no longer holds {name}")
-        elif store.scale(name).identity != identity:
+        elif store.source(name).identity != identity:
             found.append(f"{path}: {name} was extracted again with other settings")
-        elif store.scale(name).missing():
+        elif store.source(name).missing():
             found.append(f"{path}: {name} is incomplete")
     return found
 

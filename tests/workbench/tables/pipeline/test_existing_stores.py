@@ -176,7 +176,7 @@ def test_stored_and_missing_features_of_two_versions_are_not_mixed(profile, stor
     full = replace(profile, data={"textiles": {"train": split_of(profile)}})
     found = {"textiles_train": {"toy:m#t": ["448"]}}
     if version == "another":
-        path = Path(store.path) / store.scale(SOURCE).group / "zarr.json"
+        path = Path(store.path) / store.source(SOURCE).group / "zarr.json"
         path.write_text(path.read_text().replace(jobs.code_sha256(), "before"))
     plans = [
         Plan(

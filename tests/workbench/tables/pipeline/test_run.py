@@ -84,7 +84,7 @@ def test_numbers_carry_their_provenance(out):
     assert made["config"]["resolved"]["moments"].startswith("stores/moments_textiles_")
     store = feature_store.open(out / made["stores"]["train"]["path"])
     for source, identity in made["stores"]["train"]["sources"].items():
-        assert store.scale(source).identity == identity
+        assert store.source(source).identity == identity
     assert made["code"]["version"]
     assert made["date"]
     assert made["config"]["options"]["target"] == "bundled:efficientnet_lite1@224"
@@ -281,7 +281,7 @@ def test_stores_that_moved_are_recorded_where_they_lie_now(config, copy, capsys)
 
 
 def test_changed_features_make_their_tables_stale(copy, capsys):
-    group = feature_store.open(copy / "stores/scenes_train.zarr").scale(
+    group = feature_store.open(copy / "stores/scenes_train.zarr").source(
         "bundled:efficientnet_lite0@224"
     )
     path = copy / "stores/scenes_train.zarr" / group.group / "zarr.json"

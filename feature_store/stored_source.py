@@ -46,7 +46,7 @@ class ArrayLayout:
 
 
 @dataclass
-class StoredScale:
+class StoredSource:
     """Reads the shards of one single-scale source; writes nothing.
 
     A shard's values are checked against its commit record the first time that a process touches
@@ -65,7 +65,7 @@ class StoredScale:
     _checked: set[int] = field(default_factory=set, repr=False)
 
     @classmethod
-    def open(cls, objects: Objects, source: Source, images: int, shard_images: int) -> StoredScale:
+    def open(cls, objects: Objects, source: Source, images: int, shard_images: int) -> StoredSource:
         """Read the source's metadata.
 
         Raises
