@@ -1,4 +1,8 @@
-"""Which code and shipped data stand behind a number, as hashes: of measurements, blocks, speeds."""
+"""The code, shipped data and libraries behind a value, as hashes and versions.
+
+Stored features, measured numbers, counted costs and the work of a cluster each depend on a part of
+the project. The parts are listed here and nowhere else, as files and folders beside this package.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,66 @@ import importlib.metadata
 from collections.abc import Iterable
 from pathlib import Path
 
-import analyses
-import workbench
+from feature_store import protocol
 
-COUNTING = ("cost", "models", "multiscale")
-"""Parts of ``workbench`` that count and time models."""
-TIMING = ("extraction/malloc.py", "extraction/request.py")
-"""What else decides how fast a forward pass runs."""
-MODELS_FROM = ("torch", "torchvision", "timm", "open_clip_torch")
+ROOT = Path(__file__).parents[1]
+"""The folder that holds the packages."""
+SUFFIXES = (".py", ".csv")
+"""Files of a listed folder that count: code, and data shipped with it."""
+
+FEATURES = (
+    "feature_store/subsample.py",
+    "workbench/datasets",
+    "workbench/extraction/image_loader.py",
+    "workbench/extraction/shard.py",
+    "workbench/models",
+    "workbench/multiscale",
+)
+"""Decides the values that an extraction stores."""
+WORKER = (
+    "feature_store",
+    "workbench/cluster",
+    "workbench/code_hash.py",
+    "workbench/datasets",
+    "workbench/extraction",
+    "workbench/interrupts.py",
+    "workbench/models",
+    "workbench/multiscale",
+)
+"""Runs in a worker during an extraction. An edit of a command, table or figure in a shared checkout
+does not concern the workers of a run."""
+ANALYSES = ("analyses",)
+"""Runs in a worker during an analysis."""
+MEASURING = (
+    *ANALYSES,
+    "workbench/datasets/pictures.py",
+    "workbench/datasets/target_maps.py",
+    "workbench/tables/pipeline/analyses.py",
+    "workbench/tables/pipeline/laws.py",
+)
+"""Turns stored features into the numbers of a table."""
+COUNTING = ("workbench/cost", "workbench/models", "workbench/multiscale")
+"""Counts parameters and multiply-accumulates."""
+TIMING = (*COUNTING, "workbench/extraction/malloc.py", "workbench/extraction/request.py")
+"""Runs and times forward passes."""
+EXTRA_TABLES = (*MEASURING, "workbench/tables/render/extra_tables.py")
+"""Makes the further tables beside a table's own."""
+
+FEATURE_LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "pillow", "numpy")
+"""Libraries whose arithmetic decides the stored values."""
+MODEL_LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch")
 """Libraries that models come from."""
+
+
+def files(parts: Iterable[str]) -> list[Path]:
+    """The files of listed parts, in order."""
+    return sorted(path for part in parts for path in _files_of(ROOT / part))
+
+
+def _files_of(path: Path) -> list[Path]:
+    if path.suffix:
+        return [path]
+    return [file for suffix in SUFFIXES for file in path.rglob(f"*{suffix}")]
 
 
 def files_sha256(files: Iterable[Path], root: Path) -> str:
@@ -34,71 +89,52 @@ def files_sha256(files: Iterable[Path], root: Path) -> str:
     return digest.hexdigest()
 
 
-def measuring_files() -> list[Path]:
-    """What turns stored features into numbers: analyses, the data they ship, their use here."""
-    here = _workbench()
-    return [
-        *_under(_analyses(), ".py", ".csv"),
-        *(here / "tables" / "pipeline" / name for name in ("analyses.py", "laws.py")),
-        *(here / "datasets" / name for name in ("target_maps.py", "pictures.py")),
-    ]
-
-
-def counting_files() -> list[Path]:
-    """What counts parameters and multiply-accumulates of models."""
-    return [path for part in COUNTING for path in _under(_workbench() / part, ".py")]
-
-
 @functools.cache
+def parts_sha256(parts: tuple[str, ...]) -> str:
+    """Hash of listed parts; their files are read at the first call of a process."""
+    return files_sha256(files(parts), ROOT)
+
+
+def code_sha256() -> str:
+    """Hash of the code that computes features, and of the version of the store's protocol."""
+    return _sha256(f"{protocol.VERSION} {parts_sha256(FEATURES)}")
+
+
 def measuring_sha256() -> str:
-    """Hash of :func:`measuring_files`."""
-    return files_sha256(measuring_files(), _root())
+    """Hash of the code and data that turn stored features into numbers."""
+    return parts_sha256(MEASURING)
 
 
-@functools.cache
+def timing_sha256() -> str:
+    """Hash of the code that times forward passes, and of what it runs."""
+    return parts_sha256(TIMING)
+
+
 def blocks_sha256(kinds: tuple[str, ...]) -> str:
-    """Hash of what makes blocks of these kinds; empty without any.
+    """Hash of the code behind further tables of these kinds; empty without any.
 
     All come from the analyses and their data; ``cost`` also from models, their libraries and the
     code that counts them.
     """
-    if not kinds:
-        return ""
-    files = [*measuring_files(), _workbench() / "tables" / "render" / "extra_tables.py"]
-    if "cost" not in kinds:
-        return files_sha256(files, _root())
-    files += counting_files()
-    return hashlib.sha256(f"{files_sha256(files, _root())} {versions()}".encode()).hexdigest()
+    if "cost" in kinds:
+        return _sha256(f"{parts_sha256((*EXTRA_TABLES, *COUNTING))} {model_library_versions()}")
+    return parts_sha256(EXTRA_TABLES) if kinds else ""
 
 
 @functools.cache
-def timing_sha256() -> str:
-    """Hash of the code that times forward passes, and of what it runs."""
-    more = [_workbench() / name for name in TIMING]
-    return files_sha256([*counting_files(), *more], _root())
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries whose arithmetic decides the stored values."""
+    return {name: importlib.metadata.version(name) for name in FEATURE_LIBRARIES}
 
 
 @functools.cache
-def versions() -> dict[str, str]:
+def model_library_versions() -> dict[str, str]:
     """Versions of the libraries that models come from, and of CUDA (empty without)."""
-    import torch
+    import torch  # deferred: a scheduler that compares hashes of code has no use for it
 
-    found = {name: importlib.metadata.version(name) for name in MODELS_FROM}
+    found = {name: importlib.metadata.version(name) for name in MODEL_LIBRARIES}
     return found | {"cuda": torch.version.cuda or ""}
 
 
-def _under(folder: Path, *suffixes: str) -> list[Path]:
-    return [path for suffix in suffixes for path in folder.rglob(f"*{suffix}")]
-
-
-def _analyses() -> Path:
-    return Path(analyses.__file__).parent
-
-
-def _workbench() -> Path:
-    return Path(workbench.__file__).parent
-
-
-def _root() -> Path:
-    """The folder that holds the packages."""
-    return _workbench().parent
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import os
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 
-import analyses
-import feature_store
 from feature_store.errors import InputError
-
-PARTS = ("allocation.py", "cluster", "datasets", "decode.py", "extraction", "models", "multiscale")
-"""What workers run of this package. Commands, tables and figures are left out: an edit of them in
-a shared checkout does not concern the workers of a run."""
+from workbench import code_hash
 
 
 @dataclass(frozen=True)
@@ -48,18 +41,11 @@ def own_version() -> Version:
         number = importlib.metadata.version("s2-workbench")
     except importlib.metadata.PackageNotFoundError:
         number = "unknown"
-    here = Path(__file__).parents[1]
-    found = [
-        path
-        for part in PARTS
-        for path in ([here / part] if part.endswith(".py") else (here / part).rglob("*.py"))
-    ]
-    store, analysing = (Path(package.__path__[0]) for package in (feature_store, analyses))
     return Version(
         number,
-        _sha256([(path.relative_to(here), path) for path in found] + _sources(store)),
-        _sha256(_sources(analysing)),
-        str(here.parent),
+        code_hash.parts_sha256(code_hash.WORKER),
+        code_hash.parts_sha256(code_hash.ANALYSES),
+        str(code_hash.ROOT),
     )
 
 
@@ -95,15 +81,3 @@ def refusal(worker: str, found: str, expected: Version) -> str:
         f"expected {expected}; install the same version on both, start the workers again (a "
         f"running one keeps the code it began with), and repeat the command"
     )
-
-
-def _sources(package: Path) -> list[tuple[Path, Path]]:
-    return [(path.relative_to(package), path) for path in package.rglob("*.py")]
-
-
-def _sha256(files: list[tuple[Path, Path]]) -> str:
-    """Over names and contents, in the order of the names."""
-    digest = hashlib.sha256()
-    for name, path in sorted(files):
-        digest.update(name.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import importlib.metadata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import feature_store
 from feature_store.errors import InputError
 from feature_store.source import Source
+from workbench import code_hash
 from workbench.extraction.malloc import keep_blocks
 from workbench.extraction.request import ExtractRequest
 from workbench.models import Backbone, BackboneInfo, Transform, load, resolve
 from workbench.models.compiling import compiled
 from workbench.multiscale import Plan, Scale, plan, resolve_scales
-
-LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "pillow", "numpy")
-CODE = (
-    "models",
-    "multiscale",
-    "datasets",
-    "extraction/image_loader.py",
-    "extraction/shard.py",
-)
-"""Parts of this package that decide the stored values; `feature_store/subsample.py` does too."""
 
 
 @dataclass(frozen=True)
@@ -146,28 +132,6 @@ def manifest(job: Job, how: Plan, backbone: Backbone, dtype: str) -> dict[str, A
         "compiled": backbone.compiled,
         "dtype": dtype,
         "decoder": "Pillow, convert('RGB'), EXIF orientation ignored",
-        "libraries": library_versions(),
-        "code_sha256": code_sha256(),
+        "libraries": code_hash.library_versions(),
+        "code_sha256": code_hash.code_sha256(),
     }
-
-
-@functools.cache
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries whose arithmetic the stored values depend on."""
-    return {name: importlib.metadata.version(name) for name in LIBRARIES}
-
-
-@functools.cache
-def code_sha256() -> str:
-    """sha256 over the source files that compute features and the protocol version."""
-    package = Path(__file__).parents[1]
-    files = sorted(
-        path
-        for part in CODE
-        for path in ([package / part] if part.endswith(".py") else (package / part).rglob("*.py"))
-    )
-    files.append(Path(feature_store.__file__).with_name("subsample.py"))
-    digest = hashlib.sha256(str(feature_store.protocol.VERSION).encode())
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()

@@ -11,7 +11,7 @@ from feature_store import FeatureStore, InputError, Source, protocol
 from feature_store.growth import grown
 from feature_store.objects import connect
 from feature_store.root import can_create
-from workbench import datasets
+from workbench import code_hash, datasets
 from workbench.tables.pipeline.profile import Profile, Split, below
 
 if TYPE_CHECKING:
@@ -191,10 +191,8 @@ def _refuse_other_versions(store: FeatureStore, unfinished: list[Source]) -> Non
 
 def _other_version(store: FeatureStore, source: Source) -> str:
     """How the libraries and code behind a stored source differ from these; empty if they do not."""
-    from workbench.extraction.jobs import code_sha256, library_versions
-
     manifest = store.source(store.resolve(source)).manifest
-    now = {"libraries": library_versions(), "code_sha256": code_sha256()}
+    now = {"libraries": code_hash.library_versions(), "code_sha256": code_hash.code_sha256()}
     return "; ".join(protocol.differences({k: manifest.get(k) for k in now}, now))
 
 

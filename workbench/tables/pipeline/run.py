@@ -264,6 +264,6 @@ def _machine(device: str) -> dict[str, Any]:
     name = describe_device(torch.device(device))
     return {
         "device": name,
-        "libraries": code_hash.versions(),
+        "libraries": code_hash.model_library_versions(),
         "code_sha256": code_hash.timing_sha256(),
     }

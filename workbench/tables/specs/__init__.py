@@ -17,9 +17,8 @@ _PAPERS = ("s2", "sovit", "vlm")
 def tables() -> dict[str, TableSpec]:
     """Key → table, in the order of the papers."""
     names = [module.name for module in pkgutil.iter_modules(__path__)]
-    found = [
-        importlib.import_module(f"{__name__}.{n}").TABLE for n in names if not n.endswith("common")
-    ]
+    declaring = [name for name in names if name != "schema" and not name.endswith("common")]
+    found = [importlib.import_module(f"{__name__}.{name}").TABLE for name in declaring]
     return {table.key: table for table in sorted(found, key=_order)}
 
 

@@ -13,8 +13,7 @@ from PIL import Image
 
 import feature_store
 from feature_store import InputError, Source
-from workbench import datasets
-from workbench.extraction import jobs
+from workbench import code_hash, datasets
 from workbench.tables.pipeline import profile as profiles
 from workbench.tables.pipeline.existing_stores import lacking, refuse_mixing
 from workbench.tables.pipeline.plan import Measurement, Plan
@@ -62,8 +61,8 @@ def store(profile, images):
     )
     attrs = {
         "precision": "fp32",
-        "libraries": jobs.library_versions(),
-        "code_sha256": jobs.code_sha256(),
+        "libraries": code_hash.library_versions(),
+        "code_sha256": code_hash.code_sha256(),
     }
     writer = made.add_source(
         SOURCE, manifest=attrs, grid=(1, 1), channels=2, prefix=0, dtype="float32"
@@ -95,7 +94,7 @@ def test_more_images_of_the_same_dataset_are_to_be_extracted(profile, store, lim
 def test_more_images_by_another_version_are_refused_before_the_store_grows(
     profile, store, monkeypatch
 ):
-    monkeypatch.setattr(jobs, "code_sha256", lambda: "new")
+    monkeypatch.setattr(code_hash, "code_sha256", lambda: "new")
     assert lacking(split_of(profile), [Source.parse(SOURCE)], profile) == {}
     said = refusal(profile, limit=5)
     assert "lacks images of toy:m#t@224" in said
@@ -177,7 +176,7 @@ def test_stored_and_missing_features_of_two_versions_are_not_mixed(profile, stor
     found = {"textiles_train": {"toy:m#t": ["448"]}}
     if version == "another":
         path = Path(store.path) / store.source(SOURCE).group / "zarr.json"
-        path.write_text(path.read_text().replace(jobs.code_sha256(), "before"))
+        path.write_text(path.read_text().replace(code_hash.code_sha256(), "before"))
     plans = [
         Plan(
             [SimpleNamespace(key=key, asks=lambda _, own=own: own)],

@@ -7,8 +7,7 @@ import pytest
 
 import feature_store
 from feature_store import InputError
-from workbench import datasets
-from workbench.extraction import jobs
+from workbench import code_hash, datasets
 from workbench.tables.pipeline import dry_run, plan, problems, profile
 from workbench.tables.specs import select
 
@@ -192,8 +191,8 @@ def test_stores_that_are_complete_are_marked_and_left_out_of_what_is_left(tmp_pa
     attrs = {
         "precision": "fp32",
         "default_tap": "blocks",
-        "libraries": jobs.library_versions(),
-        "code_sha256": jobs.code_sha256(),
+        "libraries": code_hash.library_versions(),
+        "code_sha256": code_hash.code_sha256(),
     }
     writer = store.add_source(name, manifest=attrs, grid=(1, 1), channels=1, dtype="float32")
     writer.commit(0, np.zeros((len(dataset), 1, 1, 1), np.float32), None)
@@ -204,7 +203,7 @@ def test_stores_that_are_complete_are_marked_and_left_out_of_what_is_left(tmp_pa
     (row,) = [r for r in found["sources"] if r["stored"]]
     assert found["totals"]["bytes_left"] == found["totals"]["bytes"] - row["bytes"]
     assert "1 of 10 sources are stored already" in dry_run.text(found)
-    monkeypatch.setattr(jobs, "code_sha256", lambda: "new")
+    monkeypatch.setattr(code_hash, "code_sha256", lambda: "new")
     (line,) = dry_run.dry_run(made, given)["problems"]
     assert line.startswith("table 7 would mix versions: ")
 

@@ -441,7 +441,7 @@ def test_a_speed_is_measured_again_for_another_device_version_or_code(
         return SimpleNamespace(median=69.25, low=60.0, high=70.0, device="a device")
 
     monkeypatch.setattr("workbench.cost.throughput", timed)
-    versions = dict(code_hash.versions())
+    versions = dict(code_hash.model_library_versions())
 
     def measured():
         assert tables("--only", "13", "--out", tmp_path, "--json") == 0
@@ -450,7 +450,7 @@ def test_a_speed_is_measured_again_for_another_device_version_or_code(
     assert measured() == 5
     monkeypatch.setattr(code_hash, "timing_sha256", lambda: "other")
     assert measured() == 5
-    monkeypatch.setattr(code_hash, "versions", lambda: versions | {"timm": "0"})
+    monkeypatch.setattr(code_hash, "model_library_versions", lambda: versions | {"timm": "0"})
     assert measured() == 5
     monkeypatch.setattr("workbench.cost.timing.describe_device", lambda device: "another")
     assert measured() == 5

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-import analyses
 from feature_store import InputError
 from workbench import code_hash
 from workbench.tables.records import content
@@ -104,41 +101,3 @@ def test_digests_follow_content_blocks_code_and_what_is_drawn(monkeypatch):
     assert write.digests(specs, measured) == first, "when is not what"
     monkeypatch.setattr(code_hash, "blocks_sha256", lambda kinds: "changed" if kinds else "")
     assert changed(write.digests(specs, tables)) == {"figure", "a"}
-
-
-def test_the_hash_of_measurements_covers_code_and_shipped_data():
-    files = set(code_hash.measuring_files())
-    shipped = set(Path(analyses.__file__).parent.rglob("*.csv"))
-    assert {"s2_table05_imagenet.csv", "digits_star_sweep.csv"} <= {p.name for p in shipped}
-    assert shipped <= files
-    assert Path(analyses.__file__).with_name("probe.py") in files
-
-
-def test_a_hash_of_files_follows_content_and_names_only(tmp_path):
-    for name, text in (("a/x.py", "1"), ("b/x.py", "2")):
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).write_text(text)
-    a, b = tmp_path / "a/x.py", tmp_path / "b/x.py"
-    before = code_hash.files_sha256([a, b], tmp_path)
-    assert code_hash.files_sha256([b, a, b], tmp_path) == before
-    a.write_text("2"), b.write_text("1")
-    assert code_hash.files_sha256([a, b], tmp_path) != before
-
-
-def test_cost_blocks_follow_the_code_that_counts_and_the_libraries(monkeypatch, tmp_path):
-    def hashes():
-        code_hash.blocks_sha256.cache_clear()
-        return code_hash.blocks_sha256(("cost",)), code_hash.blocks_sha256(("audit",))
-
-    cost, audit = hashes()
-    versions = code_hash.versions()
-    monkeypatch.setattr(code_hash, "versions", lambda: versions | {"timm": "0"})
-    other, same = hashes()
-    assert (other != cost, same == audit) == (True, True)
-    monkeypatch.setattr(code_hash, "versions", lambda: versions)
-    monkeypatch.setattr(code_hash, "counting_files", list)
-    other, same = hashes()
-    assert (other != cost, same == audit) == (True, True)
-    monkeypatch.undo()
-    assert hashes() == (cost, audit)
-    assert code_hash.blocks_sha256(()) == ""
