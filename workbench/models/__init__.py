@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from workbench.models.info import BackboneInfo, Tokens, Transform
+from importlib import import_module
+from typing import Any
+
+from workbench.models.info import BackboneInfo, Tokens
 from workbench.models.names import ModelName
+from workbench.models.transform import Transform
 
-__all__ = ["Backbone", "BackboneInfo", "ModelName", "Tokens", "Transform", "load", "resolve"]
+_NEEDS_TORCH = {
+    "Backbone": "backbone",
+    "grid_at": "registry",
+    "load": "registry",
+    "resolve": "registry",
+}
+__all__ = ["BackboneInfo", "ModelName", "Tokens", "Transform", *_NEEDS_TORCH]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     """Import what needs torch on first use, so that listing commands stays quick."""
-    if name in ("Backbone", "load", "resolve"):
-        from workbench.models import backbone, registry
-
-        return backbone.Backbone if name == "Backbone" else getattr(registry, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _NEEDS_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_NEEDS_TORCH[name]}"), name)

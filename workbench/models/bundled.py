@@ -15,8 +15,9 @@ import torch
 
 from feature_store.errors import InputError
 from workbench.models import timm_family, timm_taps
-from workbench.models.info import Built, Transform
+from workbench.models.info import Built
 from workbench.models.names import ModelName, unknown
+from workbench.models.transform import Transform
 
 NATIVE = 224
 """One native size for the whole family, so that the three models' grids agree (7 x 7)."""

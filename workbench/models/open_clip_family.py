@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from feature_store.errors import InputError
 from workbench.models import hub, readout, timm_family, timm_taps
-from workbench.models.info import Built, Tokens, Transform
+from workbench.models.info import Built, Tokens
 from workbench.models.names import ModelName, unknown
+from workbench.models.transform import Transform
 
 Reader = Callable[[torch.Tensor], Tokens]
 

@@ -116,24 +116,26 @@ def _channels_last(module: nn.Module) -> None:
 
 
 @lru_cache
-def grid_at(name: str, tap: str, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of a model's map for one input size, found on shapes alone.
+def grid_at(info: BackboneInfo, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the map when one image of ``height`` x ``width`` runs whole.
 
     Raises
     ------
     InputError
         The model cannot run at that size.
     """
-    built = build(name)
-    read = built.reader(built.module, tap)
+    if not info.convnet:
+        return height // info.stride, width // info.stride
+    built = build(info.name)
+    read = built.reader(built.module, info.tap)
     try:
         with torch.inference_mode():
             _, rows, cols, _ = read(torch.empty((1, 3, height, width), device="meta")).map.shape
     except UNRUNNABLE as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{name} cannot run at {height} x {width} ({reason[:120]}); choose a larger size, or "
-            f"multiples of its native {built.native}"
+            f"{info.name} cannot run at {height} x {width} ({reason[:120]}); choose a larger "
+            f"size, or multiples of its native {info.native}"
         ) from error
     return rows, cols
 

@@ -10,8 +10,9 @@ import torch
 
 from feature_store.errors import InputError
 from workbench.models import hub, timm_taps
-from workbench.models.info import Built, Transform
+from workbench.models.info import Built
 from workbench.models.names import ModelName, unknown
+from workbench.models.transform import Transform
 
 SEED = 0
 """Seed of ``random:`` weights, so that the same name is the same model everywhere."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from feature_store.errors import InputError
-from workbench.models.info import LARGEST
+from workbench import models
+from workbench.models.transform import LARGEST
 from workbench.multiscale.scale import Scale, base_size, near_sizes
 
 if TYPE_CHECKING:
@@ -103,4 +104,4 @@ def _whole_grid(scale: Scale, info: BackboneInfo) -> tuple[int, int]:
             f"scale {scale}: {info.name} cuts images into patches of {info.stride} pixels; nearest "
             f"valid sizes: {near_sizes(scale, info.stride)}"
         )
-    return info.grid_at(scale.height, scale.width)
+    return models.grid_at(info, scale.height, scale.width)

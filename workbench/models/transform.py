@@ -1,0 +1,101 @@
+"""From a decoded image to the pixels that a model sees."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from feature_store.errors import InputError
+from workbench.datasets.decode import DecodeError
+
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+LARGEST = 2**28
+"""Largest resized image in pixels (768 MB). Pillow refuses files of more than 1.8e8 pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transform:
+    """From a decoded RGB image to the pixels a model sees, fully resolved; JSON-able fields only.
+
+    ``centre``: the image is resized until the crop covers ``1 / resize_ratio`` of it (short side
+    at ``crop × resize_ratio`` for square crops), then cropped at the centre. ``squash``: each side
+    is resized to ``crop × resize_ratio``, aspect ratio ignored, then cropped likewise. Sides are
+    rounded down, as timm does.
+    """
+
+    height: int
+    """Height of the result in pixels."""
+    width: int
+    """Width of the result in pixels."""
+    resize_ratio: float = 1.0
+    """Side of the resized image over side of the crop (256 / 224 for the bundled family)."""
+    mode: str = "centre"
+    """``centre`` or ``squash``."""
+    interpolation: str = "bicubic"
+    """Pillow's filter: nearest, bilinear, bicubic or lanczos."""
+    antialias: bool = True
+    """Pillow's filters widen when they shrink an image; always true, recorded for the manifest."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("centre", "squash"):
+            raise InputError(f"transform mode {self.mode!r}; expected centre or squash")
+        if self.interpolation not in INTERPOLATIONS:
+            choices = ", ".join(INTERPOLATIONS)
+            raise InputError(f"interpolation {self.interpolation!r}; expected one of {choices}")
+
+    def at(self, height: int, width: int) -> Transform:
+        """The same field of view at another size: what a ``raw`` scale is read with."""
+        return replace(self, height=height, width=width)
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        """Resize and crop.
+
+        Parameters
+        ----------
+        image : PIL.Image.Image
+            Mode RGB, any size of at least 1 x 1.
+
+        Returns
+        -------
+        np.ndarray
+            (height, width, 3), uint8.
+
+        Raises
+        ------
+        DecodeError
+            It would be resized to more than `LARGEST` pixels, as one that is long and thin.
+        """
+        if self.mode == "squash":
+            size = self._scaled(self.width), self._scaled(self.height)
+        else:
+            size = self._covering(image.width, image.height)
+        if size[0] * size[1] > LARGEST:
+            raise DecodeError(
+                f"too large once resized: {image.width} x {image.height} would be resized to "
+                f"{size[0]} x {size[1]}"
+            )
+        left = round((size[0] - self.width) / 2.0)
+        top = round((size[1] - self.height) / 2.0)
+        resized = image.resize(size, INTERPOLATIONS[self.interpolation])
+        box = (left, top, left + self.width, top + self.height)
+        return np.array(resized.crop(box), dtype=np.uint8)
+
+    def _covering(self, width: int, height: int) -> tuple[int, int]:
+        """Size (width, height) at which the crop covers 1 / resize_ratio of the tighter side."""
+        by_width = self.width * height <= self.height * width  # image is wider than the crop
+        side = self._scaled(self.height if by_width else self.width)
+        if by_width:
+            return max(int(side * width / height), self.width), side
+        return side, max(int(side * height / width), self.height)
+
+    def _scaled(self, side: int) -> int:
+        """Side of the resized image over one side of the crop; 224 / 0.875 is 256 and not less."""
+        return math.floor(side * self.resize_ratio + 1e-6)
