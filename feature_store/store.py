@@ -16,6 +16,7 @@ import zarr
 from zarr.abc.store import Store
 
 from feature_store import protocol
+from feature_store.accepted_code import refuse_other_identity
 from feature_store.errors import StoreError
 from feature_store.lazy import as_map, compose, labelled, refuse_other_positions
 from feature_store.metadata import (
@@ -30,7 +31,7 @@ from feature_store.root import checked_root, create_root
 from feature_store.source import Source
 from feature_store.stored_source import StoredSource
 from feature_store.subsample import SEED
-from feature_store.writer import SourceWriter, refuse_other_identity
+from feature_store.writer import SourceWriter
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import zarr
@@ -287,20 +286,3 @@ def largest_bits(values: np.ndarray) -> float:
     unsigned = np.dtype(f"u{values.itemsize}")
     bits = values.ravel().view(unsigned) & unsigned.type(np.iinfo(unsigned).max >> 1)
     return float(bits.max(keepdims=True).view(values.dtype)[0]) if bits.size else 0.0
-
-
-def refuse_other_identity(stored: StoredSource, manifest: dict[str, Any]) -> None:
-    """Resume only what was computed in the same way.
-
-    Raises
-    ------
-    StoreError
-        Lists the manifest fields that differ.
-    """
-    if stored.identity == protocol.identity(manifest):
-        return
-    lines = "; ".join(protocol.differences(stored.manifest, manifest))
-    raise StoreError(
-        f"{stored.objects.url} holds {stored.source} computed differently ({lines}). Extract into "
-        f"another store, or repeat the stored settings"
-    )

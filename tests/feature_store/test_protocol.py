@@ -11,6 +11,7 @@ import pytest
 
 import feature_store
 from feature_store import protocol
+from feature_store.accepted_code import AcceptedCode
 from feature_store.errors import StoreError
 
 TEXT = (Path(feature_store.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
@@ -31,6 +32,7 @@ def test_field_tables():
     assert table("Commit record") == [*names, "digest"]
     assert table("Root attributes") == list(protocol.ROOT_ATTRIBUTES)
     assert table("Source attributes") == list(protocol.SOURCE_ATTRIBUTES)
+    assert table("Accepted code") == [f.name for f in fields(AcceptedCode)]
 
 
 def test_status_values():

@@ -71,7 +71,7 @@ class Done:
     """Why it cannot be done, for the user; empty if all is well."""
 
 
-ONCE = {"recheck": False, "retry_failed": False}
+ONCE = {"recheck": False, "retry_failed": False, "accept_code": False}
 """Options that only the first worker acts upon."""
 
 _loaded: tuple[Ticket, Run] | None = None

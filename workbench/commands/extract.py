@@ -72,6 +72,9 @@ class Extract:
     recheck: bool = False
     """Re-read what is committed first and redo what is damaged; with parts, at the --prepare
     step."""
+    accept_code: bool = False
+    """Resume sources that another version of the code or of a library began, if this one gives
+    the values that they hold: one committed shard of each is recomputed and compared."""
     part: str | None = None
     """K/N: only the K-th of N equal parts of the shards, for array jobs (docs/cluster.md)."""
     prepare: bool = False

@@ -49,7 +49,10 @@ class ExtractRequest:
     retry_failed: bool = False
     """Read images again that could not be read before."""
     recheck: bool = False
-    """Re-read what is committed before going on, and redo what is damaged."""
+    """Re-read what is committed before resuming, and redo what is damaged."""
+    accept_code: bool = False
+    """Resume sources that another version of the code or of a library began, if it gives the values
+    that they hold: one committed shard of each is recomputed and compared."""
 
     def __post_init__(self) -> None:
         for name, smallest in (

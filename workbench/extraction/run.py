@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
@@ -15,6 +15,7 @@ from feature_store import FeatureStore, protocol
 from feature_store.claims import Claim
 from feature_store.writer import CastStatistics
 from workbench.datasets import Dataset
+from workbench.extraction.accept_code import accept_code
 from workbench.extraction.image_loader import (
     Decoders,
     ImageBatch,
@@ -70,11 +71,22 @@ class Run:
         backbone = self.kept[backbone_key(job, self.request)]
         if not job.info.pretrained:
             self.say(f"{job.info.name} has random weights: its features mean nothing")
+        crops = usual_crops(backbone.device.type, convnet=job.info.convnet)
+        limit = CropLimit(self.request.max_crops or crops, say=self.say)
+        manifests = {
+            source: manifest(job, how, backbone, self.request.dtype)
+            for source, how in job.plans.items()
+        }
+        if self.request.accept_code:
+            model, pixels = LoadedModel(job, backbone, {}, limit), self._pixels_for([job])
+            batch = self.request.batch or 1
+            for line in accept_code(self.store, model, manifests, pixels, batch):
+                self.say(line)
         writers = {}
         for source, how in job.plans.items():
             writer = self.store.add_source(
                 source,
-                manifest=manifest(job, how, backbone, self.request.dtype),
+                manifest=manifests[source],
                 grid=how.grid,
                 channels=job.info.channels,
                 prefix=job.info.prefix,
@@ -85,8 +97,6 @@ class Run:
             if writer.missing():
                 writers[source] = writer
         if writers:
-            crops = usual_crops(backbone.device.type, convnet=job.info.convnet)
-            limit = CropLimit(self.request.max_crops or crops, say=self.say)
             self.models.append(LoadedModel(job, backbone, writers, limit))
 
     @property
@@ -144,10 +154,14 @@ class Run:
 
     @cached_property
     def _pixels(self) -> Pixels:
+        """Decoded pixels for all models."""
+        return self._pixels_for([model.job for model in self.models])
+
+    def _pixels_for(self, jobs: Sequence[Job]) -> Pixels:
         """Store row to decoded pixels; the store may list the images in another order."""
         place = {image_id: k for k, image_id in enumerate(self.dataset.image_ids)}
         index = np.array([place[i] for i in self.store.image_ids])
-        return Pixels(self.dataset, index, transforms(model.job for model in self.models))
+        return Pixels(self.dataset, index, transforms(jobs))
 
     @cached_property
     def _decoders(self) -> Decoders:
@@ -227,14 +241,12 @@ class Run:
         before = len(held.copies)
         for model in self.models:
             wanted = {s: how for s, how in model.job.plans.items() if s in held.writers}
-            for base in dict.fromkeys(how.base for how in wanted.values()):
-                group = {s: how for s, how in wanted.items() if how.base == base}
-                for source, (prefix, maps) in forward(model, group, batch).items():
-                    counted = held.statistics[source]
-                    parts = [(maps, held.tokens[source])]
-                    if source in held.prefix:
-                        parts.append((prefix, held.prefix[source]))
-                    held.copies += [start_copy(x, into, places, counted) for x, into in parts]
+            for source, (prefix, maps) in forward(model, wanted, batch).items():
+                counted = held.statistics[source]
+                parts = [(maps, held.tokens[source])]
+                if source in held.prefix:
+                    parts.append((prefix, held.prefix[source]))
+                held.copies += [start_copy(x, into, places, counted) for x, into in parts]
         # The batch before has arrived by now; a GPU goes on with this one meanwhile.
         held.finish_copies(keep=len(held.copies) - before)
 

@@ -96,9 +96,19 @@ def start_copy(
 
 
 def forward(
+    model: LoadedModel, plans: dict[Source, Plan], batch: ImageBatch
+) -> dict[Source, Tokens]:
+    """Features of a batch at several scales; those that start from one base image run together."""
+    found: dict[Source, Tokens] = {}
+    for base in dict.fromkeys(plan.base for plan in plans.values()):
+        group = {source: plan for source, plan in plans.items() if plan.base == base}
+        found |= _from_one_base(model, group, batch)
+    return found
+
+
+def _from_one_base(
     model: LoadedModel, group: dict[Source, Plan], batch: ImageBatch
 ) -> dict[Source, Tokens]:
-    """All scales that start from one base image; crops of equal size share forward passes."""
     job, backbone = model.job, model.backbone
     pixels = {
         how.scale: backbone.normalise(batch.pixels[job.transform(how)])

@@ -233,13 +233,9 @@ def is_dataset_name(name: str) -> bool:
 
 
 def _computed(model: LoadedModel, batch: Any) -> dict[str, Any]:
-    """Maps of one model at all its scales; scales that share base images run together."""
-    plans = model.job.plans
-    found: dict[str, Any] = {}
-    for base in dict.fromkeys(how.base for how in plans.values()):
-        group = {single: how for single, how in plans.items() if how.base == base}
-        found |= {str(s): made.map for s, made in forward(model, group, batch).items()}
-    return found
+    """Maps of one model at all its scales."""
+    found = forward(model, model.job.plans, batch)
+    return {str(single): tokens.map for single, tokens in found.items()}
 
 
 def _job(source: Source) -> Job:

@@ -4,10 +4,11 @@ refused. Nothing is written."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import feature_store
 from feature_store import FeatureStore, InputError, Source, protocol
+from feature_store.accepted_code import is_accepted
 from feature_store.growth import grown
 from feature_store.objects import connect
 from feature_store.root import can_create
@@ -182,17 +183,27 @@ def _refuse_other_versions(store: FeatureStore, unfinished: list[Source]) -> Non
             differing = _other_version(store, source)
         except InputError:
             continue  # not stored: nothing to go on with
-        if differing:
+        if differing and not _can_resume(store, source):
             raise InputError(
                 f"{store.path} lacks images of {source}, and the others were computed by another "
-                f"version ({differing}); go on with that version, or {_ELSEWHERE}"
+                f"version ({differing}); complete it with `workbench extract --accept-code`, "
+                f"continue with that version, or {_ELSEWHERE}"
             )
+
+
+def _can_resume(store: FeatureStore, source: Source) -> bool:
+    """Whether this code was accepted for a stored source."""
+    stored = store.source(store.resolve(source))
+    return is_accepted(stored, stored.manifest | _this_version())
+
+
+def _this_version() -> dict[str, Any]:
+    return {"libraries": code_hash.library_versions(), "code_sha256": code_hash.code_sha256()}
 
 
 def _other_version(store: FeatureStore, source: Source) -> str:
     """How the libraries and code behind a stored source differ from these; empty if they do not."""
-    manifest = store.source(store.resolve(source)).manifest
-    now = {"libraries": code_hash.library_versions(), "code_sha256": code_hash.code_sha256()}
+    manifest, now = store.source(store.resolve(source)).manifest, _this_version()
     return "; ".join(protocol.differences({k: manifest.get(k) for k in now}, now))
 
 

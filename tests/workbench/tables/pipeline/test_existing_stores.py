@@ -99,7 +99,8 @@ def test_more_images_by_another_version_are_refused_before_the_store_grows(
     said = refusal(profile, limit=5)
     assert "lacks images of toy:m#t@224" in said
     assert "code_sha256" in said
-    assert "go on with that version, or name another folder" in said
+    assert "--accept-code" in said
+    assert "--out" in said
     assert len(feature_store.open(store.path)) == 4
 
 

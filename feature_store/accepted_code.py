@@ -1,0 +1,110 @@
+"""Whether shards may be added to a stored source: equal identity, or other code that was accepted.
+
+Code is accepted once it has recomputed a committed shard and given the stored values. Manifest and
+identity stay as they are; the code is listed in the attribute ``accepted_code`` of the source.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from feature_store import protocol
+from feature_store.errors import StoreError
+from feature_store.stored_source import StoredSource
+
+ATTRIBUTE = "accepted_code"
+"""Attribute of a source group; a list of :class:`AcceptedCode`, absent without any."""
+CODE_FIELDS = ("code_sha256", "libraries")
+"""Manifest fields that name the code behind the values and the libraries that it ran with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptedCode:
+    """Code that gave the stored values of a committed shard."""
+
+    code_sha256: str
+    """sha256 of the code that computes features."""
+    libraries: dict[str, str]
+    """Versions of the libraries that it ran with."""
+    shard: int
+    """Shard that was recomputed."""
+    largest_difference: float
+    """Largest absolute difference from the stored values; 0 if they are equal."""
+    accepted: str
+    """UTC time, ISO 8601."""
+
+
+def differs_in_code_only(stored: StoredSource, manifest: dict[str, Any]) -> bool:
+    """Whether a manifest has another identity, because of its code or libraries alone."""
+    code = {name: stored.manifest[name] for name in CODE_FIELDS if name in stored.manifest}
+    return protocol.identity(manifest) != stored.identity == protocol.identity(manifest | code)
+
+
+def is_accepted(stored: StoredSource, manifest: dict[str, Any]) -> bool:
+    """Whether shards computed under a manifest may be added to the source."""
+    if protocol.identity(manifest) == stored.identity:
+        return True
+    code = {name: manifest.get(name) for name in CODE_FIELDS}
+    listed = _document(stored)["attributes"].get(ATTRIBUTE, [])
+    return differs_in_code_only(stored, manifest) and any(
+        code == {name: entry.get(name) for name in CODE_FIELDS} for entry in listed
+    )
+
+
+def refuse_other_identity(stored: StoredSource, manifest: dict[str, Any]) -> None:
+    """Resume only what was computed in the same way.
+
+    Raises
+    ------
+    StoreError
+        Lists the manifest fields that differ.
+    """
+    if is_accepted(stored, manifest):
+        return
+    lines = "; ".join(protocol.differences(stored.manifest, manifest))
+    remedy = "repeat the stored settings"
+    if differs_in_code_only(stored, manifest):
+        remedy = "add --accept-code, which continues if this code gives the values that are stored"
+    raise StoreError(
+        f"{stored.objects.url} holds {stored.source} computed differently ({lines}). Extract into "
+        f"another store, or {remedy}"
+    )
+
+
+def accept(
+    stored: StoredSource, manifest: dict[str, Any], *, shard: int, largest_difference: float
+) -> None:
+    """List the code of a manifest with the source.
+
+    Parameters
+    ----------
+    stored : StoredSource
+        The source.
+    manifest : dict
+        Differs from the stored one in code and libraries only.
+    shard : int
+        Shard that was recomputed.
+    largest_difference : float
+        Largest absolute difference of its recomputed from its stored values.
+    """
+    entry = AcceptedCode(
+        **{name: manifest[name] for name in CODE_FIELDS},
+        shard=shard,
+        largest_difference=largest_difference,
+        accepted=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    document = _document(stored)
+    document["attributes"].setdefault(ATTRIBUTE, []).append(asdict(entry))
+    stored.objects.put(_key(stored), json.dumps(document, indent=2).encode())
+
+
+def _key(stored: StoredSource) -> str:
+    return f"{stored.group}/zarr.json"
+
+
+def _document(stored: StoredSource) -> dict[str, Any]:
+    """The zarr metadata of the source's group."""
+    return json.loads(stored.objects.get(_key(stored)) or b"{}")
