@@ -7,6 +7,7 @@
 
 from feature_store.errors import InputError, StoreError
 from feature_store.source import Source
-from feature_store.store import Batch, FeatureStore, create, open
+from feature_store.store import FeatureStore, create, open
+from feature_store.stream import Batch
 
 __all__ = ["Batch", "FeatureStore", "InputError", "Source", "StoreError", "create", "open"]

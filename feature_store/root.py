@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-from zarr.abc.store import Store
 
 from feature_store import protocol
 from feature_store.errors import InputError, StoreError
-from feature_store.objects import Objects, connect, root_group
+from feature_store.objects import Objects, root_group
 
 IMAGE_ARRAYS = ("image_id", "label", "status")
 """Arrays of the root group, dims (image,)."""
@@ -20,62 +18,38 @@ _ID_CHUNK = 65536  # ids per object: one object for most stores, twenty for Imag
 
 
 def create_root(
-    path: str | Path | Store,
+    objects: Objects,
     *,
     dataset: str,
-    image_ids: Sequence[str],
-    labels: Any = None,
-    label_names: Sequence[str] = (),
-    shard_images: int = 256,
-) -> Objects:
-    """Create an empty store for a dataset split.
-
-    Parameters
-    ----------
-    path : str, Path or zarr store
-        New folder or URL.
-    dataset : str
-        Dataset name.
-    image_ids : sequence of str
-        Unique, in row order.
-    labels : (image,) int, optional
-        Class index per image, -1 where unlabelled; all -1 if None.
-    label_names : sequence of str
-        Class names.
-    shard_images : int
-        Images per shard, the unit of work and of loss when a run is killed.
-
-    Raises
-    ------
-    InputError
-        No images, duplicate ids, labels that do not fit, or something is at `path` already.
-    """
-    ids = [str(i) for i in image_ids]
-    if not ids:
+    image_ids: list[str],
+    labels: np.ndarray,
+    label_names: list[str],
+    shard_images: int,
+) -> None:
+    """Write the root of an empty store; see :func:`feature_store.create`."""
+    if not image_ids:
         raise InputError(f"dataset {dataset} has no images; a store needs at least one")
-    if len(set(ids)) != len(ids):
-        raise InputError(f"dataset {dataset}: {len(ids) - len(set(ids))} image ids repeat")
-    codes = label_codes(labels, len(ids), label_names)
+    repeated = len(image_ids) - len(set(image_ids))
+    if repeated:
+        raise InputError(f"dataset {dataset}: {repeated} image ids repeat")
     if shard_images < 1:
         raise InputError(f"shard_images is {shard_images}, expected at least 1")
-    objects = connect(path)
     if not can_create(objects):
         raise InputError(f"{objects.url} exists already; open it, or choose another path")
     root = root_group(objects, "a")
     _create_images(root, shard_images)
-    put_images(root, ids, codes)
+    put_images(root, image_ids, labels)
     root.update_attributes(  # last: a root without attributes is no store yet
         {
             "protocol_version": protocol.VERSION,
             "dataset": dataset,
-            "image_count": len(ids),
-            "image_ids_sha256": protocol.ids_sha256(ids),
-            "labels_sha256": protocol.labels_sha256(codes),
-            "label_names": [str(n) for n in label_names],
+            "image_count": len(image_ids),
+            "image_ids_sha256": protocol.ids_sha256(image_ids),
+            "labels_sha256": protocol.labels_sha256(labels),
+            "label_names": label_names,
             "shard_images": shard_images,
         }
     )
-    return objects
 
 
 def can_create(objects: Objects) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from zarr.abc.store import Store
 from feature_store import protocol
 from feature_store.accepted_code import refuse_other_identity
 from feature_store.errors import StoreError
-from feature_store.lazy import as_map, compose, labelled, refuse_other_positions
+from feature_store.lazy import compose, labelled
+from feature_store.listing import stored_sources, with_stored_tap
 from feature_store.metadata import (
     ArrayPlan,
     created_plan,
@@ -27,27 +27,13 @@ from feature_store.metadata import (
     repair_groups,
 )
 from feature_store.objects import Objects, connect
-from feature_store.root import checked_root, create_root
+from feature_store.root import checked_root, create_root, label_codes
 from feature_store.source import Source
 from feature_store.stored_source import StoredSource
+from feature_store.stream import Batch, batches
 from feature_store.subsample import SEED
+from feature_store.summary import SourceStatus, html_table
 from feature_store.writer import SourceWriter
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Tokens of one shard's good images.
-
-    Attributes
-    ----------
-    index : (n,) int64
-        Row numbers in the store.
-    tokens : dict of str to (n, row, col, channel) array
-        Stored dtype; S2 sources concatenated on the channel axis.
-    """
-
-    index: np.ndarray
-    tokens: dict[str, np.ndarray]
 
 
 class FeatureStore:
@@ -64,7 +50,7 @@ class FeatureStore:
         self.objects = objects
         self.attrs: dict[str, Any] = checked_root(objects).attrs.asdict()
         """The root's attributes; PROTOCOL.md lists them."""
-        self._scales: dict[str, StoredSource] = {}
+        self._stored: dict[str, StoredSource] = {}
 
     # -- what the store is about ---------------------------------------------------------------
 
@@ -120,17 +106,17 @@ class FeatureStore:
 
     def sources(self) -> list[str]:
         """Full names ``MODEL#TAP@SCALE`` of the stored single-scale sources, sorted."""
-        return [str(source) for source in self._singles()]
+        return [str(source) for source in stored_sources(self.objects)]
 
     def source(self, source: str | Source) -> StoredSource:
         """The stored arrays of one single-scale source (tap filled in where it is clear)."""
         (single,) = self.resolve(source).singles()
         key = str(single)
-        if key not in self._scales:
-            self._scales[key] = StoredSource.open(
+        if key not in self._stored:
+            self._stored[key] = StoredSource.open(
                 self.objects, single, len(self), self.shard_images
             )
-        return self._scales[key]
+        return self._stored[key]
 
     def resolve(self, source: str | Source) -> Source:
         """Fill in the tap and check that every scale is stored.
@@ -142,18 +128,9 @@ class FeatureStore:
         StoreError
             Not stored (lists what is), or several taps and none of them the default.
         """
+        stored = stored_sources(self.objects)
         wanted = Source.parse(source) if isinstance(source, str) else source
-        stored = self._singles()
-        taps = [s.tap for s in stored if s.model == wanted.model and s.scales == wanted.scales[:1]]
-        if wanted.tap is None and taps:
-            named = [t for t in taps if t and self._is_default(wanted.with_tap(t).singles()[0])]
-            candidates = named or taps
-            if len(candidates) > 1:
-                raise StoreError(
-                    f"{wanted} is stored at several taps ({', '.join(map(str, taps))})"
-                    f"; name one, as in {wanted.model}#{taps[0]}@..."
-                )
-            wanted = wanted.with_tap(str(candidates[0]))
+        wanted = with_stored_tap(wanted, stored, self._is_default)
         absent = [str(s) for s in wanted.singles() if s not in stored]
         if absent:
             raise StoreError(
@@ -167,15 +144,30 @@ class FeatureStore:
     def manifest(self, source: str | Source) -> dict[str, Any]:
         """How a single-scale source was computed, with the measured error of its stored dtype.
 
-        ``float16_relative_rms`` is sqrt(sum of squared rounding errors / sum of squares) over the
-        committed shards; None while nothing is committed, 0 for float32.
+        The error is ``float16_relative_rms``, see :meth:`StoredSource.float16_relative_rms`.
         """
-        scale = self.source(source)
-        records = [scale.record(s) for s in range(scale.shard_count) if scale.is_committed(s)]
-        total = sum(r.square_sum for r in records if r)
-        error = sum(r.square_error for r in records if r)
-        relative = (error / total) ** 0.5 if total else None
-        return {**scale.manifest, "float16_relative_rms": relative}
+        stored = self.source(source)
+        return {**stored.manifest, "float16_relative_rms": stored.float16_relative_rms()}
+
+    def source_status(self) -> list[SourceStatus]:
+        """Status of every stored source, by name; reads commit records, not data."""
+        return [SourceStatus.of(self.source(name), self.dataset) for name in self.sources()]
+
+    def status_json(self) -> dict[str, Any]:
+        """The store's facts, failed images and sources as one JSON-able object."""
+        failed = {
+            str(self.image_ids[row]): reason
+            for name in self.sources()
+            for row, reason in self.source(name).failed_rows().items()
+        }
+        return {
+            "store": self.path,
+            "dataset": self.dataset,
+            "images": len(self),
+            "classes": len(self.label_names),
+            "failed_images": failed,
+            "sources": [asdict(entry) for entry in self.source_status()],
+        }
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -209,14 +201,18 @@ class FeatureStore:
     def stream(
         self, sources: Sequence[str], *, shards: Sequence[int] | None = None
     ) -> Iterator[Batch]:
-        """Tokens of several sources in shard order, images that failed in any of them left out.
+        """Tokens of several sources in shard order, without images that failed in any of them.
 
-        Sources of which only some token positions are kept come as (n, token, 1, channel); the
-        positions must be the same ones in all sources.
+        Sources with a subset of token positions come as (n, token, 1, channel); all sources must
+        have the same positions. One shard is read ahead in a thread while the caller computes; at
+        most three shards are in memory.
 
-        `shards` restricts it to these; the sources must be complete all the same.
-        One shard is read ahead in a thread, so that reading hides behind the caller's arithmetic;
-        at most three shards are held at a time.
+        Parameters
+        ----------
+        sources : sequence of str
+            Names; S2 sources are composed on the channel axis.
+        shards : sequence of int, optional
+            Shards to read, all by default. The sources must be complete in either case.
 
         Raises
         ------
@@ -224,34 +220,23 @@ class FeatureStore:
             A source is not stored, incomplete or damaged.
         """
         parts = {name: [self.source(s) for s in self.resolve(name).singles()] for name in sources}
-        arrays = {n: compose(scales, "tokens", "concat", False) for n, scales in parts.items()}
-        everything = [scale for scales in parts.values() for scale in scales]
-        failed = {row for scale in everything for row in scale.failed_rows()}
-        first = everything[0]
-
-        def load(shard: int) -> Batch:
-            refuse_other_positions(everything, shard)
-            rows = first.rows(shard)
-            good = np.array([row for row in rows if row not in failed], dtype=np.int64)
-            keep = slice(None) if len(good) == len(rows) else good - rows.start
-            return Batch(good, {n: as_map(array.block(shard, keep)) for n, array in arrays.items()})
-
-        with ThreadPoolExecutor(max_workers=1) as reader:
-            numbers = list(range(first.shard_count) if shards is None else shards)
-            ahead = [reader.submit(load, shard) for shard in numbers[:1]]
-            for following in [*numbers[1:], None][: len(numbers)]:
-                batch = ahead.pop().result()
-                if following is not None:
-                    ahead.append(reader.submit(load, following))
-                if len(batch.index):
-                    yield batch
+        return batches(parts, shards)
 
     # -- writing -------------------------------------------------------------------------------
 
     def add_source(
-        self, source: str | Source, *, manifest: dict[str, Any], **plan: Any
+        self,
+        source: str | Source,
+        *,
+        manifest: dict[str, Any],
+        grid: tuple[int, int],
+        channels: int,
+        prefix: int = 0,
+        dtype: str = "float16",
+        layout: str = "raw",
+        keep: int = 0,
     ) -> SourceWriter:
-        """Create a single-scale source, or go on with the one that is there.
+        """Create a single-scale source, or resume a stored one.
 
         Parameters
         ----------
@@ -259,17 +244,30 @@ class FeatureStore:
             Full name ``MODEL#TAP@SCALE``.
         manifest : dict
             JSON-able; everything that determines the values. Its hash is the source's identity.
-        **plan
-            Fields of :class:`feature_store.metadata.ArrayPlan`: grid, channels, prefix, dtype,
-            layout, keep.
+        grid : (rows, cols)
+            Of the token map.
+        channels : int
+            Output dimensions of the model at the tap.
+        prefix : int
+            Prefix tokens per image; 0 stores no prefix array.
+        dtype : {"float16", "float32"}
+            Stored dtype.
+        layout : {"raw", "packed"}
+            One uncompressed chunk per shard, or sharded inner chunks with crc32c and zstd.
+        keep : int
+            Token positions kept per image, drawn at random and stored; 0 keeps the whole map.
 
         Raises
         ------
+        InputError
+            Unknown dtype or layout.
         StoreError
-            The source is stored with another identity; the message lists what differs.
+            The source is stored with another identity; the message lists the fields that differ.
         """
         single = Source.parse(source) if isinstance(source, str) else source
-        arrays = ArrayPlan(**plan)
+        arrays = ArrayPlan(
+            grid=grid, channels=channels, prefix=prefix, dtype=dtype, layout=layout, keep=keep
+        )
         manifest = {"protocol_version": protocol.VERSION, **manifest}
         if arrays.keep:
             subsample = {"tokens": arrays.keep, "seed": SEED, "grid": list(arrays.grid)}
@@ -278,16 +276,16 @@ class FeatureStore:
         size = (current["image_count"], self.shard_images)
         repair_groups(self.objects, single)
         self.objects.sweep(single.group)
-        if single not in self._singles():
+        if single not in stored_sources(self.objects):
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             digest = protocol.identity(manifest)
             attrs = {"manifest": manifest, "identity": digest, "arrays": asdict(arrays)}
             put_source(self.objects, single, size, arrays, attrs | {"created": created})
         repair_arrays(self.objects, single, size, created_plan(self.objects, single))
-        self._scales.pop(str(single), None)
-        scale = self.source(single)
-        refuse_other_identity(scale, manifest)
-        return SourceWriter(scale, self.image_ids)
+        self._stored.pop(str(single), None)
+        stored = self.source(single)
+        refuse_other_identity(stored, manifest)
+        return SourceWriter(stored, self.image_ids)
 
     # -- internals -----------------------------------------------------------------------------
 
@@ -299,21 +297,6 @@ class FeatureStore:
         array = compose([self.source(s) for s in resolved.singles()], name, merge, incomplete)
         return labelled(array, self.image_ids, {"source": str(resolved), "store": self.path})
 
-    def _singles(self) -> list[Source]:
-        found = []
-        for model in self.objects.names("features"):
-            for tap in self.objects.names(f"features/{model}"):
-                for scale in self.objects.names(f"features/{model}/{tap}"):
-                    group = f"features/{model}/{tap}/{scale}"
-                    if scale != "zarr.json" and self._is_source(group):
-                        found.append(Source.from_group(group))
-        return sorted(found, key=str)
-
-    def _is_source(self, group: str) -> bool:
-        """A group counts once its attributes, written last, are there."""
-        metadata = self.objects.get(f"{group}/zarr.json")
-        return metadata is not None and b'"identity"' in metadata
-
     def _is_default(self, single: Source) -> bool:
         return self.source(single).manifest.get("default_tap") == single.tap
 
@@ -321,9 +304,8 @@ class FeatureStore:
         return f"<FeatureStore {self.path}: {len(self)} images, {len(self.sources())} sources>"
 
     def _repr_html_(self) -> str:
-        from feature_store.summary import store_table
-
-        return store_table(self)
+        facts = f"{self.dataset}: {len(self)} images, {len(self.label_names)} classes"
+        return html_table(self.path, facts, self.source_status())
 
 
 def open(path: str | Path | Store) -> FeatureStore:
@@ -337,12 +319,44 @@ def open(path: str | Path | Store) -> FeatureStore:
     return FeatureStore(connect(path))
 
 
-def create(path: str | Path | Store, **images: Any) -> FeatureStore:
-    """Create an empty store for a dataset split; see :func:`feature_store.root.create_root`.
+def create(
+    path: str | Path | Store,
+    *,
+    dataset: str,
+    image_ids: Sequence[str],
+    labels: Any = None,
+    label_names: Sequence[str] = (),
+    shard_images: int = 256,
+) -> FeatureStore:
+    """Create an empty store for a dataset split.
+
+    Parameters
+    ----------
+    path : str, Path or zarr store
+        New folder or URL.
+    dataset : str
+        Dataset name.
+    image_ids : sequence of str
+        Unique, in row order.
+    labels : (image,) int, optional
+        Class index per image, -1 where unlabelled; all -1 if None.
+    label_names : sequence of str
+        Class names.
+    shard_images : int
+        Images per shard: the unit of work, and the most that a killed run loses.
 
     Raises
     ------
     InputError
-        No images, duplicate ids, labels that do not fit, or something is at `path` already.
+        No images, duplicate ids, labels that do not fit, or `path` exists already.
     """
-    return FeatureStore(create_root(path, **images))
+    objects = connect(path)
+    create_root(
+        objects,
+        dataset=dataset,
+        image_ids=[str(i) for i in image_ids],
+        labels=label_codes(labels, len(image_ids), label_names),
+        label_names=[str(n) for n in label_names],
+        shard_images=shard_images,
+    )
+    return FeatureStore(objects)

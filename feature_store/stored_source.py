@@ -12,52 +12,29 @@ import zarr
 
 from feature_store import protocol
 from feature_store.errors import StoreError
-from feature_store.metadata import FILL, created_plan
+from feature_store.metadata import created_plan
 from feature_store.objects import Objects
 from feature_store.protocol import CommitRecord
 from feature_store.source import Source
+from feature_store.stored_array import METADATA_REMEDY, DamagedShard, StoredArray
 
 CHECKSUMMED = ("tokens", "prefix", "position")
-"""Arrays of a source in the order in which a shard's checksum goes over them."""
-_METADATA_REMEDY = "the same `workbench extract` command puts them back (no features are lost)"
-
-
-@dataclass(frozen=True)
-class ArrayLayout:
-    """Where the shards of one array lie and how they decode.
-
-    Attributes
-    ----------
-    name : str
-        ``tokens`` or ``prefix``.
-    shape : tuple of int
-        (image, row, col, channel) or (image, prefix, channel).
-    dtype : numpy.dtype
-        Stored dtype.
-    raw : bool
-        One uncompressed chunk per shard with the plain ``bytes`` codec: the shard's object is the
-        C-order little-endian array, so it can be memory-mapped.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    raw: bool
+"""Arrays of a source in the order in which a shard's checksum covers them."""
 
 
 @dataclass
 class StoredSource:
     """Reads the shards of one single-scale source; writes nothing.
 
-    A shard's values are checked against its commit record the first time that a process touches
-    it. The parsed records and the set of checked shards are the only state.
+    A shard's values are checked against its commit record the first time a process reads them.
+    The parsed records and the set of checked shards are the only state.
     """
 
     objects: Objects
     source: Source
     images: int
     shard_images: int
-    arrays: dict[str, ArrayLayout]
+    arrays: dict[str, StoredArray]
     manifest: dict[str, Any]
     identity: str
     created: str
@@ -81,12 +58,12 @@ class StoredSource:
             raise StoreError(f"{objects.url}: {source} lacks the attributes {missing}")
         attrs: dict[str, Any] = group.attrs.asdict()
         shapes = created_plan(objects, source).shapes()
-        arrays = {name: _layout(name, _opened(objects, source, name)) for name in shapes}
+        arrays = {n: StoredArray.open(objects, source, n, shard_images) for n in shapes}
         for name, shape in shapes.items():
             if arrays[name].shape[1:] != shape:
                 raise StoreError(
                     f"{objects.url}: {name} of {source} has shape {arrays[name].shape}, expected "
-                    f"(image, {', '.join(map(str, shape))}); {_METADATA_REMEDY}"
+                    f"(image, {', '.join(map(str, shape))}); {METADATA_REMEDY}"
                 )
         return cls(
             objects,
@@ -158,14 +135,14 @@ class StoredSource:
         return self._records[shard]
 
     def forget(self, shard: int) -> None:
-        """Drop what is remembered of a shard, because its record was just written."""
+        """Drop the cached record of a shard, because a new one was just written."""
         self._records.pop(shard, None)
         self._checked.discard(shard)
 
     def is_committed(self, shard: int) -> bool:
         """Whether a valid record covers the shard's rows (data not read).
 
-        It may cover more, where another process has grown the store since this one opened it.
+        The record covers more rows where another process grew the store in the meantime.
         """
         try:
             record = self.record(shard)
@@ -178,8 +155,13 @@ class StoredSource:
         """Numbers of the shards that are not committed; the unit of resumption."""
         return [shard for shard in range(self.shard_count) if not self.is_committed(shard)]
 
+    def committed_records(self) -> list[CommitRecord]:
+        """Records of the committed shards, in shard order."""
+        done = (self.record(s) for s in range(self.shard_count) if self.is_committed(s))
+        return [record for record in done if record is not None]
+
     def status_of(self, shard: int) -> np.ndarray:
-        """(n,) uint8, codes of ``protocol.STATUS`` for a committed shard's rows, by its record."""
+        """(n,) uint8: codes of ``protocol.STATUS`` that a committed shard's record implies."""
         record = self.record(shard)
         failed = record.failed_rows() if record else {}
         codes = {name: code for code, name in enumerate(protocol.STATUS)}
@@ -187,14 +169,23 @@ class StoredSource:
         return np.array([codes[state] for state in states], dtype=np.uint8)
 
     def failed_rows(self) -> dict[int, str]:
-        """Row to reason over all committed shards."""
-        failed: dict[int, str] = {}
-        for shard in range(self.shard_count):
-            if self.is_committed(shard):
-                record = self.record(shard)
-                assert record is not None
-                failed |= record.failed_rows()
-        return failed
+        """Row number to reason, over all committed shards."""
+        return {
+            row: reason
+            for record in self.committed_records()
+            for row, reason in record.failed_rows().items()
+        }
+
+    def float16_relative_rms(self) -> float | None:
+        """Relative error of the stored dtype, measured when the committed shards were written.
+
+        sqrt(sum of squared rounding errors / sum of squares); None before the first commit, 0 for
+        float32.
+        """
+        records = self.committed_records()
+        total = sum(record.square_sum for record in records)
+        error = sum(record.square_error for record in records)
+        return (error / total) ** 0.5 if total else None
 
     def shard(self, shard: int) -> dict[str, np.ndarray]:
         """Decoded values of a committed shard, read-only: array name to (images, ...).
@@ -205,50 +196,48 @@ class StoredSource:
             Not committed, or the data are missing or do not match the commit record.
         """
         if not self.is_committed(shard):
-            self.record(shard)  # a damaged record says so itself
+            self.record(shard)  # raises for a damaged record
             raise StoreError(self._incomplete_message([shard]))
         count = len(self.rows(shard))
         return {name: values[:count] for name, values in self.committed_values(shard).items()}
 
     def committed_values(self, shard: int) -> dict[str, np.ndarray]:
-        """As :meth:`shard`, for the rows that the record covers, even if the store has grown."""
+        """As :meth:`shard`, but only the rows in the record, also after the store has grown."""
         record = self.record(shard)
         if record is None:
             raise StoreError(self._incomplete_message([shard]))
-        rows = range(record.start, record.stop)
-        values = {name: self._read(layout, shard, rows) for name, layout in self.checksummed()}
-        if shard not in self._checked:
-            found = protocol.checksum(*values.values())
-            if found != record.checksum:
-                what = f"its values have checksum {found[:12]}, its record {record.checksum[:12]}"
-                raise StoreError(self._damaged_message(shard, what))
-            self._checked.add(shard)
+        count = record.stop - record.start
+        try:
+            values = {name: self.arrays[name].read(shard, count) for name in self.checksum_order()}
+            if shard not in self._checked:
+                actual = protocol.checksum(*values.values())
+                if actual != record.checksum:
+                    raise DamagedShard(
+                        f"its values have checksum {actual[:12]}, its record {record.checksum[:12]}"
+                    )
+                self._checked.add(shard)
+        except DamagedShard as error:
+            url = self.objects.url
+            raise StoreError(
+                f"{url}: shard {shard} of {self.source} is damaged: {error}. Run `workbench "
+                f"verify {url}` to list and withdraw every damaged shard; the next `workbench "
+                f"extract` computes exactly those again"
+            ) from error
         return values
 
     def padding_is_clean(self, shard: int) -> bool:
         """Whether a raw shard's values beyond the last image are all the fill value."""
         covered = self._covered(shard)
         return covered == self.shard_images or all(
-            _is_fill(layout.name, self._whole(layout, shard)[covered:])
-            for layout in self.arrays.values()
-            if layout.raw
+            array.padding_is_clean(shard, covered) for array in self.arrays.values()
         )
 
-    def has_data(self, shard: int) -> bool:
-        """Whether the shard's files are there in full size; not looked at on object stores."""
-        for name, layout in self.checksummed():
-            path = self.objects.local_path(
-                protocol.shard_key(self.group, name, shard, len(layout.shape))
-            )
-            if path is None:
-                continue
-            whole = self.shard_images * math.prod(layout.shape[1:]) * layout.dtype.itemsize
-            if not path.is_file() or (layout.raw and path.stat().st_size != whole):
-                return False
-        return True
+    def has_files(self, shard: int) -> bool:
+        """Whether the shard's files exist in full size; object stores are not asked."""
+        return all(array.has_file(shard) for array in self.arrays.values())
 
     def _covered(self, shard: int) -> int:
-        """Rows of the shard that its record or this store speaks of."""
+        """Number of rows of the shard, in its record or in this store, whichever has more."""
         record = self.record(shard)
         committed = record.stop - record.start if record else 0
         return max(committed, len(self.rows(shard)))
@@ -259,7 +248,7 @@ class StoredSource:
         Raises
         ------
         StoreError
-            Says how many of how many shards are missing and how to finish them.
+            Some shards are missing; the message counts them and gives the remedy.
         """
         missing = self.missing()
         if missing:
@@ -268,72 +257,10 @@ class StoredSource:
     def _incomplete_message(self, missing: list[int]) -> str:
         return (
             f"{self.objects.url}: {self.source} is incomplete: {len(missing)} of "
-            f"{self.shard_count} shards are missing. Finish it with the same `workbench extract` "
-            f"command, or read it with allow_incomplete=True (missing rows are NaN)"
+            f"{self.shard_count} shards are missing. Repeat the `workbench extract` command to "
+            f"finish it, or read it with allow_incomplete=True (missing rows are NaN)"
         )
 
-    def checksummed(self) -> list[tuple[str, ArrayLayout]]:
-        """Arrays in the order of the checksum: tokens, prefix, position."""
-        return [(name, self.arrays[name]) for name in CHECKSUMMED if name in self.arrays]
-
-    def _read(self, layout: ArrayLayout, shard: int, rows: range) -> np.ndarray:
-        if layout.raw:
-            return self._whole(layout, shard)[: len(rows)]
-        key = protocol.shard_key(self.group, layout.name, shard, len(layout.shape))
-        where = f"{self.objects.url}/{key}"
-        if not self.objects.exists(key):
-            raise StoreError(self._damaged_message(shard, f"{where} is missing"))
-        try:
-            path = f"{self.group}/{layout.name}"
-            array = zarr.open_array(self.objects.zarr_store, path=path, mode="r")
-            values = np.asarray(array[rows.start : rows.stop])
-        except Exception as error:  # whatever a codec makes of damaged bytes
-            raise StoreError(
-                self._damaged_message(shard, f"{where} cannot be decoded ({error})")
-            ) from error
-        values.flags.writeable = False
-        return values
-
-    def _whole(self, layout: ArrayLayout, shard: int) -> np.ndarray:
-        """A raw shard with its padding, memory-mapped where it is a local file."""
-        key = protocol.shard_key(self.group, layout.name, shard, len(layout.shape))
-        shape = (self.shard_images, *layout.shape[1:])
-        expected = math.prod(shape) * layout.dtype.itemsize
-        path = self.objects.local_path(key)
-        data = self.objects.get(key) if path is None else None
-        if path is not None:
-            size = path.stat().st_size if path.is_file() else None
-        else:
-            size = None if data is None else len(data)
-        if size != expected:
-            what = "missing" if size is None else f"{size} bytes long, expected {expected}"
-            raise StoreError(self._damaged_message(shard, f"{key} is {what}"))
-        if path is not None:
-            return np.memmap(path, dtype=layout.dtype, mode="r", shape=shape).view(np.ndarray)
-        return np.frombuffer(data or b"", dtype=layout.dtype).reshape(shape)
-
-    def _damaged_message(self, shard: int, what: str) -> str:
-        url = self.objects.url
-        return (
-            f"{url}: shard {shard} of {self.source} is damaged: {what}. `workbench verify {url}` "
-            f"names every bad shard and lets the next `workbench extract` redo exactly those"
-        )
-
-
-def _opened(objects: Objects, source: Source, name: str) -> zarr.Array:
-    try:
-        return zarr.open_array(objects.zarr_store, path=f"{source.group}/{name}", mode="r")
-    except Exception as error:  # whatever zarr makes of a damaged document
-        raise StoreError(
-            f"{objects.url}: the metadata of {name} of {source} are missing or damaged; "
-            f"{_METADATA_REMEDY}"
-        ) from error
-
-
-def _is_fill(name: str, values: np.ndarray) -> bool:
-    return bool((values == FILL[name]).all() if FILL[name] == -1 else np.isnan(values).all())
-
-
-def _layout(name: str, array: zarr.Array) -> ArrayLayout:
-    raw = not array.compressors and not array.filters and array.shards is None
-    return ArrayLayout(name, tuple(array.shape), np.dtype(array.dtype), raw)
+    def checksum_order(self) -> list[str]:
+        """Names of the arrays in the order of the checksum: tokens, prefix, position."""
+        return [name for name in CHECKSUMMED if name in self.arrays]

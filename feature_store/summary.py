@@ -1,12 +1,11 @@
-"""What a store holds, source by source: for ``workbench status`` and for a notebook cell."""
+"""Status of stored sources, for ``workbench status`` and for a notebook cell."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from html import escape
 from shlex import quote
 
-from feature_store.store import FeatureStore
 from feature_store.stored_source import StoredSource
 
 
@@ -41,63 +40,55 @@ class SourceStatus:
     pretrained: bool | None
     """False for random weights; None where the manifest does not say."""
     float16_relative_rms: float | None
-    """Relative root mean square error that the stored dtype made; None before the first commit."""
+    """Relative root mean square error of the stored dtype; None before the first commit."""
     created: str
     """UTC time the source was created."""
     updated: str | None
     """UTC time of the last commit."""
     finish: str | None
-    """Command that computes what is missing; None where nothing is."""
+    """Command that computes the missing shards; None where the source is complete."""
+
+    @classmethod
+    def of(cls, stored: StoredSource, dataset: str) -> SourceStatus:
+        """Status of one stored source; reads commit records, not data."""
+        records = stored.committed_records()
+        rows = sum(record.stop - record.start for record in records)
+        complete = len(records) == stored.shard_count
+        return cls(
+            source=str(stored.source),
+            shards_done=len(records),
+            shards_total=stored.shard_count,
+            images=rows,
+            failed=sum(len(record.failed) for record in records),
+            bytes=stored.bytes_total * rows // max(1, stored.images),
+            identity=stored.identity,
+            complete=complete,
+            dtype=stored.arrays["tokens"].dtype.name,
+            grid=stored.grid,
+            channels=stored.channels,
+            kept=stored.kept,
+            pretrained=stored.manifest.get("pretrained"),
+            float16_relative_rms=stored.float16_relative_rms(),
+            created=stored.created,
+            updated=max((record.written for record in records), default=None),
+            finish=None if complete else finishing_command(stored, dataset),
+        )
 
 
-def status(store: FeatureStore) -> list[SourceStatus]:
-    """One entry per stored source, by name; reads commit records, not data."""
-    return [_source_status(store, name) for name in store.sources()]
-
-
-def _source_status(store: FeatureStore, name: str) -> SourceStatus:
-    stored = store.source(name)
-    done = [shard for shard in range(stored.shard_count) if stored.is_committed(shard)]
-    records = [record for record in map(stored.record, done) if record is not None]
-    rows = sum(record.stop - record.start for record in records)
-    square_sum = sum(record.square_sum for record in records)
-    error = sum(record.square_error for record in records)
-    complete = len(done) == stored.shard_count
-    return SourceStatus(
-        source=name,
-        shards_done=len(done),
-        shards_total=stored.shard_count,
-        images=rows,
-        failed=sum(len(record.failed) for record in records),
-        bytes=stored.bytes_total * rows // max(1, stored.images),
-        identity=stored.identity,
-        complete=complete,
-        dtype=stored.arrays["tokens"].dtype.name,
-        grid=stored.grid,
-        channels=stored.channels,
-        kept=stored.kept,
-        pretrained=stored.manifest.get("pretrained"),
-        float16_relative_rms=(error / square_sum) ** 0.5 if square_sum else None,
-        created=stored.created,
-        updated=max((record.written for record in records), default=None),
-        finish=None if complete else finishing_command(store, stored),
-    )
-
-
-def finishing_command(store: FeatureStore, stored: StoredSource) -> str:
-    """The command line that computes what a source misses, with the settings it was begun with."""
+def finishing_command(stored: StoredSource, dataset: str) -> str:
+    """The command line that computes the missing shards, with the settings of the stored ones."""
     source = stored.source
     default = stored.manifest.get("default_tap") == source.tap
     options = {
-        "--dataset": store.dataset,
+        "--dataset": dataset,
         "--model": source.model if default else f"{source.model}#{source.tap}",
         "--scales": source.scales[0].removesuffix(f".t{stored.kept}"),
-        "--limit": str(len(store)),
+        "--limit": str(stored.images),
         "--dtype": stored.arrays["tokens"].dtype.name,
         "--layout": "raw" if stored.arrays["tokens"].raw else "packed",
         "--arithmetic": str(stored.manifest.get("precision", "fp32")),
         "--tokens-per-image": str(stored.kept),
-        "--store": store.path,
+        "--store": stored.objects.url,
     }
     defaults = {
         "--dtype": "float16",
@@ -109,23 +100,6 @@ def finishing_command(store: FeatureStore, stored: StoredSource) -> str:
     return " ".join(["workbench extract", *parts])
 
 
-def as_json(store: FeatureStore) -> dict:
-    """The store's facts and sources as one JSON-able object."""
-    failed = {
-        str(store.image_ids[row]): reason
-        for name in store.sources()
-        for row, reason in store.source(name).failed_rows().items()
-    }
-    return {
-        "store": store.path,
-        "dataset": store.dataset,
-        "images": len(store),
-        "classes": len(store.label_names),
-        "failed_images": failed,
-        "sources": [asdict(entry) for entry in status(store)],
-    }
-
-
 def size_text(number: float) -> str:
     """Bytes in powers of 1000, three digits: ``31.4 MB``."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
@@ -135,13 +109,12 @@ def size_text(number: float) -> str:
     raise AssertionError("unreachable: TB ends the loop")
 
 
-def store_table(store: FeatureStore) -> str:
+def html_table(title: str, facts: str, entries: list[SourceStatus]) -> str:
     """HTML for a notebook: facts on one line, then a row per source. All names are escaped."""
-    entries = status(store)
     style = "text-align:left;padding:2px 12px 2px 0"
     head = "".join(
-        f'<th style="{style}">{title}</th>'
-        for title in ("source", "tokens", "dtype", "shards", "size", "failed", "identity")
+        f'<th style="{style}">{column}</th>'
+        for column in ("source", "tokens", "dtype", "shards", "size", "failed", "identity")
     )
     rows = []
     for entry in entries:
@@ -159,7 +132,6 @@ def store_table(store: FeatureStore) -> str:
         rows.append("<tr>" + "".join(f'<td style="{style}">{c}</td>' for c in cells) + "</tr>")
     total = size_text(sum(entry.bytes for entry in entries))
     return (
-        f"<div><b>{escape(store.path)}</b><br>{escape(store.dataset)}: {len(store)} images, "
-        f"{len(store.label_names)} classes, {len(entries)} sources, {total}"
+        f"<div><b>{escape(title)}</b><br>{escape(facts)}, {len(entries)} sources, {total}"
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )

@@ -6,12 +6,12 @@ import datetime
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import zarr
 
 from feature_store import protocol
+from feature_store.casting import CastStatistics, largest_bits
 from feature_store.errors import InputError, StoreError
 from feature_store.metadata import FILL, encoded_shard
 from feature_store.protocol import CommitRecord
@@ -45,7 +45,7 @@ class SourceWriter:
 
     def is_done(self, shard: int) -> bool:
         """Whether the shard is committed and its files are there (values not read)."""
-        return self.stored.is_committed(shard) and self.stored.has_data(shard)
+        return self.stored.is_committed(shard) and self.stored.has_files(shard)
 
     def rows(self, shard: int) -> range:
         """Image rows of a shard."""
@@ -139,7 +139,7 @@ class SourceWriter:
             start=rows.start,
             stop=rows.stop,
             identity=self.stored.identity,
-            checksum=protocol.checksum(*(stored[n] for n, _ in self.stored.checksummed())),
+            checksum=protocol.checksum(*(stored[n] for n in self.stored.checksum_order())),
             failed={str(row): reason for row, reason in failed.items()},
             max_abs=counted.max_abs,
             square_sum=counted.square_sum,
@@ -240,49 +240,3 @@ class SourceWriter:
             good, protocol.STATUS.index("ok"), protocol.STATUS.index("decode_failed")
         )
         self.stored.objects.put(f"status/c.{shard}", status)
-
-
-@dataclass
-class CastStatistics:
-    """What a commit record says about the good rows before and after the cast."""
-
-    max_abs: float = 0.0
-    """Largest absolute value before the cast; NaN if any value is NaN."""
-    square_sum: float = 0.0
-    """Sum of squares before the cast."""
-    square_error: float = 0.0
-    """Sum of squared differences that the cast made."""
-
-    @classmethod
-    def after(cls, before: CommitRecord | None) -> CastStatistics:
-        """Start from what an earlier record of the same shard says."""
-        if before is None:
-            return cls()
-        return cls(before.max_abs, before.square_sum, before.square_error)
-
-    def merge(self, other: CastStatistics) -> None:
-        """Count what others counted."""
-        largest = (self.max_abs, other.max_abs)
-        self.max_abs = float("nan") if np.isnan(largest).any() else max(largest)
-        self.square_sum += other.square_sum
-        self.square_error += other.square_error
-
-    def add(self, exact: np.ndarray, stored: np.ndarray) -> float:
-        """Count one image's values; their largest absolute value (NaN if any is NaN)."""
-        flat = exact.ravel().astype(np.float32, copy=False)
-        largest = float(max(flat.max(), -flat.min())) if flat.size else 0.0
-        error = flat - stored.ravel()  # float32 minus float16: exact enough for a mean square
-        one = CastStatistics(largest, float(np.dot(flat, flat)), float(np.dot(error, error)))
-        self.merge(one)
-        return largest
-
-
-def largest_bits(values: np.ndarray) -> float:
-    """Largest absolute value of float16 or float32, NaN above infinity, read off the bits.
-
-    Without the sign bit, IEEE numbers order as integers do; integers compare much faster than
-    float16, for which processors have no arithmetic.
-    """
-    unsigned = np.dtype(f"u{values.itemsize}")
-    bits = values.ravel().view(unsigned) & unsigned.type(np.iinfo(unsigned).max >> 1)
-    return float(bits.max(keepdims=True).view(values.dtype)[0]) if bits.size else 0.0

@@ -31,7 +31,6 @@ import pandas as pd
 import feature_store
 from feature_store.claims import holder_of
 from feature_store.protocol import claim_key
-from feature_store.summary import status
 from workbench import roles
 from workbench.cluster import EngineOptions, SlurmOptions
 from workbench.cluster.engine import connect
@@ -50,7 +49,7 @@ names = roles.parts(train)
 
 # %%
 shown = ["source", "shards_done", "shards_total", "images", "failed", "bytes", "finish"]
-pd.DataFrame([asdict(entry) for entry in status(train)])[shown]
+pd.DataFrame([asdict(entry) for entry in train.source_status()])[shown]
 
 # %% [markdown]
 # **What would a million images take?** Multiply-accumulates and bytes per image are counted on shapes; the rate of your GPU is yours

@@ -29,8 +29,7 @@ import zarr
 
 import feature_store
 from feature_store import protocol
-from feature_store.summary import status
-from feature_store.writer import CastStatistics
+from feature_store.casting import CastStatistics
 
 GRID, CHANNELS = (14, 14), 768  # ViT-B/16 at 224
 SOURCE = "timm:vit_base#final@224"
@@ -189,7 +188,7 @@ def many_sources(root: Path, sources: int = 50, shards: int = 1000) -> dict:
     opened = feature_store.open(root / "many")
     names = opened.sources()
     open_seconds = time.perf_counter() - start
-    entries = status(opened)
+    entries = opened.source_status()
     total = time.perf_counter() - start
     assert len(names) == sources
     assert all(entry.complete for entry in entries)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import feature_store
+from feature_store.casting import CastStatistics, largest_bits
 from feature_store.errors import InputError
-from feature_store.writer import CastStatistics, largest_bits
 
 RNG = np.random.default_rng(0)
 X = (10 * RNG.standard_normal((4, 1, 2, 3))).astype(np.float32)

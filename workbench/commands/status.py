@@ -39,13 +39,12 @@ class Status:
 
     def run(self) -> int:
         from feature_store import InputError
-        from feature_store.summary import as_json
 
         if self.interval <= 0:
             raise InputError(f"--interval is {self.interval:g}; expected more than 0 seconds")
         pace = Pace()
         while True:
-            found = as_json(self._open())
+            found = self._open().status_json()
             complete = all(source["complete"] for source in found["sources"])
             going_on = self.watch and not (complete and found["sources"])
             if going_on:

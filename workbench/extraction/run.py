@@ -12,8 +12,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from feature_store import FeatureStore, protocol
+from feature_store.casting import CastStatistics
 from feature_store.claims import Claim
-from feature_store.writer import CastStatistics
 from workbench.datasets import Dataset
 from workbench.extraction.accept_code import accept_code
 from workbench.extraction.image_loader import (

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from feature_store import Source
+from feature_store.casting import CastStatistics
 from feature_store.claims import Claim
-from feature_store.writer import CastStatistics, SourceWriter
+from feature_store.writer import SourceWriter
 from workbench.extraction.image_loader import ImageBatch
 from workbench.extraction.jobs import Job
 from workbench.models import Backbone, Tokens

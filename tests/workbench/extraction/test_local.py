@@ -21,7 +21,6 @@ import torch
 from PIL import Image
 
 import feature_store
-from feature_store import summary
 from feature_store.errors import InputError
 from feature_store.verify import verify
 from feature_store.writer import SourceWriter
@@ -336,7 +335,7 @@ def test_the_printed_command_finishes_the_source(folder, tmp_path, changes, caps
     settings = {"dtype": "float16", "scales": ["1x"]} | changes
     extract(request(folder, tmp_path / "with space", **settings))
     committed(tmp_path / "with space")[0].unlink()
-    (entry,) = summary.status(feature_store.open(tmp_path / "with space"))
+    (entry,) = feature_store.open(tmp_path / "with space").source_status()
     assert main(shlex.split(entry.finish)[1:]) == 0
     assert verify(feature_store.open(tmp_path / "with space")).problems == []
 
