@@ -16,6 +16,7 @@ from workbench.extraction import ExtractRequest, extract
 from workbench.figures.curve import with_cost
 from workbench.figures.probe import draw_curve
 from workbench.figures.reconstruction_files import write as write_reconstruction
+from workbench.results.table_files import to_markdown
 
 SMALL, MIDDLE, LARGE = (f"bundled:efficientnet_lite{k}" for k in (0, 1, 2))
 S2 = f"{SMALL}@224+448"
@@ -75,7 +76,7 @@ def run(config: DemoConfig, *, say: Callable[[str], None]) -> DemoResult:
     say("probe: which features tell nominal weave from local and global defects?")
     probed = with_cost(probe.compute(*stores, sources=SOURCES))
     probed.to_csv(config.out / "probe.csv", index=False)
-    text = probed.to_markdown(index=False, floatfmt=".4g")
+    text = to_markdown(probed, ".4g")
     (config.out / "probe.md").write_text(text + "\n", encoding="utf-8")
     draw_curve(probed, config.out / "accuracy_against_cost")
     found = (*_table_sentences(result), _probe_sentence(probed))

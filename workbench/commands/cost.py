@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import tyro
+
+from workbench.results import strict_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class Cost:
         model, _, tap = self.model.partition("#")
         counted = cost(model, self.scales, tap=tap or None, dtype=self.dtype)
         report = asdict(counted) | (self._measured(model, tap) if self.throughput else {})
-        print(json.dumps(report) if self.json else _prose(report))
+        print(strict_json.dumps(report) if self.json else _prose(report))
         return 0
 
     def _measured(self, model: str, tap: str) -> dict:

@@ -29,13 +29,14 @@ class Demo:
     def run(self) -> int:
         from analyses.reconstruction.table2 import layout
         from workbench.demo import DemoConfig, run
+        from workbench.results.table_files import to_markdown
 
         config = DemoConfig(out=self.out, full=self.full, device=self.device, limits=self.limits)
         result = run(config, say=lambda line: print(line, file=sys.stderr))
-        print(layout(result.reconstruction).to_markdown(index=False, disable_numparse=True))
+        print(to_markdown(layout(result.reconstruction)))
         print()
         shown = ["source", "train_loss", "test_accuracy", "low", "high", "gmacs", "params"]
-        print(result.probe[shown].to_markdown(index=False, floatfmt=".4g"))
+        print(to_markdown(result.probe[shown], ".4g"))
         print(f"\nTables, figures and both stores are in {self.out}.\n")
         for sentence in result.found:
             print(sentence)

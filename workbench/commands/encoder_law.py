@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from workbench.commands.shape_law import to_json
+from workbench.results import strict_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +78,7 @@ class EncoderLaw:
             )
         if self.json:
             report = {"rows": _rows(groups, variants), "gains": steps, "gains_by_pairs": detail}
-            print(to_json(report | {"choices": choices, "curves": _curves(groups)}))
+            print(strict_json.dumps(report | {"choices": choices, "curves": _curves(groups)}))
         else:
             _print(groups, variants, steps, choices)
         return 0

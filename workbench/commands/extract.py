@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from workbench.cluster import EngineOptions
+from workbench.results import strict_json
 
 if TYPE_CHECKING:
     from workbench.cluster.session import Session
@@ -108,7 +108,7 @@ class Extract:
             say(f"{left} view(s) not begun; the same command goes on")
         if self.json and reports:
             first, *views = reports
-            print(json.dumps(first | ({"views": views} if self.views else {})))
+            print(strict_json.dumps(first | ({"views": views} if self.views else {})))
         return 1 if left or any(one["stopped"] or one["busy"] for one in reports) else 0
 
     def _views(self) -> list[Extract]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from workbench.cluster import EngineOptions
+from workbench.results import strict_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,6 @@ class HardExamples:
         from analyses.linear.logistic import HeadConfig
         from analyses.probe import ProbeConfig
         from workbench.cluster.engine import connect
-        from workbench.tables.records.content import clean
 
         head = HeadConfig(device=self.device)
         config = hard_examples.HardConfig(
@@ -71,17 +70,16 @@ class HardExamples:
             table = hard_examples.compute(
                 *stores, sources=self.source, config=config, engine=engine
             )
-        rows = json.loads(table.to_json(orient="records"))
+        rows = strict_json.records(table)
         if self.out is not None:
-            self.out.mkdir(parents=True, exist_ok=True)
-            (self.out / "hard.json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+            strict_json.write({"rows": rows}, self.out / "hard.json")
             table.to_csv(self.out / "hard.csv", index=False)
             self._galleries(table, *stores, self.out)
             self._suspects(*stores, table.attrs["sources"]["large"], self.out)
             self._accuracy(table.attrs["accuracy"], self.out)
         if self.json:
             found = {name: table.attrs[name] for name in ("eligible", "sources", "accuracy")}
-            print(json.dumps(clean({"rows": rows, **found}), allow_nan=False))
+            print(strict_json.dumps({"rows": rows, **found}))
         else:
             shown = ["image_id", "label", "drop", "s2_drop", "rare", "ambiguous"]
             print(table[shown].to_string(index=False, float_format="{:.3f}".format))
@@ -121,7 +119,7 @@ class HardExamples:
         import pandas as pd
 
         from workbench.figures.curve import write_curve
-        from workbench.figures.table_files import write_table
+        from workbench.results.table_files import write_table
 
         table = pd.DataFrame(rows)
         write_table(table, out / "accuracy")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+
+from workbench.results import strict_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,22 +74,19 @@ class Memorize:
         views = [feature_store.open(path) for path in [self.train, *self.view, *beside]]
         held_out = self._held_out(views[0], last)
         table = memorization.compute(views, sources=self.source, held_out=held_out, config=config)
-        found = {
-            "rows": json.loads(table.to_json(orient="records")),
-            "config": table.attrs["config"],
-        }
+        found = {"rows": strict_json.records(table), "config": table.attrs["config"]}
         if self.random_labels:
             drawn = random_labels.RandomLabelConfig(
                 pooling=self.pooling, merge=self.merge, seed=self.seed
             )
             fitted = random_labels.compute(views[0], sources=self.source, config=drawn)
-            found["random_labels"] = json.loads(fitted.to_json(orient="records"))
+            found["random_labels"] = strict_json.records(fitted)
         if self.out is not None:
             self._write(table, self.out)
             if self.random_labels:
                 self._write_random(fitted, self.out)
         if self.json:
-            print(json.dumps(found))
+            print(strict_json.dumps(found))
             return 0
         print(table[_SHOWN].to_string(index=False, float_format="{:.4f}".format))
         if self.random_labels:
@@ -116,11 +114,11 @@ class Memorize:
     def _write(self, table, out: Path) -> None:
         from workbench.figures.curve import write_curve
         from workbench.figures.memorization import draw_loss
-        from workbench.figures.table_files import write_table
+        from workbench.results.table_files import write_table
 
         label = "instance loss, nats\n(lower is better)"
         paths = [
-            *write_table(table, out / "memorize", columns=_SHOWN),
+            *write_table(table, out / "memorize", shown=table[_SHOWN]),
             *draw_loss(table, out / "memorize"),
             *write_curve(table, out / "curve", metric="loss", label=label),
         ]
@@ -128,9 +126,9 @@ class Memorize:
 
     def _write_random(self, fitted, out: Path) -> None:
         from workbench.figures.memorization import draw_capacity
-        from workbench.figures.table_files import write_table
+        from workbench.results.table_files import write_table
 
-        write_table(fitted, out / "random_labels", columns=_FITTED)
+        write_table(fitted, out / "random_labels", shown=fitted[_FITTED])
         draw_capacity(fitted, out / "random_labels")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import tyro
+
+from workbench.results import strict_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Models:
         else:
             report = {"models": listed()}
             text = _table(report["models"])
-        print(json.dumps(report) if self.json else text)
+        print(strict_json.dumps(report) if self.json else text)
         return 1 if self.find is not None and not report["models"] else 0
 
     def _described(self, name: str) -> dict[str, Any]:

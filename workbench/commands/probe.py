@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from workbench.cluster import EngineOptions
+from workbench.results import strict_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,14 @@ class Probe:
         if self.out is not None:
             self._write_dense(table, against, task, self.out)
         if self.json:
-            print(json.dumps({"rows": _records(table), "differences": _records(against)}))
+            print(
+                strict_json.dumps(
+                    {
+                        "rows": strict_json.records(table),
+                        "differences": strict_json.records(against),
+                    }
+                )
+            )
         else:
             _show(table)
             _show(against)
@@ -140,13 +147,13 @@ class Probe:
                 self._write_shots(shots, self.out)
         if self.json:
             found = {
-                "rows": _records(table),
-                "differences": _records(against),
+                "rows": strict_json.records(table),
+                "differences": strict_json.records(against),
                 "config": table.attrs["config"],
             }
             if shots is not None:
-                found["few_shot"] = _records(shots)
-            print(json.dumps(found))
+                found["few_shot"] = strict_json.records(shots)
+            print(strict_json.dumps(found))
         else:
             _show(table[_SHOWN])
             _show(against)
@@ -171,10 +178,10 @@ class Probe:
     def _write(self, table, against, out: Path) -> None:
         from workbench.figures.curve import write_curve
         from workbench.figures.probe import draw_sources
-        from workbench.figures.table_files import write_table
+        from workbench.results.table_files import write_table
 
         paths = [
-            *write_table(table, out / "probe", columns=_SHOWN),
+            *write_table(table, out / "probe", shown=table[_SHOWN]),
             *(write_table(against, out / "probe_differences") if len(against) else ()),
             *draw_sources(table, out / "probe"),
             *write_curve(table, out / "curve", metric="test_accuracy", label="test accuracy"),
@@ -183,7 +190,7 @@ class Probe:
 
     def _write_shots(self, shots, out: Path) -> None:
         from workbench.figures.curve import write_curve
-        from workbench.figures.table_files import write_table
+        from workbench.results.table_files import write_table
 
         write_table(shots, out / "few_shot")
         most = shots["shots"].max()
@@ -197,7 +204,7 @@ class Probe:
     def _write_dense(self, table, against, task: str, out: Path) -> None:
         from workbench.figures.curve import write_curve
         from workbench.figures.probe import draw_sources
-        from workbench.figures.table_files import write_table
+        from workbench.results.table_files import write_table
 
         metric, label = _DENSE[task]
         write_table(table, out / task)
@@ -205,11 +212,6 @@ class Probe:
             write_table(against, out / f"{task}_differences")
         draw_sources(table, out / task, metric=metric, label=label)
         write_curve(table, out / f"{task}_curve", metric=metric, label=label)
-
-
-def _records(table) -> list[dict]:
-    """Rows as JSON has them: numbers that are not finite become null."""
-    return json.loads(table.to_json(orient="records"))
 
 
 def _show(table) -> None:

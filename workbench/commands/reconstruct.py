@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from workbench.cluster import EngineOptions
+from workbench.results import strict_json
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -80,6 +80,7 @@ class Reconstruct:
         from analyses.reconstruction.table2 import layout
         from workbench.cluster.engine import connect
         from workbench.figures.reconstruction_files import pair_rows, write, write_pairs
+        from workbench.results.table_files import to_markdown
 
         train, test = self._splits()
         with connect(self.cluster) as engine:
@@ -92,7 +93,7 @@ class Reconstruct:
                 config=config,
                 engine=engine,
             )
-        text = layout(result).to_markdown(index=False, disable_numparse=True)
+        text = to_markdown(layout(result))
         print(text, file=sys.stderr if self.json else sys.stdout)
         for line in result.attrs["warnings"]:
             print(f"warning: {line}", file=sys.stderr)
@@ -105,9 +106,8 @@ class Reconstruct:
         if self.json:
             found = report(result)
             if pairs is not None:
-                records = pair_rows(pairs).to_dict(orient="records")
-                found["pairs"] = [{k: _jsonable(v) for k, v in row.items()} for row in records]
-            print(json.dumps(found))
+                found["pairs"] = strict_json.records(pair_rows(pairs))
+            print(strict_json.dumps(found))
         return 0
 
     def _pairs(self, result: xr.Dataset, config: ReconstructionConfig) -> xr.Dataset:
@@ -176,22 +176,13 @@ class Reconstruct:
 
 
 def report(result: xr.Dataset) -> dict:
-    """The result as JSON-able data: rows, warnings, counts. What is not finite becomes null."""
+    """The result as one JSON object: rows, warnings, counts."""
     from analyses.reconstruction import rows
 
-    records = rows(result).to_dict(orient="records")
     counts = ("train_images", "train_tokens", "test_images", "null_train_loss", "null_test_loss")
     return {
-        "rows": [{k: _jsonable(v) for k, v in record.items()} for record in records],
+        "rows": strict_json.records(rows(result)),
         "warnings": list(result.attrs["warnings"]),
-        **{name: _jsonable(result.attrs[name]) for name in counts},
+        **strict_json.jsonable({name: result.attrs[name] for name in counts}),
         "config": dict(result.attrs["config"]),
     }
-
-
-def _jsonable(value):
-    """NaN and infinities have no JSON; they become None."""
-    if isinstance(value, str | int):
-        return value
-    number = float(value)
-    return number if number - number == 0 else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from workbench.results import strict_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +95,7 @@ class ShapeLaw:
             self._draw(fits, self.out)
         if self.json:
             # With one dimension its fields also stand at the top of the object.
-            print(to_json((rows[0] if len(rows) == 1 else {}) | {"rows": rows} | joint))
+            print(strict_json.dumps((rows[0] if len(rows) == 1 else {}) | {"rows": rows} | joint))
         else:
             frame = pd.DataFrame(rows)
             shown = [c for c in _SHOWN if c in frame]
@@ -135,7 +136,7 @@ class ShapeLaw:
 
                 draw_published_frontier(self.out / "published_frontier")
         if self.json:
-            print(to_json({"rows": frame.to_dict(orient="records")}))
+            print(strict_json.dumps({"rows": frame.to_dict(orient="records")}))
         else:
             print(frame.to_string(index=False, float_format="{:.5g}".format))
         return 0
@@ -181,23 +182,6 @@ def _joint_text(record: dict[str, Any]) -> str:
     shared = ", ".join(f"{k} = {record[k]:.4g}" for k in ("c", "xi", "epsilon", "r2"))
     table = frame.to_string(float_format="{:.4g}".format)
     return f"\njoint law, eq. (3): {shared}\n{table}"
-
-
-def to_json(value: dict[str, Any]) -> str:
-    """Strict JSON: numbers that are not finite become null."""
-
-    def clean(item: Any) -> Any:
-        if isinstance(item, dict):
-            return {str(k): clean(v) for k, v in item.items()}
-        if isinstance(item, (list, tuple)):
-            return [clean(v) for v in item]
-        if hasattr(item, "item"):
-            item = item.item()
-        if isinstance(item, float) and not -float("inf") < item < float("inf"):
-            return None
-        return item
-
-    return json.dumps(clean(value), allow_nan=False)
 
 
 def _planned(plan: str, tau: float) -> pd.DataFrame:

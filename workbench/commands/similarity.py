@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from workbench.cluster import EngineOptions
+from workbench.results import strict_json
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,6 +48,7 @@ class Similarity:
         import feature_store
         from analyses import similarity
         from workbench.cluster.engine import connect
+        from workbench.results.table_files import to_markdown
 
         config = similarity.SimilarityConfig(
             unit=self.unit,
@@ -62,14 +63,14 @@ class Similarity:
         pairs, shapes = tables(result)
         stream = sys.stderr if self.json else sys.stdout
         for table in (pairs, shapes):
-            print(table.to_markdown(index=False, floatfmt=".3f"), file=stream, end="\n\n")
+            print(to_markdown(table, ".3f"), file=stream, end="\n\n")
         if self.out is not None:
             written = write(result, self.out)
             print(f"wrote {', '.join(p.name for p in written)} in {self.out}", file=sys.stderr)
         if self.json:
             parts = {"pairs": pairs, "geometry": shapes}
-            records = {k: json.loads(t.to_json(orient="records")) for k, t in parts.items()}
-            print(json.dumps({**records, "samples": result.attrs["samples"]}))
+            found = {name: strict_json.records(table) for name, table in parts.items()}
+            print(strict_json.dumps({**found, "samples": result.attrs["samples"]}))
         return 0
 
 
@@ -95,20 +96,16 @@ def tables(result: xr.Dataset):
 def write(result: xr.Dataset, out: Path) -> list[Path]:
     """Write the tables (Markdown, CSV, LaTeX) and the figure; their paths."""
     from workbench.figures.similarity import draw_matrices
+    from workbench.results.table_files import to_latex, to_markdown
 
     out.mkdir(parents=True, exist_ok=True)
     pairs, shapes = tables(result)
     paths = [out / f"similarity.{suffix}" for suffix in ("md", "csv", "tex")] + [
         out / "geometry.csv"
     ]
-    both = (table.to_markdown(index=False, floatfmt=".4f") for table in (pairs, shapes))
-    paths[0].write_text("\n\n".join(both) + "\n", encoding="utf-8")
+    both = f"{to_markdown(pairs)}\n\n{to_markdown(shapes)}\n"
+    paths[0].write_text(both, encoding="utf-8")
     pairs.to_csv(paths[1], index=False)
-    style = pairs.style.hide(axis="index").format(precision=3, escape="latex")
-    style = style.format_index(escape="latex", axis=1)
-    paths[2].write_text(
-        style.to_latex(hrules=True, column_format="ll" + "r" * (pairs.shape[1] - 2)),
-        encoding="utf-8",
-    )
+    paths[2].write_text(to_latex(pairs, ".3f"), encoding="utf-8")
     shapes.to_csv(paths[3], index=False)
     return [*paths, *draw_matrices(result, out / "similarity")]

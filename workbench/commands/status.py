@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import deque
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import tyro
+
+from workbench.results import strict_json
 
 if TYPE_CHECKING:
     from feature_store import FeatureStore
@@ -50,7 +51,7 @@ class Status:
             if going_on:
                 pace.note(found["sources"], time.monotonic())
                 found |= {"shards_per_minute": pace.rate, "seconds_left": pace.left}
-            lines = json.dumps(found) if self.json else text(found)
+            lines = strict_json.dumps(found) if self.json else text(found)
             print(lines if self.json or not going_on else f"{lines}\n{pace}", flush=True)
             if not going_on:
                 return 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+from workbench.results import strict_json
 
 if TYPE_CHECKING:
     from workbench.tables.pipeline.plan import Plan
@@ -102,7 +103,7 @@ class Tables:
         print(done, file=sys.stderr if self.json else sys.stdout)
         if self.json:
             found = {"tables": outcome.tables, "written": outcome.written, "done": done}
-            _print(found | {"failed": outcome.failed})
+            print(strict_json.dumps(found | {"failed": outcome.failed}))
         if outcome.failed:
             raise InputError(_failures(outcome.failed))
         return 0
@@ -112,7 +113,7 @@ class Tables:
 
         found = dry_run.dry_run(plan, profile)
         if self.json:
-            _print(found)
+            print(strict_json.dumps(found))
         else:
             print(dry_run.text(found))
         return 1 if found["problems"] else 0
@@ -123,7 +124,7 @@ class Tables:
         found = check(folder)
         bad = [finding for finding in found if finding["state"] != "current"]
         if self.json:
-            _print({"tables": found, "current": not bad})
+            print(strict_json.dumps({"tables": found, "current": not bad}))
             return 1 if bad else 0
         for finding in bad:
             print(
@@ -136,6 +137,7 @@ class Tables:
         from feature_store.errors import InputError
         from workbench.cost import published_cost_columns
         from workbench.extraction.local import pick_device
+        from workbench.results.table_files import to_markdown
         from workbench.tables.pipeline.throughput import with_throughput
         from workbench.tables.records import provenance
 
@@ -151,8 +153,8 @@ class Tables:
                 device = pick_device("auto")
                 print(f"table 13: measuring images/s on {device}, 1 minute", file=sys.stderr)
                 table = with_throughput(table, profile=self.profile, device=device)
-            found[key] = json.loads(table.to_json(orient="records"))
-            text = table.to_markdown(index=False, floatfmt=".4g")
+            found[key] = strict_json.records(table)
+            text = to_markdown(table, ".4g")
             print(f"Table {key}\n\n{text}\n", file=sys.stderr if self.json else sys.stdout)
             if self.out is not None:
                 self.out.mkdir(parents=True, exist_ok=True)
@@ -162,7 +164,7 @@ class Tables:
                 stem.with_suffix(".md").write_text(f"{text}\n\n{line}\n", encoding="utf-8")
                 table.to_csv(stem.with_suffix(".csv"), index=False)
         if self.json:
-            print(json.dumps({"tables": found}))
+            print(strict_json.dumps({"tables": found}))
         return 0
 
 
@@ -173,9 +175,3 @@ def _failures(failed: dict[str, str]) -> str:
         reasons.setdefault(why, []).append(key)
     lines = [f"table {', '.join(keys)}: {why}" for why, keys in reasons.items()]
     return f"{len(failed)} table(s) could not be made. {'. '.join(lines)}"
-
-
-def _print(found: dict[str, Any]) -> None:
-    from workbench.tables.records.content import clean
-
-    print(json.dumps(clean(found), allow_nan=False))

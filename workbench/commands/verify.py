@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict, dataclass
 
 import tyro
+
+from workbench.results import strict_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class Verify:
                 )
         if self.json:
             print(
-                json.dumps(
+                strict_json.dumps(
                     {
                         "store": store.path,
                         "shards": report.shards,

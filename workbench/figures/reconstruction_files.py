@@ -17,7 +17,7 @@ from workbench.figures.reconstruction import (
     draw_ranks,
     draw_scales,
 )
-from workbench.figures.table_files import write_table
+from workbench.results.table_files import write_table
 
 _BEYOND = (
     "train_isotropic_bits",
@@ -33,26 +33,17 @@ _BEYOND = (
 
 def write(result: xr.Dataset, out: Path) -> list[Path]:
     """Write table2.md, .csv (full precision), .tex and the figures; their paths."""
-    out.mkdir(parents=True, exist_ok=True)
-    shown = layout(result)
-    paths = [out / f"table2.{suffix}" for suffix in ("md", "csv", "tex")]
-    notes = "".join(f"\n> {line}\n" for line in result.attrs["warnings"])
     attrs = result.attrs
     caption = (
-        f"Linear reconstruction from {attrs['train_images']} training images, judged on "
+        f"Linear reconstruction from {attrs['train_images']} training images, evaluated on "
         f"{attrs['test_images']} test images; information is -log2(loss / loss of the mean)."
     )
-    table = shown.to_markdown(index=False, disable_numparse=True)
-    paths[0].write_text(f"{caption}\n\n{table}\n{notes}", encoding="utf-8")
-    rows(result).to_csv(paths[1], index=False)
-    style = (
-        shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
-    )
-    paths[2].write_text(
-        style.to_latex(
-            hrules=True, caption=caption, column_format="ll" + "r" * (shown.shape[1] - 2)
-        ),
-        encoding="utf-8",
+    paths = write_table(
+        rows(result),
+        out / "table2",
+        shown=layout(result),
+        caption=caption,
+        notes=attrs["warnings"],
     )
     drawn = [*draw_information(result, out / "information"), *draw_map(result, out / "map")]
     bits = {"test_info_low": "low", "test_info_high": "high"}

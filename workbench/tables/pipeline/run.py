@@ -14,6 +14,7 @@ import feature_store
 from analyses.moments import on_disk
 from feature_store import InputError
 from workbench import code_hash, datasets
+from workbench.results import strict_json
 from workbench.tables.pipeline import existing_stores as held
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.extract_missing import Say, fill
@@ -159,7 +160,7 @@ def _claim(out: Path, profile: str) -> None:
 
     index = out / "provenance.json"
     if index.exists():
-        held = results.read_json(index)
+        held = strict_json.read(index)
         found = held.get("profile") if isinstance(held, dict) else None
         if found != profile:
             what = f"tables of the profile {found}" if found else "a provenance.json of other work"
@@ -217,7 +218,7 @@ def _measure(
         "seconds": round(time.perf_counter() - start, 2),
     }
     outcome.measured += 1
-    results.save_measured(out / "measured", (mark, found, results.clean(made)))
+    results.save_measured(out / "measured", (mark, found, strict_json.jsonable(made)))
     kept = results.load_measured(
         out / "measured", mark, measurement.sources
     )  # as every later run will see it
@@ -228,7 +229,7 @@ def _measure(
 def _where_now(kept: Kept, described: dict[str, Any], out: Path) -> Kept:
     """A kept result with its stores as they are described now: only their paths can differ."""
     mark, measured, made = kept
-    now = results.clean(described)
+    now = strict_json.jsonable(described)
     if made["stores"] == now:
         return kept
     moved = mark, measured, made | {"stores": now}

@@ -10,6 +10,7 @@ from typing import Any
 
 from feature_store.errors import InputError
 from workbench import code_hash
+from workbench.results import strict_json
 from workbench.tables.records import content, provenance
 from workbench.tables.render.extra_tables import code_of
 from workbench.tables.specs import tables as known
@@ -27,7 +28,7 @@ def records(out: Path) -> dict[str, dict]:
     for path in sorted(out.glob("*.json")):
         if path.name == "provenance.json":
             continue
-        table = content.read_json(path)
+        table = strict_json.read(path)
         if isinstance(table, dict) and "digest" in table and "key" in table:
             found[table["key"]] = table
     order = list(known())

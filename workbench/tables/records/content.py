@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from feature_store import InputError, Source
+from workbench.results import strict_json
 from workbench.tables.pipeline.plan import Measurement, Plan
 from workbench.tables.pipeline.profile import Profile
 from workbench.tables.records import provenance
@@ -22,44 +22,6 @@ from workbench.tables.specs.schema import NAMES, PAPERS, TableSpec
 
 NOT_COMPARABLE = "n/c"
 """What stands in place of a difference between unlike settings."""
-
-
-def clean(value: Any) -> Any:
-    """JSON-able: numpy scalars unpacked, numbers that are not finite become None."""
-    if isinstance(value, Mapping):
-        return {str(k): clean(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [clean(v) for v in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return clean(value.tolist())
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
-
-
-def write_json(value: Any, path: Path) -> None:
-    """Write strict JSON; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(clean(value), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-
-
-def read_json(path: Path) -> Any:
-    """Read what :func:`write_json` wrote.
-
-    Raises
-    ------
-    InputError
-        Not JSON; the message names the file.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read as JSON ({error}); if it is a table or measurement, delete it "
-            "and run again; if it is a file of your own, move it out of this folder"
-        ) from error
 
 
 def stem(out: Path, key: str) -> Path:
@@ -117,7 +79,7 @@ def load_measured(folder: Path, mark: str, sources: Iterable[str] = ()) -> Kept 
     path = folder / f"{mark}.json"
     if not path.exists():
         return None
-    found = read_json(path)
+    found = strict_json.read(path)
     try:
         values = {
             source: {name: (value, low, high) for name, (value, low, high) in fields.items()}
@@ -139,7 +101,7 @@ def load_measured(folder: Path, mark: str, sources: Iterable[str] = ()) -> Kept 
 def save_measured(folder: Path, kept: Kept) -> None:
     """Keep a measurement under its fingerprint."""
     mark, measured, made = kept
-    write_json({**asdict(measured), "provenance": made}, folder / f"{mark}.json")
+    strict_json.write({**asdict(measured), "provenance": made}, folder / f"{mark}.json")
 
 
 def build(
@@ -165,7 +127,7 @@ def build(
     skipped = [
         plan.skipped[d] for d in plan.skipped if any(a.data == d for a in spec.asks(profile.name))
     ]
-    return clean(
+    return strict_json.jsonable(
         {
             "key": spec.key,
             "title": spec.title,

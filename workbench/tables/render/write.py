@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from feature_store import InputError
+from workbench.results import strict_json
 from workbench.tables.records import content, provenance
 from workbench.tables.records.check import check, records
 from workbench.tables.render import extra_tables, figures, report, view
@@ -58,7 +59,7 @@ def kept(spec: TableSpec, digest: str, out: Path) -> dict | None:
     path = content.stem(out, spec.key).with_suffix(".json")
     if not path.exists():
         return None
-    record = content.read_json(path)
+    record = strict_json.read(path)
     if not isinstance(record, dict) or not {"key", "digest", "files"} <= set(record):
         raise InputError(
             f"{path} is no table, but table {spec.key} is to be written there; move it out of this "
@@ -92,7 +93,7 @@ def write(
     drawn = figures.draw(spec, {**tables, spec.key: table}, path)
     table["pictures"] = [p.name for p in drawn if p.suffix in (".png", ".svg")]
     files = [*view.write(table, found, path), *drawn]
-    record = content.clean(
+    record = strict_json.jsonable(
         table
         | {
             "blocks": found,
@@ -102,7 +103,7 @@ def write(
         }
     )
     record = content.sealed(record)
-    content.write_json(record, path.with_suffix(".json"))
+    strict_json.write(record, path.with_suffix(".json"))
     return record
 
 
@@ -134,13 +135,13 @@ def renew_overview(out: Path, profile: str) -> bool:
     if not tables:
         return False
     findings = {finding["table"]: finding for finding in check(out)}
-    index = content.clean(_index(tables, findings, out, profile))
+    index = strict_json.jsonable(_index(tables, findings, out, profile))
     if _in_step(index, out):
         return False
     page = report.write(tables, findings, out, profile)
     mark = content.file_sha256(page)
     made = {"date": provenance.now(), "code": provenance.stamp(), "report_sha256": mark}
-    content.write_json(index | made, out / "provenance.json")
+    strict_json.write(index | made, out / "provenance.json")
     return True
 
 
@@ -168,6 +169,6 @@ def _in_step(index: Mapping[str, Any], out: Path) -> bool:
     listed, page = out / "provenance.json", out / "report.html"
     if not listed.exists() or not page.exists():
         return False
-    held = content.read_json(listed)
+    held = strict_json.read(listed)
     same = all(held.get(name) == value for name, value in index.items())
     return same and held.get("report_sha256") == content.file_sha256(page)

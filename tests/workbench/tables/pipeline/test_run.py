@@ -15,6 +15,7 @@ from PIL import Image
 import feature_store
 from feature_store import InputError
 from workbench import cli, code_hash, datasets
+from workbench.results import strict_json
 from workbench.tables.pipeline import plan as planning
 from workbench.tables.pipeline import profile as profiles
 from workbench.tables.pipeline import run
@@ -77,7 +78,7 @@ def test_everything_is_written(out):
 
 
 def test_numbers_carry_their_provenance(out):
-    table = content.read_json(out / "table02.json")
+    table = strict_json.read(out / "table02.json")
     cell = next(r["cells"]["test_info"] for r in table["rows"] if r["source"])
     made = table["measurements"][cell["measurement"]]
     assert made["stores"]["train"]["path"] == "stores/textiles_train.zarr"
@@ -90,7 +91,7 @@ def test_numbers_carry_their_provenance(out):
     assert made["config"]["options"]["target"] == "bundled:efficientnet_lite1@224"
     assert cell["low"] <= cell["value"] <= cell["high"]
     assert "difference" not in cell, "stand-ins may not be subtracted from the paper"
-    index = content.read_json(out / "provenance.json")
+    index = strict_json.read(out / "provenance.json")
     assert set(index["tables"]) == set(ONLY)
     assert (
         index["tables"]["2"]["stores"]["stores/textiles_train.zarr"]
@@ -100,7 +101,7 @@ def test_numbers_carry_their_provenance(out):
 
 def test_named_images_are_told_from_bundled_ones(config, out):
     named = config.read_text().split("train = '")[1].split("'")[0]
-    (data,) = [n for n in content.read_json(out / "table02.json")["footnotes"] if "Data: " in n]
+    (data,) = [n for n in strict_json.read(out / "table02.json")["footnotes"] if "Data: " in n]
     assert data.startswith(f"Data: {named}, csv:")
     assert "woven cloth" not in data
     assert "bundled rendered scenes" in (out / "table12.md").read_text(encoding="utf-8")
@@ -110,14 +111,14 @@ def test_named_images_are_told_from_bundled_ones(config, out):
 
 
 def test_only_the_family_with_stand_ins_is_filled(out):
-    rows = content.read_json(out / "table12.json")["rows"]
+    rows = strict_json.read(out / "table12.json")["rows"]
     filled = {row["label"][0] for row in rows if "value" in row["cells"]["miou"]}
     assert filled == {"DINOv2-Base-S2"}
     assert all(row["cells"]["miou"]["published"] for row in rows)
 
 
 def test_sources_measured_one_by_one_are_compared_on_the_same_resamples(out):
-    found = content.read_json(out / "table12.json")["comparisons"]
+    found = strict_json.read(out / "table12.json")["comparisons"]
     assert [comparison["interval"] for comparison in found] == ["paired"]
     assert found[0]["low"] <= found[0]["here"] <= found[0]["high"]
 
@@ -159,12 +160,12 @@ def test_json_of_tables_that_are_current_is_what_is_kept(config, out, capsys):
     assert tables("--config", config, "--out", out, "--only", "2", "10", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["written"] == []
-    kept = {key: content.read_json(out / f"table{key:0>2}.json") for key in ("2", "10")}
+    kept = {key: strict_json.read(out / f"table{key:0>2}.json") for key in ("2", "10")}
     assert found["tables"] == kept
 
 
 def test_the_resolved_config_of_the_analysis_is_kept(out):
-    (made,) = content.read_json(out / "table02.json")["measurements"].values()
+    (made,) = strict_json.read(out / "table02.json")["measurements"].values()
     resolved = made["config"]["resolved"]
     assert (resolved["folds"], resolved["draws"], resolved["ridge"]) == (5, 1000, "auto")
 
@@ -174,7 +175,7 @@ def test_every_written_text_says_what_it_was_made_of(out):
     texts.remove(out / "report.html")
     assert len(texts) == 4 * 3 + 1
     for path in texts:
-        record = content.read_json(out / f"{path.stem.partition('_')[0]}.json")
+        record = strict_json.read(out / f"{path.stem.partition('_')[0]}.json")
         said = path.read_text(encoding="utf-8")
         verb = "; written" if record["measurements"] else "Made"
         assert f"{verb} {record['date']}, version" in said, path
@@ -201,7 +202,7 @@ def test_a_call_without_work_renews_an_overview_that_is_out_of_step(
     assert "nothing to do: 1 table(s)" in (said := capsys.readouterr().out)
     assert "renewed report.html and provenance.json" in said
     assert (copy / "report.html").read_text(encoding="utf-8") == right
-    assert content.read_json(copy / "provenance.json")["tables"]["2"]["file"] == "table02.json"
+    assert strict_json.read(copy / "provenance.json")["tables"]["2"]["file"] == "table02.json"
     assert tables("--config", config, "--out", copy, "--only", "10") == 0
     assert "renewed" not in capsys.readouterr().out
 
@@ -273,7 +274,7 @@ def test_stores_that_moved_are_recorded_where_they_lie_now(config, copy, capsys)
     assert "0 measurement(s), 0 store(s) extended" in capsys.readouterr().out
     assert {f["state"] for f in check(copy)} == {"current"}
     for path in [copy / "table02.json", copy / "table12.json", *copy.glob("measured/*.json")]:
-        record = content.read_json(path)
+        record = strict_json.read(path)
         kept = record["measurements"].values() if "key" in record else [record["provenance"]]
         stores = [store["path"] for made in kept for store in made["stores"].values()]
         assert all(path.startswith(f"{moved}/") for path in stores)
@@ -305,14 +306,14 @@ def test_a_store_that_is_gone_makes_its_tables_stale(copy):
 
 def test_a_mixed_table_is_refused_by_check(copy):
     path = copy / "table12.json"
-    table = content.read_json(path)
+    table = strict_json.read(path)
     first = next(iter(table["measurements"].values()))
     sources = first["stores"]["test"]["sources"]
     sources[next(iter(sources))] = "another"
     # The same source of the same store, under another identity, in a second measurement.
     table["measurements"]["other"] = json.loads(json.dumps(first))
     table["measurements"]["other"]["stores"]["test"]["image_ids_sha256"] = "another"
-    content.write_json(table, path)
+    strict_json.write(table, path)
     found = {f["table"]: f for f in check(copy)}
     assert found["12"]["state"] == "mixed"
     assert any("images in 2 versions" in reason for reason in found["12"]["reasons"])
@@ -326,7 +327,7 @@ def test_a_larger_limit_extracts_the_missing_images_and_measures_again(config, c
     said = capsys.readouterr()
     assert "2 image(s) to compute" in said.err
     assert "1 measurement(s), 1 store(s) extended" in said.out
-    (made,) = content.read_json(copy / "table02.json")["measurements"].values()
+    (made,) = strict_json.read(copy / "table02.json")["measurements"].values()
     assert made["stores"]["train"]["images"] == 16
     assert len(list(copy.glob("stores/moments_*"))) == 2, "the former moments are not mixed in"
 
@@ -380,7 +381,7 @@ def test_foreign_json_is_named_before_anything_runs(tmp_path, capsys):
 
 
 def test_table_2_shows_the_paper_checked_against_itself(out):
-    (block,) = content.read_json(out / "table02.json")["blocks"]
+    (block,) = strict_json.read(out / "table02.json")["blocks"]
     assert "7 under base 2, 2 under base e, 0 under base 10" in block["caption"]
     contradicted = [r for r in block["records"] if r["cells that do not follow"]]
     assert [(r["target"], r["split"]) for r in contradicted] == [("OpenCLIP Large", "test")]
@@ -454,7 +455,7 @@ def test_a_speed_is_measured_again_for_another_device_version_or_code(
     assert measured() == 5
     monkeypatch.setattr("workbench.cost.timing.describe_device", lambda device: "another")
     assert measured() == 5
-    made = next(iter(content.read_json(tmp_path / "table13.json")["measurements"].values()))
+    made = next(iter(strict_json.read(tmp_path / "table13.json")["measurements"].values()))
     assert made["machine"]["device"] == "another"
     assert made["machine"]["libraries"]["timm"] == "0"
 

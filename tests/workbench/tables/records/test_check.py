@@ -6,6 +6,7 @@ import pytest
 
 from feature_store import InputError
 from workbench import code_hash
+from workbench.results import strict_json
 from workbench.tables.records import content
 from workbench.tables.records.check import check
 from workbench.tables.render import write
@@ -23,7 +24,7 @@ def states(tmp_path):
 
     def checked(*tables):
         for table in tables:
-            content.write_json(table, tmp_path / f"{table['key']}.json")
+            strict_json.write(table, tmp_path / f"{table['key']}.json")
         return {f["table"]: (f["state"], f["reasons"]) for f in check(tmp_path)}
 
     return checked

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from feature_store import InputError
-from workbench.tables.records import content
+from workbench.results import strict_json
 from workbench.tables.render import html, latex, report, view
 from workbench.tables.render.load import load
 
@@ -116,7 +116,7 @@ def test_a_tables_own_page_adapts_to_a_phone_and_the_dark(table, tmp_path):
 
 
 def test_a_table_in_a_notebook(table, tmp_path):
-    content.write_json(table | {"blocks": [BLOCK], "digest": "d"}, tmp_path / "table05.json")
+    strict_json.write(table | {"blocks": [BLOCK], "digest": "d"}, tmp_path / "table05.json")
     found = load(tmp_path, "5")
     assert list(found.numbers["here"])[::2] == [71.25, 1.0]
     assert found.shown.equals(view.shown(table))

@@ -1,0 +1,71 @@
+"""JSON that every reader accepts: numbers that are not finite become null."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from feature_store.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def jsonable(value: Any) -> Any:
+    """The same value in types that JSON has.
+
+    Examples
+    --------
+    >>> jsonable({1: (np.float32(0.5), float("nan")), "all": np.arange(2)})
+    {'1': [0.5, None], 'all': [0, 1]}
+    """
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [jsonable(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return jsonable(value.tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """One object per row of a table."""
+    return jsonable(table.to_dict(orient="records"))
+
+
+def dumps(value: Any) -> str:
+    """One line of JSON, as ``--json`` prints it."""
+    return json.dumps(jsonable(value), allow_nan=False)
+
+
+def write(value: Any, path: Path) -> None:
+    """Write a JSON file; it appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    text = json.dumps(jsonable(value), indent=1, allow_nan=False)
+    partial.write_text(text + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    InputError
+        Not JSON; the message names the file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read as JSON ({error}); if it is a table or a measurement, delete "
+            f"it and run again; if it is a file of your own, move it out of this folder"
+        ) from error
