@@ -74,6 +74,8 @@ class FourthOrder:
 def unbiased_hsic(frobenius: float, quartic: float, traces: tuple[float, float], n: int) -> float:
     """HSIC of linear kernels, unbiased; NaN for fewer than 4 tokens.
 
+    Source: Song et al. 2012, Feature selection via dependence maximization, eq. 5.
+
     Parameters
     ----------
     frobenius : float
@@ -84,8 +86,6 @@ def unbiased_hsic(frobenius: float, quartic: float, traces: tuple[float, float],
         Traces of the scatters of x and of y.
     n : int
         Tokens.
-
-    Source: Song et al. 2012, Feature selection via dependence maximization, eq. 5.
     """
     if n < 4:
         return float("nan")

@@ -225,11 +225,11 @@ def mutual_knn(a: np.ndarray, b: np.ndarray) -> float:
     Symmetric; 1 for equal lists; about k / (images - 1) for unrelated ones. Through
     :func:`neighbour_rows` it is unchanged by rotation and scale of either representation.
 
+    Source: Huh et al. 2024, The Platonic representation hypothesis (without its outlier clipping).
+
     Parameters
     ----------
     a, b : ndarray of int64, dims (image, k)
-
-    Source: Huh et al. 2024, The Platonic representation hypothesis (without its outlier clipping).
     """
     return float((a[:, :, None] == b[:, None, :]).any(axis=2).mean())
 
