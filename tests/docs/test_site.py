@@ -16,14 +16,13 @@ ROOMS = ("feature_store", "analyses", "workbench")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The built site. Without --quiet, which would drop the warnings before --strict counts them."""
+    """The built site. No --quiet: it would drop warnings before --strict counts them."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(folder)]
     proxy = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")  # no way out
     env = {**os.environ, **proxy, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "WARNING" not in done.stderr, done.stderr
     return folder
 
 
