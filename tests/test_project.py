@@ -68,8 +68,6 @@ OPEN_FACADES = {
     "analyses.reconstruction.pairs",
     "analyses.reconstruction.table2",
     "analyses.reconstruction.token_loss",
-    "workbench.datasets.pictures",
-    "workbench.datasets.target_maps",
 }
 """Modules that are yet to import their siblings by module."""
 

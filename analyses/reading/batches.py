@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from feature_store import FeatureStore
+from feature_store.dataset_name import collection
 from feature_store.errors import InputError
 
 
@@ -94,22 +94,3 @@ def refuse_shared_images(train: Any, test: Any) -> None:
             f"train and test share {len(shared)} of {len(test.image_ids)} test images, such as "
             f"{shared[0]!r}: test figures would not be held out; make splits without common images"
         )
-
-
-def collection(dataset: str) -> str:
-    """Where a dataset's ids are valid: the folder of its files, or the name without its split.
-
-    Examples
-    --------
-    >>> collection("view:2:bundled:textiles:train")
-    'bundled:textiles'
-    >>> collection("csv:/data/test.csv") == collection("folder:/data")
-    True
-    """
-    while dataset.startswith("view:"):
-        dataset = dataset.split(":", 2)[-1]
-    kind, _, rest = dataset.partition(":")
-    if kind in ("folder", "csv"):
-        path = os.path.abspath(os.path.expanduser(rest))
-        return "files:" + (os.path.dirname(path) if kind == "csv" else path)
-    return f"bundled:{rest.partition(':')[0]}" if kind == "bundled" else dataset

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from analyses.linear.from_moments import Solution
-from analyses.linear.ridge import NOISE
+from analyses.linear.ridge import NOISE, Solution
 from analyses.moments.second_moments import Moments
 from analyses.statistics.information import bits
 

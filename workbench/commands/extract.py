@@ -113,12 +113,13 @@ class Extract:
 
     def _views(self) -> list[Extract]:
         """The same command for each augmented view."""
+        from feature_store.dataset_name import view_name
         from feature_store.errors import InputError
 
         if self.views < 0:
             raise InputError(f"views is {self.views}, expected at least 0")
         return [
-            replace(self, dataset=f"view:{k}:{self.dataset}", store=view_store(self.store, k))
+            replace(self, dataset=view_name(k, self.dataset), store=view_store(self.store, k))
             for k in range(1, self.views + 1)
         ]
 

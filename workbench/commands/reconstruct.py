@@ -122,6 +122,7 @@ class Reconstruct:
     def _splits(self) -> tuple[Any, Any]:
         """Stores, or what computes its features when asked."""
         import feature_store
+        from feature_store.dataset_name import is_dataset_name
         from feature_store.errors import InputError
         from workbench.extraction import streaming
 
@@ -143,7 +144,7 @@ class Reconstruct:
             )
             return first, second
         for name in (self.train, self.test):
-            if streaming.is_dataset_name(name):
+            if is_dataset_name(name):
                 raise InputError(
                     f"{name} is a dataset, not a store; add --stream to run the models on it now, "
                     f"or extract its features first"

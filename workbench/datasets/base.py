@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from workbench.datasets.decode import DecodeError, decode
 
@@ -151,8 +152,11 @@ def hash_split(ids: Sequence[str], split: str | None) -> list[str]:
     return ranked[:n_test] if split == "test" else ranked[n_test:]
 
 
-def parse_split(split: str | None, name: str) -> str | None:
-    """Check the part after the second colon of a bundled dataset's name."""
-    if split not in (None, "train", "test"):
-        raise InputError(f"no split {split!r} of {name}; use {name}, {name}:train or {name}:test")
-    return split
+def bundled_split(name: DatasetName) -> str | None:
+    """The side of the fixed split that a bundled dataset's name asks for; None for everything."""
+    if name.split not in ("", "train", "test"):
+        whole = f"bundled:{name.name}"
+        raise InputError(
+            f"no split {name.split!r} of {whole}; use {whole}, {whole}:train or {whole}:test"
+        )
+    return name.split or None

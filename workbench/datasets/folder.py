@@ -9,25 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from workbench.datasets.base import UNLABELLED, Dataset
 
-EXTENSIONS = frozenset(
-    [
-        ".bmp",
-        ".gif",
-        ".jpeg",
-        ".jpg",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
-)
+EXTENSIONS = {
+    ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
+    ".webp",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,7 +29,7 @@ class FileReader:
         return Path(self.root, image_id).read_bytes()
 
 
-def open_folder(rest: str, name: str) -> Dataset:
+def open_folder(name: DatasetName) -> Dataset:
     """Images below a directory, in the sorted order of their POSIX paths.
 
     An image in a subfolder has the name of the first folder on its path as its class; an image
@@ -54,27 +43,26 @@ def open_folder(rest: str, name: str) -> Dataset:
         Missing directory, a file in its place, no image below it, or a file name that is not
         valid Unicode.
     """
-    if not rest:
-        raise InputError("folder: names no directory; write folder:DIR")
-    root = Path(rest).expanduser()
+    root = Path(name.path).expanduser()
     if not root.exists():
-        raise InputError(f"no folder {rest!r} (looked in {Path.cwd()}); check the path")
+        raise InputError(f"no folder {name.path!r} (looked in {Path.cwd()}); check the path")
     if not root.is_dir():
         raise InputError(
-            f"{rest!r} is a file, not a folder; write folder:DIR with the folder that holds the "
-            "images, or csv:FILE for a table of paths"
+            f"{name.path!r} is a file, not a folder; write folder:DIR with the folder that holds "
+            "the images, or csv:FILE for a table of paths"
         )
     ids = sorted(_images_below(str(root)))
     if not ids:
         raise InputError(
-            f"folder {rest!r} holds no image; looked below it for {' '.join(sorted(EXTENSIONS))}"
+            f"folder {name.path!r} holds no image; expected files below it that end in "
+            f"{' '.join(sorted(EXTENSIONS))}"
         )
     classes = [i.split("/", 1)[0] if "/" in i else None for i in ids]
     label_names = sorted({c for c in classes if c is not None})
     number = {c: n for n, c in enumerate(label_names)}
     labels = np.array([UNLABELLED if c is None else number[c] for c in classes], np.int32)
     return Dataset(
-        name=name,
+        name=str(name),
         image_ids=ids,
         labels=labels,
         label_names=label_names,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from workbench.datasets.base import UNLABELLED, Dataset
 
@@ -26,18 +27,14 @@ class RowReader:
             return handle.read()
 
 
-def open_hub(rest: str, name: str) -> Dataset:
+def open_hub(name: DatasetName) -> Dataset:
     """A split of a hub dataset: its first image column, and its first class-label column if any.
 
     Raises
     ------
     InputError
-        Not the form NAME:SPLIT, the library is missing, the dataset cannot be loaded, or it has
-        no image column.
+        The library is missing, the dataset cannot be loaded, or it has no image column.
     """
-    dataset, _, split = rest.rpartition(":")
-    if not dataset or not split:
-        raise InputError(f"found {name!r}; write hf:NAME:SPLIT, such as hf:cifar10:test")
     try:
         import datasets as hub
     except ImportError:
@@ -45,7 +42,7 @@ def open_hub(rest: str, name: str) -> Dataset:
             f"{name} needs the library 'datasets', which is not installed; pip install datasets"
         ) from None
     try:
-        rows = hub.load_dataset(dataset, split=split)
+        rows = hub.load_dataset(name.name, split=name.split)
     # The library raises its own and its network client's errors, without a common base class.
     except Exception as error:
         line = " ".join(str(error).split())[:200]
@@ -56,7 +53,7 @@ def open_hub(rest: str, name: str) -> Dataset:
         raise InputError(f"{name} has no image column; its columns are {kinds}")
     label = next((c for c, k in kinds.items() if k == "ClassLabel"), None)
     return Dataset(
-        name=name,
+        name=str(name),
         image_ids=[f"{n:08d}" for n in range(len(rows))],
         labels=_labels(rows, label),
         label_names=list(rows.features[label].names) if label else [],

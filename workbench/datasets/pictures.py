@@ -11,10 +11,11 @@ import numpy as np
 
 from feature_store import InputError
 from workbench.datasets.decode import DecodeError
+from workbench.datasets.registry import open as open_dataset
+from workbench.models.transform import Transform
 
 if TYPE_CHECKING:
     from feature_store import FeatureStore
-    from workbench.models import Transform
 
 Reader = Callable[[int], np.ndarray | None]
 
@@ -25,10 +26,8 @@ def reader(store: FeatureStore) -> Reader:
     A row whose picture cannot be read gives None; if the whole dataset is gone, every row does,
     and a line on standard error says so.
     """
-    from workbench import datasets
-
     try:
-        dataset = datasets.open(store.dataset)
+        dataset = open_dataset(store.dataset)
     except InputError as error:
         print(f"no pictures of {store.path}: {error}", file=sys.stderr)
         return lambda row: None
@@ -58,7 +57,5 @@ def as_seen(store: FeatureStore, source: str) -> Reader:
 
 def recorded_transform(store: FeatureStore, source: str) -> Transform:
     """The transform in the manifest of the source's first scale."""
-    from workbench.models import Transform
-
     recorded = store.manifest(store.resolve(source).singles()[0])["transform"]
     return Transform(**{field.name: recorded[field.name] for field in fields(Transform)})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from workbench.datasets.base import UNLABELLED, Dataset
 from workbench.datasets.decode import DecodeError
@@ -40,7 +41,7 @@ class DepthReader:
         return np.where(np.isfinite(values) & (values > 0), values, np.float32("nan"))
 
 
-def open_csv(rest: str, name: str) -> Dataset:
+def open_csv(name: DatasetName) -> Dataset:
     """Images listed in a table, in the table's order.
 
     The first line names the columns. ``path`` is relative to the table's folder (or absolute) and
@@ -53,11 +54,11 @@ def open_csv(rest: str, name: str) -> Dataset:
     InputError
         Missing file, no ``path`` column, no row, an empty path, or none of the images there.
     """
-    table = Path(rest).expanduser()
-    if not rest or not table.exists():
-        raise InputError(f"no table {rest!r} (looked in {Path.cwd()}); write csv:FILE")
+    table = Path(name.path).expanduser()
+    if not table.exists():
+        raise InputError(f"no table {name.path!r} (looked in {Path.cwd()}); write csv:FILE")
     if table.is_dir():
-        raise InputError(f"{rest!r} is a folder; write folder:{rest} or name a CSV file")
+        raise InputError(f"{name.path!r} is a folder; write folder:{name.path} or name a CSV file")
     rows = _rows(table)
     ids = [row["path"].replace("\\", "/") for row in rows]
     _check_paths(table, ids)
@@ -66,7 +67,7 @@ def open_csv(rest: str, name: str) -> Dataset:
     masks = {i: row["mask"] for i, row in zip(ids, rows, strict=True) if row.get("mask")}
     depths = {i: row["depth"] for i, row in zip(ids, rows, strict=True) if row.get("depth")}
     return Dataset(
-        name=name,
+        name=str(name),
         image_ids=ids,
         labels=labels,
         label_names=label_names,

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from feature_store.errors import InputError
+from workbench.datasets.pictures import recorded_transform
+from workbench.datasets.registry import open as open_dataset
+from workbench.models.transform import Transform
 
 if TYPE_CHECKING:
     from feature_store import FeatureStore
-    from workbench.models import Transform
 
 
 def source_pixels(transform: Transform, height: int, width: int) -> np.ndarray:
@@ -95,9 +97,6 @@ def targets_for(store: FeatureStore, source: str, task: str) -> AlignedMaps:
     InputError
         No maps in that dataset, or images of the store that it no longer has.
     """
-    from workbench.datasets import open as open_dataset
-    from workbench.datasets.pictures import recorded_transform
-
     dataset = open_dataset(store.dataset)
     position = {image_id: row for row, image_id in enumerate(dataset.image_ids)}
     missing = [i for i in store.image_ids if i not in position]
@@ -130,8 +129,6 @@ def maps_sha256(store: FeatureStore, task: str) -> str:
     InputError
         The dataset cannot be opened.
     """
-    from workbench.datasets import open as open_dataset
-
     dataset = open_dataset(store.dataset)
     reader = dataset.mask_reader if task == "segmentation" else dataset.depth_reader
     paths = getattr(reader, "paths", None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from workbench.datasets.base import Dataset
 
@@ -45,30 +46,25 @@ class ItemReader:
         return self.items[int(image_id)][0]
 
 
-def open_torchvision(rest: str, name: str) -> Dataset:
+def open_torchvision(name: DatasetName) -> Dataset:
     """A torchvision dataset, never downloaded; ids are item numbers with leading zeros.
 
     Raises
     ------
     InputError
-        Not the form NAME:SPLIT:ROOT, a dataset or split that torchvision does not have, or
-        nothing at ROOT.
+        A dataset or split that torchvision does not have, or nothing at ROOT.
     """
-    parts = rest.split(":", 2)
-    if len(parts) != 3 or not all(parts):
-        raise InputError(f"found {name!r}; write torchvision:NAME:SPLIT:ROOT")
-    dataset, split, root = parts
-    if dataset not in KNOWN:
-        near = get_close_matches(dataset, KNOWN, n=3, cutoff=0.5) or sorted(KNOWN)
-        raise InputError(f"no torchvision dataset {dataset!r}; known: {', '.join(near)}")
-    argument, labels_attribute = KNOWN[dataset]
-    items = _construct(dataset, root, _split_argument(argument, split))
+    if name.name not in KNOWN:
+        near = get_close_matches(name.name, KNOWN, n=3, cutoff=0.5) or sorted(KNOWN)
+        raise InputError(f"no torchvision dataset {name.name!r}; known: {', '.join(near)}")
+    argument, labels_attribute = KNOWN[name.name]
+    items = _construct(name.name, name.path, _split_argument(argument, name.split))
     labels = np.asarray(getattr(items, labels_attribute), np.int32)
     classes = getattr(items, "classes", None) or map(str, range(int(labels.max()) + 1))
     # ImageNet lists several words per class.
     label_names = [c if isinstance(c, str) else ", ".join(c) for c in classes]
     return Dataset(
-        name=name,
+        name=str(name),
         image_ids=[f"{n:08d}" for n in range(len(items))],
         labels=labels,
         label_names=label_names,

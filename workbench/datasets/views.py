@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from feature_store.errors import InputError
+from feature_store.dataset_name import DatasetName
 from workbench.datasets.base import Dataset, hash_key
 from workbench.datasets.decode import decode
 
@@ -54,18 +54,10 @@ def crop_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, in
     return int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1)), w, h
 
 
-def open_view(rest: str, name: str, open_below: Callable[[str], Dataset]) -> Dataset:
-    """View K of another dataset.
+def open_view(name: DatasetName, below: Dataset) -> Dataset:
+    """The named view of the dataset below it, without its masks and depth maps.
 
-    Raises
-    ------
-    InputError
-        K is not a positive number, or the dataset below cannot be opened.
+    Those would no longer lie over the image.
     """
-    number, colon, below = rest.partition(":")
-    if not colon or not number.isdigit() or int(number) < 1:
-        raise InputError(f"found {name!r}; write view:K:NAME, such as view:1:bundled:textiles")
-    dataset = open_below(below)
-    reader = ViewReader(dataset.reader, int(number))
-    # Masks and depth maps would no longer lie over the image.
-    return replace(dataset, name=name, reader=reader, mask_reader=None, depth_reader=None)
+    reader = ViewReader(below.reader, name.view)
+    return replace(below, name=str(name), reader=reader, mask_reader=None, depth_reader=None)

@@ -15,6 +15,7 @@ import numpy as np
 
 import feature_store
 from feature_store import FeatureStore, InputError, Source, StoreError, protocol
+from feature_store.dataset_name import is_dataset_name
 from workbench import datasets
 from workbench.datasets import Dataset
 from workbench.extraction.image_loader import Pixels, image_batches
@@ -78,7 +79,7 @@ class Running:
                 self.say(f"{job.info.name} has random weights: its features mean nothing")
             backbone = load_backbone(job, self.config.device, self.config.arithmetic)
             crops = usual_crops(backbone.device.type, convnet=job.info.convnet)
-            self.models[key] = backbone, CropLimit(crops, log=self.say)
+            self.models[key] = backbone, CropLimit(crops, say=self.say)
         backbone, limit = self.models[key]
         return LoadedModel(job, backbone, {}, limit)
 
@@ -218,18 +219,6 @@ def open_split(name: str, running: Running, limit: int | None = None) -> Streame
         return StreamedSplit(datasets.open(name, limit=limit), running)
     store = feature_store.open(name)
     return StreamedSplit(datasets.open(store.dataset), running, store)
-
-
-def is_dataset_name(name: str) -> bool:
-    """Whether a name has the form of a dataset name rather than of a store's path or URL.
-
-    Examples
-    --------
-    >>> is_dataset_name("bundled:textiles:train"), is_dataset_name("s3://bucket/train.zarr")
-    (True, False)
-    """
-    kind, colon, _ = name.partition(":")
-    return bool(colon) and kind in (*datasets.KINDS, "bundled", "view")
 
 
 def _computed(model: LoadedModel, batch: Any) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import feature_store
 from feature_store import FeatureStore, InputError, Source, StoreError
+from feature_store.dataset_name import canonical
 from feature_store.growth import reconcile
 from feature_store.objects import connect
 from feature_store.root import can_create
@@ -70,15 +70,6 @@ def _reached(path: str) -> Iterator[None]:
             f"cannot write the store {path} ({error.strerror or error}); name a folder "
             f"that you may write to with --store"
         ) from error
-
-
-def canonical(dataset: str) -> str:
-    """The dataset name with a path in it made absolute, so that one folder has one name."""
-    kind, _, rest = dataset.partition(":")
-    if kind == "view":
-        number, _, below = rest.partition(":")
-        return f"view:{number}:{canonical(below)}"
-    return f"{kind}:{Path(rest).expanduser().resolve()}" if kind in ("folder", "csv") else dataset
 
 
 def withdraw_damaged(

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from analyses import reconstruction
-from analyses.reading.batches import collection
 from analyses.reconstruction import ReconstructionConfig
 from analyses.statistics.information import bits, bootstrap, interval, ratio
 from feature_store.errors import InputError
@@ -185,18 +184,6 @@ def test_refusals(stores, make_store):
         reconstruction.compute(train, test, **{**ask, "sources": []})
     with pytest.raises(InputError, match='expected "auto", 0 or a positive number'):
         ReconstructionConfig(ridge="best")
-
-
-def test_equal_ids_are_one_image_within_a_collection_only():
-    same = [
-        ("bundled:textiles:train", "view:2:bundled:textiles:test"),
-        ("csv:/data/train.csv", "folder:/data"),
-        ("hf:x:train", "hf:x:train"),
-    ]
-    for one, other in same:
-        assert collection(one) == collection(other)
-    for one, other in [("folder:/data/train", "folder:/data/test"), ("hf:x:train", "hf:x:test")]:
-        assert collection(one) != collection(other)
 
 
 def test_token_grids_that_differ_are_refused_and_pooled_on_request(make_store):

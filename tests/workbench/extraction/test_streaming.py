@@ -17,7 +17,7 @@ from feature_store.errors import InputError
 from workbench import datasets
 from workbench.cli import main
 from workbench.extraction import ExtractRequest, extract
-from workbench.extraction.streaming import Running, StreamConfig, StreamedSplit, is_dataset_name
+from workbench.extraction.streaming import Running, StreamConfig, StreamedSplit
 
 SMALL, LARGE = "random:timm:test_vit.r160_in1k", "random:timm:test_vit2.r160_in1k"
 ASK = {"target": f"{LARGE}@160", "sources": [f"{SMALL}@160", f"{SMALL}@160+320"]}
@@ -115,8 +115,6 @@ def test_command_streams_datasets_and_says_when_it_should(folders, capsys):
 
 
 def test_names_and_refusals(folders):
-    assert is_dataset_name("view:1:folder:x")
-    assert not is_dataset_name("runs/train.zarr")
     split = streamed(folders, "train")
     assert str(split.resolve(f"{SMALL}@160+320")) == f"{SMALL}#final@160+320"
     with pytest.raises(InputError, match="nearest valid"):

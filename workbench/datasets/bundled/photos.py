@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
-from workbench.datasets.base import UNLABELLED, Dataset, balanced_order, hash_split, parse_split
+from workbench.datasets.base import UNLABELLED, Dataset, balanced_order, bundled_split, hash_split
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -50,7 +51,7 @@ class CropReader:
         return photo.crop((left, top, left + side, top + side))
 
 
-def open_photos(rest: str, name: str) -> Dataset:
+def open_photos(name: DatasetName) -> Dataset:
     """Overlapping crops of 20 photographs, without labels; the split is by photograph.
 
     Crops are square, a third of the shorter side of the photograph but at least 160 pixels, on an
@@ -58,7 +59,7 @@ def open_photos(rest: str, name: str) -> Dataset:
     test side: no pixel of a test photograph is seen in training. The order interleaves the
     photographs.
     """
-    split = parse_split(rest or None, "bundled:photos")
+    split = bundled_split(name)
     folders = _folders()
     groups: dict[str, list[str]] = {}
     for photograph in hash_split(list(PHOTOGRAPHS), split):
@@ -68,7 +69,7 @@ def open_photos(rest: str, name: str) -> Dataset:
         ]
     ids = [i for _, i in balanced_order(groups)]
     return Dataset(
-        name=name,
+        name=str(name),
         image_ids=ids,
         labels=np.full(len(ids), UNLABELLED, np.int32),
         label_names=[],

@@ -10,14 +10,16 @@ say nothing about the class. Everything follows from the image id.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
-from workbench.datasets.base import Dataset, hash_key, hash_split, parse_split
+from feature_store.dataset_name import DatasetName
+from workbench.datasets.base import Dataset, bundled_split, hash_key, hash_split
 from workbench.datasets.bundled.photos import open_photos
 
+PHOTOS = DatasetName(kind="bundled", name="photos")  # source of walls and surfaces
 SIDE = 256  # pixels
 COUNT = 600
 SHAPES = ["disc", "square", "triangle", "ring", "cross"]
@@ -56,15 +58,15 @@ class SceneReader:
         return mask if self.part == "mask" else depth
 
 
-def open_scenes(rest: str, name: str) -> Dataset:
+def open_scenes(name: DatasetName) -> Dataset:
     """Scenes, all of them or one side of the fixed split; labelled by the nearest object."""
-    split = parse_split(rest or None, "bundled:scenes")
-    open_photos("", "bundled:photos")  # says now, not while reading, if the photographs are absent
+    split = bundled_split(name)
+    open_photos(PHOTOS)  # refuses now rather than while reading if the photographs are absent
     every = [f"scene-{n:04d}" for n in range(COUNT)]
     ids = sorted(hash_split(every, split), key=hash_key)
     labels = [min(things(i), key=lambda thing: thing.distance).shape for i in ids]
     return Dataset(
-        name=name,
+        name=str(name),
         image_ids=ids,
         labels=np.array(labels, np.int32),
         label_names=list(SHAPES),
@@ -144,7 +146,7 @@ def _cut(textures: tuple[np.ndarray, ...], rng: np.random.Generator) -> np.ndarr
 @lru_cache(maxsize=2)
 def _textures(test: bool) -> tuple[np.ndarray, ...]:
     """The first 60 photograph crops of one side of the split: a fair share of each photograph."""
-    dataset = open_photos("test" if test else "train", "bundled:photos").take(60)
+    dataset = open_photos(replace(PHOTOS, split="test" if test else "train")).take(60)
     return tuple(dataset.image(row) for row in range(len(dataset)))
 
 

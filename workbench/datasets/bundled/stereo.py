@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
-from workbench.datasets.base import UNLABELLED, Dataset, hash_key, parse_split
+from workbench.datasets.base import UNLABELLED, Dataset, bundled_split, hash_key
 from workbench.datasets.bundled.photos import package_folder
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class TileReader:
         return _picture(self.folder).crop((left, top, left + SIDE, top + SIDE))
 
 
-def open_stereo(rest: str, name: str) -> Dataset:
+def open_stereo(name: DatasetName) -> Dataset:
     """77 train tiles and 77 test tiles of 160 x 160 pixels with depth; unlabelled.
 
     Raises
@@ -56,7 +57,7 @@ def open_stereo(rest: str, name: str) -> Dataset:
     InputError
         scikit-image is not installed, or without these files.
     """
-    split = parse_split(rest or None, "bundled:stereo")
+    split = bundled_split(name)
     folder = package_folder("skimage", "data")
     for file in (PICTURE, DISPARITY):
         if not Path(folder, file).exists():
@@ -74,7 +75,7 @@ def open_stereo(rest: str, name: str) -> Dataset:
     ]
     ids.sort(key=hash_key)  # any prefix is a fair sample
     return Dataset(
-        name=name,
+        name=str(name),
         image_ids=ids,
         labels=np.full(len(ids), UNLABELLED, np.int32),
         label_names=[],

@@ -12,19 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
+from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
-from workbench.datasets.base import Dataset, balanced_order, hash_split, parse_split
+from workbench.datasets.base import Dataset, balanced_order, bundled_split, hash_split
 from workbench.datasets.folder import FileReader
 
 CLASSES = ["global", "local", "nominal"]
 
 
-def open_textiles(rest: str, name: str) -> Dataset:
+def open_textiles(name: DatasetName) -> Dataset:
     """Textiles, all of them or one side of a fixed split (75 / 25 within each class, by id hash).
 
     The order interleaves the classes, so that the first N images are a stratified sample.
     """
-    split = parse_split(rest or None, "bundled:textiles")
+    split = bundled_split(name)
     root = _root()
     groups = {
         label: hash_split([f"{label}/{p.name}" for p in (root / label).glob("*.jpg")], split)
@@ -32,7 +33,7 @@ def open_textiles(rest: str, name: str) -> Dataset:
     }
     ordered = balanced_order(groups)
     return Dataset(
-        name=name,
+        name=str(name),
         image_ids=[i for _, i in ordered],
         labels=np.array([CLASSES.index(label) for label, _ in ordered], np.int32),
         label_names=list(CLASSES),

@@ -14,6 +14,7 @@ import pandas as pd
 from analyses.reading.batches import refuse_shared_images
 from analyses.reading.labels import match_labels
 from feature_store import Source
+from feature_store.dataset_name import base
 from feature_store.errors import InputError
 from workbench import datasets
 from workbench.tables.pipeline.existing_stores import (
@@ -25,7 +26,7 @@ from workbench.tables.pipeline.existing_stores import (
 )
 from workbench.tables.pipeline.plan import Plan, estimate
 from workbench.tables.pipeline.problems import troubles
-from workbench.tables.pipeline.profile import Profile, Split, below
+from workbench.tables.pipeline.profile import Profile, Split
 from workbench.tables.specs.schema import TableSpec
 
 LABELLED = ("probe", "few_shot", "hard")
@@ -102,7 +103,7 @@ def _held(
     """Store name → what it lacks, where that can be told; and what is wrong with the others."""
     held, refused = {}, []
     for split, sources in needs:
-        if split.key in bad or below(split.dataset).startswith("hf:"):
+        if split.key in bad or split.on_hub:
             continue  # opening a hub's dataset may fetch it
         try:
             held[split.store] = lacking(split, sources, profile, listing)
@@ -125,7 +126,7 @@ def _splits(plan: Plan, profile: Profile, bad: set[str], listing: Listing) -> li
     for data in plan.data:
         roles = profile.data[data]
         splits = [roles[role] for role in ("train", "test") if role in roles]
-        opened = all(s.key not in bad and not below(s.dataset).startswith("hf:") for s in splits)
+        opened = all(s.key not in bad and not s.on_hub for s in splits)
         if len(splits) < 2 or not opened:
             continue  # views of one dataset, or told of already
         asking = [t.key for t in plan.tables if _asks_for_labels(t, profile.name, data)]
@@ -144,7 +145,7 @@ def _splits(plan: Plan, profile: Profile, bad: set[str], listing: Listing) -> li
 
 def _as_stored(split: Split, listing: Listing) -> Any:
     """What analyses see of a store's images, from the dataset that it would be made of."""
-    dataset = listing(below(split.dataset)).take(split.limit)
+    dataset = listing(base(split.dataset)).take(split.limit)
     return SimpleNamespace(
         path=split.key,
         dataset=split.dataset,
@@ -205,10 +206,10 @@ def counted(
         for role, split in profile.data[key].items():
             if split.images is not None:
                 continue
-            name = below(split.dataset)
+            name = base(split.dataset)
             if name not in sizes:
                 try:
-                    sizes[name] = None if name.startswith("hf:") else len(listing(name))
+                    sizes[name] = None if split.on_hub else len(listing(name))
                 except InputError as error:
                     sizes[name] = None
                     unopened[split.key] = f"{split.key} = {name!r}: {error}"

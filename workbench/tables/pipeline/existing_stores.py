@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import feature_store
 from feature_store import FeatureStore, InputError, Source, protocol
 from feature_store.accepted_code import is_accepted
+from feature_store.dataset_name import base, canonical
 from feature_store.growth import grown
 from feature_store.objects import connect
 from feature_store.root import can_create
 from workbench import code_hash, datasets
-from workbench.tables.pipeline.profile import Profile, Split, below
+from workbench.tables.pipeline.profile import Profile, Split
 
 if TYPE_CHECKING:
     from workbench.tables.pipeline.plan import Plan
@@ -117,8 +118,6 @@ _ELSEWHERE = "name another folder, as `stores` in the config or with --out"
 
 def _holds_every_image(store: FeatureStore, split: Split, listing: Listing) -> bool:
     """Whether the store has a row for each image that the config names."""
-    from workbench.extraction.target_store import canonical
-
     if canonical(store.dataset) != canonical(split.dataset):
         raise InputError(
             f"{store.path} holds features of {store.dataset}, but {split.key} is {split.dataset}; "
@@ -155,7 +154,7 @@ def _as_recorded(store: FeatureStore, dataset: datasets.Dataset) -> bool:
 def _listed(split: Split, listing: Listing) -> datasets.Dataset:
     """The images that the config names for a split; a view has the ids and labels of its images."""
     try:
-        return listing(below(split.dataset)).take(split.limit)
+        return listing(base(split.dataset)).take(split.limit)
     except InputError as error:
         raise InputError(f"{split.key} = {split.dataset!r}: {error}") from error
 

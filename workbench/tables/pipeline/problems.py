@@ -6,6 +6,8 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
+from feature_store.dataset_name import DatasetName
+from feature_store.errors import InputError
 from workbench.tables.pipeline.profile import Profile
 
 COLUMNS_NEEDED = {"ade20k": "mask", "nyuv2": "depth"}
@@ -33,18 +35,17 @@ def troubles(profile: Profile, needed: Iterable[str]) -> list[tuple[str, str]]:
 
 def _trouble(dataset: str, column: str | None) -> str:
     """What is wrong with a dataset name, seen without listing its images."""
-    kind, _, rest = dataset.partition(":")
-    path = Path(rest).expanduser()
-    if kind == "view":
-        return _trouble(rest.partition(":")[2], column)
-    if kind == "folder":
-        return "" if path.is_dir() else f"there is no folder {rest}"
-    if kind == "csv":
+    try:
+        name = DatasetName.parse(dataset).base
+    except InputError as error:
+        return str(error)
+    path = Path(name.path).expanduser()
+    if name.kind == "folder":
+        return "" if path.is_dir() else f"there is no folder {name.path}"
+    if name.kind == "csv":
         if not path.is_file():
-            return f"there is no table {rest}"
+            return f"there is no table {name.path}"
         with path.open(newline="", encoding="utf-8-sig", errors="replace") as handle:
-            names = [name.strip() for name in next(csv.reader(handle), [])]
-        return "" if not column or column in names else f"the table has no column {column!r}"
-    if kind not in ("bundled", "torchvision", "hf"):
-        return "no such form of dataset name; write folder:DIR, csv:FILE or torchvision:..."
+            columns = [text.strip() for text in next(csv.reader(handle), [])]
+        return "" if not column or column in columns else f"the table has no column {column!r}"
     return ""

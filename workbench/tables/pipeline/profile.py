@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from feature_store.dataset_name import base, is_on_hub, view_name
 from feature_store.errors import InputError
 
 TFLOPS = 200.0
@@ -36,6 +37,11 @@ class Split:
     """Whether the dataset is the profile's own rather than one that the config names."""
     usual: int | None = None
     """Images of the paper's split, where it is a standard one."""
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether listing the images may fetch them from a hub."""
+        return is_on_hub(self.dataset)
 
     @property
     def expected(self) -> int | None:
@@ -73,7 +79,7 @@ class Profile:
     def named(self, data: str) -> str:
         """Datasets of a data key, by comma, where the config names one of them; else empty."""
         splits = self.data[data].values() if data else ()
-        names = [below(split.dataset) for split in splits if split.dataset]
+        names = [base(split.dataset) for split in splits if split.dataset]
         return "" if all(split.own for split in splits) else ", ".join(dict.fromkeys(names))
 
     def path(self, split: Split) -> str:
@@ -110,17 +116,6 @@ _SETTINGS = {
     "shard_images": int,
     "tflops": float,
 }
-
-
-def below(dataset: str) -> str:
-    """The dataset that a view is of; any other dataset itself.
-
-    Examples
-    --------
-    >>> below("view:1:folder:photos")
-    'folder:photos'
-    """
-    return dataset.split(":", 2)[2] if dataset.startswith("view:") else dataset
 
 
 def load(name: str, out: Path, config: Path | None) -> Profile:
@@ -205,16 +200,16 @@ def _paper(stores: str) -> Profile:
 
 def _with_views(profile: Profile) -> Profile:
     """Add the augmented views that memorization needs, of the training images."""
-    below = "textiles" if profile.name == "bundled" else "imagenet"
+    images = "textiles" if profile.name == "bundled" else "imagenet"
     key = "textile_views" if profile.name == "bundled" else "imagenet_views"
-    train = profile.data[below]["train"]
+    train = profile.data[images]["train"]
     limit = train.limit
     if profile.name == "bundled":
         limit = min(_BUNDLED_VIEWS, train.expected or _BUNDLED_VIEWS)
     views = {
         f"view{k}": replace(
             train,
-            dataset=f"view:{k}:{train.dataset}" if train.dataset else "",
+            dataset=view_name(k, train.dataset) if train.dataset else "",
             store=f"{key}_{k}",
             limit=limit,
         )

@@ -8,6 +8,7 @@ import pytest
 import feature_store
 from feature_store import InputError
 from workbench import code_hash, datasets
+from workbench.datasets import registry
 from workbench.tables.pipeline import dry_run, plan, problems, profile
 from workbench.tables.specs import select
 
@@ -283,7 +284,7 @@ def test_the_estimate_of_memorization_counts_what_the_head_multiplies():
 
 
 def test_a_hub_s_dataset_is_not_opened_and_said_to_be_uncounted(own, monkeypatch):
-    monkeypatch.setattr("workbench.datasets.KINDS", {"folder": dry_run.datasets.open_folder})
+    monkeypatch.setitem(registry.KINDS, "hf", lambda name: pytest.fail(f"opened {name}"))
     found = own("test = 'hf:me/mine:test'")
     assert found["totals"]["uncounted"] == ["hf:me/mine:test"]
     unknown = [row for row in found["sources"] if row["images"] is None]

@@ -1,0 +1,185 @@
+"""Names of datasets: ``KIND:...``, such as ``folder:photos/train`` or ``view:1:bundled:textiles``.
+
+A store records the name of its dataset. Names recorded by other programs may be any text, so the
+functions of this module leave text alone that is not a dataset name; :meth:`DatasetName.parse`
+refuses it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any
+
+from feature_store.errors import InputError
+
+FORMS = {
+    "folder": "folder:DIR",
+    "csv": "csv:FILE",
+    "torchvision": "torchvision:NAME:SPLIT:ROOT",
+    "hf": "hf:NAME:SPLIT",
+    "bundled": "bundled:NAME[:train|:test]",
+    "view": "view:K:NAME",
+}
+"""Kind of dataset → form of its names."""
+PATHS = ("folder", "csv")
+"""Kinds whose names are a path behind the kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetName:
+    """A dataset name taken apart; ``str(name)`` is the inverse of :meth:`parse`.
+
+    Parts that a kind does not have are empty.
+
+    Examples
+    --------
+    >>> name = DatasetName.parse("view:2:bundled:textiles:train")
+    >>> name.view, name.base.name, name.base.split, str(name)
+    (2, 'textiles', 'train', 'view:2:bundled:textiles:train')
+    """
+
+    kind: str
+    """One of ``FORMS``."""
+    view: int = 0
+    """Number of a view, from 1."""
+    of: DatasetName | None = None
+    """The dataset that a view is of."""
+    name: str = ""
+    """Name in a library, on a hub, or of a bundled dataset."""
+    split: str = ""
+    """Part of a named dataset, such as ``train``."""
+    path: str = ""
+    """Folder or table as given, or the folder of a torchvision dataset."""
+
+    @classmethod
+    def parse(cls, text: str) -> DatasetName:
+        """Inverse of ``str``.
+
+        Raises
+        ------
+        InputError
+            Unknown kind (the nearest kind and all forms are listed), or a part is missing.
+        """
+        kind, _, rest = text.partition(":")
+        if not is_dataset_name(text):
+            forms = ", ".join(FORMS.values())
+            raise InputError(f"no dataset {text!r}{_hint(text)}; write one of: {forms}")
+        parts: dict[str, Any] = {"path": rest}
+        if kind == "bundled":
+            name, _, split = rest.partition(":")
+            return cls(kind=kind, name=name, split=split)
+        if kind == "torchvision":
+            name, split, path = (*rest.split(":", 2), "", "")[:3]
+            parts = {"name": name, "split": split, "path": path}
+        elif kind == "hf":
+            name, _, split = rest.rpartition(":")
+            parts = {"name": name, "split": split}
+        elif kind == "view":
+            number, _, below = rest.partition(":")
+            view = int(number) if number.isdecimal() else 0
+            parts = {"view": view, "of": cls.parse(below) if view and below else None}
+        if not all(parts.values()):
+            raise InputError(f"found {text!r}; write {FORMS[kind]}")
+        return cls(kind=kind, **parts)
+
+    def __str__(self) -> str:
+        return ":".join(str(part) for part in vars(self).values() if part)
+
+    @property
+    def base(self) -> DatasetName:
+        """The dataset that a view, or a view of a view, is of; any other dataset itself."""
+        return self.of.base if self.of else self
+
+    @property
+    def collection(self) -> str:
+        """Where the dataset's image ids are valid; see :func:`collection`."""
+        base = self.base
+        if base.kind == "bundled":
+            return f"bundled:{base.name}"
+        if base.kind not in PATHS:
+            return str(base)
+        path = os.path.abspath(os.path.expanduser(base.path))
+        return "files:" + (os.path.dirname(path) if base.kind == "csv" else path)
+
+    def resolved(self) -> DatasetName:
+        """The same name with an absolute path without links, so that one folder has one name."""
+        if self.of is not None:
+            return replace(self, of=self.of.resolved())
+        if self.kind not in PATHS:
+            return self
+        return replace(self, path=os.path.realpath(os.path.expanduser(self.path)))
+
+
+def is_dataset_name(text: str) -> bool:
+    """Whether a text begins like a dataset name rather than like a store's path or URL.
+
+    Examples
+    --------
+    >>> is_dataset_name("bundled:textiles:train"), is_dataset_name("s3://bucket/train.zarr")
+    (True, False)
+    """
+    kind, colon, _ = text.partition(":")
+    return bool(colon) and kind in FORMS
+
+
+def collection(text: str) -> str:
+    """Where a dataset's image ids are valid: the folder of its files, or the name without split.
+
+    Examples
+    --------
+    >>> collection("view:2:bundled:textiles:train")
+    'bundled:textiles'
+    >>> collection("csv:/data/test.csv") == collection("folder:/data")
+    True
+    """
+    name = _parsed(text)
+    return name.collection if name else text
+
+
+def canonical(text: str) -> str:
+    """The dataset name with a path in it made absolute, so that one folder has one name."""
+    name = _parsed(text)
+    return str(name.resolved()) if name else text
+
+
+def base(text: str) -> str:
+    """The dataset that a view is of; any other dataset itself.
+
+    Examples
+    --------
+    >>> base("view:1:folder:photos")
+    'folder:photos'
+    """
+    name = _parsed(text)
+    return str(name.base) if name else text
+
+
+def view_name(number: int, text: str) -> str:
+    """The name of a view of a dataset; its inverse is :func:`base`."""
+    return f"view:{number}:{text}"
+
+
+def is_on_hub(text: str) -> bool:
+    """Whether listing the dataset may fetch it from a hub."""
+    name = _parsed(text)
+    return name is not None and name.base.kind == "hf"
+
+
+def _parsed(text: str) -> DatasetName | None:
+    try:
+        return DatasetName.parse(text)
+    except InputError:
+        return None
+
+
+def _hint(text: str) -> str:
+    """A guess at what was meant, or nothing."""
+    if os.path.isdir(os.path.expanduser(text)):
+        return f" (a folder of that name exists: folder:{text})"
+    if os.path.isfile(os.path.expanduser(text)):
+        return f" (a file of that name exists: csv:{text} reads a table of image paths)"
+    kind, _, rest = text.partition(":")
+    near = get_close_matches(kind, FORMS, n=1, cutoff=0.6)
+    return f" (did you mean {near[0]}:{rest or '...'}?)" if near else ""
