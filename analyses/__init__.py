@@ -8,6 +8,7 @@ memorization        How well does a head tell every image from all others?
 random_labels       How many coin-flip labels can a linear head fit?
 hard_examples       Which images does a larger model get right where S2 on a smaller one does not?
 label_errors        Which images are near-duplicates across splits, or labelled doubtfully?
+token_maps          Which places of an image, and of all images, does a source see alike?
 reconstruction      How much of one model's features is a linear function of another's?
 similarity          How alike are two representations of the same images?
 scaling_laws        How should a network's shape grow, and does a larger vision encoder pay?
@@ -38,6 +39,7 @@ __all__ = [
     "reconstruction",
     "scaling_laws",
     "similarity",
+    "token_maps",
 ]
 
 

@@ -21,6 +21,7 @@ from analyses.reading.batches import singles
 from analyses.reading.grids import common_grid, pool
 from analyses.reconstruction import ReconstructionConfig, fit
 from feature_store.errors import InputError
+from feature_store.source import Source
 
 
 def compute(
@@ -75,6 +76,49 @@ def compute(
         coords={"source": list(sources), "image": list(rows)},
         attrs={"target": target, "store": store.path},
     )
+
+
+def scale_gains(
+    moments: Moments,
+    store: Any,
+    *,
+    target: str,
+    source: str,
+    rows: Sequence[int],
+    config: ReconstructionConfig | None = None,
+) -> xr.DataArray:
+    """How much each scale of an S2 source adds to the reconstruction of every token.
+
+    gain[scale] = (loss without the scale - loss with all) / mean null loss of the image
+
+    Parameters as in :func:`compute`, for one source; it needs at least two scales.
+
+    Returns
+    -------
+    xarray.DataArray, dims (scale, image, row, col)
+        A share of the null loss: negative where a token is better off without the scale, NaN for
+        images that failed. Coordinates ``scale`` and ``image`` (row numbers).
+
+    Raises
+    ------
+    InputError
+        A single scale; whatever :func:`compute` refuses.
+    """
+    whole = store.resolve(source)
+    if len(whole.scales) < 2:
+        raise InputError(
+            f"{source} has one scale; what each scale adds needs at least two, as {source}+448"
+        )
+    without = [
+        str(Source(whole.model, whole.tap, tuple(s for s in whole.scales if s != scale)))
+        for scale in whole.scales
+    ]
+    found = compute(
+        moments, store, target=target, sources=[str(whole), *without], rows=rows, config=config
+    )
+    gain = (found["loss"][1:] - found["loss"][0]) / found["null_loss"].mean(("row", "col"))
+    gain = gain.drop_vars("source").rename(source="scale").assign_coords(scale=list(whole.scales))
+    return gain.transpose("scale", "image", "row", "col").rename("gain")
 
 
 def contrast(result: xr.Dataset) -> xr.DataArray:

@@ -92,12 +92,13 @@ def search(rows: np.ndarray, queries: np.ndarray, k: int, *, device: str = "cpu"
     if faiss is None or (device != "cpu" and not hasattr(faiss, "StandardGpuResources")):
         return _by_torch(rows, queries, k, device)
     faiss.omp_set_num_threads(torch.get_num_threads())
+    rows, queries = (np.ascontiguousarray(x, np.float32) for x in (rows, queries))
+    if device == "cpu":  # without an index, which would copy the rows
+        return Neighbours(*faiss.knn(queries, rows, k, metric=faiss.METRIC_INNER_PRODUCT))
     index = faiss.IndexFlatIP(rows.shape[1])
-    if device != "cpu":
-        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
-    index.add(np.ascontiguousarray(rows, np.float32))
-    similarity, found = index.search(np.ascontiguousarray(queries, np.float32), k)
-    return Neighbours(similarity, found)
+    index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+    index.add(rows)
+    return Neighbours(*index.search(queries, k))
 
 
 def search_others(rows: np.ndarray, k: int, *, device: str = "cpu") -> Neighbours:

@@ -7,6 +7,8 @@ import pytest
 
 from analyses import reconstruction
 from analyses.moments import on_disk
+from analyses.moments.accumulate import from_batches
+from analyses.moments.second_moments import MomentsConfig
 from analyses.reconstruction import token_loss
 from feature_store import InputError
 
@@ -91,3 +93,28 @@ def test_maps_of_finer_grids_are_pooled_as_the_moments_were(make_store, tmp_path
     )
     assert single["loss"].shape == (1, 8, 2, 2)
     np.testing.assert_allclose(single["loss"].mean("image"), whole["loss_map"], rtol=1e-5)
+
+
+def test_scale_gains_are_what_is_lost_without_each_scale(make_store):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 24, 2, 3, 3))
+    y = a @ rng.standard_normal((3, 2))
+    y[:, :, 0] += 3 * b[:, :, 0, :2]  # the second scale helps everywhere but matters on the left
+    store = make_store("s.zarr", {"m:x#t@2": a, "m:x#t@4": b, "m:y#t@2": y})
+    names = ["m:x#t@2", "m:x#t@4", "m:y#t@2"]
+    moments = from_batches(store.stream(names), names, MomentsConfig(folds=2))
+    config = reconstruction.ReconstructionConfig(ridge=0)
+    how = {"target": "m:y@2", "rows": [1, 5], "config": config}
+    gain = token_loss.scale_gains(moments, store, source="m:x@2+4", **how)
+    assert gain.dims == ("scale", "image", "row", "col")
+    assert gain["scale"].values.tolist() == ["2", "4"]
+    sources = ["m:x@2+4", "m:x@4", "m:x@2"]
+    maps = token_loss.compute(moments, store, sources=sources, **how)
+    null = maps["null_loss"].mean(("row", "col"))
+    for n, without in enumerate((1, 2)):
+        expected = (maps["loss"][without] - maps["loss"][0]) / null
+        np.testing.assert_allclose(gain[n].values, expected.values)
+    whole = token_loss.scale_gains(moments, store, source="m:x@2+4", **how | {"rows": range(24)})
+    assert float(whole[1, :, :, 0].mean()) > float(whole[1, :, :, 1:].mean())
+    with pytest.raises(InputError, match="m:x@2 has one scale"):
+        token_loss.scale_gains(moments, store, source="m:x@2", **how)
