@@ -3,15 +3,16 @@
 Segmentation: multinomial logistic head on single tokens; a token's training label is the class of
 most known pixels under it. Depth: ridge regression of the mean known depth under a token (metres).
 At test time the head's output map (logits or depth) is enlarged bilinearly to the pixels and
-judged there, on images that training has not seen. The penalty is chosen on held-out training
-images (never on tokens of the same image).
+compared there with the target map, on images that training has not seen. The penalty is chosen on
+held-out training images, never on tokens of the images that trained the head.
 
-Memory: the training tokens, at most `train_tokens` rows of 4 bytes a channel, and for segmentation,
-up to the head's `memory_mb`, a standardised copy of them; shards of the store as they stream; one
-test image enlarged to its pixels; for each test image three counts per class.
+Memory: the training tokens, at most `train_tokens` rows of 4 bytes a channel; for segmentation, a
+standardised copy of them, up to the head's `memory_mb`; for depth, channel-by-channel matrices, one
+for each fold; shards of the store as they stream; one test image enlarged to its pixels; three
+counts per class for each test image.
 
 Source: the questions of Tables 6, 7, 11 and 12 of Shi et al. (2024). Deviation: their decoders are
-Mask2Former and VPD; here the head is linear, so that the representation is judged.
+Mask2Former and VPD; here the head is linear, so that the representation decides.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from analyses.linear import dense_ridge
+from analyses.linear import from_moments
 from analyses.linear.head import Head
 from analyses.linear.logistic import HeadConfig, Problem
 from analyses.probe import choose_l2
@@ -31,13 +32,16 @@ from analyses.reading import target_maps
 from analyses.reading.batches import refuse_shared_images
 from analyses.reading.labelled_tokens import Maps, TrainingTokens, draw, good_rows, token_maps
 from analyses.reading.pooled import FeatureRows, Merge
-from analyses.statistics.bootstrap import interval, resampled
+from analyses.statistics.bootstrap import bootstrap_sums, interval
 from feature_store import FeatureStore, InputError
+
+RIDGES = tuple(10.0**e for e in range(-6, 3))
+"""Ridges tried for depth: penalties over the mean eigenvalue of the tokens' scatter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DenseConfig:
-    """How the dense head is trained and judged."""
+    """How the dense head is trained and evaluated."""
 
     task: Literal["segmentation", "depth"] = "segmentation"
     """What the target maps hold: class numbers (-1 = ignored) or metres (NaN = unknown)."""
@@ -46,10 +50,12 @@ class DenseConfig:
     train_tokens: int = 2**17
     """Tokens to train on at most, equally many of each image; half a MiB for each channel."""
     l2: float | None = None
-    """Penalty, by default chosen on held-out training images; segmentation: that of
-    :mod:`analyses.linear.logistic`; depth: over the mean eigenvalue of the tokens' scatter."""
+    """Segmentation: penalty of the logistic head; by default chosen on held-out training images."""
+    ridge: float | None = None
+    """Depth: penalty over the mean eigenvalue of the tokens' scatter; by default chosen on held-out
+    training images."""
     folds: int = 3
-    """Groups of training images for that choice."""
+    """Groups of training images on which the penalty is chosen."""
     resamples: int = 200
     """Image-bootstrap resamples behind the intervals."""
     confidence: float = 0.95
@@ -62,12 +68,12 @@ class DenseConfig:
     def __post_init__(self) -> None:
         if self.task not in ("segmentation", "depth"):
             raise InputError(f"task is {self.task!r}; choose segmentation or depth")
-        if self.folds < 2 or self.resamples < 1:
-            raise InputError(f"found folds {self.folds}, resamples {self.resamples}; need 2 and 1")
-        if self.train_tokens < 1:
-            raise InputError(f"train_tokens is {self.train_tokens}; give a positive number")
-        if self.l2 is not None and self.l2 < 0:
-            raise InputError(f"l2 is {self.l2}; give a penalty that is not negative")
+        for name, least in (("folds", 2), ("resamples", 1), ("train_tokens", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("l2", "ridge"):
+            if (getattr(self, name) or 0) < 0:
+                raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
 
 def compute(
@@ -84,7 +90,7 @@ def compute(
     ----------
     train_store, test_store : FeatureStore
     sources : sequence of str
-    targets : (train, test) arrays, dims (image, row, col), or objects that read maps when asked
+    targets : (train, test) arrays, dims (image, row, col), or objects that read a map when indexed
         One map per store row, in pixels of the image as the model saw it. Segmentation: int, -1 =
         ignored. Depth: float metres, NaN = unknown.
     config : DenseConfig, optional
@@ -94,37 +100,38 @@ def compute(
     pandas.DataFrame
         ``source``; segmentation: ``miou`` (mean over classes that occur in the test maps),
         ``low``, ``high``, ``pixel_accuracy``; depth: ``rmse`` (metres), ``low``, ``high``,
-        ``delta1`` (share of pixels within a factor of 1.25); ``l2``, ``channels``,
-        ``train_images``, ``tokens_per_image`` (drawn for training), ``test_images``. Attribute
-        ``draws``: source to bootstrap draws of miou or rmse, paired between sources.
+        ``delta1`` (share of pixels within a factor of 1.25); ``l2`` (segmentation) or ``ridge``
+        (depth), ``channels``, ``train_images``, ``tokens_per_image`` (drawn for training),
+        ``test_images``. Attribute ``resampled``: source to bootstrap resamples of miou or rmse,
+        paired between sources.
 
     Raises
     ------
     InputError
         Maps that do not fit the stores, no known pixel, targets in one training image only and
-        no `l2`, or images shared by both stores.
+        no penalty given, or images shared by both stores.
     """
     config = config or DenseConfig()
     refuse_shared_images(train_store, test_store)
     for store, maps in zip((train_store, test_store), targets, strict=True):
         if len(maps) != len(store):
-            raise InputError(f"found {len(maps)} target maps; {store.path} needs {len(store)}")
+            raise InputError(f"{len(maps)} target maps given; {store.path} needs {len(store)}")
     task = _TASKS[config.task]
-    records, draws = [], {}
+    records, resampled = [], {}
     for source in sources:
         seen = draw(
             train_store, source, targets[0], task.target,
             merge=config.merge, limit=config.train_tokens, seed=config.seed,
         )  # fmt: skip
-        head, l2 = task.fit(seen, config)
+        head, penalty = task.fit(seen, config)
         rows = good_rows(test_store, source)
-        sums = _judged(test_store, source, rows, targets[1], head, config)
-        record, draws[source] = scores(sums, rows, len(test_store), config)
+        sums = _sums(test_store, source, rows, targets[1], head, config)
+        record, resampled[source] = scores(sums, rows, len(test_store), config)
         records.append(
             {"source": source}
             | record
             | {
-                "l2": l2,
+                task.penalty: penalty,
                 "channels": seen.x.shape[1],
                 "train_images": seen.images,
                 "tokens_per_image": seen.per_image,
@@ -133,19 +140,20 @@ def compute(
         )
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}
-    table.attrs["draws"] = draws
+    table.attrs["resampled"] = resampled
     return table
 
 
 def scores(
     sums: Sequence[np.ndarray], rows: np.ndarray, images: int, config: DenseConfig
 ) -> tuple[dict[str, float], list[float]]:
-    """The task's metric with its interval and its second metric; bootstrap draws of the metric.
+    """The task's metric, its interval and the second metric; and resamples of the metric.
 
     Parameters
     ----------
     sums : sequence of arrays, dims (3, class)
-        What ``class_counts`` or ``depth_sums`` of the target maps found in each image.
+        For each image the result of :func:`~analyses.reading.target_maps.class_counts` or
+        :func:`~analyses.reading.target_maps.depth_sums`.
     rows : int array, dims (image,)
         Row numbers of these images in a store of `images`.
     images : int
@@ -167,14 +175,14 @@ def scores(
     value = metric(total)
     if np.isnan(value):
         raise InputError("the test maps hold no known pixel")
-    resamples = resampled(flat, rows, images, resamples=config.resamples, seed=config.seed)
-    draws = [metric(found.reshape(3, wide)) for found in resamples]
-    low, high = interval(draws, config.confidence)
-    found = {task.names[0]: value, "low": low, "high": high, task.names[1]: second(total)}
-    return found, draws
+    totals = bootstrap_sums(flat, rows, images, resamples=config.resamples, seed=config.seed)
+    values = [metric(one.reshape(3, wide)) for one in totals]
+    low, high = interval(values, config.confidence)
+    record = {task.names[0]: value, "low": low, "high": high, task.names[1]: second(total)}
+    return record, values
 
 
-def _judged(
+def _sums(
     store: FeatureStore,
     source: str,
     rows: np.ndarray,
@@ -182,7 +190,7 @@ def _judged(
     head: Head,
     config: DenseConfig,
 ) -> list[np.ndarray]:
-    """What the task adds up, image by image."""
+    """The sums behind the task's metrics, image by image."""
     weight, bias = head.weight.astype(np.float32), head.bias.astype(np.float32)
     count = _TASKS[config.task].count
     return [
@@ -206,26 +214,27 @@ def _fit_segmentation(seen: TrainingTokens, config: DenseConfig) -> tuple[Head, 
 def _known_elsewhere(folds: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The folds, with -1 (never held out) for tokens of a class that lies in one fold only.
 
-    Held out they would be judged by a head that does not know their class, which asks for a
-    stronger penalty than the others need.
+    Held out, they would meet a head that does not know their class, and call for a stronger penalty
+    than the other tokens need.
     """
     spread = np.zeros((labels.max() + 1, folds.max() + 1), bool)
     spread[labels, folds] = True
-    found = np.where(spread.sum(1)[labels] > 1, folds, -1)
-    if (found < 0).all():
+    known = np.where(spread.sum(1)[labels] > 1, folds, -1)
+    if (known < 0).all():
         raise InputError("no class lies in two training images of different folds; give l2")
-    return found
+    return known
 
 
 def _fit_depth(seen: TrainingTokens, config: DenseConfig) -> tuple[Head, float]:
     if not len(seen.y):
         raise InputError("the training depth maps hold no known pixel")
-    if config.l2 is None:
-        ratios, folds = dense_ridge.RATIOS, _folds(seen, config)
-    else:
-        ratios, folds = (config.l2,), np.zeros(len(seen.y), int)
-    weight, bias, ratio = dense_ridge.fit(seen.x, seen.y, folds, ratios)
-    return Head(weight[:, None], np.array([bias])), ratio
+    ridge = config.ridge
+    folds = np.zeros(len(seen.y), int) if ridge is not None else _folds(seen, config)
+    moments = from_moments.of_rows(seen.x, seen.y[:, None], folds)
+    if ridge is None:
+        ridge = from_moments.cross_validate(moments, ["x"], ["y"], RIDGES).best
+    best = from_moments.solve(moments, ["x"], ["y"], ridge)
+    return Head(best.weights, best.mean_y - best.mean_x @ best.weights), ridge
 
 
 def _folds(seen: TrainingTokens, config: DenseConfig) -> np.ndarray:
@@ -235,7 +244,10 @@ def _folds(seen: TrainingTokens, config: DenseConfig) -> np.ndarray:
     """
     images, place = np.unique(seen.image, return_inverse=True)
     if len(images) < 2:
-        raise InputError("one training image has targets: none left to choose the penalty; give l2")
+        raise InputError(
+            f"one training image has targets, and choosing the penalty needs at least two; give "
+            f"{_TASKS[config.task].penalty}"
+        )
     rng = np.random.default_rng(config.seed)
     return rng.permutation(np.arange(len(images)) % config.folds)[place]
 
@@ -245,21 +257,24 @@ class _Task:
     """What differs between the tasks."""
 
     target: Callable[[np.ndarray], np.ndarray]
-    """Pixels under a token to what they teach."""
+    """From the pixels under a token to its training target."""
     fit: Callable[[TrainingTokens, DenseConfig], tuple[Head, float]]
     """Head and penalty."""
+    penalty: Literal["l2", "ridge"]
+    """Option and column of the penalty."""
     count: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    """The head's output map and an image's true map to what is added up."""
+    """From the head's output map and an image's target map to the sums behind the metrics."""
     names: tuple[str, str]
     """Columns of the two metrics."""
     metrics: tuple[Callable[[np.ndarray], float], Callable[[np.ndarray], float]]
-    """The metrics of what was added up; the first has the interval."""
+    """From the summed counts to the two metrics; the first has the interval."""
 
 
 _TASKS = {
     "segmentation": _Task(
         target=target_maps.majority,
         fit=_fit_segmentation,
+        penalty="l2",
         count=target_maps.class_counts,
         names=("miou", "pixel_accuracy"),
         metrics=(target_maps.mean_iou, lambda sums: float(sums[0].sum() / sums[1].sum())),
@@ -267,6 +282,7 @@ _TASKS = {
     "depth": _Task(
         target=target_maps.mean_depth,
         fit=_fit_depth,
+        penalty="ridge",
         count=target_maps.depth_sums,
         names=("rmse", "delta1"),
         metrics=(target_maps.rmse, lambda sums: float(sums[1, 0] / sums[2, 0])),

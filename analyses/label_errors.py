@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +14,12 @@ from analyses.statistics.nearest_neighbours import (
     near_duplicates,
     normalise,
 )
+from feature_store import FeatureStore
 
 
 @dataclass(frozen=True)
-class Suspects:
-    """What :func:`find` found.
+class Candidates:
+    """Result of :func:`find`.
 
     Attributes
     ----------
@@ -35,14 +35,14 @@ class Suspects:
 
 
 def find(
-    train_store: Any,
-    test_store: Any,
+    train_store: FeatureStore,
+    test_store: FeatureStore,
     *,
     source: str,
     pooling: Pooling = "mean",
     threshold: float = 0.98,
     device: str = "cpu",
-) -> Suspects:
+) -> Candidates:
     """Compare all images of both stores in one source's pooled, centred features by cosine.
 
     Parameters
@@ -50,13 +50,13 @@ def find(
     train_store, test_store : FeatureStore
         Labelled; classes are matched by name.
     source : str
-        Whose features are compared.
+        Source whose features are compared.
     pooling : {"mean", "prefix"}
-        What stands for an image.
+        What represents an image: the mean over tokens, or the first prefix token (CLS).
     threshold : float
         Smallest cosine of a near-duplicate.
     device : str
-        Where the search runs.
+        Torch device of the search.
 
     Raises
     ------
@@ -65,29 +65,29 @@ def find(
     """
     train, test = (pool(store, [source], pooling) for store in (train_store, test_store))
     split = match_labels(train_store, test_store, train.rows, test.rows)
-    seen, asked = (pooled.features(source).load() for pooled in (train, test))
+    seen, unseen = (pooled.features(source).load() for pooled in (train, test))
     mean = seen.mean(0)
-    seen, asked = normalise(seen, mean), normalise(asked, mean)
+    seen, unseen = normalise(seen, mean), normalise(unseen, mean)
     ids = train_store.image_ids[train.rows], test_store.image_ids[test.rows]
 
-    pairs = near_duplicates(seen, asked, threshold=threshold, device=device)
+    pairs = near_duplicates(seen, unseen, threshold=threshold, device=device)
     pairs.insert(0, "test", ids[1][pairs.pop("test_row")])
     pairs.insert(1, "train", ids[0][pairs.pop("train_row")])
 
-    known = split.test >= 0  # a class that training lacks has no neighbours to agree with
-    rows = np.concatenate([seen[split.train_rows], asked[split.test_rows][known]])
+    known = split.test >= 0  # no neighbour can agree on a class that training lacks
+    rows = np.concatenate([seen[split.train_rows], unseen[split.test_rows][known]])
     labels = np.concatenate([split.train, split.test[known]])
     names = np.concatenate([ids[0][split.train_rows], ids[1][split.test_rows][known]])
-    found = label_error_candidates(rows, labels, device=device)
-    at = found["row"].to_numpy()
+    doubtful = label_error_candidates(rows, labels, device=device)
+    at = doubtful["row"].to_numpy()
     classes = np.array(split.names, dtype=object)
     errors = pd.DataFrame(
         {
             "split": np.where(at < len(split.train), "train", "test"),
             "image_id": names[at],
             "label": classes[labels[at]],
-            "suggested": classes[found["suggested"]],
-            "share": found["share"],
+            "suggested": classes[doubtful["suggested"]],
+            "share": doubtful["share"],
         }
     )
-    return Suspects(pairs, errors)
+    return Candidates(pairs, errors)

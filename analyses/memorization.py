@@ -1,14 +1,14 @@
 """Memorization: how well a head on frozen features tells every single image from all others.
 
-Each image is its own class. For instance i seen in view v with feature x, minimised for a fixed
-budget of epochs:
+Each image is its own class. The loss of instance i, seen in a view with feature x, is minimised for
+a fixed budget of epochs:
 
     linear:  -log softmax(x W + b)[i]                        W (channel, instance)
     bank:    -log softmax(u . v_j / T)[i],  u = normalise(x P),  P (channel, 128), T = 0.07
 
 where v_j is instance j's entry in a memory bank, the running mean of its embeddings (Wu et al.
 2018, with the full softmax in place of its sampled approximation). The loss after the budget
-measures capacity: lower means that more images are told apart.
+measures capacity: a lower loss means that more images are told apart.
 
 The softmax over n instances is computed in chunks of instances, twice: once for its normaliser,
 once for the gradient. Memory is batch * chunk; no image-by-image matrix exists.
@@ -34,7 +34,7 @@ from feature_store import FeatureStore, InputError
 
 @dataclass(frozen=True, kw_only=True)
 class MemorizationConfig:
-    """The budget; compare sources at equal budgets only."""
+    """The training budget; compare sources at equal budgets only."""
 
     head: Literal["linear", "bank"] = "linear"
     """``linear``: one weight vector per image; ``bank``: 128 dimensions and a memory bank."""
@@ -45,13 +45,13 @@ class MemorizationConfig:
     learning_rate: float = 0.01
     """Of Adam, on features standardised and divided by the square root of their number."""
     chunk: int = 8192
-    """Instances whose logits are held at a time."""
+    """Instances whose logits are in memory at a time."""
     pooling: Pooling = "mean"
     """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
     merge: Merge = "concat"
     """How the scales of an S2 source combine."""
     seed: int = 0
-    """Order of the views, and start of the bank head."""
+    """Seed of the order of the views and of the bank head's start."""
     device: str = "cpu"
     """Torch device."""
     progress: bool = False
@@ -60,11 +60,9 @@ class MemorizationConfig:
     def __post_init__(self) -> None:
         if self.head not in ("linear", "bank"):
             raise InputError(f"head is {self.head!r}; choose linear or bank")
-        if min(self.epochs, self.batch, self.chunk) < 1 or self.learning_rate <= 0:
-            raise InputError(
-                f"found epochs {self.epochs}, batch {self.batch}, chunk {self.chunk}, "
-                f"learning_rate {self.learning_rate}; all must be positive"
-            )
+        for name in ("epochs", "batch", "chunk", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} must be positive, got {getattr(self, name)}")
 
 
 def compute(
@@ -83,13 +81,13 @@ def compute(
         not used.
     sources : sequence of str
     held_out : FeatureStore, optional
-        A further view of the same images, on which nothing is trained.
+        Another view of the same images, on which nothing is trained.
     config : MemorizationConfig, optional
 
     Returns
     -------
     pandas.DataFrame
-        ``source``, ``loss`` (nats per view, all training views after the last epoch),
+        ``source``, ``loss`` (nats per view, over all training views after the last epoch),
         ``accuracy``, ``held_out_accuracy`` (NaN without such a view), ``chance_loss``
         (log of the number of instances), ``instances``, ``views``, ``channels``, ``epochs``;
         ``loss_curve`` and ``accuracy_curve`` (mean over each epoch while training).
@@ -105,13 +103,13 @@ def compute(
     pooled = [pool(store, sources, config.pooling) for store in stores]
     common = np.flatnonzero(np.bincount(np.concatenate([p.rows for p in pooled])) == len(stores))
     if len(common) < 2:
-        raise InputError("fewer than two images are readable in every view; nothing to tell apart")
+        raise InputError("fewer than two images are readable in every view; at least 2 are needed")
     records = []
     for source in each(sources, progress=config.progress, label="memorize"):
         arrays = [p.features(source, config.merge).load()[np.isin(p.rows, common)] for p in pooled]
         arrays = _standardised(arrays, len(views))
         head, curves = train(np.stack(arrays[: len(views)]), config)
-        records.append({"source": source} | _judge(head, arrays, len(views), config) | curves)
+        records.append({"source": source} | _evaluate(head, arrays, len(views), config) | curves)
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "views": [store.path for store in views]}
     return table
@@ -161,7 +159,7 @@ def _standardised(arrays: list[np.ndarray], views: int) -> list[np.ndarray]:
     return [((array - mean) * scale).astype(np.float32) for array in arrays]
 
 
-def _judge(
+def _evaluate(
     head: InstanceHead, arrays: list[np.ndarray], views: int, config: MemorizationConfig
 ) -> dict[str, object]:
     scores = [head.evaluate(torch.from_numpy(a).to(config.device), config.batch) for a in arrays]
@@ -180,7 +178,7 @@ def _judge(
 
 def _check_views(views: Sequence[FeatureStore], stores: Sequence[FeatureStore]) -> None:
     if not views:
-        raise InputError("no store given; name at least one store of the images to memorise")
+        raise InputError("no store given; name at least one store of the images to memorize")
     for store in stores:
         if not np.array_equal(store.image_ids, views[0].image_ids):
             raise InputError(

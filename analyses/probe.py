@@ -1,13 +1,13 @@
 """Linear probe: how well a linear head on frozen, pooled features tells the classes apart.
 
-Two recipes. ``converged``: standardised features, multinomial logistic head at the minimum of
-mean cross-entropy + l2 / 2 * |W|^2, with l2 chosen on held-out training images. ``paper``: the
-recipe of Shi et al. (2024), appendix A: linear head, 30 epochs, learning rate 5e-4, batches of
-512, on the features as they are stored.
+There are two recipes. ``converged``: standardised features, multinomial logistic head at the
+minimum of mean cross-entropy + l2 / 2 * |W|^2, with l2 chosen on held-out training images.
+``paper``: the recipe of Shi et al. (2024), appendix A: linear head, 30 epochs, learning rate 5e-4,
+batches of 512, on the features as they are stored.
 
 Source: Table 5 and Figure 2 (accuracy), Table 3 (training loss on classification) of "When Do We
-Not Need Larger Vision Models?". The paper states neither the optimiser nor the pooling; here they
-are options, Adam and the mean over all tokens by default.
+Not Need Larger Vision Models?". The paper states neither the optimiser nor the pooling; both are
+options here, by default Adam and the mean over all tokens.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from analyses.reading.batches import each, refuse_shared_images
 from analyses.reading.labels import LabelledSplit, match_labels
 from analyses.reading.partition import Engine
 from analyses.reading.pooled import FeatureRows, Merge, Pooling, pool
-from analyses.statistics.bootstrap import mean_draws, wilson
+from analyses.statistics.bootstrap import bootstrap_means, wilson
 from feature_store import FeatureStore, InputError
 
 L2_GRID = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 """Penalties tried, strongest first, in half-decade steps."""
-ROUGH = 1e-4
+COMPARISON_TOLERANCE = 1e-4
 """Gradient tolerance (nats) while penalties are compared: held-out losses differ by far more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeConfig:
-    """How the probe is trained and judged."""
+    """How the probe is trained and evaluated."""
 
     recipe: Literal["converged", "paper"] = "converged"
     """``converged``: regularised head at its optimum; ``paper``: 30 epochs of minibatches."""
@@ -68,9 +68,7 @@ class ProbeConfig:
         if self.folds < 2:
             raise InputError(f"folds is {self.folds}; choosing the penalty needs at least 2")
         if self.resamples < 1:
-            raise InputError(
-                f"resamples is {self.resamples}; draws of the accuracy need at least 1"
-            )
+            raise InputError(f"resamples is {self.resamples}; expected at least 1")
         if not 0 < self.confidence < 1:
             raise InputError(f"confidence is {self.confidence}; expected a number like 0.95")
 
@@ -88,13 +86,13 @@ def compute(
     Parameters
     ----------
     train_store, test_store : FeatureStore
-        Labelled; classes are matched by name. Unlabelled images and images that failed in any of
-        the sources are left out, for all sources alike.
+        Labelled; classes are matched by name. Unlabelled images, and images that failed in any of
+        the sources, are left out of all sources.
     sources : sequence of str
         Such as ``["bundled:efficientnet_lite0@224", "bundled:efficientnet_lite0@224+448"]``.
     config : ProbeConfig, optional
     engine : Engine, optional
-        Reads and pools the stores; the heads are trained here.
+        Reads and pools the stores; the heads are trained in this process.
 
     Returns
     -------
@@ -103,7 +101,7 @@ def compute(
         ``test_loss`` (nats, infinite if a test class is absent from training); ``test_accuracy``
         with Wilson's interval ``low``, ``high``; ``l2`` (NaN for the paper's recipe);
         ``converged``; ``channels``; ``classes``; ``train_images``; ``test_images``. Attribute
-        ``draws``: source to bootstrap draws of the test accuracy, paired between sources.
+        ``resampled``: source to bootstrap resamples of the test accuracy, paired between sources.
 
     Raises
     ------
@@ -118,7 +116,7 @@ def compute(
         pool(s, sources, config.pooling, engine=engine) for s in (train_store, test_store)
     )
     split = match_labels(train_store, test_store, train.rows, test.rows)
-    records, draws = [], {}
+    records, resampled = [], {}
     tested = test.rows[split.test_rows]
     for source in each(sources, progress=config.progress, label="probe"):
         seen = train.features(source, config.merge).keep(split.train_rows)
@@ -129,14 +127,14 @@ def compute(
                 f"{unseen.shape[1]} in {test_store.path}; extract both with the same model and tap"
             )
         head, l2 = train_head(seen, split.train, len(split.names), config)
-        record, hits = _judge(head, l2, seen, unseen, split, config)
+        record, hits = _evaluate(head, l2, seen, unseen, split, config)
         records.append({"source": source} | record)
-        draws[source] = mean_draws(
+        resampled[source] = bootstrap_means(
             hits[:, None], tested, len(test_store), resamples=config.resamples, seed=config.seed
         )[:, 0].tolist()
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}
-    table.attrs["draws"] = draws
+    table.attrs["resampled"] = resampled
     return table
 
 
@@ -166,15 +164,15 @@ def train_head(
 def choose_l2(problem: Problem, folds: np.ndarray) -> float:
     """The penalty with the smallest mean held-out cross-entropy.
 
-    The grid is walked from strong to weak, each fit starting from its neighbour's solution, and
-    left once the held-out loss has risen twice in a row: weaker penalties cost the most passes.
-    Cross-entropy rather than accuracy decides, because it changes smoothly with the penalty.
+    Penalties are tried from strong to weak, each fit starting at the previous solution, until the
+    held-out loss has risen twice in a row: weak penalties cost the most passes. Cross-entropy
+    decides rather than accuracy, because it changes smoothly with the penalty.
 
     Parameters
     ----------
     problem : Problem
     folds : int array, dims (image,)
-        Fold that holds the image out, -1 = never.
+        Fold in which the image is held out, -1 = never.
     """
     best, worse, chosen = np.inf, 0, L2_GRID[0]
     heads: dict[int, Head | None] = dict.fromkeys(range(folds.max() + 1))
@@ -183,10 +181,13 @@ def choose_l2(problem: Problem, folds: np.ndarray) -> float:
         for fold, start in heads.items():
             held_out = folds == fold
             head = problem.fit(
-                l2=l2, weights=(~held_out).astype(float), start=start, tolerance=ROUGH
+                l2=l2,
+                weights=(~held_out).astype(float),
+                start=start,
+                tolerance=COMPARISON_TOLERANCE,
             )
             heads[fold] = head
-            loss, _ = problem.judge(head)
+            loss, _ = problem.evaluate(head)
             total += loss[held_out].sum()
         worse = worse + 1 if total >= best else 0
         if total < best:
@@ -199,7 +200,7 @@ def choose_l2(problem: Problem, folds: np.ndarray) -> float:
 def stratified_folds(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """Fold of each image, dims (image,): each class is dealt out evenly in a seeded order.
 
-    Classes with a single image get -1 (never held out): without it their class would be unknown.
+    The only image of a class gets -1 (never held out): without it, its class would be unknown.
 
     Raises
     ------
@@ -208,19 +209,19 @@ def stratified_folds(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """
     rng = np.random.default_rng(seed)
     assigned = np.full(len(labels), -1)
-    dealt = 0  # go on where the last class stopped, so that small classes fill all folds
+    dealt = 0  # start where the previous class stopped, so that small classes fill all folds
     for members in (np.flatnonzero(labels == c) for c in np.unique(labels)):
         if len(members) > 1:
             assigned[rng.permutation(members)] = (dealt + np.arange(len(members))) % folds
             dealt += len(members)
     if dealt == 0:
-        raise InputError("no class has two training images to choose the penalty on; give --l2")
-    # Few images fill fewer folds: number the used ones consecutively.
+        raise InputError("no class has two training images to choose the penalty on; give l2")
+    # Few images leave some folds empty: number the others consecutively.
     used = np.unique(assigned[assigned >= 0])
     return np.where(assigned < 0, -1, np.searchsorted(used, assigned))
 
 
-def _judge(
+def _evaluate(
     head: Head,
     l2: float,
     seen: FeatureRows,
@@ -228,9 +229,9 @@ def _judge(
     split: LabelledSplit,
     config: ProbeConfig,
 ) -> tuple[dict[str, object], np.ndarray]:
-    """A row of the table, and whether each test image was told rightly."""
-    train_loss, train_hits = head.judge(seen, split.train)
-    test_loss, test_hits = head.judge(unseen, split.test)
+    """A row of the table, and whether each test image was classified correctly."""
+    train_loss, train_hits = head.evaluate(seen, split.train)
+    test_loss, test_hits = head.evaluate(unseen, split.test)
     low, high = wilson(int(test_hits.sum()), len(test_hits), config.confidence)
     record: dict[str, object] = {
         "train_loss": float(train_loss.mean()),

@@ -1,14 +1,14 @@
 """Capacity for random labels: the most images whose coin-flip labels a linear head can fit.
 
 For n images with labels drawn by a fair coin, a logistic head with almost no penalty is trained to
-its optimum; the capacity is the largest n with training accuracy of at least 99 %, found by
-bisection, mean accuracy over several draws deciding. For comparison: points in general position in
-d dimensions are separable by a hyperplane with offset with probability 1/2 at n = 2 (d + 1)
-(Cover 1965), which features that do not fill their d dimensions fall short of. The logistic head
-does not search for the most hits, so the figure is a lower bound of what a linear head could do.
+its optimum. The capacity is the largest n whose training accuracy, averaged over several draws, is
+at least 99 %; it is found by bisection. For comparison: n = 2 (d + 1) points in general position in
+d dimensions are separable by a hyperplane with offset with probability 1/2 (Cover 1965); features
+that do not fill their d dimensions fall short of that. The logistic head does not search for the
+most hits, so the capacity found is a lower bound on that of a linear head.
 
-Features are whitened first: what a hyperplane can separate does not change under invertible maps,
-and the optimum is found in tens of passes instead of thousands.
+Features are whitened first. Invertible maps do not change whether a hyperplane can separate the
+labels, and the optimum is found in tens of passes instead of thousands.
 
 Source: Zhang et al. (2021), random-label memorization; Cover (1965), IEEE Trans. EC-14.
 """
@@ -27,8 +27,8 @@ from analyses.reading.pooled import FeatureRows, Merge, Pooling, pool
 from feature_store import FeatureStore, InputError
 
 L2 = 1e-7
-"""Penalty: small enough not to hold back any hit, large enough for an optimum to exist."""
-ROUGH = 1e-3
+"""Penalty: small enough to cost no hit, large enough for an optimum to exist."""
+TOLERANCE = 1e-3
 """Gradient tolerance (nats): hits settle long before the loss does."""
 
 
@@ -37,51 +37,55 @@ class RandomLabelConfig:
     """How capacity is measured."""
 
     accuracy: float = 0.99
-    """Training accuracy that counts as fitted."""
+    """Training accuracy at which the labels count as fitted."""
     repeats: int = 3
-    """Draws of images and labels whose mean accuracy decides."""
+    """Draws of images and labels over which the accuracy is averaged."""
     resolution: float = 0.02
-    """Bisection stops when the bracket is this share of its upper end."""
+    """Bisection stops when the bracket is at most this share of its upper end."""
     pooling: Pooling = "mean"
-    """What represents an image."""
+    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
     merge: Merge = "concat"
     """How the scales of an S2 source combine."""
     seed: int = 0
     """Seed of the draws."""
 
     def __post_init__(self) -> None:
-        if not 0.5 < self.accuracy <= 1 or self.repeats < 1 or not 0 < self.resolution < 1:
-            raise InputError(
-                f"found accuracy {self.accuracy}, repeats {self.repeats}, resolution "
-                f"{self.resolution}; expected above 0.5, at least 1, between 0 and 1"
-            )
+        if not 0.5 < self.accuracy <= 1:
+            raise InputError(f"accuracy must be above 0.5 and at most 1, got {self.accuracy}")
+        if self.repeats < 1:
+            raise InputError(f"repeats must be at least 1, got {self.repeats}")
+        if not 0 < self.resolution < 1:
+            raise InputError(f"resolution must lie between 0 and 1, got {self.resolution}")
 
 
 def compute(
     store: FeatureStore, *, sources: Sequence[str], config: RandomLabelConfig | None = None
 ) -> pd.DataFrame:
-    """One row per source: ``source``, ``capacity``, ``censored`` (all images were fitted: the
-    capacity is at least that), ``cover`` (2 (channels + 1)), ``channels``, ``images``; ``counts``
-    and ``accuracies`` (the points of the capacity curve that were measured, ascending).
+    """One row per source; labels of the store are not used.
 
-    Labels of the store are not used.
+    Returns
+    -------
+    pandas.DataFrame
+        ``source``, ``capacity``, ``censored`` (all images were fitted, so the capacity is a lower
+        bound), ``cover`` (2 (channels + 1)), ``channels``, ``images``; ``counts`` and
+        ``accuracies`` (the measured points of the capacity curve, ascending).
     """
     config = config or RandomLabelConfig()
     pooled = pool(store, sources, config.pooling)
     records = []
     for source in sources:
         x = pooled.features(source, config.merge).load()
-        found, censored, tried = capacity(x, config)
+        most, censored, accuracies = capacity(x, config)
         records.append(
             {
                 "source": source,
-                "capacity": found,
+                "capacity": most,
                 "censored": censored,
                 "cover": 2 * (x.shape[1] + 1),
                 "channels": x.shape[1],
                 "images": len(x),
-                "counts": sorted(tried),
-                "accuracies": [tried[count] for count in sorted(tried)],
+                "counts": sorted(accuracies),
+                "accuracies": [accuracies[count] for count in sorted(accuracies)],
             }
         )
     table = pd.DataFrame.from_records(records)
@@ -90,7 +94,7 @@ def compute(
 
 
 def capacity(x: np.ndarray, config: RandomLabelConfig) -> tuple[int, bool, dict[int, float]]:
-    """Largest number of rows fitted, whether that is all of them, and the accuracies measured.
+    """Largest number of rows fitted, whether that is all of them, and count to mean accuracy.
 
     Parameters
     ----------
@@ -115,8 +119,8 @@ def capacity(x: np.ndarray, config: RandomLabelConfig) -> tuple[int, bool, dict[
 def whitened(x: np.ndarray) -> np.ndarray:
     """The rows in coordinates in which their covariance is the identity: float32.
 
-    Directions whose variance cannot be told from float32 rounding are left out; rows that are all
-    equal keep one channel of zeros.
+    Directions whose variance cannot be told from float32 rounding are left out. If all rows are
+    equal, one channel of zeros remains.
     """
     centred = torch.from_numpy(x).double()
     centred = centred - centred.mean(0)
@@ -135,6 +139,6 @@ def fitted_accuracy(x: np.ndarray, count: int, config: RandomLabelConfig) -> flo
         rows = FeatureRows.of(x[rng.choice(len(x), count, replace=False)])
         labels = rng.permutation(np.arange(count) % 2)  # both labels occur, in equal numbers
         problem = Problem(rows, labels, 2)
-        _, hits = problem.judge(problem.fit(l2=L2, tolerance=ROUGH))
+        _, hits = problem.evaluate(problem.fit(l2=L2, tolerance=TOLERANCE))
         total += float(hits.mean())
     return total / config.repeats

@@ -21,7 +21,7 @@ class Head:
     converged : bool
         Whether the tolerance was reached.
     passes : int
-        Times that all rows were read.
+        How often all rows were read.
     """
 
     weight: np.ndarray
@@ -38,12 +38,14 @@ class Head:
         for block in rows.blocks():
             yield block @ self.weight + self.bias
 
-    def judge(self, rows: FeatureRows, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(self, rows: FeatureRows, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """:func:`loss_and_hits` of all rows, with the logits of one block in memory at a time."""
-        return judge_blocks(self.logit_blocks(rows), labels)
+        return loss_and_hits_of_blocks(self.logit_blocks(rows), labels)
 
 
-def judge_blocks(blocks: Iterable[np.ndarray], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def loss_and_hits_of_blocks(
+    blocks: Iterable[np.ndarray], labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """:func:`loss_and_hits` of consecutive blocks of logits, dims (image, class) each."""
     done, losses, hits = 0, [], []
     for logits in blocks:

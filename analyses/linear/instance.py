@@ -13,16 +13,16 @@ MOMENTUM = 0.5  # of the memory bank; Wu et al. (2018)
 
 
 class InstanceHead(Protocol):
-    """What :func:`analyses.memorization.train` needs of a head."""
+    """A head that :func:`analyses.memorization.train` can train."""
 
     parameters: list[torch.Tensor]
 
     def step(self, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Set the gradients of the mean loss; that loss, and the number of hits."""
+        """Set the gradients of the mean loss; return that loss and the number of hits."""
         ...
 
     def after_step(self, x: torch.Tensor, target: torch.Tensor) -> None:
-        """What follows the optimiser's step."""
+        """Update whatever the optimiser does not, after its step."""
         ...
 
     def evaluate(self, x: torch.Tensor, batch: int) -> tuple[float, float]:
@@ -40,14 +40,14 @@ def chunked_softmax(
     logits : callable
         Slice of classes -> dims (row, class in slice).
     classes, chunk : int
-        How many there are, and how many are held at a time.
+        Number of classes, and of those in memory at a time.
     target : int tensor, dims (row,)
 
     Returns
     -------
     log_normaliser, target_logit : tensor, dims (row,)
     hit : bool tensor, dims (row,)
-        The target's logit is the largest (ties go to the class that comes first).
+        Whether the target's logit is the largest (ties go to the first class).
     """
     normalisers, tops, places = [], [], []
     own = torch.zeros(len(target), device=target.device)

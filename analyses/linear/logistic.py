@@ -7,10 +7,10 @@ Minimised over W (channel, class) and b (class,), with x standardised by the tra
 It is strictly convex in W for l2 > 0; the bias is not penalised. scikit-learn's
 ``LogisticRegression(C=1 / (l2 * n))`` minimises the same function.
 
-By scipy's L-BFGS on the standardised channels. Products are float32 until the gradient is small,
-where their rounding does not matter yet, and float64 from there on. (Whitening the channels, by
-Bohning's bound on the Hessian, was tried: it took up to three times as many passes, because near
-the optimum the Hessian is far below the bound.)
+Solved by scipy's L-BFGS on the standardised channels. Products are float32 until the gradient is
+small, and float64 from there on, where rounding matters. (Whitening the channels by Bohning's bound
+on the Hessian took up to three times as many passes, because near the optimum the Hessian is far
+below the bound.)
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from analyses.linear.head import Head, judge_blocks
+from analyses.linear.head import Head, loss_and_hits_of_blocks
 from analyses.reading.pooled import BLOCK_ROWS, FeatureRows
 from feature_store import InputError
 
-FAR = 1e-5
-"""Gradient (nats) above which float32 products do: their rounding moves it by some 1e-7."""
+FLOAT32_TOLERANCE = 1e-5
+"""Gradient (nats) down to which float32 products suffice: their rounding moves it by some 1e-7."""
 SMALL_PASS = 1e7
-"""Multiplications of a pass below which all rows are one block and every pass is float64: the calls
-and the second start cost more than float32 saves."""
-SMALL_PRODUCT = 3e7
-"""Multiplications below which one thread is the fastest: some ten milliseconds of one core."""
+"""Multiplications of a pass up to which all rows are one block and every pass is float64: the calls
+and the second start would cost more than float32 saves."""
+ONE_THREAD = 3e7
+"""Multiplications below which one thread is fastest: about ten milliseconds on one core."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,29 +48,30 @@ class HeadConfig:
     precision: Literal["float32", "float64"] = "float64"
     """Type of the last passes' products; sums over blocks are float64."""
     memory_mb: int = 256
-    """Rows are kept in memory up to this size; above it they are read again in every pass."""
+    """Rows up to this size stay in memory; larger ones are read again in every pass."""
     device: str = "cpu"
     """Torch device for the products."""
 
     def __post_init__(self) -> None:
-        if self.tolerance <= 0 or self.max_passes < 1 or self.memory_mb < 0:
-            raise InputError(
-                f"found tolerance {self.tolerance}, max_passes {self.max_passes}, memory_mb "
-                f"{self.memory_mb}; expected a positive tolerance, at least one pass, memory >= 0"
-            )
+        if self.tolerance <= 0:
+            raise InputError(f"tolerance must be positive, got {self.tolerance}")
+        if self.max_passes < 1:
+            raise InputError(f"max_passes must be at least 1, got {self.max_passes}")
+        if self.memory_mb < 0:
+            raise InputError(f"memory_mb must be 0 or more, got {self.memory_mb}")
         if self.precision not in ("float32", "float64"):
             raise InputError(f"precision is {self.precision!r}; choose float32 or float64")
 
 
 @contextmanager
 def threads_for(multiplications: float) -> Iterator[None]:
-    """One torch thread inside, if the largest product has few multiplications.
+    """Limit torch to one thread inside the block if the largest product is small.
 
-    Waking the others costs more than they save (measured: tenfold on two busy cores for 600 x 640
-    times 640 x 3). The former number comes back at the end.
+    Waking more threads would cost more than they save (tenfold, measured on two busy cores for
+    600 x 640 times 640 x 3). The previous number of threads is restored at the end.
     """
     before = torch.get_num_threads()
-    if multiplications < SMALL_PRODUCT:
+    if multiplications < ONE_THREAD:
         torch.set_num_threads(1)
     try:
         yield
@@ -79,7 +80,7 @@ def threads_for(multiplications: float) -> Iterator[None]:
 
 
 class Problem:
-    """Rows and labels with what does not depend on l2 or on the weights of the rows.
+    """Standardised rows and their labels, shared by the fits for different penalties and weights.
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ class Problem:
         self.rows, self.classes = rows, classes
         self.labels = torch.as_tensor(labels, dtype=torch.int64, device=self.config.device)
         self.mean, spread = self._moments()
-        # A constant channel says nothing: scale 0 keeps its weight at zero.
+        # Scale 0 keeps the weight of a constant channel at zero.
         varies = spread > 1e-6 * self.mean.abs() + 1e-30
         self._spread = torch.where(varies, spread, 0.0)
         self._scale = torch.where(varies, 1 / spread.clamp(min=1e-300), 0.0)
@@ -133,9 +134,9 @@ class Problem:
         weights : float array, dims (image,), optional
             Weight of each row (0 leaves it out); all ones by default.
         start : Head, optional
-            Where to start, such as the solution for a neighbouring penalty.
+            Start of the search, such as the solution for a neighbouring penalty.
         tolerance : float, optional
-            Instead of the configured one.
+            Overrides the configured one.
         """
         if l2 <= 0:
             raise InputError(f"l2 is {l2}; the head needs a positive penalty, such as 1e-4")
@@ -147,7 +148,8 @@ class Problem:
         count, channels = self.rows.shape
         phases = [(self._final, tolerance)]
         if not self._small:
-            phases = [(torch.float32, max(tolerance, FAR)), *(phases if tolerance < FAR else [])]
+            first = (torch.float32, max(tolerance, FLOAT32_TOLERANCE))
+            phases = [first, *(phases if tolerance < FLOAT32_TOLERANCE else [])]
         passes, steepest, dtype = 0, np.inf, torch.float32
 
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -177,11 +179,13 @@ class Problem:
         bias = at[:, -1] - self.mean @ raw
         return Head(raw.cpu().numpy(), bias.cpu().numpy(), reached, passes)
 
-    def judge(self, head: Head) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(self, head: Head) -> tuple[np.ndarray, np.ndarray]:
         """The head's cross-entropy in nats, and its hits, for every row: dims (image,)."""
         at = self._start(head)
         logits = (at[:, :-1] @ block.double().T + at[:, -1:] for block in self._blocks())
-        return judge_blocks((z.T.cpu().numpy() for z in logits), self.labels.cpu().numpy())
+        return loss_and_hits_of_blocks(
+            (z.T.cpu().numpy() for z in logits), self.labels.cpu().numpy()
+        )
 
     @property
     def _final(self) -> torch.dtype:
@@ -201,8 +205,8 @@ class Problem:
     ) -> tuple[float, torch.Tensor]:
         """Weighted mean loss in nats and its gradient, dims (class, channel + 1).
 
-        Logits are (class, image) in here: with few classes the products are up to three times as
-        fast that way round.
+        Logits are (class, image) here: with few classes the products are up to three times as fast
+        in this order.
         """
         gradient = torch.zeros_like(at)
         w, offset = at[:, :-1].to(dtype), at[:, -1:].to(dtype)
@@ -234,7 +238,7 @@ class Problem:
         return first + mean, (square / len(self.labels) - mean**2).clamp(min=0).sqrt()
 
     def _blocks(self) -> Iterator[torch.Tensor]:
-        """Standardised rows, float32: kept ones, or read and made again."""
+        """Standardised rows, float32: from memory, or read and standardised again."""
         if self._cache is not None:
             yield from self._cache
             return

@@ -29,11 +29,9 @@ class MinibatchConfig:
     """Torch device."""
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 1 or self.learning_rate <= 0:
-            raise InputError(
-                f"found epochs {self.epochs}, batch {self.batch}, learning_rate "
-                f"{self.learning_rate}; all three must be positive"
-            )
+        for name in ("epochs", "batch", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} must be positive, got {getattr(self, name)}")
         if self.optimizer not in ("adam", "sgd"):
             raise InputError(f"optimizer is {self.optimizer!r}; choose adam or sgd")
 
@@ -41,18 +39,18 @@ class MinibatchConfig:
 def fit_minibatch(
     rows: FeatureRows, labels: np.ndarray, classes: int, config: MinibatchConfig, seed: int
 ) -> Head:
-    """Minimise mean cross-entropy from zero weights; the rows are held in memory as float32.
+    """Minimise mean cross-entropy from zero weights, with all rows in memory as float32.
 
     Parameters
     ----------
     rows : FeatureRows
-        Dims (image, channel), used as they are.
+        Dims (image, channel), not standardised.
     labels : int array, dims (image,)
         0 to classes - 1.
     classes : int
     config : MinibatchConfig
     seed : int
-        Order of the images, drawn anew for every epoch.
+        Seed of the order of the images, which changes with every epoch.
     """
     x = torch.from_numpy(rows.load()).to(config.device)
     y = torch.as_tensor(labels, dtype=torch.int64, device=config.device)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from analyses.linear.ridge import Solution
+from analyses.linear.from_moments import Solution
 from analyses.moments.accumulate import Accumulator, accumulated
 from analyses.moments.second_moments import Moments, MomentsConfig
 from analyses.reading.batches import undone

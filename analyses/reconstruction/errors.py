@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from analyses.linear.ridge import Solution
+from analyses.linear.from_moments import Solution
 from analyses.moments.tensors import as_tensor
 from feature_store.errors import InputError
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from analyses.linear.ridge import Solution, errors_on
+from analyses.linear.from_moments import Solution, errors_on
 from analyses.moments.second_moments import Moments
 from analyses.reconstruction import ReconstructionConfig, fit
 from analyses.reconstruction.scale_subsets import subsets, unique_and_shared

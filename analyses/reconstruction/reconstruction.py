@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from analyses.linear import ridge
+from analyses.linear import from_moments
 from analyses.moments import on_disk
 from analyses.moments.accumulate import from_batches
 from analyses.moments.second_moments import Moments
@@ -145,17 +145,17 @@ def fit(
     source: Sequence[str],
     target: Sequence[str],
     config: ReconstructionConfig | None = None,
-) -> ridge.Solution:
+) -> from_moments.Solution:
     """Fit one map from training moments, its ridge chosen as the configuration says.
 
     `source` and `target` are single-scale sources side by side; any that the moments hold.
     """
     config = config or ReconstructionConfig()
     if config.ridge == "auto":
-        chosen = ridge.cross_validate(moments, source, target).best
+        chosen = from_moments.cross_validate(moments, source, target).best
     else:
         chosen = float(config.ridge)
-    return ridge.solve(moments, source, target, chosen)
+    return from_moments.solve(moments, source, target, chosen)
 
 
 def _moments(

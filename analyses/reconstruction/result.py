@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from analyses.linear.ridge import Solution
+from analyses.linear.from_moments import Solution
 from analyses.moments.second_moments import Moments
 from analyses.reconstruction.errors import Errors
 from analyses.reconstruction.question import Question, ReconstructionConfig

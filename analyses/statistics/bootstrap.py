@@ -1,7 +1,7 @@
-"""Bootstrap over test images with the same images for every source, and paired differences.
+"""Confidence intervals: bootstrap over test images, paired between sources, and Wilson's interval.
 
-Sources are judged on the same images, so their scores rise and fall together; the difference of
-two sources has a much narrower interval if each resample of the images is used for both.
+All sources are evaluated on the same images, so their scores rise and fall together. The difference
+of two sources has a much narrower interval if both are evaluated on the same resamples.
 """
 
 from __future__ import annotations
@@ -15,50 +15,50 @@ from scipy.stats import norm
 from feature_store import Source
 
 
-def resampled(
+def bootstrap_sums(
     per_image: np.ndarray, rows: np.ndarray, images: int, *, resamples: int, seed: int
 ) -> np.ndarray:
-    """Sums over resampled images, float64, dims (draw, value).
+    """Sums over resampled images, float64, dims (resample, value).
 
-    All rows of the store are resampled: images that one source lacks leave the draws of the other
-    images as they are, so calls with the same store size and seed are paired.
+    All rows of the store are resampled, whether or not a source has them. Calls with the same store
+    size and seed are therefore paired, even if one source lacks some images.
 
     Parameters
     ----------
     per_image : float array, dims (image, value)
-        What is added up.
+        Values to sum.
     rows : int array, dims (image,)
         Row number of each image in its store.
     images : int
         Images in that store.
     resamples, seed : int
-        Resamples, and what fixes them.
+        Number of resamples, and the seed that fixes them.
     """
     rng = np.random.default_rng(seed)
     sums = np.empty((resamples, per_image.shape[1]))
-    for draw in range(resamples):
+    for resample in range(resamples):
         count = np.bincount(rng.integers(images, size=images), minlength=images)
-        sums[draw] = count[rows] @ per_image
+        sums[resample] = count[rows] @ per_image
     return sums
 
 
-def mean_draws(
+def bootstrap_means(
     values: np.ndarray, rows: np.ndarray, images: int, *, resamples: int, seed: int
 ) -> np.ndarray:
-    """Means over resampled images, dims (draw, value); NaN where a resample holds no image.
+    """Means over resampled images, dims (resample, value); NaN where a resample has no image.
 
-    Parameters as of :func:`resampled`.
+    Parameters are those of :func:`bootstrap_sums`.
     """
     with_count = np.column_stack([values, np.ones(len(values))])
-    sums = resampled(with_count, rows, images, resamples=resamples, seed=seed)
+    sums = bootstrap_sums(with_count, rows, images, resamples=resamples, seed=seed)
     with np.errstate(invalid="ignore"):
         return sums[:, :-1] / sums[:, -1:]
 
 
-def interval(draws: np.ndarray | Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of draws; those that are NaN are left out."""
+def interval(values: np.ndarray | Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of resampled values, NaN left out."""
     tail = (1 - confidence) / 2
-    low, high = np.nanquantile(draws, [tail, 1 - tail])
+    low, high = np.nanquantile(values, [tail, 1 - tail])
     return float(low), float(high)
 
 
@@ -82,31 +82,31 @@ def wilson(hits: int, count: int, confidence: float = 0.95) -> tuple[float, floa
 def differences(
     table: pd.DataFrame,
     metric: str,
-    draws: Mapping[str, Sequence[float]],
+    resampled: Mapping[str, Sequence[float]],
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """S2 scaling against model size: every source of several scales minus every single scale.
+    """Image scaling against model size: every multi-scale source minus every single-scale one.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Columns ``source`` and the metric, one row per source.
     metric : str
-    draws : mapping
-        Source to draws of the metric, paired between sources.
+    resampled : mapping
+        Source to resamples of the metric, paired between sources.
     confidence : float
 
     Returns
     -------
     pandas.DataFrame
-        ``source``, ``against``, ``difference`` (in units of the metric), ``low``, ``high``; no
-        rows where there is nothing to compare.
+        ``source``, ``against``, ``difference`` (in units of the metric), ``low``, ``high``;
+        empty if there is nothing to compare.
 
     Examples
     --------
     >>> table = pd.DataFrame({"source": ["m:a@1", "m:a@1+2"], "miou": [0.5, 0.7]})
-    >>> draws = {"m:a@1": [0.4, 0.6], "m:a@1+2": [0.6, 0.8]}
-    >>> differences(table, "miou", draws).round(3).to_numpy().tolist()
+    >>> resampled = {"m:a@1": [0.4, 0.6], "m:a@1+2": [0.6, 0.8]}
+    >>> differences(table, "miou", resampled).round(3).to_numpy().tolist()
     [['m:a@1+2', 'm:a@1', 0.2, 0.2, 0.2]]
     """
     value = dict(zip(table["source"], table[metric], strict=True))
@@ -114,6 +114,6 @@ def differences(
     records = []
     for source in (name for name in value if several[name]):
         for other in (name for name in value if not several[name]):
-            low, high = interval(np.subtract(draws[source], draws[other]), confidence)
+            low, high = interval(np.subtract(resampled[source], resampled[other]), confidence)
             records.append((source, other, value[source] - value[other], low, high))
     return pd.DataFrame(records, columns=["source", "against", "difference", "low", "high"])

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from analyses.linear.ridge import NOISE, Solution
+from analyses.linear.from_moments import Solution
+from analyses.linear.ridge import NOISE
 from analyses.moments.second_moments import Moments
 from analyses.statistics.information import bits
 

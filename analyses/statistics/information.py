@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analyses.statistics.bootstrap import resampled
+from analyses.statistics.bootstrap import bootstrap_sums
 
 
 def bits(loss: np.ndarray | float, null_loss: np.ndarray | float) -> np.ndarray:
@@ -65,7 +65,7 @@ def bootstrap(
     """
     images = losses.shape[1]
     both = np.vstack([losses, null_losses]).T
-    sums = resampled(both, np.arange(images), images, resamples=resamples, seed=seed).T
+    sums = bootstrap_sums(both, np.arange(images), images, resamples=resamples, seed=seed).T
     return bits(sums[:-1], sums[-1])
 
 

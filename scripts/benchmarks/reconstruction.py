@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 import feature_store
-from analyses.linear import ridge
+from analyses.linear import from_moments
 from analyses.moments.accumulate import PANEL, Accumulator, from_batches
 from analyses.moments.second_moments import MomentsConfig
 
@@ -147,14 +147,14 @@ def against_floor(x: np.ndarray, y: np.ndarray) -> dict:
     }
 
 
-def exact(store, names: list[str]) -> tuple[ridge.Solution, ridge.Solution]:
+def exact(store, names: list[str]) -> tuple[from_moments.Solution, from_moments.Solution]:
     """From the store to the maps: moments, ridge path over 5 folds, ridge map, least squares."""
     config = MomentsConfig(targets=(names[1],))
     moments = from_batches(store.stream(names), names, config)
-    chosen = ridge.cross_validate(moments, names[:1], names[1:]).best
+    chosen = from_moments.cross_validate(moments, names[:1], names[1:]).best
     return (
-        ridge.solve(moments, names[:1], names[1:], chosen),
-        ridge.solve(moments, names[:1], names[1:], 0),
+        from_moments.solve(moments, names[:1], names[1:], chosen),
+        from_moments.solve(moments, names[:1], names[1:], 0),
     )
 
 
@@ -171,10 +171,12 @@ def against_scikit_learn(store, names: list[str], x: np.ndarray, y: np.ndarray) 
     def from_arrays() -> None:
         accumulator = Accumulator({n: m.shape[3] for n, m in maps.items()}, config)
         accumulator.update(maps)
-        ridge.solve(accumulator.result(), names[:1], names[1:], 1e-3)
+        from_moments.solve(accumulator.result(), names[:1], names[1:], 1e-3)
 
     def from_store() -> None:
-        ridge.solve(from_batches(store.stream(names), names, config), names[:1], names[1:], 1e-3)
+        from_moments.solve(
+            from_batches(store.stream(names), names, config), names[:1], names[1:], 1e-3
+        )
 
     made, read, theirs = alternate(
         from_arrays, from_store, lambda: Ridge(alpha=alpha).fit(x32, y32)
@@ -284,7 +286,7 @@ def memory_child(path: str) -> None:
     start = time.perf_counter()
     names = ["x#f@1", "y#f@1"]
     moments = from_batches(store.stream(names), names)
-    ridge.solve(moments, names[:1], names[1:], 0)
+    from_moments.solve(moments, names[:1], names[1:], 0)
     seconds = time.perf_counter() - start
     status = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))

@@ -11,7 +11,6 @@ from sklearn.linear_model import LogisticRegression, Ridge
 import feature_store
 from analyses import dense_probe
 from analyses.dense_probe import DenseConfig
-from analyses.linear import dense_ridge
 from analyses.reading.labelled_tokens import draw
 from analyses.reading.target_maps import cells, class_counts, depth_sums, majority, mean_depth
 from feature_store import InputError
@@ -141,11 +140,11 @@ def test_all_tokens_at_once_give_the_same_heads(make_store):
     np.testing.assert_array_equal(seen.x, x[~np.isnan(y)])
     np.testing.assert_array_equal(seen.y, y[~np.isnan(y)])
     assert (seen.images, seen.per_image) == (20, 16)
-    weight, bias, ratio = dense_ridge.fit(seen.x, seen.y, seen.image % 3, (0.1,))
+    head, ridge = dense_probe._fit_depth(seen, DenseConfig(task="depth", ridge=0.1))
     scatter = np.cov(seen.x.T, bias=True) * len(seen.y)
     oracle = Ridge(alpha=0.1 * np.trace(scatter) / 6).fit(seen.x.astype(float), seen.y)
-    np.testing.assert_allclose(weight, oracle.coef_, rtol=1e-6)
-    assert (bias, ratio) == (pytest.approx(oracle.intercept_), 0.1)
+    np.testing.assert_allclose(head.weight[:, 0], oracle.coef_, rtol=1e-6)
+    assert (head.bias[0], ridge) == (pytest.approx(oracle.intercept_), 0.1)
     table = dense_probe.compute(
         store, make_store("other", arrays), sources=[SOURCE], targets=(classes, classes),
         config=DenseConfig(l2=0.01, resamples=2),
@@ -157,23 +156,6 @@ def test_all_tokens_at_once_give_the_same_heads(make_store):
     counts = [class_counts(*pair) for pair in zip(logits, classes, strict=True)]
     expected, _ = dense_probe.scores(counts, np.arange(20), 20, CONFIG)
     assert table["pixel_accuracy"][0] == pytest.approx(expected["pixel_accuracy"], abs=0.01)
-
-
-def test_the_ridge_ratio_is_chosen_on_held_out_folds():
-    x = RNG.normal(size=(3000, 8)).astype(np.float32) + 5
-    folds = np.arange(3000) % 3
-    assert dense_ridge.fit(x, x[:, 0] + 2.0, folds)[2] == dense_ridge.RATIOS[0]
-    assert dense_ridge.fit(x, RNG.normal(size=3000), folds)[2] == dense_ridge.RATIOS[-1]
-    error = []
-    for ratio in dense_ridge.RATIOS:  # blocks and differences of sums against each fold by itself
-        found = 0.0
-        for fold in range(3):
-            rest, held = x[folds != fold], x[folds == fold]
-            w, b, _ = dense_ridge.fit(rest, rest[:, 0] ** 2, np.zeros(len(rest)), (ratio,))
-            found += ((held @ w + b - held[:, 0] ** 2) ** 2).sum()
-        error.append(found)
-    best = dense_ridge.RATIOS[int(np.argmin(error))]
-    assert dense_ridge.fit(x, x[:, 0].astype(float) ** 2, folds)[2] == best
 
 
 def test_drawn_tokens_are_few_seeded_and_the_same_for_every_source(make_store):
@@ -210,7 +192,7 @@ class OnTheFly:
 
 @pytest.mark.parametrize("config", [CONFIG, DEPTH])
 def test_memory_does_not_grow_with_the_images(make_store, config):
-    config = DenseConfig(task=config.task, resamples=2, train_tokens=512, l2=0.1)
+    config = DenseConfig(task=config.task, resamples=2, train_tokens=512, l2=0.1, ridge=0.1)
 
     def peak(count):
         arrays = {SOURCE: RNG.normal(size=(count, 8, 8, 32)).astype(np.float32)}
@@ -246,7 +228,7 @@ def test_each_source_leaves_out_the_images_that_failed_in_it(make_store):
     table = dense_probe.compute(*stores, sources=names, targets=tuple(targets), config=DEPTH)
     assert table["train_images"].tolist() == [11, 12]
     assert table["test_images"].tolist() == [9, 10]
-    first, second = (table.attrs["draws"][name] for name in names)
+    first, second = (table.attrs["resampled"][name] for name in names)
     np.testing.assert_allclose(first, second, rtol=1e-4)  # still paired
     assert np.std(first) > 0
 
@@ -258,12 +240,16 @@ def test_targets_in_one_image_leave_none_to_choose_the_penalty(make_store, confi
     maps = train[which].copy()
     maps[1:] = unknown
     asked = {"sources": [SOURCE], "targets": (maps, test[which])}
-    with pytest.raises(InputError, match="one training image has targets.*give l2"):
+    penalty = "ridge" if config.task == "depth" else "l2"
+    with pytest.raises(InputError, match=f"one training image.*give {penalty}"):
         dense_probe.compute(train[0], test[0], **asked, config=config)
     given = dense_probe.compute(
-        train[0], test[0], **asked, config=DenseConfig(task=config.task, l2=0.1, resamples=2)
+        train[0],
+        test[0],
+        **asked,
+        config=DenseConfig(task=config.task, resamples=2, **{penalty: 0.1}),
     )
-    assert given["l2"][0] == 0.1
+    assert given[penalty][0] == 0.1
 
 
 def test_a_class_in_one_fold_is_never_held_out():
@@ -276,7 +262,7 @@ def test_a_class_in_one_fold_is_never_held_out():
 def test_refusals(make_store):
     store, classes, depth = planted(make_store, 4, "s")
     test, _, _ = planted(make_store, 4, "t")
-    with pytest.raises(InputError, match="found 3 target maps; .* needs 4"):
+    with pytest.raises(InputError, match="3 target maps.* 4"):
         dense_probe.compute(store, test, sources=[SOURCE], targets=(classes[:3], classes))
     with pytest.raises(InputError, match="fewer than two classes"):
         dense_probe.compute(store, test, sources=[SOURCE], targets=(0 * classes, classes))
@@ -292,16 +278,21 @@ def test_refusals(make_store):
     with pytest.raises(InputError, match="no test image is readable"):
         dense_probe.compute(store, unread, targets=(depth, depth[:2]), **asked)
     one = make_store("one", {SOURCE: np.ones((1, 4, 4, 6))})
-    with pytest.raises(InputError, match="one training image.*give l2"):
+    with pytest.raises(InputError, match="one training image.*give ridge"):
         dense_probe.compute(one, test, targets=(depth[:1], depth), **asked)
     with pytest.raises(InputError, match="share 4 of 4 test images"):
         dense_probe.compute(store, store, targets=(depth, depth), **asked)
     with pytest.raises(InputError, match="choose segmentation or depth"):
         DenseConfig(task="normals")
-    with pytest.raises(InputError, match="train_tokens is 0"):
+    with pytest.raises(InputError, match="train_tokens.* 0"):
         DenseConfig(train_tokens=0)
-    with pytest.raises(InputError, match="l2 is -1"):
-        DenseConfig(task="depth", l2=-1)
+    for field in ("l2", "ridge"):
+        with pytest.raises(InputError, match=f"{field}.* -1"):
+            DenseConfig(**{field: -1})
+    with pytest.raises(InputError, match=r"folds.* 2.* 1"):
+        DenseConfig(folds=1)
+    with pytest.raises(InputError, match=r"resamples.* 1.* 0"):
+        DenseConfig(resamples=0)
 
 
 def test_a_subset_of_tokens_is_no_map(tmp_path):

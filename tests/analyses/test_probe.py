@@ -60,13 +60,13 @@ def test_draws_are_those_of_the_hits_and_the_same_in_separate_calls(stores):
             writer.commit(shard, array[writer.rows(shard).start : writer.rows(shard).stop])
     together = probe.compute(*pair, sources=[SOURCE, other])
     for row in together.to_dict("records"):
-        draws = np.array(together.attrs["draws"][row["source"]])
+        draws = np.array(together.attrs["resampled"][row["source"]])
         p = row["test_accuracy"]
         assert 0.3 < p < 0.95
         assert draws.mean() == pytest.approx(p, abs=0.01)
         assert draws.std() == pytest.approx(np.sqrt(p * (1 - p) / 60), rel=0.1)
         alone = probe.compute(*pair, sources=[row["source"]])
-        assert alone.attrs["draws"][row["source"]] == draws.tolist()
+        assert alone.attrs["resampled"][row["source"]] == draws.tolist()
 
 
 def test_random_labels_stay_at_chance(make_store):

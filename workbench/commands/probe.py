@@ -41,8 +41,10 @@ class Probe:
     train_tokens: int = 2**17
     """Tokens that a dense head is trained on at most, equally many of each image."""
     l2: float | None = None
-    """Penalty of the converged head (depth: over the mean eigenvalue of the tokens' scatter); by
-    default chosen on held-out training images."""
+    """Penalty of the converged head; by default chosen on held-out training images."""
+    ridge: float | None = None
+    """Penalty of the depth head over the mean eigenvalue of the tokens' scatter; by default chosen
+    on held-out training images."""
     few_shot: tuple[int, ...] = ()
     """Also: accuracy of closed-form ridge heads on so many images per class, such as 1 5 10 25."""
     repeats: int = 20
@@ -71,8 +73,12 @@ class Probe:
         from workbench.datasets.target_maps import targets_for
 
         self._refuse_pooled_options()
+        ridge = self.ridge
+        if task == "depth" and self.l2 is not None and ridge is None:
+            print("note: the penalty of --dense depth is now --ridge", file=sys.stderr)
+            ridge = self.l2
         config = dense_probe.DenseConfig(
-            task=task, merge=self.merge, train_tokens=self.train_tokens, l2=self.l2,
+            task=task, merge=self.merge, train_tokens=self.train_tokens, l2=self.l2, ridge=ridge,
             seed=self.seed, head=HeadConfig(tolerance=1e-4, device=self.device),
         )  # fmt: skip
         stores = feature_store.open(self.train), feature_store.open(self.test)
@@ -83,8 +89,10 @@ class Probe:
                 dense_probe.compute(*stores, sources=[source], targets=(train, test), config=config)
             )
         table = pd.concat(parts, ignore_index=True)
-        draws = {source: found for part in parts for source, found in part.attrs["draws"].items()}
-        against = bootstrap.differences(table, _DENSE[task][0], draws)
+        resampled: dict = {}
+        for part in parts:
+            resampled |= part.attrs["resampled"]
+        against = bootstrap.differences(table, _DENSE[task][0], resampled)
         if self.out is not None:
             self._write_dense(table, against, task, self.out)
         if self.json:
@@ -140,7 +148,7 @@ class Probe:
         with connect(self.cluster) as engine:
             table = probe.compute(*stores, sources=self.source, config=config, engine=engine)
             shots = self._few_shot(*stores, engine)
-        against = bootstrap.differences(table, "test_accuracy", table.attrs["draws"])
+        against = bootstrap.differences(table, "test_accuracy", table.attrs["resampled"])
         if self.out is not None:
             self._write(table, against, self.out)
             if shots is not None:

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from feature_store.errors import InputError
 from workbench import models
 from workbench.models import registry
-from workbench.multiscale import Plan, Scale, plan, resolve_scales
+from workbench.multiscale import Scale, ScalePlan, plan_scale, resolve_scales
 
 BYTES_PER_VALUE = {"float16": 2, "float32": 4}
 
@@ -100,15 +100,15 @@ def cost(
         Unknown model, tap or dtype, or a scale this model cannot run.
     """
     info = models.resolve(model, tap)
-    plans = [plan(Scale.parse(text), info) for text in resolve_scales(scales, info.native)]
-    rows = tuple(_scale_row(info, how, dtype) for how in plans)
+    plans = [plan_scale(Scale.parse(text), info) for text in resolve_scales(scales, info.native)]
+    rows = tuple(_scale_row(info, plan, dtype) for plan in plans)
     return Cost(
         model=model,
         tap=info.tap,
         scales=tuple(row["scale"] for row in rows),
         params=params(model),
         gmacs=sum(row["gmacs"] for row in rows),
-        tokens=max(how.grid[0] * how.grid[1] for how in plans),
+        tokens=max(plan.grid[0] * plan.grid[1] for plan in plans),
         channels=info.channels * len(plans),
         bytes_per_image=sum(row["bytes"] for row in rows),
         dtype=dtype,
@@ -116,15 +116,15 @@ def cost(
     )
 
 
-def _scale_row(info: models.BackboneInfo, how: Plan, dtype: str) -> dict[str, Any]:
+def _scale_row(info: models.BackboneInfo, plan: ScalePlan, dtype: str) -> dict[str, Any]:
     if dtype not in BYTES_PER_VALUE:
         raise InputError(f"dtype {dtype!r}; expected one of {', '.join(BYTES_PER_VALUE)}")
-    tokens = how.grid[0] * how.grid[1] + info.prefix
+    tokens = plan.grid[0] * plan.grid[1] + info.prefix
     return {
-        "scale": str(how.scale),
-        "crops": how.crops_per_image,
-        "gmacs": how.crops_per_image * macs(info.name, info.tap, *how.crop).total / 1e9,
-        "grid": list(how.grid),
+        "scale": str(plan.scale),
+        "crops": plan.crops_per_image,
+        "gmacs": plan.crops_per_image * macs(info.name, info.tap, *plan.crop).total / 1e9,
+        "grid": list(plan.grid),
         "bytes": tokens * info.channels * BYTES_PER_VALUE[dtype],
     }
 

@@ -15,7 +15,7 @@ from workbench import models
 from workbench.extraction.malloc import keep_blocks
 from workbench.extraction.request import usual_crops
 from workbench.models import Backbone, ModelName
-from workbench.multiscale import Plan, Scale, features, plan, resolve_scales
+from workbench.multiscale import Scale, ScalePlan, features, plan_scale, resolve_scales
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,8 @@ def throughput(
     crops = usual_crops(backbone.device.type, convnet=backbone.info.convnet)
     config = replace(config, max_crops=config.max_crops or crops)
     plans = [
-        plan(Scale.parse(s), backbone.info) for s in resolve_scales(scales, backbone.info.native)
+        plan_scale(Scale.parse(s), backbone.info)
+        for s in resolve_scales(scales, backbone.info.native)
     ]
     rates = sorted(config.batch / seconds for seconds in _time(backbone, plans, config))
     return Throughput(
@@ -87,7 +88,7 @@ def throughput(
     )
 
 
-def _time(backbone: Backbone, plans: list[Plan], config: ThroughputConfig) -> list[float]:
+def _time(backbone: Backbone, plans: list[ScalePlan], config: ThroughputConfig) -> list[float]:
     generator = torch.Generator().manual_seed(0)
 
     def pixels(height: int, width: int) -> torch.Tensor:
@@ -95,7 +96,7 @@ def _time(backbone: Backbone, plans: list[Plan], config: ThroughputConfig) -> li
         return x.to(backbone.device)
 
     base = pixels(*plans[0].base)
-    scales = [how.scale for how in plans]
+    scales = [plan.scale for plan in plans]
     raw = {scale: pixels(scale.height, scale.width) for scale in scales if scale.raw}
     seconds = []
     for _ in range(config.warmup + config.repeats):

@@ -13,7 +13,7 @@ from workbench.extraction.malloc import keep_blocks
 from workbench.extraction.request import ExtractRequest
 from workbench.models import Backbone, BackboneInfo, Transform, load, resolve
 from workbench.models.compiling import compiled
-from workbench.multiscale import Plan, Scale, plan, resolve_scales
+from workbench.multiscale import Scale, ScalePlan, plan_scale, resolve_scales
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,17 @@ class Job:
     ----------
     info : BackboneInfo
         The model, known without its weights.
-    plans : dict of Source to Plan
+    plans : dict of Source to ScalePlan
         Single-scale source to how it runs.
     """
 
     info: BackboneInfo
-    plans: dict[Source, Plan]
+    plans: dict[Source, ScalePlan]
 
-    def transform(self, how: Plan) -> Transform:
+    def transform(self, plan: ScalePlan) -> Transform:
         """What turns a decoded image into the pixels that this plan starts from."""
-        scale = how.scale
-        size = (scale.height, scale.width) if scale.raw else how.base
+        scale = plan.scale
+        size = (scale.height, scale.width) if scale.raw else plan.base
         return self.info.transform.at(*size)
 
 
@@ -55,16 +55,17 @@ def resolve_jobs(models: Sequence[str], scales: Sequence[str], keep: int = 0) ->
         if any((job.info.name, job.info.tap) == (info.name, info.tap) for job in jobs):
             raise InputError(f"{info.name}#{info.tap} is named twice; name each model and tap once")
         plans = {
-            Source(model, info.tap, (text + (f".t{keep}" if keep else ""),)): plan(
+            Source(model, info.tap, (text + (f".t{keep}" if keep else ""),)): plan_scale(
                 Scale.parse(text), info
             )
             for text in resolve_scales(scales, info.native)
         }
-        for how in plans.values():
-            if keep > how.grid[0] * how.grid[1]:
+        for plan in plans.values():
+            rows, cols = plan.grid
+            if keep > rows * cols:
                 raise InputError(
-                    f"{keep} tokens per image cannot be kept of the {how.grid[0]}x{how.grid[1]} "
-                    f"map of {info.name} at {how.scale}; choose at most {how.grid[0] * how.grid[1]}"
+                    f"{keep} tokens per image cannot be kept of the {rows}x{cols} map of "
+                    f"{info.name} at {plan.scale}; choose at most {rows * cols}"
                 )
         jobs.append(Job(info, plans))
     return jobs
@@ -72,7 +73,7 @@ def resolve_jobs(models: Sequence[str], scales: Sequence[str], keep: int = 0) ->
 
 def transforms(jobs: Iterable[Job]) -> tuple[Transform, ...]:
     """The distinct transforms that a decoded image has to go through."""
-    return tuple(dict.fromkeys(job.transform(how) for job in jobs for how in job.plans.values()))
+    return tuple(dict.fromkeys(job.transform(plan) for job in jobs for plan in job.plans.values()))
 
 
 Kept = dict[tuple, Backbone]
@@ -99,7 +100,7 @@ def load_backbone(
     return compiled(backbone, say) if compile else backbone
 
 
-def manifest(job: Job, how: Plan, backbone: Backbone, dtype: str) -> dict[str, Any]:
+def manifest(job: Job, plan: ScalePlan, backbone: Backbone, dtype: str) -> dict[str, Any]:
     """Everything that determines the stored values; its hash is the source's identity.
 
     The code is named by a hash of the files that compute features rather than by a commit: the
@@ -115,16 +116,16 @@ def manifest(job: Job, how: Plan, backbone: Backbone, dtype: str) -> dict[str, A
         "tap": info.tap,
         "default_tap": info.taps[0],
         "scale": {
-            **asdict(how.scale),
-            "base": list(how.base),
-            "crop": list(how.crop),
-            "crops": list(how.crops),
+            **asdict(plan.scale),
+            "base": list(plan.base),
+            "crop": list(plan.crop),
+            "crops": list(plan.crops),
             "interpolation": "bicubic, float32, antialias when shrinking",
-            "pooling": "none" if how.scale.unpooled else "area average, float32",
+            "pooling": "none" if plan.scale.unpooled else "area average, float32",
             "prefix": "mean over crops",
         },
         "transform": {
-            **asdict(job.transform(how)),
+            **asdict(job.transform(plan)),
             "mean": list(info.mean),
             "std": list(info.std),
         },

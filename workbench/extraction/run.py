@@ -72,10 +72,10 @@ class Run:
         if not job.info.pretrained:
             self.say(f"{job.info.name} has random weights: its features mean nothing")
         crops = usual_crops(backbone.device.type, convnet=job.info.convnet)
-        limit = CropLimit(self.request.max_crops or crops, say=self.say)
+        limit = CropLimit(self.request.max_crops or crops, log=self.say)
         manifests = {
-            source: manifest(job, how, backbone, self.request.dtype)
-            for source, how in job.plans.items()
+            source: manifest(job, plan, backbone, self.request.dtype)
+            for source, plan in job.plans.items()
         }
         if self.request.accept_code:
             model, pixels = LoadedModel(job, backbone, {}, limit), self._pixels_for([job])
@@ -83,11 +83,11 @@ class Run:
             for line in accept_code(self.store, model, manifests, pixels, batch):
                 self.say(line)
         writers = {}
-        for source, how in job.plans.items():
+        for source, plan in job.plans.items():
             writer = self.store.add_source(
                 source,
                 manifest=manifests[source],
-                grid=how.grid,
+                grid=plan.grid,
                 channels=job.info.channels,
                 prefix=job.info.prefix,
                 dtype=self.request.dtype,
@@ -240,7 +240,7 @@ class Run:
         places = np.array(batch.rows, dtype=int) - held.todo.start
         before = len(held.copies)
         for model in self.models:
-            wanted = {s: how for s, how in model.job.plans.items() if s in held.writers}
+            wanted = {s: plan for s, plan in model.job.plans.items() if s in held.writers}
             for source, (prefix, maps) in forward(model, wanted, batch).items():
                 counted = held.statistics[source]
                 parts = [(maps, held.tokens[source])]

@@ -14,7 +14,7 @@ from feature_store.writer import SourceWriter
 from workbench.extraction.image_loader import ImageBatch
 from workbench.extraction.jobs import Job
 from workbench.models import Backbone, Tokens
-from workbench.multiscale import CropLimit, Plan, features
+from workbench.multiscale import CropLimit, ScalePlan, features
 
 
 @dataclass
@@ -97,7 +97,7 @@ def start_copy(
 
 
 def forward(
-    model: LoadedModel, plans: dict[Source, Plan], batch: ImageBatch
+    model: LoadedModel, plans: dict[Source, ScalePlan], batch: ImageBatch
 ) -> dict[Source, Tokens]:
     """Features of a batch at several scales; those that start from one base image run together."""
     found: dict[Source, Tokens] = {}
@@ -108,23 +108,23 @@ def forward(
 
 
 def _from_one_base(
-    model: LoadedModel, group: dict[Source, Plan], batch: ImageBatch
+    model: LoadedModel, group: dict[Source, ScalePlan], batch: ImageBatch
 ) -> dict[Source, Tokens]:
     job, backbone = model.job, model.backbone
     pixels = {
-        how.scale: backbone.normalise(batch.pixels[job.transform(how)])
-        for how in group.values()
-        if how.scale.raw
+        plan.scale: backbone.normalise(batch.pixels[job.transform(plan)])
+        for plan in group.values()
+        if plan.scale.raw
     }
-    bases = [how for how in group.values() if not how.scale.raw]
+    bases = [plan for plan in group.values() if not plan.scale.raw]
     base = (
         backbone.normalise(batch.pixels[job.transform(bases[0])])
         if bases
         else next(iter(pixels.values()))  # not looked at: every scale has images of its own
     )
-    scales = [how.scale for how in group.values()]
+    scales = [plan.scale for plan in group.values()]
     found = features(backbone, base, scales, raw=pixels, max_crops=model.limit)
-    return {source: found[how.scale] for source, how in group.items()}
+    return {source: found[plan.scale] for source, plan in group.items()}
 
 
 def release(held: ShardInHand) -> None:

@@ -79,7 +79,7 @@ class Running:
                 self.say(f"{job.info.name} has random weights: its features mean nothing")
             backbone = load_backbone(job, self.config.device, self.config.arithmetic)
             crops = usual_crops(backbone.device.type, convnet=job.info.convnet)
-            self.models[key] = backbone, CropLimit(crops, say=self.say)
+            self.models[key] = backbone, CropLimit(crops, log=self.say)
         backbone, limit = self.models[key]
         return LoadedModel(job, backbone, {}, limit)
 

@@ -1,10 +1,6 @@
 """The multi-scale forward pass: interpolate, split into crops, run, merge, pool to the base grid.
 
-    image (3, s, s) → bicubic → (3, S, S) → crops (p·q, 3, n, n) → tokens (p·q, r, c, channel)
-                    → merged map (p·r, q·c, channel) → area average → (r, c, channel)
-
-Scales are named by their side in pixels; ``n`` is the model's native side, ``r x c`` its grid
-there. **Source:** Shi et al. 2024, section 3.1 and appendix D.
+Scales are named by their side in pixels; every model has a native side and a base grid there.
 """
 
 from __future__ import annotations
@@ -12,32 +8,34 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from workbench.multiscale.planning import Plan, plan
+from workbench.multiscale.planning import ScalePlan, plan_scale
 from workbench.multiscale.scale import OPTIONS, Scale, base_size, resolve_scales
 
 __all__ = [
     "OPTIONS",
     "CropLimit",
-    "Plan",
     "Scale",
+    "ScalePlan",
     "base_size",
     "features",
     "interpolate",
     "merge",
-    "plan",
+    "plan_scale",
     "pool",
     "resolve_scales",
+    "s2_features",
     "scale_features",
     "split",
 ]
 
 
 _NEEDS_TORCH = {
-    "CropLimit": "forward",
+    "CropLimit": "memory",
     "features": "forward",
     "interpolate": "arrange",
     "merge": "arrange",
     "pool": "arrange",
+    "s2_features": "forward",
     "scale_features": "forward",
     "split": "arrange",
 }

@@ -1,10 +1,16 @@
-"""Run a backbone on one or several scales of a batch of images, within bounded memory."""
+"""S2: one frozen model at several scales, from a batch of images to their features.
+
+    image (3, s, s) → interpolate → (3, S, S) → split → crops (p·q, 3, n, n)
+    → forward → tokens (p·q, r, c, channel) → merge → (p·r, q·c, channel)
+    → pool → (r, c, channel) → concat over scales → (r, c, scales · channel)
+
+Prefix tokens are averaged over a scale's crops. **Source:** Shi et al. 2024, section 3.1 and
+appendix D. A store keeps every scale by itself and concatenates on reading.
+"""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch.nn import functional as F
@@ -13,145 +19,33 @@ from feature_store.errors import InputError
 from workbench.models.backbone import Backbone
 from workbench.models.info import Tokens
 from workbench.multiscale.arrange import interpolate, merge, pool, split
-from workbench.multiscale.planning import Plan, plan
+from workbench.multiscale.memory import CropLimit
+from workbench.multiscale.planning import ScalePlan, plan_scale
 from workbench.multiscale.scale import Scale
 
-_Result = TypeVar("_Result")
+
+def s2_features(backbone: Backbone, images: torch.Tensor, scales: Sequence[str]) -> Tokens:
+    """S2 features of normalised base images (image, 3, s, s), such as at ``["224", "448"]``."""
+    found = features(backbone, images, [Scale.parse(scale) for scale in scales])
+    return Tokens(*(torch.cat(parts, dim=-1) for parts in zip(*found.values(), strict=True)))
 
 
-class CropLimit:
-    """Crops per forward pass; halves itself when the device runs out of memory.
-
-    Keep one for a whole run, so that a limit found once holds for the rest of it.
-    """
-
-    def __init__(self, crops: int = 64, *, say: Callable[[str], None] = warnings.warn) -> None:
-        if crops < 1:
-            raise InputError(f"crops per forward pass: found {crops}, expected at least 1")
-        self.crops = crops
-        self.images: int | None = None
-        """Images scaled and cut into crops at a time; None = as many as are given."""
-        self.say = say
-
-    def halve(self, name: str, tried: int) -> None:
-        """Go on with half of the crops that did not fit, and say so.
-
-        Raises
-        ------
-        InputError
-            It was one crop already.
-        """
-        if tried == 1:
-            raise InputError(
-                f"{name} runs out of memory on a single crop; use a smaller model or scale, a "
-                "lower precision, or another device"
-            )
-        self.crops = tried // 2
-        self.say(f"out of memory: {name} goes on with {self.crops} crops per forward pass")
-
-    def halve_images(self, name: str, tried: int) -> None:
-        """The same for images whose scaled copies and crops did not fit.
-
-        Raises
-        ------
-        InputError
-            It was one image already.
-        """
-        if tried == 1:
-            raise InputError(
-                f"{name} runs out of memory as a single image is scaled and cut into crops; use "
-                "smaller scales or another device"
-            )
-        self.images = tried // 2
-        self.say(f"out of memory: {name} goes on with {self.images} images at a time")
+def crops_of(images: torch.Tensor, plan: ScalePlan) -> torch.Tensor:
+    """Interpolate and split: (image, 3, s, s) → (image · crops, 3, n, n)."""
+    scale = plan.scale
+    large = interpolate(images, scale.height, scale.width)
+    if plan.crops == (1, 1) and not scale.pad:
+        return large
+    height, width = plan.crops[0] * plan.crop[0], plan.crops[1] * plan.crop[1]
+    return split(F.pad(large, (0, width - scale.width, 0, height - scale.height)), plan.crop[0])
 
 
-def run_crops(backbone: Backbone, crops: torch.Tensor, limit: CropLimit) -> Tokens:
-    """Tokens of (crop, 3, height, width), at most ``limit.crops`` at a time."""
-    return _joined(
-        _in_parts(
-            len(crops),
-            lambda: limit.crops,
-            lambda part: backbone(crops[part]),
-            limit.halve,
-            backbone,
-        )
-    )
-
-
-def _in_parts(
-    count: int,
-    size: Callable[[], int | None],
-    run: Callable[[slice], _Result],
-    halve: Callable[[str, int], None],
-    backbone: Backbone,
-) -> list[_Result]:
-    """What `run` makes of `count` crops or images, so many at a time as `size` says (None = all);
-    where memory runs out, `halve` is told the model and how many were tried."""
-    parts: list[_Result] = []
-    done = 0
-    while done < count or not parts:
-        tried = min(size() or count, count - done)
-        try:
-            parts.append(run(slice(done, done + tried)))
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
-        else:
-            done += tried
-            continue
-        halve(backbone.info.name, tried)  # not in the handler: its traceback holds tensors alive
-        if backbone.device.type == "cuda":
-            torch.cuda.empty_cache()
-    return parts
-
-
-def _joined(parts: Sequence[Tokens]) -> Tokens:
-    if len(parts) == 1:
-        return parts[0]
-    return Tokens(*(torch.cat(part) for part in zip(*parts, strict=True)))
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text
-
-
-def scale_features(
-    backbone: Backbone,
-    images: torch.Tensor,
-    scale: Scale | str,
-    *,
-    max_crops: int | CropLimit = 64,
-) -> Tokens:
-    """Features of a batch of images at one scale.
-
-    Parameters
-    ----------
-    backbone : Backbone
-        The frozen model.
-    images : torch.Tensor
-        (image, 3, height, width) float32, normalised: base images, or, for a ``raw`` scale,
-        images already at the scale's size.
-    scale : Scale or str
-        The scale.
-    max_crops : int or CropLimit
-        Crops per forward pass; bounds memory, changes results by float rounding only.
-
-    Returns
-    -------
-    Tokens
-        ``prefix`` (image, prefix, channel): mean over the image's crops. ``map`` (image, rows,
-        cols, channel): merged, pooled to the base grid unless ``unpooled``. float32.
-
-    Raises
-    ------
-    InputError
-        A scale this model cannot run, or images of another size than the scale needs.
-    """
-    scale = Scale.parse(scale) if isinstance(scale, str) else scale
-    raw = {scale: images} if scale.raw else {}
-    return features(backbone, images, [scale], raw=raw, max_crops=max_crops)[scale]
+def merge_and_pool(crops: Tokens, plan: ScalePlan) -> Tokens:
+    """Tokens of all crops, image by image, to tokens of images."""
+    merged = merge(crops.map, plan.crops)[:, : plan.merged[0], : plan.merged[1]]
+    pooled = merged.contiguous() if plan.scale.unpooled else pool(merged, plan.pooled)
+    prefix = crops.prefix.reshape(len(pooled), plan.crops_per_image, *crops.prefix.shape[1:])
+    return Tokens(prefix.mean(dim=1), pooled)
 
 
 def features(
@@ -166,54 +60,88 @@ def features(
 
     Parameters
     ----------
-    backbone, base, max_crops
-        As in :func:`scale_features`; ``base`` holds the base images.
+    backbone : Backbone
+        The frozen model.
+    base : torch.Tensor
+        (image, 3, height, width) float32, normalised: the base images.
     scales : sequence of Scale
         The scales, each once.
     raw : mapping of Scale to torch.Tensor, optional
         For each ``raw`` scale, the original images resized to it, normalised.
+    max_crops : int or CropLimit
+        Crops per forward pass; bounds memory, changes results by float rounding only.
 
     Returns
     -------
     dict of Scale to Tokens
-        In the order of ``scales``.
+        In the order of ``scales``, float32. ``prefix`` (image, prefix, channel): mean over the
+        image's crops. ``map`` (image, rows, cols, channel): merged, pooled to the base grid unless
+        ``unpooled``.
+
+    Raises
+    ------
+    InputError
+        A scale that this model cannot run, or images of another size than the scale needs.
     """
     limit = max_crops if isinstance(max_crops, CropLimit) else CropLimit(max_crops)
-    plans = [plan(scale, backbone.info) for scale in scales]
+    plans = [plan_scale(scale, backbone.info) for scale in scales]
     raw = raw or {}
 
     def run(some: slice) -> dict[Scale, Tokens]:
-        images = {scale: pixels[some] for scale, pixels in raw.items()}
-        return _at_once(backbone, base[some], plans, images, limit)
+        resized = {scale: pixels[some] for scale, pixels in raw.items()}
+        crops = [crops_of(_images_for(plan, base[some], resized), plan) for plan in plans]
+        tokens = _forward(backbone, crops, limit)
+        return {p.scale: merge_and_pool(t, p) for p, t in zip(plans, tokens, strict=True)}
 
-    parts = _in_parts(len(base), lambda: limit.images, run, limit.halve_images, backbone)
+    parts = limit.run("images", len(base), run, backbone)
     return {scale: _joined([part[scale] for part in parts]) for scale in scales}
 
 
-def _at_once(
+def scale_features(
     backbone: Backbone,
-    base: torch.Tensor,
-    plans: Sequence[Plan],
-    raw: Mapping[Scale, torch.Tensor],
-    limit: CropLimit,
-) -> dict[Scale, Tokens]:
-    """All scales of some images."""
-    cut = [cut_crops(_images_for(how, base, raw), how) for how in plans]
-    found: dict[Scale, Tokens] = {}
-    for size in dict.fromkeys(how.crop for how in plans):
-        same = [i for i, how in enumerate(plans) if how.crop == size]
-        crops = cut[same[0]] if len(same) == 1 else torch.cat([cut[i] for i in same])
-        tokens = run_crops(backbone, crops, limit)
-        counts = [len(cut[i]) for i in same]
+    images: torch.Tensor,
+    scale: Scale | str,
+    *,
+    max_crops: int | CropLimit = 64,
+) -> Tokens:
+    """Features of a batch of images at one scale; as :func:`features`.
+
+    `images` are base images, or, for a ``raw`` scale, images already at the scale's size.
+    """
+    scale = Scale.parse(scale) if isinstance(scale, str) else scale
+    raw = {scale: images} if scale.raw else {}
+    return features(backbone, images, [scale], raw=raw, max_crops=max_crops)[scale]
+
+
+def _forward(backbone: Backbone, crops: Sequence[torch.Tensor], limit: CropLimit) -> list[Tokens]:
+    """Tokens of the crops of each scale; crops of equal size run together."""
+    found: dict[int, Tokens] = {}
+    for size in dict.fromkeys(some.shape[2:] for some in crops):
+        same = [k for k, some in enumerate(crops) if some.shape[2:] == size]
+        together = crops[same[0]] if len(same) == 1 else torch.cat([crops[k] for k in same])
+        tokens = run_crops(backbone, together, limit)
+        counts = [len(crops[k]) for k in same]
         parts = zip(tokens.prefix.split(counts), tokens.map.split(counts), strict=True)
-        for i, (prefix, maps) in zip(same, parts, strict=True):
-            found[plans[i].scale] = assemble(Tokens(prefix, maps), plans[i])
-    return found
+        found |= {k: Tokens(*part) for k, part in zip(same, parts, strict=True)}
+    return [found[k] for k in range(len(crops))]
 
 
-def _images_for(how: Plan, base: torch.Tensor, raw: Mapping[Scale, torch.Tensor]) -> torch.Tensor:
-    """The images a plan starts from: the base images, or the scale's own if it is raw."""
-    scale = how.scale
+def run_crops(backbone: Backbone, crops: torch.Tensor, limit: CropLimit) -> Tokens:
+    """Tokens of (crop, 3, height, width), as many at a time as the limit allows."""
+    return _joined(limit.run("crops", len(crops), lambda some: backbone(crops[some]), backbone))
+
+
+def _joined(parts: Sequence[Tokens]) -> Tokens:
+    if len(parts) == 1:
+        return parts[0]
+    return Tokens(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _images_for(
+    plan: ScalePlan, base: torch.Tensor, raw: Mapping[Scale, torch.Tensor]
+) -> torch.Tensor:
+    """The images that a scale starts from: the base images, or its own if it is raw."""
+    scale = plan.scale
     images = raw.get(scale) if scale.raw else base
     expected = (scale.height, scale.width) if scale.raw else None
     if images is None or (expected and tuple(images.shape[2:]) != expected):
@@ -223,28 +151,9 @@ def _images_for(how: Plan, base: torch.Tensor, raw: Mapping[Scale, torch.Tensor]
             f"found {found}"
         )
     height, width = images.shape[2:]
-    if height * how.base[1] != width * how.base[0]:
+    if height * plan.base[1] != width * plan.base[0]:
         raise InputError(
-            f"scale {scale} has base images of {how.base[0]} x {how.base[1]}; found {height} x "
+            f"scale {scale} has base images of {plan.base[0]} x {plan.base[1]}; found {height} x "
             f"{width}, another aspect ratio, which would distort them"
         )
     return images
-
-
-def cut_crops(images: torch.Tensor, how: Plan) -> torch.Tensor:
-    """The crops of a batch of images under a plan: (image · crops, 3, height, width)."""
-    scale = how.scale
-    large = interpolate(images, scale.height, scale.width)
-    if how.crops == (1, 1) and not scale.pad:
-        return large
-    height, width = how.crops[0] * how.crop[0], how.crops[1] * how.crop[1]
-    return split(F.pad(large, (0, width - scale.width, 0, height - scale.height)), how.crop[0])
-
-
-def assemble(tokens: Tokens, how: Plan) -> Tokens:
-    """Tokens of all crops, image by image, to tokens of images: merge, pool, mean of prefixes."""
-    merged = merge(tokens.map, how.crops)[:, : how.merged[0], : how.merged[1]]
-    stored = merged.contiguous() if how.scale.unpooled else pool(merged, how.pooled)
-    n, channels = len(stored), tokens.prefix.shape[2]
-    prefix = tokens.prefix.reshape(n, how.crops_per_image, tokens.prefix.shape[1], channels)
-    return Tokens(prefix.mean(dim=1), stored)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ScalePlan:
     """How one scale runs on one model, checked; sizes are (rows, columns) or (height, width)."""
 
     scale: Scale
@@ -39,7 +39,7 @@ class Plan:
         return self.crops[0] * self.crops[1]
 
 
-def plan(scale: Scale, info: BackboneInfo) -> Plan:
+def plan_scale(scale: Scale, info: BackboneInfo) -> ScalePlan:
     """Check one scale against a model and lay out how it runs.
 
     A scale with a side below native runs in one piece, like ``whole``, unless it is padded.
@@ -54,7 +54,7 @@ def plan(scale: Scale, info: BackboneInfo) -> Plan:
     Raises
     ------
     InputError
-        A split scale that is no multiple of the native size (the nearest valid sizes are named),
+        A split scale that is not a multiple of the native size (the nearest valid sizes are named),
         or a size the model cannot run in one piece.
     """
     if scale.height * scale.width > LARGEST:
@@ -70,7 +70,7 @@ def plan(scale: Scale, info: BackboneInfo) -> Plan:
     else:
         crop, crops, merged = _split_grid(scale, info)
     grid = merged if scale.unpooled else pooled
-    return Plan(
+    return ScalePlan(
         scale=scale, base=base, crop=crop, crops=crops, merged=merged, grid=grid, pooled=pooled
     )
 
@@ -80,7 +80,7 @@ def _split_grid(scale: Scale, info: BackboneInfo) -> tuple[tuple[int, int], ...]
     native = info.native
     if (scale.height % native or scale.width % native) and not scale.pad:
         raise InputError(
-            f"scale {scale}: {scale.height} x {scale.width} is no multiple of native {native} "
+            f"scale {scale}: {scale.height} x {scale.width} is not a multiple of native {native} "
             f"of {info.name}; nearest valid sizes: {near_sizes(scale, native)}; "
             "or add .whole or .pad"
         )

@@ -117,8 +117,8 @@ def base_size(scale: Scale, native: int) -> tuple[int, int]:
     rows, cols = scale.height // divisor, scale.width // divisor
     if max(rows, cols) > 8:
         raise InputError(
-            f"scale {scale}: {scale.height}:{scale.width} is no simple aspect ratio, so its base "
-            f"image would be {rows * native}x{cols * native}; "
+            f"scale {scale}: {scale.height}:{scale.width} is not a simple aspect ratio, so its "
+            f"base image would be {rows * native}x{cols * native}; "
             f"nearest valid sizes: {near_sizes(scale, native)}"
         )
     return rows * native, cols * native

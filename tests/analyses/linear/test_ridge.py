@@ -1,145 +1,66 @@
-"""Solvers against lstsq, scikit-learn and refitting fold by fold."""
+"""Kernels on arrays against scikit-learn and refitting."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.linear_model import Ridge, RidgeCV
-from sklearn.model_selection import PredefinedSplit
+from sklearn.linear_model import Ridge
 
-from analyses.linear import ridge
-from analyses.moments.accumulate import Accumulator
-from analyses.moments.second_moments import MomentsConfig, fold_of
-from feature_store.errors import InputError
-
-X, Y = "x#t@1", "y#t@1"
-
-
-def moments_of(x, y, **config):
-    """Moments of (image, channel) arrays with one token per image."""
-    acc = Accumulator({X: x.shape[1], Y: y.shape[1]}, MomentsConfig(**config))
-    acc.update({X: x[:, None, None], Y: y[:, None, None]}, np.arange(len(x)))
-    return acc.result()
+from analyses.linear.ridge import (
+    held_out_losses,
+    penalty_of,
+    solve_least_squares,
+    solve_ridge,
+    solve_rows,
+)
 
 
-@pytest.fixture
-def data():
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((400, 12)) * np.logspace(0, 2, 12) + 50
-    y = 0.1 * x @ rng.standard_normal((12, 7)) + rng.standard_normal((400, 7)) - 3
-    return x, y
+def centred(rows, x_channels, y_channels, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((rows, x_channels)) * np.linspace(0.1, 3, x_channels)
+    y = x @ rng.standard_normal((x_channels, y_channels)) + rng.standard_normal((rows, y_channels))
+    return x - x.mean(0), y - y.mean(0)
 
 
-def lstsq_loss(x, y):
-    design = np.c_[np.ones(len(x)), x - x.mean(0)]
-    return float(((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) ** 2).mean())
+@pytest.mark.parametrize(("rows", "channels"), [(12, 30), (40, 5)])
+def test_all_ways_give_scikit_learns_weights(rows, channels):
+    x, y = centred(rows, channels, 3)
+    ridges = [1e-3, 1.0, 100.0]
+    for ridge, path in zip(ridges, solve_rows(x, y, ridges), strict=True):
+        alpha = ridge * np.trace(x.T @ x) / channels
+        assert penalty_of(x.T @ x, ridge) == pytest.approx(alpha)
+        oracle = Ridge(alpha=alpha, fit_intercept=False).fit(x, y).coef_.T
+        weights, dof = solve_ridge(x.T @ x, x.T @ y, ridge)
+        np.testing.assert_allclose(path, oracle, rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(weights, oracle, rtol=1e-8, atol=1e-10)
+        eigenvalues = np.linalg.eigvalsh(x.T @ x).clip(0)
+        assert dof == pytest.approx((eigenvalues / (eigenvalues + alpha)).sum())
 
 
-def test_zero_ridge_equals_lstsq(data):
-    x, y = data
-    fit = ridge.solve(moments_of(x, y, precision="float64"), [X], [Y], 0)
-    np.testing.assert_allclose(fit.residual.mean(), lstsq_loss(x, y), rtol=1e-9)
-    prediction = fit.mean_y + (x - fit.mean_x) @ fit.weights
-    np.testing.assert_allclose(((y - prediction) ** 2).mean(0), fit.residual, rtol=1e-9)
-    assert fit.dof == 12
+def test_held_out_losses_equal_predicting_the_held_out_rows():
+    x, y = centred(60, 8, 3)
+    a, b = centred(20, 8, 3, seed=1)
+    a, b = a + 0.5, b - 2  # held-out rows have other means
+    ridges = [1e-6, 0.1, 10.0]
+    losses = held_out_losses((x.T @ x, x.T @ y), (a.T @ a, a.T @ b, (b**2).sum()), ridges)
+    expected = [((b - a @ weights) ** 2).sum() for weights in solve_rows(x, y, ridges)]
+    np.testing.assert_allclose(losses, expected, rtol=1e-10)
 
 
-def test_float32_products_agree_with_float64_least_squares_on_badly_scaled_channels():
-    rng = np.random.default_rng(3)
-    scale = np.where(np.arange(64) % 16 == 0, 100.0, 1.0)
-    x = (scale * (rng.standard_normal((20_000, 64)) + 10)).astype(np.float32)
-    y = ((x - x.mean(0)) / scale @ rng.standard_normal((64, 32)) / 8).astype(np.float32)
-    y += 5 + rng.standard_normal(y.shape).astype(np.float32)
-    fit = ridge.solve(moments_of(x, y), [X], [Y], 0)
-    np.testing.assert_allclose(
-        fit.residual.mean(), lstsq_loss(x.astype(float), y.astype(float)), rtol=1e-6
-    )
+def test_least_squares_is_the_pseudo_inverse_of_the_scaled_channels():
+    x, y = centred(50, 6, 2)
+    twice = np.concatenate([x, 7 * x, np.zeros((50, 1))], axis=1)
+    varies = np.arange(13) < 12
+    weights, rank = solve_least_squares(twice.T @ twice, twice.T @ y, varies)
+    unit = twice[:, :12] / twice[:, :12].std(0)
+    expected = np.linalg.pinv(unit) @ y / twice[:, :12].std(0)[:, None]
+    np.testing.assert_allclose(weights[:12], expected, atol=1e-9)
+    assert (weights[12] == 0).all()
+    assert rank == 6
 
 
-@pytest.mark.parametrize("relative", [1e-4, 0.3, 10.0])
-def test_ridge_equals_scikit_learn(data, relative):
-    x, y = data
-    fit = ridge.solve(moments_of(x, y, precision="float64"), [X], [Y], relative)
-    penalty = relative * len(x) * x.var(0).mean()
-    model = Ridge(alpha=penalty).fit(x, y)
-    np.testing.assert_allclose(fit.weights.T, model.coef_, rtol=1e-7, atol=1e-10)
-    np.testing.assert_allclose(((y - model.predict(x)) ** 2).mean(0), fit.residual, rtol=1e-9)
-    eigenvalues = np.linalg.eigvalsh(len(x) * np.cov(x.T, ddof=0))
-    np.testing.assert_allclose(fit.dof, (eigenvalues / (eigenvalues + penalty)).sum(), rtol=1e-9)
-
-
-def test_cross_validation_equals_refitting_each_fold(data):
-    x, y = data
-    path = ridge.cross_validate(moments_of(x, y, precision="float64"), [X], [Y], [1e-3, 1.0])
-    fold = fold_of(np.arange(len(x)), 5)
-    for k in range(5):
-        train, held = fold != k, fold == k
-        for at, relative in enumerate(path.ridges):
-            alpha = relative * train.sum() * x[train].var(0).mean()
-            model = Ridge(alpha=alpha).fit(x[train], y[train])
-            loss = ((y[held] - model.predict(x[held])) ** 2).mean()
-            np.testing.assert_allclose(path.loss[k, at], loss, rtol=1e-8)
-        assert path.tokens[k] == held.sum()
-    assert path.best == path.ridges[np.argmin(path.mean)]
-
-
-def test_chosen_ridge_is_that_of_scikit_learns_ridge_cv():
-    rng = np.random.default_rng(5)
-    x = rng.standard_normal((300, 60))
-    y = x @ rng.standard_normal((60, 3)) / 8 + 2 * rng.standard_normal((300, 3))
-    relative = np.array([1e-3, 1e-2, 1e-1, 1.0, 10.0])
-    path = ridge.cross_validate(moments_of(x, y, precision="float64"), [X], [Y], relative)
-    # One penalty for all folds there, one relative to each training part's variance here.
-    alphas = relative * 0.8 * len(x) * x.var(0).mean()
-    folds = PredefinedSplit(fold_of(np.arange(len(x)), 5))
-    oracle = RidgeCV(alphas=alphas, cv=folds, scoring="neg_mean_squared_error").fit(x, y)
-    assert path.best == relative[np.argmin(np.abs(alphas - oracle.alpha_))]
-
-
-def test_cross_validation_prefers_more_ridge_where_there_is_less_signal():
-    rng = np.random.default_rng(1)
-    x = rng.standard_normal((120, 40))
-    noise = rng.standard_normal((120, 5))
-    strong = moments_of(x, x[:, :5] * 10 + 0.01 * noise)
-    nothing = moments_of(x, noise)
-    assert ridge.cross_validate(strong, [X], [Y]).best < 1e-3
-    assert ridge.cross_validate(nothing, [X], [Y]).best > 1
-
-
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_duplicated_and_constant_channels_do_not_blow_up(data, precision):
-    x, y = data
-    wide = np.concatenate([x, x, np.full((400, 2), 7.3), x[:, :3] - x[:, 3:6]], 1)
-    plain = ridge.solve(moments_of(x, y, precision=precision), [X], [Y], 0)
-    fit = ridge.solve(moments_of(wide, y, precision=precision), [X], [Y], 0)
-    np.testing.assert_allclose(fit.residual, plain.residual, rtol=2e-5)
-    assert fit.dof == 12
-    assert np.abs(fit.weights).max() <= np.abs(plain.weights).max() * 1.01
-
-
-def test_wide_rank_deficient_source_in_float32():
-    """More channels than tokens: the rank is the number of tokens less one, and no more is used."""
-    rng = np.random.default_rng(4)
-    x, y = rng.standard_normal((60, 300)), rng.standard_normal((60, 4))
-    fit = ridge.solve(moments_of(x, y), [X], [Y], 0)
-    assert fit.dof == 59
-    assert np.abs(fit.weights).max() < 5
-
-
-def test_source_of_constants_and_target_without_variance():
-    x, y = np.ones((50, 3)), np.arange(50.0)[:, None]
-    fit = ridge.solve(moments_of(x, y), [X], [Y], 0)
-    assert fit.dof == 0
-    np.testing.assert_allclose(fit.residual, fit.variance)
-    for relative in (0, 0.5):
-        flat = ridge.solve(moments_of(y, x), [X], [Y], relative)
-        np.testing.assert_array_equal(flat.residual, 0)
-        np.testing.assert_array_equal(flat.weights, 0)
-
-
-def test_refusals(data):
-    x, y = data
-    with pytest.raises(InputError, match="ridge is -1"):
-        ridge.solve(moments_of(x, y), [X], [Y], -1)
-    with pytest.raises(InputError, match="at least 2 folds, found 1"):
-        ridge.cross_validate(moments_of(x, y, folds=1), [X], [Y])
+@pytest.mark.parametrize("channels", [3, 8])
+def test_no_variance_gives_no_weight(channels):
+    x, y = np.zeros((4, channels)), np.ones((4, 2))
+    assert (solve_rows(x, y, [1.0]) == 0).all()
+    assert (solve_ridge(x.T @ x, x.T @ y, 1.0)[0] == 0).all()

@@ -15,7 +15,7 @@ from workbench.cli import main
 from workbench.extraction import ExtractRequest, extract
 from workbench.extraction.run import Run
 from workbench.models import load
-from workbench.multiscale import Scale, plan, scale_features
+from workbench.multiscale import Scale, plan_scale, scale_features
 
 MODEL = "random:timm:test_vit.r160_in1k"
 OTHER = "random:timm:vit_tiny_patch16_224:96"
@@ -61,8 +61,8 @@ def test_two_models_in_one_pass_equal_two_passes(folder, tmp_path):
 def test_every_kind_of_scale_is_stored_as_the_model_computes_it(folder, tmp_path, scale):
     (values,) = stored(folder, tmp_path / "s", [MODEL], [scale]).values()
     backbone = load(MODEL)
-    how = plan(Scale.parse(scale), backbone.info)
-    size = (how.scale.height, how.scale.width) if how.scale.raw else how.base
+    plan = plan_scale(Scale.parse(scale), backbone.info)
+    size = (plan.scale.height, plan.scale.width) if plan.scale.raw else plan.base
     transform = backbone.info.transform.at(*size)
     for path, found in zip(sorted(folder.iterdir()), values, strict=True):
         pixels = torch.from_numpy(transform(Image.open(path)))[None]

@@ -40,7 +40,7 @@ def probe(context: Context, sources: Sequence[str], options: Mapping[str, Any]) 
         }
         for row in table.to_dict("records")
     }
-    draws = {s: {"top1": _rounded(found, 100)} for s, found in table.attrs["draws"].items()}
+    draws = {s: {"top1": _rounded(found, 100)} for s, found in table.attrs["resampled"].items()}
     said = tuple(notes) if config.recipe == "converged" else ()
     return Measured(values, draws, said, config=asdict(config))
 
@@ -55,7 +55,7 @@ def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any
     values: dict[str, dict[str, Value]] = {
         row["source"]: {"top1": _percent(row, "test_accuracy")} for row in table.to_dict("records")
     }
-    of_shots = table.attrs["draws"][options["shots"]]
+    of_shots = table.attrs["resampled"][options["shots"]]
     draws = {s: {"top1": _rounded(found, 100)} for s, found in of_shots.items()}
     return Measured(values, draws, config=asdict(config))
 
@@ -83,7 +83,7 @@ def dense(
         table = dense_probe.compute(*stores, sources=[source], targets=targets, config=config)
         row = table.to_dict("records")[0]
         values[source] = {name: (factor * row[name], factor * row["low"], factor * row["high"])}
-        draws[source] = {name: _rounded(table.attrs["draws"][source], factor)}
+        draws[source] = {name: _rounded(table.attrs["resampled"][source], factor)}
         _, rows, columns, _ = stores[0].features(source).shape
         if row["tokens_per_image"] < rows * columns:
             share = f"{row['tokens_per_image']} of {rows * columns} tokens of each image"
