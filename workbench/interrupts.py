@@ -1,11 +1,12 @@
-"""What ends a run from outside: SIGTERM, and SIGHUP, which a terminal sends as it is closed."""
+"""Ctrl-C, SIGTERM and SIGHUP (a terminal was closed): who acts on them, and when."""
 
 from __future__ import annotations
 
 import os
 import signal
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 def endings() -> tuple[signal.Signals, ...]:
@@ -16,14 +17,74 @@ def endings() -> tuple[signal.Signals, ...]:
     return (signal.SIGTERM, hangup)
 
 
-def tell(say: Callable[[str], None], line: str) -> None:
-    """Say a line; where the terminal is gone, it and all that follows is printed to nobody.
+@contextmanager
+def stop_requests(log: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a request to stop after the current shard.
+
+    Yields whether that was requested. A second signal raises KeyboardInterrupt.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        tell(log, "stopping after this shard; once more to stop at once (the shard is then redone)")
+
+    with _handled((signal.SIGINT, *endings()), ask):
+        yield lambda: bool(asked)
+
+
+@contextmanager
+def endings_interrupt(log: Callable[[str], None]) -> Iterator[None]:
+    """SIGTERM and SIGHUP raise KeyboardInterrupt in the block, as Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        tell(log, f"ending ({signal.Signals(number).name})")
+        raise KeyboardInterrupt
+
+    with _handled(endings(), interrupt):
+        yield
+
+
+@contextmanager
+def _handled(
+    signals: Sequence[signal.Signals], handler: Callable[[int, object], None]
+) -> Iterator[None]:
+    """Handle signals in the block; outside the main thread they are left alone."""
+    previous = {}
+    try:
+        for number in signals:
+            previous[number] = signal.signal(number, handler)
+    except ValueError:  # not the main thread
+        pass
+    try:
+        yield
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)
+
+
+def ignore_interrupts() -> None:
+    """Ctrl-C and SIGHUP reach all processes of a terminal; a worker leaves them to the main one."""
+    for name in ("SIGINT", "SIGHUP"):  # the latter not on Windows
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def dask_setup(worker: object) -> None:
+    """Called by Dask in the main thread of a worker that preloads this module."""
+    ignore_interrupts()
+
+
+def tell(log: Callable[[str], None], line: str) -> None:
+    """Log a line; where the terminal is gone, discard it and everything printed there later.
 
     Without this the first line printed after a hangup would end the run in the middle of a shard.
     """
     try:
-        say(line)
-    except RuntimeError:  # a signal in the middle of another line: that one is not interrupted
+        log(line)
+    except RuntimeError:  # the signal came while another line was being printed
         pass
     except OSError:
         nowhere = os.open(os.devnull, os.O_WRONLY)

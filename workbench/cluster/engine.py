@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +11,9 @@ from typing import Any
 
 from feature_store.errors import InputError
 from workbench.cluster.options import THREADS, EngineOptions
-from workbench.cluster.session import Session
+from workbench.cluster.session import Patience, Session
 from workbench.extraction.malloc import MALLOC
-from workbench.interrupts import endings, tell
+from workbench.interrupts import endings_interrupt
 
 
 @contextmanager
@@ -52,7 +51,7 @@ def connect(
     for name in ("distributed", "distributed.client"):  # what matters is said in a line
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with (
-        _endings_interrupt(say),
+        endings_interrupt(say),
         dask.config.set(dict(SETTINGS)),
         contextlib.ExitStack() as stack,
     ):
@@ -114,32 +113,8 @@ def require_dask() -> None:
         ) from error
 
 
-@contextmanager
-def _endings_interrupt(say: Callable[[str], None]) -> Iterator[None]:
-    """SIGTERM and SIGHUP raise KeyboardInterrupt in the block; outside the main thread they are
-    left alone."""
-
-    def interrupt(number: int, frame: object) -> None:
-        tell(say, f"ending ({signal.Signals(number).name})")
-        raise KeyboardInterrupt
-
-    previous = {}
-    try:
-        for number in endings():
-            previous[number] = signal.signal(number, interrupt)
-    except ValueError:  # not the main thread
-        pass
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 def _nobody_there(options: EngineOptions) -> Callable[[dict[str, int]], None]:
     """Gives up when a scheduler of someone else's has had no worker for a while."""
-    from workbench.cluster.patience import Patience
-
     patience = Patience(options.jobs.patience or 600)
 
     def watch(workers: dict[str, int]) -> None:

@@ -23,17 +23,17 @@ import feature_store
 from feature_store import FeatureStore, InputError, Source, protocol
 from feature_store.claims import holder_of
 from workbench.cluster import tasks
-from workbench.cluster.session import TICK, Session
+from workbench.cluster.session import TICK_SECONDS, Session
 from workbench.extraction.local import described
 from workbench.extraction.request import ExtractReport, ExtractRequest
-from workbench.extraction.stopping import stop_requests
+from workbench.interrupts import stop_requests
 
-GRACE = 30.0
+LOST_SECONDS = 30.0
 """Seconds after which a claim of a lost worker is removed: as long as Dask lets a worker that
 leaves in order finish what it has in hand."""
-RETRY = 1.0
+OWN_RETRY_SECONDS = 1.0
 """Seconds before a shard that another worker of this run holds is offered again."""
-OTHERS = 60.0
+OTHER_RETRY_SECONDS = 60.0
 """The same for a shard in the hands of a process that is none of this run's, as long as there is
 other work: its claim runs out if it is dead."""
 
@@ -179,7 +179,7 @@ class _Work:
         """Answers that have come; waits a moment for the first."""
         found = []
         try:
-            found.append(self.finished.get(timeout=TICK))
+            found.append(self.finished.get(timeout=TICK_SECONDS))
             while True:
                 found.append(self.finished.get_nowait())
         except queue.Empty:
@@ -196,7 +196,7 @@ class _Work:
         return answers
 
     def _pause(self, holder: str) -> float:
-        return RETRY if holder in self.addresses else OTHERS
+        return OWN_RETRY_SECONDS if holder in self.addresses else OTHER_RETRY_SECONDS
 
     def _ours(self) -> dict[int, str]:
         """Held shards whose holder is, or was, a worker of this run: they will come free."""
@@ -212,7 +212,7 @@ class _Work:
             if now < again or shard in offered:
                 continue
             address = self.addresses.get(holder)
-            if address and address not in present and now - since > GRACE:
+            if address and address not in present and now - since > LOST_SECONDS:
                 release_claims(store, shard, holder)
             self.held[shard] = (holder, since, now + self._pause(holder))
             self.waiting.append((shard,))

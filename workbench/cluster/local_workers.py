@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from feature_store.errors import InputError
-from workbench.cluster.patience import Patience
+from workbench.cluster.session import Patience
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def start(
                 "memory_limit": 0,
                 "silence_logs": logging.CRITICAL,
                 "dashboard": False,
-                "preload": ["workbench.cluster.uninterrupted"],
+                "preload": ["workbench.interrupts"],
                 "env": {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {},
             },
         }

@@ -12,15 +12,22 @@ from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
 from feature_store.errors import InputError
-from workbench.cluster.version import own_version, refusal, require_same
+from workbench.cluster.version import (
+    own_version,
+    refuse_reported,
+    reported_version,
+    require_same,
+)
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-TICK = 0.5
+TICK_SECONDS = 0.5
 """Seconds between two looks at the state of the workers while waiting."""
-ANSWER = 10.0
-"""Seconds in which the workers that are there have to say what they run."""
+VERSION_SECONDS = 10.0
+"""Seconds in which the present workers have to answer with their versions."""
+IDLE_SECONDS = 60.0
+"""Seconds without a question after which the run was busy with something else, not waiting."""
 UNREADABLE = ("Error during deserialization of the task graph", "Can't get attribute")
 """What Dask's scheduler and pickle say of work whose functions or classes they do not know."""
 
@@ -56,7 +63,7 @@ class Session:
         InputError
             The scheduler is gone, or no worker can come.
         """
-        if time.monotonic() - self._looked > TICK:
+        if time.monotonic() - self._looked > TICK_SECONDS:
             try:
                 if self.client.status != "running":
                     raise ConnectionError(self.client.status)
@@ -82,22 +89,10 @@ class Session:
         InputError
             A worker has another version of the project, or none.
         """
-        expected = own_version()
-
-        def version() -> tuple[str, str, str]:  # travels by value: needs no project there
-            import os
-            import socket
-
-            name = f"{socket.gethostname()}:{os.getpid()}"
-            try:
-                from workbench.cluster.version import own_version
-            except ImportError as error:
-                return name, "", f"none or an old one ({error})"
-            return name, own_version().code, str(own_version())
 
         async def ask() -> dict:
-            asked = self.client.run(version, on_error="return")
-            return await asyncio.wait_for(asked, ANSWER)  # type: ignore[arg-type]
+            asked = self.client.run(reported_version(), on_error="return")
+            return await asyncio.wait_for(asked, VERSION_SECONDS)  # type: ignore[arg-type]
 
         asking = asyncio.run_coroutine_threadsafe(
             ask(),
@@ -107,9 +102,7 @@ class Session:
             answers = asking.result().values()
         except TimeoutError:  # one hangs; the others are asked with their work
             return
-        for answer in answers:
-            if isinstance(answer, tuple) and answer[1] != expected.code:
-                raise InputError(refusal(answer[0], answer[2], expected))
+        refuse_reported(answers)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
         """Run once on some worker; the result is never taken from an earlier call."""
@@ -150,7 +143,7 @@ class Session:
         )
         with said_plainly():
             # A worker may be lost with its result, which another one then computes.
-            while wait([fetching], TICK).not_done:
+            while wait([fetching], TICK_SECONDS).not_done:
                 if not self.look() and self.ending:
                     fetching.cancel()
                     raise InputError(
@@ -196,6 +189,22 @@ class Session:
             pairs = [level[k : k + 2] for k in range(0, len(level), 2)]
             level = [node(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
         return self.result(self.client.compute(level[0]))
+
+
+class Patience:
+    """Counts the seconds of waiting since there last was a worker."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._since = self._asked = time.monotonic()
+
+    def is_over(self, anybody: bool) -> bool:
+        """Whether there has been nobody for too long."""
+        now = time.monotonic()
+        if anybody or now - self._asked > IDLE_SECONDS:
+            self._since = now
+        self._asked = now
+        return now - self._since > self.seconds
 
 
 class _Carried:

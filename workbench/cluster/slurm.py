@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -17,8 +20,10 @@ from feature_store.errors import InputError
 from workbench.cluster.job_script import job_options, job_script, log_folder, submit_flags
 from workbench.cluster.options import EngineOptions
 from workbench.cluster.slurm_jobs import Jobs, queue, without
-from workbench.cluster.submission import ANSWER, job_class, slurm_words
 from workbench.interrupts import tell
+
+REPLY_SECONDS = 60.0
+"""Seconds in which sbatch or scancel has to answer."""
 
 
 @contextmanager
@@ -96,12 +101,12 @@ def check(script: str, flags: Sequence[str] = ()) -> None:
         try:
             found = subprocess.run(
                 ["sbatch", "--test-only", *flags, file.name],
-                capture_output=True, text=True, check=False, timeout=ANSWER,
+                capture_output=True, text=True, check=False, timeout=REPLY_SECONDS,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise InputError(
-                f"Slurm has not answered `sbatch --test-only` within {ANSWER:g} s, and nothing was "
-                f"submitted; see whether `sinfo` answers, and repeat the command"
+                f"Slurm has not answered `sbatch --test-only` within {REPLY_SECONDS:g} s, and "
+                f"nothing was submitted; see whether `sinfo` answers, and repeat the command"
             ) from error
     if found.returncode:
         raise InputError(
@@ -125,13 +130,14 @@ def cancel(name: str, held: Sequence[str], say: Callable[[str], None]) -> None:
     try:
         done = subprocess.run(
             ["scancel", "--name", name],
-            env=without("SCANCEL_"), capture_output=True, text=True, check=False, timeout=ANSWER,
+            env=without("SCANCEL_"), capture_output=True, text=True, check=False,
+            timeout=REPLY_SECONDS,
         )  # fmt: skip
         if not done.returncode:
             return
         words = slurm_words(done.stderr)
     except subprocess.TimeoutExpired:
-        words = f"no answer within {ANSWER:g} s"
+        words = f"no answer within {REPLY_SECONDS:g} s"
     except OSError as error:
         words = str(error)
     known = queue(name)
@@ -142,3 +148,45 @@ def cancel(name: str, held: Sequence[str], say: Callable[[str], None]) -> None:
             f"scancel failed ({words}): job(s) {', '.join(left)} may be left; cancel them with "
             f"`scancel --name {name}`",
         )
+
+
+def job_class(flags: Sequence[str] = ()) -> Any:
+    """A Slurm job, submitted with these flags, that remembers in ``refusal`` why sbatch did not
+    take it; empty where it did.
+
+    Dask would log a refusal with its traceback and never try again; here the job counts as started,
+    without a number, and :class:`workbench.cluster.slurm_jobs.Jobs` submits another one.
+    """
+    from dask_jobqueue.slurm import SLURMJob
+    from distributed.core import Status
+
+    class Submission(SLURMJob):
+        submit_command = shlex.join(["sbatch", *flags])
+        refusal = ""
+
+        async def start(self) -> None:
+            try:
+                await asyncio.wait_for(super().start(), REPLY_SECONDS)
+            except TimeoutError:
+                self.refusal = f"no answer within {REPLY_SECONDS:g} s"
+            except (RuntimeError, ValueError, OSError) as error:
+                self.refusal = slurm_words(str(error))
+            if self.refusal:
+                self.job_id = None
+                self.status = Status.running
+
+    return Submission
+
+
+def slurm_words(text: str) -> str:
+    """What a Slurm command said, in one line.
+
+    Examples
+    --------
+    >>> slurm_words("Exit code: 1\\nsbatch: error: invalid partition\\nsbatch: no job")
+    'invalid partition; no job'
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    own = [line for line in lines if re.match(r"(sbatch|scancel): ", line)] or lines
+    words = [re.sub(r"^(sbatch|scancel): (error: )?", "", line) for line in own]
+    return "; ".join(words)[:500] or "no reason given"

@@ -14,17 +14,17 @@ from typing import Any
 from feature_store.errors import InputError
 from workbench.cluster.job_script import log_folder
 from workbench.cluster.options import SlurmOptions
-from workbench.cluster.patience import Patience
+from workbench.cluster.session import Patience
 
-LOOK = 5.0
+SQUEUE_SECONDS = 5.0
 """Seconds between two questions to squeue."""
-ENDED = 3
+MOST_ENDED = 3
 """Jobs in a row that may end before their worker comes; then their place stays empty."""
-REFUSED = 6
+MOST_REFUSED = 6
 """Times in a row that sbatch may refuse a job; then its place stays empty. Pauses double: in all
 some 80 seconds, the time of a restart of Slurm's controller."""
 
-STILL = 600.0
+REMINDER_SECONDS = 600.0
 """Seconds between two lines that say that all jobs still wait in the queue."""
 QUEUEING = re.compile(
     r"Resources|Priority|BeginTime|Dependency|Licenses|Reservation"
@@ -75,7 +75,7 @@ class Jobs:
         self._note_who_came(jobs)
         over = self.patience.is_over(bool(workers) or self._queueing)
         now = time.monotonic()
-        if now - self._looked < LOOK and not over:
+        if now - self._looked < SQUEUE_SECONDS and not over:
             return
         self._looked = now
         known = queue(self.name)
@@ -88,7 +88,7 @@ class Jobs:
             )
         if workers or not self._queueing:
             self._said = now
-        elif now - self._said >= STILL:
+        elif now - self._said >= REMINDER_SECONDS:
             self._said = now
             self.say(f"still waiting in the queue, where squeue says {states}")
         if known is None:  # Slurm does not answer for a moment
@@ -116,7 +116,7 @@ class Jobs:
         lost = [place for place, job in ended.items() if job not in self._came]
         self._failures.update(lost)
         words = f"ended before their worker came ({self._last_words()})" if lost else ""
-        hopeless = {place: words for place in lost if self._failures[place] >= ENDED}
+        hopeless = {place: words for place in lost if self._failures[place] >= MOST_ENDED}
         self._plan(ended, hopeless)
         numbers = sorted(job for place, job in ended.items() if place not in hopeless)
         if numbers:
@@ -132,7 +132,7 @@ class Jobs:
         hopeless = {
             place: f"were refused ({words})"
             for place, words in refusals.items()
-            if self._failures[place] >= REFUSED
+            if self._failures[place] >= MOST_REFUSED
         }
         self._plan(refusals, hopeless)
         words = sorted({words for place, words in refusals.items() if place not in hopeless})
@@ -147,7 +147,7 @@ class Jobs:
         now = time.monotonic()
         for place in places:
             again = self._failures[place]
-            self._due[place] = now + (LOOK * 2 ** (again - 2) if again > 1 else 0)
+            self._due[place] = now + (SQUEUE_SECONDS * 2 ** (again - 2) if again > 1 else 0)
         for place in hopeless:
             del self._due[place]
         self._given_up |= hopeless

@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import os
 import socket
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from feature_store.errors import InputError
@@ -72,6 +73,36 @@ def require_same(expected: Version, *, analyses: bool = False) -> None:
     found = own_version()
     if found.code != expected.code or (analyses and found.analyses != expected.analyses):
         raise InputError(refusal(own_name(), str(found), expected))
+
+
+def reported_version() -> Callable[[], tuple[str, str, str]]:
+    """A function that a worker runs even without this project: its name, hash of code, version."""
+
+    def report() -> tuple[str, str, str]:  # a local function travels by value
+        import os
+        import socket
+
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        try:
+            from workbench.cluster.version import own_version
+        except ImportError as error:
+            return name, "", f"none or an old one ({error})"
+        return name, own_version().code, str(own_version())
+
+    return report
+
+
+def refuse_reported(answers: Iterable[object]) -> None:
+    """
+    Raises
+    ------
+    InputError
+        One of the workers that answered :func:`reported_version` runs other code.
+    """
+    expected = own_version()
+    for answer in answers:
+        if isinstance(answer, tuple) and answer[1] != expected.code:
+            raise InputError(refusal(answer[0], answer[2], expected))
 
 
 def refusal(worker: str, found: str, expected: Version) -> str:

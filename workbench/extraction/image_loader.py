@@ -19,9 +19,10 @@ from torch.utils.data import Dataset as TorchDataset
 from feature_store.errors import InputError
 from workbench.datasets import Dataset
 from workbench.datasets.decode import DecodeError
+from workbench.interrupts import ignore_interrupts
 from workbench.models import Transform
 
-TOGETHER = 32
+DECODED_TOGETHER = 32
 """Images that a CPU decodes before it computes on them: torch's threads spin for some milliseconds
 after a forward pass, in which a few images would be decoded already."""
 
@@ -107,7 +108,9 @@ def image_batches(
     collated = _Collate(pixels.transforms)
     coming: deque[list[Future]] = deque()
     later = iter(plan)
-    together = 3 if gpu else max(1, TOGETHER // max((len(rows) for _, rows in plan), default=1))
+    together = (
+        3 if gpu else max(1, DECODED_TOGETHER // max((len(rows) for _, rows in plan), default=1))
+    )
     with ThreadPoolExecutor(max_workers=1 if gpu else torch.get_num_threads()) as decoder:
         for shard, _ in plan:
             if gpu or not coming:
@@ -135,7 +138,7 @@ class Decoders:
             pin_memory=gpu,
             prefetch_factor=2,
             persistent_workers=True,
-            worker_init_fn=_ignore_interrupts,
+            worker_init_fn=_set_up_decoder,
         )
 
     def batches(self, plan: Sequence[tuple[int, list[int]]]) -> Iterator[ImageBatch]:
@@ -154,7 +157,7 @@ class Decoders:
             if "DataLoader worker" not in str(error):
                 raise
             raise InputError(
-                "a decoding process was killed, most likely for want of memory; what is committed "
+                "a decoding process was killed, probably out of memory; what is committed "
                 "is safe: repeat the command, with fewer --workers"
             ) from error
 
@@ -168,12 +171,8 @@ class _Wanted:
         return iter(self.rows)
 
 
-def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C and the end of a terminal go to all its processes; the main one decides what they
-    mean."""
-    for name in ("SIGINT", "SIGHUP"):  # the latter not on Windows
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+def _set_up_decoder(worker: int) -> None:
+    ignore_interrupts()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

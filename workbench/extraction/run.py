@@ -32,7 +32,7 @@ from workbench.extraction.jobs import (
 )
 from workbench.extraction.request import ExtractReport, ExtractRequest, usual_crops
 from workbench.extraction.shard import LoadedModel, ShardInHand, forward, release, start_copy
-from workbench.extraction.stopping import stop_requests
+from workbench.interrupts import stop_requests
 from workbench.multiscale import CropLimit
 
 

@@ -22,7 +22,7 @@ from workbench.extraction.image_loader import Pixels, image_batches
 from workbench.extraction.jobs import Job, load_backbone, manifest, resolve_jobs, transforms
 from workbench.extraction.request import usual_crops
 from workbench.extraction.shard import LoadedModel, forward
-from workbench.extraction.stopping import stop_requests
+from workbench.interrupts import stop_requests
 from workbench.multiscale import CropLimit
 
 

@@ -154,7 +154,7 @@ def test_a_worker_with_another_version_is_refused(request_for, tmp_path):
     for package in ("workbench", "analyses", "feature_store"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / package, tmp_path / "copy" / package, ignore=ignored)
-    with (tmp_path / "copy" / "workbench" / "decode.py").open("a") as file:
+    with (tmp_path / "copy" / "workbench" / "datasets" / "decode.py").open("a") as file:
         file.write("# another version\n")
     with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
         address = cluster.scheduler_address
@@ -313,9 +313,9 @@ def test_a_worker_without_the_project_is_said_plainly(request_for, tmp_path):
 
 def test_a_worker_that_hangs_is_not_asked_for_ever(session, monkeypatch):
     """It is asked with its work; another one that answers is refused then, too."""
-    monkeypatch.setattr("workbench.cluster.session.ANSWER", 0.5)
+    monkeypatch.setattr("workbench.cluster.session.VERSION_SECONDS", 0.5)
     other = replace(own_version(), code="f" * 64)
-    monkeypatch.setattr("workbench.cluster.session.own_version", lambda: other)
+    monkeypatch.setattr("workbench.cluster.version.own_version", lambda: other)
     with pytest.raises(InputError, match="runs another version"):
         session.refuse_others()
     pids = session.client.run(os.getpid).values()
@@ -540,7 +540,7 @@ def test_nobody_is_waited_for_whose_result_is_lost_at_the_end(monkeypatch):
     session = Session(mock.MagicMock(status="running"), watched.append)
     session.client.nthreads.return_value = {}
     session.ending = True
-    monkeypatch.setattr("workbench.cluster.session.TICK", 0.01)
+    monkeypatch.setattr("workbench.cluster.session.TICK_SECONDS", 0.01)
     monkeypatch.setattr("asyncio.run_coroutine_threadsafe", lambda *arguments: Future())
     with pytest.raises(InputError, match="the last worker was lost while the run ended"):
         session.results([None])
@@ -605,8 +605,8 @@ def test_a_claim_of_a_lost_worker_elsewhere_is_removed(request_for, tmp_path, mo
         key, store.objects.get(key).replace(os.uname().nodename.encode(), b"elsewhere")
     )
     holder = f"elsewhere:{os.getpid()}"
-    monkeypatch.setattr(extraction, "GRACE", 0.2)
-    monkeypatch.setattr(extraction, "RETRY", 0.1)
+    monkeypatch.setattr(extraction, "LOST_SECONDS", 0.2)
+    monkeypatch.setattr(extraction, "OWN_RETRY_SECONDS", 0.1)
     monkeypatch.setattr(tasks, "_tell", lambda what: None)
     monkeypatch.setattr(tasks, "_loaded", None)
     ticket = tasks.Ticket(asdict(run.request), "token", os.getcwd())

@@ -148,7 +148,7 @@ def test_shards_per_task_are_checked_before_anything_is_started(tmp_path, capsys
 def test_a_slurm_that_does_not_answer_is_said(tmp_path, monkeypatch):
     program(tmp_path, "sbatch", "exec sleep 60")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(slurm, "ANSWER", 0.2)
+    monkeypatch.setattr(slurm, "REPLY_SECONDS", 0.2)
     with pytest.raises(InputError, match="has not answered .* within 0.2 s"):
         slurm.check("")
 

@@ -78,7 +78,7 @@ def cluster():
 def nothing_left(monkeypatch):
     """After every test, whatever its end: no job of ours is known to Slurm as alive, and no process
     of one runs."""
-    monkeypatch.setattr(slurm_jobs, "LOOK", 1.0)
+    monkeypatch.setattr(slurm_jobs, "SQUEUE_SECONDS", 1.0)
     yield
     deadline = time.monotonic() + 15
     while (jobs() or workers()) and time.monotonic() < deadline:  # the end takes a moment
@@ -149,7 +149,7 @@ def test_two_jobs_write_what_one_process_writes(request_for, tmp_path, same_stor
             (name,) = re.findall(r"workbench-\w{8}", said[0])
             asked = slurm_jobs.queue(name)
             told = [show(job) for job in asked]
-            time.sleep(2 * slurm_jobs.LOOK)
+            time.sleep(2 * slurm_jobs.SQUEUE_SECONDS)
             session.look()
     assert len(asked) == 2
     for words in (f"JobName={name} ", "TimeLimit=01:00:00 ", "Partition=debug ", f"{name}-"):

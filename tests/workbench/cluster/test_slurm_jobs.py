@@ -9,8 +9,8 @@ import pytest
 
 from feature_store import InputError
 from workbench.cluster import SlurmOptions, slurm, slurm_jobs
+from workbench.cluster.slurm import slurm_words
 from workbench.cluster.slurm_jobs import Jobs
-from workbench.cluster.submission import slurm_words
 
 
 class Told:
@@ -39,7 +39,7 @@ def watched(monkeypatch, tmp_path):
     """Jobs of a told cluster, the lines that they say, and one look a second of a told clock."""
     clock = [0.0]
     monkeypatch.setattr(slurm_jobs.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(slurm_jobs, "LOOK", 1.0)
+    monkeypatch.setattr(slurm_jobs, "SQUEUE_SECONDS", 1.0)
 
     def make(script, count, listed, state="RUNNING None"):
         said = []
@@ -90,7 +90,7 @@ def test_jobs_without_a_worker_are_bounded_though_another_works(watched):
     cluster, said, look = watched(script, 2, ["1"])
     cluster.scheduler_info["workers"]["tcp://a"] = {"name": 0}
     look({"tcp://a": 1}, 200)
-    assert cluster.submissions == 1 + slurm_jobs.ENDED
+    assert cluster.submissions == 1 + slurm_jobs.MOST_ENDED
     assert "ended before their worker came (they left no output), see " in said[-1]
     assert "w-*.err; going on with 1 job(s)" in said[-1]
 
@@ -157,7 +157,7 @@ def test_jobs_that_may_remain_are_named(tmp_path, monkeypatch, scancel, squeue, 
     program(tmp_path, "scancel", scancel)
     program(tmp_path, "squeue", squeue)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(slurm, "ANSWER", 0.3)
+    monkeypatch.setattr(slurm, "REPLY_SECONDS", 0.3)
     said = []
     slurm.cancel("w", ["1", "2"], said.append)
     assert len(said) == (line is not None)
