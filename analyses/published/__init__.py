@@ -24,14 +24,14 @@ def load(name: str, *, text: bool = False) -> pd.DataFrame:
     name : str
         File stem, such as ``"s2_table02_reconstruction"``.
     text : bool
-        Cells as they are printed, with their last zeros, instead of numbers.
+        Cells as printed, trailing zeros included, instead of numbers.
 
     Raises
     ------
     InputError
-        Unknown name; the message lists the tables there are.
+        Unknown name; the message lists the known ones.
     """
     if name not in names():
-        raise InputError(f"no published table {name!r}; there are: {', '.join(names())}")
+        raise InputError(f"no published table {name!r}; choose from: {', '.join(names())}")
     with files(__name__).joinpath(f"{name}.csv").open(encoding="utf-8") as handle:
         return pd.read_csv(handle, dtype=str if text else None)

@@ -1,9 +1,9 @@
 """Does the published Table 2 follow from its own figures?
 
-Each printed row holds a loss l, an information I and a ratio. If I = -log_b(l / l0), every row of a
-block (target and split) implies l0 = l * b^I; if the rows are of one study, the implied intervals,
-as wide as the rounding of l and I allows, overlap. The base is the one under which most blocks do.
-Then each cell is recomputed from its neighbours and listed if rounding cannot explain it.
+Each printed row has a loss l, an information I and a ratio. If I = -log_b(l / l0), every row of a
+block (one target on one split) implies l0 = l * b^I, up to the rounding of l and I. If all rows
+come from one study, their intervals of l0 overlap. The base b is the one for which most blocks
+overlap. Each cell is then recomputed from its neighbours, and listed if rounding cannot explain it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BASES = {"2": 2.0, "e": float(np.e), "10": 10.0}
 
 @dataclass(frozen=True)
 class Audit:
-    """What the printed figures say about themselves.
+    """Result of :func:`compute`.
 
     Attributes
     ----------
@@ -30,11 +30,11 @@ class Audit:
         Base with the least spread, any real number (rows weighted by the rounding of their loss).
     blocks : DataFrame
         Per target and split, in base 2: interval of l0 that all rows allow (empty if low > high),
-        whether there is one, the best l0 of the rows, which rows disagree with it, and the other
-        target of the same split whose l0 is nearest, with the relative gap: different models are
-        not expected to have one variance.
+        whether there is one, the best l0, the rows that disagree with it, and the other target of
+        the same split with the nearest l0 and the relative gap (different models are not expected
+        to have equal variance).
     cells : DataFrame
-        Every cell that does not follow: printed, recomputed, the interval that rounding allows.
+        Every contradicted cell: printed, recomputed, and the interval that rounding allows.
     """
 
     bases: pd.DataFrame
@@ -44,7 +44,7 @@ class Audit:
 
 
 def load_printed() -> pd.DataFrame:
-    """The published Table 2 as text, so that printed digits (0.0010) are kept."""
+    """The published Table 2 as text, which keeps printed digits such as 0.0010."""
     path = files("analyses.published").joinpath("s2_table02_reconstruction.csv")
     with path.open(encoding="utf-8") as handle:
         return pd.read_csv(handle, dtype=str)
@@ -97,7 +97,7 @@ def _with_nearest(blocks: pd.DataFrame) -> pd.DataFrame:
 
 
 class _Study:
-    """Rows of one target on one split; intervals hold every value that prints as it does."""
+    """Rows of one target on one split; intervals contain all values that print alike."""
 
     def __init__(self, name: str, split: str, rows: pd.DataFrame) -> None:
         self.name, self.split = name, split
@@ -151,13 +151,13 @@ class _Study:
 
     def cells(self) -> list[dict]:
         """Cells that their neighbours contradict: information from loss and l0, ratio from both."""
-        found = []
+        contradicted = []
         best = self.best()
         # The interval of information for this l0 is as wide as the printed loss is coarse.
         info = np.log2(best / np.stack([self.loss.value, self.loss.high, self.loss.low]))
         for i in range(len(self.sources)):
             if not (info[1, i] <= self.info.high[i] and self.info.low[i] <= info[2, i]):
-                found.append(self._cell(i, "info", self.info, info[:, i]))
+                contradicted.append(self._cell(i, "info", self.info, info[:, i]))
         ref = len(self.sources) - 1
         ratio = 100 * np.stack(
             [
@@ -168,8 +168,8 @@ class _Study:
         )
         for i in range(ref):
             if not (ratio[1, i] <= self.ratio.high[i] and self.ratio.low[i] <= ratio[2, i]):
-                found.append(self._cell(i, "ratio_pct", self.ratio, ratio[:, i]))
-        return found
+                contradicted.append(self._cell(i, "ratio_pct", self.ratio, ratio[:, i]))
+        return contradicted
 
     def _cell(self, i: int, what: str, printed: _Printed, bounds: np.ndarray) -> dict:
         values = (
@@ -184,7 +184,7 @@ class _Study:
 
 
 class _Printed:
-    """Printed numbers, each with the interval that rounds to it: half a last digit either way."""
+    """Printed numbers, each with the interval that rounds to it: half a unit of its last digit."""
 
     def __init__(self, text: list[str]) -> None:
         self.text = text

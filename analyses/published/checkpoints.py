@@ -1,4 +1,4 @@
-"""The papers' checkpoints by name, as a table, each with where the paper says it comes from.
+"""The papers' checkpoints by name, each with its source.
 
 Source: Shi et al. 2024 (arXiv 2403.13043), sections 3.2 to 4.3 and the footnotes of appendix A;
 Alabdulmohsin et al. 2023 (arXiv 2305.13035) for SoViT.
@@ -16,7 +16,7 @@ _CONVNEXT = "https://github.com/facebookresearch/ConvNeXt"
 _SIGLIP = "https://huggingface.co/timm/vit_so400m_patch14_siglip_224.webli"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class PaperModel:
     """One checkpoint of the papers."""
 
@@ -27,96 +27,92 @@ class PaperModel:
     name: str
     """Model name here."""
     source: str
-    """The checkpoint the paper names, or the release it belongs to."""
-
-
-def _model(family: str, size: str, name: str, source: str) -> PaperModel:
-    return PaperModel(family=family, size=size, name=name, source=source)
+    """The checkpoint that the paper names, or the release it belongs to."""
 
 
 PAPER_MODELS: tuple[PaperModel, ...] = (
-    _model(
+    PaperModel(
         "ViT",
         "Base",
         "timm:vit_base_patch16_224.orig_in21k",
         _GOOGLE + "vit-base-patch16-224-in21k",
     ),
-    _model(
+    PaperModel(
         "ViT",
         "Large",
         "timm:vit_large_patch16_224.orig_in21k",
         _GOOGLE + "vit-large-patch16-224-in21k",
     ),
-    _model(
+    PaperModel(
         "ViT",
         "Huge",
         "timm:vit_huge_patch14_224.orig_in21k",
         _GOOGLE + "vit-huge-patch14-224-in21k",
     ),
-    _model(
+    PaperModel(
         "DINOv2",
         "Base",
         "timm:vit_base_patch14_dinov2.lvd142m",
         _DINOV2 + "dinov2_vitb14/dinov2_vitb14_pretrain.pth",
     ),
-    _model(
+    PaperModel(
         "DINOv2",
         "Large",
         "timm:vit_large_patch14_dinov2.lvd142m",
         _DINOV2 + "dinov2_vitl14/dinov2_vitl14_pretrain.pth",
     ),
-    _model(
+    PaperModel(
         "DINOv2",
         "Giant",
         "timm:vit_giant_patch14_dinov2.lvd142m",
         _DINOV2 + "dinov2_vitg14/dinov2_vitg14_pretrain.pth",
     ),
-    _model("MAE", "Base", "timm:vit_base_patch16_224.mae", _MAE),
-    _model("MAE", "Large", "timm:vit_large_patch16_224.mae", _MAE),
-    _model("MAE", "Huge", "timm:vit_huge_patch14_224.mae", _MAE),
-    _model(
+    PaperModel("MAE", "Base", "timm:vit_base_patch16_224.mae", _MAE),
+    PaperModel("MAE", "Large", "timm:vit_large_patch16_224.mae", _MAE),
+    PaperModel("MAE", "Huge", "timm:vit_huge_patch14_224.mae", _MAE),
+    PaperModel(
         "OpenCLIP",
         "Base",
         "open_clip:ViT-B-16/laion2b_s34b_b88k",
         _LAION + "CLIP-ViT-B-16-laion2B-s34B-b88K",
     ),
-    _model(
+    PaperModel(
         "OpenCLIP",
         "Large",
         "open_clip:ViT-L-14/laion2b_s32b_b82k",
         _LAION + "CLIP-ViT-L-14-laion2B-s32B-b82K",
     ),
-    _model(
+    PaperModel(
         "OpenCLIP",
         "Huge",
         "open_clip:ViT-H-14/laion2b_s32b_b79k",
         _LAION + "CLIP-ViT-H-14-laion2B-s32B-b79K",
     ),
-    _model(
+    PaperModel(
         "OpenCLIP",
         "Giant",
         "open_clip:ViT-g-14/laion2b_s34b_b88k",
         _LAION + "CLIP-ViT-g-14-laion2B-s34B-b88K",
     ),
-    _model(
+    PaperModel(
         "OpenCLIP",
         "big-G",
         "open_clip:ViT-bigG-14/laion2b_s39b_b160k",
         _LAION + "CLIP-ViT-bigG-14-laion2B-39B-b160k",
     ),
-    _model("ConvNeXt", "Base", "timm:convnext_base.fb_in22k", _CONVNEXT),
-    _model("ConvNeXt", "Large", "timm:convnext_large.fb_in22k", _CONVNEXT),
-    _model("ConvNeXt", "XLarge", "timm:convnext_xlarge.fb_in22k", _CONVNEXT),
-    _model("SoViT", "400M", "timm:vit_so400m_patch14_siglip_224.webli", _SIGLIP),
+    PaperModel("ConvNeXt", "Base", "timm:convnext_base.fb_in22k", _CONVNEXT),
+    PaperModel("ConvNeXt", "Large", "timm:convnext_large.fb_in22k", _CONVNEXT),
+    PaperModel("ConvNeXt", "XLarge", "timm:convnext_xlarge.fb_in22k", _CONVNEXT),
+    PaperModel("SoViT", "400M", "timm:vit_so400m_patch14_siglip_224.webli", _SIGLIP),
 )
 """Every checkpoint, in the order the papers introduce them."""
 
 
 def paper_model(family: str, size: str) -> PaperModel:
-    """The checkpoint a table means by family and size.
+    """The checkpoint to which a table refers by family and size.
 
     MVP, the encoder of the manipulation study (table 10), publishes its own weights of MAE's
     architecture; its rows resolve to the MAE checkpoint of the same shape.
     """
-    found = {(model.family, model.size): model for model in PAPER_MODELS}
-    return found[("MAE" if family == "MVP" else family, size)]
+    models = {(model.family, model.size): model for model in PAPER_MODELS}
+    return models[("MAE" if family == "MVP" else family, size)]

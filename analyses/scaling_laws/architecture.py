@@ -38,7 +38,7 @@ class ViTShape:
     mlp: int
     """Hidden size of a block's MLP."""
     heads: int = 16
-    """Attention heads; they divide the width and change neither parameters nor MACs."""
+    """Attention heads: a divisor of the width that changes neither parameters nor MACs."""
     patch: int = 14
     """Side of a patch in pixels."""
     resolution: int = 224
@@ -53,15 +53,16 @@ class ViTShape:
     """Outputs of the linear head; 0 means no head."""
 
     def __post_init__(self) -> None:
-        """Refuse shapes that no network can have."""
+        """Refuse impossible shapes."""
         for name in ("width", "depth", "mlp", "heads", "patch", "resolution", "in_channels"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} must be a whole number of at least 1, found {value!r}")
+                raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
         if self.pool not in ("token", "avg", "map", "none"):
-            raise InputError(f"pool {self.pool!r} is none of token, avg, map, none")
-        if self.registers < 0 or self.classes < 0:
-            raise InputError("registers and classes must not be negative")
+            raise InputError(f"pool must be token, avg, map or none, got {self.pool!r}")
+        for name in ("registers", "classes"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if self.width % self.heads:
             raise InputError(
                 f"width {self.width} is not a multiple of {self.heads} heads; "
@@ -74,7 +75,7 @@ class ViTShape:
 
     @property
     def patches(self) -> int:
-        """Patches per image; a resolution that is not a multiple is cropped, as a stride does."""
+        """Patches per image; pixels beyond the last whole patch are ignored, as by a stride."""
         return (self.resolution // self.patch) ** 2
 
     @property
@@ -112,7 +113,7 @@ class ViTShape:
         """The same network with one of width, depth, mlp set to `value`."""
         if dimension not in DIMENSIONS:
             raise InputError(
-                f"no shape dimension {dimension!r}; there are: {', '.join(DIMENSIONS)}"
+                f"no shape dimension {dimension!r}; choose from: {', '.join(DIMENSIONS)}"
             )
         change: dict[str, Any] = {dimension: value}
         return replace(self, **change)
@@ -139,8 +140,8 @@ def named_shape(name: str) -> ViTShape:
     Raises
     ------
     InputError
-        Unknown name; the message lists the shapes there are.
+        Unknown name; the message lists the known ones.
     """
     if name not in NAMED_SHAPES:
-        raise InputError(f"no shape named {name!r}; there are: {', '.join(NAMED_SHAPES)}")
+        raise InputError(f"no shape named {name!r}; choose from: {', '.join(NAMED_SHAPES)}")
     return NAMED_SHAPES[name]

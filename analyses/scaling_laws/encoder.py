@@ -4,9 +4,9 @@ Claim under test: within the connected-vision paradigm (frozen encoder, trained 
 encoder need not lower the loss. Each group of runs (one language model, one data set) is fitted
 with every variant of :mod:`~analyses.scaling_laws.encoder_basis`; AICc and BIC compare them.
 
-The runs at one D share their training and validation samples, so their residuals move together;
-the bootstrap redraws whole D-blocks where the table is complete, and the information criteria,
-which assume independent residuals, should be read as a ranking.
+The runs at one D share their training and validation samples, so their residuals move together.
+Where the table is complete, the bootstrap therefore redraws all runs at one D together. The
+information criteria assume independent residuals: read them as a ranking.
 
 Source: "Are Bigger Encoders Always Better in Vision Large Models?", tables 2 to 4, figures 1 to 3.
 """
@@ -24,12 +24,12 @@ from analyses import published
 from analyses.scaling_laws.encoder_basis import VARIANTS, EncoderBasis
 from analyses.scaling_laws.fitting import FitOptions, bootstrap, fit, fitted, interval, unidentified
 from analyses.scaling_laws.runs import positive, require_spread
-from analyses.scaling_laws.separable import Array, Solution
+from analyses.scaling_laws.separable import Array, SeparableFit
 from feature_store.errors import InputError
 
 COLUMNS = ("vit_params", "image_text_pairs", "eval_loss")
 GROUP = ("llm", "dataset")
-MAIN = "power"
+MAIN_VARIANT = "power"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,10 @@ class EncoderFit:
 
     basis: EncoderBasis
     """The law at the runs."""
-    solution: Solution
+    solution: SeparableFit
     """The fit (one problem)."""
-    replicates: Solution | None
-    """Bootstrap fits."""
+    replicates: SeparableFit | None
+    """Bootstrap fits, if resamples were asked for."""
     parameters: dict[str, float]
     """Parameters for N in parameters and D in pairs."""
     intervals: dict[str, tuple[float, float]]
@@ -57,7 +57,7 @@ class EncoderFit:
 
     @property
     def at_zero(self) -> tuple[str, ...]:
-        """Coefficients that the fit puts at zero, their bound."""
+        """Coefficients that the fit puts at their lower bound, zero."""
         zero = self.solution.weights[0] == 0
         return tuple(n for n, z in zip(self.basis.coefficients, zero, strict=True) if z)
 
@@ -68,7 +68,7 @@ class EncoderFit:
         return columns[0] @ self.solution.weights[0]
 
     def predict_replicates(self, params: Array | float, pairs: Array | float) -> Array:
-        """The same for every bootstrap replicate: (replicates, q)."""
+        """As :meth:`predict`, for every bootstrap replicate: (replicates, q)."""
         if self.replicates is None:
             raise InputError("this fit has no bootstrap; ask for at least 20 replicates")
         n, d = np.broadcast_arrays(np.atleast_1d(params), np.atleast_1d(pairs))
@@ -97,7 +97,7 @@ class GroupFit:
     def best(self) -> str:
         """The law in N of least BIC, among those whose parameters the runs determine."""
         laws = {v: f for v, f in self.fits.items() if v != "free" and not f.unidentified}
-        return min(laws, key=lambda v: laws[v].bic) if laws else MAIN
+        return min(laws, key=lambda v: laws[v].bic) if laws else MAIN_VARIANT
 
     def __repr__(self) -> str:
         """Group, runs and the law chosen; :func:`comparison` has the numbers."""
@@ -125,7 +125,7 @@ def compute(runs: pd.DataFrame, options: FitOptions | None = None) -> list[Group
     ----------
     runs : pandas.DataFrame
         `vit_params`, `image_text_pairs`, `eval_loss`, all positive; optionally `llm` and
-        `dataset`, which make groups.
+        `dataset`, by which the runs are grouped.
     options : FitOptions, optional
         Plain least squares by default, as the criteria assume.
 
@@ -151,10 +151,10 @@ def _fit_group(llm: str, dataset: str, runs: pd.DataFrame, options: FitOptions) 
             f"{llm} on {dataset} has {len(runs)} runs; the law has 5 parameters, so at least 7 "
             "are needed"
         )
-    require_spread(runs["vit_params"], 3, "E, A and alpha are read from the curve in size")
-    require_spread(runs["image_text_pairs"], 3, "E, B and beta are read from the curve in pairs")
+    require_spread(runs["vit_params"], 3, "the curve in size determines E, A and alpha")
+    require_spread(runs["image_text_pairs"], 3, "the curve in pairs determines E, B and beta")
     fits = {variant: fit_variant(runs, variant, options) for variant in VARIANTS}
-    missing = fits[MAIN].unidentified
+    missing = fits[MAIN_VARIANT].unidentified
     if missing and not options.allow_unidentified:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
         raise InputError(
@@ -171,7 +171,7 @@ def _fit_group(llm: str, dataset: str, runs: pd.DataFrame, options: FitOptions) 
 
 
 def fit_variant(runs: pd.DataFrame, variant: str, options: FitOptions) -> EncoderFit:
-    """Fit one variant to the runs of one group; parameters not determined are only reported."""
+    """Fit one variant to the runs of one group; undetermined parameters are only reported."""
     params = runs["vit_params"].to_numpy(float)
     pairs = runs["image_text_pairs"].to_numpy(float)
     y = runs["eval_loss"].to_numpy(float)
@@ -202,7 +202,7 @@ def fit_variant(runs: pd.DataFrame, variant: str, options: FitOptions) -> Encode
 
 
 def comparison(groups: list[GroupFit]) -> pd.DataFrame:
-    """One row per group and variant: parameters, rms, AICc, BIC, differences to the best."""
+    """One row per group and variant: parameters, rms, AICc, BIC and their distance to the best."""
     rows: list[dict[str, Any]] = []
     for group in groups:
         least = min(done.bic for done in group.fits.values())
@@ -232,7 +232,7 @@ def _criteria(rss: float, n: int, count: int) -> dict[str, float]:
 
 
 def _blocks(runs: pd.DataFrame) -> NDArray[np.int64] | None:
-    """D-blocks of a complete table of several encoders; None where runs are single."""
+    """Number of each run's D, if every encoder has one run at every D; None otherwise."""
     sizes, pairs = runs["vit_params"].nunique(), runs["image_text_pairs"].nunique()
     complete = len(runs) == sizes * pairs and not runs.duplicated(list(COLUMNS[:2])).any()
     if sizes == 1 or not complete:

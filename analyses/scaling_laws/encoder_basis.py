@@ -1,12 +1,12 @@
 """Laws of the loss of a vision-language model in encoder parameters N and image-text pairs D.
 
-Every variant is E(N) + B D^(−β); they differ in what the encoder contributes:
+Every variant is E(N) + B D^(−β); they differ in E(N), the contribution of the encoder:
 
-    pairs       E                        the encoder does not matter
-    power       E + A N^(−α)             it pays for ever, ever less
-    saturating  E + A exp(−N / N0)       it pays up to a size of a few N0
-    turning     E + A N^(−α) + G N       it pays up to an optimum and hurts beyond
-    free        one E per encoder        no law in N at all: the reference the others are held to
+    pairs       E                        encoder size does not matter
+    power       E + A N^(−α)             a larger encoder always pays, but less and less
+    saturating  E + A exp(−N / N0)       a larger encoder pays up to a few N0
+    turning     E + A N^(−α) + G N       a larger encoder pays up to an optimum and hurts beyond
+    free        one E per encoder        no law in N at all: the reference for the others
 
 N and D enter divided by their geometric means, so that units do not matter.
 
@@ -48,7 +48,7 @@ class EncoderBasis:
 
     def __init__(self, params: Array, pairs: Array, variant: str) -> None:
         if variant not in VARIANTS:
-            raise InputError(f"no variant {variant!r}; there are: {', '.join(VARIANTS)}")
+            raise InputError(f"no variant {variant!r}; choose from: {', '.join(VARIANTS)}")
         self.variant = variant
         self.n_unit = float(np.exp(np.log(params).mean()))
         self.d_unit = float(np.exp(np.log(pairs).mean()))
@@ -112,7 +112,7 @@ class EncoderBasis:
         if len(unknown):
             raise InputError(
                 f"the free law has no level for an encoder of {unknown[0]:g} parameters; it has "
-                f"{', '.join(f'{level:g}' for level in self.levels)}; take a law in N instead"
+                f"{', '.join(f'{level:g}' for level in self.levels)}; choose a law in N instead"
             )
         hot = (params[:, None] == self.levels[None, :]).astype(float)
         return np.broadcast_to(hot, (problems, *hot.shape))

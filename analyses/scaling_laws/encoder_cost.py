@@ -1,13 +1,14 @@
-"""Compute of connector pre-training, and the encoder and data that make the most of a budget.
+"""Compute of connector pre-training, and the best encoder and amount of data for a budget.
 
     C ≈ 2 N_ViT D_img + 6 N_LLM (D_img + D_txt)                                    [FLOP]
 
-The frozen encoder only runs forward (2 per parameter and token); gradients pass through the frozen
-language model, counted as 6. D_img and D_txt are image and text tokens: tokens per pair × pairs.
+The frozen encoder only runs forward: 2 FLOP per parameter and token. Gradients pass through the
+frozen language model, which counts 6. D_img and D_txt are image and text tokens: tokens per pair ×
+pairs.
 
 The paper states neither the language models' exact sizes nor the text tokens per pair. Defaults:
 6.74 and 13.0 billion parameters (Vicuna-7B and 13B share LLaMA's sizes) and 40 text tokens per
-pair, an assumption about captions of some twenty words with their instruction.
+pair, assuming captions of some twenty words with their instruction.
 
 Source: equation 1, section 6, of "Are Bigger Encoders Always Better in Vision Large Models?".
 """
@@ -30,14 +31,14 @@ LLM_PARAMS = {"Vicuna-7B": 6.74e9, "Vicuna-13B": 13.0e9}
 
 @dataclass(frozen=True, kw_only=True)
 class CostModel:
-    """Tokens and parameters that turn pairs into FLOP."""
+    """Parameters and tokens per pair, from which the FLOP of a pair follow."""
 
     llm_params: float
     """Parameters of the language model."""
     text_tokens: float = 40.0
     """Text tokens per pair."""
     image_tokens: float = 256.0
-    """Image tokens per image of encoders that `tokens_by_encoder` does not name."""
+    """Image tokens per image of encoders missing from `tokens_by_encoder`."""
     tokens_by_encoder: Mapping[float, float] | None = None
     """Image tokens per image, by encoder parameters."""
 
@@ -45,7 +46,7 @@ class CostModel:
         """Refuse sizes that are not positive."""
         for name in ("llm_params", "text_tokens", "image_tokens"):
             if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be positive, found {getattr(self, name)}")
+                raise InputError(f"{name} must be positive, got {getattr(self, name)}")
 
     def flop_per_pair(self, vit_params: float) -> float:
         """FLOP of one image-text pair with an encoder of `vit_params` parameters."""
@@ -86,7 +87,7 @@ def choices(
     sizes: Sequence[float] | None = None,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Loss that each encoder reaches with each budget, and which one is best.
+    """Loss of each encoder at each budget, and the best encoder.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def choices(
     budgets : sequence of float
         Compute in FLOP.
     variant : str
-        Law to predict with; `free` knows the measured encoders only.
+        Law to predict with; `free` covers the measured encoders only.
     sizes : sequence of float, optional
         Encoder parameters to consider; the measured ones by default.
     confidence : float
@@ -110,13 +111,13 @@ def choices(
         size outside the runs), `best` and `wins` (share of resamples in which it is best).
     """
     if not len(budgets) or min(budgets) <= 0:
-        raise InputError(f"budgets are positive FLOP, found {list(budgets)}")
+        raise InputError(f"budgets must be positive FLOP, got {list(budgets)}")
     if variant not in group.fits:
-        raise InputError(f"no variant {variant!r}; there are: {', '.join(group.fits)}")
-    done = group.fits[variant]
+        raise InputError(f"no variant {variant!r}; choose from: {', '.join(group.fits)}")
+    law = group.fits[variant]
     measured = group.runs["vit_params"]
     candidates = np.asarray(sizes if sizes is not None else sorted(measured.unique()), float)
-    parts = [_one_budget(done, cost, float(b), candidates, confidence) for b in budgets]
+    parts = [_one_budget(law, cost, float(b), candidates, confidence) for b in budgets]
     frame = pd.concat(parts, ignore_index=True)
     pairs = group.runs["image_text_pairs"]
     frame["extrapolated"] = ~(
@@ -127,7 +128,7 @@ def choices(
 
 
 def default_budgets(group: GroupFit, cost: CostModel, count: int = 7) -> list[float]:
-    """Budgets from the cheapest run's compute to ten times the dearest's."""
+    """Budgets from the compute of the cheapest run to ten times that of the most expensive."""
     spent = [
         cost.flop_per_pair(n) * d
         for n, d in group.runs[["vit_params", "image_text_pairs"]].to_numpy()
@@ -136,18 +137,18 @@ def default_budgets(group: GroupFit, cost: CostModel, count: int = 7) -> list[fl
 
 
 def _one_budget(
-    done: EncoderFit, cost: CostModel, budget: float, sizes: np.ndarray, confidence: float
+    law: EncoderFit, cost: CostModel, budget: float, sizes: np.ndarray, confidence: float
 ) -> pd.DataFrame:
     pairs = np.array([budget / cost.flop_per_pair(n) for n in sizes])
-    loss = done.predict(sizes, pairs)
+    loss = law.predict(sizes, pairs)
     frame = pd.DataFrame(
         {"budget": budget, "vit_params": sizes, "image_text_pairs": pairs, "loss": loss}
     )
     frame["best"] = loss == loss.min()
-    if done.replicates is not None:
-        drawn = done.predict_replicates(sizes, pairs)
-        fitted = len(done.basis.coefficients) + len(done.basis.exponents)
-        freedom = len(done.solution.residual[0]) - fitted
+    if law.replicates is not None:
+        drawn = law.predict_replicates(sizes, pairs)
+        fitted = len(law.basis.coefficients) + len(law.basis.exponents)
+        freedom = len(law.solution.residual[0]) - fitted
         frame["low"], frame["high"] = interval(drawn, freedom, confidence)
         frame["wins"] = np.bincount(drawn.argmin(axis=1), minlength=len(sizes)) / len(drawn)
     return frame

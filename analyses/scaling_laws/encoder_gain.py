@@ -3,15 +3,14 @@
 Gain of N2 over N1 at D: g(D) = L(N1, D) − L(N2, D), in units of the loss; positive means that the
 larger encoder pays. Both runs at one D share their samples, so the difference is taken run by run,
 which removes that shared noise, and g(D) ≈ p + q log D is fitted to the differences; intervals are
-Student's. A paper may say "the larger encoder starts to pay at D": that is the zero of this line
-with q > 0.
+Student's. The D at which "the larger encoder starts to pay" is the zero of this line for q > 0.
 
 Exchange rate at D: the factor k on the pairs that gives the smaller encoder the larger one's loss,
 
     E1 + B (k D)^(−β) = E2 + B D^(−β),   k = (1 − (E1 − E2) D^β / B)^(−1/β),
 
 with the free law's levels E1, E2. k > 1: the larger encoder is worth (k − 1) D pairs; k < 1: it
-loses that much; infinite where no amount of data makes up for it under the law.
+loses that much; k is infinite where, under the law, no amount of data makes up for it.
 
 Source: section 4 of "Are Bigger Encoders Always Better in Vision Large Models?" (the claims).
 """
@@ -30,7 +29,7 @@ from feature_store.errors import InputError
 
 
 def gains(group: GroupFit, small: float, large: float, confidence: float = 0.95) -> pd.DataFrame:
-    """Gain of one encoder over another at every D that both have runs at.
+    """Gain of one encoder over another at every D at which both have runs.
 
     Returns
     -------
@@ -53,7 +52,7 @@ def gains(group: GroupFit, small: float, large: float, confidence: float = 0.95)
     absent = [n for n in (small, large) if n not in table.columns]
     if absent:
         raise InputError(
-            f"no runs of an encoder of {absent[0]:g} parameters; there are: "
+            f"no runs of an encoder of {absent[0]:g} parameters; choose from: "
             f"{', '.join(f'{n:g}' for n in table.columns)}"
         )
     difference = (table[small] - table[large]).dropna()
@@ -90,8 +89,8 @@ def exchange(
 def exchange_exponent(group: GroupFit, params: float, pairs: float) -> float:
     """−d log D / d log N along a line of equal loss of the power law, at (N, D).
 
-    = α A N^(−α) / (β B D^(−β)): by how many per cent the pairs may fall for one per cent more
-    encoder parameters at the same loss.
+    = α A N^(−α) / (β B D^(−β)): the per cent of pairs that can be saved, at equal loss, with one
+    per cent more encoder parameters.
     """
     power = group.fits["power"].parameters
     encoder = power["alpha"] * power["A"] * params ** -power["alpha"]
@@ -163,10 +162,13 @@ def _line(
     error = t * spread / np.sqrt(x @ x)
     log_zero = log_d.mean() - y.mean() / slope if slope else np.inf
     near = log_d.min() - np.log(10) <= log_zero <= log_d.max() + np.log(10)
-    found: dict[str, float | None] = {"slope": slope, "slope_low": slope - error}
-    found |= {"slope_high": slope + error, "crossing": float(np.exp(log_zero)) if near else None}
-    found["crossing_extrapolated"] = not log_d.min() <= log_zero <= log_d.max() if near else None
-    return frame, found
+    return frame, {
+        "slope": slope,
+        "slope_low": slope - error,
+        "slope_high": slope + error,
+        "crossing": float(np.exp(log_zero)) if near else None,
+        "crossing_extrapolated": not log_d.min() <= log_zero <= log_d.max() if near else None,
+    }
 
 
 def _mean(y: np.ndarray, confidence: float) -> dict[str, float]:
@@ -179,7 +181,7 @@ def _mean(y: np.ndarray, confidence: float) -> dict[str, float]:
 
 
 def _verdict(frame: pd.DataFrame) -> str:
-    """What the intervals say, in words."""
+    """The D at which the interval of the gain excludes zero, in words."""
     pays = frame.loc[frame["low"] > 0, "image_text_pairs"]
     hurts = frame.loc[frame["high"] < 0, "image_text_pairs"]
     parts = []

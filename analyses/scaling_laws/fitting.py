@@ -2,11 +2,11 @@
 
 Everything here works on any separable law (:class:`~analyses.scaling_laws.separable.Basis`).
 
-Intervals come from a residual bootstrap: the design (which shapes, which budgets) stays, centred
-residuals divided by √(1 − leverage) are drawn with replacement, singly or in blocks that share
+Intervals come from a residual bootstrap. The design (which shapes, which budgets) is kept; centred
+residuals, divided by √(1 − leverage), are drawn with replacement, singly or in blocks that share
 their noise. Percentiles are taken at the expanded level Φ(−t), with t the Student quantile at
 n − p degrees of freedom, because plain percentiles are too narrow for the two dozen runs of a
-usual sweep.
+typical sweep.
 
 Source: Efron & Tibshirani 1993 chapter 9 (residual bootstrap), Hesterberg 2015 section 5.2
 (expanded percentiles), Huber 1964 (loss).
@@ -24,7 +24,7 @@ from scipy import stats
 from analyses.scaling_laws.separable import (
     Array,
     Basis,
-    Solution,
+    SeparableFit,
     best_of,
     descend,
     grid_starts,
@@ -34,7 +34,7 @@ from feature_store.errors import InputError
 
 _STARTS = 12
 _REWEIGHTINGS = 3
-_ROUGH = 1e-7  # tolerance of bootstrap refits: far below the spread between them
+_REFIT_TOLERANCE = 1e-7  # of bootstrap refits: far below the spread between them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class FitOptions:
     loss: Literal["huber", "linear"] = "huber"
     """`huber` bounds the pull of one failed run; `linear` is plain least squares."""
     residuals: Literal["absolute", "relative"] = "absolute"
-    """Whether errors are compared in units of the metric or as a share of it."""
+    """Whether errors count in units of the metric or as a share of it."""
     resamples: int = 500
     """Replicates behind the intervals; 0 gives none."""
     confidence: float = 0.95
@@ -52,22 +52,22 @@ class FitOptions:
     seed: int = 0
     """Seed of the bootstrap."""
     allow_unidentified: bool = False
-    """Return a fit some of whose parameters the runs cannot determine, with the reasons."""
+    """Return a fit, with the reasons, even if the runs do not determine all of its parameters."""
 
     def __post_init__(self) -> None:
         """Refuse options outside their range."""
         if self.loss not in ("huber", "linear"):
-            raise InputError(f"loss {self.loss!r} is neither huber nor linear")
+            raise InputError(f"loss must be huber or linear, got {self.loss!r}")
         if self.residuals not in ("absolute", "relative"):
-            raise InputError(f"residuals {self.residuals!r} is neither absolute nor relative")
+            raise InputError(f"residuals must be absolute or relative, got {self.residuals!r}")
         if self.resamples < 0 or 0 < self.resamples < 20:
-            raise InputError(f"resamples must be 0 or at least 20, found {self.resamples}")
+            raise InputError(f"resamples must be 0 or at least 20, got {self.resamples}")
         if not 0.5 <= self.confidence < 1:
             raise InputError(f"confidence is {self.confidence}; expected 0.5 to below 1")
 
 
-def fit(basis: Basis, y: Array, options: FitOptions) -> Solution:
-    """Best law for targets y (n,): a solution of one problem (P = 1)."""
+def fit(basis: Basis, y: Array, options: FitOptions) -> SeparableFit:
+    """Best law for targets y (n,): a fit of one problem (P = 1)."""
     base = run_weights(y, options)
     starts = grid_starts(basis, y, base[0], _STARTS)
     many = (len(starts), len(y))
@@ -83,12 +83,12 @@ def run_weights(y: Array, options: FitOptions) -> Array:
 def reweight(
     basis: Basis,
     y: Array,
-    solution: Solution,
+    solution: SeparableFit,
     base: Array,
     options: FitOptions,
     tolerance: float = 1e-10,
-) -> Solution:
-    """Iteratively reweighted refits of P problems, or the solution itself for a linear loss."""
+) -> SeparableFit:
+    """Iteratively reweighted refits of P problems; for a linear loss, the fit as it is."""
     if options.loss == "linear":
         return solution
     size = len(basis.exponents) + len(basis.coefficients)
@@ -100,12 +100,12 @@ def reweight(
     return solution
 
 
-def fitted(basis: Basis, solution: Solution) -> Array:
+def fitted(basis: Basis, solution: SeparableFit) -> Array:
     """Values of the law at the basis' runs: (P, n)."""
     return np.einsum("pnk,pk->pn", basis.columns(solution.theta), solution.weights)
 
 
-def log_jacobian(basis: Basis, solution: Solution) -> Array:
+def log_jacobian(basis: Basis, solution: SeparableFit) -> Array:
     """Derivatives (n, m + k) of the first problem's law by the logarithms of its parameters.
 
     The column of a coefficient that is zero is zero.
@@ -115,11 +115,11 @@ def log_jacobian(basis: Basis, solution: Solution) -> Array:
     return np.concatenate([slopes, columns], axis=1)
 
 
-def unidentified(basis: Basis, solution: Solution, y: Array) -> dict[str, str]:
-    """Exponents that the runs cannot determine, each with its reason; empty if all is well.
+def unidentified(basis: Basis, solution: SeparableFit, y: Array) -> dict[str, str]:
+    """Exponents that the runs do not determine, each with its reason; empty if there are none.
 
-    Three ways to fail: the term of an exponent has coefficient zero, the exponent ran to the edge
-    of its box, or the derivatives by the parameters are linearly dependent.
+    An exponent is not determined if its term has coefficient zero, if it ran to an end of its
+    range, or if the derivatives by the parameters are linearly dependent.
     """
     jacobian = log_jacobian(basis, solution)
     moves = np.abs(jacobian).max(axis=0)
@@ -132,7 +132,9 @@ def unidentified(basis: Basis, solution: Solution, y: Array) -> dict[str, str]:
         elif value >= high * 0.999:
             reasons[name] = f"it ran to the upper end of its range, {high:g}: a step, not a power"
         elif value <= low * 1.001:
-            reasons[name] = f"it ran to the lower end of its range, {low:g}: a constant, no power"
+            reasons[name] = (
+                f"it ran to the lower end of its range, {low:g}: a constant, not a power"
+            )
     if reasons:
         return reasons
     seen = moves > 0
@@ -149,10 +151,10 @@ def unidentified(basis: Basis, solution: Solution, y: Array) -> dict[str, str]:
 def bootstrap(
     basis: Basis,
     y: Array,
-    solution: Solution,
+    solution: SeparableFit,
     options: FitOptions,
     blocks: NDArray[np.int64] | None = None,
-) -> Solution:
+) -> SeparableFit:
     """Refits of `options.resamples` tables with resampled residuals.
 
     Parameters
@@ -161,13 +163,13 @@ def bootstrap(
         The law at the runs.
     y : array (n,)
         Targets.
-    solution : Solution
+    solution : SeparableFit
         The fit of y.
     options : FitOptions
         Options.
     blocks : array (n,) of int, optional
-        Runs of one block share their noise and are redrawn together, within equally large blocks
-        in which runs stand in the same order. Without blocks, runs are redrawn singly.
+        Runs of one block share their noise and are redrawn together. Blocks have equal sizes and
+        list their runs in the same order. Without blocks, runs are redrawn singly.
     """
     rng = np.random.default_rng(options.seed)
     base = run_weights(y, options)
@@ -180,12 +182,14 @@ def bootstrap(
     repeated = np.repeat(targets, len(starts), axis=0)
     theta = np.tile(starts, (options.resamples, 1))
     weights = np.broadcast_to(base, repeated.shape)
-    rough = best_of(descend(basis, repeated, theta, weights, tolerance=_ROUGH), options.resamples)
+    rough = best_of(
+        descend(basis, repeated, theta, weights, tolerance=_REFIT_TOLERANCE), options.resamples
+    )
     wide = np.broadcast_to(base, targets.shape)
-    return reweight(basis, targets, rough, wide, options, _ROUGH)
+    return reweight(basis, targets, rough, wide, options, _REFIT_TOLERANCE)
 
 
-def leverage(basis: Basis, solution: Solution, base: Array) -> Array:
+def leverage(basis: Basis, solution: SeparableFit, base: Array) -> Array:
     """Diagonal of the hat matrix of the linearised law, (n,), at most 0.95."""
     jacobian = log_jacobian(basis, solution) * base[:, None]
     q, r = np.linalg.qr(jacobian[:, np.abs(jacobian).max(axis=0) > 0])
@@ -210,7 +214,7 @@ def _draw(
     members = [np.flatnonzero(blocks == b) for b in np.unique(blocks)]
     if len({len(m) for m in members}) != 1:
         raise InputError(
-            "block resampling needs blocks of one size, found "
+            "block resampling needs blocks of one size, got blocks of "
             f"{sorted({len(m) for m in members})} runs; give a complete table or no blocks"
         )
     table = np.stack([residual[m] for m in members])

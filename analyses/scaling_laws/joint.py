@@ -2,8 +2,8 @@
 
     f(x, t) = Σ_k α_k x_k^(−a_k) + Σ_k β_k x_k^(b_k) t^(−c) + ξ t^(−c) + ε
 
-Claim: with one c, ξ and ε for all dimensions, the runs of every leg of a star are fitted at once.
-The single-dimension fits each absorb the other dimensions' terms into their own ξ_k and ε_k.
+Claim: with one c, ξ and ε for all dimensions, the runs of all legs of a star are fitted at once. A
+fit of a single dimension absorbs the terms of the others into its own ξ_k and ε_k.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 
 from analyses.scaling_laws.fitting import FitOptions, bootstrap, fit, interval, unidentified
 from analyses.scaling_laws.runs import positive, require_spread
-from analyses.scaling_laws.separable import Array, Solution
+from analyses.scaling_laws.separable import Array, SeparableFit
 from analyses.scaling_laws.shape_basis import ShapeBasis
 from feature_store.errors import InputError
 
@@ -40,7 +40,7 @@ class JointLaw:
     xi: float
     """Coefficient of compute alone."""
     epsilon: float
-    """Metric that no size and no compute removes."""
+    """Metric in the limit of large size and compute."""
 
     @property
     def s(self) -> tuple[float, ...]:
@@ -88,7 +88,7 @@ def compute(
     Raises
     ------
     InputError
-        Missing columns, bad cells, not more runs than the 4D + 3 parameters, or a parameter that
+        Missing columns, bad cells, no more runs than the 4D + 3 parameters, or a parameter that
         the runs do not determine (unless allowed).
     """
     options = options or FitOptions()
@@ -101,7 +101,7 @@ def compute(
             f"at least {size + 1} are needed"
         )
     for name in (*names, "compute"):
-        require_spread(table[name], 3, "its exponents are read from its curve")
+        require_spread(table[name], 3, "its curve determines its exponents")
     x, t = table[list(names)].to_numpy(), table["compute"].to_numpy()
     y = table["metric"].to_numpy()
     basis = ShapeBasis(x, t, names if len(names) > 1 else ("",))
@@ -123,7 +123,7 @@ def compute(
 
 
 def _intervals(
-    basis: ShapeBasis, y: Array, solution: Solution, options: FitOptions, names: tuple[str, ...]
+    basis: ShapeBasis, y: Array, solution: SeparableFit, options: FitOptions, names: tuple[str, ...]
 ) -> dict[str, tuple[float, float]]:
     if not options.resamples:
         return {}

@@ -1,9 +1,9 @@
 """Plan sweeps over vision-transformer shapes and scale one shape to a larger budget.
 
-A *star sweep* varies one dimension at a time around a large centre, so that the other dimensions
-are no bottleneck and the exponent of each dimension can be read alone: its cost grows linearly
-with the number of dimensions. A *grid sweep* crosses a few small values of all dimensions at one
-short budget and finds the small optimum x⁰ from which everything is scaled.
+A *star sweep* varies one dimension at a time around a large centre. The other dimensions are then
+not a bottleneck, and the exponent of each dimension can be fitted alone; the cost of the sweep
+grows linearly with the number of dimensions. A *grid sweep* crosses a few small values of all
+dimensions at one short budget and finds the small optimum x⁰ from which larger shapes are scaled.
 
 Compute of a run is the forward pass of all its images, in GMACs: images × GMACs per image.
 
@@ -50,13 +50,14 @@ def exponential_grid(low: int, high: int, count: int, *, multiple: int = 1) -> t
     Raises
     ------
     InputError
-        An empty range, or values that coincide after rounding.
+        A range, count or multiple out of bounds, or values that coincide after rounding.
     """
-    if not 0 < low < high or count < 2 or multiple < 1:
-        raise InputError(
-            f"a grid needs 0 < low < high, count ≥ 2 and multiple ≥ 1; found low={low}, "
-            f"high={high}, count={count}, multiple={multiple}"
-        )
+    if not 0 < low < high:
+        raise InputError(f"a grid needs 0 < low < high, got low={low}, high={high}")
+    if count < 2:
+        raise InputError(f"count must be at least 2, got {count}")
+    if multiple < 1:
+        raise InputError(f"multiple must be at least 1, got {multiple}")
     raw = np.geomspace(low, high, count)
     grid = tuple(int(max(multiple, multiple * round(v / multiple))) for v in raw)
     if len(set(grid)) != count:
@@ -72,7 +73,7 @@ def star_sweep(
     grids: Mapping[str, Sequence[int]] = STAR_GRIDS,
     images: Sequence[int] = STAR_IMAGES,
 ) -> pd.DataFrame:
-    """Table of the runs of a star sweep: every leg value and the centre, at every budget.
+    """Runs of a star sweep: every leg value and the centre, at every budget.
 
     Returns
     -------
@@ -83,14 +84,14 @@ def star_sweep(
     Raises
     ------
     InputError
-        Unknown dimension, or a leg value that does not lie below the centre's.
+        Unknown dimension, or a leg value that is not below the centre's.
     """
     rows: list[tuple[str, float, ViTShape]] = []
     for dimension, values in grids.items():
         largest = getattr(_known(centre, dimension), dimension)
         if max(values) >= largest:
             raise InputError(
-                f"a star's legs stay below its centre: {dimension} has {max(values)}, "
+                f"a star's legs must stay below its centre: {dimension} has {max(values)}, "
                 f"the centre {largest}"
             )
         rows += [(dimension, v, centre.with_dimension(dimension, v)) for v in values]
@@ -103,9 +104,9 @@ def grid_sweep(
     values: Mapping[str, Sequence[int]] = GRID_VALUES,
     images: Sequence[int] = (GRID_IMAGES,),
 ) -> pd.DataFrame:
-    """Table of the runs of a grid sweep: the cross product of `values`; columns as the star's.
+    """Runs of a grid sweep, the cross product of `values`, with the columns of a star sweep.
 
-    `dimension` reads `grid` and `value` is NaN, as several dimensions change at once.
+    `dimension` is `grid` and `value` is NaN, because several dimensions change at once.
     """
     shapes = []
     for combination in itertools.product(*values.values()):
@@ -134,24 +135,26 @@ def scale_shape(
     """
     if set(start) != set(exponents):
         raise InputError(
-            f"dimensions of the start {sorted(start)} and of the exponents {sorted(exponents)} "
-            "differ; give the same ones"
+            f"the start has dimensions {sorted(start)}, the exponents {sorted(exponents)}; give "
+            "both the same"
         )
-    if not (np.isfinite(tau) and tau > 0) or any(s <= 0 for s in exponents.values()):
-        raise InputError(f"tau and all exponents must be positive, found {tau}, {dict(exponents)}")
+    if not (np.isfinite(tau) and tau > 0):
+        raise InputError(f"tau must be positive and finite, got {tau}")
+    if any(s <= 0 for s in exponents.values()):
+        raise InputError(f"all exponents must be positive, got {dict(exponents)}")
     share = 1 / len(start)
     return {name: value * tau ** (exponents[name] * share) for name, value in start.items()}
 
 
 def _known(shape: ViTShape, dimension: str) -> ViTShape:
     if dimension not in DIMENSIONS:
-        raise InputError(f"no shape dimension {dimension!r}; there are: {', '.join(DIMENSIONS)}")
+        raise InputError(f"no shape dimension {dimension!r}; choose from: {', '.join(DIMENSIONS)}")
     return shape
 
 
 def _runs(shapes: Sequence[tuple[str, float, ViTShape]], images: Sequence[int]) -> pd.DataFrame:
     if not images or min(images) < 1:
-        raise InputError(f"every budget is a positive number of images, found {list(images)}")
+        raise InputError(f"budgets must be positive numbers of images, got {list(images)}")
     return pd.DataFrame(
         {
             "dimension": dimension,

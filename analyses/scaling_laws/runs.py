@@ -1,4 +1,4 @@
-"""Tables of runs: read, check, and say what is wrong with them."""
+"""Tables of runs, read and checked."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def positive(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     Raises
     ------
     InputError
-        A missing column, or a cell that is empty, not a number, infinite or not positive; the
-        message names the column and the first lines (the header is line 1).
+        A missing column, or a cell that is empty, infinite, not a number or not positive. The
+        message names the column and the first such lines; the header is line 1.
     """
     missing = [c for c in columns if c not in frame.columns]
     if missing:
@@ -61,28 +61,27 @@ def positive(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _shown(cell: object) -> str:
-    """A cell as a reader wrote it."""
+    """A cell as it stands in the file."""
     if isinstance(cell, str):
         return repr(cell)
     return "an empty cell" if pd.isna(cell) else f"{cell:g}"
 
 
 def require_spread(values: pd.Series, least: int, why: str) -> None:
-    """Refuse a column with fewer than `least` distinct values, saying what cannot be fitted."""
+    """Refuse a column with fewer than `least` distinct values; `why` ends the message."""
     distinct = values.nunique()
     if distinct < least:
         raise InputError(
-            f"{values.name} takes {distinct} distinct value{'s' * (distinct != 1)} and at least "
-            f"{least} are needed: {why}"
+            f"{values.name} takes {distinct} distinct value{'s' * (distinct != 1)}; at least "
+            f"{least} are needed, because {why}"
         )
 
 
 def split_star(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The legs of a star sweep, by dimension.
 
-    Runs whose `dimension` reads `centre` belong to every leg, with the value that the column named
-    after the leg's dimension holds. Without a `dimension` column the whole table is one leg,
-    called `value`.
+    Runs whose `dimension` is `centre` belong to every leg; their value comes from the column named
+    after the leg's dimension. Without a `dimension` column the whole table is one leg, `value`.
 
     Raises
     ------
@@ -94,8 +93,8 @@ def split_star(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     blank = np.flatnonzero(frame["dimension"].isna())
     if len(blank):
         raise InputError(
-            f"dimension is empty in line {blank[0] + 2}; name the dimension that each run varies, "
-            "or centre"
+            f"dimension is empty in line {blank[0] + 2}; name the dimension that is varied, or "
+            "centre"
         )
     names = frame["dimension"].astype(str)
     centre = frame[names == "centre"]
@@ -105,8 +104,8 @@ def split_star(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         if len(centre):
             if name not in frame.columns:
                 raise InputError(
-                    f"centre runs need a column {name} with their value on that leg; the table "
-                    f"has {', '.join(map(str, frame.columns))}"
+                    f"centre runs need a column {name} with their value on that leg; the columns "
+                    f"are {', '.join(map(str, frame.columns))}"
                 )
             leg = pd.concat([leg, centre.assign(value=centre[name])], ignore_index=True)
         legs[name] = leg

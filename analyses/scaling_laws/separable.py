@@ -4,10 +4,10 @@ Claim: a scaling law is linear in its coefficients once its exponents are fixed,
 
     y_i ≈ Σ_j w_j φ_j(i; θ),   w ≥ 0,   lower ≤ θ ≤ upper,
 
-so the coefficients are solved exactly for every trial of the exponents (variable projection) and
-only θ, here the logarithms of the exponents, is searched. The search is Levenberg and Marquardt's
-with Kaufman's Jacobian, run on all problems side by side: the starts of one fit and the
-replicates of a bootstrap are one batch.
+so the coefficients are solved exactly for every trial of the exponents (variable projection), and
+only θ, the logarithms of the exponents, is searched. The search is Levenberg and Marquardt's with
+Kaufman's Jacobian. It runs on many problems at once: all starts of a fit, or all replicates of a
+bootstrap, form one batch.
 
 Shapes: P problems, n runs, k coefficients, m exponents.
 
@@ -47,7 +47,7 @@ class Basis(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solution:
+class SeparableFit:
     """Best exponents, coefficients and residuals of P problems."""
 
     theta: Array
@@ -59,9 +59,9 @@ class Solution:
     cost: Array
     """Half the sum of squared residuals, (P,)."""
 
-    def take(self, rows: NDArray[np.int64]) -> Solution:
+    def take(self, rows: NDArray[np.int64]) -> SeparableFit:
         """The problems at `rows`."""
-        return Solution(
+        return SeparableFit(
             theta=self.theta[rows],
             weights=self.weights[rows],
             residual=self.residual[rows],
@@ -72,9 +72,9 @@ class Solution:
 def solve_coefficients(columns: Array, y: Array) -> Array:
     """Non-negative least squares of y (P, n) on columns (P, n, k): coefficients (P, k).
 
-    One batched QR solves the problems whose unconstrained solution is already non-negative, a
-    second one those that become optimal with their most negative coefficient at zero; what remains
-    goes through Lawson and Hanson's algorithm on the k × k triangles. All three are exact.
+    A batched QR solves the problems whose unconstrained solution is non-negative. A second one
+    solves those that become optimal with their most negative coefficient at zero. The others go
+    through Lawson and Hanson's algorithm on the k × k triangles. All three are exact.
     """
     norms = np.linalg.norm(columns, axis=1)
     norms[norms == 0] = 1.0
@@ -93,10 +93,11 @@ def solve_coefficients(columns: Array, y: Array) -> Array:
 
 
 def _drop_one(r: Array, target: Array, dropped: NDArray[np.int64]) -> Array:
-    """Solutions of r w = target without column `dropped`; −1 where one of them is negative.
+    """Solutions of r w = target without column `dropped`; −1 where a coefficient is negative.
 
-    The cost, minimised over the other coefficients, is convex in the dropped one and least below
-    zero; so among non-negative values zero is best, and a non-negative solution is the optimum.
+    The cost, minimised over the other coefficients, is convex in the dropped one, and its minimum
+    is below zero. Among non-negative values zero is therefore best, and a solution in which the
+    other coefficients are non-negative is the optimum.
     """
     out = np.full_like(target, -1.0)
     for column in np.unique(dropped):
@@ -119,7 +120,7 @@ def descend(
     *,
     steps: int = 150,
     tolerance: float = 1e-10,
-) -> Solution:
+) -> SeparableFit:
     """Local optimum of each of P problems from its own start.
 
     Parameters
@@ -133,7 +134,7 @@ def descend(
     root_weights : array (P, n)
         Square roots of the runs' weights.
     steps : int
-        Most iterations.
+        Maximum number of iterations.
     tolerance : float
         A problem is done when an accepted step lowers its cost by less than this share.
     """
@@ -160,13 +161,13 @@ def descend(
 
 
 def _finished(
-    here: Solution,
-    trial: Solution,
+    here: SeparableFit,
+    trial: SeparableFit,
     exact: NDArray[np.bool_],
     exhausted: NDArray[np.bool_],
     tolerance: float,
 ) -> NDArray[np.bool_]:
-    """Which problems settled (a step that gains or moves too little) or are stuck."""
+    """Which problems have settled (a step gains or moves too little) or are stuck."""
     better = trial.cost < here.cost
     moved = np.abs(trial.theta - here.theta).max(axis=1)
     little = (here.cost - trial.cost < tolerance * here.cost) | exact
@@ -187,15 +188,15 @@ def huber_weights(residual: Array, parameters: int, floor: Array) -> Array:
     return np.sqrt(np.minimum(1.0, limit / np.maximum(np.abs(residual), 1e-300)))
 
 
-def best_of(solution: Solution, groups: int) -> Solution:
-    """Of P = groups × starts problems (start fastest), the one of least cost in each group."""
+def best_of(solution: SeparableFit, groups: int) -> SeparableFit:
+    """The problem of least cost in each group; P = groups × starts, starts varying fastest."""
     cost = solution.cost.reshape(groups, -1)
     starts = cost.shape[1]
     return solution.take(np.arange(groups) * starts + cost.argmin(axis=1))
 
 
 def grid_starts(basis: Basis, y: Array, root_weights: Array, keep: int) -> Array:
-    """`keep` starts (keep, m): the best of a fixed cloud of points in the box of exponents."""
+    """The best `keep` of a fixed set of points in the box of exponents: (keep, m)."""
     m = len(basis.lower)
     per_side = max(2, int(400 ** (1 / m)))
     if m <= 3:
@@ -211,16 +212,16 @@ def grid_starts(basis: Basis, y: Array, root_weights: Array, keep: int) -> Array
     return theta[np.argsort(solution.cost, kind="stable")[:keep]]
 
 
-def _evaluate(basis: Basis, y: Array, theta: Array, root_weights: Array) -> Solution:
+def _evaluate(basis: Basis, y: Array, theta: Array, root_weights: Array) -> SeparableFit:
     columns = basis.columns(theta) * root_weights[:, :, None]
     target = y * root_weights
     weights = solve_coefficients(columns, target)
     residual = target - np.einsum("pnk,pk->pn", columns, weights)
     cost = 0.5 * np.einsum("pn,pn->p", residual, residual)
-    return Solution(theta=theta, weights=weights, residual=residual, cost=cost)
+    return SeparableFit(theta=theta, weights=weights, residual=residual, cost=cost)
 
 
-def _step(basis: Basis, here: Solution, root_weights: Array, damping: Array) -> Array:
+def _step(basis: Basis, here: SeparableFit, root_weights: Array, damping: Array) -> Array:
     """Damped Gauss-Newton step (P, m); exponents held at a bound stay there."""
     columns = basis.columns(here.theta) * root_weights[:, :, None]
     slopes = basis.slopes(here.theta, here.weights) * root_weights[:, :, None]
@@ -252,7 +253,7 @@ def _project_out(columns: Array, active: NDArray[np.bool_], vectors: Array) -> A
 
 
 def _replace(
-    best: Solution, rows: NDArray[np.int64], trial: Solution, chosen: NDArray[np.bool_]
+    best: SeparableFit, rows: NDArray[np.int64], trial: SeparableFit, chosen: NDArray[np.bool_]
 ) -> None:
     best.theta[rows] = trial.theta[chosen]
     best.weights[rows] = trial.weights[chosen]

@@ -4,8 +4,8 @@ Claim: the seven positive parameters of eq. (2) (see :mod:`~analyses.scaling_law
 with them s = c/(a + b), follow from a star sweep; each dimension is fitted on its own leg.
 
 Source: sections 3 and 4.1; the held-out check is that of figure 4, left.
-Deviations: a coefficient may come out as zero, the closure of "positive", and the fit then says
-so; the reported law uses every run, the held-out check refits without the star's centre.
+Deviations: a coefficient may be zero, the closure of "positive"; the fit then carries a warning.
+The reported law uses every run; the held-out check refits without the star's centre.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from analyses.scaling_laws.fitting import (
     unidentified,
 )
 from analyses.scaling_laws.runs import positive, require_spread, split_star
-from analyses.scaling_laws.separable import Array, Solution
+from analyses.scaling_laws.separable import Array, SeparableFit
 from analyses.scaling_laws.shape_basis import ShapeBasis
 from analyses.scaling_laws.shape_checks import lack_of_fit, quality, warnings
 from analyses.scaling_laws.shape_law import PARAMETERS, ShapeLaw
@@ -39,7 +39,7 @@ _REMEDY = {
 
 @dataclass(frozen=True, kw_only=True)
 class ShapeLawConfig:
-    """How :func:`compute` fits."""
+    """How the law is fitted and checked."""
 
     holdout: Literal["largest", "none"] = "largest"
     """`largest` refits without the largest value of the dimension (a star's centre) and predicts
@@ -48,9 +48,9 @@ class ShapeLawConfig:
     """Loss, bootstrap and identifiability options."""
 
     def __post_init__(self) -> None:
-        """Refuse an unknown hold-out."""
+        """Refuse an unknown choice."""
         if self.holdout not in ("largest", "none"):
-            raise InputError(f"holdout {self.holdout!r} is neither largest nor none")
+            raise InputError(f"holdout must be largest or none, got {self.holdout!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +64,11 @@ class ShapeFit:
     intervals: dict[str, tuple[float, float]]
     """Interval of each parameter and of `s`; empty without a bootstrap."""
     quality: dict[str, float]
-    """`runs`, `r2`, `rms`, `max_error`, and `repeat_rms`, `lack_of_fit_p` where runs repeat."""
+    """`runs`, `r2`, `rms`, `max_error`; with repeated runs `repeat_rms` and `lack_of_fit_p`."""
     holdout: dict[str, Any]
     """`value`, `runs`, `rms`, `mean_relative_error`, `s` of the held-out check, or `reason`."""
     warnings: tuple[str, ...]
-    """What a reader must know before trusting a parameter."""
+    """Caveats about the parameters, one sentence each."""
     unidentified: dict[str, str]
     """Parameters that the runs do not determine; empty unless they were allowed."""
     runs: pd.DataFrame
@@ -90,11 +90,10 @@ class ShapeFit:
     def __repr__(self) -> str:
         """Dimension, exponent and runs; :meth:`row` has the rest."""
         ends = self.intervals.get("s")
-        held = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
+        bracket = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
         notes = f", {len(self.warnings)} warnings" if self.warnings else ""
-        return (
-            f"<ShapeFit {self.dimension}: s = {self.law.s:.3f}{held}, {len(self.runs)} runs{notes}>"
-        )
+        exponent = f"s = {self.law.s:.3f}{bracket}"
+        return f"<ShapeFit {self.dimension}: {exponent}, {len(self.runs)} runs{notes}>"
 
 
 def compute(runs: pd.DataFrame, config: ShapeLawConfig | None = None) -> list[ShapeFit]:
@@ -156,8 +155,8 @@ def _check_design(name: str, runs: pd.DataFrame) -> None:
             f"dimension {name!r} has {len(runs)} runs; eq. (2) has {len(PARAMETERS)} parameters, "
             f"so at least {least} runs are needed"
         )
-    require_spread(runs["value"], 3, "a, b and the two constants are read from its curve")
-    require_spread(runs["compute"], 3, "c and the two constants are read from its curve")
+    require_spread(runs["value"], 3, "its curve determines a, b and the two constants")
+    require_spread(runs["compute"], 3, "its curve determines c and the two constants")
     correlation = np.corrcoef(np.log(runs["value"]), np.log(runs["compute"]))[0, 1]
     if correlation**2 > 1 - 1e-6:
         raise InputError(
@@ -167,7 +166,9 @@ def _check_design(name: str, runs: pd.DataFrame) -> None:
         )
 
 
-def _solve(runs: pd.DataFrame, options: FitOptions) -> tuple[ShapeBasis, Solution, dict[str, str]]:
+def _solve(
+    runs: pd.DataFrame, options: FitOptions
+) -> tuple[ShapeBasis, SeparableFit, dict[str, str]]:
     basis = ShapeBasis(runs[["value"]].to_numpy(), runs["compute"].to_numpy())
     y = runs["metric"].to_numpy()
     solution = fit(basis, y, options)
@@ -181,18 +182,18 @@ def _refusal(name: str, missing: dict[str, str]) -> str:
     ]
     return (
         f"dimension {name!r}: these runs do not determine {', and '.join(parts)}. Add such runs, "
-        "or allow unidentified parameters to see the fit with this said beside it"
+        "or allow unidentified parameters to get the fit with these reasons"
     )
 
 
-def _law(basis: ShapeBasis, solution: Solution) -> ShapeLaw:
+def _law(basis: ShapeBasis, solution: SeparableFit) -> ShapeLaw:
     exponents, coefficients = basis.in_units(solution.theta, solution.weights)
     values = [float(v) for v in (*exponents[0], *coefficients[0])]
     return ShapeLaw(**dict(zip(PARAMETERS, values, strict=True)))
 
 
 def _intervals(
-    basis: ShapeBasis, solution: Solution, y: Array, options: FitOptions
+    basis: ShapeBasis, solution: SeparableFit, y: Array, options: FitOptions
 ) -> tuple[pd.DataFrame, dict[str, tuple[float, float]]]:
     if not options.resamples:
         return pd.DataFrame(columns=[*PARAMETERS, "s"]), {}

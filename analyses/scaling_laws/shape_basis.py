@@ -3,7 +3,7 @@
     f(x, t) = Σ_k α_k x_k^(−a_k) + (Σ_k β_k x_k^(b_k) + ξ) t^(−c) + ε
 
 for D shape dimensions; D = 1 is eq. (2). Values and compute enter divided by their geometric
-means, so that the fit does not depend on their units.
+means, so that the fit does not depend on units.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from analyses.scaling_laws.separable import Array
 
 # Box of every exponent. Published values lie between 0.2 and 3; an exponent outside the box is a
 # constant (below) or a step (above) for any sweep of practical width.

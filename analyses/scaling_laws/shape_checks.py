@@ -1,4 +1,4 @@
-"""Whether a fitted shape law may be believed: goodness of fit, lack of fit, edges and zeros."""
+"""Can a fitted shape law be trusted? Goodness of fit, lack of fit, edges and zeros."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def lack_of_fit(table: pd.DataFrame, parameters: int, options: FitOptions) -> di
     """Errors of the law against the spread between repeats (seeds) of a run.
 
     F = ((S − S₀)/(n − p − n₀)) / (S₀/n₀), with S the squared error of the law, S₀ that of the
-    means of repeats and n₀ its degrees of freedom; nothing is returned without repeats. A small
+    means of repeats and n₀ its degrees of freedom; empty if there are too few repeats. A small
     p-value means that the law itself misses the runs, which no bootstrap interval covers.
     """
     weight = run_weights(table["metric"].to_numpy(), options)[0]
@@ -49,16 +49,16 @@ def lack_of_fit(table: pd.DataFrame, parameters: int, options: FitOptions) -> di
 
 
 def warnings(law: ShapeLaw, replicates: pd.DataFrame, checks: dict[str, float]) -> list[str]:
-    """What a reader must know before trusting a parameter, one sentence each."""
+    """Caveats about the parameters, one sentence each."""
     coefficients = ("alpha", "beta", "xi", "epsilon")
     found = [
-        f"{name} is 0: the runs prefer no such term, and its interval touches the bound"
+        f"{name} is 0: the fit drops its term, and its interval touches the bound"
         for name in coefficients
         if getattr(law, name) == 0
     ]
     freedom = int(checks["runs"]) - len(PARAMETERS)
     if freedom < 5:
-        found.append(f"only {freedom} more runs than parameters: intervals are rough")
+        found.append(f"only {freedom} more runs than parameters: intervals are imprecise")
     if checks.get("lack_of_fit_p", 1.0) < 0.01:
         found.append(
             f"the law misses the runs by {checks['rms']:.3g} rms where repeats differ by "

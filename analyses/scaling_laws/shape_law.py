@@ -4,13 +4,13 @@ Claim: a network whose dimension is x, trained with compute t, reaches the metri
 
     f(x, t) = α x^(−a) + (β x^b + ξ) t^(−c) + ε                                     eq. (2)
 
-with all seven parameters positive. For fixed t it is quasi-convex in x with its one minimum at
+with all seven parameters positive. For fixed t it is quasi-convex in x, with a single minimum at
 
     x*(t) = (α a t^c / (β b))^(1/(a+b)) = O(t^s),   s = c/(a + b)                     eq. (4)
 
 where f(x*, t) = F x*^(−a) + ξ t^(−c) + ε with F = α (1 + a/b)                        eq. (5).
 
-Source: section 3 and appendix A; where the text copy of A.2 reads t^a, t^c must stand.
+Source: section 3 and appendix A; where the text version of A.2 reads t^a, t^c is meant.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ShapeLaw:
     xi: float
     """Coefficient of compute alone."""
     epsilon: float
-    """Metric that no size and no compute removes."""
+    """Metric in the limit of large size and compute."""
 
     @property
     def s(self) -> float:
@@ -67,7 +67,7 @@ class ShapeLaw:
         return size + self.xi * t ** (-self.c) + self.epsilon
 
     def quasiconvex(self, low: float, high: float, t: float, points: int = 2001) -> bool:
-        """Whether f(·, t) never falls again after it has risen on [low, high] (appendix A.1)."""
+        """Whether f(·, t), once it rises on [low, high], never falls again (appendix A.1)."""
         values = self.metric(np.geomspace(low, high, points), t)
         steps = np.diff(values)
         steps[np.abs(steps) < 1e-12 * np.abs(values).max()] = 0

@@ -1,9 +1,9 @@
-"""How "Getting ViT in Shape" reaches its models, and what the arithmetic of its claims gives.
+"""The recipe by which "Getting ViT in Shape" finds its models, and its claims recomputed.
 
-The recipe: start from the small optimum x⁰ = (width 608, depth 10, MLP 928) found at 600M images,
-take the ratio τ of the target's compute to that run's, scale each dimension by τ^(s_k/3).
-Compute is forward FLOPs (2 × MACs) times images; this reproduces the paper's "9T GFLOPs" for
-ViT-g/14 on 16 billion images.
+The recipe: start at the small optimum x⁰ = (width 608, depth 10, MLP 928), found at 600M images;
+take the ratio τ of the target's compute to the compute of that run; scale each dimension by
+τ^(s_k/3). Compute is forward FLOPs (2 × MACs) times images, which reproduces the paper's "9T
+GFLOPs" for ViT-g/14 on 16 billion images.
 
 Source: sections 3, 4.1 and 5, appendix B.3; exponents from the table `sovit_exponents`.
 """
@@ -26,14 +26,14 @@ SMALL_OPTIMUM = ViTShape(width=608, depth=10, mlp=928, pool="map")
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One published model and the run whose compute it matches."""
+    """A published model and the run whose compute it matches."""
 
     name: str
     """Name in NAMED_SHAPES."""
     reference: str
     """The network whose compute is matched."""
     images: float
-    """Images that network was trained on."""
+    """Images on which that network was trained."""
 
 
 TARGETS = (
@@ -95,7 +95,7 @@ def reproduce(target: Target, s: Mapping[str, float] | None = None) -> pd.DataFr
 
 
 def claims() -> pd.DataFrame:
-    """The paper's rules of thumb beside what its own exponents give.
+    """The paper's rules of thumb beside the values that its own exponents give.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Measures of a fitted map beyond the paper's bits: log-det information, canonical pairs, ranks.
 
-All from second moments; the paper assumes independent target channels with one variance, here the
-joint Gaussian is taken as it is.
+All are computed from second moments. The paper assumes independent target channels of one variance;
+here the joint Gaussian may be any.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def gaussian_bits(moments: Moments, x: Sequence[str], y: Sequence[str]) -> float
     """Mutual information of jointly Gaussian x and y: -1/2 sum log2(1 - rho^2), bits per token.
 
     Symmetric, and unchanged by invertible linear maps of either side. Directions without variance
-    count for nothing; a direction of one that the other determines gives inf.
+    contribute nothing. If one side determines a direction of the other, the information is inf.
     """
     if list(x) == list(y):
         return float("inf") if np.any(moments.variance_sum(x) > 0) else 0.0
@@ -40,7 +40,7 @@ def canonical_correlations(moments: Moments, x: Sequence[str], y: Sequence[str])
 def whitener(moments: Moments, names: Sequence[str]) -> np.ndarray:
     """Directions B with B^T S B = I, S the scatter of the named sources: dims (channel, direction).
 
-    Directions whose share of the correlation matrix is rounding are left out.
+    Directions of the correlation matrix that cannot be told from rounding are left out.
     """
     scatter = moments.comoment(names, names)
     scale = np.sqrt(np.diagonal(scatter).clip(0))
@@ -51,11 +51,12 @@ def whitener(moments: Moments, names: Sequence[str]) -> np.ndarray:
 
 
 def isotropy(moments: Moments, solution: Solution, target: Sequence[str]) -> dict[str, float]:
-    """How far the paper's isotropic assumption is from the Gaussian information of the same map.
+    """The paper's isotropic bits beside the Gaussian information of the same map.
 
-    The paper's bits -log2(l / l0) hold if all target channels are independent with one variance,
-    and all errors too. In general the information per channel, in the same unit, is
-    (1/dy) log2(det S_y / det S_e), S_y the covariance of the target and S_e that of the errors.
+    The paper's bits -log2(l / l0) assume that all target channels are independent with one
+    variance, and that the errors are too. In general, with S_y the covariance of the target and S_e
+    that of the errors, the information per channel in the same unit is
+    (1/dy) log2(det S_y / det S_e).
 
     Returns
     -------
@@ -88,14 +89,14 @@ def low_rank(
 ) -> xr.Dataset:
     """Information of the best map of each rank: how many directions does the target need?
 
-    Reduced-rank (ridge) regression: the fitted target is projected on the leading eigenvectors of
+    Reduced-rank (ridge) regression: the fitted target is projected onto the leading eigenvectors of
     its own (penalised) covariance W^T Sxy, which is optimal on the training images at every rank.
 
     Returns
     -------
     xarray.Dataset, dims (rank,)
-        ``train_info_bits`` and, with test moments, ``test_info_bits``, for ranks 0 to the channels
-        of the target.
+        ``train_info_bits`` and, with test moments, ``test_info_bits``, for ranks from 0 to the
+        number of target channels.
 
     Source: Izenman 1975, Reduced-rank regression for the multivariate linear model; Mukherjee and
     Zhu 2011 for its ridge form.

@@ -1,10 +1,10 @@
 """From losses to information, in bits.
 
-Under the paper's assumption (target channels independent with one common variance, errors too),
-the information that a source carries about a target is, up to a factor of half the number of
-channels, I = -log2(l / l0): l the loss of the best linear map, l0 that of the best constant.
-Source: S2 paper, section 4.2 and appendix B. The paper prints "log"; its Table 2 follows from
-base 2.
+Let l be the loss of the best linear map from a source to a target, and l0 that of the best
+constant. If the target channels are independent with one common variance, and the errors too, the
+source's information about the target is I = -log2(l / l0), up to a factor of half the number of
+channels. Source: S2 paper, section 4.2 and appendix B. The paper prints "log"; its Table 2 follows
+from base 2.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from analyses.statistics.bootstrap import bootstrap_sums
 def bits(loss: np.ndarray | float, null_loss: np.ndarray | float) -> np.ndarray:
     """Information I = -log2(loss / null_loss), elementwise, float64.
 
-    A target without variance (null_loss = 0) that is predicted exactly holds no information: 0.
-    Zero loss on a target with variance: inf. A loss above the null loss gives negative bits, as
-    happens on unseen images.
+    A target without variance (null_loss = 0) that is predicted exactly gives 0 bits, zero loss on a
+    target with variance inf. A loss above the null loss, which unseen images can have, gives
+    negative bits.
 
     >>> bits([0.25, 0.0, 0.0], [1.0, 1.0, 0.0]).tolist()
     [2.0, inf, 0.0]
@@ -55,13 +55,13 @@ def bootstrap(
     null_losses : ndarray, dims (image,)
         The same for the constant prediction.
     resamples, seed : int
-        Resamples, and the seed that fixes them: the same images are drawn for every source, so
+        Number of resamples, and the seed that fixes them. Every source gets the same resamples, so
         differences and ratios of two rows are paired.
 
     Returns
     -------
-    ndarray of float64, dims (source, draw)
-        Bits. The linear map is held fixed: the spread is that of the test images.
+    ndarray of float64, dims (source, resample)
+        Bits. The linear map is fixed, so the spread is that of the test images.
     """
     images = losses.shape[1]
     both = np.vstack([losses, null_losses]).T

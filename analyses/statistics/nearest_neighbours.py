@@ -1,9 +1,8 @@
 """Exact nearest neighbours by cosine similarity, with faiss where it is installed.
 
-faiss and torch bring an OpenMP runtime each. Two of them in one process are safe as long as faiss
-runs on one thread while torch is loaded with another runtime; on Linux wheels of both use the same
-`libgomp` name and share it. macOS wheels abort. So: faiss is imported late, its thread number is
-torch's, and on macOS the same search runs through torch instead.
+faiss and torch each bring an OpenMP runtime. On Linux the wheels of both name it `libgomp` and
+share it; on macOS two runtimes in one process abort. faiss is therefore imported late, with torch's
+number of threads, and on macOS torch searches instead.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Neighbours:
     row : int64 array, dims (query, k)
         Row of the searched matrix.
     limit : int
-        How many are kept when merged; 0 where nothing is merged.
+        Neighbours left after a merge; 0 if nothing is merged.
     """
 
     similarity: np.ndarray
@@ -73,11 +72,11 @@ def search(rows: np.ndarray, queries: np.ndarray, k: int, *, device: str = "cpu"
     Parameters
     ----------
     rows, queries : float32 array, dims (row, channel), (query, channel)
-        Of unit length (see :func:`normalise`).
+        Rows of unit length (see :func:`normalise`).
     k : int
         At most the number of rows.
     device : str
-        ``cuda`` searches on the GPU: through faiss if it was built for it, else through torch.
+        ``cuda`` searches on the GPU, with faiss if it was built for GPUs, else with torch.
 
     Raises
     ------
@@ -104,12 +103,12 @@ def search(rows: np.ndarray, queries: np.ndarray, k: int, *, device: str = "cpu"
 def search_others(rows: np.ndarray, k: int, *, device: str = "cpu") -> Neighbours:
     """The k nearest *other* rows of every row.
 
-    The row itself is taken out by its number, not by its rank: an exact copy of a row is a
-    neighbour like any other.
+    The row itself is removed by its number, not by its rank: an exact copy of a row is a neighbour
+    like any other.
     """
     found = search(rows, rows, k + 1, device=device)
     own = found.row == np.arange(len(rows))[:, None]
-    own[~own.any(1), -1] = True  # pushed out by copies: drop the last instead
+    own[~own.any(1), -1] = True  # copies took the row's place: drop the last one instead
     shape = (len(rows), k)
     return Neighbours(found.similarity[~own].reshape(shape), found.row[~own].reshape(shape))
 
@@ -150,7 +149,7 @@ def label_error_candidates(
     labels : int array, dims (image,)
         0 to classes - 1.
     k : int
-        Neighbours that vote; reported are images with more than half for one other label.
+        Neighbours that vote; an image is reported if more than half vote for one other label.
     """
     k = min(k, len(features) - 1)
     votes = labels[search_others(features, k, device=device).row]
@@ -172,23 +171,24 @@ def class_distances(
     quantile: float = 0.95,
     device: str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean cosine distance of each query to its class's k nearest rows, and the class's quantile.
+    """Is a query rare in its class? Its distance to the class, and the class's own threshold.
 
-    The quantile is over the class's rows, each measured against the others of its class. A class
-    of one row has no such distances: its threshold is NaN and nothing of it is rare.
+    The distance is the mean cosine distance to the k nearest rows of the query's class. The
+    threshold is a quantile of the distances of the class's rows to the others of the class; it is
+    NaN for a class of one row, in which nothing is rare.
 
     Parameters
     ----------
     rows, queries : float32 array, dims (row, channel), (query, channel)
-        Of unit length.
+        Rows of unit length.
     labels, query_labels : int array, dims (row,), (query,)
         Every class of a query occurs among the rows.
     neighbours : int
-        k; fewer where the class has fewer rows.
+        k, or the number of rows of the class if that is smaller.
     quantile : float
-        Of the class's own distances.
+        Quantile of the class's own distances.
     device : str
-        Where the search runs.
+        Torch device of the search.
 
     Returns
     -------
@@ -197,13 +197,13 @@ def class_distances(
     distance = np.empty(len(queries))
     threshold = np.empty(len(queries))
     for label in np.unique(query_labels):
-        own, asked = rows[labels == label], query_labels == label
+        own, of_class = rows[labels == label], query_labels == label
         k = min(neighbours, len(own))
-        distance[asked] = 1 - search(own, queries[asked], k, device=device).similarity.mean(1)
-        threshold[asked] = np.nan
+        distance[of_class] = 1 - search(own, queries[of_class], k, device=device).similarity.mean(1)
+        threshold[of_class] = np.nan
         if len(own) > 1:
             among = search_others(own, min(k, len(own) - 1), device=device)
-            threshold[asked] = np.quantile(1 - among.similarity.mean(1), quantile)
+            threshold[of_class] = np.quantile(1 - among.similarity.mean(1), quantile)
     return distance, threshold
 
 

@@ -191,9 +191,9 @@ def test_a_continuous_optimum_needs_a_law_in_size():
     cost = encoder_cost.CostModel(llm_params=7e9)
     with pytest.raises(InputError, match="free law has no level for an encoder of 2e"):
         encoder_cost.choices(group, cost, [1e20], sizes=[2e9])
-    with pytest.raises(InputError, match="no variant 'cubic'; there are: pairs, power"):
+    with pytest.raises(InputError, match="no variant 'cubic'.*pairs, power"):
         encoder_cost.choices(group, cost, [1e20], variant="cubic")
-    with pytest.raises(InputError, match="budgets are positive"):
+    with pytest.raises(InputError, match=r"budgets.*-1"):
         encoder_cost.choices(group, cost, [-1.0])
 
 

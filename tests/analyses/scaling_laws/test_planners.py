@@ -57,9 +57,9 @@ def test_sovit_400m_has_the_printed_size_and_flops():
         ({"width": 100}, "not a multiple of 16 heads; take 96"),
         ({"depth": 0}, "depth must be a whole number"),
         ({"mlp": 2.5}, "mlp must be a whole number"),
-        ({"pool": "max"}, "none of token, avg, map"),
+        ({"pool": "max"}, "token, avg, map.*max"),
         ({"resolution": 8}, "smaller than one patch"),
-        ({"registers": -1}, "must not be negative"),
+        ({"registers": -1}, "registers.* -1"),
     ],
 )
 def test_impossible_shapes_are_refused(change, message):
@@ -68,7 +68,7 @@ def test_impossible_shapes_are_refused(change, message):
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(InputError, match=r"no shape named 'XL'; there are: B/16"):
+    with pytest.raises(InputError, match=r"no shape named 'XL'.*B/16"):
         named_shape("XL")
     with pytest.raises(InputError, match="width, depth, mlp"):
         named_shape("B/16").with_dimension("heads", 4)
@@ -100,7 +100,7 @@ def test_star_legs_must_stay_below_the_centre():
         planners.star_sweep(grids={"width": (1024, 4096)})
     with pytest.raises(InputError, match="no shape dimension 'heads'"):
         planners.star_sweep(grids={"heads": (4, 8)})
-    with pytest.raises(InputError, match="positive number of images"):
+    with pytest.raises(InputError, match="images.*0"):
         planners.star_sweep(images=[0])
 
 
@@ -109,8 +109,12 @@ def test_exponential_grid():
     assert planners.exponential_grid(100, 800, 4, multiple=64) == (128, 192, 384, 768)
     with pytest.raises(InputError, match="coincide after rounding"):
         planners.exponential_grid(1, 3, 6)
-    with pytest.raises(InputError, match="0 < low < high"):
+    with pytest.raises(InputError, match="low=8, high=4"):
         planners.exponential_grid(8, 4, 3)
+    with pytest.raises(InputError, match="count.* 2.* 1"):
+        planners.exponential_grid(1, 3, 1)
+    with pytest.raises(InputError, match="multiple.* 1.* 0"):
+        planners.exponential_grid(1, 3, 2, multiple=0)
 
 
 def test_scaling_is_a_sequence_of_d_steps():
@@ -120,10 +124,12 @@ def test_scaling_is_a_sequence_of_d_steps():
     assert scaled["depth"] == pytest.approx(10 * 16**0.2)
     twice = planners.scale_shape(planners.scale_shape(start, 4.0, s), 4.0, s)
     assert twice == pytest.approx(scaled)
-    with pytest.raises(InputError, match="differ; give the same ones"):
+    with pytest.raises(InputError, match="depth.*width"):
         planners.scale_shape(start, 2.0, {"width": 0.2})
-    with pytest.raises(InputError, match="must be positive"):
+    with pytest.raises(InputError, match="tau.* -1"):
         planners.scale_shape(start, -1.0, s)
+    with pytest.raises(InputError, match="exponents.*'depth': 0"):
+        planners.scale_shape(start, 2.0, {"width": 0.2, "depth": 0.0})
 
 
 def test_the_recipe_comes_near_sovit_400m_and_misses_150m():

@@ -148,7 +148,7 @@ def test_the_digits_width_leg_says_that_the_law_does_not_fit():
         (lambda t: t.assign(dimension=[None] + ["width"] * 20), r"dimension is empty in line 2"),
         (lambda t: t.head(6), r"6 runs; eq\. \(2\) has 7 parameters.*at least 8"),
         (lambda t: t[t["value"] < 800].sample(12, replace=True, random_state=0), r"value takes 2"),
-        (lambda t: t.assign(compute=5.0), r"compute takes 1 distinct value and.*c and the two"),
+        (lambda t: t.assign(compute=5.0), r"compute takes 1 distinct value;.*c and the two"),
         (lambda t: t.assign(dimension="centre"), r"all runs are centre runs"),
     ],
 )
@@ -198,8 +198,8 @@ def test_a_zero_coefficient_is_said():
     [
         ({"resamples": 5}, "at least 20"),
         ({"confidence": 1.0}, "confidence is"),
-        ({"loss": "l1"}, "neither huber nor linear"),
-        ({"residuals": "log"}, "neither absolute nor relative"),
+        ({"loss": "l1"}, "huber or linear.*l1"),
+        ({"residuals": "log"}, "absolute or relative.*log"),
     ],
 )
 def test_bad_options_are_refused(options, message):
