@@ -29,9 +29,9 @@ from analyses.linear.head import Head
 from analyses.linear.logistic import HeadConfig, Problem
 from analyses.probe import choose_l2
 from analyses.reading import target_maps
-from analyses.reading.batches import refuse_shared_images
 from analyses.reading.labelled_tokens import Maps, TrainingTokens, draw, good_rows, token_maps
 from analyses.reading.pooled import FeatureRows, Merge
+from analyses.reading.splits import refuse_shared_images
 from analyses.statistics.bootstrap import bootstrap_sums, interval
 from feature_store import FeatureStore, InputError
 

@@ -25,10 +25,11 @@ from scipy.stats import t as student
 
 from analyses.linear.head import Head
 from analyses.linear.ridge import solve_rows
-from analyses.reading.batches import each, refuse_shared_images
+from analyses.reading.engine import Engine
 from analyses.reading.labels import match_labels
-from analyses.reading.partition import Engine
 from analyses.reading.pooled import FeatureRows, Merge, Pooling, pool
+from analyses.reading.progress import each
+from analyses.reading.splits import refuse_shared_images
 from analyses.statistics.bootstrap import bootstrap_means
 from feature_store import FeatureStore, InputError
 

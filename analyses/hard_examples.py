@@ -28,14 +28,14 @@ import pandas as pd
 
 from analyses.linear.head import loss_and_hits
 from analyses.probe import ProbeConfig, train_head
-from analyses.reading import passes
-from analyses.reading.batches import each, refuse_shared_images
+from analyses.reading.engine import Engine
 from analyses.reading.labels import LabelledSplit, match_labels
-from analyses.reading.partition import Engine
 from analyses.reading.pooled import Pooled, pool
+from analyses.reading.progress import each
 from analyses.reading.roles import Roles
+from analyses.reading.splits import refuse_shared_images
 from analyses.statistics.bootstrap import wilson
-from analyses.statistics.nearest_neighbours import Neighbours, class_distances, normalise, search
+from analyses.statistics.nearest_neighbours import class_distances, normalise, search
 from feature_store import FeatureStore, InputError
 
 
@@ -92,6 +92,8 @@ def compute(
         Any list with a small model at one scale, the same at several, and larger models at one
         scale, named from small to large (:class:`analyses.reading.roles.Roles`).
     config : HardConfig, optional
+    engine : Engine, optional
+        Pools the partitions of the stores; this process by default.
 
     Returns
     -------
@@ -122,8 +124,8 @@ def compute(
         name: _test_logits(train, test, name, split, config.probe)
         for name in each(sources, progress=config.probe.progress, label="hard examples")
     }
-    judged = {name: loss_and_hits(z, split.test) for name, z in logits.items()}
-    loss = pd.DataFrame({name: losses for name, (losses, _) in judged.items()})
+    evaluated = {name: loss_and_hits(z, split.test) for name, z in logits.items()}
+    loss = pd.DataFrame({name: losses for name, (losses, _) in evaluated.items()})
     drop, s2_drop = loss[roles.small] - loss[roles.large], loss[roles.small] - loss[roles.s2]
     # A class that training lacks has infinite loss everywhere: no head can be compared on it.
     eligible = (drop > 0) & (s2_drop <= config.margin) & np.isfinite(loss).all(axis=1)
@@ -146,15 +148,13 @@ def compute(
     )
     easy = _easiest(loss.max(axis=1).to_numpy(), split.test, hard, config.easy)
     table["easy"] = [test.rows[split.test_rows][rows].tolist() for rows in easy]
-    described = _describe(
-        train, test, roles.large, split, hard, logits[roles.large][hard], config, engine
-    )
+    described = _describe(train, test, roles.large, split, hard, logits[roles.large][hard], config)
     table = pd.concat([table, described], axis=1)
     table.attrs = {
         "config": asdict(config),
         "sources": ranked,
         "eligible": int(eligible.sum()),
-        "accuracy": [{"source": name} | _accuracy(*judged[name]) for name in sources],
+        "accuracy": [{"source": name} | _accuracy(*evaluated[name]) for name in sources],
     }
     return table
 
@@ -182,7 +182,6 @@ def _describe(
     hard: np.ndarray,
     logits: np.ndarray,
     config: HardConfig,
-    engine: Engine | None,
 ) -> pd.DataFrame:
     """Rare and ambiguous, by the nearest training images in the large source's features."""
     seen = train.features(source).keep(split.train_rows).load()
@@ -193,7 +192,7 @@ def _describe(
     k = min(config.neighbours, len(rows))
     records = []
     if len(hard):
-        found = _nearest(train, source, split, (rows, queries, mean), k, config, engine)
+        found = search(rows, queries, k, device=config.device)
         distance, threshold = class_distances(
             rows,
             split.train,
@@ -221,35 +220,6 @@ def _describe(
             )
     columns = "rare ambiguous distance threshold second other_labels nearest nearest_labels"
     return pd.DataFrame.from_records(records, columns=columns.split())
-
-
-def _nearest(
-    train: Pooled,
-    source: str,
-    split: LabelledSplit,
-    vectors: tuple[np.ndarray, np.ndarray, np.ndarray],
-    k: int,
-    config: HardConfig,
-    engine: Engine | None,
-) -> Neighbours:
-    """The k nearest labelled training images of each query, from (rows, queries, mean)."""
-    rows, queries, mean = vectors
-    if engine is None:
-        return search(rows, queries, k, device=config.device)
-    stored = train.rows[split.train_rows]
-    among = np.zeros(len(train.store), bool)
-    among[stored] = True
-    found = passes.search(
-        engine,
-        train.store,
-        source,
-        queries,
-        k,
-        mean=mean,
-        among=among,
-        pooling=config.probe.pooling,
-    )
-    return Neighbours(found.similarity, np.searchsorted(stored, found.row))
 
 
 def _easiest(

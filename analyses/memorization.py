@@ -27,8 +27,8 @@ import pandas as pd
 import torch
 
 from analyses.linear.instance import BankHead, InstanceHead, LinearHead
-from analyses.reading.batches import each
 from analyses.reading.pooled import Merge, Pooling, pool
+from analyses.reading.progress import each
 from feature_store import FeatureStore, InputError
 
 

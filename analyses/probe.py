@@ -22,10 +22,11 @@ import pandas as pd
 from analyses.linear.head import Head
 from analyses.linear.logistic import HeadConfig, Problem
 from analyses.linear.sgd import MinibatchConfig, fit_minibatch
-from analyses.reading.batches import each, refuse_shared_images
+from analyses.reading.engine import Engine
 from analyses.reading.labels import LabelledSplit, match_labels
-from analyses.reading.partition import Engine
 from analyses.reading.pooled import FeatureRows, Merge, Pooling, pool
+from analyses.reading.progress import each
+from analyses.reading.splits import refuse_shared_images
 from analyses.statistics.bootstrap import bootstrap_means, wilson
 from feature_store import FeatureStore, InputError
 

@@ -1,4 +1,4 @@
-"""Accumulate second moments from arrays, a store, or a running model.
+"""Accumulate second moments, batch after batch.
 
 Arithmetic: tokens are shifted by the mean of the first batch, so that large means cost no digits;
 products of a block of tokens are float32 (or float64), and blocks add up in float64. Only the
@@ -7,7 +7,7 @@ upper block triangle is multiplied. The shift is taken out exactly at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,8 @@ class Accumulator:
 
     Parameters
     ----------
-    blocks : mapping of str to int
-        Channels of each source. Those in ``config.targets`` are put last.
+    channels : mapping of str to int
+        Source to its number of channels. Those in ``config.targets`` are put last.
     config : MomentsConfig
     shift : ndarray of float64, dims (D,), optional
         What tokens are shifted by; by default the mean token of the first images.
@@ -41,26 +41,24 @@ class Accumulator:
 
     def __init__(
         self,
-        blocks: Mapping[str, int],
+        channels: Mapping[str, int],
         config: MomentsConfig | None = None,
         shift: np.ndarray | None = None,
     ) -> None:
         self.config = config or MomentsConfig()
-        targets = [name for name in blocks if name in self.config.targets]
-        self.blocks = {
-            n: int(blocks[n]) for n in [*(b for b in blocks if b not in targets), *targets]
-        }
-        if not self.blocks:
+        targets = [name for name in channels if name in self.config.targets]
+        order = [*(name for name in channels if name not in targets), *targets]
+        self.channels = {name: int(channels[name]) for name in order}
+        if not self.channels:
             raise InputError("no sources to accumulate; name at least one")
-        self._full = sum(self.blocks[n] for n in self.blocks if n not in targets)
-        folds, width = self.config.folds, sum(self.blocks.values())
+        self._full = sum(self.channels[n] for n in self.channels if n not in targets)
+        folds, width = self.config.folds, sum(self.channels.values())
         self._dtype = getattr(torch, self.config.precision)
         self._device = torch.device(self.config.device)
         self._size = (folds, width)
         self._shift: torch.Tensor | None = None
         if shift is not None:
             self._shift = torch.from_numpy(shift).to(self._device, self._dtype)
-        self._piece = 0
         self._finished: Moments | None = None
         self._pending: dict[int, torch.Tensor] = {}
         self._memory: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -105,13 +103,12 @@ class Accumulator:
             return
         if self._shift is None:
             self._shift = self._mean_token(tokens)
-        self._close(int(index[0]))
         fold = fold_of(np.asarray(index), self.config.folds)
         for k in np.unique(fold):
             rows = np.flatnonzero(fold == k)
             self._images[k] += len(rows)
             self._tokens[k] += len(rows) * cells
-            self._push(int(k), {name: rows_of(tokens[name], rows) for name in self.blocks})
+            self._push(int(k), {name: rows_of(tokens[name], rows) for name in self.channels})
 
     def result(self) -> Moments:
         """The moments of everything fed so far; more may follow."""
@@ -121,22 +118,14 @@ class Accumulator:
             return self._finished or self._moments(np.zeros((*self._size, self._size[1])))
         made = self._moments(self._scatter.cpu().numpy())  # on a CPU the sums' own memory
         self._begin()
-        self._finished = made if self._finished is None else self._finished.merge(made)
+        self._finished = made if self._finished is None else self._finished.combine(made)
         return self._finished
 
     @property
     def shift(self) -> np.ndarray:
-        """What tokens are shifted by, for accumulators of other pieces: float64, dims (D,)."""
+        """What tokens are shifted by, for accumulators of other images: float64, dims (D,)."""
         assert self._shift is not None
         return self._shift.cpu().double().numpy()
-
-    def _close(self, row: int) -> None:
-        """Multiply what waits, where a new piece begins."""
-        size = self.config.piece_images
-        if size and row // size != self._piece:
-            for k in range(self.config.folds):
-                self._flush(k)
-            self._piece = row // size
 
     def _moments(self, scatter: np.ndarray) -> Moments:
         """Moments from the sums; products in `scatter` are turned into the scatter in place."""
@@ -151,18 +140,18 @@ class Accumulator:
             np.fill_diagonal(own, square[self._full :])
             mean[k] = shift + offset
         attrs = {"precision": self.config.precision, "targets": list(self.config.targets)}
-        return Moments(dict(self.blocks), self._images, self._tokens, mean, scatter, attrs)
+        return Moments(dict(self.channels), self._images, self._tokens, mean, scatter, attrs)
 
     def _check(self, tokens: Mapping[str, Any]) -> tuple[int, int]:
-        missing = [name for name in self.blocks if name not in tokens]
+        missing = [name for name in self.channels if name not in tokens]
         if missing:
             raise InputError(f"batch lacks {', '.join(missing)}; it has {', '.join(tokens)}")
-        shapes = {name: tuple(tokens[name].shape) for name in self.blocks}
+        shapes = {name: tuple(tokens[name].shape) for name in self.channels}
         for name, shape in shapes.items():
-            if len(shape) != 4 or shape[3] != self.blocks[name]:
+            if len(shape) != 4 or shape[3] != self.channels[name]:
                 raise InputError(
                     f"tokens of {name} have shape {shape}; expected (image, row, col, "
-                    f"{self.blocks[name]})"
+                    f"{self.channels[name]})"
                 )
         if len({shape[:3] for shape in shapes.values()}) > 1:
             grids = ", ".join(f"{n} {s[:3]}" for n, s in shapes.items())
@@ -174,10 +163,10 @@ class Accumulator:
         return images, rows * cols
 
     def _mean_token(self, tokens: Mapping[str, Any]) -> torch.Tensor:
-        few = {n: as_tensor(tokens[n][:16]) for n in self.blocks}  # any centre near the mean does
+        few = {n: as_tensor(tokens[n][:16]) for n in self.channels}  # any centre near the mean does
         means = [
             few[n].reshape(-1, c).to(self._device).mean(0, dtype=torch.float64)
-            for n, c in self.blocks.items()
+            for n, c in self.channels.items()
         ]
         return torch.cat(means).to(self._dtype)
 
@@ -191,7 +180,7 @@ class Accumulator:
         while done < count:
             at = self._fill[k]
             take, start = min(size - at, count - done), 0
-            for name, channels in self.blocks.items():
+            for name, channels in self.channels.items():
                 buffer[at : at + take, start : start + channels].copy_(
                     parts[name][done : done + take]
                 )
@@ -237,8 +226,8 @@ class Accumulator:
         if bool(torch.isfinite(total).all()):
             return
         bad = int(torch.nonzero(~torch.isfinite(total))[0])
-        ends = np.cumsum(list(self.blocks.values()))
-        name = list(self.blocks)[int(np.searchsorted(ends, bad, side="right"))]
+        ends = np.cumsum(list(self.channels.values()))
+        name = list(self.channels)[int(np.searchsorted(ends, bad, side="right"))]
         raise InputError(
             f"tokens of {name} are not finite (NaN or infinite); verify the store and extract the "
             f"source again"
@@ -258,40 +247,3 @@ def _unshift(scatter: np.ndarray, full: int, offset: np.ndarray, tokens: int) ->
         own -= np.multiply(offset[i:stop, None], tokens * offset[i:], out=step)
         for j in range(stop, len(scatter), PANEL):  # square tiles: both sides stay in the cache
             scatter[j : j + PANEL, i:stop] = scatter[i:stop, j : j + PANEL].T
-
-
-def from_batches(
-    batches: Iterable[Any], sources: Sequence[str], config: MomentsConfig | None = None
-) -> Moments:
-    """Moments of the named single-scale sources over an iterable of batches.
-
-    Parameters
-    ----------
-    batches : iterable
-        Objects with ``tokens`` and ``index`` as in :meth:`Accumulator.update`, such as
-        ``store.stream(sources)``.
-    sources : sequence of str
-        Keys of ``tokens`` to accumulate.
-    config : MomentsConfig, optional
-
-    Raises
-    ------
-    InputError
-        No image at all, or anything that :meth:`Accumulator.update` refuses.
-    """
-    accumulator = accumulated(batches, sources, config)
-    if accumulator is None or accumulator.images == 0:
-        raise InputError(f"no images to accumulate for {', '.join(sources)}")
-    return accumulator.result()
-
-
-def accumulated(
-    batches: Iterable[Any], sources: Sequence[str], config: MomentsConfig | None
-) -> Accumulator | None:
-    """An accumulator fed with all batches; None if there is none."""
-    accumulator: Accumulator | None = None
-    for batch in batches:
-        if accumulator is None:
-            accumulator = Accumulator({n: batch.tokens[n].shape[3] for n in sources}, config)
-        accumulator.update(batch.tokens, batch.index)
-    return accumulator

@@ -1,4 +1,4 @@
-"""Moments on disk: ``moments.zarr``, written whole, reloaded, and continued after an interruption.
+"""Moments on disk: ``moments.zarr``, written whole, loaded, and completed after an interruption.
 
 Any zarr reader opens the file: arrays ``tokens``, ``images`` (fold), ``mean`` (fold, channel),
 ``scatter`` (fold, channel, channel_2) and ``done`` (image), with the source of each channel as a
@@ -10,21 +10,28 @@ from __future__ import annotations
 import itertools
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
 
-from analyses.moments.accumulate import Accumulator
+from analyses.moments.one_pass import moments_of, shared_shift
 from analyses.moments.second_moments import Moments, MomentsConfig
 from analyses.reading import passes
-from analyses.reading.batches import undone
-from analyses.reading.partition import Engine
+from analyses.reading.engine import Engine
+from analyses.reading.features import Batch, Features
+from analyses.reading.partition import Whole, partitions
+from analyses.reading.passes import Reading
+from analyses.reading.progress import Bar
+from feature_store import FeatureStore
 from feature_store.errors import InputError
 from feature_store.protocol import ids_sha256
+
+Item = TypeVar("Item")
 
 FORMAT = 1
 
@@ -36,12 +43,12 @@ def save(moments: Moments, path: str | Path, done: np.ndarray | None = None) -> 
     ----------
     moments : Moments
     path : str or Path
-        A local folder, by custom ``moments.zarr``.
+        A local folder, usually ``moments.zarr``.
     done : ndarray of bool, dims (image,), optional
-        Rows that the moments cover, so that a later run can go on.
+        Rows that the moments cover, so that a later run can resume.
     """
     path = Path(path)
-    names = np.repeat(np.array(list(moments.blocks), object), list(moments.blocks.values()))
+    names = np.repeat(np.array(list(moments.channels), object), list(moments.channels.values()))
     data = xr.Dataset(
         {
             "tokens": ("fold", moments.tokens),
@@ -53,20 +60,20 @@ def save(moments: Moments, path: str | Path, done: np.ndarray | None = None) -> 
         coords={"source": ("channel", names)},
         attrs={
             "format": FORMAT,
-            "blocks": [[name, channels] for name, channels in moments.blocks.items()],
+            "blocks": [[name, count] for name, count in moments.channels.items()],
             "manifest": moments.attrs,
         },
     )
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     old = path.with_name(f".{path.name}.{uuid.uuid4().hex}.old")
     plain = {"compressors": None}  # float64 mantissas do not compress
     try:
-        data.to_zarr(partial, consolidated=False, encoding={"scatter": plain, "mean": plain})
+        data.to_zarr(unfinished, consolidated=False, encoding={"scatter": plain, "mean": plain})
         if path.exists():
             path.rename(old)
-        partial.rename(path)
+        unfinished.rename(path)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -84,7 +91,7 @@ def load(path: str | Path) -> Moments:
 def _load(path: str | Path) -> tuple[Moments, np.ndarray]:
     try:
         data = xr.open_zarr(path, consolidated=False).load()
-        blocks = {str(name): int(channels) for name, channels in data.attrs["blocks"]}
+        channels = {str(name): int(count) for name, count in data.attrs["blocks"]}
     except (FileNotFoundError, KeyError, ValueError) as error:
         raise InputError(
             f"{path} holds no moments ({error}); make them with `workbench reconstruct --moments`"
@@ -94,60 +101,52 @@ def _load(path: str | Path) -> tuple[Moments, np.ndarray]:
     images, tokens, mean, scatter = (
         data[name].values for name in ("images", "tokens", "mean", "scatter")
     )
-    moments = Moments(blocks, images, tokens, mean, scatter, dict(data.attrs["manifest"]))
+    moments = Moments(channels, images, tokens, mean, scatter, dict(data.attrs["manifest"]))
     return moments, data["done"].values
 
 
-def manifest(
-    store: Any, sources: Sequence[str], config: MomentsConfig, grid: str = "same"
-) -> dict[str, Any]:
-    """What decides the moments of a store: dataset, images, identities of the sources, options."""
+def manifest(features: Features, reading: Reading, config: MomentsConfig) -> dict[str, Any]:
+    """What decides the moments: dataset, images, identities of the sources, options."""
     return {
-        "dataset": store.dataset,
-        "image_count": len(store.image_ids),
-        "image_ids": ids_sha256(store.image_ids),
-        "sources": {name: store.source(name).identity for name in sources},
+        "dataset": features.dataset,
+        "image_count": len(features.image_ids),
+        "image_ids": ids_sha256(features.image_ids),
+        "sources": {name: features.source(name).identity for name in reading.sources},
         "folds": config.folds,
         "precision": config.precision,
-        "grid": grid,
+        "grid": reading.grid,
         "targets": list(config.targets),
     }
 
 
-def from_store(
-    store: Any,
-    sources: Sequence[str],
+def from_features(
+    features: Features,
+    reading: Reading,
     path: str | Path,
     config: MomentsConfig | None = None,
     *,
-    grid: str = "same",
-    read: Callable[[list[str], np.ndarray], Iterable[Any]] | None = None,
     save_every: int = 64,
     engine: Engine | None = None,
 ) -> Moments:
-    """Moments of the named single-scale sources of a store, kept at `path`.
+    """Moments of the sources that are read, stored at `path`.
 
-    What `path` holds of the same images and options is not accumulated again: a finished file
-    (which may hold more sources than asked for) is read, one that an interruption left half way is
-    continued with the shards that it lacks.
+    Images whose moments are stored there, with the same options, are not read again. A finished
+    file, which may hold more sources than asked for, is loaded; one that an interruption left
+    unfinished is completed.
 
     Parameters
     ----------
-    store : FeatureStore
-    sources : sequence of str
-        Full names of single-scale sources.
+    features : FeatureStore or Stream
+    reading : Reading
+        Its `done` is ignored.
     path : str or Path
-        Where the moments are kept.
     config : MomentsConfig, optional
-    grid : {"same", "pool"}
-        Whether batches are pooled to a common grid; part of the manifest.
-    read : callable, optional
-        From source names and the rows already done (bool, dims (image,)) to batches, which may
-        leave those rows out; ``store.stream`` by default.
     save_every : int
-        Batches between two savings; a killed run loses at most that many, an interrupted one none.
+        Shards of a store, or batches of a stream, between two savings. A run that is killed loses
+        no more than these and a partition; an interrupted one no more than a partition of a store,
+        and nothing of a stream.
     engine : Engine, optional
-        Accumulates what is missing, piece by piece of the store; saved once, at the end.
+        Accumulates the partitions of a store; this process by default.
 
     Raises
     ------
@@ -155,62 +154,86 @@ def from_store(
         `path` holds moments of other images, sources or options: the message names what differs.
     """
     config = config or MomentsConfig()
-    attrs, names = manifest(store, sources, config, grid), list(sources)
-    done = np.zeros(len(store.image_ids), bool)
-    kept: Moments | None = None
+    attrs = manifest(features, reading, config)
+    done = np.zeros(len(features.image_ids), bool)
+    stored: Moments | None = None
     if Path(path).exists():
-        kept, done = _load(path)
-        _refuse_other(kept.attrs, attrs, path)
-        if done[store.status == "ok"].all():
-            return kept
-        attrs, names = kept.attrs, list(kept.blocks)
+        stored, done = _load(path)
+        _refuse_other(stored.attrs, attrs, path)
+        if done[features.status == "ok"].all():
+            return stored
+        attrs = stored.attrs
+        reading = replace(reading, sources=list(stored.channels))
         config = replace(config, targets=tuple(attrs["targets"]))
-    if engine is not None:
-        made = _attributed(
-            passes.moments(engine, store, names, config, grid=grid, done=done), attrs
-        )
-        kept = made if kept is None else kept.merge(made)
-        save(kept, path, done | (store.status == "ok"))
-        return kept
-    fresh: Accumulator | None = None
-    arriving = iter(read(names, done.copy()) if read else store.stream(names))
-    for count in itertools.count(1):
-        interrupt: KeyboardInterrupt | None = None
-        try:  # an interruption while the next batch is being made finds whole batches only
-            batch = next(arriving, None)
+    unsaved, interrupts = 0, list[KeyboardInterrupt]()
+    reading = replace(reading, done=done.copy())
+    increments = _increments(features, reading, config, save_every, engine, interrupts)
+    for rows, batches, made in _until_interrupted(increments, interrupts):
+        if made is not None:
+            made = replace(made, attrs=attrs)
+            stored = made if stored is None else stored.combine(made)
+        done[rows], unsaved = True, unsaved + batches
+        if stored is not None and unsaved >= save_every:
+            save(stored, path, done)
+            unsaved = 0
+    if stored is not None and unsaved:
+        save(stored, path, done)
+    if interrupts:
+        raise interrupts[0]
+    if stored is None:
+        raise InputError(f"no images to accumulate for {', '.join(reading.sources)}")
+    return stored
+
+
+def _increments(
+    features: Features,
+    reading: Reading,
+    config: MomentsConfig,
+    save_every: int,
+    engine: Engine | None,
+    interrupts: list[KeyboardInterrupt],
+) -> Iterator[tuple[np.ndarray | slice, int, Moments | None]]:
+    """Rows, number of batches and moments: of a partition, or of some batches of a stream."""
+    moments = partial(moments_of, sources=reading.sources, config=config)
+    if isinstance(features, FeatureStore):
+        assert reading.done is not None
+        work = [part for part in partitions(features) if not reading.done[part.rows].all()]
+        moments = partial(moments, shift=shared_shift(features, reading, config))
+        made = passes.each_part(features, reading, moments, work, engine=engine)
+        yield from ((p.rows, len(p.shards), m) for p, m in zip(work, made, strict=True))
+        return
+    with Bar(reading.label, len(features.image_ids)) as bar:
+        batches = _until_interrupted(reading.batches(Whole(features), bar), interrupts)
+        for first in batches:
+            rows: list[np.ndarray] = []
+            following = itertools.islice(batches, save_every - 1)
+            found = moments(_recorded(itertools.chain([first], following), rows))
+            yield np.concatenate(rows), save_every, found
+
+
+def _recorded(batches: Iterable[Batch], rows: list[np.ndarray]) -> Iterator[Batch]:
+    for batch in batches:
+        rows.append(batch.index)
+        yield batch
+
+
+def _until_interrupted(
+    items: Iterator[Item], interrupts: list[KeyboardInterrupt]
+) -> Iterator[Item]:
+    """The items up to a Ctrl-C while one is being made; those before it are then saved."""
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
         except KeyboardInterrupt as error:
-            batch, interrupt = None, error
-        if batch is not None and not done[batch.index].all():
-            if fresh is None:
-                fresh = Accumulator({n: batch.tokens[n].shape[3] for n in names}, config)
-            fresh.update(*undone(batch, names, done))
-        if batch is not None:
-            done[batch.index] = True
-        if fresh is not None and (batch is None or count % save_every == 0):
-            kept, fresh = _joined(kept, fresh, attrs), None
-            save(kept, path, done)
-        if interrupt is not None:
-            raise interrupt
-        if batch is None:
-            break
-    if kept is None:
-        raise InputError(f"no images to accumulate for {', '.join(sources)}")
-    return kept
-
-
-def _joined(kept: Moments | None, fresh: Accumulator, attrs: dict[str, Any]) -> Moments:
-    made = _attributed(fresh.result(), attrs)
-    return made if kept is None else kept.merge(made)
-
-
-def _attributed(made: Moments, attrs: dict[str, Any]) -> Moments:
-    made.attrs.clear()
-    made.attrs.update(attrs)
-    return made
+            interrupts.append(error)
+            return
+        yield item
 
 
 def _refuse_other(found: dict[str, Any], wanted: dict[str, Any], path: str | Path) -> None:
-    """Kept moments serve if they are of the same images and hold at least what is asked for."""
+    """Stored moments serve if they are of the same images and hold at least the sources wanted."""
     differing = [
         f"{name}: {found.get(name)!r} there, {value!r} asked for"
         for name, value in wanted.items()
@@ -223,7 +246,7 @@ def _refuse_other(found: dict[str, Any], wanted: dict[str, Any], path: str | Pat
         if there.get(name) != identity
     ]
     differing += [
-        f"{name}: kept as a target only"
+        f"{name}: stored as a target only"
         for name in found.get("targets", [])
         if name in wanted["sources"] and name not in wanted["targets"]
     ]

@@ -30,9 +30,6 @@ class MomentsConfig:
     """Torch device that holds the accumulators."""
     block_tokens: int = 4096
     """Tokens of one fold multiplied at a time."""
-    piece_images: int = 0
-    """Row numbers after whose multiples the running blocks are closed (0: never), so that a pass in
-    pieces of so many images (:mod:`analyses.reading.partition`) forms the very same products."""
     targets: tuple[str, ...] = ()
     """Sources that are only ever reconstructed: of their own products only the diagonal is kept."""
 
@@ -51,8 +48,9 @@ class Moments:
 
     Attributes
     ----------
-    blocks : dict of str to int
-        Channels of each source, in the order in which they make up the joint vector (D in all).
+    channels : dict of str to int
+        Source to its number of channels, in the order in which they make up the joint vector (D
+        channels in all).
     images, tokens : ndarray of int64, dims (fold,)
         How many of each were seen.
     mean : ndarray of float64, dims (fold, D)
@@ -64,7 +62,7 @@ class Moments:
         What the moments were made from (JSON-able).
     """
 
-    blocks: dict[str, int]
+    channels: dict[str, int]
     images: np.ndarray
     tokens: np.ndarray
     mean: np.ndarray
@@ -84,15 +82,15 @@ class Moments:
         InputError
             A source that the moments do not hold, or none at all.
         """
-        unknown = [name for name in names if name not in self.blocks]
+        unknown = [name for name in names if name not in self.channels]
         if unknown or not names:
             raise InputError(
                 f"moments hold no source {', '.join(unknown) or '(none named)'}; "
-                f"they hold {', '.join(self.blocks)}"
+                f"they hold {', '.join(self.channels)}"
             )
-        ends = np.cumsum(list(self.blocks.values()))
-        starts = dict(zip(self.blocks, ends - list(self.blocks.values()), strict=True))
-        index = np.concatenate([starts[n] + np.arange(self.blocks[n]) for n in names])
+        ends = np.cumsum(list(self.channels.values()))
+        starts = dict(zip(self.channels, ends - list(self.channels.values()), strict=True))
+        index = np.concatenate([starts[n] + np.arange(self.channels[n]) for n in names])
         if np.array_equal(index, np.arange(index[0], index[0] + len(index))):
             return slice(int(index[0]), int(index[-1]) + 1)  # a view, no copy
         return index
@@ -144,7 +142,7 @@ class Moments:
         own = sum((np.diagonal(self.scatter[k])[cols] for k in chosen), np.zeros(len(centre)))
         return own + self.tokens[chosen] @ offset**2
 
-    def merge(self, other: Moments) -> Moments:
+    def combine(self, other: Moments) -> Moments:
         """Moments of the two sets of images together; associative and commutative.
 
         Raises
@@ -152,10 +150,10 @@ class Moments:
         InputError
             Different sources, channels or folds.
         """
-        if self.blocks != other.blocks or len(self.tokens) != len(other.tokens):
+        if self.channels != other.channels or len(self.tokens) != len(other.tokens):
             raise InputError(
-                f"moments of {self.blocks} in {len(self.tokens)} folds cannot be merged with "
-                f"moments of {other.blocks} in {len(other.tokens)} folds: make both alike"
+                f"moments of {self.channels} in {len(self.tokens)} folds cannot be combined with "
+                f"moments of {other.channels} in {len(other.tokens)} folds: make both alike"
             )
         tokens = self.tokens + other.tokens
         share = (other.tokens / np.maximum(tokens, 1))[:, None]
@@ -165,7 +163,7 @@ class Moments:
         for k, w in enumerate(weight):
             scatter[k] += np.outer(w, w)
         return Moments(
-            dict(self.blocks),
+            dict(self.channels),
             self.images + other.images,
             tokens,
             self.mean + share * step,

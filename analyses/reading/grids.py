@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from analyses.reading.features import Batch
+
 
 @dataclass(frozen=True)
-class PooledBatch:
-    """A batch whose maps all lie on one grid; fields as in a batch of a feature store."""
+class TokenBatch:
+    """A batch; fields as in :class:`analyses.reading.features.Batch`."""
 
     index: np.ndarray
     tokens: dict[str, Any]
@@ -40,7 +42,7 @@ def area_weights(fine: int, coarse: int) -> np.ndarray:
     return np.clip(high - low, 0.0, None) * coarse
 
 
-def pool(tokens: Any, grid: tuple[int, int]) -> Any:
+def average_to(tokens: Any, grid: tuple[int, int]) -> Any:
     """Area average of maps onto a coarser grid.
 
     Parameters
@@ -63,8 +65,7 @@ def pool(tokens: Any, grid: tuple[int, int]) -> Any:
     return np.einsum("rh,nhwc,sw->nrsc", rows, tokens.astype(np.float32), cols, optimize=True)
 
 
-def pooled(batches: Iterable[Any], sources: Sequence[str]) -> Iterator[PooledBatch]:
-    """The batches with every named map pooled to their common grid."""
-    for batch in batches:
-        grid = common_grid(batch.tokens[name].shape[1:3] for name in sources)
-        yield PooledBatch(batch.index, {n: pool(batch.tokens[n], grid) for n in sources})
+def on_common_grid(batch: Batch) -> TokenBatch:
+    """The batch with every map averaged onto the common grid of all its maps."""
+    grid = common_grid(tokens.shape[1:3] for tokens in batch.tokens.values())
+    return TokenBatch(batch.index, {n: average_to(t, grid) for n, t in batch.tokens.items()})

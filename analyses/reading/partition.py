@@ -1,7 +1,6 @@
-"""A pass over a store in pieces, so that many processes can share it and the answer is the same.
+"""The parts of a store that a pass reads one by one, in this process or on many workers.
 
-Where the pieces begin depends on the store alone, never on who runs them; what a piece gives is
-merged pairwise. This package knows no cluster: an :class:`Engine` is handed in.
+Where partitions begin depends on the store alone, never on who reads them.
 """
 
 from __future__ import annotations
@@ -10,72 +9,89 @@ import functools
 import math
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
 
 import feature_store
-from analyses.reading import grids
+from analyses.reading.features import Batch, Features, Stream
 from feature_store import FeatureStore
 
-PIECE_IMAGES = 4096
-"""Images of a piece, rounded down to whole shards: seconds to minutes of work."""
-MOST_PIECES = 4096
-"""Larger stores have larger pieces: a scheduler holds so many tasks without noticing."""
+PARTITION_IMAGES = 4096
+"""Images of a partition, rounded down to whole shards: seconds to minutes of work."""
+MOST_PARTITIONS = 4096
+"""Partitions of a store; larger stores have larger ones. A scheduler holds so many with ease."""
 
-Result = TypeVar("Result")
+
+class Part(Protocol):
+    """Some consecutive images of a split."""
+
+    def stream(self, sources: Sequence[str], done: np.ndarray | None) -> Iterator[Batch]:
+        """Batches of tokens; rows that `done` marks may be left out."""
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Some consecutive shards of a store, by name: what a task is told."""
+class Partition:
+    """Some consecutive shards of a store."""
 
     path: str
     """Where the store lies; absolute where it is a folder."""
     shards: range
     """Shard numbers."""
     token: str
-    """The same for the pieces of one pass: within it a process opens the store once."""
+    """The same for the partitions of one pass: another process opens the store once for all."""
+    store: FeatureStore | None = field(default=None, repr=False, compare=False)
+    """The store itself; does not travel to other processes."""
 
     def open(self) -> FeatureStore:
-        """The store, as this process opened it first in this pass."""
-        return _opened(self.path, self.token)
+        """The store: in another process, as it was first opened there in this pass."""
+        return _opened(self.path, self.token) if self.store is None else self.store
+
+    def stream(self, sources: Sequence[str], done: np.ndarray | None = None) -> Iterator[Batch]:
+        """Batches of these shards; stored tokens are cheap to read, so none are left out."""
+        return self.open().stream(list(sources), shards=self.shards)
+
+    @property
+    def rows(self) -> slice:
+        """Row numbers of the images."""
+        images = self.open().shard_images
+        return slice(self.shards.start * images, self.shards.stop * images)
+
+    def __reduce__(self) -> tuple:
+        return Partition, (self.path, self.shards, self.token)
 
 
-class Engine(Protocol):
-    """Runs a function, which must pickle, on every piece, wherever that may be."""
+@dataclass(frozen=True)
+class Whole:
+    """All images of a stream, which only this process can read."""
 
-    def map(self, function: Callable[[Piece], Result], items: Sequence[Piece]) -> Iterator[Result]:
-        """Results in the order of the pieces."""
+    features: Stream
 
-    def reduce(
-        self,
-        function: Callable[[Piece], Result],
-        merge: Callable[[Result, Result], Result],
-        items: Sequence[Piece],
-    ) -> Result:
-        """The results merged, neighbours first; `merge` is associative and keeps the order."""
+    def stream(self, sources: Sequence[str], done: np.ndarray | None = None) -> Iterator[Batch]:
+        return self.features.stream(list(sources), done=done)
 
 
-def pieces(store: FeatureStore) -> list[Piece]:
-    """The pieces of a store, in order; at least one, since no store is without images."""
+def parts(features: Features) -> Sequence[Part]:
+    """The partitions of a store; a stream whole."""
+    return partitions(features) if isinstance(features, FeatureStore) else [Whole(features)]
+
+
+def partitions(store: FeatureStore) -> list[Partition]:
+    """The partitions of a store, in order; at least one, since every store has images."""
     count = math.ceil(len(store) / store.shard_images)
-    size = piece_images(store) // store.shard_images
+    size = partition_images(store) // store.shard_images
     path = store.path if "://" in store.path else os.path.abspath(store.path)
     token = uuid.uuid4().hex
-    return [Piece(path, range(k, min(k + size, count)), token) for k in range(0, count, size)]
+    starts = range(0, count, size)
+    return [Partition(path, range(k, min(k + size, count)), token, store) for k in starts]
 
 
-def piece_images(store: FeatureStore) -> int:
-    """Images of every piece of a store but the last."""
-    images = max(PIECE_IMAGES, math.ceil(len(store) / MOST_PIECES))
+def partition_images(store: FeatureStore) -> int:
+    """Images of every partition of a store but the last."""
+    images = max(PARTITION_IMAGES, math.ceil(len(store) / MOST_PARTITIONS))
     return max(images // store.shard_images, 1) * store.shard_images
-
-
-def stream(piece: Piece, sources: Sequence[str], grid: str = "same") -> Iterator[Any]:
-    """Batches of a piece, maps pooled to their common grid with ``grid="pool"``."""
-    found = piece.open().stream(list(sources), shards=piece.shards)
-    return grids.pooled(found, sources) if grid == "pool" else found
 
 
 @functools.lru_cache(maxsize=2)  # training and test store

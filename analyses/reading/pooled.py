@@ -18,7 +18,9 @@ from typing import Literal
 
 import numpy as np
 
-from analyses.reading.partition import Engine, Piece, pieces
+from analyses.reading.engine import Engine, Local
+from analyses.reading.features import singles
+from analyses.reading.partition import Partition, partitions
 from feature_store import FeatureStore, InputError
 
 BLOCK_ROWS = 1024
@@ -90,22 +92,22 @@ class FeatureRows:
             ]
             for start in range(0, self.count, size):
                 stop = min(start + size, self.count)
-                pieces = [
+                found = [
                     part[start:stop]
                     if isinstance(part, np.ndarray)
                     # Read rather than mapped: mapped pages would count as this process's memory.
                     else np.fromfile(part, np.float32, (stop - start) * width).reshape(-1, width)
                     for part, width in zip(opened, self.widths, strict=True)
                 ]
-                block = self._merged(pieces)
+                block = self._merged(found)
                 yield block if self.kept is None else block[self.kept[start:stop]]
 
-    def _merged(self, pieces: list[np.ndarray]) -> np.ndarray:
-        if len(pieces) == 1:
-            return pieces[0]
+    def _merged(self, parts: list[np.ndarray]) -> np.ndarray:
+        if len(parts) == 1:
+            return parts[0]
         if self.merge == "concat":
-            return np.concatenate(pieces, axis=1)
-        return np.asarray(np.sum(pieces, axis=0, dtype=np.float32))
+            return np.concatenate(parts, axis=1)
+        return np.asarray(np.sum(parts, axis=0, dtype=np.float32))
 
     def load(self) -> np.ndarray:
         """The whole matrix in memory: float32, dims (image, channel)."""
@@ -139,7 +141,7 @@ class Pooled:
         InputError
             ``add`` over scales of different widths.
         """
-        names = [str(s) for s in self.store.resolve(source).singles()]
+        names = singles(self.store, source)
         widths = tuple(self.widths[name] for name in names)
         if merge == "add" and len(set(widths)) > 1:
             raise InputError(f"{source}: add needs equal channel counts, found {widths}")
@@ -167,7 +169,7 @@ def pool(
     pooling : {"mean", "prefix"}
         Mean over all (row, col) tokens, in float32; or the first prefix token (CLS).
     engine : Engine, optional
-        Pools the pieces of the store; the vectors are the same to the bit.
+        Pools the partitions of the store; this process by default.
 
     Returns
     -------
@@ -186,63 +188,37 @@ def pool(
         raise InputError("no source given; name at least one, such as MODEL@224")
     if pooling not in ("mean", "prefix"):
         raise InputError(f"pooling is {pooling!r}; choose mean or prefix")
-    singles = list(dict.fromkeys(str(s) for name in sources for s in store.resolve(name).singles()))
+    names = list(dict.fromkeys(single for name in sources for single in singles(store, name)))
     folder = tempfile.TemporaryDirectory(prefix="pooled-")
     rows: list[np.ndarray] = []
-    widths: dict[str, int] = dict.fromkeys(singles, 0)
+    widths = {name: store.source(name).channels for name in names}
     with ExitStack() as stack:
-        paths = [Path(folder.name, f"{n}.f32") for n in range(len(singles))]
+        paths = [Path(folder.name, f"{n}.f32") for n in range(len(names))]
         files = [stack.enter_context(path.open("wb")) for path in paths]
-        for index, found in _passing(store, singles, pooling, engine):
+        vectors = partial(_vectors, names, pooling)
+        for index, found in (engine or Local()).map(vectors, partitions(store)):
             rows.append(index)
-            for name, file in zip(singles, files, strict=True):
-                widths[name] = found[name].shape[1]
+            for name, file in zip(names, files, strict=True):
                 found[name].tofile(file)
-    if not rows:
+    if not any(map(len, rows)):
         raise InputError(f"{store.path} holds no readable image for {', '.join(map(str, sources))}")
     return Pooled(store, np.concatenate(rows), widths, folder)
 
 
-Vectors = tuple[np.ndarray, dict[str, np.ndarray]]
-"""Row numbers, and for each single-scale source float32 vectors, dims (image, channel)."""
-
-
-def vectors(
-    store: FeatureStore, singles: Sequence[str], pooling: Pooling, *, shards: Sequence[int]
-) -> Vectors:
-    """Pooled vectors of some shards' images."""
-    parts = list(_vectors(store, singles, pooling, shards))
-    rows = np.concatenate([np.empty(0, np.int64), *(index for index, _ in parts)])
-    widths = {name: store.source(name).channels for name in singles}
-    return rows, {
-        n: np.concatenate([np.empty((0, w), np.float32), *(found[n] for _, found in parts)])
-        for n, w in widths.items()
-    }
-
-
 def _vectors(
-    store: FeatureStore, singles: Sequence[str], pooling: Pooling, shards: Sequence[int] | None
-) -> Iterator[Vectors]:
-    """Shard by shard."""
-    prefixes = {name: store.prefix(name) for name in singles} if pooling == "prefix" else {}
-    for batch in store.stream(list(singles), shards=shards):
-        if pooling == "prefix":
-            found = {n: p.isel(image=batch.index, prefix=0).values for n, p in prefixes.items()}
-        else:
-            found = {n: batch.tokens[n].mean(axis=(1, 2), dtype=np.float32) for n in singles}
-        yield batch.index, {n: values.astype(np.float32) for n, values in found.items()}
-
-
-def _passing(
-    store: FeatureStore, singles: list[str], pooling: Pooling, engine: Engine | None
-) -> Iterator[Vectors]:
-    """In the order of the rows: shard by shard here, or piece by piece on an engine."""
-    if engine is None:
-        return _vectors(store, singles, pooling, None)
-    for name in singles:
-        store.source(name).require_complete()
-    return iter(engine.map(partial(_of_piece, singles, pooling), pieces(store)))
-
-
-def _of_piece(singles: list[str], pooling: Pooling, piece: Piece) -> Vectors:
-    return vectors(piece.open(), singles, pooling, shards=piece.shards)
+    names: list[str], pooling: Pooling, partition: Partition
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Row numbers, and for each single-scale source float32 vectors, dims (image, channel)."""
+    store = partition.open()
+    prefixes = {name: store.prefix(name) for name in names} if pooling == "prefix" else {}
+    rows = [np.empty(0, np.int64)]
+    found = {name: [np.empty((0, store.source(name).channels), np.float32)] for name in names}
+    for batch in partition.stream(names):
+        rows.append(batch.index)
+        for name, vectors in found.items():
+            if pooling == "prefix":
+                vector = prefixes[name].isel(image=batch.index, prefix=0).values
+            else:
+                vector = batch.tokens[name].mean(axis=(1, 2), dtype=np.float32)
+            vectors.append(vector.astype(np.float32))
+    return np.concatenate(rows), {n: np.concatenate(vectors) for n, vectors in found.items()}

@@ -11,7 +11,7 @@ import torch
 
 from analyses.linear.from_moments import Solution
 from analyses.moments.tensors import as_tensor
-from feature_store.errors import InputError
+from analyses.reading.features import Batch
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Errors:
     channel: np.ndarray
     index: np.ndarray
 
-    def merge(self, other: Errors) -> Errors:
+    def combine(self, other: Errors) -> Errors:
         """Errors on both sets of images together, these first; associative."""
         share = len(other.index) / max(len(self.index) + len(other.index), 1)
         return Errors(
@@ -55,46 +55,25 @@ class Errors:
 
 
 def measure(
-    batches: Iterable[Any],
+    batches: Iterable[Batch],
     solutions: Sequence[Solution],
     target: Sequence[str],
     *,
     precision: str = "float32",
     device: str = "cpu",
-) -> Errors:
-    """Apply each map to every token and average its squared errors.
+) -> Errors | None:
+    """Apply each map to every token and average its squared errors; None if there is no image.
 
     Parameters
     ----------
-    batches : iterable
-        Objects with ``tokens`` (dict of arrays, dims (image, row, col, channel)) and ``index``.
+    batches : iterable of Batch
     solutions : sequence of Solution
         Maps to the same target.
     target : sequence of str
         Single-scale sources that make up the target.
     precision, device : str
         Type of the products, and where they are done. Sums are float64.
-
-    Raises
-    ------
-    InputError
-        No images.
     """
-    errors = measured(batches, solutions, target, precision=precision, device=device)
-    if errors is None:
-        raise InputError("no images to measure the reconstruction on")
-    return errors
-
-
-def measured(
-    batches: Iterable[Any],
-    solutions: Sequence[Solution],
-    target: Sequence[str],
-    *,
-    precision: str,
-    device: str,
-) -> Errors | None:
-    """As :func:`measure`; None if there is no image."""
     maps = [_Map(solution, getattr(torch, precision), device) for solution in solutions]
     mean_y = solutions[0].mean_y
     image: list[np.ndarray] = []

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from analyses.moments.second_moments import MomentsConfig
-from analyses.reading.partition import piece_images
-from feature_store import FeatureStore
+from analyses.reading.features import Features
 from feature_store.errors import InputError
 from feature_store.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionConfig:
-    """How the maps are fitted and judged."""
+    """How the maps are fitted and evaluated."""
 
     ridge: float | str = "auto"
     """"auto" chooses by cross-validation over folds of images; 0 is least squares, the paper's
@@ -33,10 +31,10 @@ class ReconstructionConfig:
     device: str = "cpu"
     """Torch device of the products."""
     decompose: bool = False
-    """Also say which scale, how many directions, and what the log-det measure gives."""
+    """Also report each scale's part, the curve over ranks, and the log-det measure."""
     moments: str | None = None
-    """Where to keep the training moments (a ``moments.zarr``): read if they are there, continued
-    if an interruption left them half way."""
+    """Where to store the training moments (a ``moments.zarr``): loaded if they are there, completed
+    if an interruption left them unfinished."""
     progress: bool = False
     """Show a progress bar on standard error."""
 
@@ -50,16 +48,12 @@ class ReconstructionConfig:
         if self.resamples < 1:
             raise InputError(f"resamples is {self.resamples}; expected at least 1")
 
-    def accumulation(self, question: Question, store: Any = None) -> MomentsConfig:
-        """How to accumulate training moments that answer the question.
-
-        From a store they are closed at its pieces, so that an engine gives the same.
-        """
+    def accumulation(self, question: Question) -> MomentsConfig:
+        """How to accumulate training moments that answer the question."""
         return MomentsConfig(
             folds=self.folds,
             precision=self.precision,
             device=self.device,
-            piece_images=piece_images(store) if isinstance(store, FeatureStore) else 0,
             targets=() if self.decompose else question.targets_only,
         )
 
@@ -89,14 +83,14 @@ class Question:
 
     @classmethod
     def resolve(
-        cls, store: Any, target: str, sources: Sequence[str], reference: str | None
+        cls, features: Features, target: str, sources: Sequence[str], reference: str | None
     ) -> Question:
-        """Fill in taps from a store; the reference becomes the last row unless it is one."""
-        names = [str(store.resolve(name)) for name in sources]
-        last = str(store.resolve(reference)) if reference else ""
+        """Fill in taps; the reference becomes the last row unless it is one of the sources."""
+        names = [str(features.resolve(name)) for name in sources]
+        last = str(features.resolve(reference)) if reference else ""
         if last and last not in names:
             names.append(last)
-        return cls(str(store.resolve(target)), tuple(names), last)
+        return cls(str(features.resolve(target)), tuple(names), last)
 
     @staticmethod
     def parts(name: str) -> tuple[str, ...]:

@@ -12,33 +12,31 @@ way); test information has an interval over resampled images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 
-import numpy as np
 import xarray as xr
 
 from analyses.linear import from_moments
-from analyses.moments import on_disk
-from analyses.moments.accumulate import from_batches
+from analyses.moments import on_disk, one_pass
 from analyses.moments.second_moments import Moments
 from analyses.reading import passes
-from analyses.reading.batches import batches, refuse_shared_images, singles
-from analyses.reading.grids import pooled
-from analyses.reading.partition import Engine
-from analyses.reconstruction import errors as held_out
+from analyses.reading.engine import Engine
+from analyses.reading.features import Features, singles
+from analyses.reading.passes import Reading
+from analyses.reading.splits import refuse_shared_images
+from analyses.reconstruction.errors import Errors, measure
 from analyses.reconstruction.question import Question, ReconstructionConfig
 from analyses.reconstruction.result import ROW_FIELDS, assemble, rows
-from analyses.reconstruction.scale_subsets import subsets
-from feature_store import FeatureStore
+from analyses.reconstruction.scale_subsets import Subset, subsets
+from feature_store.errors import InputError
 
-__all__ = ["ROW_FIELDS", "Question", "ReconstructionConfig", "answer", "compute", "fit", "rows"]
+__all__ = ["ROW_FIELDS", "Question", "ReconstructionConfig", "compute", "fit", "rows"]
 
 
 def compute(
-    train_store: Any,
-    test_store: Any,
+    train_store: Features,
+    test_store: Features,
     *,
     target: str,
     sources: Sequence[str],
@@ -46,12 +44,12 @@ def compute(
     config: ReconstructionConfig | None = None,
     engine: Engine | None = None,
 ) -> xr.Dataset:
-    """Reconstruct the target from each source on training images, judge on test images.
+    """Reconstruct the target from each source on training images, evaluate on test images.
 
     Parameters
     ----------
-    train_store, test_store : FeatureStore
-        Stores that hold all sources and share no image.
+    train_store, test_store : FeatureStore or Stream
+        Have all sources, and no image in common.
     target, reference : str
         Sources such as ``timm:vit_large_patch16_224@224``. The reference becomes a row as well;
         without one, ratios are NaN.
@@ -59,14 +57,15 @@ def compute(
         Single-scale or S2 sources.
     config : ReconstructionConfig, optional
     engine : Engine, optional
-        Makes the moments and measures the errors, piece by piece of the stores.
+        Reads the partitions of the stores; this process by default.
 
     Returns
     -------
     xarray.Dataset
         Along ``source``: the fields of :data:`ROW_FIELDS` and ``dof``, ``tokens_per_channel``,
         ``test_ratio_low``, ``test_ratio_high``; ``loss_map`` and ``info_map`` (source, row, col),
-        ``channel_info`` (source, channel), all on test images; ``draws`` (source, draw). With
+        ``channel_info`` (source, channel), all on test images; ``resampled`` (source,
+        resample), the test information of every bootstrap resample. With
         ``decompose``: ``alone`` and ``unique`` (source, split, scale), ``together`` and ``shared``
         (source, split) for S2 sources; ``train_isotropic_bits`` (the paper's assumption),
         ``train_channelwise_bits``, ``train_full_bits`` (log-det, per channel); ``rank_info``
@@ -84,59 +83,19 @@ def compute(
     question = Question.resolve(train_store, target, sources, reference)
     for name in question.used:
         singles(test_store, name)  # refuses what is not stored before the first pass
-    return answer(
-        question,
-        _moments(train_store, question, config, engine),
-        OnEngine(engine, test_store)
-        if engine is not None
-        else _batches(test_store, question.used, config, "test"),
-        config,
+    train = _moments(train_store, question, config, engine)
+    maps = _maps(train, question, config)
+    step = partial(
+        measure,
+        solutions=list(maps.values()),
+        target=question.parts(question.target),
+        precision=config.precision,
+        device=config.device,
     )
-
-
-@dataclass(frozen=True)
-class OnEngine:
-    """Test images that are measured piece by piece of their store."""
-
-    engine: Engine
-    store: FeatureStore
-
-
-def answer(
-    question: Question,
-    train: Moments | Iterable[Any],
-    test: Iterable[Any] | OnEngine,
-    config: ReconstructionConfig | None = None,
-) -> xr.Dataset:
-    """The result of :func:`compute` from batches of tokens, wherever they come from.
-
-    Parameters
-    ----------
-    question : Question
-    train : Moments or iterable
-        Training moments, or batches to make them from: objects with ``tokens`` (dict of arrays,
-        dims (image, row, col, channel), for all of ``question.used``) and ``index`` (row numbers).
-    test : iterable or OnEngine
-        Batches of other images; read once, after the maps are fitted.
-    config : ReconstructionConfig, optional
-    """
-    config = config or ReconstructionConfig()
-    if not isinstance(train, Moments):
-        options = config.accumulation(question)
-        train = from_batches(train, question.used, options)
-    goal = question.parts(question.target)
-    wanted = [question.parts(name) for name in question.sources]
-    if config.decompose:
-        wanted += [subset for part in wanted if len(part) > 1 for subset in subsets(part)]
-    maps = {part: fit(train, part, goal, config) for part in dict.fromkeys(wanted)}
-    how = {"precision": config.precision, "device": config.device}
-    if isinstance(test, OnEngine):
-        errors = passes.errors(
-            test.engine, test.store, question.used, list(maps.values()), goal,
-            grid=config.grid, **how,
-        )  # fmt: skip
-    else:
-        errors = held_out.measure(test, list(maps.values()), goal, **how)
+    reading = Reading(question.used, config.grid, label="test" if config.progress else "")
+    errors = passes.reduce(test_store, reading, step, Errors.combine, engine=engine)
+    if errors is None:
+        raise InputError("no images to measure the reconstruction on")
     return assemble(question, train, maps, errors, config)
 
 
@@ -158,32 +117,23 @@ def fit(
     return from_moments.solve(moments, source, target, chosen)
 
 
+def _maps(
+    train: Moments, question: Question, config: ReconstructionConfig
+) -> dict[Subset, from_moments.Solution]:
+    """Maps of the rows, in order, then of the subsets of scales that ``decompose`` needs."""
+    wanted = [question.parts(name) for name in question.sources]
+    if config.decompose:
+        wanted += [subset for part in wanted if len(part) > 1 for subset in subsets(part)]
+    goal = question.parts(question.target)
+    return {part: fit(train, part, goal, config) for part in dict.fromkeys(wanted)}
+
+
 def _moments(
-    store: Any, question: Question, config: ReconstructionConfig, engine: Engine | None
+    features: Features, question: Question, config: ReconstructionConfig, engine: Engine | None
 ) -> Moments:
-    """Training moments: kept ones, or in one pass over the store."""
-    options = config.accumulation(question, store)
+    """Training moments: stored ones, or in one pass over the images."""
+    reading = Reading(question.used, config.grid, label="train" if config.progress else "")
+    options = config.accumulation(question)
     if config.moments:
-        return on_disk.from_store(
-            store,
-            question.used,
-            config.moments,
-            options,
-            grid=config.grid,
-            read=lambda names, done: _batches(store, names, config, "train", done),
-            engine=engine,
-        )
-    if engine is not None:
-        return passes.moments(engine, store, question.used, options, grid=config.grid)
-    return from_batches(_batches(store, question.used, config, "train"), question.used, options)
-
-
-def _batches(
-    store: Any,
-    used: list[str],
-    config: ReconstructionConfig,
-    what: str,
-    done: np.ndarray | None = None,
-) -> Iterable:
-    found = batches(store, used, done=done, progress=config.progress, label=what)
-    return pooled(found, used) if config.grid == "pool" else found
+        return on_disk.from_features(features, reading, config.moments, options, engine=engine)
+    return one_pass.from_features(features, reading, options, engine=engine)

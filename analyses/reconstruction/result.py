@@ -34,8 +34,11 @@ ROW_FIELDS = (
 )
 """Columns of :func:`rows`, in order."""
 
-SCARCE = 10.0  # training tokens per channel below which train figures are called doubtful
-GAP = 0.2  # part of the train information missing on test images that is called overfitting
+FEWEST_TOKENS_PER_CHANNEL = 10.0
+"""Training tokens for each source channel; with fewer a row is warned of."""
+LARGEST_INFO_LOSS = 0.2
+"""Share of the training information (0 to 1) that may be missing on test images before a row is
+said to overfit."""
 
 
 def rows(result: xr.Dataset) -> pd.DataFrame:
@@ -61,10 +64,9 @@ def assemble(
     train_info = bits(train_loss, np.array([s.variance.mean() for s in fits]))
     null = errors.image[-1]
     test_info = bits(errors.loss[:count], errors.loss[-1])
-    draws = bootstrap(errors.image[:count], null, resamples=config.resamples, seed=config.seed)
-    low, high = interval(draws)
-    paired = np.full_like(draws, np.nan) if at is None else _paired_ratio(draws, at)
-    ratio_low, ratio_high = interval(paired)
+    resampled = bootstrap(errors.image[:count], null, resamples=config.resamples, seed=config.seed)
+    low, high = interval(resampled)
+    ratio_low, ratio_high = interval(_ratios(resampled, at))
     columns = {
         "train_loss": train_loss,
         "train_info_bits": train_info,
@@ -88,7 +90,7 @@ def assemble(
     result["loss_map"] = (("source", "row", "col"), cell[:count])
     result["info_map"] = (("source", "row", "col"), bits(cell[:count], cell[-1]))
     result["channel_info"] = (("source", "channel"), bits(channel[:count], channel[-1]))
-    result["draws"] = (("source", "draw"), draws)
+    result["resampled"] = (("source", "resample"), resampled)
     if config.decompose:
         tables = _scale_tables(question, maps, errors)
         result = result.assign(tables.reindex(source=list(question.sources)) if tables else {})
@@ -141,9 +143,12 @@ def _scale_tables(
     return xr.concat(tables, "source", join="outer") if tables else xr.Dataset()
 
 
-def _paired_ratio(draws: np.ndarray, at: int) -> np.ndarray:
+def _ratios(resampled: np.ndarray, at: int | None) -> np.ndarray:
+    """Of every resample to the reference's, dims (source, resample); NaN without a reference."""
+    if at is None:
+        return np.full_like(resampled, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(draws[at] > 0, draws / draws[at], np.nan)
+        return np.where(resampled[at] > 0, resampled / resampled[at], np.nan)
 
 
 def warnings_for(result: xr.Dataset) -> list[str]:
@@ -152,7 +157,7 @@ def warnings_for(result: xr.Dataset) -> list[str]:
     images = result.attrs["train_images"]
     for name in result["source"].values:
         row = result.sel(source=name)
-        if row["tokens_per_channel"] < SCARCE:
+        if row["tokens_per_channel"] < FEWEST_TOKENS_PER_CHANNEL:
             found.append(
                 f"{name}: only {float(row['tokens_per_channel']):.1f} training tokens per source "
                 f"channel; train figures say little, use more images"
@@ -164,7 +169,11 @@ def warnings_for(result: xr.Dataset) -> list[str]:
                 f"read the train figures alone"
             )
         train, test = float(row["train_info_bits"]), float(row["test_info_bits"])
-        if train > 0.01 and test < (1 - GAP) * train and row["test_info_high"] < train:
+        if (
+            train > 0.01
+            and test < (1 - LARGEST_INFO_LOSS) * train
+            and row["test_info_high"] < train
+        ):
             automatic = result.attrs["config"]["ridge"] == "auto"
             found.append(
                 f"{name}: overfits, {train:.3f} bits on train but {test:.3f} on test images; use "

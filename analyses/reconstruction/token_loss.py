@@ -11,22 +11,20 @@ average over all test images; these keep the images apart, for overlays.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from analyses.moments.second_moments import Moments
-from analyses.reading.batches import singles
-from analyses.reading.grids import common_grid, pool
+from analyses.reading.features import singles
+from analyses.reading.grids import average_to, common_grid
 from analyses.reconstruction import ReconstructionConfig, fit
-from feature_store.errors import InputError
-from feature_store.source import Source
+from feature_store import FeatureStore, InputError, Source
 
 
 def compute(
     moments: Moments,
-    store: Any,
+    store: FeatureStore,
     *,
     target: str,
     sources: Sequence[str],
@@ -80,7 +78,7 @@ def compute(
 
 def scale_gains(
     moments: Moments,
-    store: Any,
+    store: FeatureStore,
     *,
     target: str,
     source: str,
@@ -131,7 +129,7 @@ def contrast(result: xr.Dataset) -> xr.DataArray:
     return difference.std(("row", "col")) / result["null_loss"].mean(("row", "col"))
 
 
-def _check(store: Any, sources: Sequence[str], rows: Sequence[int]) -> None:
+def _check(store: FeatureStore, sources: Sequence[str], rows: Sequence[int]) -> None:
     if not sources or not len(rows):
         raise InputError(f"found {len(sources)} sources and {len(rows)} rows; name at least one")
     if min(rows) < 0 or max(rows) >= len(store):
@@ -142,11 +140,11 @@ def _check(store: Any, sources: Sequence[str], rows: Sequence[int]) -> None:
 
 
 def _tokens(
-    moments: Moments, store: Any, sources: Sequence[str], rows: Sequence[int]
+    moments: Moments, store: FeatureStore, sources: Sequence[str], rows: Sequence[int]
 ) -> dict[str, np.ndarray]:
     """Source to (image, row, col, channel) float64 of the chosen rows, on the moments' grid."""
     found = {name: store.features(name)[np.asarray(rows)].values for name in sources}
     if moments.attrs.get("grid") == "pool":
-        grid = common_grid(store.source(name).grid for name in moments.blocks)
-        found = {name: pool(values, grid) for name, values in found.items()}
+        grid = common_grid(store.source(name).grid for name in moments.channels)
+        found = {name: average_to(values, grid) for name, values in found.items()}
     return {name: values.astype(np.float64) for name, values in found.items()}

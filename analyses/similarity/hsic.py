@@ -17,23 +17,23 @@ from analyses.moments.second_moments import Moments
 class FourthOrder:
     """Running sums behind :func:`unbiased_hsic`, for all pairs of sources; float64."""
 
-    def __init__(self, blocks: Mapping[str, int], shift: np.ndarray | None = None) -> None:
-        self.blocks = dict(blocks)
-        width = sum(self.blocks.values())
+    def __init__(self, channels: Mapping[str, int], shift: np.ndarray | None = None) -> None:
+        self.channels = dict(channels)
+        width = sum(self.channels.values())
         self._shift = shift
-        self._square_square = np.zeros((len(self.blocks), len(self.blocks)))
-        self._square_token = np.zeros((len(self.blocks), width))
-        self._square = np.zeros(len(self.blocks))
+        self._square_square = np.zeros((len(self.channels), len(self.channels)))
+        self._square_token = np.zeros((len(self.channels), width))
+        self._square = np.zeros(len(self.channels))
 
     def update(self, tokens: Mapping[str, np.ndarray]) -> None:
         """Add a batch; for each source dims (image, row, col, channel)."""
         z = np.concatenate(
-            [tokens[n].reshape(-1, c).astype(np.float64) for n, c in self.blocks.items()], axis=1
+            [tokens[n].reshape(-1, c).astype(np.float64) for n, c in self.channels.items()], axis=1
         )
         if self._shift is None:
             self._shift = z.mean(axis=0)
         z -= self._shift
-        edges = np.cumsum([0, *self.blocks.values()])[:-1]
+        edges = np.cumsum([0, *self.channels.values()])[:-1]
         squares = np.add.reduceat(z**2, edges, axis=1)
         self._square_square += squares.T @ squares
         self._square_token += squares.T @ z
@@ -44,9 +44,9 @@ class FourthOrder:
         """What tokens are shifted by, dims (D,): by default the mean of the first batch."""
         return self._shift
 
-    def merge(self, other: FourthOrder) -> FourthOrder:
+    def combine(self, other: FourthOrder) -> FourthOrder:
         """Sums over both sets of tokens; both are about the same shift."""
-        both = FourthOrder(self.blocks, self._shift)
+        both = FourthOrder(self.channels, self._shift)
         both._square_square = self._square_square + other._square_square
         both._square_token = self._square_token + other._square_token
         both._square = self._square + other._square
@@ -54,11 +54,11 @@ class FourthOrder:
 
     def about_mean(self, moments: Moments) -> np.ndarray:
         """Q of every pair of sources, about their means: dims (source, source)."""
-        names = list(self.blocks)
+        names = list(self.channels)
         count = moments.count()
         offset = moments.mean_of(names) - self._shift
         about_shift = moments.comoment(names, names) + count * np.outer(offset, offset)
-        groups = np.repeat(np.eye(len(names)), list(self.blocks.values()), axis=0)  # (D, source)
+        groups = np.repeat(np.eye(len(names)), list(self.channels.values()), axis=0)  # (D, source)
         lift = groups * offset[:, None]  # column a: the offset within source a, else 0
         c = groups.T @ offset**2
         tt = (

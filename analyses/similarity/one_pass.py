@@ -1,27 +1,29 @@
-"""One pass over the tokens for :mod:`analyses.similarity`, in this process or piece by piece."""
+"""One pass over the tokens for :mod:`analyses.similarity`."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from analyses.moments.accumulate import Accumulator
 from analyses.moments.second_moments import Moments, MomentsConfig, fold_of
-from analyses.reading.partition import Engine, Piece, pieces, stream
+from analyses.reading import passes
+from analyses.reading.engine import Engine
+from analyses.reading.features import Batch, Features
+from analyses.reading.passes import Reading
 from analyses.similarity.hsic import FourthOrder
 from feature_store.errors import InputError
 
-Shifts = tuple[dict[str, int], np.ndarray | None, np.ndarray | None]
-"""Channels of each source, and what second and fourth moments are shifted by."""
+Shifts = tuple[np.ndarray, np.ndarray | None]
+"""What tokens are shifted by for second and for fourth moments: dims (D,)."""
 
 
 class PassConfig(Protocol):
-    """The options of :class:`analyses.similarity.SimilarityConfig` that a pass looks at."""
+    """The options of :class:`analyses.similarity.SimilarityConfig` that matter to the pass."""
 
     @property
     def unit(self) -> str: ...
@@ -31,6 +33,8 @@ class PassConfig(Protocol):
     def precision(self) -> str: ...
     @property
     def device(self) -> str: ...
+    @property
+    def progress(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -42,96 +46,102 @@ class Sums:
     means: dict[str, np.ndarray]
     """Source to the mean tokens of the chosen images, dims (image, channel)."""
 
-    def merge(self, other: Sums) -> Sums:
+    def combine(self, other: Sums) -> Sums:
         """Sums of both sets of images, these first."""
         return Sums(
-            self.moments.merge(other.moments),
-            self.fourth.merge(other.fourth),
+            self.moments.combine(other.moments),
+            self.fourth.combine(other.fourth),
             {n: np.concatenate([points, other.means[n]]) for n, points in self.means.items()},
         )
 
 
-class Pass:
-    """Fed with batches; `like` is a pass over other images whose shifts are used."""
+def one_pass(
+    features: Features, parts: dict[str, list[str]], config: PassConfig, engine: Engine | None
+) -> Sums:
+    """Sums over all images.
+
+    Parameters
+    ----------
+    features : FeatureStore or Stream
+    parts : dict
+        Source to the single-scale sources that it is made of.
+    config : PassConfig
+    engine : Engine or None
+
+    Raises
+    ------
+    InputError
+        No readable image.
+    """
+    used = list(dict.fromkeys(single for singles in parts.values() for single in singles))
+    reading = Reading(used, label="similarity" if config.progress else "")
+    empty = partial(_Running, parts, len(features.image_ids), config)
+    shifts: Shifts | None = None
+    few = passes.first_images(features, reading)
+    if few is not None:
+        start = empty()
+        start.add(few)
+        shifts = start.shifts()
+    step = partial(_sums, empty, shifts)
+    found = passes.reduce(features, reading, step, Sums.combine, engine=engine)
+    if found is None:
+        raise InputError(f"no images to compare {', '.join(parts)} on")
+    return found
+
+
+def _sums(
+    empty: Callable[[Shifts | None], _Running], shifts: Shifts | None, batches: Iterable[Batch]
+) -> Sums | None:
+    running = empty(shifts)
+    for batch in batches:
+        running.add(batch)
+    return running.sums()
+
+
+class _Running:
+    """Sums of the batches added so far; of `total` images, some are chosen for their means."""
 
     def __init__(
         self,
         parts: dict[str, list[str]],
-        images: int,
+        total: int,
         config: PassConfig,
-        piece: int = 0,
-        like: Shifts | None = None,
+        shifts: Shifts | None = None,
     ) -> None:
-        self.parts, self.images, self.config, self.piece = parts, images, config, piece
-        self.means: dict[str, list[np.ndarray]] = {name: [] for name in parts}
-        self.accumulator: Accumulator | None = None
-        if like is not None:
-            self._begin(*like)
+        self._parts, self._total, self._config = parts, total, config
+        self._first, self._second = shifts or (None, None)
+        self._means: dict[str, list[np.ndarray]] = {name: [] for name in parts}
+        self._accumulator: Accumulator | None = None
 
-    def _begin(
-        self,
-        blocks: dict[str, int],
-        first: np.ndarray | None = None,
-        second: np.ndarray | None = None,
-    ) -> None:
-        options = MomentsConfig(
-            folds=1,
-            precision=self.config.precision,
-            device=self.config.device,
-            piece_images=self.piece,
-        )
-        self.accumulator = Accumulator(blocks, options, first)
-        self.fourth = FourthOrder(blocks, second)
-
-    def feed(self, batch: Any) -> None:
+    def add(self, batch: Batch) -> None:
         tokens = {
-            name: np.concatenate([batch.tokens[s] for s in pieces], axis=3)
-            for name, pieces in self.parts.items()
+            name: np.concatenate([batch.tokens[s] for s in singles], axis=3)
+            for name, singles in self._parts.items()
         }
         pooled = {n: t.mean(axis=(1, 2), dtype=np.float64) for n, t in tokens.items()}
-        if self.config.unit == "image":
+        if self._config.unit == "image":
             tokens = {n: p[:, None, None] for n, p in pooled.items()}
-        if self.accumulator is None:
-            self._begin({name: t.shape[3] for name, t in tokens.items()})
-        assert self.accumulator is not None
-        self.accumulator.update(tokens, batch.index)
-        self.fourth.update(tokens)
-        chosen = fold_of(batch.index, max(self.images, 1)) < self.config.images
+        if self._accumulator is None:
+            options = MomentsConfig(
+                folds=1, precision=self._config.precision, device=self._config.device
+            )
+            channels = {name: t.shape[3] for name, t in tokens.items()}
+            self._accumulator = Accumulator(channels, options, self._first)
+            self._fourth = FourthOrder(channels, self._second)
+        self._accumulator.update(tokens, batch.index)
+        self._fourth.update(tokens)
+        chosen = fold_of(batch.index, max(self._total, 1)) < self._config.images
         for name, points in pooled.items():
-            self.means[name].append(points[chosen])
+            self._means[name].append(points[chosen])
 
     def shifts(self) -> Shifts:
-        """Channels of each source, and what tokens are shifted by."""
-        assert self.accumulator is not None
-        return dict(self.accumulator.blocks), self.accumulator.shift, self.fourth.shift
+        """What tokens are shifted by, for sums over other images."""
+        assert self._accumulator is not None
+        return self._accumulator.shift, self._fourth.shift
 
-    def sums(self) -> Sums:
-        if self.accumulator is None:
-            raise InputError(f"no images to compare {', '.join(self.parts)} on")
-        none = {n: np.empty((0, c)) for n, c in self.accumulator.blocks.items()}
-        means = {n: np.concatenate([none[n], *p]) for n, p in self.means.items()}
-        return Sums(self.accumulator.result(), self.fourth, means)
-
-
-def one_pass(found: Any, state: Pass) -> Sums:
-    for batch in found:
-        state.feed(batch)
-    return state.sums()
-
-
-def on_engine(engine: Engine, store: Any, used: list[str], state: Pass) -> Sums:
-    """The same pass, piece by piece; shifts come from the first readable images."""
-    work = pieces(store)
-    for piece in work:
-        for batch in itertools.islice(stream(piece, used), 1):
-            state.feed(batch)
-        if state.accumulator is not None:
-            break
-    else:
-        return state.sums()  # says that there are no images
-    make = partial(Pass, state.parts, state.images, state.config, state.piece, like=state.shifts())
-    return engine.reduce(partial(_sums_of, used, make), Sums.merge, work)
-
-
-def _sums_of(used: list[str], make: Callable[[], Pass], piece: Piece) -> Sums:
-    return one_pass(stream(piece, used), make())
+    def sums(self) -> Sums | None:
+        """None before the first batch."""
+        if self._accumulator is None:
+            return None
+        means = {name: np.concatenate(points) for name, points in self._means.items()}
+        return Sums(self._accumulator.result(), self._fourth, means)

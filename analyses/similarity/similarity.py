@@ -13,17 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from analyses.moments.second_moments import Moments
-from analyses.reading.batches import batches, singles
-from analyses.reading.partition import Engine, piece_images
+from analyses.reading.engine import Engine
+from analyses.reading.features import Features, singles
 from analyses.similarity.dimensionality import effective_rank, participation_ratio, two_nn
 from analyses.similarity.hsic import FourthOrder, unbiased_hsic
-from analyses.similarity.one_pass import Pass, on_engine, one_pass
+from analyses.similarity.one_pass import one_pass
 from analyses.statistics.gaussian import whitener
 from analyses.statistics.nearest_neighbours import mutual_knn, neighbour_rows
 from feature_store.errors import InputError
@@ -63,15 +62,21 @@ class SimilarityConfig:
 
 
 def compute(
-    store: Any,
+    store: Features,
     *,
     sources: Sequence[str],
     config: SimilarityConfig | None = None,
     engine: Engine | None = None,
 ) -> xr.Dataset:
-    """Compare all pairs of sources, and describe the geometry of each, in one pass over a store.
+    """Compare all pairs of sources, and describe the geometry of each, in one pass.
 
-    The pass runs piece by piece on `engine`, if there is one.
+    Parameters
+    ----------
+    store : FeatureStore or Stream
+    sources : sequence of str
+    config : SimilarityConfig, optional
+    engine : Engine, optional
+        Reads the partitions of the store; this process by default.
 
     Returns
     -------
@@ -91,18 +96,12 @@ def compute(
     if not names or len(set(names)) < len(names):
         raise InputError(f"sources are {', '.join(names) or 'none'}; name each one once")
     parts = {name: singles(store, name) for name in names}
-    used = list(dict.fromkeys(s for p in parts.values() for s in p))
-    state = Pass(parts, len(store.image_ids), config, piece_images(store))
-    if engine is None:
-        found = batches(store, used, progress=config.progress, label="similarity")
-        sums = one_pass(found, state)
-    else:
-        sums = on_engine(engine, store, used, state)
+    sums = one_pass(store, parts, config, engine)
     moments, fourth, means = sums.moments, sums.fourth, sums.means
     made = {measure: np.full((len(names), len(names)), np.nan) for measure in MEASURES}
     near = {name: neighbour_rows(points, config.k) for name, points in means.items()}
     hsic = _Hsic(moments, fourth)
-    sides = {name: Side.of(moments, [name], config.variance) for name in names}
+    sides = {name: Prepared.of(moments, [name], config.variance) for name in names}
     for i, a in enumerate(names):
         for j, b in enumerate(names):
             pair = pair_measures(sides[a], sides[b], moments.comoment([a], [b]))
@@ -125,8 +124,8 @@ def compute(
 
 
 @dataclass(frozen=True)
-class Side:
-    """One source of a pair: scatter (channel, channel) and two whitened bases of it.
+class Prepared:
+    """A source to compare: its scatter (channel, channel) and two whitened bases.
 
     ``white`` spans all directions with variance, ``leading`` the principal components that SVCCA
     keeps: dims (channel, direction).
@@ -137,18 +136,18 @@ class Side:
     leading: np.ndarray
 
     @classmethod
-    def of(cls, moments: Moments, names: Sequence[str], variance: float = 0.99) -> Side:
+    def of(cls, moments: Moments, names: Sequence[str], variance: float = 0.99) -> Prepared:
         """Prepare a source once for all of its pairs."""
         scatter = moments.comoment(names, names)
         return cls(scatter, whitener(moments, names), _leading(scatter, variance))
 
 
-def pair_measures(a: Side, b: Side, cross: np.ndarray) -> dict[str, float]:
+def pair_measures(a: Prepared, b: Prepared, cross: np.ndarray) -> dict[str, float]:
     """Measures of one pair that need nothing but second moments.
 
     Parameters
     ----------
-    a, b : Side
+    a, b : Prepared
     cross : ndarray of float64, dims (channel of a, channel of b)
         Scatter between them, S_ab below.
 
@@ -196,7 +195,7 @@ class _Hsic:
     """Debiased CKA of pairs from second moments and fourth-order sums."""
 
     def __init__(self, moments: Moments, fourth: FourthOrder) -> None:
-        self.moments, self.names = moments, list(fourth.blocks)
+        self.moments, self.names = moments, list(fourth.channels)
         self.quartic = fourth.about_mean(moments)
 
     def value(self, a: str, b: str) -> float:

@@ -28,7 +28,8 @@ import torch
 
 import feature_store
 from analyses.linear import from_moments
-from analyses.moments.accumulate import PANEL, Accumulator, from_batches
+from analyses.moments.accumulate import PANEL, Accumulator
+from analyses.moments.one_pass import from_batches
 from analyses.moments.second_moments import MomentsConfig
 
 RESULTS = Path(__file__).parent / "results" / "reconstruction.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 import uuid
 from collections import deque
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
+from analyses.reading.engine import tree
 from feature_store.errors import InputError
 from workbench.cluster.version import (
     own_version,
@@ -35,7 +37,7 @@ UNREADABLE = ("Error during deserialization of the task graph", "Can't get attri
 class Session:
     """Runs functions on the workers of a Dask scheduler, and notices when there are none.
 
-    ``map`` and ``reduce`` are what the analyses ask of an engine (:mod:`~.reading.partition`).
+    ``map`` and ``reduce`` are what the analyses ask of an engine (:mod:`~.reading.engine`).
 
     Parameters
     ----------
@@ -169,11 +171,12 @@ class Session:
             yield self.result(ahead.popleft())
 
     def reduce(
-        self, function: Callable[[Any], Any], merge: Callable[[Any, Any], Any], items: Sequence[Any]
+        self,
+        function: Callable[[Any], Any],
+        combine: Callable[[Any, Any], Any],
+        items: Sequence[Any],
     ) -> Any:
-        """``merge`` over the results of all items, neighbours first, on the workers.
-
-        The tree depends on the items alone: any number of workers gives the same bits.
+        """The results of all items combined on the workers, as :func:`~.reading.engine.tree` does.
 
         Raises
         ------
@@ -182,13 +185,10 @@ class Session:
         """
         import dask
 
-        leaf, node = dask.delayed(_apply, pure=False), dask.delayed(merge, pure=False)
         given = dask.delayed(_same, pure=False)(_Carried(function))
-        level = [leaf(given, item) for item in items]
-        while len(level) > 1:
-            pairs = [level[k : k + 2] for k in range(0, len(level), 2)]
-            level = [node(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
-        return self.result(self.client.compute(level[0]))
+        leaf = functools.partial(dask.delayed(_apply, pure=False), given)
+        whole = tree(leaf, dask.delayed(combine, pure=False), items)
+        return self.result(self.client.compute(whole))
 
 
 class Patience:
@@ -221,7 +221,7 @@ class _Carried:
 
 def _same(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """As the result of a task, a function and the arrays in it reach each worker once, and not
-    with every piece; unlike scattered data it is made again if the workers that hold it are lost.
+    with every item; unlike scattered data it is made again if the workers that hold it are lost.
     """
     return function
 

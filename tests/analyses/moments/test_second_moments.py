@@ -1,4 +1,4 @@
-"""Moments against NumPy's covariance: any split, order or merge gives the same numbers."""
+"""Moments against NumPy's covariance: any split, order or combination gives the same numbers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from analyses.moments.accumulate import Accumulator, from_batches
+from analyses.moments.accumulate import Accumulator
+from analyses.moments.one_pass import from_batches
 from analyses.moments.second_moments import MomentsConfig, fold_of
-from analyses.reading.grids import PooledBatch, area_weights, pool, pooled
 from feature_store.errors import InputError
 
 BLOCKS = {"a#t@1": 5, "b#t@1": 300}  # wider than one panel of products
@@ -79,7 +79,7 @@ def test_batch_size_changes_nothing(step):
 
 
 @pytest.mark.parametrize("cut", [1, 17, 39])
-def test_merge_adds_up_over_any_split(cut):
+def test_combining_adds_up_over_any_split(cut):
     tokens = toy(loc=3.0)
     halves = []
     for rows in (np.arange(cut), np.arange(cut, 40)):
@@ -87,10 +87,10 @@ def test_merge_adds_up_over_any_split(cut):
         acc.update(part(tokens, rows), rows)
         halves.append(acc.result())
     whole = accumulate(tokens, precision="float64")
-    for merged in (halves[0].merge(halves[1]), halves[1].merge(halves[0])):
-        np.testing.assert_array_equal(merged.tokens, whole.tokens)
-        np.testing.assert_allclose(merged.mean, whole.mean, atol=1e-12)
-        np.testing.assert_allclose(merged.scatter, whole.scatter, atol=1e-9)
+    for both in (halves[0].combine(halves[1]), halves[1].combine(halves[0])):
+        np.testing.assert_array_equal(both.tokens, whole.tokens)
+        np.testing.assert_allclose(both.mean, whole.mean, atol=1e-12)
+        np.testing.assert_allclose(both.scatter, whole.scatter, atol=1e-9)
 
 
 def test_result_may_be_read_in_between():
@@ -122,7 +122,7 @@ def test_targets_keep_only_their_diagonal():
     tokens = toy()
     full = accumulate(tokens, precision="float64")
     lean = accumulate(tokens, precision="float64", targets=("a#t@1",))
-    assert list(lean.blocks) == ["b#t@1", "a#t@1"]
+    assert list(lean.channels) == ["b#t@1", "a#t@1"]
     np.testing.assert_allclose(
         lean.comoment(["b#t@1"], ["a#t@1"]), full.comoment(["b#t@1"], ["a#t@1"]), atol=1e-9
     )
@@ -176,15 +176,3 @@ def test_refusals():
         accumulate(toy()).columns(["c#t@1"])
     with pytest.raises(InputError, match="folds is 0"):
         MomentsConfig(folds=0)
-
-
-def test_area_pooling_keeps_the_mean_and_matches_by_hand():
-    np.testing.assert_allclose(area_weights(4, 2), [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
-    maps = np.random.default_rng(2).standard_normal((2, 16, 7, 3)).astype(np.float32)
-    small = pool(maps, (14, 7))
-    np.testing.assert_allclose(small.mean((1, 2)), maps.mean((1, 2)), atol=1e-6)
-    np.testing.assert_allclose(pool(torch.from_numpy(maps), (14, 7)), small, atol=1e-6)
-    batch = PooledBatch(np.arange(2), {"x": maps, "y": maps[:, :14]})
-    (out,) = pooled([batch], ["x", "y"])
-    assert out.tokens["x"].shape == (2, 14, 7, 3)
-    assert out.tokens["y"] is batch.tokens["y"] or np.shares_memory(out.tokens["y"], maps)

@@ -1,47 +1,45 @@
-"""Piece by piece gives what one pass gives, whoever runs the pieces."""
+"""Partition by partition gives what one accumulator gives, whoever runs the partitions."""
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass, replace
+import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from analyses import few_shot, hard_examples, reconstruction, similarity
-from analyses.moments.accumulate import from_batches
+from analyses.moments.one_pass import from_batches, from_features
 from analyses.moments.second_moments import MomentsConfig
-from analyses.reading import partition, passes
+from analyses.reading import engine, partition
+from analyses.reading.passes import Reading
 from analyses.reading.pooled import pool
-from analyses.statistics.nearest_neighbours import normalise, search
 
 A, B = "m:small#final@8", "m:large#final@8"
 S2 = "m:small#final@8+16"
 
 
-@dataclass
-class InOrder:
-    """An engine in this process that pickles what it is given, as every engine must."""
-
-    fold: int = 2
+class Elsewhere(engine.Local):
+    """Items, functions and results travel between processes, last item first."""
 
     def map(self, function, items):
-        import pickle
+        items = list(items)
+        found = [_travelled(function)(_travelled(item)) for item in items[::-1]]
+        return iter(_travelled(found)[::-1])
 
-        return [pickle.loads(pickle.dumps(function))(item) for item in items]
+    def reduce(self, function, combine, items):
+        found = list(self.map(function, items))
+        return engine.tree(found.__getitem__, _travelled(combine), range(len(found)))
 
-    def reduce(self, function, merge, items):
-        found = self.map(function, items)
-        while len(found) > 1:
-            groups = [found[k : k + self.fold] for k in range(0, len(found), self.fold)]
-            found = [functools.reduce(merge, group) for group in groups]
-        return found[0]
+
+def _travelled(thing):
+    return pickle.loads(pickle.dumps(thing))
 
 
 @pytest.fixture
 def stores(make_store, monkeypatch):
-    """43 and 24 labelled images in three classes, in pieces of two shards of 4; one unreadable."""
-    monkeypatch.setattr(partition, "PIECE_IMAGES", 9)
+    """43 and 24 labelled images, one unreadable, in partitions of two shards of 4."""
+    monkeypatch.setattr(partition, "PARTITION_IMAGES", 9)
 
     def made(name, count, seed):
         rng = np.random.default_rng(seed)
@@ -63,72 +61,91 @@ def stores(make_store, monkeypatch):
     return made("train", 43, 0), made("test", 24, 1)
 
 
-def test_pieces_cover_the_store_once_whatever_its_size(stores):
-    work = partition.pieces(stores[0])
+def test_partitions_cover_the_store_once_whatever_its_size(stores):
+    work = partition.partitions(stores[0])
     assert [list(p.shards) for p in work] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9], [10]]
-    assert partition.piece_images(stores[0]) == 8
-    rows = np.concatenate([b.index for p in work for b in partition.stream(p, [A])])
+    assert partition.partition_images(stores[0]) == 8
+    rows = np.concatenate([b.index for p in work for b in p.stream([A])])
     np.testing.assert_array_equal(rows, [n for n in range(43) if n != 5])
+    assert [np.arange(43)[p.rows][0] for p in work] == [0, 8, 16, 24, 32, 40]
+
+
+def test_a_tree_never_holds_more_results_than_levels():
+    held = most = 0
+
+    def leaf(item):
+        nonlocal held, most
+        held, most = held + 1, max(most, held + 1)
+        return item
+
+    def combine(first, second):
+        nonlocal held
+        held -= 1
+        return first + second
+
+    assert engine.tree(leaf, combine, range(600)) == sum(range(600))
+    assert most == 1 + np.ceil(np.log(600) / np.log(engine.FAN_IN))
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_moments_equal_one_pass_to_float64_rounding(stores, precision):
-    train = stores[0]
+def test_moments_are_those_of_one_accumulator(stores, precision):
+    train, reading = stores[0], Reading([A, B])
     config = MomentsConfig(precision=precision, targets=(B,), block_tokens=50)
-    here = from_batches(
-        train.stream([A, B]), [A, B], replace(config, piece_images=partition.piece_images(train))
-    )
-    there = passes.moments(InOrder(), train, [A, B], config)
-    assert there.blocks == here.blocks
-    np.testing.assert_array_equal(there.tokens, here.tokens)
-    np.testing.assert_allclose(there.mean, here.mean, rtol=1e-13)
-    np.testing.assert_allclose(there.scatter, here.scatter, rtol=1e-11, atol=1e-11)
-    other = passes.moments(InOrder(fold=5), train, [A, B], config)
-    np.testing.assert_allclose(other.scatter, here.scatter, rtol=1e-11, atol=1e-11)
+    here = from_features(train, reading, config)
+    there = from_features(train, reading, config, engine=Elsewhere())
+    once = from_batches(train.stream([A, B]), [A, B], config)
+    exact = precision == "float64"
+    mean, scatter = (1e-13, 1e-11) if exact else (1e-6, 1e-5)
+    for made in (here, there):
+        assert made.channels == once.channels
+        np.testing.assert_array_equal(made.tokens, once.tokens)
+        np.testing.assert_allclose(made.mean, once.mean, rtol=mean)
+        np.testing.assert_allclose(made.scatter, once.scatter, rtol=scatter, atol=scatter)
+    np.testing.assert_array_equal(there.scatter, here.scatter)
 
 
 def test_moments_leave_out_rows_that_are_done(stores):
-    train = stores[0]
-    done = np.arange(43) < 20
-    rest = passes.moments(InOrder(), train, [A], done=done)
+    rest = from_features(stores[0], Reading([A], done=np.arange(43) < 20))
     assert rest.images.sum() == 23
 
 
-def assert_datasets_close(one, other, rtol):
+def assert_same_bits(one, other):
     assert set(one) == set(other)
     for name in one:
-        if np.issubdtype(one[name].dtype, np.number):
-            np.testing.assert_allclose(other[name], one[name], rtol=rtol, atol=1e-11, err_msg=name)
+        np.testing.assert_array_equal(other[name], one[name], err_msg=name)
 
 
 def test_reconstruction_is_the_same(stores):
     options = dict(target=B, sources=[A, S2], reference=S2)
     config = reconstruction.ReconstructionConfig(resamples=20, decompose=True)
     here = reconstruction.compute(*stores, **options, config=config)
-    there = reconstruction.compute(*stores, **options, config=config, engine=InOrder())
-    assert_datasets_close(here, there, 1e-9)
+    there = reconstruction.compute(*stores, **options, config=config, engine=Elsewhere())
+    assert_same_bits(here, there)
 
 
-def test_kept_moments_are_made_and_completed_on_an_engine(stores, tmp_path):
+def test_stored_moments_are_the_same(stores, tmp_path):
     options = dict(target=B, sources=[A])
     config = reconstruction.ReconstructionConfig(
         resamples=5, moments=str(tmp_path / "moments.zarr")
     )
-    made = reconstruction.compute(*stores, **options, config=config, engine=InOrder())
-    read = reconstruction.compute(*stores, **options, config=config)
-    assert_datasets_close(made, read, 1e-12)
+    made = reconstruction.compute(*stores, **options, config=config, engine=Elsewhere())
+    loaded = reconstruction.compute(*stores, **options, config=config)
+    assert_same_bits(made, loaded)
+    other = replace(config, moments=str(tmp_path / "other.zarr"))
+    here = reconstruction.compute(*stores, **options, config=other)
+    assert_same_bits(made, here)
 
 
 @pytest.mark.parametrize("unit", ["token", "image"])
 def test_similarity_is_the_same(stores, unit):
     config = similarity.SimilarityConfig(unit=unit, k=3)
     here = similarity.compute(stores[0], sources=[A, S2, B], config=config)
-    there = similarity.compute(stores[0], sources=[A, S2, B], config=config, engine=InOrder())
-    assert_datasets_close(here, there, 1e-7)
+    there = similarity.compute(stores[0], sources=[A, S2, B], config=config, engine=Elsewhere())
+    assert_same_bits(here, there)
 
 
 def test_pooled_vectors_are_the_same_bits(stores):
-    here, there = pool(stores[0], [S2]), pool(stores[0], [S2], engine=InOrder())
+    here, there = pool(stores[0], [S2]), pool(stores[0], [S2], engine=Elsewhere())
     np.testing.assert_array_equal(there.rows, here.rows)
     np.testing.assert_array_equal(there.features(S2).load(), here.features(S2).load())
 
@@ -136,28 +153,13 @@ def test_pooled_vectors_are_the_same_bits(stores):
 def test_few_shot_is_the_same(stores):
     config = few_shot.FewShotConfig(shots=(1, 3), repeats=4)
     here = few_shot.compute(*stores, sources=[A, S2], config=config)
-    there = few_shot.compute(*stores, sources=[A, S2], config=config, engine=InOrder())
+    there = few_shot.compute(*stores, sources=[A, S2], config=config, engine=Elsewhere())
     assert here.equals(there)
-
-
-def test_neighbours_are_those_of_one_search(stores):
-    train = stores[0]
-    pooled = pool(train, [S2])
-    vectors = pooled.features(S2).load()
-    mean = vectors.mean(0)
-    rows = normalise(vectors, mean)
-    queries = rows[::7] + 0.01
-    among = np.zeros(43, bool)
-    among[pooled.rows[3:]] = True
-    here = search(rows[3:], queries, 6)
-    there = passes.search(InOrder(), train, S2, queries, 6, mean=mean, among=among)
-    np.testing.assert_array_equal(there.row, pooled.rows[3:][here.row])
-    np.testing.assert_allclose(there.similarity, here.similarity, rtol=1e-6)
 
 
 def test_hard_examples_are_the_same(stores):
     here = hard_examples.compute(*stores, sources=[A, S2, B])
-    there = hard_examples.compute(*stores, sources=[A, S2, B], engine=InOrder())
+    there = hard_examples.compute(*stores, sources=[A, S2, B], engine=Elsewhere())
     assert len(here)
     assert here["nearest"].tolist() == there["nearest"].tolist()
     assert here["image_id"].tolist() == there["image_id"].tolist()

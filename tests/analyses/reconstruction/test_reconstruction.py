@@ -238,14 +238,25 @@ def test_kept_moments_give_the_same_rows_without_reading_the_images_again(stores
         pd.testing.assert_frame_equal(reconstruction.rows(made), reconstruction.rows(plain))
 
 
-def test_answers_come_from_any_batches(stores):
+class Running:
+    """A stream that computes what a store holds."""
+
+    def __init__(self, store):
+        self._store = store
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def stream(self, sources, *, done=None):
+        return self._store.stream(sources)
+
+
+def test_streams_give_the_rows_of_stores(stores):
     train, test = stores()
-    question = reconstruction.Question("t#f@1", ("a#f@1+2",))
-    made = reconstruction.answer(
-        question, train.stream(question.used), test.stream(question.used), EXACT
-    )
-    stored = reconstruction.compute(train, test, target="t@1", sources=["a@1+2"], config=EXACT)
-    pd.testing.assert_frame_equal(reconstruction.rows(made), reconstruction.rows(stored))
+    ask = {"target": "t@1", "sources": ["a@1+2"], "config": EXACT}
+    streamed = reconstruction.compute(Running(train), Running(test), **ask)
+    stored = reconstruction.compute(train, test, **ask)
+    pd.testing.assert_frame_equal(reconstruction.rows(streamed), reconstruction.rows(stored))
 
 
 def test_incomplete_sources_are_refused(stores):

@@ -7,7 +7,7 @@ import pytest
 
 from analyses import reconstruction
 from analyses.moments import on_disk
-from analyses.moments.accumulate import from_batches
+from analyses.moments.one_pass import from_batches
 from analyses.moments.second_moments import MomentsConfig
 from analyses.reconstruction import token_loss
 from feature_store import InputError

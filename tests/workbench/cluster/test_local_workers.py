@@ -250,7 +250,7 @@ def stores(request_for, tmp_path):
 
 
 def test_analyses_on_workers_equal_those_here(session, stores, monkeypatch):
-    monkeypatch.setattr(partition, "PIECE_IMAGES", 6)
+    monkeypatch.setattr(partition, "PARTITION_IMAGES", 6)
     monkeypatch.setattr(reconstruction, "refuse_shared_images", lambda *stores: None)
     monkeypatch.setattr(few_shot, "refuse_shared_images", lambda *stores: None)
     small, both = (f"random:timm:test_vit.r160_in1k#final@{s}" for s in ("160", "160+320"))
@@ -271,8 +271,8 @@ def test_analyses_on_workers_equal_those_here(session, stores, monkeypatch):
 
 def test_map_keeps_the_order_and_reduce_the_tree(session):
     assert list(session.map(math.factorial, range(9))) == [math.factorial(k) for k in range(9)]
-    found = session.reduce(str, functools.partial(str.format, "({} {})"), range(5))
-    assert found == "(((0 1) (2 3)) 4)"
+    found = session.reduce(str, functools.partial(str.format, "({} {})"), range(10))
+    assert found == "((((((((0 1) 2) 3) 4) 5) 6) 7) (8 9))"
 
 
 def test_results_that_come_as_the_wait_ends_are_taken(monkeypatch):

@@ -124,7 +124,7 @@ def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, 
                 100 * row["test_ratio_high"],
             ),
         }
-        draws[name] = {"test_info": result["draws"].sel(source=full).values.tolist()}
+        draws[name] = {"test_info": result["resampled"].sel(source=full).values.tolist()}
     return Measured(values, draws, tuple(result.attrs["warnings"]), config=asdict(config))
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analyses.reading.batches import refuse_shared_images
 from analyses.reading.labels import match_labels
+from analyses.reading.splits import refuse_shared_images
 from feature_store import Source
 from feature_store.dataset_name import base
 from feature_store.errors import InputError

@@ -1,0 +1,68 @@
+"""What an analysis needs of the features that it reads, stored or computed on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from feature_store import FeatureStore, Source
+
+
+class Batch(Protocol):
+    """Tokens of some images."""
+
+    @property
+    def index(self) -> np.ndarray:
+        """Row numbers in the split: int64, dims (image,)."""
+
+    @property
+    def tokens(self) -> dict[str, Any]:
+        """Source to an array or torch tensor, dims (image, row, col, channel)."""
+
+
+class Described(Protocol):
+    """A single-scale source."""
+
+    @property
+    def identity(self) -> str:
+        """Hash of all that determines its values."""
+
+
+class Stream(Protocol):
+    """The reading side of a store where a running model computes the features."""
+
+    dataset: str
+    path: str
+    image_ids: np.ndarray
+
+    @property
+    def status(self) -> np.ndarray:
+        """(image,) str: ``ok`` for readable images."""
+
+    def resolve(self, source: str | Source, /) -> Source:
+        """The source with its tap filled in, once every scale is known to be available."""
+
+    def source(self, source: str | Source, /) -> Described:
+        """A single-scale source."""
+
+    def stream(
+        self, sources: Sequence[str], /, *, done: np.ndarray | None = None
+    ) -> Iterator[Batch]:
+        """Batches in row order; rows that `done` marks (bool, dims (image,)) may be left out."""
+
+
+Features = FeatureStore | Stream
+"""What analyses read in one pass over the images."""
+
+
+def singles(features: Features, source: str) -> list[str]:
+    """Full names of the single-scale sources that a source is made of, in channel order.
+
+    Raises
+    ------
+    StoreError
+        Not stored.
+    """
+    return [str(single) for single in features.resolve(source).singles()]
