@@ -55,12 +55,12 @@ class Tables:
             return self._check(self.check)
         if self.columns == "cost":
             return self._cost()
+        from workbench.tables.pipeline import config
         from workbench.tables.pipeline import plan as planning
-        from workbench.tables.pipeline import profile as profiles
         from workbench.tables.specs import select
 
         out = self.out or Path("runs/tables")
-        profile = profiles.load(self.profile, out, self.config)
+        profile = config.load(self.profile, out, self.config)
         plan = planning.make(select(self.only), profile)
         return self._dry_run(plan, profile) if self.dry_run else self._run(plan, profile, out)
 

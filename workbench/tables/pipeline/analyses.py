@@ -8,30 +8,31 @@ analysis on the same images are paired even from separate calls.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+import analyses
+from analyses.linear.logistic import HeadConfig
+from analyses.linear.sgd import MinibatchConfig
+from feature_store import Source
+from workbench import cost
+from workbench.datasets.target_maps import targets_for
 from workbench.tables.pipeline import laws
 from workbench.tables.records.measurement import Context, Measured, Value
 
 
 def probe(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
     """Top-1 accuracy in per cent with Wilson's interval, and the training loss in nats."""
-    from analyses import probe as analysis
-    from analyses.linear.logistic import HeadConfig
-    from analyses.linear.sgd import MinibatchConfig
-
-    config = analysis.ProbeConfig(
+    config = analyses.probe.ProbeConfig(
         recipe=options.get("recipe", "converged"),
         head=HeadConfig(device=context.device),
         minibatch=MinibatchConfig(batch=options.get("batch", 512), device=context.device),
     )
     stores = context.stores["train"], context.stores["test"]
-    table = analysis.compute(*stores, sources=sources, config=config)
+    table = analyses.probe.compute(*stores, sources=sources, config=config)
     notes = [f"{s}: the head did not converge" for s in table.loc[~table["converged"], "source"]]
     values: dict[str, dict[str, Value]] = {
         row["source"]: {
@@ -47,11 +48,9 @@ def probe(context: Context, sources: Sequence[str], options: Mapping[str, Any]) 
 
 def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
     """Accuracy in per cent from so many images per class, Student's interval over draws."""
-    from analyses import few_shot as analysis
-
-    config = analysis.FewShotConfig(shots=(options["shots"],))
+    config = analyses.few_shot.FewShotConfig(shots=(options["shots"],))
     stores = context.stores["train"], context.stores["test"]
-    table = analysis.compute(*stores, sources=sources, config=config)
+    table = analyses.few_shot.compute(*stores, sources=sources, config=config)
     values: dict[str, dict[str, Value]] = {
         row["source"]: {"top1": _percent(row, "test_accuracy")} for row in table.to_dict("records")
     }
@@ -60,15 +59,21 @@ def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any
     return Measured(values, draws, config=asdict(config))
 
 
-def dense(
+def segmentation(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """mIoU in per cent of a linear head on tokens, bootstrap over images."""
+    return _dense("segmentation", context, sources, options)
+
+
+def depth(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """RMSE in metres of a linear head on tokens, bootstrap over images."""
+    return _dense("depth", context, sources, options)
+
+
+def _dense(
     task: str, context: Context, sources: Sequence[str], options: Mapping[str, Any]
 ) -> Measured:
-    """mIoU in per cent or RMSE in metres of a linear head on tokens, bootstrap over images."""
-    from analyses import dense_probe
-    from analyses.linear.logistic import HeadConfig
-    from workbench.datasets.target_maps import targets_for
 
-    config = dense_probe.DenseConfig(
+    config = analyses.dense_probe.DenseConfig(
         task=task,  # type: ignore[arg-type]
         merge=options.get("merge", "concat"),
         head=HeadConfig(tolerance=1e-4, device=context.device),
@@ -80,7 +85,9 @@ def dense(
     name, factor = ("miou", 100) if task == "segmentation" else ("rmse", 1)
     for source in sources:
         targets = targets_for(stores[0], source, task), targets_for(stores[1], source, task)
-        table = dense_probe.compute(*stores, sources=[source], targets=targets, config=config)
+        table = analyses.dense_probe.compute(
+            *stores, sources=[source], targets=targets, config=config
+        )
         row = table.to_dict("records")[0]
         values[source] = {name: (factor * row[name], factor * row["low"], factor * row["high"])}
         draws[source] = {name: _rounded(table.attrs["resampled"][source], factor)}
@@ -94,12 +101,10 @@ def dense(
 
 def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
     """The six columns of Table 2; intervals and draws of the test information and its ratio."""
-    from analyses import reconstruction
-
-    config = reconstruction.ReconstructionConfig(
+    config = analyses.reconstruction.ReconstructionConfig(
         grid=options.get("grid", "same"), device=context.device, moments=context.moments
     )
-    result = reconstruction.compute(
+    result = analyses.reconstruction.compute(
         context.stores["train"],
         context.stores["test"],
         target=options["target"],
@@ -131,13 +136,13 @@ def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, 
 def memorize(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
     """Instance loss in nats at the default budget, mean over three seeds; a training loss has no
     interval, and how far the seeds differ is noted."""
-    from analyses import memorization
-
     views = list(context.stores.values())
     found: dict[str, list[float]] = {source: [] for source in sources}
-    configs = [memorization.MemorizationConfig(seed=n, device=context.device) for n in range(3)]
+    configs = [
+        analyses.memorization.MemorizationConfig(seed=n, device=context.device) for n in range(3)
+    ]
     for config in configs:
-        table = memorization.compute(views, sources=sources, config=config)
+        table = analyses.memorization.compute(views, sources=sources, config=config)
         for row in table.to_dict("records"):
             found[row["source"]].append(row["loss"])
     spread = max(max(losses) - min(losses) for losses in found.values())
@@ -150,9 +155,6 @@ def memorize(context: Context, sources: Sequence[str], options: Mapping[str, Any
 
 def throughput(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
     """Images per second: median, slowest and fastest of the timed passes."""
-    from feature_store import Source
-    from workbench import cost
-
     values: dict[str, dict[str, Value]] = {}
     notes: list[str] = []
     arithmetic = "fp32" if context.device == "cpu" else "bf16"
@@ -167,16 +169,13 @@ def throughput(context: Context, sources: Sequence[str], options: Mapping[str, A
 
 def hard(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
     """Counts of hard examples; the examples themselves as detail."""
-    from analyses import hard_examples
-    from analyses.linear.logistic import HeadConfig
-    from analyses.probe import ProbeConfig
-
-    config = hard_examples.HardConfig(
-        device=context.device, probe=ProbeConfig(head=HeadConfig(device=context.device))
+    config = analyses.hard_examples.HardConfig(
+        device=context.device,
+        probe=analyses.probe.ProbeConfig(head=HeadConfig(device=context.device)),
     )
     stores = context.stores["train"], context.stores["test"]
     (trio,) = sources
-    table = hard_examples.compute(*stores, sources=trio.split(), config=config)
+    table = analyses.hard_examples.compute(*stores, sources=trio.split(), config=config)
     counts = {
         "images": len(stores[1]),
         "eligible": table.attrs["eligible"],
@@ -204,18 +203,28 @@ class Analysis:
     """The function."""
     joint: bool = False
     """Whether the sources of one call belong together."""
+    labels: bool = False
+    """Whether it needs labels that train and test share."""
+    maps: str = ""
+    """Target maps that it reads beside the features: segmentation or depth."""
+    moments: bool = False
+    """Whether it can resume from the moments of the training images."""
+    timed: bool = False
+    """Whether it runs the models of its sources, on no images, for their speed."""
+    one_law: bool = False
+    """Whether its rows are points of one fitted law."""
 
 
 ANALYSES: dict[str, Analysis] = {
-    "probe": Analysis(run=probe),
-    "few_shot": Analysis(run=few_shot),
-    "segmentation": Analysis(run=functools.partial(dense, "segmentation")),
-    "depth": Analysis(run=functools.partial(dense, "depth")),
-    "reconstruct": Analysis(run=reconstruct, joint=True),
+    "probe": Analysis(run=probe, labels=True),
+    "few_shot": Analysis(run=few_shot, labels=True),
+    "segmentation": Analysis(run=segmentation, maps="segmentation"),
+    "depth": Analysis(run=depth, maps="depth"),
+    "reconstruct": Analysis(run=reconstruct, joint=True, moments=True),
     "memorize": Analysis(run=memorize),
-    "throughput": Analysis(run=throughput),
-    "hard": Analysis(run=hard, joint=True),
+    "throughput": Analysis(run=throughput, timed=True),
+    "hard": Analysis(run=hard, joint=True, labels=True),
     "shape_law": Analysis(run=laws.shape_law, joint=True),
-    "encoder_law": Analysis(run=laws.encoder_law, joint=True),
+    "encoder_law": Analysis(run=laws.encoder_law, joint=True, one_law=True),
 }
 """What a declaration may ask for."""

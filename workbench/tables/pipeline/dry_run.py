@@ -17,6 +17,8 @@ from feature_store import Source
 from feature_store.dataset_name import base
 from feature_store.errors import InputError
 from workbench import datasets
+from workbench.tables.pipeline import config
+from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.existing_stores import (
     Lacking,
     Listing,
@@ -25,12 +27,8 @@ from workbench.tables.pipeline.existing_stores import (
     refuse_mixing,
 )
 from workbench.tables.pipeline.plan import Plan, estimate
-from workbench.tables.pipeline.problems import troubles
 from workbench.tables.pipeline.profile import Profile, Split
 from workbench.tables.specs.schema import TableSpec
-
-LABELLED = ("probe", "few_shot", "hard")
-"""Analyses that need labels."""
 
 
 def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:
@@ -52,11 +50,11 @@ def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:
     """
     listing = functools.cache(datasets.open)
     profile, unopened = counted(profile, plan.data, listing)
-    wrong = troubles(profile, plan.data)
-    found = [line for _, line in wrong]
-    found += [line for key, line in unopened.items() if key not in {key for key, _ in wrong}]
+    wrong = config.problems(profile, plan.data)
+    wrong |= {key: line for key, line in unopened.items() if key not in wrong}
+    found = list(wrong.values())
     needs = list(plan.needs(profile).values())
-    bad = {key for key, _ in wrong} | set(unopened)
+    bad = set(wrong)
     held, refused = _held(needs, profile, bad, listing)
     found += refused or _mixing(plan, profile, held)
     found += _splits(plan, profile, bad, listing)
@@ -156,7 +154,7 @@ def _as_stored(split: Split, listing: Listing) -> Any:
 
 
 def _asks_for_labels(table: TableSpec, profile: str, data: str) -> bool:
-    return any(a.data == data and a.analysis in LABELLED for a in table.asks(profile))
+    return any(a.data == data and ANALYSES[a.analysis].labels for a in table.asks(profile))
 
 
 def _stored(source: str, wanted: Lacking | None) -> bool | None:

@@ -5,24 +5,22 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from analyses.scaling_laws import encoder, shape
+from analyses.scaling_laws.digits import load_digits_sweep
+from analyses.scaling_laws.encoder import GroupFit
+from analyses.scaling_laws.fitting import FitOptions, interval
 from workbench.tables.records.measurement import Context, Measured
-
-if TYPE_CHECKING:
-    from analyses.scaling_laws.fitting import FitOptions
 
 
 def shape_law(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
     """Scaling exponent s of each dimension, fitted to the bundled sweep of tiny transformers."""
-    from analyses.scaling_laws import shape
-    from analyses.scaling_laws.digits import load_digits_sweep
-    from analyses.scaling_laws.fitting import FitOptions
 
-    options_ = FitOptions(residuals="relative", allow_unidentified=True)
-    config = shape.ShapeLawConfig(options=options_)
+    fit_options = FitOptions(residuals="relative", allow_unidentified=True)
+    config = shape.ShapeLawConfig(options=fit_options)
     fits = shape.compute(load_digits_sweep(), config)
     rows = {fit.dimension: fit.row() for fit in fits}
     values, notes = {}, []
@@ -36,7 +34,6 @@ def shape_law(context: Context, sources: Sequence[str], options: Mapping[str, An
 
 def encoder_law(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
     """Loss under the law of least BIC at every (encoder parameters, pairs), with its interval."""
-    from analyses.scaling_laws.fitting import interval
 
     group = encoder_group(options["llm"], options["dataset"])
     law = group.fits[group.best]
@@ -55,9 +52,8 @@ def encoder_law(context: Context, sources: Sequence[str], options: Mapping[str, 
 
 
 @functools.lru_cache(maxsize=8)
-def encoder_group(llm: str, dataset: str):
+def encoder_group(llm: str, dataset: str) -> GroupFit:
     """All laws fitted to the published losses of one language model on one data set."""
-    from analyses.scaling_laws import encoder
 
     runs = encoder.published_runs()
     part = runs[(runs["llm"] == llm) & (runs["dataset"] == dataset)]
@@ -66,6 +62,5 @@ def encoder_group(llm: str, dataset: str):
 
 
 def _encoder_fit() -> FitOptions:
-    from analyses.scaling_laws.fitting import FitOptions
 
     return FitOptions(loss="linear")

@@ -61,8 +61,8 @@ class Plan:
         return list(dict.fromkeys(m.data for m in self.measurements if m.data))
 
     def timed(self) -> list[str]:
-        """Sources whose models are run but not stored: those of a throughput."""
-        found = [m.sources for m in self.measurements if m.analysis == "throughput"]
+        """Sources whose models are run for their speed; nothing of them is stored."""
+        found = [m.sources for m in self.measurements if ANALYSES[m.analysis].timed]
         return list(dict.fromkeys(source for sources in found for source in sources))
 
     def needs(self, profile: Profile) -> dict[str, tuple[Split, list[Source]]]:

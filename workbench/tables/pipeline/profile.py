@@ -1,17 +1,11 @@
-"""Profiles: which images stand behind each data key, where stores lie, what the config says."""
+"""Profiles: the images behind each data key, where stores lie, how features are computed."""
 
 from __future__ import annotations
 
-import math
-import os
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 from feature_store.dataset_name import base, is_on_hub, view_name
-from feature_store.errors import InputError
 
 TFLOPS = 200.0
 """Sustained TFLOP/s assumed, not measured, for GPU hours: a fifth of an H100's dense bf16 peak; the
@@ -37,6 +31,8 @@ class Split:
     """Whether the dataset is the profile's own rather than one that the config names."""
     usual: int | None = None
     """Images of the paper's split, where it is a standard one."""
+    column: str = ""
+    """Column that a csv: table of these images must have, such as mask."""
 
     @property
     def on_hub(self) -> bool:
@@ -107,45 +103,12 @@ _PAPER = {
     "uc_merced": (1_050, 1_050),
 }
 _HALVED = ("colorectal", "uc_merced")
+_COLUMNS = {"ade20k": "mask", "nyuv2": "depth"}
 _REQUIRED = ("imagenet", "ade20k", "nyuv2")
-_SETTINGS = {
-    "stores": str,
-    "device": str,
-    "arithmetic": str,
-    "workers": int,
-    "shard_images": int,
-    "tflops": float,
-}
 
 
-def load(name: str, out: Path, config: Path | None) -> Profile:
-    """The profile with its config applied.
-
-    Raises
-    ------
-    InputError
-        Unknown profile, or a config that cannot be read or has unknown keys, wrong types or
-        values that an extraction would refuse.
-    """
-    makers = {"bundled": _bundled, "paper": _paper}
-    if name not in makers:
-        raise InputError(f"no profile {name!r}; choose from {', '.join(makers)}")
-    profile = makers[name](str(out / "stores"))
-    return _with_views(_configured(profile, read(config), str(config)) if config else profile)
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A TOML config as a dict."""
-    try:
-        with path.open("rb") as handle:
-            return tomllib.load(handle)
-    except OSError as error:
-        raise InputError(f"cannot read the config {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the config {path} is not valid TOML: {error}") from error
-
-
-def _bundled(stores: str) -> Profile:
+def bundled(stores: str) -> Profile:
+    """Models and images that come as packages."""
     data = {
         key: {
             role: Split(
@@ -162,7 +125,8 @@ def _bundled(stores: str) -> Profile:
     return Profile(name="bundled", data=data, stores=stores, shard_images=60)
 
 
-def _paper(stores: str) -> Profile:
+def paper(stores: str) -> Profile:
+    """The paper's models; the config names the images."""
     data = {
         key: {
             role: Split(
@@ -171,6 +135,7 @@ def _paper(stores: str) -> Profile:
                 key=f"datasets.{key}.{role}",
                 store=f"{key}_{role}",
                 usual=None if key in _HALVED else count,
+                column=_COLUMNS.get(key, ""),
             )
             for role, count in zip(("train", "test"), counts, strict=True)
         }
@@ -198,7 +163,7 @@ def _paper(stores: str) -> Profile:
     )
 
 
-def _with_views(profile: Profile) -> Profile:
+def with_views(profile: Profile) -> Profile:
     """Add the augmented views that memorization needs, of the training images."""
     images = "textiles" if profile.name == "bundled" else "imagenet"
     key = "textile_views" if profile.name == "bundled" else "imagenet_views"
@@ -216,86 +181,3 @@ def _with_views(profile: Profile) -> Profile:
         for k in (1, 2)
     }
     return replace(profile, data={**profile.data, key: views})
-
-
-def _configured(profile: Profile, config: dict[str, Any], where: str) -> Profile:
-    datasets = config.get("datasets", {})
-    _refuse_unknown(config, [*_SETTINGS, "datasets"], where)
-    if not isinstance(datasets, dict):
-        raise InputError(f"{where}: datasets is {datasets!r}; expected tables [datasets.NAME]")
-    _refuse_unknown(datasets, list(profile.data), f"{where}, [datasets]")
-    settings: dict[str, Any] = {}
-    for name, kind in _SETTINGS.items():
-        if name in config:
-            value = config[name]
-            right = isinstance(value, (int, float) if kind is float else kind)
-            if not right or isinstance(value, bool):
-                raise InputError(f"{where}: {name} is {value!r}; expected {kind.__name__}")
-            settings[name] = value
-    settings = _checked(settings, where)
-    data = {
-        key: {role: _split(split, datasets, where) for role, split in roles.items()}
-        for key, roles in profile.data.items()
-    }
-    for key, given in datasets.items():
-        roles = [r for r, s in profile.data[key].items() if s.key.startswith(f"datasets.{key}.")]
-        _refuse_unknown(given, [*roles, *(f"{r}_limit" for r in roles)], f"[datasets.{key}]")
-    return replace(profile, data=data, **settings)
-
-
-def _checked(settings: dict[str, Any], where: str) -> dict[str, Any]:
-    """Settings that an extraction would take; a home in `stores` written out.
-
-    Whether this machine has the device is left to the run: a dry run may plan for another one.
-    """
-    import torch
-
-    from workbench.extraction import ExtractRequest
-
-    tflops = settings.get("tflops", TFLOPS)
-    if not (math.isfinite(tflops) and tflops > 0):
-        raise InputError(f"{where}: tflops is {tflops}; it must be positive and finite")
-    device = settings.get("device", "auto")
-    if device != "auto":
-        try:
-            torch.device(device)
-        except RuntimeError as error:
-            raise InputError(
-                f"{where}: device is {device!r}; expected auto, cpu, cuda or cuda:1"
-            ) from error
-    told = {k: settings[k] for k in ("arithmetic", "workers", "shard_images") if k in settings}
-    try:
-        ExtractRequest(dataset="any", models=["any"], scales=["any"], store="any", **told)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
-    if "stores" not in settings:
-        return settings
-    stores = settings["stores"].strip()
-    if not stores:
-        raise InputError(
-            f"{where}: stores is empty; name a folder or URL, or leave it out for OUT/stores"
-        )
-    return settings | {"stores": stores if "://" in stores else os.path.expanduser(stores)}
-
-
-def _split(split: Split, datasets: Mapping[str, Any], where: str) -> Split:
-    """A split with the dataset and limit that the config gives under its key."""
-    _, key, role = split.key.split(".")
-    given = datasets.get(key, {})
-    if not isinstance(given, dict):
-        raise InputError(f"{where}: datasets.{key} is {given!r}; expected train and test names")
-    dataset = given.get(role, split.dataset)
-    limit = given.get(f"{role}_limit", None if role in given else split.limit)
-    if not isinstance(dataset, str):
-        raise InputError(f"{where}: {split.key} is {dataset!r}; expected a dataset name")
-    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
-        raise InputError(f"{where}: {split.key}_limit is {limit!r}; expected a positive number")
-    images = None if role in given else split.images
-    own = dataset == split.dataset
-    return replace(split, dataset=dataset, limit=limit, images=images, own=own)
-
-
-def _refuse_unknown(found: Iterable[str], known: list[str], where: str) -> None:
-    wrong = [name for name in found if name not in known]
-    if wrong:
-        raise InputError(f"{where}: unknown key {wrong[0]!r}; there are: {', '.join(known)}")

@@ -15,11 +15,11 @@ from analyses.moments import on_disk
 from feature_store import InputError
 from workbench import code_hash, datasets
 from workbench.results import strict_json
+from workbench.tables.pipeline import config
 from workbench.tables.pipeline import existing_stores as held
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.extract_missing import Say, fill
 from workbench.tables.pipeline.plan import Measurement, Plan
-from workbench.tables.pipeline.problems import problems
 from workbench.tables.pipeline.profile import Profile
 from workbench.tables.records import content as results
 from workbench.tables.records import provenance
@@ -61,8 +61,8 @@ def run(plan: Plan, profile: Profile, out: Path, say: Say) -> Outcome:
         A dataset that the config does not name rightly, a folder of another profile, images that
         cannot be extracted, or a table that would mix stored features with those of other code.
     """
-    if trouble := problems(profile, plan.data):
-        raise InputError("; ".join(trouble))
+    if found := config.problems(profile, plan.data):
+        raise InputError("; ".join(found.values()))
     start = time.perf_counter()
     if plan.measurements:
         _device(profile.device)  # before any work, and once for all of them
@@ -182,12 +182,13 @@ def _measure(
     roles = profile.data[measurement.data] if measurement.data else {}
     stores = {role: feature_store.open(profile.path(split)) for role, split in roles.items()}
     device = _device(profile.device)
-    described = provenance.of_stores(stores, measurement.singles(), measurement.analysis)
+    maps = ANALYSES[measurement.analysis].maps
+    described = provenance.of_stores(stores, measurement.singles(), maps)
     for store in described.values():
         store["path"] = provenance.kept_path(store["path"], out)
     call = asdict(measurement)
     if not measurement.data:
-        call["machine"] = _machine(device) if measurement.analysis == "throughput" else {}
+        call["machine"] = _machine(device) if ANALYSES[measurement.analysis].timed else {}
     mark = provenance.fingerprint(call, described)
     kept = results.load_measured(out / "measured", mark, measurement.sources)
     if kept is not None:
@@ -239,7 +240,7 @@ def _where_now(kept: Kept, described: dict[str, Any], out: Path) -> Kept:
 
 def _moments(measurement: Measurement, profile: Profile, stores: dict[str, Any]) -> str | None:
     """Where the training moments of a reconstruction are kept; beside local stores only."""
-    if measurement.analysis != "reconstruct" or "://" in profile.stores:
+    if not ANALYSES[measurement.analysis].moments or "://" in profile.stores:
         return None
     # Named after all that decides them: grown or other images never meet moments of the former.
     train = {k: v for k, v in stores["train"].items() if k != "path"}

@@ -29,6 +29,7 @@ def compare(
     if a.get("value") is None or b.get("value") is None:
         return None
     better = next(m.better for m in spec.metrics if m.column == comparison.metric)
+    ask = spec.runs[profile].asks[comparison.metric][comparison.a]
     paper = _combine(a["published"], b["published"], comparison.kind)
     here = _combine(a["value"], b["value"], comparison.kind)
     low, high, how = difference_interval(
@@ -45,6 +46,7 @@ def compare(
         "low": low,
         "high": high,
         "interval": how,
+        "one_law": ANALYSES[ask.analysis].one_law,
         "verdict": verdict(paper, here, (low, high), neutral),
     }
 

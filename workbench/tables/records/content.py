@@ -13,6 +13,7 @@ import numpy as np
 
 from feature_store import InputError, Source
 from workbench.results import strict_json
+from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.plan import Measurement, Plan
 from workbench.tables.pipeline.profile import Profile
 from workbench.tables.records import provenance
@@ -213,7 +214,7 @@ def _rows(
                     and value is not None
                 ):
                     cell["difference"] = value - cell["published"]
-                source = source or (ask.source if ask.data or ask.analysis == "throughput" else "")
+                source = source or (ask.source if ask.data or ANALYSES[ask.analysis].timed else "")
             cells[metric.column] = cell
         row: dict[str, Any] = {"label": list(label), "source": source, "cells": cells}
         row["note"] = run.row_notes.get(label, "") if run else ""

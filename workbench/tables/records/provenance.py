@@ -26,19 +26,18 @@ from feature_store.errors import InputError
 from workbench import code_hash as code
 from workbench.datasets.target_maps import maps_sha256
 
-MAPS = ("segmentation", "depth")
-"""Analyses that read masks or depth beside the features."""
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "xarray")
 SETTINGS = ("protocol_version", "precision", "dtype", "decoder", "libraries", "code_sha256")
 """Manifest fields that all features behind one table have to share."""
 
 
 def of_stores(
-    stores: Mapping[str, FeatureStore], singles: Iterable[Source], analysis: str = ""
+    stores: Mapping[str, FeatureStore], singles: Iterable[Source], maps: str = ""
 ) -> dict[str, Any]:
     """Role → path, dataset, images, and the identity of every single-scale source.
 
-    Also a hash of the masks or depth maps, for an analysis that reads them.
+    `maps` names target maps that are read beside the features, segmentation or depth: their hash
+    belongs to what decides a value.
     """
     singles = list(singles)
     found = {}
@@ -57,8 +56,8 @@ def of_stores(
             "sources": {str(scale.source): scale.identity for scale in scales},
             "settings": settings,
         }
-        if analysis in MAPS:
-            found[role]["maps"] = {"task": analysis, "sha256": maps_sha256(store, analysis)}
+        if maps:
+            found[role]["maps"] = {"task": maps, "sha256": maps_sha256(store, maps)}
     return found
 
 

@@ -1,16 +1,12 @@
-"""A table's content as Markdown, CSV, LaTeX (booktabs) and HTML."""
+"""What readers see of a table: its frames, heading and footnotes, whatever the format."""
 
 from __future__ import annotations
 
 import math
-from html import escape
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from workbench.figures.html_page import page
-from workbench.tables.records import provenance
 from workbench.tables.records.content import NOT_COMPARABLE
 
 BLANK = ""
@@ -163,17 +159,16 @@ def notes(table: dict) -> list[str]:
             f"{NOT_COMPARABLE}: not comparable. The settings differ as listed here, so the number "
             "here may not be subtracted from the paper's; only directions between rows compare."
         )
-    if any(c["interval"] == "unpaired" for c in table["comparisons"]):
-        found.append(
-            "Unpaired intervals of differences treat rows as independent; "
-            + (
-                "here rows are points of one fitted law, whose errors mostly go together, so these "
-                "intervals are likely too wide."
-                if "encoder_law" in {m["analysis"] for m in table["measurements"].values()}
-                else "the rows share their test images, so these intervals are too wide rather "
-                "than too narrow."
-            )
+    unpaired = [c for c in table["comparisons"] if c["interval"] == "unpaired"]
+    if unpaired:
+        reason = (
+            "here rows are points of one fitted law, whose errors mostly go together, so these "
+            "intervals are likely too wide."
+            if any(c["one_law"] for c in unpaired)
+            else "the rows share their test images, so these intervals are too wide rather than "
+            "too narrow."
         )
+        found.append(f"Unpaired intervals of differences treat rows as independent; {reason}")
     return [*found, *table["footnotes"]]
 
 
@@ -181,76 +176,6 @@ def _printed(table: dict) -> list[bool]:
     return [c["published"] is not None for row in table["rows"] for c in row["cells"].values()]
 
 
-def write(table: dict, blocks: list[dict], stem: Path) -> list[Path]:
-    """Write ``stem`` as .md, .csv, .tex and .html; their paths.
-
-    Figures follow their table in .md, .tex and .html, and a line of provenance ends them. Lines of
-    the CSV name their measurement; further tables have a CSV each, with no measurement behind it.
-
-    Parameters
-    ----------
-    table : dict
-        Content, with the names of its `pictures`, which lie beside `stem` already.
-    blocks : list of dict
-        Further tables.
-    stem : Path
-        File name without suffix.
-    """
-    from workbench.tables.render import html, latex  # both read this module
-
-    line = provenance.line(table)
-    body = f'{html.section(table, blocks, stem.parent)}\n<p class="made">{escape(line)}</p>'
-    texts = {
-        ".md": f"{markdown(table, blocks)}\n{line}\n",
-        ".tex": f"{latex.document(table, blocks)}% {line}\n",
-        ".html": page(table["title"], body, html.CSS),
-    }
-    paths = []
-    for suffix, text in texts.items():
-        paths.append(stem.with_name(stem.name + suffix))
-        paths[-1].write_text(text, encoding="utf-8")
-    if table["rows"]:
-        paths.append(stem.with_name(f"{stem.name}.csv"))
-        tidy(table).to_csv(paths[-1], index=False)
-    for block in blocks:
-        paths.append(stem.with_name(f"{stem.name}_{block['kind']}.csv"))
-        pd.DataFrame(block["records"], columns=block["columns"]).to_csv(paths[-1], index=False)
-    return paths
-
-
-def flat(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same frame with one header row: metric and column joined by a colon."""
-    if isinstance(frame.columns, pd.MultiIndex):
-        names = [": ".join(filter(None, pair)) for pair in frame.columns]
-        return frame.set_axis(names, axis=1)
-    return frame
-
-
 def heading(table: dict) -> str:
     """Title with the paper's short name and own number."""
     return f"{table['title']} ({table['paper_name']}, {table['reference']})"
-
-
-def markdown(table: dict, blocks: list[dict]) -> str:
-    """A section in Markdown."""
-    parts = [f"# {heading(table)}", table["question"], f"Paper: {table['paper']}."]
-    if table["rows"]:
-        parts.append(_md(flat(shown(table))))
-    if table["comparisons"]:
-        parts += ["**Directions**", _md(comparisons(table))]
-    for block in blocks:
-        parts += [f"**{block['title']}**", block["caption"], _md(block_frame(block))]
-    if found := notes(table):
-        parts.append("\n".join(f"{n}. {line}" for n, line in enumerate(found, 1)))
-    drawings = [name for name in table["pictures"] if name.endswith(".png")]
-    parts += [f"![{_alt(table['title'])}]({name})" for name in drawings]
-    return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def _alt(text: str) -> str:
-    return text.replace("[", "(").replace("]", ")")
-
-
-def _md(frame: pd.DataFrame) -> str:
-    safe = frame.map(lambda cell: str(cell).replace("|", "\\|"))
-    return safe.to_markdown(index=False, disable_numparse=True)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from feature_store import InputError
+from workbench.figures.html_page import page
 from workbench.results import strict_json
 from workbench.tables.records import content, provenance
 from workbench.tables.records.check import check, records
-from workbench.tables.render import extra_tables, figures, report, view
+from workbench.tables.render import extra_tables, figures, html, latex, markdown, report, view
 from workbench.tables.specs.schema import TableSpec
 
-LAYOUT = 6
+LAYOUT = 7
 """Raised when the written files change for the same content, so that they are written again."""
 
 
@@ -92,7 +96,7 @@ def write(
     }
     drawn = figures.draw(spec, {**tables, spec.key: table}, path)
     table["pictures"] = [p.name for p in drawn if p.suffix in (".png", ".svg")]
-    files = [*view.write(table, found, path), *drawn]
+    files = [*write_files(table, found, path), *drawn]
     record = strict_json.jsonable(
         table
         | {
@@ -105,6 +109,41 @@ def write(
     record = content.sealed(record)
     strict_json.write(record, path.with_suffix(".json"))
     return record
+
+
+def write_files(table: dict, blocks: list[dict], stem: Path) -> list[Path]:
+    """Write ``stem`` as .md, .csv, .tex and .html; their paths.
+
+    Figures follow their table in .md, .tex and .html, and a line of provenance ends them. Lines of
+    the CSV name their measurement; further tables have a CSV each, with no measurement behind it.
+
+    Parameters
+    ----------
+    table : dict
+        Content, with the names of its `pictures`, which lie beside `stem` already.
+    blocks : list of dict
+        Further tables.
+    stem : Path
+        File name without suffix.
+    """
+    line = provenance.line(table)
+    body = f'{html.section(table, blocks, stem.parent)}\n<p class="made">{escape(line)}</p>'
+    texts = {
+        ".md": f"{markdown.section(table, blocks)}\n{line}\n",
+        ".tex": f"{latex.section(table, blocks)}% {line}\n",
+        ".html": page(table["title"], body, html.CSS),
+    }
+    paths = []
+    for suffix, text in texts.items():
+        paths.append(stem.with_name(stem.name + suffix))
+        paths[-1].write_text(text, encoding="utf-8")
+    if table["rows"]:
+        paths.append(stem.with_name(f"{stem.name}.csv"))
+        view.tidy(table).to_csv(paths[-1], index=False)
+    for block in blocks:
+        paths.append(stem.with_name(f"{stem.name}_{block['kind']}.csv"))
+        pd.DataFrame(block["records"], columns=block["columns"]).to_csv(paths[-1], index=False)
+    return paths
 
 
 def _footnotes(spec: TableSpec, tables: Mapping[str, dict]) -> list[str]:

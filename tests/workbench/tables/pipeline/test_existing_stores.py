@@ -14,7 +14,7 @@ from PIL import Image
 import feature_store
 from feature_store import InputError, Source
 from workbench import code_hash, datasets
-from workbench.tables.pipeline import profile as profiles
+from workbench.tables.pipeline import config
 from workbench.tables.pipeline.existing_stores import lacking, refuse_mixing
 from workbench.tables.pipeline.plan import Measurement, Plan
 from workbench.tables.specs.schema import Ask
@@ -41,7 +41,7 @@ def profile(images, tmp_path):
         f"[datasets.textiles]\ntrain = '{images}'\ntrain_limit = 4\ntest = '{images}'\n",
         encoding="utf-8",
     )
-    return profiles.load("bundled", tmp_path / "out", tmp_path / "c.toml")
+    return config.load("bundled", tmp_path / "out", tmp_path / "c.toml")
 
 
 def split_of(profile, **changes):

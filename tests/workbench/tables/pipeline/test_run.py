@@ -16,8 +16,8 @@ import feature_store
 from feature_store import InputError
 from workbench import cli, code_hash, datasets
 from workbench.results import strict_json
+from workbench.tables.pipeline import config as configs
 from workbench.tables.pipeline import plan as planning
-from workbench.tables.pipeline import profile as profiles
 from workbench.tables.pipeline import run
 from workbench.tables.pipeline.analyses import ANALYSES, Analysis
 from workbench.tables.records import content
@@ -504,7 +504,7 @@ def test_figures_of_a_table_that_failed_fail_with_it(tmp_path, monkeypatch):
         return build(spec, *arguments)
 
     monkeypatch.setattr(content, "build", built)
-    given = profiles.load("bundled", tmp_path, None)
+    given = configs.load("bundled", tmp_path, None)
     outcome = run.run(planning.make(specs, given), given, tmp_path, print)
     assert outcome.failed == {"a": "mixed", "figure": "it draws table a, which cannot be made"}
     assert outcome.written == ["b"]

@@ -12,7 +12,7 @@ from PIL import Image
 import feature_store
 from feature_store import InputError
 from workbench.results import strict_json
-from workbench.tables.pipeline import profile as profiles
+from workbench.tables.pipeline import config as configs
 from workbench.tables.pipeline.plan import Measurement, Plan
 from workbench.tables.records import compare, content, provenance
 from workbench.tables.records.measurement import Measured
@@ -220,7 +220,7 @@ def built(tmp_path, config, images, *, profile="paper", deviations=()):
     """The content of a table of one comparable number on ImageNet or textiles, `images` a split."""
     path = tmp_path / "c.toml"
     path.write_text(config, encoding="utf-8")
-    given = profiles.load(profile, tmp_path, path)
+    given = configs.load(profile, tmp_path, path)
     data = {"paper": "imagenet", "bundled": "textiles"}[profile]
     ask = Ask(analysis="probe", field="top1", data=data, source="m:a@224")
     spec = TableSpec(

@@ -11,7 +11,7 @@ import pytest
 
 from feature_store import InputError
 from workbench.results import strict_json
-from workbench.tables.render import html, latex, report, view
+from workbench.tables.render import html, latex, markdown, report, view, write
 from workbench.tables.render.load import load
 
 EVIL = "<script>alert(1)</script>"
@@ -40,7 +40,7 @@ def table():
         "rows": rows, "comparisons": [
             {"question": EVIL, "metric": "top1", "kind": "difference", "better": "higher",
              "paper": 1.2, "here": -3.0, "low": -5.0, "high": 1.0, "interval": "unpaired",
-             "verdict": "undecided"}],
+             "one_law": False, "verdict": "undecided"}],
         "footnotes": [EVIL, TEX], "comparable": False, "missing": "", "measurements": {},
         "code": {"commit": None, "dirty": None, "version": "0"}, "date": "now", "detail": [],
         "pictures": [],
@@ -105,7 +105,7 @@ def test_the_report_is_self_contained(table, tmp_path):
 
 
 def test_a_tables_own_page_adapts_to_a_phone_and_the_dark(table, tmp_path):
-    view.write(table, [BLOCK], tmp_path / "table05")
+    write.write_files(table, [BLOCK], tmp_path / "table05")
     page = (tmp_path / "table05.html").read_text(encoding="utf-8")
     assert '<meta name="viewport" content="width=device-width' in page
     assert "prefers-color-scheme: dark" in page
@@ -138,7 +138,7 @@ def test_a_figure_s_pages_hold_the_figure(table, tmp_path):
     (tmp_path / "figure02.svg").write_text("<svg/>")
     table |= {"key": "figure2", "rows": [], "comparisons": []}
     table["pictures"] = ["figure02.png", "figure02.svg"]
-    view.write(table, [], tmp_path / "figure02")
+    write.write_files(table, [], tmp_path / "figure02")
     parsed = Tags()
     parsed.feed((tmp_path / "figure02.html").read_text(encoding="utf-8"))
     assert (parsed.tags.count("img"), parsed.outside) == (1, [])
@@ -147,15 +147,15 @@ def test_a_figure_s_pages_hold_the_figure(table, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("analysis", "said"), [("probe", "share their test images"), ("encoder_law", "one fitted law")]
+    ("one_law", "said"), [(False, "share their test images"), (True, "one fitted law")]
 )
-def test_unpaired_intervals_are_explained_by_what_the_rows_share(table, analysis, said):
-    table["measurements"] = {"mark": {"analysis": analysis}}
+def test_unpaired_intervals_are_explained_by_what_the_rows_share(table, one_law, said):
+    table["comparisons"][0]["one_law"] = one_law
     assert sum(said in note for note in view.notes(table)) == 1
 
 
 def test_csv_keeps_full_precision_and_parses(table, tmp_path):
-    view.write(table, [BLOCK], tmp_path / "table05")
+    write.write_files(table, [BLOCK], tmp_path / "table05")
     found = pd.read_csv(tmp_path / "table05.csv")
     assert list(found["row_model"]) == [EVIL, TEX, "plain"]
     assert found["here"][0] == 71.25
@@ -164,7 +164,7 @@ def test_csv_keeps_full_precision_and_parses(table, tmp_path):
 
 
 def test_markdown_parses_back(table):
-    text = view.markdown(table, [])
+    text = markdown.section(table, [])
     lines = [line for line in text.splitlines() if line.startswith("|")][:5]
     cells = [line.replace("\\|", "/").count("|") for line in lines]
     assert len(set(cells)) == 1, "an unescaped bar would add a column"
@@ -173,7 +173,7 @@ def test_markdown_parses_back(table):
 
 
 def test_latex_is_balanced_and_escaped(table):
-    text = latex.document(table, [BLOCK])
+    text = latex.section(table, [BLOCK])
     for part in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert text.count(part) == 3
     assert text.count(r"\begin{") == text.count(r"\end{")

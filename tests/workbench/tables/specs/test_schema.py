@@ -8,7 +8,7 @@ import pytest
 
 from feature_store import InputError, Source
 from workbench.models.names import ModelName
-from workbench.tables.pipeline import plan, profile
+from workbench.tables.pipeline import config, plan
 from workbench.tables.render import extra_tables, figures
 from workbench.tables.specs import select, tables
 from workbench.tables.specs.common import paper_source
@@ -86,7 +86,7 @@ def test_footnotes_say_nothing_of_bundled_images_where_others_are_named(key):
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_every_source_is_of_the_right_form(name, tmp_path):
-    made = plan.make(select(), profile.load(name, tmp_path, None))
+    made = plan.make(select(), config.load(name, tmp_path, None))
     sources = [s for m in made.measurements for s in m.singles()]
     assert sources
     for source in sources:
@@ -133,7 +133,7 @@ def test_a_declaration_with_a_wrong_row_metric_or_profile_is_refused():
 
 
 def test_an_unknown_analysis_or_data_key_is_refused(tmp_path):
-    bundled = profile.load("bundled", tmp_path, None)
+    bundled = config.load("bundled", tmp_path, None)
     for ask, message in (
         (Ask(analysis="guess", field="m"), "no analysis 'guess'; there are: probe"),
         (Ask(analysis="probe", field="m", data="cats"), "no data 'cats'; there are: textiles"),

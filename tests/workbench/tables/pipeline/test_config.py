@@ -9,7 +9,8 @@ import feature_store
 from feature_store import InputError
 from workbench import code_hash, datasets
 from workbench.datasets import registry
-from workbench.tables.pipeline import dry_run, plan, problems, profile
+from workbench.tables.pipeline import config as configs
+from workbench.tables.pipeline import dry_run, plan
 from workbench.tables.specs import select
 
 
@@ -48,20 +49,20 @@ def config(tmp_path):
 )
 def test_a_wrong_config_is_refused(config, tmp_path, text, message):
     with pytest.raises(InputError, match=message):
-        profile.load("paper", tmp_path, config(text))
+        configs.load("paper", tmp_path, config(text))
 
 
 def test_a_home_in_stores_is_written_out_and_a_url_kept(config, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    found = profile.load("bundled", tmp_path, config("stores = '~/feat'"))
+    found = configs.load("bundled", tmp_path, config("stores = '~/feat'"))
     assert found.path(found.data["textiles"]["train"]) == "/home/me/feat/textiles_train.zarr"
-    url = profile.load("bundled", tmp_path, config("stores = 's3://bucket/~a'"))
+    url = configs.load("bundled", tmp_path, config("stores = 's3://bucket/~a'"))
     assert url.stores == "s3://bucket/~a"
 
 
 def test_a_missing_config_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot read the config .*none.toml"):
-        profile.load("paper", tmp_path, tmp_path / "none.toml")
+        configs.load("paper", tmp_path, tmp_path / "none.toml")
 
 
 def test_problems_name_the_key(config, tmp_path):
@@ -72,34 +73,36 @@ def test_problems_name_the_key(config, tmp_path):
         f"[datasets.imagenet]\ntrain = 'folder:{tmp_path}/gone'\ntest = 'folder:{tmp_path}/val'\n"
         f"[datasets.ade20k]\ntrain = 'csv:{table}'\n"
     )
-    found = profile.load("paper", tmp_path, path)
-    lines = problems.problems(found, ["imagenet", "imagenet_views", "ade20k"])
-    assert len(lines) == 5
-    assert lines[0] == (
-        f"datasets.imagenet.train = 'folder:{tmp_path}/gone': there is no folder {tmp_path}/gone"
-    )
-    assert "view:1:folder" in lines[1]
-    assert "the table has no column 'mask'" in lines[3]
-    assert (
-        lines[4] == "datasets.ade20k.test is not set; name a dataset as test in [datasets.ade20k]"
-    )
+    found = configs.load("paper", tmp_path, path)
+    problems = configs.problems(found, ["imagenet", "imagenet_views", "ade20k"])
+    assert list(problems) == [
+        "datasets.imagenet.train",
+        "datasets.ade20k.train",
+        "datasets.ade20k.test",
+    ], "once for the images and their views"
+    gone, no_mask, unset = problems.values()
+    assert f"datasets.imagenet.train = 'folder:{tmp_path}/gone'" in gone
+    assert f" {tmp_path}/gone" in gone
+    assert "'mask'" in no_mask
+    assert unset.startswith("datasets.ade20k.test ")
+    assert "[datasets.ade20k]" in unset
 
 
 def test_images_named_in_the_config_are_all_taken_unless_limited(config, tmp_path):
     path = config("[datasets.textiles]\ntrain = 'csv:a.csv'\ntest = 'csv:b.csv'\ntest_limit = 7\n")
-    found = profile.load("bundled", tmp_path, path).data["textiles"]
+    found = configs.load("bundled", tmp_path, path).data["textiles"]
     assert (found["train"].limit, found["test"].limit) == (None, 7)
 
 
 def test_optional_data_are_left_out_and_said(tmp_path):
-    made = plan.make(select(["sovit3"]), profile.load("paper", tmp_path, None))
+    made = plan.make(select(["sovit3"]), configs.load("paper", tmp_path, None))
     assert {m.data for m in made.measurements} == {"imagenet"}
     assert made.skipped["pets"] == "datasets.pets is not set"
 
 
 def test_dry_run_of_the_paper_on_the_meta_device(config, tmp_path):
     path = config("stores = 'there'\ntflops = 100\n[datasets.ade20k]\ntrain_limit = 1000\n")
-    paper = profile.load("paper", tmp_path, path)
+    paper = configs.load("paper", tmp_path, path)
     found = dry_run.dry_run(plan.make(select(["12"]), paper), paper)
     rows = {(r["store"], r["source"]): r for r in found["sources"]}
     assert len(rows) == 12  # 3 scales of 2 models, train and test
@@ -130,7 +133,7 @@ def own(config, tmp_path):
 
     def plan_for(text):
         path = config(f"[datasets.textiles]\ntrain = 'folder:{tmp_path}/photos'\n{text}\n")
-        given = profile.load("bundled", tmp_path, path)
+        given = configs.load("bundled", tmp_path, path)
         return dry_run.dry_run(plan.make(select(["3"]), given), given)
 
     return plan_for
@@ -156,7 +159,7 @@ def test_a_key_that_is_part_of_another_s_line_keeps_its_own_problem(config, tmp_
         "[datasets.textiles]\ntrain = 'folder:gone/datasets.textiles.test'\n"
         f"test = 'folder:{tmp_path}/empty'\n"
     )
-    given = profile.load("bundled", tmp_path, path)
+    given = configs.load("bundled", tmp_path, path)
     found = dry_run.dry_run(plan.make(select(["5"]), given), given)["problems"]
     assert [line.split()[0] for line in found] == [
         "datasets.textiles.train",
@@ -165,7 +168,7 @@ def test_a_key_that_is_part_of_another_s_line_keeps_its_own_problem(config, tmp_
 
 
 def test_table_13_s_models_are_resolved_though_nothing_is_stored(tmp_path):
-    given = profile.load("bundled", tmp_path, None)
+    given = configs.load("bundled", tmp_path, None)
     found = dry_run.dry_run(plan.make(select(["13"]), given), given)
     assert len(found["timed"]) == 5
     assert found["totals"]["models"] == 3
@@ -177,7 +180,7 @@ def test_table_13_s_models_are_resolved_though_nothing_is_stored(tmp_path):
 
 
 def test_stores_that_are_complete_are_marked_and_left_out_of_what_is_left(tmp_path, monkeypatch):
-    given = profile.load("bundled", tmp_path, None)
+    given = configs.load("bundled", tmp_path, None)
     made = plan.make(select(["7"]), given)
     split, sources = made.needs(given)["scenes_test"]
     dataset = datasets.open(split.dataset, limit=split.limit)
@@ -210,7 +213,7 @@ def test_stores_that_are_complete_are_marked_and_left_out_of_what_is_left(tmp_pa
 
 
 def test_a_store_that_the_run_would_refuse_is_a_problem(tmp_path):
-    given = profile.load("bundled", tmp_path, None)
+    given = configs.load("bundled", tmp_path, None)
     made = plan.make(select(["7"]), given)
     split, _ = made.needs(given)["scenes_test"]
     feature_store.create(given.path(split), dataset="folder:other", image_ids=["a"])
@@ -229,7 +232,7 @@ def refusals(config, tmp_path):
         given = {"train": train, "test": test}
         lines = [f"{role} = 'folder:{tmp_path / name}'" for role, name in given.items()]
         path = config("[datasets.textiles]\n" + "\n".join(lines))
-        bundled = profile.load("bundled", tmp_path, path)
+        bundled = configs.load("bundled", tmp_path, path)
         return dry_run.dry_run(plan.make(select([only]), bundled), bundled)["problems"]
 
     return found
@@ -252,7 +255,7 @@ def test_the_same_images_as_train_and_test_are_a_problem(refusals):
 @pytest.mark.slow
 def test_a_dry_run_of_everything_in_the_paper(tmp_path):
     """Every model of every table is built, without weights; only data are missing."""
-    given = profile.load("paper", tmp_path, None)
+    given = configs.load("paper", tmp_path, None)
     found = dry_run.dry_run(plan.make(select(), given), given)
     assert {line.split()[0] for line in found["problems"]} == {
         f"datasets.{key}.{role}"
