@@ -11,16 +11,32 @@ import tyro
 from feature_store.errors import InputError
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "demo": ("workbench.commands.demo", "Demo", "the whole path on bundled models and images"),
-    "models": ("workbench.commands.models", "Models", "what models there are, and their weights"),
-    "extract": ("workbench.commands.extract", "Extract", "run frozen models, store the features"),
-    "status": ("workbench.commands.status", "Status", "what a store holds and what is missing"),
-    "verify": ("workbench.commands.verify", "Verify", "re-read a store and name bad shards"),
+    "demo": (
+        "workbench.commands.demo",
+        "Demo",
+        "extract, reconstruct and probe on bundled models and images",
+    ),
+    "models": (
+        "workbench.commands.models",
+        "Models",
+        "list models and where their weights come from",
+    ),
+    "extract": (
+        "workbench.commands.extract",
+        "Extract",
+        "run frozen models and store their features",
+    ),
+    "status": (
+        "workbench.commands.status",
+        "Status",
+        "which shards of a store are done and which are missing",
+    ),
+    "verify": ("workbench.commands.verify", "Verify", "re-read a store and name damaged shards"),
     "cost": ("workbench.commands.cost", "Cost", "parameters, GMACs, bytes, images per second"),
     "reconstruct": (
         "workbench.commands.reconstruct",
         "Reconstruct",
-        "how much of a model is a linear function of another (Table 2)",
+        "how much of one model is a linear function of another (Table 2)",
     ),
     "similarity": ("workbench.commands.similarity", "Similarity", "CKA, CCA, Procrustes, kNN"),
     "probe": ("workbench.commands.probe", "Probe", "linear probe accuracy for each source"),
@@ -28,7 +44,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "hard-examples": (
         "workbench.commands.hard_examples",
         "HardExamples",
-        "what only the large model gets right (Figure 7)",
+        "images that only the larger model gets right (Figure 7)",
     ),
     "shape-law": ("workbench.commands.shape_law", "ShapeLaw", "SoViT shape scaling laws"),
     "encoder-law": ("workbench.commands.encoder_law", "EncoderLaw", "VLM encoder-size laws"),
@@ -37,7 +53,19 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 """Command name to (module, dataclass, summary). Modules load when called: help stays quick."""
 
 RESUMING = ("demo", "extract", "tables")
-"""Commands whose work is kept in parts as it is done; after an interruption they go on."""
+"""Commands that store their work in parts; repeated after an interruption, they do the rest."""
+
+RENAMED: dict[str, dict[str, str]] = {
+    "cost": {"--precision": "--arithmetic"},
+    "encoder-law": {"--bootstraps": "--resamples", "--level": "--confidence"},
+    "extract": {"--precision": "--arithmetic"},
+    "hard-examples": {"--tokens": "--pooling"},
+    "memorize": {"--tokens": "--pooling"},
+    "probe": {"--draws": "--repeats", "--tokens": "--pooling"},
+    "reconstruct": {"--draws": "--resamples", "--forward": "--arithmetic"},
+    "shape-law": {"--bootstraps": "--resamples", "--level": "--confidence"},
+}
+"""Command to {old option name: present name}; the old names are accepted in this release only."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,28 +79,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"workbench: no command {name!r}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     module, form, _ = COMMANDS[name]
-    try:  # options, too, may refuse what they are given
+    try:  # a config checks its values as it is built, so that options may raise InputError too
         command = tyro.cli(
             getattr(importlib.import_module(module), form),
             prog=f"workbench {name}",
-            args=rest,
+            args=_with_present_names(name, rest),
             config=(tyro.conf.FlagCreatePairsOff,),
         )
         return command.run()
-    except BrokenPipeError:  # the reader of a pipe has seen enough, as `head` does
-        sys.stdout = None  # type: ignore[assignment]  # or the interpreter complains at its exit
+    except BrokenPipeError:  # the reader of a pipe has closed it, as `head` does
+        sys.stdout = None  # type: ignore[assignment]  # or the interpreter fails to flush it at exit
         return 0
     except (InputError, OSError) as error:
         print(f"workbench {name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         then = (
-            "the same command goes on from here"
+            "repeat the command to resume"
             if name in RESUMING
-            else "what is stored stays, the same command does all else again"
+            else "stored results remain; repeat the command to compute the rest"
         )
         print(f"workbench {name}: interrupted; {then}", file=sys.stderr)
         return 130
+
+
+def _with_present_names(command: str, arguments: Sequence[str]) -> list[str]:
+    """Replace old option names, as ``--old VALUE`` or ``--old=VALUE``, and print a notice."""
+    renamed, present = RENAMED.get(command, {}), []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if option in renamed:
+            print(
+                f"workbench {command}: {option} is now {renamed[option]}; the old name will be "
+                f"removed in the next release",
+                file=sys.stderr,
+            )
+        present.append(renamed.get(option, option) + equals + value)
+    return present
 
 
 def _overview() -> str:
@@ -83,7 +126,7 @@ def _overview() -> str:
             "usage: workbench COMMAND [OPTIONS]",
             "",
             "When do we not need larger vision models? Frozen models turn images into per-token",
-            "features once; every question afterwards is asked of the stored arrays.",
+            "features once; every analysis then reads the stored arrays.",
             "",
             "commands:",
             *lines,

@@ -45,7 +45,7 @@ class ShapeLawConfig:
     """`largest` refits without the largest value of the dimension (a star's centre) and predicts
     it; `none` skips that check. The reported law always uses every run."""
     options: FitOptions = field(default_factory=FitOptions)
-    """Loss, bootstrap and identifiability options."""
+    """How each fit is made."""
 
     def __post_init__(self) -> None:
         """Refuse an unknown choice."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Annotated, Any, Literal
 
+import pandas as pd
+import tyro
+
+from analyses.scaling_laws import encoder, encoder_cost, encoder_gain
+from analyses.scaling_laws.encoder import GroupFit
+from analyses.scaling_laws.fitting import FitOptions
+from analyses.scaling_laws.runs import read_runs
+from feature_store.errors import InputError
 from workbench.results import strict_json
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from analyses.scaling_laws.encoder import GroupFit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +38,9 @@ class EncoderLaw:
     """Parameters of the language model, where neither its name nor a column tells."""
     text_tokens: float = 40.0
     """Text tokens per pair in the compute model (the paper states none)."""
-    resamples: int = 500
-    """Replicates behind the intervals; 0 gives none."""
-    confidence: float = 0.95
-    """Coverage of the intervals."""
-    seed: int = 0
-    """Seed of the bootstrap."""
-    allow_unidentified: bool = False
-    """Report a fit although the runs do not determine some of its parameters."""
+    fit: Annotated[FitOptions, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: FitOptions(loss="linear")
+    )
     out: Path | None = None
     """Folder for tables and figures."""
     json: bool = False
@@ -50,27 +48,16 @@ class EncoderLaw:
 
     def run(self) -> int:
         """Fit, compare, decide; the exit status."""
-        from analyses.scaling_laws import encoder, encoder_gain
-        from analyses.scaling_laws.fitting import FitOptions
-        from analyses.scaling_laws.runs import read_runs
-
         table = encoder.published_runs() if self.runs == "published" else read_runs(self.runs)
         self._check()
         if self.llm_params is not None:
             table = table.assign(llm_params=self.llm_params)
-        options = FitOptions(
-            loss="linear",
-            resamples=self.resamples,
-            confidence=self.confidence,
-            seed=self.seed,
-            allow_unidentified=self.allow_unidentified,
-        )
-        groups = encoder.compute(table, options)
+        groups = encoder.compute(table, self.fit)
         variants = encoder.comparison(groups)
         steps, choices, detail = [], [], []
         for group in groups:
-            detail += encoder_gain.by_pairs(group, self.confidence).to_dict(orient="records")
-            steps += encoder_gain.summary(group, self.confidence).to_dict(orient="records")
+            detail += encoder_gain.by_pairs(group, self.fit.confidence).to_dict(orient="records")
+            steps += encoder_gain.summary(group, self.fit.confidence).to_dict(orient="records")
             choices += self._choices(group)
         if self.out is not None:
             self._write(
@@ -84,8 +71,6 @@ class EncoderLaw:
         return 0
 
     def _check(self) -> None:
-        from feature_store.errors import InputError
-
         for name in ("llm_params", "text_tokens"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
@@ -93,9 +78,6 @@ class EncoderLaw:
 
     def _choices(self, group: GroupFit) -> list[dict[str, Any]]:
         """Compute-optimal choices, or a note on standard error where costs are unknown."""
-        from analyses.scaling_laws import encoder_cost
-        from feature_store.errors import InputError
-
         try:
             cost = encoder_cost.cost_model(group.runs, group.llm, self.text_tokens)
         except InputError as error:
@@ -105,7 +87,7 @@ class EncoderLaw:
             return []
         budgets = self.budget or encoder_cost.default_budgets(group, cost)
         frame = encoder_cost.choices(
-            group, cost, budgets, variant=self.variant, confidence=self.confidence
+            group, cost, budgets, variant=self.variant, confidence=self.fit.confidence
         )
         named = frame.assign(llm=group.llm, dataset=group.dataset)
         return [{str(k): v for k, v in row.items()} for row in named.to_dict(orient="records")]
@@ -116,8 +98,6 @@ class EncoderLaw:
         variants: pd.DataFrame,
         tables: dict[str, list[dict[str, Any]]],
     ) -> None:
-        import pandas as pd
-
         from workbench.figures import encoder_laws
 
         out = Path(self.out or ".")
@@ -130,7 +110,7 @@ class EncoderLaw:
         )
         for number, group in enumerate(groups, start=1):
             encoder_laws.draw_losses(group, out / f"figure{number}_losses")
-        encoder_laws.draw_gains(groups, out / "gains", self.confidence)
+        encoder_laws.draw_gains(groups, out / "gains", self.fit.confidence)
 
 
 def _rows(groups: list[GroupFit], variants: pd.DataFrame) -> list[dict[str, Any]]:

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import pandas as pd
+import tyro
+
+from analyses.scaling_laws import joint, planners, shape, sovit
+from analyses.scaling_laws.architecture import DIMENSIONS
+from analyses.scaling_laws.digits import load_digits_sweep
+from analyses.scaling_laws.fitting import FitOptions
+from analyses.scaling_laws.runs import read_runs
+from analyses.scaling_laws.shape import ShapeFit, ShapeLawConfig
+from feature_store.errors import InputError
 from workbench.results import strict_json
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from analyses.scaling_laws.fitting import FitOptions
-    from analyses.scaling_laws.shape import ShapeFit
-
-_SHOWN: tuple[str, ...] = (
-    "dimension",
-    "a",
-    "b",
-    "c",
-    "alpha",
-    "beta",
-    "xi",
-    "epsilon",
-    "s",
-    "s_low",
-    "s_high",
-)
-_SHOWN += ("runs", "r2", "rms", "holdout_rms")
+_SHOWN = [
+    *("dimension", "a", "b", "c", "alpha", "beta", "xi", "epsilon", "s", "s_low", "s_high"),
+    *("runs", "r2", "rms", "holdout_rms"),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +45,7 @@ class ShapeLaw:
     """Factor on compute for --plan scale, which starts at width 608, depth 10, MLP 928."""
     joint: bool = False
     """Also fit the joint law of width, depth and MLP size to a table with those columns."""
-    holdout: Literal["largest", "none"] = "largest"
-    """Predict the runs of the largest value (the star's centre) from the others."""
-    loss: Literal["huber", "linear"] = "huber"
-    """Huber's loss, or plain least squares."""
-    residuals: Literal["absolute", "relative"] = "absolute"
-    """Compare errors in units of the metric, or as a share of it."""
-    resamples: int = 500
-    """Replicates behind the intervals; 0 gives none."""
-    confidence: float = 0.95
-    """Coverage of the intervals."""
-    seed: int = 0
-    """Seed of the bootstrap."""
-    allow_unidentified: bool = False
-    """Report a fit although the runs do not determine some of its parameters."""
+    law: tyro.conf.OmitArgPrefixes[ShapeLawConfig] = field(default_factory=ShapeLawConfig)
     out: Path | None = None
     """Folder for the table and the figures."""
     json: bool = False
@@ -72,37 +53,28 @@ class ShapeLaw:
 
     def run(self) -> int:
         """Fit or plan; the exit status."""
-        from feature_store.errors import InputError
-
         if (self.runs is None) == (self.plan is None):
             raise InputError("give either --runs FILE.csv or --plan star, grid, scale or sovit")
         return self._fit() if self.runs is not None else self._plan()
 
     def _fit(self) -> int:
-        import pandas as pd
-
-        from analyses.scaling_laws import shape
-        from analyses.scaling_laws.digits import load_digits_sweep
-        from analyses.scaling_laws.runs import read_runs
-
         name = str(self.runs)
         table = load_digits_sweep() if name == "bundled:digits" else read_runs(name)
-        config = shape.ShapeLawConfig(holdout=self.holdout, options=self._options())
-        fits = shape.compute(table, config)
+        fits = shape.compute(table, self.law)
         rows = [fit.row() for fit in fits]
-        joint = {"joint": _joint(table, config.options)} if self.joint else {}
+        both = {"joint": _joint(table, self.law.options)} if self.joint else {}
         if self.out is not None:
             self._draw(fits, self.out)
         if self.json:
             # With one dimension its fields also stand at the top of the object.
-            print(strict_json.dumps((rows[0] if len(rows) == 1 else {}) | {"rows": rows} | joint))
+            print(strict_json.dumps((rows[0] if len(rows) == 1 else {}) | {"rows": rows} | both))
         else:
             frame = pd.DataFrame(rows)
             shown = [c for c in _SHOWN if c in frame]
             print(frame[shown].to_string(index=False, float_format="{:.4g}".format))
             if self.joint:
-                print(_joint_text(joint["joint"]))
-        for name, reason in joint.get("joint", {}).get("unidentified", {}).items():
+                print(_joint_text(both["joint"]))
+        for name, reason in both.get("joint", {}).get("unidentified", {}).items():
             print(f"warning: joint: {name} not determined: {reason}", file=sys.stderr)
         for row in rows:
             for warning in row["warnings"]:
@@ -113,18 +85,6 @@ class ShapeLaw:
                 what = f"{parameter}, and with it s, not determined"
                 print(f"warning: {row['dimension']}: {what}: {reason}", file=sys.stderr)
         return 0
-
-    def _options(self) -> FitOptions:
-        from analyses.scaling_laws.fitting import FitOptions
-
-        return FitOptions(
-            loss=self.loss,
-            residuals=self.residuals,
-            resamples=self.resamples,
-            confidence=self.confidence,
-            seed=self.seed,
-            allow_unidentified=self.allow_unidentified,
-        )
 
     def _plan(self) -> int:
         frame = _planned(str(self.plan), self.tau)
@@ -142,8 +102,6 @@ class ShapeLaw:
         return 0
 
     def _draw(self, fits: list[ShapeFit], out: Path) -> None:
-        import pandas as pd
-
         from workbench.figures import scaling_laws
 
         out.mkdir(parents=True, exist_ok=True)
@@ -159,10 +117,6 @@ class ShapeLaw:
 
 def _joint(table: pd.DataFrame, options: FitOptions) -> dict[str, Any]:
     """The joint law as a flat record: per-dimension parameters are lists in order."""
-    from dataclasses import asdict
-
-    from analyses.scaling_laws import joint
-
     fit = joint.compute(table, options=options)
     record = asdict(fit.law) | {"s": fit.law.s, "r2": fit.r2}
     for name, (low, high) in fit.intervals.items():
@@ -172,8 +126,6 @@ def _joint(table: pd.DataFrame, options: FitOptions) -> dict[str, Any]:
 
 def _joint_text(record: dict[str, Any]) -> str:
     """The joint law for a reader: one row per dimension, then what all share."""
-    import pandas as pd
-
     each = ("a", "b", "alpha", "beta", "s")
     frame = pd.DataFrame({k: record[k] for k in each}, index=list(record["dimensions"]))
     for end in ("low", "high"):
@@ -185,11 +137,6 @@ def _joint_text(record: dict[str, Any]) -> str:
 
 
 def _planned(plan: str, tau: float) -> pd.DataFrame:
-    import pandas as pd
-
-    from analyses.scaling_laws import planners, sovit
-    from analyses.scaling_laws.architecture import DIMENSIONS
-
     if plan == "star":
         return planners.star_sweep()
     if plan == "grid":

@@ -201,17 +201,3 @@ def test_a_scheduler_that_does_not_answer_is_said_in_one_line(tmp_path, capsys):
 def test_parts_and_schedulers_do_not_mix(tmp_path, capsys):
     assert main([*EXTRACT, str(tmp_path / "s"), "--engine", "dask", "--part", "1/2"]) == 2
     assert "divides the work itself" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("name", "then"),
-    [("extract", "the same command goes on"), ("similarity", "what is stored stays, the same")],
-)
-def test_an_interruption_says_what_the_same_command_does(name, then, capsys, monkeypatch):
-    class Interrupted:
-        def run(self):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr("workbench.cli.tyro.cli", lambda *form, **how: Interrupted())
-    assert main([name]) == 130
-    assert f"workbench {name}: interrupted; {then}" in capsys.readouterr().err

@@ -8,8 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analyses.scaling_laws.fitting import FitOptions
 from feature_store.errors import InputError
 from workbench.commands.encoder_law import EncoderLaw
+
+QUICK = FitOptions(loss="linear", resamples=0)
+RESAMPLED = FitOptions(loss="linear", resamples=20)
 
 
 def own_runs(path, **extra):
@@ -21,7 +25,7 @@ def own_runs(path, **extra):
 
 
 def test_published_losses_give_tables_and_figures(tmp_path, capsys):
-    assert EncoderLaw(resamples=20, out=tmp_path, json=True).run() == 0
+    assert EncoderLaw(fit=RESAMPLED, out=tmp_path, json=True).run() == 0
     result = json.loads(capsys.readouterr().out)
     assert len(result["rows"]) == 3 * 5
     assert len(result["gains"]) == 3 * 3
@@ -46,7 +50,7 @@ def test_published_losses_give_tables_and_figures(tmp_path, capsys):
 
 def test_own_runs_without_a_known_language_model(tmp_path, capsys):
     runs = own_runs(tmp_path / "own.csv")
-    assert EncoderLaw(runs=runs, resamples=20, json=True).run() == 0
+    assert EncoderLaw(runs=runs, fit=RESAMPLED, json=True).run() == 0
     output = capsys.readouterr()
     result = json.loads(output.out)
     power = next(row for row in result["rows"] if row["variant"] == "power")
@@ -54,14 +58,14 @@ def test_own_runs_without_a_known_language_model(tmp_path, capsys):
     assert power["beta"] == pytest.approx(0.35, rel=1e-3)
     assert result["choices"] == []
     assert "add a column llm_params" in output.err
-    sized = EncoderLaw(runs=runs, resamples=0, llm_params=7e9, budget=(1e20,), json=True)
+    sized = EncoderLaw(runs=runs, fit=QUICK, llm_params=7e9, budget=(1e20,), json=True)
     assert sized.run() == 0
     choices = json.loads(capsys.readouterr().out)["choices"]
     assert {choice["budget"] for choice in choices} == {1e20}
 
 
 def test_text_output_names_the_verdict(capsys):
-    assert EncoderLaw(resamples=0).run() == 0
+    assert EncoderLaw(fit=QUICK).run() == 0
     text = capsys.readouterr().out
     assert "632M to 1010M: mean gain -0.0156" in text
     assert "hurts at" in text
@@ -74,7 +78,7 @@ def test_few_values_of_pairs_still_give_an_exchange_rate(tmp_path, capsys):
     own_runs(file)
     table = pd.read_csv(file)
     table[table["image_text_pairs"] <= 3e6].to_csv(file, index=False)
-    assert EncoderLaw(runs=str(file), resamples=0, out=tmp_path / "out").run() == 0
+    assert EncoderLaw(runs=str(file), fit=QUICK, out=tmp_path / "out").run() == 0
     text = capsys.readouterr().out
     assert "3 values of image_text_pairs" in text
     assert "worth a factor" in text
@@ -83,13 +87,13 @@ def test_few_values_of_pairs_still_give_an_exchange_rate(tmp_path, capsys):
 def test_a_budget_without_a_language_model_is_refused(tmp_path):
     runs = own_runs(tmp_path / "own.csv")
     with pytest.raises(InputError, match="size of language model 'all' is unknown"):
-        EncoderLaw(runs=runs, resamples=0, budget=(1e20,)).run()
+        EncoderLaw(runs=runs, fit=QUICK, budget=(1e20,)).run()
 
 
 @pytest.mark.parametrize("bad", [{"llm_params": -7e9}, {"text_tokens": 0.0}])
 def test_sizes_that_are_not_positive_are_refused(bad):
     with pytest.raises(InputError, match="must be a positive number"):
-        EncoderLaw(resamples=0, **bad).run()
+        EncoderLaw(fit=QUICK, **bad).run()
 
 
 def test_missing_columns_are_named(tmp_path):

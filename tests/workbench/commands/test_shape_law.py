@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from analyses.scaling_laws.fitting import FitOptions
+from analyses.scaling_laws.shape import ShapeLawConfig
 from analyses.scaling_laws.shape_law import PARAMETERS
 from analyses.scaling_laws.shape_law import ShapeLaw as Law
 from feature_store.errors import InputError
@@ -15,6 +18,10 @@ from workbench.commands.shape_law import ShapeLaw
 from workbench.figures import style
 
 LAW = Law(a=1.2, b=1.75, c=0.65, alpha=300.0, beta=8.4e-6, xi=1.0, epsilon=0.1)
+
+
+def law(**options):
+    return ShapeLawConfig(options=FitOptions(**options))
 
 
 @pytest.fixture
@@ -28,7 +35,7 @@ def runs(tmp_path):
 
 
 def test_json_holds_the_law_and_its_intervals(runs, capsys):
-    assert ShapeLaw(runs=str(runs), resamples=40, json=True).run() == 0
+    assert ShapeLaw(runs=str(runs), law=law(resamples=40), json=True).run() == 0
     result = json.loads(capsys.readouterr().out)
     for name in (*PARAMETERS, "s"):
         assert result[name] == pytest.approx(getattr(LAW, name), rel=1e-3)
@@ -43,7 +50,7 @@ FIGURES = ("runs", "isoflop", "predicted", "exponents", "frontier")
 
 
 def test_one_leg_writes_every_figure(runs, tmp_path, capsys):
-    assert ShapeLaw(runs=str(runs), resamples=20, out=tmp_path).run() == 0
+    assert ShapeLaw(runs=str(runs), law=law(resamples=20), out=tmp_path).run() == 0
     for stem in FIGURES:
         assert (tmp_path / f"{stem}.png").stat().st_size > 10_000
         assert (tmp_path / f"{stem}.svg").is_file()
@@ -54,9 +61,7 @@ def test_bundled_sweep_has_a_panel_per_leg(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(style, "save", lambda figure, stem: drawn.update({stem.name: figure}))
     command = ShapeLaw(
         runs="bundled:digits",
-        residuals="relative",
-        resamples=20,
-        allow_unidentified=True,
+        law=law(residuals="relative", resamples=20, allow_unidentified=True),
         out=tmp_path,
         json=True,
     )
@@ -80,8 +85,8 @@ def test_bundled_sweep_has_a_panel_per_leg(tmp_path, capsys, monkeypatch):
 
 
 def test_joint_law_is_a_table_and_says_what_is_lost(capsys):
-    options = {"resamples": 0, "allow_unidentified": True, "holdout": "none"}
-    command = ShapeLaw(runs="bundled:digits", joint=True, residuals="relative", **options)
+    options = law(residuals="relative", resamples=0, allow_unidentified=True)
+    command = ShapeLaw(runs="bundled:digits", joint=True, law=replace(options, holdout="none"))
     assert command.run() == 0
     output = capsys.readouterr()
     assert "joint law, eq. (3): c = 0.9465" in output.out

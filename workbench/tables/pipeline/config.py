@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -96,6 +97,9 @@ def _problem(dataset: str, column: str) -> str:
 
 def _configured(profile: Profile, config: dict[str, Any], where: str) -> Profile:
     datasets = config.get("datasets", {})
+    if "precision" in config and "arithmetic" not in config:  # its old name
+        print(f"{where}: the key precision is now arithmetic; rename it", file=sys.stderr)
+        config = {"arithmetic" if k == "precision" else k: v for k, v in config.items()}
     _refuse_unknown(config, [*_SETTINGS, "datasets"], where)
     if not isinstance(datasets, dict):
         raise InputError(f"{where}: datasets is {datasets!r}; expected tables [datasets.NAME]")

@@ -24,6 +24,17 @@ def config(tmp_path):
     return write
 
 
+def test_the_old_key_of_the_arithmetic_works_and_is_reported(config, tmp_path, capsys):
+    found = configs.load("paper", tmp_path, config("precision = 'fp16'"))
+    assert found.arithmetic == "fp16"
+    notice = capsys.readouterr().err.splitlines()
+    assert len(notice) == 1
+    assert "precision" in notice[0]
+    assert "arithmetic" in notice[0]
+    with pytest.raises(InputError, match="unknown key 'precision'"):
+        configs.load("paper", tmp_path, config("precision = 'fp16'\narithmetic = 'bf16'"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

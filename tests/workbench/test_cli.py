@@ -1,0 +1,91 @@
+"""The command line itself: the commands it lists and the old names of options."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+
+import pytest
+
+from workbench.cli import COMMANDS, RENAMED, main
+
+RENAMES = [(command, old, new) for command, names in RENAMED.items() for old, new in names.items()]
+
+
+@pytest.fixture
+def values(monkeypatch):
+    """Option values of the command that a call of ``main`` would have run."""
+    seen = {}
+
+    def record(self):
+        seen.update(_flat(self))
+        return 0
+
+    for module, form, _ in COMMANDS.values():
+        monkeypatch.setattr(getattr(importlib.import_module(module), form), "run", record)
+    return seen
+
+
+def _flat(config):
+    """Fields of a config and of the configs in it."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        yield from _flat(value) if dataclasses.is_dataclass(value) else [(field.name, value)]
+
+
+REQUIRED = {
+    "cost": ["--model", "m"],
+    "encoder-law": [],
+    "extract": ["--dataset", "d", "--model", "m", "--scales", "224", "--store", "s"],
+    "hard-examples": ["--train", "a", "--test", "b", "--source", "m@224"],
+    "memorize": ["--train", "a", "--source", "m@224"],
+    "probe": ["--train", "a", "--test", "b", "--source", "m@224"],
+    "reconstruct": ["--train", "a", "--test", "b", "--target", "l@224", "--source", "m@224"],
+    "shape-law": ["--runs", "r.csv"],
+}
+VALUES = {
+    "--arithmetic": "bf16",
+    "--confidence": "0.5",
+    "--pooling": "prefix",
+    "--repeats": "33",
+    "--resamples": "33",
+}
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize(("command", "old", "new"), RENAMES)
+def test_an_old_option_name_works_and_is_reported(values, capsys, command, old, new, joined):
+    value = VALUES[new]
+    given = [f"{old}={value}"] if joined else [old, value]
+    assert main([command, *REQUIRED[command], *given]) == 0
+    found = values[new.removeprefix("--").replace("-", "_")]
+    assert str(found) == value
+    notice = capsys.readouterr().err.splitlines()
+    assert len(notice) == 1
+    assert old in notice[0]
+    assert new in notice[0]
+
+
+@pytest.mark.parametrize(("command", "old", "new"), RENAMES)
+def test_a_present_option_name_is_silent(values, capsys, command, old, new):
+    assert main([command, *REQUIRED[command], new, VALUES[new]]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_an_option_is_renamed_only_where_its_old_name_is_free():
+    for command, old, _ in RENAMES:
+        module, form, _ = COMMANDS[command]
+        names = {f.name for f in dataclasses.fields(getattr(importlib.import_module(module), form))}
+        assert old.removeprefix("--").replace("-", "_") not in names
+
+
+@pytest.mark.parametrize(("command", "then"), [("extract", "resume"), ("similarity", "rest")])
+def test_an_interruption_names_what_repeating_the_command_does(command, then, capsys, monkeypatch):
+    class Interrupted:
+        def run(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("workbench.cli.tyro.cli", lambda *form, **options: Interrupted())
+    assert main([command]) == 130
+    assert re.search(rf"workbench {command}: interrupted; .*{then}", capsys.readouterr().err)
