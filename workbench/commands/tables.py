@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from workbench.results import strict_json
 
 if TYPE_CHECKING:
-    from workbench.tables.pipeline.plan import Plan
+    from workbench.tables.pipeline.plan import MeasurementPlan
     from workbench.tables.pipeline.profile import Profile
 
 COST_TABLES = ("5", "6", "7", "8", "9", "10", "13")
@@ -85,7 +85,7 @@ class Tables:
         if wrong := [name for name in unused if given[name]]:
             raise InputError(f"{call} takes no {' or '.join(wrong)}; leave it out")
 
-    def _run(self, plan: Plan, profile: Profile, out: Path) -> int:
+    def _run(self, plan: MeasurementPlan, profile: Profile, out: Path) -> int:
         from feature_store.errors import InputError
         from workbench.tables.pipeline import run
 
@@ -108,7 +108,7 @@ class Tables:
             raise InputError(_failures(outcome.failed))
         return 0
 
-    def _dry_run(self, plan: Plan, profile: Profile) -> int:
+    def _dry_run(self, plan: MeasurementPlan, profile: Profile) -> int:
         from workbench.tables.pipeline import dry_run
 
         found = dry_run.dry_run(plan, profile)

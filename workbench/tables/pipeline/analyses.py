@@ -41,9 +41,9 @@ def probe(context: Context, sources: Sequence[str], options: Mapping[str, Any]) 
         }
         for row in table.to_dict("records")
     }
-    draws = {s: {"top1": _rounded(found, 100)} for s, found in table.attrs["resampled"].items()}
+    resampled = {s: {"top1": _rounded(found, 100)} for s, found in table.attrs["resampled"].items()}
     said = tuple(notes) if config.recipe == "converged" else ()
-    return Measured(values, draws, said, config=asdict(config))
+    return Measured(values, resampled, said, config=asdict(config))
 
 
 def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
@@ -55,8 +55,8 @@ def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any
         row["source"]: {"top1": _percent(row, "test_accuracy")} for row in table.to_dict("records")
     }
     of_shots = table.attrs["resampled"][options["shots"]]
-    draws = {s: {"top1": _rounded(found, 100)} for s, found in of_shots.items()}
-    return Measured(values, draws, config=asdict(config))
+    resampled = {s: {"top1": _rounded(found, 100)} for s, found in of_shots.items()}
+    return Measured(values, resampled, config=asdict(config))
 
 
 def segmentation(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
@@ -80,7 +80,7 @@ def _dense(
     )
     stores = context.stores["train"], context.stores["test"]
     values: dict[str, dict[str, Value]] = {}
-    draws: dict[str, dict[str, list[float]]] = {}
+    resampled: dict[str, dict[str, list[float]]] = {}
     drawn: dict[str, list[str]] = {}
     name, factor = ("miou", 100) if task == "segmentation" else ("rmse", 1)
     for source in sources:
@@ -90,13 +90,13 @@ def _dense(
         )
         row = table.to_dict("records")[0]
         values[source] = {name: (factor * row[name], factor * row["low"], factor * row["high"])}
-        draws[source] = {name: _rounded(table.attrs["resampled"][source], factor)}
+        resampled[source] = {name: _rounded(table.attrs["resampled"][source], factor)}
         _, rows, columns, _ = stores[0].features(source).shape
         if row["tokens_per_image"] < rows * columns:
             share = f"{row['tokens_per_image']} of {rows * columns} tokens of each image"
             drawn.setdefault(share, []).append(source.partition(":")[2])
     notes = [f"{task} head trained on {n}: {', '.join(of)}" for n, of in drawn.items()]
-    return Measured(values, draws, tuple(notes), config=asdict(config))
+    return Measured(values, resampled, tuple(notes), config=asdict(config))
 
 
 def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
@@ -113,7 +113,7 @@ def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, 
         config=config,
     )
     values: dict[str, dict[str, Value]] = {}
-    draws: dict[str, dict[str, list[float]]] = {}
+    resampled: dict[str, dict[str, list[float]]] = {}
     resolved = [str(context.stores["train"].resolve(name)) for name in sources]
     for name, full in zip(sources, resolved, strict=True):
         row = {str(k): float(result[k].sel(source=full)) for k in result if result[k].ndim == 1}
@@ -129,8 +129,8 @@ def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, 
                 100 * row["test_ratio_high"],
             ),
         }
-        draws[name] = {"test_info": result["resampled"].sel(source=full).values.tolist()}
-    return Measured(values, draws, tuple(result.attrs["warnings"]), config=asdict(config))
+        resampled[name] = {"test_info": result["resampled"].sel(source=full).values.tolist()}
+    return Measured(values, resampled, tuple(result.attrs["warnings"]), config=asdict(config))
 
 
 def memorize(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:

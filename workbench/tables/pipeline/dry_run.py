@@ -20,23 +20,23 @@ from workbench import datasets
 from workbench.tables.pipeline import config
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.existing_stores import (
-    Lacking,
     Listing,
-    lacking,
-    lacks,
+    Missing,
+    is_missing,
+    missing_sources,
     refuse_mixing,
 )
-from workbench.tables.pipeline.plan import Plan, estimate
+from workbench.tables.pipeline.plan import MeasurementPlan, estimate
 from workbench.tables.pipeline.profile import Profile, Split
 from workbench.tables.specs.schema import TableSpec
 
 
-def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:
+def dry_run(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
     """Resolve everything that a plan names, and look at what is stored; nothing is written.
 
     Every model is built on the meta device and every source checked against it; datasets that the
     config names are listed and counted, without decoding an image; stores that exist already are
-    held against them; labels and images in both train and test are refused as analyses would. GPU
+    compared with them; labels and images in both train and test are refused as analyses would. GPU
     hours are those of the forward passes of an extraction, nothing else.
 
     Returns
@@ -55,11 +55,11 @@ def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:
     found = list(wrong.values())
     needs = list(plan.needs(profile).values())
     bad = set(wrong)
-    held, refused = _held(needs, profile, bad, listing)
-    found += refused or _mixing(plan, profile, held)
+    existing, refused = _existing(needs, profile, bad, listing)
+    found += refused or _mixing(plan, profile, existing)
     found += _splits(plan, profile, bad, listing)
     rows = [
-        row | {"stored": _stored(row["source"], held.get(split.store))}
+        row | {"stored": _stored(row["source"], existing.get(split.store))}
         for split, sources in needs
         for row in estimate([(split, sources)], profile)
     ]
@@ -76,18 +76,22 @@ def dry_run(plan: Plan, profile: Profile) -> dict[str, Any]:
     }
 
 
-def _tables(plan: Plan, profile: Profile) -> list[dict[str, Any]]:
+def _tables(plan: MeasurementPlan, profile: Profile) -> list[dict[str, Any]]:
     found = []
     for table in plan.tables:
-        asks = table.asks(profile.name)
-        expected = table.runs[profile.name].expected if profile.name in table.runs else ""
-        if expected and profile.name == "bundled" and any(profile.named(a.data) for a in asks):
+        quantities = table.quantities(profile.name)
+        expected = table.setups[profile.name].expected if profile.name in table.setups else ""
+        if (
+            expected
+            and profile.name == "bundled"
+            and any(profile.named(a.data) for a in quantities)
+        ):
             expected += " (with the bundled images; the config names others)"
         found.append(
             {
                 "table": table.key,
                 "title": table.title,
-                "numbers": len(asks),
+                "numbers": len(quantities),
                 "expected": expected,
                 "missing": table.missing,
             }
@@ -95,30 +99,30 @@ def _tables(plan: Plan, profile: Profile) -> list[dict[str, Any]]:
     return found
 
 
-def _held(
+def _existing(
     needs: list[tuple[Split, list[Source]]], profile: Profile, bad: set[str], listing: Listing
-) -> tuple[dict[str, Lacking], list[str]]:
-    """Store name → what it lacks, where that can be told; and what is wrong with the others."""
-    held, refused = {}, []
+) -> tuple[dict[str, Missing], list[str]]:
+    """Store name → what is missing there, where that can be told; and what is wrong elsewhere."""
+    existing, refused = {}, []
     for split, sources in needs:
         if split.key in bad or split.on_hub:
             continue  # opening a hub's dataset may fetch it
         try:
-            held[split.store] = lacking(split, sources, profile, listing)
+            existing[split.store] = missing_sources(split, sources, profile, listing)
         except (InputError, OSError) as error:
             refused.append(str(error))
-    return held, refused
+    return existing, refused
 
 
-def _mixing(plan: Plan, profile: Profile, held: dict[str, Lacking]) -> list[str]:
+def _mixing(plan: MeasurementPlan, profile: Profile, existing: dict[str, Missing]) -> list[str]:
     try:
-        refuse_mixing(plan, profile, held)
+        refuse_mixing(plan, profile, existing)
     except InputError as error:
         return [str(error)]
     return []
 
 
-def _splits(plan: Plan, profile: Profile, bad: set[str], listing: Listing) -> list[str]:
+def _splits(plan: MeasurementPlan, profile: Profile, bad: set[str], listing: Listing) -> list[str]:
     """What analyses would refuse of the images: no labels, or the same ones in train and test."""
     found = []
     for data in plan.data:
@@ -154,15 +158,15 @@ def _as_stored(split: Split, listing: Listing) -> Any:
 
 
 def _asks_for_labels(table: TableSpec, profile: str, data: str) -> bool:
-    return any(a.data == data and ANALYSES[a.analysis].labels for a in table.asks(profile))
+    return any(a.data == data and ANALYSES[a.analysis].labels for a in table.quantities(profile))
 
 
-def _stored(source: str, wanted: Lacking | None) -> bool | None:
+def _stored(source: str, wanted: Missing | None) -> bool | None:
     """Whether a source is complete in its store; None where that is unknown."""
-    return None if wanted is None else not lacks(wanted, Source.parse(source))
+    return None if wanted is None else not is_missing(wanted, Source.parse(source))
 
 
-def _timed(plan: Plan) -> list[dict[str, Any]]:
+def _timed(plan: MeasurementPlan) -> list[dict[str, Any]]:
     """Models of Table 13, on the meta device: nothing of them is stored."""
     from workbench.cost import cost
 

@@ -17,9 +17,9 @@ from workbench import code_hash, datasets
 from workbench.tables.pipeline.profile import Profile, Split
 
 if TYPE_CHECKING:
-    from workbench.tables.pipeline.plan import Plan
+    from workbench.tables.pipeline.plan import MeasurementPlan
 
-Lacking = dict[str, list[str]]
+Missing = dict[str, list[str]]
 """Model with its tap → scales."""
 
 
@@ -27,10 +27,10 @@ Listing = Callable[[str], datasets.Dataset]
 """Dataset name → its images, none of them decoded."""
 
 
-def lacking(
+def missing_sources(
     split: Split, sources: list[Source], profile: Profile, listing: Listing = datasets.open
-) -> Lacking:
-    """The single-scale sources that a split's store lacks, for some or for all of its images.
+) -> Missing:
+    """The single-scale sources that a split's store is_missing, for some or for all of its images.
 
     `listing` may remember what it lists: several splits are views of one dataset.
 
@@ -48,14 +48,14 @@ def lacking(
     if store is not None:
         _refuse_other_precision(store, sources, profile, split)
         _refuse_other_versions(store, [source for source in sources if source not in stored])
-    wanted: Lacking = {}
+    wanted: Missing = {}
     for source in sources:
         if source not in stored:
             wanted.setdefault(_model(source), []).append(source.scales[0])
     return wanted
 
 
-def lacks(found: Lacking, source: Source) -> bool:
+def is_missing(found: Missing, source: Source) -> bool:
     """Whether a single-scale source is among what was found to be lacking."""
     return source.scales[0] in found.get(_model(source), [])
 
@@ -64,12 +64,12 @@ def _model(source: Source) -> str:
     return f"{source.model}#{source.tap}" if source.tap else source.model
 
 
-def refuse_mixing(plan: Plan, profile: Profile, found: Mapping[str, Lacking]) -> None:
+def refuse_mixing(plan: MeasurementPlan, profile: Profile, found: Mapping[str, Missing]) -> None:
     """Refuse before anything is extracted what would be refused as mixed once all is measured.
 
     Parameters
     ----------
-    plan : Plan
+    plan : MeasurementPlan
     profile : Profile
     found : mapping
         Store name → what it lacks; stores that are not named are not looked at.
@@ -80,7 +80,11 @@ def refuse_mixing(plan: Plan, profile: Profile, found: Mapping[str, Lacking]) ->
         A table needs features that are stored by another version, and some that are not stored.
     """
     for table in plan.tables:
-        used = {plan.of[ask] for ask in table.asks(profile.name) if ask in plan.of and ask.data}
+        used = {
+            plan.of[quantity]
+            for quantity in table.quantities(profile.name)
+            if quantity in plan.of and quantity.data
+        }
         needed = [
             (split, source)
             for measurement in used
@@ -88,7 +92,7 @@ def refuse_mixing(plan: Plan, profile: Profile, found: Mapping[str, Lacking]) ->
             if split.store in found
             for source in measurement.singles()
         ]
-        absent = [(split, s) for split, s in needed if lacks(found[split.store], s)]
+        absent = [(split, s) for split, s in needed if is_missing(found[split.store], s)]
         for split, source in dict.fromkeys(needed) if absent else ():
             if (split, source) in absent:
                 continue

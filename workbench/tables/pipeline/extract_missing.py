@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from feature_store import InputError
-from workbench.tables.pipeline.existing_stores import Lacking
+from workbench.tables.pipeline.existing_stores import Missing
 from workbench.tables.pipeline.profile import Profile, Split
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def fill(split: Split, lacking: Lacking, profile: Profile, say: Say) -> bool:
-    """Extract what :func:`~.existing_stores.lacking` found; whether anything was computed.
+def extract_missing(split: Split, missing: Missing, profile: Profile, log: Log) -> bool:
+    """Extract what :func:`~.existing_stores.missing_sources` found; whether anything was computed.
 
     Raises
     ------
@@ -20,7 +20,7 @@ def fill(split: Split, lacking: Lacking, profile: Profile, say: Say) -> bool:
         As :func:`workbench.extraction.extract`, or the extraction was asked to stop.
     """
     by_scales: dict[tuple[str, ...], list[str]] = {}
-    for model, scales in lacking.items():
+    for model, scales in missing.items():
         by_scales.setdefault(tuple(scales), []).append(model)
     if not by_scales:
         return False
@@ -29,7 +29,7 @@ def fill(split: Split, lacking: Lacking, profile: Profile, say: Say) -> bool:
     extended = False
     path = profile.path(split)
     for together, models in by_scales.items():
-        say(f"extract {split.dataset}: {', '.join(models)} at {' + '.join(together)}")
+        log(f"extract {split.dataset}: {', '.join(models)} at {' + '.join(together)}")
         done = extract(
             ExtractRequest(
                 dataset=split.dataset,
@@ -42,9 +42,9 @@ def fill(split: Split, lacking: Lacking, profile: Profile, say: Say) -> bool:
                 workers=profile.workers,
                 shard_images=profile.shard_images,
             ),
-            say=say,
+            say=log,
         )
         if done.interrupted or done.busy:
-            raise InputError(f"stopped at {path}; the same command goes on from here")
+            raise InputError(f"stopped at {path}; repeat the command to resume")
         extended |= done.shards > 0
     return extended

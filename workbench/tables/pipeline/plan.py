@@ -10,7 +10,7 @@ from feature_store import Source
 from feature_store.errors import InputError
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.profile import Profile, Split
-from workbench.tables.specs.schema import Ask, TableSpec
+from workbench.tables.specs.schema import Quantity, TableSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +37,14 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Plan:
+class MeasurementPlan:
     """What a selection of tables needs under a profile.
 
     Attributes
     ----------
     tables : list of TableSpec
     measurements : list of Measurement
-    of : dict of Ask to Measurement
+    of : dict of Quantity to Measurement
         Asks of data that the config does not name are absent.
     skipped : dict of str to str
         Data key → why its columns stay empty.
@@ -52,7 +52,7 @@ class Plan:
 
     tables: list[TableSpec]
     measurements: list[Measurement]
-    of: dict[Ask, Measurement]
+    of: dict[Quantity, Measurement]
     skipped: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -75,7 +75,7 @@ class Plan:
         return found
 
 
-def make(tables: list[TableSpec], profile: Profile) -> Plan:
+def make(tables: list[TableSpec], profile: Profile) -> MeasurementPlan:
     """Group every number of the tables into calls of analyses.
 
     Raises
@@ -83,38 +83,42 @@ def make(tables: list[TableSpec], profile: Profile) -> Plan:
     InputError
         A table names an analysis or data key that there is not.
     """
-    asks: list[Ask] = []
+    quantities: list[Quantity] = []
     skipped: dict[str, str] = {}
     for table in tables:
-        for ask in table.asks(profile.name):
-            _check(ask, table, profile)
-            if profile.has(ask.data) or ask.data not in profile.optional:
-                asks.append(ask)
+        for quantity in table.quantities(profile.name):
+            _check(quantity, table, profile)
+            if profile.has(quantity.data) or quantity.data not in profile.optional:
+                quantities.append(quantity)
             else:
-                skipped[ask.data] = f"datasets.{ask.data} is not set"
-    asks = list(dict.fromkeys(asks))
-    of: dict[Ask, Measurement] = {}
-    for ask in asks:
-        together = asks if ANALYSES[ask.analysis].joint else [ask]
-        sources = dict.fromkeys(a.source for a in together if _call(a) == _call(ask))
-        of[ask] = Measurement(
-            analysis=ask.analysis, data=ask.data, options=ask.options, sources=tuple(sources)
+                skipped[quantity.data] = f"datasets.{quantity.data} is not set"
+    quantities = list(dict.fromkeys(quantities))
+    of: dict[Quantity, Measurement] = {}
+    for quantity in quantities:
+        together = quantities if ANALYSES[quantity.analysis].joint else [quantity]
+        sources = dict.fromkeys(a.source for a in together if _call(a) == _call(quantity))
+        of[quantity] = Measurement(
+            analysis=quantity.analysis,
+            data=quantity.data,
+            options=quantity.options,
+            sources=tuple(sources),
         )
-    return Plan(tables, list(dict.fromkeys(of.values())), of, skipped)
+    return MeasurementPlan(tables, list(dict.fromkeys(of.values())), of, skipped)
 
 
-def _call(ask: Ask) -> tuple:
-    return ask.analysis, ask.data, ask.options
+def _call(quantity: Quantity) -> tuple:
+    return quantity.analysis, quantity.data, quantity.options
 
 
-def _check(ask: Ask, table: TableSpec, profile: Profile) -> None:
-    if ask.analysis not in ANALYSES:
+def _check(quantity: Quantity, table: TableSpec, profile: Profile) -> None:
+    if quantity.analysis not in ANALYSES:
         raise InputError(
-            f"table {table.key}: no analysis {ask.analysis!r}; there are: {', '.join(ANALYSES)}"
+            f"table {table.key}: no analysis {quantity.analysis!r}; there are: "
+            f"{', '.join(ANALYSES)}"
         )
-    if ask.data and ask.data not in profile.data:
+    if quantity.data and quantity.data not in profile.data:
         raise InputError(
-            f"table {table.key}: profile {profile.name} has no data {ask.data!r}; there are: "
+            f"table {table.key}: profile {profile.name} has no data {quantity.data!r}; there are: "
             f"{', '.join(profile.data)}"
         )
 

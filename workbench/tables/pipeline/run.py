@@ -15,15 +15,13 @@ from analyses.moments import on_disk
 from feature_store import InputError
 from workbench import code_hash, datasets
 from workbench.results import strict_json
-from workbench.tables.pipeline import config
-from workbench.tables.pipeline import existing_stores as held
+from workbench.tables.pipeline import config, existing_stores
 from workbench.tables.pipeline.analyses import ANALYSES
-from workbench.tables.pipeline.extract_missing import Say, fill
-from workbench.tables.pipeline.plan import Measurement, Plan
+from workbench.tables.pipeline.extract_missing import Log, extract_missing
+from workbench.tables.pipeline.plan import Measurement, MeasurementPlan
 from workbench.tables.pipeline.profile import Profile
-from workbench.tables.records import content as results
-from workbench.tables.records import provenance
-from workbench.tables.records.measurement import Context, Kept
+from workbench.tables.records import content, provenance
+from workbench.tables.records.measurement import Context, StoredMeasurement
 from workbench.tables.render import view, write
 from workbench.tables.specs.schema import TableSpec
 
@@ -50,7 +48,7 @@ class Outcome:
     """Wall time."""
 
 
-def run(plan: Plan, profile: Profile, out: Path, say: Say) -> Outcome:
+def run(plan: MeasurementPlan, profile: Profile, out: Path, log: Log) -> Outcome:
     """Bring the tables of a plan up to date in a folder, each as soon as it is measured.
 
     A table that cannot be measured keeps no other from being written: ``failed`` says why.
@@ -70,13 +68,14 @@ def run(plan: Plan, profile: Profile, out: Path, say: Say) -> Outcome:
     outcome = Outcome()
     needs = list(plan.needs(profile).values())
     listing = functools.cache(datasets.open)
-    found = [held.lacking(*need, profile, listing) for need in needs]  # all, before any work
+    # Every store is looked at before any work.
+    found = [existing_stores.missing_sources(*need, profile, listing) for need in needs]
     stores = [split.store for split, _ in needs]
-    held.refuse_mixing(plan, profile, dict(zip(stores, found, strict=True)))
+    existing_stores.refuse_mixing(plan, profile, dict(zip(stores, found, strict=True)))
     for (split, _), missing in zip(needs, found, strict=True):
-        if fill(split, missing, profile, say):
+        if extract_missing(split, missing, profile, log):
             outcome.extracted.append(split.store)
-    _Tables(plan, profile, out, outcome, say).make()
+    _Tables(plan, profile, out, outcome, log).make()
     outcome.renewed = write.renew_overview(out, profile.name)
     outcome.seconds = time.perf_counter() - start
     return outcome
@@ -84,14 +83,14 @@ def run(plan: Plan, profile: Profile, out: Path, say: Say) -> Outcome:
 
 @dataclass
 class _Tables:
-    """Tables in the making: what is measured, and what tables say so far."""
+    """Tables in the making: what is measured, and what tables contain so far."""
 
-    plan: Plan
+    plan: MeasurementPlan
     profile: Profile
     out: Path
     outcome: Outcome
-    say: Say
-    measured: dict[Measurement, Kept] = field(default_factory=dict)
+    log: Log
+    measured: dict[Measurement, StoredMeasurement] = field(default_factory=dict)
     refused: dict[Measurement, str] = field(default_factory=dict)
     contents: dict[str, dict] = field(default_factory=dict)
 
@@ -117,17 +116,19 @@ class _Tables:
         """Why a table cannot be made; empty once it lies in the folder."""
         if absent := [used for used in spec.uses if used in self.outcome.failed]:
             return f"it draws table {absent[0]}, which cannot be made"
-        asks = [ask for ask in spec.asks(self.profile.name) if ask in self.plan.of]
-        needed = dict.fromkeys(self.plan.of[ask] for ask in asks)
+        quantities = [
+            quantity for quantity in spec.quantities(self.profile.name) if quantity in self.plan.of
+        ]
+        needed = dict.fromkeys(self.plan.of[quantity] for quantity in quantities)
         for measurement in needed:
             self._measure(measurement)
         if reasons := [self.refused[m] for m in needed if m in self.refused]:
             return "; ".join(dict.fromkeys(reasons))
         try:
-            content = results.build(spec, self.plan, self.profile, self.measured)
+            built = content.build(spec, self.plan, self.profile, self.measured)
         except InputError as error:
             return str(error)
-        self.contents[spec.key] = content
+        self.contents[spec.key] = built
         self._write(spec)
         return ""
 
@@ -135,7 +136,7 @@ class _Tables:
         if measurement in self.measured or measurement in self.refused:
             return
         try:
-            found = _measure(measurement, self.profile, self.out, self.outcome, self.say)
+            found = _measure(measurement, self.profile, self.out, self.outcome, self.log)
         except InputError as error:
             self.refused[measurement] = str(error)
         else:
@@ -146,7 +147,7 @@ class _Tables:
         marks = write.digests(made, self.contents)
         kept = write.kept(spec, marks[spec.key], self.out)
         if kept is None:
-            self.say(f"write {results.stem(self.out, spec.key).name}")
+            self.log(f"write {content.stem(self.out, spec.key).name}")
             kept = write.write(spec, self.contents, marks, self.out)
             self.outcome.written.append(spec.key)
         else:
@@ -160,8 +161,8 @@ def _claim(out: Path, profile: str) -> None:
 
     index = out / "provenance.json"
     if index.exists():
-        held = strict_json.read(index)
-        found = held.get("profile") if isinstance(held, dict) else None
+        stored = strict_json.read(index)
+        found = stored.get("profile") if isinstance(stored, dict) else None
         if found != profile:
             what = f"tables of the profile {found}" if found else "a provenance.json of other work"
             raise InputError(f"{out} holds {what}, this run is of {profile}; name another --out")
@@ -176,8 +177,8 @@ def _claim(out: Path, profile: str) -> None:
 
 
 def _measure(
-    measurement: Measurement, profile: Profile, out: Path, outcome: Outcome, say: Say
-) -> Kept:
+    measurement: Measurement, profile: Profile, out: Path, outcome: Outcome, log: Log
+) -> StoredMeasurement:
     """A kept result of the same fingerprint, or a new one; its stores where they lie now."""
     roles = profile.data[measurement.data] if measurement.data else {}
     stores = {role: feature_store.open(profile.path(split)) for role, split in roles.items()}
@@ -190,10 +191,10 @@ def _measure(
     if not measurement.data:
         call["machine"] = _machine(device) if ANALYSES[measurement.analysis].timed else {}
     mark = provenance.fingerprint(call, described)
-    kept = results.load_measured(out / "measured", mark, measurement.sources)
+    kept = content.load_measured(out / "measured", mark, measurement.sources)
     if kept is not None:
         return _where_now(kept, described, out)
-    say(f"{measurement.analysis}: {', '.join(map(view.short, measurement.sources))[:90]}")
+    log(f"{measurement.analysis}: {', '.join(map(view.short, measurement.sources))[:90]}")
     start = time.perf_counter()
     context = Context(
         stores=stores, device=device, moments=_moments(measurement, profile, described)
@@ -219,22 +220,23 @@ def _measure(
         "seconds": round(time.perf_counter() - start, 2),
     }
     outcome.measured += 1
-    results.save_measured(out / "measured", (mark, found, strict_json.jsonable(made)))
-    kept = results.load_measured(
-        out / "measured", mark, measurement.sources
-    )  # as every later run will see it
+    content.save_measured(
+        out / "measured", StoredMeasurement(mark, found, strict_json.jsonable(made))
+    )
+    # Read as every later run will see it.
+    kept = content.load_measured(out / "measured", mark, measurement.sources)
     assert kept is not None
     return kept
 
 
-def _where_now(kept: Kept, described: dict[str, Any], out: Path) -> Kept:
+def _where_now(kept: StoredMeasurement, described: dict[str, Any], out: Path) -> StoredMeasurement:
     """A kept result with its stores as they are described now: only their paths can differ."""
-    mark, measured, made = kept
+    made = kept.provenance
     now = strict_json.jsonable(described)
     if made["stores"] == now:
         return kept
-    moved = mark, measured, made | {"stores": now}
-    results.save_measured(out / "measured", moved)
+    moved = kept._replace(provenance=made | {"stores": now})
+    content.save_measured(out / "measured", moved)
     return moved
 
 

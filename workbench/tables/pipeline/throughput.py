@@ -34,13 +34,17 @@ def with_throughput(table: pd.DataFrame, *, profile: str, device: str) -> pd.Dat
     """
     found: list[dict[str, float | str | None]] = []
     for row in table.to_dict("records"):
-        ask = TABLE.runs[profile].asks[COLUMN].get((row["family"], row["size"], row["scales"]))
-        if ask is None:
+        quantity = (
+            TABLE.setups[profile]
+            .quantities[COLUMN]
+            .get((row["family"], row["size"], row["scales"]))
+        )
+        if quantity is None:
             found.append({"images_per_s_explanation": NOT_RUN})
             continue
         context = Context(stores={}, device=device)
-        measured = ANALYSES["throughput"].run(context, [ask.source], dict(ask.options))
-        here, low, high = measured.values[ask.source][COLUMN]
+        measured = ANALYSES["throughput"].run(context, [quantity.source], dict(quantity.options))
+        here, low, high = measured.values[quantity.source][COLUMN]
         found.append(
             {
                 "images_per_s_here": here,

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from workbench.tables.pipeline.analyses import ANALYSES
-from workbench.tables.pipeline.plan import Measurement, Plan
-from workbench.tables.records.measurement import Kept
+from workbench.tables.pipeline.plan import Measurement, MeasurementPlan
+from workbench.tables.records.measurement import StoredMeasurement
 from workbench.tables.specs.schema import Comparison, Label, TableSpec
 
 
 def compare(
     comparison: Comparison,
     spec: TableSpec,
-    plan: Plan,
+    plan: MeasurementPlan,
     profile: str,
-    measured: Mapping[Measurement, Kept],
+    measured: Mapping[Measurement, StoredMeasurement],
     rows: list[dict],
 ) -> dict | None:
     """A difference here beside the paper's; None where this profile measures neither row."""
@@ -29,11 +29,11 @@ def compare(
     if a.get("value") is None or b.get("value") is None:
         return None
     better = next(m.better for m in spec.metrics if m.column == comparison.metric)
-    ask = spec.runs[profile].asks[comparison.metric][comparison.a]
+    quantity = spec.setups[profile].quantities[comparison.metric][comparison.a]
     paper = _combine(a["published"], b["published"], comparison.kind)
     here = _combine(a["value"], b["value"], comparison.kind)
     low, high, how = difference_interval(
-        a, b, comparison, _draws(comparison, spec, plan, profile, measured)
+        a, b, comparison, _resampled_differences(comparison, spec, plan, profile, measured)
     )
     neutral = 1.0 if comparison.kind == "ratio" else 0.0
     return {
@@ -46,7 +46,7 @@ def compare(
         "low": low,
         "high": high,
         "interval": how,
-        "one_law": ANALYSES[ask.analysis].one_law,
+        "one_law": ANALYSES[quantity.analysis].one_law,
         "verdict": verdict(paper, here, (low, high), neutral),
     }
 
@@ -57,20 +57,23 @@ def _combine(a: Any, b: Any, kind: str) -> float | None:
     return a / b if kind == "ratio" else a - b
 
 
-def _draws(
+def _resampled_differences(
     comparison: Comparison,
     spec: TableSpec,
-    plan: Plan,
+    plan: MeasurementPlan,
     profile: str,
-    measured: Mapping[Measurement, Kept],
+    measured: Mapping[Measurement, StoredMeasurement],
 ) -> np.ndarray | None:
     """Draws of the difference, where both rows were resampled alike; NaN where one has none."""
-    asks = spec.runs[profile].asks[comparison.metric]
-    pair = [(ask, plan.of[ask]) for ask in (asks[comparison.a], asks[comparison.b])]
+    quantities = spec.setups[profile].quantities[comparison.metric]
+    pair = [
+        (quantity, plan.of[quantity])
+        for quantity in (quantities[comparison.a], quantities[comparison.b])
+    ]
     if not _resampled_alike(*(measurement for _, measurement in pair)):
         return None
     try:
-        a, b = (np.array(measured[m][1].draws[k.source][k.field], float) for k, m in pair)
+        a, b = (np.array(measured[m].measured.resampled[k.source][k.field], float) for k, m in pair)
     except KeyError:
         return None
     return a / b if comparison.kind == "ratio" else a - b
@@ -83,7 +86,7 @@ def _resampled_alike(a: Measurement, b: Measurement) -> bool:
 
 
 def difference_interval(
-    a: dict, b: dict, comparison: Comparison, draws: np.ndarray | None
+    a: dict, b: dict, comparison: Comparison, resampled: np.ndarray | None
 ) -> tuple[float | None, float | None, str]:
     """Ends of the difference's interval, and how they were made.
 
@@ -91,8 +94,8 @@ def difference_interval(
     Zou and Donner 2008): the rows share their test images, so that is too wide, never too narrow
     where they move together.
     """
-    if draws is not None:
-        low, high = np.nanquantile(draws, [0.025, 0.975])
+    if resampled is not None:
+        low, high = np.nanquantile(resampled, [0.025, 0.975])
         return float(low), float(high), "paired"
     ends = [a["low"], a["high"], b["low"], b["high"]]
     if any(end is None for end in ends):

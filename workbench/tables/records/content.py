@@ -1,4 +1,4 @@
-"""Kept measurements, and a table's content as one JSON-able dict: rows, comparisons, footnotes."""
+"""Stored measurements, and a table's content as one dict: rows, comparisons, footnotes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy as np
 from feature_store import InputError, Source
 from workbench.results import strict_json
 from workbench.tables.pipeline.analyses import ANALYSES
-from workbench.tables.pipeline.plan import Measurement, Plan
+from workbench.tables.pipeline.plan import Measurement, MeasurementPlan
 from workbench.tables.pipeline.profile import Profile
 from workbench.tables.records import provenance
 from workbench.tables.records.compare import compare
-from workbench.tables.records.measurement import Kept, Measured
+from workbench.tables.records.measurement import Measured, StoredMeasurement
 from workbench.tables.specs.schema import NAMES, PAPERS, TableSpec
 
 NOT_COMPARABLE = "n/c"
@@ -69,7 +69,7 @@ def differences(record: Mapping[str, Any], out: Path) -> list[str]:
     return found
 
 
-def load_measured(folder: Path, mark: str, sources: Iterable[str] = ()) -> Kept | None:
+def load_measured(folder: Path, mark: str, sources: Iterable[str] = ()) -> StoredMeasurement | None:
     """A kept measurement, or None; it has to hold values of these sources.
 
     Raises
@@ -89,24 +89,27 @@ def load_measured(folder: Path, mark: str, sources: Iterable[str] = ()) -> Kept 
         absent = [source for source in sources if source not in values]
         if absent:
             raise KeyError(absent[0])
-        parts = found["draws"], tuple(found["notes"]), found["detail"], found["config"]
+        parts = found["resampled"], tuple(found["notes"]), found["detail"], found["config"]
         made = {name: found["provenance"][name] for name in ("stores", "code", "date")}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path} is not a whole measurement ({type(error).__name__}: {error}); delete it and "
             f"run again"
         ) from error
-    return mark, Measured(values, *parts), {**found["provenance"], **made}
+    return StoredMeasurement(mark, Measured(values, *parts), {**found["provenance"], **made})
 
 
-def save_measured(folder: Path, kept: Kept) -> None:
+def save_measured(folder: Path, kept: StoredMeasurement) -> None:
     """Keep a measurement under its fingerprint."""
     mark, measured, made = kept
     strict_json.write({**asdict(measured), "provenance": made}, folder / f"{mark}.json")
 
 
 def build(
-    spec: TableSpec, plan: Plan, profile: Profile, measured: Mapping[Measurement, Kept]
+    spec: TableSpec,
+    plan: MeasurementPlan,
+    profile: Profile,
+    measured: Mapping[Measurement, StoredMeasurement],
 ) -> dict:
     """A table's content from its declaration and what was measured.
 
@@ -115,18 +118,22 @@ def build(
     InputError
         Its numbers come from stores or code that differ among each other.
     """
-    used = {plan.of[ask]: None for ask in spec.asks(profile.name) if ask in plan.of}
-    marks = {measured[m][0]: measured[m][2] for m in used}
+    used = {
+        plan.of[quantity]: None for quantity in spec.quantities(profile.name) if quantity in plan.of
+    }
+    marks = {measured[m].fingerprint: measured[m].provenance for m in used}
     provenance.refuse_mixed(spec.key, marks)
-    run = spec.runs.get(profile.name)
-    unlike = {m.data: unlike_paper(profile, m.data, measured[m][2]["stores"]) for m in used}
-    if not (run and run.comparable):
+    setup = spec.setups.get(profile.name)
+    unlike = {m.data: unlike_paper(profile, m.data, measured[m].provenance["stores"]) for m in used}
+    if not (setup and setup.comparable):
         unlike = {}
     rows = _rows(spec, plan, profile.name, measured, unlike)
     named = {m.data: profile.named(m.data) for m in used if profile.named(m.data)}
-    notes = [note for m in used for note in measured[m][1].notes]
+    notes = [note for m in used for note in measured[m].measured.notes]
     skipped = [
-        plan.skipped[d] for d in plan.skipped if any(a.data == d for a in spec.asks(profile.name))
+        plan.skipped[d]
+        for d in plan.skipped
+        if any(a.data == d for a in spec.quantities(profile.name))
     ]
     return strict_json.jsonable(
         {
@@ -147,17 +154,17 @@ def build(
                 if (found := compare(comparison, spec, plan, profile.name, measured, rows))
             ],
             "footnotes": [
-                *(run.footnotes(named) if run else ()),
+                *(setup.footnotes(named) if setup else ()),
                 *dict.fromkeys(reason for reasons in unlike.values() for reason in reasons),
                 *_images(marks),
                 *dict.fromkeys(notes),
                 *skipped,
             ],
-            "comparable": bool(run and run.comparable and not any(unlike.values())),
+            "comparable": bool(setup and setup.comparable and not any(unlike.values())),
             "missing": spec.missing,
-            "expected": run.expected if run else "",
+            "expected": setup.expected if setup else "",
             "measurements": marks,
-            "detail": [record for m in used for record in measured[m][1].detail],
+            "detail": [record for m in used for record in measured[m].measured.detail],
         }
     )
 
@@ -187,12 +194,12 @@ def unlike_paper(profile: Profile, data: str, stores: Mapping[str, Any]) -> list
 
 def _rows(
     spec: TableSpec,
-    plan: Plan,
+    plan: MeasurementPlan,
     profile: str,
-    measured: Mapping[Measurement, Kept],
+    measured: Mapping[Measurement, StoredMeasurement],
     unlike: Mapping[str, list[str]],
 ) -> list[dict]:
-    run = spec.runs.get(profile)
+    setup = spec.setups.get(profile)
     printed = spec.printed(text=True)
     rows = []
     for label, (_, line) in zip(spec.labels(), printed.iterrows(), strict=True):
@@ -201,23 +208,29 @@ def _rows(
             cell: dict[str, Any] = {"published": _number(line[metric.column])}
             if cell["published"] is not None:
                 cell["printed"] = str(line[metric.column])
-            ask = run.asks.get(metric.column, {}).get(label) if run else None
-            if run and ask in plan.of:
-                mark, found, _ = measured[plan.of[ask]]
-                value, low, high = found.values[ask.source][ask.field]
+            quantity = setup.quantities.get(metric.column, {}).get(label) if setup else None
+            if setup and quantity in plan.of:
+                mark, found, _ = measured[plan.of[quantity]]
+                value, low, high = found.values[quantity.source][quantity.field]
                 cell |= {"value": value, "low": low, "high": high, "measurement": mark}
-                cell |= {"source": ask.source, "analysis": ask.analysis, "data": ask.data}
-                cell["comparable"] = run.comparable and not unlike.get(ask.data)
+                cell |= {
+                    "source": quantity.source,
+                    "analysis": quantity.analysis,
+                    "data": quantity.data,
+                }
+                cell["comparable"] = setup.comparable and not unlike.get(quantity.data)
                 if (
                     cell["comparable"]
                     and isinstance(cell["published"], float)
                     and value is not None
                 ):
                     cell["difference"] = value - cell["published"]
-                source = source or (ask.source if ask.data or ANALYSES[ask.analysis].timed else "")
+                source = source or (
+                    quantity.source if quantity.data or ANALYSES[quantity.analysis].timed else ""
+                )
             cells[metric.column] = cell
         row: dict[str, Any] = {"label": list(label), "source": source, "cells": cells}
-        row["note"] = run.row_notes.get(label, "") if run else ""
+        row["note"] = setup.row_notes.get(label, "") if setup else ""
         row["published_gmacs"] = _number(line["flops_g"])
         rows.append(row | _cost(source))
     return rows

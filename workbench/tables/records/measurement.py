@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from feature_store import FeatureStore
 
@@ -31,8 +31,8 @@ class Measured:
     ----------
     values : dict of str to dict of str to Value
         Source → field → value with its interval.
-    draws : dict of str to dict of str to list of float
-        Source → field → bootstrap draws, paired between sources, where there are any.
+    resampled : dict of str to dict of str to list of float
+        Source → field → values on bootstrap resamples, the same for all sources; may be empty.
     notes : tuple of str
         Warnings of the analysis.
     detail : list of dict
@@ -42,11 +42,15 @@ class Measured:
     """
 
     values: dict[str, dict[str, Value]]
-    draws: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    resampled: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     detail: list[dict] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
 
 
-Kept = tuple[str, Measured, dict[str, Any]]
-"""Fingerprint of a measurement, what was measured, its provenance."""
+class StoredMeasurement(NamedTuple):
+    """What was measured, under the fingerprint of everything that decides it."""
+
+    fingerprint: str
+    measured: Measured
+    provenance: dict[str, Any]

@@ -148,7 +148,7 @@ def write_files(table: dict, blocks: list[dict], stem: Path) -> list[Path]:
 
 def _footnotes(spec: TableSpec, tables: Mapping[str, dict]) -> list[str]:
     """A table's own; those of the tables that it draws where it measures nothing itself."""
-    drawn = () if spec.runs else spec.uses
+    drawn = () if spec.setups else spec.uses
     notes = [note for key in (spec.key, *drawn) for note in tables[key]["footnotes"]]
     return list(dict.fromkeys(notes))
 

@@ -17,7 +17,7 @@ from workbench.tables.specs.common import (
     SCENES_SEGMENTATION,
     STAND_INS,
 )
-from workbench.tables.specs.schema import Comparison, Label, Metric, Run, TableSpec, each
+from workbench.tables.specs.schema import Comparison, Label, Metric, Setup, TableSpec, each
 
 ROWS: tuple[Label, ...] = (
     ("Base", "1x"),
@@ -52,9 +52,9 @@ TABLE = TableSpec(
     label=("size", "scales"),
     rows=ROWS,
     metrics=(Metric(column="miou", name="mIoU (%)"),),
-    runs={
-        "bundled": Run(
-            asks={
+    setups={
+        "bundled": Setup(
+            quantities={
                 "miou": each(
                     _rows((BASE, LARGE, HUGE), ("224", "448", "672")),
                     analysis="segmentation",
@@ -73,8 +73,8 @@ TABLE = TableSpec(
             ),
             expected="half a minute for Large at two scales, on two cores",
         ),
-        "paper": Run(
-            asks={
+        "paper": Setup(
+            quantities={
                 "miou": each(
                     _rows(_DINO, ("518", "1036", "1554")),
                     analysis="segmentation",

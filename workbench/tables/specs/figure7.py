@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analyses.published.checkpoints import paper_model
 from workbench.tables.specs.common import BASE, CONVERGED, LARGE, STAND_INS, TEXTILES
-from workbench.tables.specs.schema import Ask, Metric, Run, TableSpec
+from workbench.tables.specs.schema import Metric, Quantity, Setup, TableSpec
 
 JUDGED = (
     CONVERGED,
@@ -20,10 +20,10 @@ COLUMNS = {
 }
 
 
-def _asks(base: str, large: str, data: str) -> dict:
+def _quantities(base: str, large: str, data: str) -> dict:
     source = f"{base}@224 {base}@224+448 {large}@224"
     return {
-        column: {("all",): Ask(analysis="hard", field=column, data=data, source=source)}
+        column: {("all",): Quantity(analysis="hard", field=column, data=data, source=source)}
         for column in COLUMNS
     }
 
@@ -37,9 +37,9 @@ TABLE = TableSpec(
     label=("part",),
     rows=(("all",),),
     metrics=tuple(Metric(column=c, name=n, digits=0) for c, n in COLUMNS.items()),
-    runs={
-        "bundled": Run(
-            asks=_asks(BASE, LARGE, "textiles"),
+    setups={
+        "bundled": Setup(
+            quantities=_quantities(BASE, LARGE, "textiles"),
             deviations=(
                 STAND_INS.split(" One family")[0],
                 TEXTILES,
@@ -47,8 +47,8 @@ TABLE = TableSpec(
             ),
             expected="seconds, once textiles are extracted",
         ),
-        "paper": Run(
-            asks=_asks(
+        "paper": Setup(
+            quantities=_quantities(
                 paper_model("ViT", "Base").name, paper_model("ViT", "Large").name, "imagenet"
             ),
             deviations=JUDGED,

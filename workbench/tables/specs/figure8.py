@@ -14,7 +14,7 @@ from workbench.tables.specs.common import (
     WILSON,
     scenes_for,
 )
-from workbench.tables.specs.schema import Label, Metric, Run, TableSpec, each
+from workbench.tables.specs.schema import Label, Metric, Setup, TableSpec, each
 
 HEADS = (
     CONVERGED,
@@ -36,7 +36,7 @@ ROWS: tuple[Label, ...] = (
 _CONVNEXT = tuple(paper_model("ConvNeXt", size).name for size in ("Base", "Large", "XLarge"))
 
 
-def _asks(models: tuple[str, ...], image: str, segmentation: str, depth: str) -> dict:
+def _quantities(models: tuple[str, ...], image: str, segmentation: str, depth: str) -> dict:
     named = dict(zip(("Base", "Large", "XLarge"), models, strict=True))
     rows: dict[Label, str] = {
         (size, times): f"{named[size]}@{SCALE_SETS[times]}" for size, times in ROWS
@@ -61,9 +61,9 @@ TABLE = TableSpec(
         Metric(column="miou", name="mIoU (%)"),
         Metric(column="rmse", name="RMSE (m), down is better", better="lower", digits=3),
     ),
-    runs={
-        "bundled": Run(
-            asks=_asks((BASE, LARGE, HUGE), "textiles", "scenes", "scenes"),
+    setups={
+        "bundled": Setup(
+            quantities=_quantities((BASE, LARGE, HUGE), "textiles", "scenes", "scenes"),
             deviations=(
                 STAND_INS.split(" One family")[0].replace("Huge and Giant", "XLarge"),
                 "The paper prints no figures for this picture, so none stand beside these.",
@@ -75,8 +75,8 @@ TABLE = TableSpec(
             ),
             expected="seconds, once Tables 5 to 7 are extracted",
         ),
-        "paper": Run(
-            asks=_asks(_CONVNEXT, "imagenet", "ade20k", "nyuv2"),
+        "paper": Setup(
+            quantities=_quantities(_CONVNEXT, "imagenet", "ade20k", "nyuv2"),
             deviations=(
                 "Sizes: 224 pixels for all three tasks, by the model's own resize and centre crop; "
                 "the paper does not state its own.",

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from analyses.published.checkpoints import paper_model
 from workbench.tables.specs.common import BASE, BOOTSTRAP, HUGE, LARGE, STAND_INS, TEXTILES
-from workbench.tables.specs.schema import Ask, Comparison, DataNote, Label, Metric, Run, TableSpec
+from workbench.tables.specs.schema import (
+    Comparison,
+    DataNote,
+    Label,
+    Metric,
+    Quantity,
+    Setup,
+    TableSpec,
+)
 
 METRICS = (
     Metric(column="train_loss", name="train loss", better="lower", digits=4),
@@ -36,10 +44,10 @@ def _block(label: tuple[str, str], data: str, names: tuple[str, str, str, str], 
     return {(*label, row): (data, source, pairs) for row, source in named.items()}
 
 
-def _asks(rows: dict) -> dict[str, dict[Label, Ask]]:
+def _quantities(rows: dict) -> dict[str, dict[Label, Quantity]]:
     return {
         metric.column: {
-            label: Ask(
+            label: Quantity(
                 analysis="reconstruct", field=metric.column, data=data, source=source, options=pairs
             )
             for label, (data, source, pairs) in rows.items()
@@ -66,9 +74,11 @@ TABLE = TableSpec(
     published="s2_table02_reconstruction",
     label=("family", "target", "source"),
     metrics=METRICS,
-    runs={
-        "bundled": Run(
-            asks=_asks(_block(("ViT", "Large"), "textiles", (BASE, LARGE, "Huge", HUGE))),
+    setups={
+        "bundled": Setup(
+            quantities=_quantities(
+                _block(("ViT", "Large"), "textiles", (BASE, LARGE, "Huge", HUGE))
+            ),
             deviations=(
                 STAND_INS,
                 TEXTILES,
@@ -86,8 +96,8 @@ TABLE = TableSpec(
             ),
             expected="seconds, once textiles are extracted",
         ),
-        "paper": Run(
-            asks=_asks(_paper()),
+        "paper": Setup(
+            quantities=_quantities(_paper()),
             comparable=True,
             deviations=(
                 "Fit: exact, from second moments, with a ridge chosen by cross-validation over "

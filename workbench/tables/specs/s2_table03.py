@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from analyses.published.checkpoints import paper_model
 from workbench.tables.specs.common import BASE, LARGE, STAND_INS, TEXTILES, UNSAID
-from workbench.tables.specs.schema import Comparison, Metric, Run, TableSpec, each
+from workbench.tables.specs.schema import Comparison, Metric, Setup, TableSpec, each
 
 ROWS = ("Base", "Large", "Base-S2")
 IMAGES, CHANNELS = 1_281_167, (768, 1024, 1536)
@@ -69,9 +69,9 @@ TABLE = TableSpec(
             digits=3,
         ),
     ),
-    runs={
-        "bundled": Run(
-            asks={
+    setups={
+        "bundled": Setup(
+            quantities={
                 "memorization_loss": each(
                     _rows(BASE, LARGE), analysis="memorize", field="loss", data="textile_views"
                 ),
@@ -100,8 +100,8 @@ TABLE = TableSpec(
             ),
             expected="half a minute, once the two views are extracted",
         ),
-        "paper": Run(
-            asks={
+        "paper": Setup(
+            quantities={
                 "memorization_loss": each(
                     _family("ViT"), analysis="memorize", field="loss", data="imagenet_views"
                 ),

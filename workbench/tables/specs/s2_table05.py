@@ -16,7 +16,7 @@ from workbench.tables.specs.common import (
     WILSON,
     paper_sources,
 )
-from workbench.tables.specs.schema import Comparison, Label, Metric, Run, TableSpec, each
+from workbench.tables.specs.schema import Comparison, Label, Metric, Setup, TableSpec, each
 
 STAND_IN: dict[Label, str] = {
     ("ViT", "Base", "224"): f"{BASE}@224",
@@ -64,9 +64,9 @@ TABLE = TableSpec(
     published="s2_table05_imagenet",
     label=("family", "size", "scales"),
     metrics=(Metric(column="top1", name="top-1 (%)"),),
-    runs={
-        "bundled": Run(
-            asks={"top1": each(STAND_IN, analysis="probe", field="top1", data="textiles")},
+    setups={
+        "bundled": Setup(
+            quantities={"top1": each(STAND_IN, analysis="probe", field="top1", data="textiles")},
             deviations=(
                 STAND_INS,
                 TEXTILES.plus("Three classes: chance is 50 % (the most frequent class)."),
@@ -75,8 +75,8 @@ TABLE = TableSpec(
             ),
             expected="about 3 minutes with extraction, on two cores",
         ),
-        "paper": Run(
-            asks={
+        "paper": Setup(
+            quantities={
                 "top1": each(
                     paper_sources(LABELS),
                     analysis="probe",

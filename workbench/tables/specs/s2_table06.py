@@ -17,7 +17,7 @@ from workbench.tables.specs.common import (
     STAND_INS,
     paper_sources,
 )
-from workbench.tables.specs.schema import Comparison, Label, Metric, Run, TableSpec, each
+from workbench.tables.specs.schema import Comparison, Label, Metric, Setup, TableSpec, each
 
 STAND_IN: dict[Label, str] = {
     ("ViT", "Base", "512"): f"{BASE}@224",
@@ -69,9 +69,11 @@ TABLE = TableSpec(
     published="s2_table06_ade20k",
     label=("family", "size", "scales"),
     metrics=(Metric(column="miou", name="mIoU (%)"),),
-    runs={
-        "bundled": Run(
-            asks={"miou": each(STAND_IN, analysis="segmentation", field="miou", data="scenes")},
+    setups={
+        "bundled": Setup(
+            quantities={
+                "miou": each(STAND_IN, analysis="segmentation", field="miou", data="scenes")
+            },
             deviations=(
                 STAND_INS,
                 SCENES_SEGMENTATION.plus(
@@ -83,8 +85,8 @@ TABLE = TableSpec(
             ),
             expected="about 2 minutes with extraction, on two cores",
         ),
-        "paper": Run(
-            asks={
+        "paper": Setup(
+            quantities={
                 "miou": each(
                     paper_sources(LABELS, WHOLE_HUGE),
                     analysis="segmentation",

@@ -15,7 +15,7 @@ from workbench.tables.specs.common import (
     paper_sources,
 )
 from workbench.tables.specs.s2_table06 import STAND_IN, WHOLE_HUGE
-from workbench.tables.specs.schema import Comparison, Label, Metric, Run, TableSpec, each
+from workbench.tables.specs.schema import Comparison, Label, Metric, Setup, TableSpec, each
 
 LABELS: list[Label] = [
     *STAND_IN,
@@ -45,9 +45,9 @@ TABLE = TableSpec(
     published="s2_table07_nyuv2",
     label=("family", "size", "scales"),
     metrics=(Metric(column="rmse", name="RMSE (m)", better="lower", digits=3),),
-    runs={
-        "bundled": Run(
-            asks={"rmse": each(STAND_IN, analysis="depth", field="rmse", data="scenes")},
+    setups={
+        "bundled": Setup(
+            quantities={"rmse": each(STAND_IN, analysis="depth", field="rmse", data="scenes")},
             deviations=(
                 STAND_INS,
                 SCENES_DEPTH.plus("The mean depth everywhere gives 3.07 m on the default images."),
@@ -57,8 +57,8 @@ TABLE = TableSpec(
             ),
             expected="seconds, once scenes are extracted",
         ),
-        "paper": Run(
-            asks={
+        "paper": Setup(
+            quantities={
                 "rmse": each(
                     paper_sources(LABELS, WHOLE_HUGE), analysis="depth", field="rmse", data="nyuv2"
                 )

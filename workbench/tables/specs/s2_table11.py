@@ -15,7 +15,7 @@ from workbench.tables.specs.common import (
     SCENES_SEGMENTATION,
     STAND_INS,
 )
-from workbench.tables.specs.schema import Comparison, Metric, Run, TableSpec, each
+from workbench.tables.specs.schema import Comparison, Metric, Setup, TableSpec, each
 
 _B, _L = (paper_model("DINOv2", size).name for size in ("Base", "Large"))
 TWO, THREE = "518+1036", "518+1036+1554"
@@ -42,9 +42,9 @@ TABLE = TableSpec(
     published="s2_table11_splitting",
     label=("model", "scales", "splitting"),
     metrics=(Metric(column="miou", name="mIoU (%)"),),
-    runs={
-        "bundled": Run(
-            asks={
+    setups={
+        "bundled": Setup(
+            quantities={
                 "miou": each(
                     _rows(BASE, LARGE, (224, 448, 672)),
                     analysis="segmentation",
@@ -63,8 +63,8 @@ TABLE = TableSpec(
             ),
             expected="about 1 minute for the whole-image scales, on two cores",
         ),
-        "paper": Run(
-            asks={
+        "paper": Setup(
+            quantities={
                 "miou": each(
                     _rows(_B, _L, (518, 1036, 1554)),
                     analysis="segmentation",

@@ -14,7 +14,7 @@ from workbench.tables.specs.common import (
     SCENES_SEGMENTATION,
     STAND_INS,
 )
-from workbench.tables.specs.schema import Comparison, Metric, Run, TableSpec, each
+from workbench.tables.specs.schema import Comparison, Metric, Setup, TableSpec, each
 
 DINO = ("DINOv2-Base-S2", "518+1036+1536")
 CLIP = ("OpenCLIP-Base-S2", "256+512+1024")
@@ -24,12 +24,12 @@ SOURCES = {
 }
 
 
-def _asks(sources: dict, data: str) -> dict:
-    asks: dict = {}
+def _quantities(sources: dict, data: str) -> dict:
+    quantities: dict = {}
     for merge in ("add", "concat"):
         rows = {(*label, merge): source for label, source in sources.items()}
-        asks |= each(rows, analysis="segmentation", field="miou", data=data, merge=merge)
-    return asks
+        quantities |= each(rows, analysis="segmentation", field="miou", data=data, merge=merge)
+    return quantities
 
 
 TABLE = TableSpec(
@@ -41,9 +41,9 @@ TABLE = TableSpec(
     published="s2_table12_merging",
     label=("model", "scales", "merging"),
     metrics=(Metric(column="miou", name="mIoU (%)"),),
-    runs={
-        "bundled": Run(
-            asks={"miou": _asks({DINO: f"{BASE}@224+448+672"}, "scenes")},
+    setups={
+        "bundled": Setup(
+            quantities={"miou": _quantities({DINO: f"{BASE}@224+448+672"}, "scenes")},
             deviations=(
                 STAND_INS.split(",")[0] + "; OpenCLIP's rows stay empty.",
                 SCENES_SEGMENTATION,
@@ -53,11 +53,11 @@ TABLE = TableSpec(
             ),
             expected="seconds, once scenes are extracted",
         ),
-        "paper": Run(
-            asks={"miou": _asks(SOURCES, "ade20k")},
+        "paper": Setup(
+            quantities={"miou": _quantities(SOURCES, "ade20k")},
             deviations=(LINEAR_SEGMENTATION, CENTRE_CROP, BOOTSTRAP),
             row_notes={
-                (*DINO, merge): "run at 1554 pixels: 1536 is no multiple of 518, and Table 6 "
+                (*DINO, merge): "run at 1554 pixels: 1536 is not a multiple of 518, and Table 6 "
                 "prints 1554 for the same figure"
                 for merge in ("add", "concat")
             },

@@ -6,7 +6,7 @@ Headline: DINOv2-B with (1x, 2x) 39.5 images/s against 54.5 of DINOv2-L, on a GP
 from __future__ import annotations
 
 from workbench.tables.specs.common import paper_sources
-from workbench.tables.specs.schema import Comparison, Metric, Run, TableSpec, each
+from workbench.tables.specs.schema import Comparison, Metric, Setup, TableSpec, each
 
 SMALL = [("DINOv2", "Base", s) for s in ("224", "224+448", "224+448+672")]
 SMALL += [("DINOv2", "Large", "224"), ("DINOv2", "Giant", "224")]
@@ -21,7 +21,7 @@ DEVICE = (
 )
 
 
-def _asks(labels: list, **options) -> dict:
+def _quantities(labels: list, **options) -> dict:
     sources = paper_sources(labels)
     return {
         "images_per_s": each(
@@ -39,9 +39,9 @@ TABLE = TableSpec(
     published="s2_table13_throughput",
     label=("family", "size", "scales"),
     metrics=(Metric(column="images_per_s", name="images/s", digits=2),),
-    runs={
-        "bundled": Run(
-            asks=_asks(SMALL, batch=1, warmup=1, repeats=3),
+    setups={
+        "bundled": Setup(
+            quantities=_quantities(SMALL, batch=1, warmup=1, repeats=3),
             deviations=(
                 *DEVICE,
                 "Rows at 518 pixels take up to half a minute per image on a CPU and are left to "
@@ -50,8 +50,8 @@ TABLE = TableSpec(
             ),
             expected="about 1 minute on two cores, 5 GB of memory",
         ),
-        "paper": Run(
-            asks=_asks(SMALL + AT_518, batch=8, warmup=2, repeats=7),
+        "paper": Setup(
+            quantities=_quantities(SMALL + AT_518, batch=8, warmup=2, repeats=7),
             deviations=(*DEVICE, "8 images per pass, 7 passes after two to warm up."),
             expected="about 2 minutes on one GPU",
         ),

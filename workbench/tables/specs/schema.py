@@ -40,7 +40,7 @@ class Metric:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
+class Quantity:
     """Where one number comes from: a field of an analysis of a source on some images."""
 
     analysis: str
@@ -72,10 +72,10 @@ class DataNote:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Setup:
     """How a profile fills a table."""
 
-    asks: Mapping[str, Mapping[Label, Ask]] = field(default_factory=dict)
+    quantities: Mapping[str, Mapping[Label, Quantity]] = field(default_factory=dict)
     """Metric column → row → where its number comes from; rows that are absent stay empty."""
     comparable: bool = False
     """Whether a number here may be subtracted from the published one: same models and data."""
@@ -143,7 +143,7 @@ class TableSpec:
     """Rows where no published data give them."""
     metrics: tuple[Metric, ...] = ()
     """Columns of figures, in order."""
-    runs: Mapping[str, Run] = field(default_factory=dict)
+    setups: Mapping[str, Setup] = field(default_factory=dict)
     """Profile → how it is filled."""
     comparisons: tuple[Comparison, ...] = ()
     """Differences to report beside the paper's."""
@@ -162,12 +162,12 @@ class TableSpec:
             self._refuse(wanted, set(published.load(self.published)), "published column")
         known = set(self.labels())
         columns = {metric.column for metric in self.metrics}
-        for name, run in self.runs.items():
+        for name, setup in self.setups.items():
             if name not in PROFILES:
                 raise InputError(f"table {self.key}: profile {name!r}; there are {PROFILES}")
-            asked = {label for rows in run.asks.values() for label in rows}
-            self._refuse(asked | set(run.row_notes), known, "row")
-            self._refuse(set(run.asks), columns, "metric")
+            asked = {label for rows in setup.quantities.values() for label in rows}
+            self._refuse(asked | set(setup.row_notes), known, "row")
+            self._refuse(set(setup.quantities), columns, "metric")
         for comparison in self.comparisons:
             self._refuse({comparison.a, comparison.b}, known, "row")
             self._refuse({comparison.metric}, columns, "metric")
@@ -195,10 +195,10 @@ class TableSpec:
         """Row names in order."""
         return [tuple(map(text, row)) for row in self.printed()[list(self.label)].to_numpy()]
 
-    def asks(self, profile: str) -> list[Ask]:
+    def quantities(self, profile: str) -> list[Quantity]:
         """Every number that a profile has to measure."""
-        run = self.runs.get(profile)
-        return [ask for rows in run.asks.values() for ask in rows.values()] if run else []
+        rows = self.setups[profile].quantities.values() if profile in self.setups else ()
+        return [quantity for row in rows for quantity in row.values()]
 
 
 def text(value: object) -> str:
@@ -210,10 +210,10 @@ def text(value: object) -> str:
 
 def each(
     sources: Mapping[Label, str], *, analysis: str, field: str, data: str, **options: Any
-) -> dict[Label, Ask]:
-    """One ask per row: the same field of the same analysis, of each row's own source."""
+) -> dict[Label, Quantity]:
+    """One quantity per row: the same field of the same analysis, of each row's own source."""
     pairs = tuple(sorted(options.items()))
     return {
-        label: Ask(analysis=analysis, field=field, data=data, source=source, options=pairs)
+        label: Quantity(analysis=analysis, field=field, data=data, source=source, options=pairs)
         for label, source in sources.items()
     }

@@ -5,14 +5,14 @@ Headline: exponents 0.22 (width), 0.45 (depth), 0.6 (MLP).
 
 from __future__ import annotations
 
-from workbench.tables.specs.schema import Ask, Metric, Run, TableSpec
+from workbench.tables.specs.schema import Metric, Quantity, Setup, TableSpec
 
 DIMENSIONS = ("depth", "width", "mlp")
 
-_RUN = Run(
-    asks={
+_RUN = Setup(
+    quantities={
         "scaling_exponent": {
-            ("image classification", dimension): Ask(
+            ("image classification", dimension): Quantity(
                 analysis="shape_law", field="s", source=dimension
             )
             for dimension in DIMENSIONS
@@ -40,6 +40,6 @@ TABLE = TableSpec(
     published="sovit_exponents",
     label=("domain", "dimension"),
     metrics=(Metric(column="scaling_exponent", name="exponent s", digits=2),),
-    runs={"bundled": _RUN, "paper": _RUN},
+    setups={"bundled": _RUN, "paper": _RUN},
     blocks=("sovit recipe", "sovit claims"),
 )

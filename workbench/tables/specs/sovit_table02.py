@@ -6,7 +6,7 @@ Headline: SoViT-400m/14 88.2 on ImageNet against 88.4 of ViT-g/14 with 2.5 times
 from __future__ import annotations
 
 from workbench.tables.specs.common import BASE, HUGE, LARGE, TEXTILES, WILSON
-from workbench.tables.specs.schema import Label, Metric, Run, TableSpec, each
+from workbench.tables.specs.schema import Label, Metric, Setup, TableSpec, each
 
 ROWS: tuple[Label, ...] = (("ViT-L/16",), ("SoViT-400m/14",), ("ViT-g/14",))
 NO_SHAPE = (
@@ -51,14 +51,14 @@ TABLE = TableSpec(
         Metric(column="imagenet_a", name="-A (%)"),
         Metric(column="objectnet", name="ObjectNet (%)"),
     ),
-    runs={
-        "bundled": Run(
-            asks={"val": each(STAND_IN, analysis="probe", field="top1", data="textiles")},
+    setups={
+        "bundled": Setup(
+            quantities={"val": each(STAND_IN, analysis="probe", field="top1", data="textiles")},
             deviations=(NO_SHAPE, TEXTILES, HEAD, WILSON),
             expected="nothing beyond Table 5",
         ),
-        "paper": Run(
-            asks={
+        "paper": Setup(
+            quantities={
                 "val": each(SIGLIP2, analysis="probe", field="top1", data="imagenet"),
                 "v2": each(SIGLIP2, analysis="probe", field="top1", data="imagenet_v2"),
             },

@@ -6,7 +6,7 @@ Headline: SoViT-400m/14 84.1 on ImageNet against 84.0 of ViT-g/14.
 from __future__ import annotations
 
 from workbench.tables.specs.common import TEXTILES
-from workbench.tables.specs.schema import Ask, Label, Metric, Run, TableSpec, each
+from workbench.tables.specs.schema import Label, Metric, Quantity, Setup, TableSpec, each
 from workbench.tables.specs.sovit_table02 import NO_SHAPE, PUBLIC, SIGLIP2, STAND_IN
 
 DATA = {
@@ -23,7 +23,7 @@ HEAD = (
 DRAWS = "Intervals: 95 %, Student, over 20 draws of the ten images per class; same test images."
 
 
-def _ten_shot(sources: dict[Label, str], data: str) -> dict[Label, Ask]:
+def _ten_shot(sources: dict[Label, str], data: str) -> dict[Label, Quantity]:
     return each(sources, analysis="few_shot", field="top1", data=data, shots=10)
 
 
@@ -36,9 +36,9 @@ TABLE = TableSpec(
     published="sovit_table03_fewshot10",
     label=("model",),
     metrics=tuple(Metric(column=column, name=f"{name} (%)") for column, name in DATA.items()),
-    runs={
-        "bundled": Run(
-            asks={"imagenet": _ten_shot(STAND_IN, "textiles")},
+    setups={
+        "bundled": Setup(
+            quantities={"imagenet": _ten_shot(STAND_IN, "textiles")},
             deviations=(
                 NO_SHAPE,
                 TEXTILES,
@@ -48,8 +48,8 @@ TABLE = TableSpec(
             ),
             expected="seconds, once textiles are extracted",
         ),
-        "paper": Run(
-            asks={column: _ten_shot(SIGLIP2, column) for column in DATA},
+        "paper": Setup(
+            quantities={column: _ten_shot(SIGLIP2, column) for column in DATA},
             deviations=(
                 PUBLIC,
                 "Data sets other than ImageNet are used if the config names them, with its splits; "

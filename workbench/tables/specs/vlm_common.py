@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from analyses import published
-from workbench.tables.specs.schema import Ask, Comparison, Label, Metric, Run, TableSpec, text
+from workbench.tables.specs.schema import (
+    Comparison,
+    Label,
+    Metric,
+    Quantity,
+    Setup,
+    TableSpec,
+    text,
+)
 
 SIZES = {"86000000": "86M", "304000000": "304M", "632000000": "632M", "1010000000": "1.01B"}
 RUN_IT = (
@@ -17,10 +25,10 @@ def table(number: int, llm: str, dataset: str) -> TableSpec:
     """Table `number`: 40 losses of one language model on one data set, beside a fitted law."""
     where = {"llm": llm, "dataset": dataset}
     labels = _labels(where)
-    run = Run(
-        asks={
+    run = Setup(
+        quantities={
             "eval_loss": {
-                label: Ask(
+                label: Quantity(
                     analysis="encoder_law",
                     field="fitted",
                     source="/".join(label),
@@ -48,7 +56,7 @@ def table(number: int, llm: str, dataset: str) -> TableSpec:
         where=where,
         label=("vit_params", "image_text_pairs"),
         metrics=(Metric(column="eval_loss", name="loss", better="lower", digits=3),),
-        runs={"bundled": run, "paper": run},
+        setups={"bundled": run, "paper": run},
         comparisons=tuple(
             Comparison(
                 question=f"encoder of {SIZES[a]} against {SIZES[b]} at 10M pairs",

@@ -15,9 +15,9 @@ import feature_store
 from feature_store import InputError, Source
 from workbench import code_hash, datasets
 from workbench.tables.pipeline import config
-from workbench.tables.pipeline.existing_stores import lacking, refuse_mixing
-from workbench.tables.pipeline.plan import Measurement, Plan
-from workbench.tables.specs.schema import Ask
+from workbench.tables.pipeline.existing_stores import missing_sources, refuse_mixing
+from workbench.tables.pipeline.plan import Measurement, MeasurementPlan
+from workbench.tables.specs.schema import Quantity
 
 SOURCE = "toy:m#t@224"
 
@@ -72,21 +72,21 @@ def store(profile, images):
 
 
 def test_a_complete_store_lacks_nothing(profile, store):
-    assert lacking(split_of(profile), [Source.parse(SOURCE)], profile) == {}
+    assert missing_sources(split_of(profile), [Source.parse(SOURCE)], profile) == {}
 
 
 def test_what_is_not_stored_is_lacking(profile, store):
     wanted = [Source.parse(name) for name in (SOURCE, "toy:m#t@448", "toy:other@224")]
-    found = lacking(split_of(profile), wanted, profile)
+    found = missing_sources(split_of(profile), wanted, profile)
     assert found == {"toy:m#t": ["448"], "toy:other": ["224"]}
     nowhere = replace(profile, stores=f"{profile.stores}/none")
-    found = lacking(split_of(profile), wanted[:1], nowhere)
+    found = missing_sources(split_of(profile), wanted[:1], nowhere)
     assert found == {"toy:m#t": ["224"]}
 
 
 @pytest.mark.parametrize("limit", [5, None])
 def test_more_images_of_the_same_dataset_are_to_be_extracted(profile, store, limit):
-    found = lacking(split_of(profile, limit=limit), [Source.parse(SOURCE)], profile)
+    found = missing_sources(split_of(profile, limit=limit), [Source.parse(SOURCE)], profile)
     assert found == {"toy:m#t": ["224"]}
     assert len(feature_store.open(store.path)) == 4, "looking writes nothing"
 
@@ -95,7 +95,7 @@ def test_more_images_by_another_version_are_refused_before_the_store_grows(
     profile, store, monkeypatch
 ):
     monkeypatch.setattr(code_hash, "code_sha256", lambda: "new")
-    assert lacking(split_of(profile), [Source.parse(SOURCE)], profile) == {}
+    assert missing_sources(split_of(profile), [Source.parse(SOURCE)], profile) == {}
     said = refusal(profile, limit=5)
     assert "lacks images of toy:m#t@224" in said
     assert "code_sha256" in said
@@ -106,7 +106,7 @@ def test_more_images_by_another_version_are_refused_before_the_store_grows(
 
 def refusal(profile, **changes):
     with pytest.raises(InputError) as error:
-        lacking(split_of(profile, **changes), [Source.parse(SOURCE)], profile)
+        missing_sources(split_of(profile, **changes), [Source.parse(SOURCE)], profile)
     return str(error.value)
 
 
@@ -165,13 +165,13 @@ def test_a_dataset_that_cannot_be_listed_is_named_by_its_key(profile, store, tmp
 @pytest.mark.parametrize("version", ["this", "another"])
 def test_stored_and_missing_features_of_two_versions_are_not_mixed(profile, store, version):
     """Table 9 needs the stored source and one that is not; table 8 the stored one alone."""
-    asks = [
-        Ask(analysis="probe", field="top1", data="textiles", source=name)
+    quantities = [
+        Quantity(analysis="probe", field="top1", data="textiles", source=name)
         for name in (SOURCE, "toy:m#t@448")
     ]
     calls = [
         Measurement(analysis="probe", data="textiles", options=(), sources=(ask.source,))
-        for ask in asks
+        for ask in quantities
     ]
     full = replace(profile, data={"textiles": {"train": split_of(profile)}})
     found = {"textiles_train": {"toy:m#t": ["448"]}}
@@ -179,12 +179,12 @@ def test_stored_and_missing_features_of_two_versions_are_not_mixed(profile, stor
         path = Path(store.path) / store.source(SOURCE).group / "zarr.json"
         path.write_text(path.read_text().replace(code_hash.code_sha256(), "before"))
     plans = [
-        Plan(
-            [SimpleNamespace(key=key, asks=lambda _, own=own: own)],
+        MeasurementPlan(
+            [SimpleNamespace(key=key, quantities=lambda _, own=own: own)],
             calls,
-            dict(zip(asks, calls, strict=True)),
+            dict(zip(quantities, calls, strict=True)),
         )
-        for key, own in (("8", asks[:1]), ("9", asks))
+        for key, own in (("8", quantities[:1]), ("9", quantities))
     ]
     refuse_mixing(plans[0], full, found)
     if version == "this":
@@ -213,7 +213,7 @@ def test_views_are_held_against_their_images_which_are_listed_once(profile, imag
 
     remembered = functools.cache(listing)
     for view in views:
-        lacking(view, [], profile, remembered)
+        missing_sources(view, [], profile, remembered)
     assert asked == [images]
     with pytest.raises(InputError, match="holds features of view:1:csv:.* is view:2:csv:"):
-        lacking(replace(views[1], store=views[0].store), [], profile)
+        missing_sources(replace(views[1], store=views[0].store), [], profile)

@@ -167,7 +167,7 @@ def test_json_of_tables_that_are_current_is_what_is_kept(config, out, capsys):
 def test_the_resolved_config_of_the_analysis_is_kept(out):
     (made,) = strict_json.read(out / "table02.json")["measurements"].values()
     resolved = made["config"]["resolved"]
-    assert (resolved["folds"], resolved["draws"], resolved["ridge"]) == (5, 1000, "auto")
+    assert (resolved["folds"], resolved["resamples"], resolved["ridge"]) == (5, 1000, "auto")
 
 
 def test_every_written_text_says_what_it_was_made_of(out):

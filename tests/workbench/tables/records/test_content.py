@@ -13,10 +13,10 @@ import feature_store
 from feature_store import InputError
 from workbench.results import strict_json
 from workbench.tables.pipeline import config as configs
-from workbench.tables.pipeline.plan import Measurement, Plan
+from workbench.tables.pipeline.plan import Measurement, MeasurementPlan
 from workbench.tables.records import compare, content, provenance
-from workbench.tables.records.measurement import Measured
-from workbench.tables.specs.schema import Ask, Comparison, DataNote, Metric, Run, TableSpec
+from workbench.tables.records.measurement import Measured, StoredMeasurement
+from workbench.tables.specs.schema import Comparison, DataNote, Metric, Quantity, Setup, TableSpec
 
 COMPARISON = Comparison(question="a against b", metric="m", a=("a",), b=("b",))
 
@@ -35,28 +35,34 @@ def test_common_draws_give_a_paired_interval():
 
 def compared(draws, other=None):
     """Sources a and b in separate calls of one analysis on the same images."""
-    asks = {
-        (name,): Ask(analysis="probe", field="top1", data="toy", source=f"{name}@1")
+    quantities = {
+        (name,): Quantity(analysis="probe", field="top1", data="toy", source=f"{name}@1")
         for name in "ab"
     } | (other or {})  # fmt: skip
     spec = TableSpec(
         key="t", title="", question="", paper="s2", reference="", label=("x",),
         rows=(("a",), ("b",)), metrics=(Metric(column="m", name="m"),),
-        runs={"bundled": Run(asks={"m": asks})}, comparisons=(COMPARISON,),
+        setups={"bundled": Setup(quantities={"m": quantities})}, comparisons=(COMPARISON,),
     )  # fmt: skip
     of = {
-        ask: Measurement(analysis=ask.analysis, data=ask.data, options=(), sources=(ask.source,))
-        for ask in asks.values()
+        quantity: Measurement(
+            analysis=quantity.analysis, data=quantity.data, options=(), sources=(quantity.source,)
+        )
+        for quantity in quantities.values()
     }
     rows = [
         {"label": [name], "cells": {"m": {"published": 1, "value": 2, "low": 1, "high": 3}}}
         for name in "ab"
     ]
     measured = {
-        of[ask]: ("mark", Measured({}, {ask.source: {ask.field: draws[n]}} if draws else {}), {})
-        for n, ask in enumerate(asks.values())
+        of[quantity]: StoredMeasurement(
+            "mark",
+            Measured({}, {quantity.source: {quantity.field: draws[n]}} if draws else {}),
+            {},
+        )
+        for n, quantity in enumerate(quantities.values())
     }
-    plan = Plan([spec], list(of.values()), of)
+    plan = MeasurementPlan([spec], list(of.values()), of)
     return compare.compare(COMPARISON, spec, plan, "bundled", measured, rows)
 
 
@@ -73,8 +79,10 @@ def test_rows_without_common_images_or_draws_are_not_paired():
     draws = [[1.0, 2.0], [1.0, 2.0]]
     assert compared(draws)["interval"] == "paired"
     for other in ({"data": "others"}, {"analysis": "few_shot"}):
-        ask = Ask(**{"analysis": "probe", "field": "top1", "data": "toy", "source": "b@1"} | other)
-        assert compared(draws, {("b",): ask})["interval"] == "unpaired"
+        quantity = Quantity(
+            **{"analysis": "probe", "field": "top1", "data": "toy", "source": "b@1"} | other
+        )
+        assert compared(draws, {("b",): quantity})["interval"] == "unpaired"
 
 
 @pytest.mark.parametrize(
@@ -97,10 +105,10 @@ def test_a_ratio_is_judged_against_one():
     assert compare.verdict(0.8, 0.7, (0.6, 0.9), 1.0) == "same direction"
 
 
-@pytest.mark.parametrize("lost", ["values", "draws", "notes", "detail", "config", "provenance"])
+@pytest.mark.parametrize("lost", ["values", "resampled", "notes", "detail", "config", "provenance"])
 def test_a_measurement_that_is_not_whole_is_named(tmp_path, lost):
     made = {"stores": {}, "code": {}, "date": "now"}
-    kept = ("mark", Measured({"a": {"m": (1.0, None, None)}}), made)
+    kept = StoredMeasurement("mark", Measured({"a": {"m": (1.0, None, None)}}), made)
     content.save_measured(tmp_path, kept)
     assert content.load_measured(tmp_path, "mark", ["a"]) == kept
     whole = strict_json.read(tmp_path / "mark.json")
@@ -222,15 +230,15 @@ def built(tmp_path, config, images, *, profile="paper", deviations=()):
     path.write_text(config, encoding="utf-8")
     given = configs.load(profile, tmp_path, path)
     data = {"paper": "imagenet", "bundled": "textiles"}[profile]
-    ask = Ask(analysis="probe", field="top1", data=data, source="m:a@224")
+    quantity = Quantity(analysis="probe", field="top1", data=data, source="m:a@224")
     spec = TableSpec(
         key="t", title="", question="", paper="s2", reference="",
         label=("family", "size", "scales"), published="s2_table05_imagenet",
         metrics=(Metric(column="top1", name="m"),),
-        runs={profile: Run(asks={"top1": {("ViT", "Base", "224"): ask}}, comparable=True,
-                           deviations=deviations)},
+        setups={profile: Setup(quantities={"top1": {("ViT", "Base", "224"): quantity}},
+                               comparable=True, deviations=deviations)},
     )  # fmt: skip
-    call = Measurement(analysis="probe", data=data, options=(), sources=(ask.source,))
+    call = Measurement(analysis="probe", data=data, options=(), sources=(quantity.source,))
     made = {
         "code": {"code_sha256": "x"},
         "stores": {
@@ -239,9 +247,9 @@ def built(tmp_path, config, images, *, profile="paper", deviations=()):
             for (role, split), count in zip(given.data[data].items(), images, strict=True)
         },
     }  # fmt: skip
-    found = Measured({ask.source: {"top1": (80.0, 79.0, 81.0)}})
-    measured = {call: ("mark", found, made)}
-    return content.build(spec, Plan([spec], [call], {ask: call}), given, measured)
+    found = Measured({quantity.source: {"top1": (80.0, 79.0, 81.0)}})
+    measured = {call: StoredMeasurement("mark", found, made)}
+    return content.build(spec, MeasurementPlan([spec], [call], {quantity: call}), given, measured)
 
 
 NAMED = "[datasets.imagenet]\ntrain = 'csv:a.csv'\ntest = 'csv:b.csv'\n"

@@ -12,7 +12,7 @@ from workbench.tables.pipeline import config, plan
 from workbench.tables.render import extra_tables, figures
 from workbench.tables.specs import select, tables
 from workbench.tables.specs.common import paper_source
-from workbench.tables.specs.schema import PROFILES, Ask, Metric, Run, TableSpec
+from workbench.tables.specs.schema import PROFILES, Metric, Quantity, Setup, TableSpec
 
 KEYS = [*map(str, range(1, 14)), "figure2", "figure6", "figure7", "figure8"]
 KEYS += ["sovit2", "sovit3", "sovit-shape", "vlm2", "vlm3", "vlm4"]
@@ -27,9 +27,9 @@ def test_a_table_can_be_run_or_says_what_is_missing(key):
     table = tables()[key]
     assert table.reference
     assert table.question.endswith("?")
-    runnable = {name for name in PROFILES if table.asks(name)}
+    runnable = {name for name in PROFILES if table.quantities(name)}
     assert runnable == set(PROFILES) or (not runnable and (table.missing or table.uses))
-    for run in table.runs.values():
+    for run in table.setups.values():
         assert run.deviations, "a run differs from the paper in something, and has to say in what"
         assert run.expected
     for name in table.blocks:
@@ -57,10 +57,10 @@ WORDS = {
 @pytest.mark.parametrize("key", KEYS)
 def test_footnotes_say_how_the_head_or_fit_differs(key, name):
     table = tables()[key]
-    said = " ".join(table.runs[name].footnotes()) if name in table.runs else ""
-    for analysis in {ask.analysis for ask in table.asks(name)}:
+    said = " ".join(table.setups[name].footnotes()) if name in table.setups else ""
+    for analysis in {ask.analysis for ask in table.quantities(name)}:
         assert re.search(WORDS[analysis], said), analysis
-    crops = {"segmentation", "depth"} & {ask.analysis for ask in table.asks(name)}
+    crops = {"segmentation", "depth"} & {ask.analysis for ask in table.quantities(name)}
     if crops and name == "paper":
         assert "centre crop" in said
 
@@ -74,10 +74,10 @@ OF_BUNDLED = (
 @pytest.mark.parametrize("key", KEYS)
 def test_footnotes_say_nothing_of_bundled_images_where_others_are_named(key):
     table = tables()[key]
-    used = {ask.data for ask in table.asks("bundled")} - {""}
+    used = {ask.data for ask in table.quantities("bundled")} - {""}
     if not used:
         return
-    run = table.runs["bundled"]
+    run = table.setups["bundled"]
     named = dict.fromkeys(used, "folder:photos")
     assert not re.search(OF_BUNDLED, " ".join(run.footnotes(named)))
     assert "folder:photos" in " ".join(run.footnotes(named))
@@ -121,13 +121,13 @@ def broken(**changes):
 
 
 def test_a_declaration_with_a_wrong_row_metric_or_profile_is_refused():
-    ask = Ask(analysis="probe", field="top1")
+    ask = Quantity(analysis="probe", field="top1")
     with pytest.raises(InputError, match=r"table x has no row \('two',\); there are: \('one',\)"):
-        broken(runs={"bundled": Run(asks={"m": {("two",): ask}})})
+        broken(setups={"bundled": Setup(quantities={"m": {("two",): ask}})})
     with pytest.raises(InputError, match="table x has no metric n; there are: m"):
-        broken(runs={"bundled": Run(asks={"n": {("one",): ask}})})
+        broken(setups={"bundled": Setup(quantities={"n": {("one",): ask}})})
     with pytest.raises(InputError, match="profile 'other'"):
-        broken(runs={"other": Run()})
+        broken(setups={"other": Setup()})
     with pytest.raises(InputError, match="no published column m; there are: cls_loss"):
         broken(published="s2_table03_capacity", label=("model",))
 
@@ -135,9 +135,9 @@ def test_a_declaration_with_a_wrong_row_metric_or_profile_is_refused():
 def test_an_unknown_analysis_or_data_key_is_refused(tmp_path):
     bundled = config.load("bundled", tmp_path, None)
     for ask, message in (
-        (Ask(analysis="guess", field="m"), "no analysis 'guess'; there are: probe"),
-        (Ask(analysis="probe", field="m", data="cats"), "no data 'cats'; there are: textiles"),
+        (Quantity(analysis="guess", field="m"), "no analysis 'guess'; there are: probe"),
+        (Quantity(analysis="probe", field="m", data="cats"), "no data 'cats'; there are: textiles"),
     ):
-        table = broken(runs={"bundled": Run(asks={"m": {("one",): ask}})})
+        table = broken(setups={"bundled": Setup(quantities={"m": {("one",): ask}})})
         with pytest.raises(InputError, match=message):
             plan.make([table], bundled)
