@@ -46,7 +46,7 @@ class DenseConfig:
     task: Literal["segmentation", "depth"] = "segmentation"
     """What the target maps hold: class numbers (-1 = ignored) or metres (NaN = unknown)."""
     merge: Merge = "concat"
-    """How the scales of an S2 source combine (Table 12)."""
+    """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
     train_tokens: int = 2**17
     """Tokens to train on at most, equally many of each image; half a MiB for each channel."""
     l2: float | None = None

@@ -50,15 +50,15 @@ class FewShotConfig:
     pooling: Pooling = "mean"
     """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
     merge: Merge = "concat"
-    """How the scales of an S2 source combine."""
+    """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
     confidence: float = 0.95
-    """Coverage of the interval of the mean over draws."""
+    """Coverage of the intervals."""
     resamples: int = 1000
     """Bootstrap resamples, of draws and test images, behind the differences of sources."""
     seed: int = 0
     """Seed of the draws and resamples."""
     progress: bool = False
-    """Show a progress bar over the sources on standard error."""
+    """Show a progress bar on standard error."""
 
     def __post_init__(self) -> None:
         if not self.shots or min(self.shots) < 1:

@@ -49,13 +49,13 @@ class MemorizationConfig:
     pooling: Pooling = "mean"
     """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
     merge: Merge = "concat"
-    """How the scales of an S2 source combine."""
+    """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
     seed: int = 0
     """Seed of the order of the views and of the bank head's start."""
     device: str = "cpu"
     """Torch device."""
     progress: bool = False
-    """Show a progress bar over the sources on standard error."""
+    """Show a progress bar on standard error."""
 
     def __post_init__(self) -> None:
         if self.head not in ("linear", "bank"):

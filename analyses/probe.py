@@ -51,7 +51,7 @@ class ProbeConfig:
     folds: int = 5
     """Stratified folds of the training images on which the penalty is chosen."""
     confidence: float = 0.95
-    """Coverage of the interval of the test accuracy."""
+    """Coverage of the intervals."""
     resamples: int = 1000
     """Image-bootstrap resamples behind the differences of sources."""
     seed: int = 0
@@ -61,7 +61,7 @@ class ProbeConfig:
     minibatch: MinibatchConfig = field(default_factory=MinibatchConfig)
     """How the head of the paper's recipe is trained."""
     progress: bool = False
-    """Show a progress bar over the sources on standard error."""
+    """Show a progress bar on standard error."""
 
     def __post_init__(self) -> None:
         if self.recipe not in ("converged", "paper"):

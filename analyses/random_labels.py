@@ -45,7 +45,7 @@ class RandomLabelConfig:
     pooling: Pooling = "mean"
     """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
     merge: Merge = "concat"
-    """How the scales of an S2 source combine."""
+    """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
     seed: int = 0
     """Seed of the draws."""
 

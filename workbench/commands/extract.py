@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Extract:
     """Run frozen models over images, at one or several scales, and store per-token features.
 
-    What is stored already is not computed again: the same command goes on after any
-    interruption, and does nothing when all is there. Example:
+    Stored shards are not computed again: repeat the command to resume after an interruption.
+    Example:
 
     workbench extract --dataset bundled:textiles:train --model bundled:efficientnet_lite0
     --scales 224 448 --store runs/textiles-train.zarr
@@ -105,7 +105,7 @@ class Extract:
                     break
         left = 0 if self.prepare else len(requests) - len(reports)
         if left:
-            say(f"{left} view(s) not begun; the same command goes on")
+            say(f"{left} view(s) not begun; repeat the command to resume")
         if self.json and reports:
             first, *views = reports
             print(strict_json.dumps(first | ({"views": views} if self.views else {})))
@@ -177,12 +177,12 @@ def summary(report, part: str | None = None) -> str:
     what = f"{len(report.sources)} source(s) of {report.images} images in {report.store}"
     size = f"{report.bytes_stored / 1e6:.1f} MB"
     if report.stopped and not report.sources:  # no worker had come, or loaded the models
-        head = "stopped before any shard was begun; the same command starts again"
+        head = "stopped before any shard was begun; repeat the command to start again"
     elif report.stopped:
-        head = f"stopped: {report.shards} shard(s) done of {what}; the same command goes on"
+        head = f"stopped: {report.shards} shard(s) done of {what}; repeat the command to resume"
     elif report.busy:
         head = (
-            f"{report.busy} shard(s) of {what} are in the hands of another process; repeat "
+            f"{report.busy} shard(s) of {what} are being computed by another process; repeat "
             f"the command when it has finished"
         )
     elif not report.shards and part:

@@ -60,7 +60,7 @@ class Reconstruct:
     in pairs.md, .csv, .tex and a figure with --out."""
     stream: bool = False
     """Run the models now and store no features: --train and --test may be dataset names, and what
-    a given store lacks is computed. With --moments an interrupted run goes on where it was."""
+    a given store lacks is computed. With --moments, repeat an interrupted run to resume it."""
     limit: int | None = None
     """With --stream: only the first so many images of a dataset."""
     batch: int = 8

@@ -25,7 +25,7 @@ class ThroughputConfig:
     device: str = "cpu"
     """Where the model runs."""
     arithmetic: str = "fp32"
-    """fp32, bf16 or fp16."""
+    """Arithmetic of the forward pass: fp32, bf16 or fp16."""
     batch: int = 8
     """Images per pass."""
     max_crops: int | None = None
