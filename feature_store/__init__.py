@@ -1,4 +1,4 @@
-"""On-disk store of per-token features: protocol, writer with commit records, lazy reader.
+"""Per-token features on disk: protocol, writer with commit records, lazy reader.
 
 >>> import feature_store
 >>> store = feature_store.open("train.zarr")                             # doctest: +SKIP

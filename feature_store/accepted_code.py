@@ -1,7 +1,7 @@
 """Whether shards may be added to a stored source: equal identity, or other code that was accepted.
 
-Code is accepted once it has recomputed a committed shard and given the stored values. Manifest and
-identity stay as they are; the code is listed in the attribute ``accepted_code`` of the source.
+Code is accepted once it has recomputed a committed shard with the stored values as result. Manifest
+and identity do not change; the source's attribute ``accepted_code`` lists the code.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from feature_store.errors import StoreError
 from feature_store.stored_source import StoredSource
 
 ATTRIBUTE = "accepted_code"
-"""Attribute of a source group; a list of :class:`AcceptedCode`, absent without any."""
+"""Attribute of a source group: a list of :class:`AcceptedCode`, absent if it is empty."""
 CODE_FIELDS = ("code_sha256", "libraries")
-"""Manifest fields that name the code behind the values and the libraries that it ran with."""
+"""Manifest fields that identify the code that computed the values, and its libraries."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptedCode:
-    """Code that gave the stored values of a committed shard."""
+    """Code that reproduced the stored values of a committed shard."""
 
     code_sha256: str
     """sha256 of the code that computes features."""
     libraries: dict[str, str]
-    """Versions of the libraries that it ran with."""
+    """Versions of the libraries it ran with."""
     shard: int
     """Shard that was recomputed."""
     largest_difference: float
@@ -38,7 +38,7 @@ class AcceptedCode:
 
 
 def differs_in_code_only(stored: StoredSource, manifest: dict[str, Any]) -> bool:
-    """Whether a manifest has another identity, because of its code or libraries alone."""
+    """Whether a manifest has another identity only because of its code or libraries."""
     code = {name: stored.manifest[name] for name in CODE_FIELDS if name in stored.manifest}
     return protocol.identity(manifest) != stored.identity == protocol.identity(manifest | code)
 
@@ -55,7 +55,7 @@ def is_accepted(stored: StoredSource, manifest: dict[str, Any]) -> bool:
 
 
 def refuse_other_identity(stored: StoredSource, manifest: dict[str, Any]) -> None:
-    """Resume only what was computed in the same way.
+    """Refuse to add shards that are computed differently from the stored ones.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def refuse_other_identity(stored: StoredSource, manifest: dict[str, Any]) -> Non
     lines = "; ".join(protocol.differences(stored.manifest, manifest))
     remedy = "repeat the stored settings"
     if differs_in_code_only(stored, manifest):
-        remedy = "add --accept-code, which continues if this code gives the values that are stored"
+        remedy = "add --accept-code, which continues if this code reproduces the stored values"
     raise StoreError(
         f"{stored.objects.url} holds {stored.source} computed differently ({lines}). Extract into "
         f"another store, or {remedy}"
@@ -77,7 +77,7 @@ def refuse_other_identity(stored: StoredSource, manifest: dict[str, Any]) -> Non
 def accept(
     stored: StoredSource, manifest: dict[str, Any], *, shard: int, largest_difference: float
 ) -> None:
-    """List the code of a manifest with the source.
+    """Add the code of a manifest to the accepted code of a source.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def accept(
     shard : int
         Shard that was recomputed.
     largest_difference : float
-        Largest absolute difference of its recomputed from its stored values.
+        Largest absolute difference between its recomputed and its stored values.
     """
     entry = AcceptedCode(
         **{name: manifest[name] for name in CODE_FIELDS},

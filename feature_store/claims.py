@@ -1,7 +1,7 @@
-"""Claims on shards: two processes started on one store share the work instead of doing it twice.
+"""Claims on shards: processes on one store share the work instead of doing it twice.
 
-A claim saves work; the commit record keeps the store right. A claim left by a killed process is
-taken over once its lease has run out, or at once where the process is known to be gone.
+A claim saves work; the commit record keeps the store correct. The claim of a killed process is
+taken over when its lease ends, or at once if the process is known to be gone.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any
 from feature_store.objects import Objects
 
 LEASE_SECONDS = 900.0
-"""A claim older than this, and not renewed, is taken over. A shard should take minutes at most."""
+"""Seconds without renewal after which a claim is taken over; a shard takes minutes at most."""
 
 ATTEMPTS = 5
-"""How often a claim is asked for that its holder gives up, or leaves stale, at the same time."""
+"""Attempts to get a claim that its holder releases, or leaves stale, at the same time."""
 
 
 class Claim:
-    """A claim held by this process; renew it during long work, release it after the commit.
+    """A claim of this process on one shard, as a context manager around the work.
 
-    Use as a context manager over the work on one shard. ``held`` says whether the claim was got.
+    ``held`` tells whether this process got the claim. Call :meth:`renew` during long work.
     """
 
     def __init__(self, objects: Objects, key: str, *, lease: float = LEASE_SECONDS) -> None:
@@ -45,7 +45,7 @@ class Claim:
                 break
             content = self.objects.get(self.key)
             self.holder = holder_of(content)
-            if content is None:  # released this moment
+            if content is None:  # released in this moment
                 continue
             if not _is_stale(_parse(content), self.lease):
                 break
@@ -53,7 +53,7 @@ class Claim:
         return self
 
     def renew(self) -> None:
-        """Say that the work goes on; at most once a minute, and only while the claim is ours."""
+        """Renew the claim if it is still ours; writes at most once a minute."""
         if self.held and time.time() - self._renewed > self.lease / 15 and self._is_ours():
             self.objects.put(self.key, self._content())
 
@@ -68,7 +68,7 @@ class Claim:
         self.held = False
 
     def _is_ours(self) -> bool:
-        """Whether nobody has taken the claim over, as happens when its lease ran out."""
+        """False if another process took the claim over, because its lease had ended."""
         return self._token.encode() in (self.objects.get(self.key) or b"")
 
     def _content(self) -> bytes:
@@ -78,13 +78,13 @@ class Claim:
 
 
 def holder_of(data: bytes | None) -> str:
-    """Who a claim's object says holds it, ``host:pid``; ``?:?`` where it is gone or damaged."""
+    """Holder of a claim as ``host:pid``; ``?:?`` if the claim is gone or damaged."""
     found = _parse(data)
     return f"{found.get('host', '?')}:{found.get('pid', '?')}"
 
 
 def _parse(data: bytes | None) -> dict[str, Any]:
-    """A claim's fields; empty (and so stale) where it is gone or damaged."""
+    """A claim's fields; empty (and so stale) if it is gone or damaged."""
     try:
         found = json.loads(data or b"{}")
         return {"host": str(found["host"]), "pid": int(found["pid"]), "time": float(found["time"])}
@@ -99,7 +99,7 @@ def _is_stale(claim: dict[str, Any], lease: float) -> bool:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether a process of that number runs on this host."""
+    """Whether a process with this number runs on this host."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

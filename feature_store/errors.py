@@ -1,11 +1,11 @@
-"""Errors that a user or a file can cause. Messages say: found, expected, do this."""
+"""Errors that a user or a file can cause. Messages give: value found, value expected, remedy."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """A request that cannot be served as made; the command line prints it and exits with 2."""
+    """An invalid request; the command line prints the message and exits with 2."""
 
 
 class StoreError(InputError):
-    """The store on disk does not hold what was asked of it (missing, damaged, of another kind)."""
+    """The store does not contain the requested data: missing, damaged, or of another kind."""

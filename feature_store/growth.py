@@ -1,4 +1,4 @@
-"""Hold a store against its dataset: the same images, more images, or a refusal."""
+"""Compare a store with its dataset: same images, new images to add, or a refusal."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from feature_store.store import FeatureStore
 def reconcile(
     store: FeatureStore, image_ids: Sequence[str], labels: Any, label_names: Sequence[str]
 ) -> FeatureStore:
-    """The store, grown to hold every image of the dataset.
+    """The store, extended to every image of the dataset.
 
-    The store's own order is kept: new images get new rows at the end, wherever they stand in the
-    dataset. Committed shards stay; only the new rows are missing afterwards.
+    Stored images keep their order; new images get rows at the end, wherever they are in the
+    dataset. Committed shards stay; afterwards only the new rows are missing.
 
     Parameters
     ----------
     store : FeatureStore
         An existing store.
     image_ids : sequence of str
-        The dataset's ids now.
+        The dataset's current ids.
     labels : (image,) int or None
-        The dataset's labels now.
+        The dataset's current labels.
     label_names : sequence of str
-        The dataset's class names now.
+        The dataset's current class names.
 
     Raises
     ------
@@ -50,16 +50,16 @@ def reconcile(
 def grown(
     store: FeatureStore, image_ids: Sequence[str], labels: Any, label_names: Sequence[str]
 ) -> tuple[list[str], np.ndarray, list[str]]:
-    """What :func:`reconcile` would make of the store, which is only read.
+    """Images of the store after :func:`reconcile`; only reads the store.
 
     Returns
     -------
     image_ids : list of str
-        The stored ones in their order, then those that the store lacks.
+        Stored ids in their order, then the new ones.
     labels : (image,) int32
         In the numbering of `label_names`; -1 = unlabelled.
     label_names : list of str
-        The stored ones, then new ones.
+        Stored names, then the new ones.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def grown(
 def _renumbered(
     stored_names: list[str], labels: Any, images: int, label_names: Sequence[str]
 ) -> tuple[list[str], np.ndarray]:
-    """Stored class names with new ones after them, and the dataset's labels in that numbering."""
+    """Stored, then new class names, and the dataset's labels in that numbering."""
     now = [str(n) for n in label_names]
     names = stored_names + [n for n in now if n not in set(stored_names)]
     number = {name: code for code, name in enumerate(names)}
@@ -103,20 +103,20 @@ def _renumbered(
 
 
 def _trusted_ids(store: FeatureStore, image_ids: Sequence[str]) -> Sequence[str]:
-    """Stored ids; where the array is damaged, the dataset's own, if they hash to the record."""
+    """Stored ids; if the array is damaged, the dataset's, if they have the recorded hash."""
     recorded = store.attrs["image_ids_sha256"]
     try:
         if protocol.ids_sha256(store.image_ids) == recorded:
             return store.image_ids.tolist()
-    except Exception as error:  # damaged beyond decoding: go on to the dataset's ids
+    except Exception as error:  # not decodable: try the dataset's ids
         reason = str(error)
     else:
         reason = "they do not match the recorded checksum"
     if protocol.ids_sha256(image_ids[: len(store)]) == recorded:
         return image_ids[: len(store)]
     raise StoreError(
-        f"{store.path}: the image ids are damaged ({reason}) and the dataset does not "
-        f"have the images they were made from; extract into another store"
+        f"{store.path}: the image ids are damaged ({reason}), and the dataset's ids do not match "
+        f"the recorded checksum either; extract into another store"
     )
 
 
@@ -127,7 +127,7 @@ def _intact(store: FeatureStore) -> bool:
             protocol.ids_sha256(store.image_ids) == attrs["image_ids_sha256"]
             and protocol.labels_sha256(store.labels) == attrs["labels_sha256"]
         )
-    except Exception:  # any way in which the arrays are unreadable
+    except Exception:  # the arrays are unreadable
         return False
 
 
@@ -136,7 +136,7 @@ def _refuse_changed_labels(store: FeatureStore, stored: list[str], codes: np.nda
         return
     try:
         changed = np.nonzero(store.labels != codes[: len(stored)])[0]
-    except Exception:  # the label array is damaged; the checksum says the dataset's differ anyway
+    except Exception:  # the label array is damaged, and the checksums differ
         changed = np.arange(len(stored))
     raise StoreError(
         f"{store.path}: labels of {len(changed)} stored image(s) changed "
@@ -145,7 +145,7 @@ def _refuse_changed_labels(store: FeatureStore, stored: list[str], codes: np.nda
 
 
 def _grow(store: FeatureStore, ids: list[str], codes: np.ndarray, label_names: list[str]) -> None:
-    """Make room first, in every array; the root's attributes, which count, come last."""
+    """Extend every array first; write the root's attributes, which are authoritative, last."""
     objects = store.objects
     root = root_group(objects, "r+")
     for name in store.sources():

@@ -1,4 +1,4 @@
-"""Lazy labelled views over stored scales: S2 composition without copying what is not asked for."""
+"""Lazy labelled arrays over stored sources: S2 composition that reads only requested rows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ MERGES = ("concat", "add")
 
 
 class ComposedArray(BackendArray):
-    """Scales of one model side by side on the channel axis (concat) or summed (add).
+    """Scales of one model, concatenated on the channel axis (concat) or summed (add).
 
-    Rows are gathered shard by shard when indexed; only the touched shards are read. ``concat``
-    keeps the stored dtype, ``add`` returns float32 so that the sum of float16 maps cannot
-    overflow.
+    Indexing gathers rows shard by shard and reads only the shards it needs. ``concat`` keeps the
+    stored dtype; ``add`` returns float32, so that the sum of float16 maps cannot overflow.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class ComposedArray(BackendArray):
         return out.squeeze(axis=squeeze)
 
     def block(self, shard: int, rows: np.ndarray | slice) -> np.ndarray:
-        """Rows (relative to the shard) of all scales, merged: (n, ..., channel)."""
+        """Rows (counted from the shard's first) of all scales, merged: (n, ..., channel)."""
         parts = [self._part(single, shard, rows) for single in self.singles]
         if len(parts) == 1:
             return parts[0]
@@ -84,7 +83,7 @@ class ComposedArray(BackendArray):
 
 
 def compose(singles: list[StoredSource], name: str, merge: str, incomplete: bool) -> ComposedArray:
-    """Check that scales fit together and compose them.
+    """Check that scales can be composed, and compose them.
 
     Raises
     ------
@@ -113,7 +112,7 @@ def compose(singles: list[StoredSource], name: str, merge: str, incomplete: bool
 
 
 def labelled(array: ComposedArray, image_ids: np.ndarray, attrs: dict[str, Any]) -> xr.DataArray:
-    """The composed array with named dims, image ids and, per channel, the scale it came from."""
+    """The composed array with named dims, image ids and the scale of each channel."""
     dims = DIMS[array.name, len(array.shape)]
     names = [single.source.scales[0] for single in array.singles]
     coords: dict[str, Any] = {"image": image_ids}
@@ -129,17 +128,17 @@ def labelled(array: ComposedArray, image_ids: np.ndarray, attrs: dict[str, Any])
 
 
 def as_map(tokens: np.ndarray) -> np.ndarray:
-    """(n, row, col, channel) as it is; (n, token, channel) as (n, token, 1, channel)."""
+    """(n, row, col, channel) unchanged; (n, token, channel) as (n, token, 1, channel)."""
     return tokens if tokens.ndim == 4 else tokens[:, :, None, :]
 
 
 def refuse_other_positions(singles: list[StoredSource], shard: int) -> None:
-    """Tokens can be paired over sources only where the same positions are kept.
+    """Refuse sources whose tokens cannot be paired: they keep different positions.
 
     Raises
     ------
     StoreError
-        Whole maps beside a subset, or subsets at other positions.
+        Whole maps and a subset, or subsets at different positions.
     """
     if not any(single.kept for single in singles):
         return

@@ -1,4 +1,4 @@
-"""Which single-scale sources a store holds, and which of them a name without a tap means."""
+"""Lists the single-scale sources of a store and resolves names without a tap."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""zarr metadata documents of a source, made in memory and put as whole objects.
+"""zarr metadata documents of a source, created in memory and written as whole objects.
 
-Creating them through zarr on the store itself would refuse, or erase, what an interrupted creation
-or a damaged document left behind. Made here first, each document is put only where it is needed,
-the source group's last, and no data are ever touched.
+If zarr created them in the store itself, it would refuse or erase the remains of an interrupted
+creation or a damaged document. Here each document is written only where it is needed, the source
+group's last, and data are never touched.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ DIMS = {
 DTYPES = ("float16", "float32")
 """Dtypes that features are stored in."""
 LAYOUTS = ("raw", "packed")
-"""How a shard's object is encoded; PROTOCOL.md says how."""
+"""Encodings of a shard's object; PROTOCOL.md defines them."""
 FILL = {"tokens": float("nan"), "prefix": float("nan"), "position": -1}
 """Array name to its fill value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayPlan:
-    """Shapes and types of a source about to be created."""
+    """Shapes and types of a source."""
 
     grid: tuple[int, int]
     """(rows, cols) of the token map."""
@@ -71,7 +71,7 @@ class ArrayPlan:
 def put_source(
     objects: Objects, single: Source, size: tuple[int, int], plan: ArrayPlan, attrs: dict[str, Any]
 ) -> None:
-    """Create a source's groups and arrays, or complete what an interrupted creation left.
+    """Create a source's groups and arrays, or complete an interrupted creation.
 
     Parameters
     ----------
@@ -95,9 +95,9 @@ def put_source(
 
 
 def repair_arrays(objects: Objects, single: Source, size: tuple[int, int], plan: ArrayPlan) -> None:
-    """Put back metadata of arrays that are missing, unreadable, of another form or too short.
+    """Restore array metadata that are missing, unreadable, of another shape or too short.
 
-    Arguments as for :func:`put_source`; the plan must be the one the source was created with.
+    Arguments as for :func:`put_source`; the plan must be that of the source's creation.
     """
     memory = MemoryStore()
     group = zarr.open_group(memory, mode="w").create_group(single.group)
@@ -107,14 +107,14 @@ def repair_arrays(objects: Objects, single: Source, size: tuple[int, int], plan:
         try:
             found = zarr.open_array(objects.zarr_store, path=path, mode="r")
             sound = found.shape[0] >= size[0] and found.shape[1:] == shape
-        except Exception:  # whatever zarr makes of a damaged document
+        except Exception:  # whatever zarr raises for a damaged document
             sound = False
         if not sound:
             objects.put(f"{path}/zarr.json", _read(memory, f"{path}/zarr.json"))
 
 
 def created_plan(objects: Objects, single: Source) -> ArrayPlan:
-    """The plan that a stored source was created with, from its attributes."""
+    """The plan of a stored source's creation, from its attributes."""
     group = zarr.open_group(objects.zarr_store, path=single.group, mode="r", use_consolidated=False)
     attrs: dict[str, Any] = group.attrs.asdict()
     arrays = attrs["arrays"]
@@ -122,7 +122,7 @@ def created_plan(objects: Objects, single: Source) -> ArrayPlan:
 
 
 def repair_groups(objects: Objects, single: Source) -> None:
-    """Put back the metadata of groups above a source where it is missing or unreadable."""
+    """Restore missing or unreadable metadata of the groups above a source."""
     memory = MemoryStore()
     zarr.open_group(memory, mode="w").create_group(single.group)
     parents = [key for key in _documents(memory, single.group) if not key.startswith(single.group)]
@@ -132,16 +132,16 @@ def repair_groups(objects: Objects, single: Source) -> None:
 
 
 def is_group(objects: Objects, path: str) -> bool:
-    """Whether the metadata at a path are those of a readable group."""
+    """Whether the path contains readable metadata of a group."""
     try:
         zarr.open_group(objects.zarr_store, path=path, mode="r", use_consolidated=False)
-    except Exception:  # whatever zarr makes of a damaged document
+    except Exception:  # whatever zarr raises for a damaged document
         return False
     return True
 
 
 def encoded_shard(array: zarr.Array, values: np.ndarray) -> bytes:
-    """One shard as the array's codecs encode it, from values padded to the whole shard."""
+    """One shard, padded to full length, encoded by the codecs of the array."""
     memory = MemoryStore()
     twin = zarr.create_array(
         memory,
@@ -179,7 +179,7 @@ def _create_array(
 
 
 def _documents(memory: MemoryStore, last: str) -> list[str]:
-    """Keys of all documents below the root, the source group's own at the end."""
+    """Keys of all documents below the root; the source group's comes last."""
 
     async def listed() -> list[str]:
         return [key async for key in memory.list()]

@@ -1,9 +1,8 @@
-"""Whole objects by key: the only way this package touches commit records, claims and shard files.
+"""Whole objects by key: commit records, claims and shard files are read and written only here.
 
-A zarr hierarchy is a set of objects under keys. Arrays and groups are read and created through
-zarr; the objects whose durability and order matter (shards, commit records, claims) go through
-here, so that on a local disk each one is written to a temporary name, flushed to the disk and
-renamed, and on an object store it is one PUT.
+A zarr hierarchy is a set of objects under keys. zarr itself reads and creates arrays and groups.
+This module writes the objects whose durability and order matter (shards, commit records, claims):
+on a local disk to a temporary name that is flushed and renamed, on an object store by one PUT.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from zarr.storage import FsspecStore, LocalStore
 from feature_store.errors import StoreError
 
 PARTIAL_SECONDS = 3600.0
-"""A temporary file that nobody has written to for so long belongs to a killed process."""
+"""Age in seconds after which a temporary file is taken for one of a killed process."""
 
 
 class Objects(Protocol):
@@ -34,32 +33,32 @@ class Objects(Protocol):
     url: str
 
     def get(self, key: str) -> bytes | None:
-        """The object's bytes, or None where there is none."""
+        """The object's bytes, or None if it does not exist."""
 
     def exists(self, key: str) -> bool:
-        """Whether there is an object under the key."""
+        """Whether an object exists under the key."""
 
     def put(self, key: str, data: Any) -> None:
         """Write one whole object, atomically and durably; `data` is a C-contiguous buffer."""
 
     def put_new(self, key: str, data: bytes) -> bool:
-        """Write the object only if the key is free; whether it was."""
+        """Write the object if the key is free; returns whether it was."""
 
     def names(self, folder: str) -> list[str]:
-        """Sorted names directly under a folder; empty where there is none."""
+        """Sorted names directly under a folder; empty if it does not exist."""
 
     def delete(self, key: str) -> None:
-        """Remove an object; nothing happens where there is none."""
+        """Remove an object if it exists."""
 
     def local_path(self, key: str) -> Path | None:
-        """The object's file where objects are local files, else None."""
+        """The object's file if objects are local files, else None."""
 
     def sweep(self, folder: str) -> int:
-        """Remove what killed writes left under a folder; how many files."""
+        """Remove the remains of killed writes under a folder; returns the number of files."""
 
 
 class LocalObjects:
-    """Objects as files under a folder. A file is complete under its name or absent."""
+    """Objects as files under a folder; a file either is complete or does not exist."""
 
     def __init__(self, root: Path, *, read_only: bool = False) -> None:
         self.root = root
@@ -67,8 +66,8 @@ class LocalObjects:
         self.zarr_store: Store = LocalStore(root, read_only=read_only)
 
     def get(self, key: str) -> bytes | None:
-        # A plain string and no buffer: status reads tens of thousands of small records, and
-        # pathlib would take as long as all the rest.
+        # A plain string and no buffer: status reads tens of thousands of small records, and pathlib
+        # would double the time.
         try:
             with open(f"{self.url}/{key}", "rb", buffering=0) as handle:
                 return handle.read()
@@ -99,7 +98,7 @@ class LocalObjects:
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         partial.write_bytes(data)
         try:
-            os.link(partial, path)  # fails if the name exists, unlike rename: the claim is atomic
+            os.link(partial, path)  # unlike rename, fails if the name exists: the claim is atomic
         except FileExistsError:
             return False
         finally:
@@ -153,14 +152,14 @@ class RemoteObjects:
         if self.exists(key):
             return False
         if not isinstance(self.zarr_store, FsspecStore):
-            # Not atomic: two writers may both believe that they hold a claim. Checksums in commit
-            # records keep the store right; the claim only saves work.
+            # Not atomic: two writers may both get a claim. A claim only saves work; checksums in
+            # commit records keep the store correct.
             self.put(key, data)
             return True
         path = f"{self.zarr_store.path}/{key}"
-        try:  # a conditional PUT where the driver has one (s3fs: If-None-Match)
+        try:  # a conditional PUT if the driver has one (s3fs: If-None-Match)
             sync(self.zarr_store.fs._pipe_file(path, data, mode="create"))
-        except Exception:  # each driver words a lost race in its own way
+        except Exception:  # each driver has its own error for a lost race
             if self.exists(key):
                 return False
             self.put(key, data)
@@ -179,16 +178,16 @@ class RemoteObjects:
         return None
 
     def sweep(self, folder: str) -> int:
-        return 0  # an object that was not finished does not exist
+        return 0  # an unfinished object does not exist
 
     def _answer(self, request: Any) -> Any:
-        """The store's answer; whatever its driver raises becomes an error that names the store."""
+        """The store's answer; an error of its driver becomes a StoreError that names the store."""
         try:
             return sync(request)
         except Exception as error:
             raise StoreError(
-                f"{self.url} does not answer as a store should ({type(error).__name__}: {error}); "
-                f"check the address, the credentials and that the bucket exists"
+                f"cannot read or write {self.url} ({type(error).__name__}: {error}); check the "
+                f"address, the credentials and that the bucket exists"
             ) from error
 
 
@@ -211,7 +210,7 @@ def connect(path: str | Path | Store, *, read_only: bool = False) -> Objects:
 
 
 def root_group(objects: Objects, mode: Literal["r", "r+", "a"]) -> zarr.Group:
-    """The root group of the hierarchy, metadata read unconsolidated."""
+    """The root group of the hierarchy; consolidated metadata are ignored."""
     return zarr.open_group(objects.zarr_store, mode=mode, use_consolidated=False)
 
 
@@ -223,7 +222,7 @@ def _buffer(data: Any) -> Any:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename survive power loss; folders cannot be flushed on every platform."""
+    """Make a rename survive power loss, on platforms that can flush folders."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:

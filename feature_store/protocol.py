@@ -1,7 +1,7 @@
 """The on-disk protocol as code: names, versions, commit records, checksums, identity.
 
-PROTOCOL.md in this folder is the normative text; ``tests/feature_store/test_protocol.py`` holds
-the two together.
+PROTOCOL.md in this folder is the normative text; ``tests/feature_store/test_protocol.py`` keeps
+the two in agreement.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VERSION = 1
 COMMITS = ".commits"
 CLAIMS = ".claims"
 STATUS = ("pending", "ok", "decode_failed")
-"""Meaning of the values of the ``status`` array: the index is the stored number."""
+"""States of an image; the index of a state is its number in the ``status`` array."""
 
 ROOT_ATTRIBUTES = (
     "protocol_version",
@@ -39,7 +39,7 @@ SOURCE_ATTRIBUTES = ("manifest", "identity", "arrays", "created")
 
 @dataclass(frozen=True, kw_only=True)
 class CommitRecord:
-    """What was committed as one shard of one source; one JSON object beside the data."""
+    """Record of one committed shard of one source: a JSON object beside the data."""
 
     shard: int
     """Shard number, from 0."""
@@ -54,13 +54,13 @@ class CommitRecord:
     failed: dict[str, str] = field(default_factory=dict)
     """Row number (as text) to reason, for images without features; their values are NaN."""
     nonfinite_channels: list[int] = field(default_factory=list)
-    """Channels with a non-finite value among good rows: always empty, or the shard is refused."""
+    """Channels with a non-finite value among good rows; always empty: such a shard is refused."""
     max_abs: float
     """Largest absolute value among good rows, before the cast to the stored dtype."""
     square_sum: float
     """Sum of squares of the good rows before the cast."""
     square_error: float
-    """Sum of squared differences that the cast to the stored dtype made."""
+    """Sum of squared rounding errors of the cast to the stored dtype."""
     writer: str
     """Host name and process number."""
     written: str
@@ -80,7 +80,7 @@ class CommitRecord:
         Raises
         ------
         StoreError
-            Not JSON, not exactly the fields of a record, or a digest that does not match.
+            The data are not JSON, have other fields, or do not match their digest.
         """
         try:
             found = json.loads(data)
@@ -106,14 +106,14 @@ _RECORD_FIELDS = {f.name for f in fields(CommitRecord)}
 def record_key(group: str, shard: int) -> str:
     """Key of a shard's commit record.
 
-    It lies under the ``tokens`` array: zarr lists the members of a group and warns about what is
-    no node, but it does not look inside an array.
+    It lies under the ``tokens`` array: zarr warns about members of a group that are not nodes, but
+    does not list the contents of an array.
     """
     return f"{group}/tokens/{COMMITS}/{shard:06d}.json"
 
 
 def claim_key(group: str, shard: int) -> str:
-    """Key of the claim that a process holds while it works on a shard."""
+    """Key of a process's claim on a shard."""
     return f"{group}/tokens/{CLAIMS}/{shard:06d}.json"
 
 
@@ -125,7 +125,7 @@ def shard_key(group: str, array: str, shard: int, ndim: int) -> str:
 def checksum(*arrays: np.ndarray) -> str:
     """xxh3-128 in hex of the arrays' values in C order, one after the other.
 
-    Little-endian, whatever the machine; about memory speed (13 GB/s on one core of a server CPU).
+    Little-endian on every machine; about memory speed (13 GB/s on one core of a server CPU).
     """
     digest = xxhash.xxh3_128()
     for array in arrays:

@@ -1,4 +1,4 @@
-"""The root of a store: the images it is about, their labels and status."""
+"""The root of a store: its images, their labels and status."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def create_root(
     root = root_group(objects, "a")
     _create_images(root, shard_images)
     put_images(root, image_ids, labels)
-    root.update_attributes(  # last: a root without attributes is no store yet
+    root.update_attributes(  # last: a root without attributes is not a store yet
         {
             "protocol_version": protocol.VERSION,
             "dataset": dataset,
@@ -53,7 +53,7 @@ def create_root(
 
 
 def can_create(objects: Objects) -> bool:
-    """Whether there is nothing yet, or only the beginnings of an interrupted creation."""
+    """Whether nothing exists yet, or only the start of an interrupted creation."""
     names = set(objects.names(""))
     if "zarr.json" not in names:
         return not names
@@ -68,14 +68,15 @@ def label_codes(labels: Any, images: int, label_names: Sequence[str]) -> np.ndar
     Raises
     ------
     InputError
-        Another length than the images, or a code beyond the label names.
+        Not one label per image, or a label without a name.
     """
     codes = np.full(images, -1) if labels is None else np.asarray(labels)
-    beyond = codes.size and not -1 <= codes.min() <= codes.max() < max(len(label_names), 0)
-    if codes.shape != (images,) or (beyond and not (codes == -1).all()):
+    if codes.shape != (images,):
+        raise InputError(f"labels have shape {codes.shape}, expected ({images},), one per image")
+    if codes.size and not -1 <= codes.min() <= codes.max() < len(label_names):
         raise InputError(
-            f"labels of shape {codes.shape} do not fit {images} images and "
-            f"{len(label_names)} label names"
+            f"labels range from {codes.min()} to {codes.max()}, expected -1 to "
+            f"{len(label_names) - 1} for {len(label_names)} label names"
         )
     return codes.astype(np.int32)
 
@@ -101,7 +102,7 @@ def _create_images(root: zarr.Group, shard_images: int) -> None:
 
 
 def put_images(root: zarr.Group, ids: list[str], labels: np.ndarray) -> None:
-    """Make room for all images and write their ids and labels; status of new rows is pending."""
+    """Extend the arrays to all images and write ids and labels; new rows are pending."""
     for name, values in (("image_id", np.array(ids, dtype=object)), ("label", labels)):
         array = root[name]
         array.resize((len(ids),))  # type: ignore[union-attr]
@@ -110,12 +111,12 @@ def put_images(root: zarr.Group, ids: list[str], labels: np.ndarray) -> None:
 
 
 def checked_root(objects: Objects) -> zarr.Group:
-    """The root group, if it is one of a store that this version reads.
+    """The root group of a store that this version can read.
 
     Raises
     ------
     StoreError
-        Nothing there, damaged, of a newer protocol version, or creation was interrupted.
+        The root is missing, damaged, incomplete, or of a newer protocol version.
     """
     if objects.get("zarr.json") is None:
         raise StoreError(

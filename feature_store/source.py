@@ -21,7 +21,7 @@ class Source:
     model : str
         Model name, such as ``timm:vit_base_patch16_224.mae``; may contain ``/``, ``:``.
     tap : str or None
-        Where features are read; ``None`` stands for the model's default tap.
+        Where features are read; ``None`` means the model's default tap.
     scales : tuple of str
         Scale names in order, each ``SIZE[.OPTION...]`` with SIZE one side or ``HxW`` in pixels.
 
@@ -61,7 +61,7 @@ class Source:
         return cls(model, tap or None, scales)
 
     def singles(self) -> tuple[Source, ...]:
-        """The single-scale sources that this one is made of, in channel order."""
+        """The single-scale sources of this source, in channel order."""
         return tuple(Source(self.model, self.tap, (scale,)) for scale in self.scales)
 
     def with_tap(self, tap: str) -> Source:

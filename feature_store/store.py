@@ -1,4 +1,4 @@
-"""Open, create and read a feature store; see PROTOCOL.md for what lies on the disk."""
+"""Open, create and read a feature store; PROTOCOL.md defines its files."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ class FeatureStore:
         """The root's attributes; PROTOCOL.md lists them."""
         self._stored: dict[str, StoredSource] = {}
 
-    # -- what the store is about ---------------------------------------------------------------
+    # -- facts and images ----------------------------------------------------------------------
 
     @property
     def path(self) -> str:
-        """Where the store lies."""
+        """Folder or URL of the store."""
         return self.objects.url
 
     @property
     def dataset(self) -> str:
-        """Dataset name that the store was created for."""
+        """Name of the dataset that the store was created for."""
         return str(self.attrs["dataset"])
 
     @property
@@ -109,7 +109,7 @@ class FeatureStore:
         return [str(source) for source in stored_sources(self.objects)]
 
     def source(self, source: str | Source) -> StoredSource:
-        """The stored arrays of one single-scale source (tap filled in where it is clear)."""
+        """One stored single-scale source; the tap is filled in as :meth:`resolve` does."""
         (single,) = self.resolve(source).singles()
         key = str(single)
         if key not in self._stored:
@@ -121,12 +121,13 @@ class FeatureStore:
     def resolve(self, source: str | Source) -> Source:
         """Fill in the tap and check that every scale is stored.
 
-        Without a tap: the model's default tap, as its manifest says, or the only one stored.
+        Without a tap: the model's default tap according to its manifest, or the only one stored.
 
         Raises
         ------
         StoreError
-            Not stored (lists what is), or several taps and none of them the default.
+            The source is not stored (the message lists the stored ones), or several taps are and
+            none of them is the default.
         """
         stored = stored_sources(self.objects)
         wanted = Source.parse(source) if isinstance(source, str) else source
@@ -142,7 +143,7 @@ class FeatureStore:
         return wanted
 
     def manifest(self, source: str | Source) -> dict[str, Any]:
-        """How a single-scale source was computed, with the measured error of its stored dtype.
+        """Manifest of a single-scale source, with the measured error of its stored dtype.
 
         The error is ``float16_relative_rms``, see :meth:`StoredSource.float16_relative_rms`.
         """
@@ -174,7 +175,7 @@ class FeatureStore:
     def features(
         self, source: str | Source, *, merge: str = "concat", allow_incomplete: bool = False
     ) -> xr.DataArray:
-        """Lazy (image, row, col, channel) view of a source; S2 sources are composed on the fly.
+        """Lazy (image, row, col, channel) array of a source; S2 sources are composed when read.
 
         Parameters
         ----------
@@ -183,19 +184,19 @@ class FeatureStore:
         merge : {"concat", "add"}
             How scales combine on the channel axis (paper: concat; Table 12 ablates add).
         allow_incomplete : bool
-            Read shards that are not committed as NaN instead of refusing.
+            Read missing shards as NaN instead of refusing.
 
         Raises
         ------
         StoreError
-            Not stored, or incomplete, or (when values are read) damaged.
+            The source is not stored, incomplete or (found when values are read) damaged.
         """
         return self._view(source, "tokens", merge, allow_incomplete)
 
     def prefix(
         self, source: str | Source, *, merge: str = "concat", allow_incomplete: bool = False
     ) -> xr.DataArray:
-        """Lazy (image, prefix, channel) view of a source's prefix tokens (CLS, registers)."""
+        """Lazy (image, prefix, channel) array of a source's prefix tokens (CLS, registers)."""
         return self._view(source, "prefix", merge, allow_incomplete)
 
     def stream(
@@ -272,7 +273,7 @@ class FeatureStore:
         if arrays.keep:
             subsample = {"tokens": arrays.keep, "seed": SEED, "grid": list(arrays.grid)}
             manifest |= {"subsample": subsample}
-        current: dict[str, Any] = checked_root(self.objects).attrs.asdict()  # others may grow it
+        current: dict[str, Any] = checked_root(self.objects).attrs.asdict()  # may have grown
         size = (current["image_count"], self.shard_images)
         repair_groups(self.objects, single)
         self.objects.sweep(single.group)
@@ -309,12 +310,12 @@ class FeatureStore:
 
 
 def open(path: str | Path | Store) -> FeatureStore:
-    """Open a store for reading and adding; opening itself writes nothing.
+    """Open a store for reading and adding sources; opening writes nothing.
 
     Raises
     ------
     StoreError
-        No store there, a damaged root, or a newer protocol version.
+        `path` contains no store, a damaged root, or a newer protocol version.
     """
     return FeatureStore(connect(path))
 

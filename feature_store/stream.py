@@ -31,7 +31,7 @@ class Batch:
 def batches(
     parts: Mapping[str, list[StoredSource]], shards: Sequence[int] | None
 ) -> Iterator[Batch]:
-    """See :meth:`feature_store.FeatureStore.stream`; `parts` are the scales of each source."""
+    """See :meth:`feature_store.FeatureStore.stream`; `parts` maps names to their scales."""
     arrays = {n: compose(singles, "tokens", "concat", False) for n, singles in parts.items()}
     everything = [single for singles in parts.values() for single in singles]
     failed = {row for single in everything for row in single.failed_rows()}

@@ -1,8 +1,8 @@
-"""A fixed random subset of token positions per image, for data sets whose full maps do not fit.
+"""A fixed random subset of token positions per image, for data sets too large to store fully.
 
 Moments and reconstruction need tokens of many images rather than all tokens of each. Positions
-depend on the image id, the grid and the seed alone, so every model with the same grid keeps the
-same positions, and they are stored, so readers never have to draw them again.
+depend only on image id, grid and seed, so all models with the same grid keep the same positions.
+They are stored, so readers never draw them again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from feature_store.errors import InputError
 
 SEED = 0
-"""Seed of the draw, written to the manifest."""
+"""Seed of the draw; part of the manifest."""
 
 
 def positions(
@@ -47,7 +47,7 @@ def positions(
     available = grid[0] * grid[1]
     if not 1 <= tokens <= available:
         raise InputError(
-            f"{tokens} tokens per image cannot be kept of a {grid[0]}x{grid[1]} map; choose 1 to "
+            f"cannot keep {tokens} tokens per image of a {grid[0]}x{grid[1]} map; choose 1 to "
             f"{available}"
         )
     drawn = np.empty((len(image_ids), tokens), np.int32)

@@ -1,4 +1,4 @@
-"""Re-read everything that a store holds and name what is wrong with it."""
+"""Read a whole store again and report every problem."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from feature_store.stored_source import StoredSource
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong: with a shard of a source, a source's metadata, or the root."""
+    """One problem of a shard, of a source's metadata, or of the root."""
 
     where: str
     """Source name, or ``store`` for the root."""
@@ -27,7 +27,7 @@ class Problem:
     """Shard number, None for metadata."""
     kind: str
     """missing (not computed yet), damaged (was committed), unreadable (an I/O error), metadata,
-    status (a chunk of the status array that agrees with no commit record)."""
+    status (a chunk of the status array that contradicts all commit records)."""
     reason: str
     """One line."""
 
@@ -38,14 +38,14 @@ class Problem:
 
 @dataclass
 class Report:
-    """What :func:`verify` found.
+    """Result of :func:`verify`.
 
     Attributes
     ----------
     problems : list of Problem
         Empty for a complete, undamaged store.
     shards, bytes_read : int
-        What was read and checked.
+        Shards and bytes that were read and checked.
     seconds : float
         Wall time.
     """
@@ -64,13 +64,12 @@ class Report:
 def verify(store: FeatureStore, *, progress: Callable[[int], None] = lambda count: None) -> Report:
     """Check the root, every source's metadata, and every shard against its commit record.
 
-    Writes nothing and never raises for damage; see :func:`withdraw` for what lets the next
-    extraction repair it.
+    Writes nothing and never raises for damage. :func:`withdraw` lets the next extraction repair it.
 
     Parameters
     ----------
     store : FeatureStore
-        Freshly opened: what a process has checked before is not read again.
+        Freshly opened, because shards that a store object has checked are not read again.
     progress : callable
         Called with 1 after each shard.
     """
@@ -84,7 +83,7 @@ def verify(store: FeatureStore, *, progress: Callable[[int], None] = lambda coun
             source = store.source(name)
             sources.append(source)
             report.problems += _metadata_problems(source)
-        except Exception as error:  # any damage to zarr's own metadata ends here
+        except Exception as error:  # any damage to zarr's own metadata
             report.problems.append(Problem(name, None, "metadata", _line(error)))
     for source in sources:
         for shard in range(source.shard_count):
@@ -96,11 +95,11 @@ def verify(store: FeatureStore, *, progress: Callable[[int], None] = lambda coun
 
 
 def withdraw(store: FeatureStore, problems: list[Problem]) -> int:
-    """Take back the commits of damaged shards, so that the next extraction redoes exactly those.
+    """Withdraw the commits of damaged shards, so that the next extraction computes exactly those.
 
-    The record is kept under ``NNNNNN.withdrawn``; the shard's data stay where they are until they
-    are replaced. A wrong chunk of the status array is rewritten from the commit records. How many
-    commits were withdrawn.
+    The record is renamed to ``NNNNNN.withdrawn``; the shard's data stay until they are replaced. A
+    wrong chunk of the status array is rewritten from the commit records. Returns the number of
+    withdrawn commits.
 
     Raises
     ------
@@ -146,11 +145,11 @@ def _root_problems(store: FeatureStore) -> Iterator[Problem]:
 
 
 def _hierarchy_problems(store: FeatureStore) -> Iterator[Problem]:
-    """Groups on the way to the sources must be readable, and no source may have lost its own."""
+    """Groups above the sources must be readable, and every source must have its attributes."""
     known = {Source.parse(name).group for name in store.sources()}
     for path in _folders(store.objects, "features", 3):
         if path.count("/") == 3 and path not in known:
-            what = "holds arrays but has no source attributes (an interrupted creation, or damage)"
+            what = "has arrays but no source attributes (an interrupted creation, or damage)"
             if "tokens" in store.objects.names(path):
                 yield Problem("store", None, "metadata", f"{path} {what}")
         elif path not in known and not is_group(store.objects, path):
@@ -158,7 +157,7 @@ def _hierarchy_problems(store: FeatureStore) -> Iterator[Problem]:
 
 
 def _folders(objects: Objects, path: str, depth: int) -> Iterator[str]:
-    """The folder and what lies below it, `depth` levels down; nothing for an empty one."""
+    """The folder and those below it, down to `depth` levels; nothing if it is empty."""
     names = objects.names(path)
     if names:
         yield path
@@ -204,7 +203,7 @@ def _shard_problems(source: StoredSource, shard: int, report: Report) -> Iterato
     except StoreError as error:
         yield Problem(name, shard, "damaged", _line(error))
         return
-    except Exception as error:  # an I/O error says nothing about the shard: never withdrawn
+    except Exception as error:  # an I/O error does not prove damage: never withdrawn
         yield Problem(name, shard, "unreadable", _line(error))
         return
     if not padding:
@@ -212,7 +211,7 @@ def _shard_problems(source: StoredSource, shard: int, report: Report) -> Iterato
 
 
 def _status_problems(store: FeatureStore, sources: list[StoredSource]) -> Iterator[Problem]:
-    """The status array must say of each shard what one of its commit records says."""
+    """Each chunk of the status array must agree with one commit record of its shard."""
     try:
         found = store.status_codes()
     except Exception as error:
@@ -222,7 +221,7 @@ def _status_problems(store: FeatureStore, sources: list[StoredSource]) -> Iterat
         rows = slice(shard * store.shard_images, (shard + 1) * store.shard_images)
         allowed = [s.status_of(shard) for s in sources if s.is_committed(shard)]
         if allowed and not any(np.array_equal(found[rows], a) for a in allowed):
-            yield Problem("store", shard, "status", "agrees with no commit record")
+            yield Problem("store", shard, "status", "contradicts all commit records")
 
 
 def _line(error: BaseException) -> str:

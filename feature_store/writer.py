@@ -21,13 +21,13 @@ from feature_store.subsample import keep, positions
 
 
 class FeatureRangeError(InputError):
-    """Features do not fit the stored dtype; nothing of the shard was written."""
+    """Features do not fit the stored dtype; the shard was not written."""
 
 
 class SourceWriter:
     """Commits the shards of one single-scale source.
 
-    One shard is one unit of work with one writer; a committed shard is never partly rewritten.
+    One writer computes a whole shard; a committed shard is never partly rewritten.
     """
 
     def __init__(self, stored: StoredSource, image_ids: np.ndarray) -> None:
@@ -40,11 +40,11 @@ class SourceWriter:
         return str(self.stored.source)
 
     def missing(self) -> list[int]:
-        """Shards without a valid commit record, or whose files are gone or of the wrong size."""
+        """Shards without a valid commit record, or whose files are missing or of another size."""
         return [shard for shard in range(self.stored.shard_count) if not self.is_done(shard)]
 
     def is_done(self, shard: int) -> bool:
-        """Whether the shard is committed and its files are there (values not read)."""
+        """Whether the shard is committed and its files exist; reads no values."""
         return self.stored.is_committed(shard) and self.stored.has_files(shard)
 
     def rows(self, shard: int) -> range:
@@ -52,16 +52,15 @@ class SourceWriter:
         return self.stored.rows(shard)
 
     def todo(self, shard: int) -> range:
-        """Image rows of a shard that have to be computed.
+        """Image rows of a shard to compute.
 
-        All of them, but for the last shard of a store that grew: there the rows committed before
-        stay as they are.
+        All rows, except in the last shard of a store that grew: rows committed before stay.
         """
         rows = self.rows(shard)
         return range(rows.start + len(self._kept(shard)[0]), rows.stop)
 
     def _kept(self, shard: int) -> tuple[range, dict[str, np.ndarray], CommitRecord | None]:
-        """Rows, values and record of a shard committed when the store had fewer images."""
+        """Rows, values and record of a shard that was committed before the store grew."""
         rows = self.rows(shard)
         try:
             record = self.stored.record(shard)
@@ -87,22 +86,22 @@ class SourceWriter:
         shard : int
             Shard number.
         tokens : (n, row, col, channel) float
-            Whole maps of the n rows of :meth:`todo`; rows named in `failed` are stored as NaN.
-            Where only some positions are kept, they are picked here.
+            Whole maps of the n rows of :meth:`todo`; rows in `failed` are stored as NaN. If the
+            source keeps a subset of positions, this method selects them.
         prefix : (n, prefix, channel) float, optional
-            Prefix tokens, where the source has any.
+            Prefix tokens, if the source has any.
         failed : mapping of int to str
             Row number to reason, for images that could not be read.
         statistics : CastStatistics, optional
-            Of the good rows before they were cast, for values that come in the stored dtype;
-            without it they are taken to be exact.
+            Statistics of the good rows before the cast, if the values already have the stored
+            dtype; without them, values count as exact.
 
         Raises
         ------
         FeatureRangeError
-            A good row holds a non-finite value, or one beyond the stored dtype's range.
+            A good row contains a non-finite value, or one beyond the range of the stored dtype.
         InputError
-            A shape differs from the source's.
+            A shape differs from that of the source.
         """
         failed = dict(failed or {})
         self._refuse_growth()
@@ -152,18 +151,18 @@ class SourceWriter:
         return record
 
     def _refuse_growth(self) -> None:
-        """A shard's rows are those of the store as it is now, not as it was when opened."""
+        """Refuse to write if another process has added images since this store was opened."""
         now = checked_root(self.stored.objects).attrs.asdict()["image_count"]
         if now != self.stored.images:
             raise StoreError(
                 f"{self.stored.objects.url} grew from {self.stored.images} to {now} images while "
-                f"this ran; nothing is lost, repeat the command"
+                f"this command ran; repeat the command to resume, nothing is lost"
             )
 
     def _given(
         self, rows: range, tokens: np.ndarray, prefix: np.ndarray | None
     ) -> dict[str, np.ndarray]:
-        """The arrays to store; of whole maps only the kept positions, where not all are."""
+        """The arrays to store; selects the kept positions of whole maps, if they are a subset."""
         given = {"tokens": tokens} if prefix is None else {"tokens": tokens, "prefix": prefix}
         if self.stored.kept:
             grid = tokens.shape[1:3]
@@ -185,15 +184,15 @@ class SourceWriter:
         counted: CastStatistics,
         known: CastStatistics | None,
     ) -> np.ndarray:
-        """Values in the stored dtype, good rows checked, other rows NaN."""
+        """Values in the stored dtype; good rows are checked, other rows are NaN."""
         limit = float(np.finfo(dtype).max)
         out = values
         if values.dtype != dtype or not good.all():
             out = np.full(values.shape, np.nan, dtype)
         with np.errstate(
             over="ignore", invalid="ignore"
-        ):  # found by its size, and refused, right below
-            for row in np.nonzero(good)[0]:  # an image at a time: every pass stays in the cache
+        ):  # the check below finds and refuses overflow
+            for row in np.nonzero(good)[0]:  # one image at a time, to stay in the cache
                 if out is not values:
                     out[row] = values[row]
                 if known is None:
@@ -211,12 +210,12 @@ class SourceWriter:
         remedy = "Extract into another store with --dtype float32"
         if not np.isfinite(largest):
             remedy += (
-                " and --arithmetic fp32; if it persists the model itself returns non-finite values"
+                " and --arithmetic fp32; if the error persists, the model returns non-finite values"
             )
         return (
             f"{self.source}: features do not fit {dtype.name}: largest absolute value {largest:g} "
             f"(limit {limit:g}), in {len(channels)} channel(s), first {channels[:5].tolist()}. "
-            f"Nothing of this shard was written. {remedy}"
+            f"The shard was not written. {remedy}"
         )
 
     def _put(self, name: str, shard: int, values: np.ndarray) -> None:

@@ -1,14 +1,14 @@
-"""Kill the extractor at random moments, many times, and hold the result against one whole run.
+"""Kill the extractor at random times, repeatedly, and compare the result with an undisturbed run.
 
     python scripts/chaos.py --kills 200 --out scripts/benchmarks/results/chaos.json
 
-About 10 minutes, 2 GB of memory and 50 MB of disk on 2 cores. After every kill the store is
-verified: a damaged shard would end the experiment with an error. Each store that an attempt
-finishes must be bit-identical to that of a run that nobody killed. The JSON says how many kills and
-stores there were, and how many writes a kill cut short (temporary files left behind).
+Takes about 10 minutes, 2 GB of memory and 50 MB of disk on 2 cores. The store is verified after
+every kill; a damaged shard ends the experiment with an error. Every finished store must be
+bit-identical to that of an undisturbed run. The JSON contains the number of kills, of stores, and
+of writes that a kill interrupted (temporary files left behind).
 
-Each attempt is a fork of a process that has imported everything, so that kills fall into the work
-and not into the imports.
+Each attempt is a fork of a process that has imported everything, so that kills hit the work and
+not the imports.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import feature_store
 from feature_store.verify import verify
 from workbench.extraction import ExtractRequest, extract
 
-MODEL = "random:timm:test_vit.r160_in1k"  # tiny, so that many shards fit into a minute
+MODEL = "random:timm:test_vit.r160_in1k"  # tiny: many shards per minute
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +48,15 @@ class Chaos:
     longest: float = 0.15
     """Longest time in seconds between the first commit of an attempt and its kill."""
     blind: float = 0.4
-    """Part of the kills that come at any moment since the start instead of after a commit."""
+    """Share of the kills at a random time after the start instead of after a commit."""
     seed: int = 0
-    """Seed of the moments."""
+    """Seed of the times."""
     out: Path | None = None
     """File for the JSON report; standard output otherwise."""
 
 
 def main(options: Chaos) -> dict:
-    """Run the whole experiment; the report."""
+    """Run the experiment and return the report."""
     torch.set_num_threads(1)
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -116,12 +116,12 @@ def run(images: Path, store: str) -> None:
 
 
 def check(store: str) -> None:
-    """After a kill nothing that was committed may be damaged, whatever is missing."""
+    """After a kill, shards may be missing, but no committed shard may be damaged."""
     if not (Path(store) / "zarr.json").exists():
         return
     try:
         opened = feature_store.open(store)
-    except feature_store.StoreError as error:  # killed while the store itself was created
+    except feature_store.StoreError as error:  # killed during the creation of the store
         if "creation was interrupted" not in str(error):
             raise
         return
@@ -130,7 +130,7 @@ def check(store: str) -> None:
 
 
 def compare(store: str, whole: str) -> None:
-    """Every decoded value must be the same, bit by bit."""
+    """Every decoded value must be equal, bit by bit."""
     one, other = feature_store.open(store), feature_store.open(whole)
     assert verify(one).problems == []
     assert one.sources() == other.sources()
@@ -141,12 +141,12 @@ def compare(store: str, whole: str) -> None:
 
 
 def after(seconds: float) -> Callable[[int], None]:
-    """Wait a while, whatever the child does: kills fall into the creation of store and sources."""
+    """Wait regardless of the child: some kills hit the creation of store and sources."""
     return lambda child: time.sleep(seconds)
 
 
 def after_a_commit(store: str, seconds: float) -> Callable[[int], None]:
-    """Wait until the child has committed something new, then a little; or until it ends."""
+    """Wait until the child commits a shard, then some seconds; or until it ends."""
 
     def commits() -> int:
         return sum(1 for _ in Path(store).glob("features/*/*/*/tokens/.commits/*.json"))
@@ -164,7 +164,7 @@ def after_a_commit(store: str, seconds: float) -> Callable[[int], None]:
 
 
 def fork(work: Callable[[], None], kill_after: Callable[[int], None] | None = None) -> bool:
-    """Run in a child process; whether it ended by itself, well. A failure there fails here."""
+    """Run in a child process; returns whether it ended by itself. Its failure is an error here."""
     child = os.fork()
     if child == 0:
         quiet = os.open(os.devnull, os.O_WRONLY)
@@ -182,7 +182,7 @@ def fork(work: Callable[[], None], kill_after: Callable[[int], None] | None = No
     if os.WIFSIGNALED(status):
         return False
     if os.WEXITSTATUS(status):
-        raise SystemExit("the attempt failed by itself; see above")
+        raise SystemExit("the attempt failed without a kill; see above")
     return True
 
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The main job on bundled models and images, from nothing: features at one and two scales, the
+# The main study on bundled models and images, from scratch: features at one and two scales, the
 # rows of Table 2, a linear probe, two figures.
 #
-#   bash scripts/demo.sh             under 5 minutes on 2 cores after the set-up, 3 GB of memory
+#   bash scripts/demo.sh             less than 5 minutes on 2 cores after the set-up, 3 GB of memory
 #   bash scripts/demo.sh --full      all bundled textiles, about 15 minutes
 #
-# Results go to runs/demo/ (--out DIR for another folder).
+# Writes to runs/demo/ (--out DIR for another folder).
 set -euo pipefail
 here="$PWD"
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"

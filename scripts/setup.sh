@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the environment (.venv beside this folder), or reuse it when it is current.
+# Build the environment (.venv in the root of the repository), or reuse it if it is current.
 #
 #   bash scripts/setup.sh            about 4 minutes and 7 GB the first time, 1 second afterwards
 #
@@ -14,7 +14,7 @@ PYTHON="${PYTHON:-python3}"
 NEEDED_GB=9
 
 command -v "$PYTHON" >/dev/null 2>&1 ||
-    fail "no '$PYTHON' here; install Python 3.11, 3.12 or 3.13, or name one: PYTHON=/path/to/python3.12 bash scripts/setup.sh"
+    fail "'$PYTHON' was not found; install Python 3.11, 3.12 or 3.13, or name one: PYTHON=/path/to/python3.12 bash scripts/setup.sh"
 version="$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 case "$version" in
     3.11 | 3.12 | 3.13) ;;
@@ -45,9 +45,9 @@ if ! .venv/bin/python -m pip install --disable-pip-version-check -c constraints.
     if grep -qiE 'no space left|disk quota' "$log"; then
         fail "the disk is full; $NEEDED_GB GB are needed for .venv and the downloads"
     elif grep -qiE 'connection|timed out|name resolution|network|retrying|proxy|from versions: none' "$log"; then
-        fail "the package index could not be reached; check the network or pip's proxy settings, then run this again (it goes on from here)"
+        fail "the package index could not be reached; check the network or pip's proxy settings, then repeat the command to resume"
     fi
-    fail "pip could not install the packages; the whole log is in $log"
+    fail "pip could not install the packages; the full log is in $log"
 fi
 printf '%s' "$wanted" >"$stamp"
 say "done"

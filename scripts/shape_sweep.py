@@ -1,12 +1,12 @@
 """A real star sweep, small enough for one CPU core: tiny vision transformers on 8 × 8 digits.
 
-Purpose   train every shape of a star sweep from scratch at four budgets and two seeds, so that the
-          shape law is fitted to measured losses and not only to synthetic ones.
+Purpose   train every shape of a star sweep from scratch at four budgets and two seeds, to fit the
+          shape law to measured losses, not only to synthetic ones.
 Command   python scripts/shape_sweep.py --out analyses/scaling_laws/data/digits_star_sweep.csv
 Expected  about 12 minutes of one core, 400 MB of memory, 20 kB of disk; no download.
 Data      scikit-learn's digits (1,797 images, 10 classes), 70 % for training, split by class.
-          Training images are shifted, turned, scaled and made noisy afresh at each step, to stay
-          near the law's assumption that data do not run out.
+          Each step shifts, rotates and scales its training images and adds noise, to approximate
+          the law's assumption of unlimited data.
 Metric    cross-entropy (nats) on the held-out 30 %; `error` is the share misclassified.
 Compute   forward GMACs per image × training images seen, as in the paper.
 Result    see docs/scaling_laws.md.
@@ -80,7 +80,7 @@ def build(row: pd.Series) -> VisionTransformer:
 
 
 def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Turn by up to 0.2 rad, scale by up to 10 %, shift by up to 15 %, add noise."""
+    """Rotate by up to 0.2 rad, scale by up to 10 %, shift by up to 15 %, add noise."""
     n = len(x)
     angle, scale = 0.4 * torch.rand(2, n, generator=generator) - 0.2
     scale = 1 + scale / 2

@@ -2,13 +2,13 @@
 # All checks: formatting, lint, types, tests.
 #
 #   bash scripts/test.sh                     everything, about 15 minutes on 2 cores
-#   bash scripts/test.sh tests/analyses -x   arguments go to pytest (then only pytest runs)
+#   bash scripts/test.sh tests/analyses -x   passes arguments to pytest and runs nothing else
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
 
-# One thread per library and process: test processes run side by side, and torch and faiss bring
-# an OpenMP runtime each.
+# One thread per library and process: test processes run in parallel, and torch and faiss each load
+# an OpenMP runtime.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 export PATH="$PWD/.venv/bin:$PATH"
 

@@ -1,18 +1,18 @@
-"""What the Dask engine costs, and what a second worker brings.
+"""Overhead of the Dask engine, and speed-up by a second worker.
 
     python scripts/benchmarks/engine.py --out scripts/benchmarks/results/engine.json
 
-About 15 minutes on 2 cores, 2 GB of memory, 1 GB of disk. EfficientNet-Lite0 at 224 pixels over the
-bundled textiles in shards of the size given, one thread per process: in one process without Dask,
-in two of them that share the shards out beforehand, on one Dask worker, and on two. What two
-processes bring without Dask is what the machine's cores and memory allow.
+Takes about 15 minutes on 2 cores, 2 GB of memory and 1 GB of disk. Runs EfficientNet-Lite0 at 224
+pixels over the bundled textiles in shards of the given size, one thread per process, in four ways:
+one process without Dask, two such processes that divide the shards in advance, one Dask worker, and
+two. The two processes without Dask show what the machine's cores and memory allow.
 
-Two figures: the *pass*, which begins when every worker has computed one shard, so that its model is
-loaded (the same shards are left out in all ways); and the *whole*, from workers that have just
-started to a complete store, with importing libraries (which the processes without Dask have done
-before) and loading models. Stores are new each time and compared to the byte. Goals, for the pass:
-two workers at least 1.7 times as fast as one; one worker at most 5 % slower than the process
-without Dask.
+There are two figures. The *pass* begins when every worker has computed one shard, so that its model
+is loaded; it omits the same shards in all four ways. The *whole* lasts from freshly started workers
+to a complete store, including the import of libraries (which the processes without Dask have done
+before) and the loading of models. Stores are new each time and compared byte by byte. Goals for
+the pass: two workers at least 1.7 times as fast as one; one worker at most 5 % slower than the
+process without Dask.
 """
 
 from __future__ import annotations
@@ -53,21 +53,21 @@ WARM = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to run."""
+    """Options of the benchmark."""
 
     images: int = 1536
     """Images of each store."""
     shard_images: int = 128
     """Images per shard."""
     repeats: int = 5
-    """Rounds; all ways in turn each time. Ratios are medians of the rounds'."""
+    """Rounds of all four ways in turn; reported ratios are medians over rounds."""
     out: Path | None = None
     """File for the JSON report."""
 
 
 def main(options: Options) -> dict:
     """All measurements."""
-    os.environ |= dict.fromkeys(THREADS, "1")  # what processes started from here inherit
+    os.environ |= dict.fromkeys(THREADS, "1")  # inherited by child processes
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
     with tempfile.TemporaryDirectory(dir=".") as folder:
         for _ in range(options.repeats):
@@ -115,7 +115,7 @@ def times(seconds: dict[str, list[float]]) -> dict:
 
 
 def without_dask(asked: ExtractRequest, processes: int) -> tuple[float, float]:
-    """Seconds of the pass and of the whole in processes of their own, with a worker's threads."""
+    """Seconds of the pass and of the whole in own processes, with the threads of a worker."""
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(processes, context) as pool:
         together = manager.Barrier(processes)
@@ -137,7 +137,7 @@ def share(asked: ExtractRequest, first: int, step: int, together: Barrier) -> tu
 
 
 def on_workers(asked: ExtractRequest, processes: int) -> tuple[float, float]:
-    """The same on workers, which keep what they loaded for the warm shards: as in an extraction."""
+    """The same on workers, which keep the models of the warm shards, as in an extraction."""
     with connect(EngineOptions(engine="dask", processes=processes)) as session:
         assert session is not None
         session.client.wait_for_workers(processes)
@@ -169,7 +169,7 @@ WAYS: dict[str, Callable[[ExtractRequest], tuple[float, float]]] = {
     "one_worker": partial(on_workers, processes=1),
     "two_workers": partial(on_workers, processes=2),
 }
-"""What does the work, each with a name."""
+"""Name to the way of doing the work."""
 
 
 def request(store: Path, options: Options) -> ExtractRequest:

@@ -1,4 +1,4 @@
-"""Extraction against the machine's own limit and against the published algorithm written plainly.
+"""Extraction against the limit of the machine and a plain version of the published algorithm.
 
     python scripts/benchmarks/extraction.py [--only limit sets memory] [--repeats 7]
 
@@ -94,7 +94,7 @@ def against_limit(store: Path, model: str, dataset: str, count: int, repeats: in
     backbone = load(model)
     crops = backbone.normalise(torch.stack([read(images, k, backbone) for k in range(64)]))
     tried = {n: [bare_forward(backbone, crops, n) for _ in range(4)] for n in (4, 8, 32)}
-    batch = min(tried, key=lambda n: min(tried[n]))  # the limit gets its best
+    batch = min(tried, key=lambda n: min(tried[n]))  # the limit at its best batch size
 
     def bare() -> tuple[float, float]:
         decode = seconds(lambda: [read(images, k, backbone) for k in range(64)]) / 64
@@ -126,7 +126,7 @@ def against_limit(store: Path, model: str, dataset: str, count: int, repeats: in
 
 
 def read(images: datasets.Dataset, row: int, backbone: Backbone) -> torch.Tensor:
-    """File to pixels, as anybody would write it: Pillow, resize, crop."""
+    """File to pixels in the plainest way: Pillow, resize, crop."""
     image = Image.open(io.BytesIO(images.read(row))).convert("RGB")
     return torch.from_numpy(backbone.info.transform(image))
 
@@ -144,7 +144,7 @@ def bare_forward(backbone: Backbone, crops: torch.Tensor, batch: int) -> float:
 
 
 def sets(folder: Path, repeats: int) -> dict:
-    """The three sets at once and each alone, against the published algorithm written plainly.
+    """The three sets at once and each alone, against a plain version of the published algorithm.
 
     The plain side runs in a process of its own, with timm's module as it is; each side's model is
     loaded beforehand, and both decode, run and save.
@@ -171,15 +171,15 @@ def against_published(store: Path, model: str, dataset: str, count: int, repeats
             scales=scales,
             store=f"{store}.{turn}",
             limit=count,
-            shard_images=count // 3,  # full shards, as almost all are
+            shard_images=count // 3,  # full shards, as in large stores
         )
         return extract(request).seconds
 
-    # A process of its own: it keeps the allocator as any program finds it.
+    # A separate process, with the default settings of the allocator.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as elsewhere:
         plain(SETS[0], 8, 8)  # load
         tried = {n: min(plain(SETS[1], n, 16) for _ in range(3)) for n in (1, 2, 4, 8, 16)}
-        batch = min(tried, key=lambda n: tried[n])  # the plain side gets its best
+        batch = min(tried, key=lambda n: tried[n])  # the plain version at its best batch size
         turns = []
         for turn in range(repeats):
             pairs = [(plain(s, batch), ours(s, f"{turn}.{len(s)}")) for s in SETS]
@@ -189,13 +189,13 @@ def against_published(store: Path, model: str, dataset: str, count: int, repeats
         "published_batch": batch,
         "published_s": [statistics.median(t[0][k] for t in turns) for k in range(3)],
         "extraction_s": [statistics.median(t[1][k] for t in turns) for k in range(3)],
-        # The largest set holds the maps of all: it is the whole three-set workload.
+        # The largest set contains the maps of all: it is the three-set workload.
         "three_sets_speedup": statistics.median(sum(t[0]) / t[1][2] for t in turns),
         "three_sets_speedups": [sum(t[0]) / t[1][2] for t in turns],
         "single_set_speedup": [
             statistics.median(t[0][k] / t[1][k] for t in turns) for k in range(3)
         ],
-        # Of the quickest turn of either side: what is left when nothing else used the machine.
+        # Of the fastest round of either side, with the least other work on the machine.
         "single_set_speedup_of_quickest": [
             min(t[0][k] for t in turns) / min(t[1][k] for t in turns) for k in range(3)
         ],
@@ -214,7 +214,7 @@ def published_seconds(
 
 @functools.cache
 def stock(model: str) -> Backbone:
-    """The model as timm runs it, batch norms and all."""
+    """The model as timm runs it, with its batch norms."""
     backbone = load(model)
     read = timm_taps.reader(backbone.module, model, backbone.info.tap)
     return dataclasses.replace(backbone, read=read)
@@ -296,7 +296,7 @@ def memory_child(folder: str, model: str) -> None:
 
 
 def write_photographs(folder: Path, count: int = 384) -> None:
-    """JPEG windows of 500 x 375 out of the bundled photographs, at half a window's distance."""
+    """JPEG windows of 500 x 375 of the bundled photographs, half a window apart."""
     folder.mkdir(exist_ok=True)
     width, height = PHOTO
     folders, written = _folders(), 0

@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def measure(folder: Path, repeats: int) -> dict:
-    """Extraction of uint8 arrays over the bare forward pass in bf16; and what decoding sustains."""
+    """Extraction of uint8 arrays over the bare forward pass in bf16, and the rate of decoding."""
     if not torch.cuda.is_available():
         return {"skipped": "no CUDA device on this machine"}
     write_arrays(folder / "arrays", 16_384)
@@ -99,7 +99,7 @@ def bare_gpu(backbone: Backbone, crops_per_image: int) -> float:
 
 
 def write_arrays(folder: Path, count: int) -> None:
-    """Files of bare uint8 pixels behind a short header (PPM), 64 of them, linked `count` times."""
+    """Links to 64 files of plain uint8 pixels with a short header (PPM), `count` in all."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for k in range(count):

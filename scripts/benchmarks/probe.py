@@ -99,7 +99,7 @@ def heads(x: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
             theirs = objective(coef, bias, l2)
             spread = x.std(0, dtype=np.float64)[:, None]
             mean = x.mean(0, dtype=np.float64)
-            for tolerance in np.geomspace(1e-3, 1e-7, 25):  # the loosest that is good enough
+            for tolerance in np.geomspace(1e-3, 1e-7, 25):  # the loosest sufficient one
                 problem = Problem(FeatureRows.of(x), labels, classes, HeadConfig())
                 head = problem.fit(l2=l2, tolerance=tolerance)
                 ours = objective(head.weight * spread, head.bias + mean @ head.weight, l2)
@@ -129,7 +129,7 @@ def heads(x: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
 
 
 def path(x: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """What a probe does for each source: choose among 7 penalties on 5 folds, then fit."""
+    """A probe's work per source: choose among 7 penalties on 5 folds, then fit."""
     spread = x.std(0, dtype=np.float64)
     standard = (x - x.mean(0, dtype=np.float64)) / np.where(spread > 0, spread, 1)
     folds = stratified_folds(labels, 5, 0)
@@ -189,7 +189,7 @@ def seconds(action) -> float:
 
 
 def in_turn(*actions) -> list[float]:
-    """Shortest time of each over repeats, run in turn: other work on the machine only adds time."""
+    """Shortest time of each over repeats, in turn: other work on the machine only adds time."""
     times = [[seconds(action) for action in actions] for _ in range(REPEATS)]
     return [min(column) for column in zip(*times, strict=True)]
 

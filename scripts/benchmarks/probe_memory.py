@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def in_child(*arguments: str) -> dict[str, float]:
-    """What this script prints in a fresh process."""
+    """Output of this script in a fresh process."""
     command = [sys.executable, __file__, *arguments]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
@@ -159,7 +159,7 @@ def peak_memory() -> Iterator[dict[str, float]]:
 
 
 def anonymous() -> int:
-    """Anonymous memory of this process in KiB (mapped files are the kernel's to drop)."""
+    """Anonymous memory of this process in KiB (the kernel can drop mapped files)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 

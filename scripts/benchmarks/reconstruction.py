@@ -105,7 +105,7 @@ def tokens(store, name: str) -> np.ndarray:
 
 
 def alternate(*tasks: Callable[[], object]) -> list[float]:
-    """Shortest time of each task over repeats, run in turn so that all see the same machine."""
+    """Shortest time of each task over repeats, in turn, so that all see the same machine."""
     times = [[] for _ in tasks]
     for _ in range(REPEATS):
         for task, measured in zip(tasks, times, strict=True):

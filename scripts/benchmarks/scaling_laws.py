@@ -42,7 +42,7 @@ def sweep(noise: float, seed: int) -> pd.DataFrame:
 
 
 def options(resamples: int, loss: str = "huber", seed: int = 0) -> FitOptions:
-    """Options that never refuse, so that noisy replicates count."""
+    """Options that accept every fit, so that noisy replicates count."""
     return FitOptions(resamples=resamples, loss=loss, seed=seed, allow_unidentified=True)
 
 
@@ -105,7 +105,7 @@ def fit_times() -> dict[str, float]:
 
 
 def coverage() -> dict[str, dict[str, float]]:
-    """Share of sweeps whose 95 % interval holds the true parameter, by noise and loss."""
+    """Share of sweeps whose 95 % interval contains the true parameter, by noise and loss."""
     found = {}
     for noise in (0.001, 0.002, 0.004):
         for loss in ("huber", "linear"):

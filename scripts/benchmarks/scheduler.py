@@ -1,4 +1,4 @@
-"""What a scheduler does with 100,000 shards: time and memory, by how they are handed out.
+"""Time and memory of a scheduler with 100,000 shards, for three ways of submission.
 
     python scripts/benchmarks/scheduler.py --out scripts/benchmarks/results/scheduler.json
 
@@ -34,15 +34,15 @@ from workbench.extraction import ExtractRequest, extract
 
 MODEL = "random:timm:test_vit.r160_in1k"
 LOG = str(SETTINGS["distributed.admin.low-level-log-length"])
-"""Messages that the scheduler remembers for each worker, as in our own."""
+"""Messages that the scheduler keeps for each worker, as in our own scheduler."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to run."""
+    """Options of the benchmark."""
 
     shards: int = 100_000
-    """Shards that are handed out."""
+    """Shards to submit."""
     single: int = 20_000
     """Shards of the second way, whose rate and memory do not depend on their number."""
     together: int = 16
@@ -88,7 +88,7 @@ def measured(ticket: tasks.Ticket, shards: int, together: int, threads: int) -> 
         with connect(options, lambda line: None) as session:
             assert session is not None
             session.client.wait_for_workers(2)
-            session.client.run(tasks.prepare, ticket)  # imports and loading are over
+            session.client.run(tasks.prepare, ticket)  # imports and loading are done
             before = peak_mb(scheduler)
             start = time.perf_counter()
             if together:
@@ -138,7 +138,7 @@ def cluster(threads: int) -> Iterator[tuple[int, str]]:
 
 
 def peak_mb(process: int) -> int:
-    """The most memory that a process has held, MB."""
+    """Peak memory of a process, MB."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(round(int(s.split()[1]) / 1000) for s in lines if s.startswith("VmHWM:"))
 

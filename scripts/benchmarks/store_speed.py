@@ -37,7 +37,7 @@ SOURCE = "timm:vit_base#final@224"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to run."""
+    """Options of the benchmark."""
 
     images: int = 2048
     """Images of the read and write test; 0.3 MB each in float16."""
@@ -95,7 +95,7 @@ def read(root: Path, options: Options) -> dict:
 
     def touch(store: feature_store.FeatureStore) -> None:
         for batch in store.stream([SOURCE]):
-            batch.tokens[SOURCE].copy()  # as fromfile does: values in fresh memory
+            batch.tokens[SOURCE].copy()  # like fromfile: values in newly allocated memory
 
     plain()
     warm = feature_store.open(root / "read")
@@ -112,11 +112,11 @@ def read(root: Path, options: Options) -> dict:
 
 
 def write(root: Path, options: Options) -> dict:
-    """GB/s of writing float16 tokens, which are in memory, as one file per shard."""
+    """GB/s of writing float16 tokens from memory as one file per shard."""
     rng = np.random.default_rng(0)
     block = rng.standard_normal((256, *GRID, CHANNELS), dtype=np.float32)
     half = block.astype(np.float16)
-    counted = CastStatistics()  # whoever casts counts, as the extractor does on its device
+    counted = CastStatistics()  # the caller casts and counts, as the extractor does on its device
     counted.add(block, half)
     shards = options.images // 256
     counter = iter(range(10**6))
@@ -180,7 +180,7 @@ def many_sources(root: Path, sources: int = 50, shards: int = 1000) -> dict:
     for k in range(sources):
         writer = store.add_source(f"toy:m#final@{k + 1}", manifest={}, grid=(1, 1), channels=1)
         record = writer.commit(0, value)
-        for shard in range(1, shards):  # records alone: status reads no data
+        for shard in range(1, shards):  # only records: status reads no data
             other = replace(record, shard=shard, start=shard, stop=shard + 1)
             key = Path(store.path) / protocol.record_key(writer.stored.group, shard)
             key.write_bytes(other.to_json())
@@ -228,7 +228,7 @@ def peak_of_stream(path: str) -> float:
 
 
 def in_turn(work: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each, run in turn so that a drifting machine treats all alike."""
+    """Seconds of each task; they run in turn, so that a drift of the machine affects all."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(repeats):
         for name, function in work.items():

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# A one-node Slurm on this machine, for trying out and testing the cluster engines.
+# A one-node Slurm on this machine, to try and test the cluster engines.
 #
 #   bash scripts/slurm/cluster.sh install   Debian or Ubuntu packages, about 100 MB (needs root)
 #   bash scripts/slurm/cluster.sh start     munged, slurmctld and slurmd; about 5 seconds (needs root)
-#   bash scripts/slurm/cluster.sh status    what sinfo and squeue say
+#   bash scripts/slurm/cluster.sh status    output of sinfo and squeue
 #   bash scripts/slurm/cluster.sh stop      cancels every job and ends the three daemons
 #
-# One partition, "debug", on one node with as many CPUs as the machine has (S2_SLURM_CPUS overrides;
-# Slurm then believes it has more). State and logs lie in S2_SLURM_DIR, by default /tmp/s2-slurm;
-# other commands find this Slurm through SLURM_CONF=$S2_SLURM_DIR/slurm.conf.
-# Not for real work: no accounting, no cgroups, everything as root.
+# One partition, "debug", on one node with the machine's number of CPUs (S2_SLURM_CPUS declares
+# another). State and logs are in S2_SLURM_DIR, by default /tmp/s2-slurm; other commands find this
+# Slurm through SLURM_CONF=$S2_SLURM_DIR/slurm.conf.
+# Not for real work: no accounting, no cgroups, everything runs as root.
 set -euo pipefail
 
 state="${S2_SLURM_DIR:-/tmp/s2-slurm}"
@@ -17,8 +17,8 @@ export SLURM_CONF="$state/slurm.conf"
 
 install() {
     command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v munged >/dev/null && return
-    apt-get update -qq || true # the lists at hand may do
-    # No daemon is started by the packages: `start` does it with its own configuration.
+    apt-get update -qq || true # the existing lists may suffice
+    # The packages start no daemon: `start` does, with its own configuration.
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         slurmctld slurmd slurm-client munge
 }
@@ -70,7 +70,7 @@ start() {
     [ -s "$state/munge/munge.key" ] || head -c 1024 /dev/urandom >"$state/munge/munge.key"
     chmod 700 "$state/munge"
     chmod 400 "$state/munge/munge.key"
-    # munged runs as whoever starts it; --force lets it keep its files where we may write.
+    # munged runs as the user who starts it; --force accepts its files in our own folder.
     running "$state/munge/munged.pid" || munged --force --num-threads=2 \
         --key-file="$state/munge/munge.key" --socket="$state/munge/munge.socket" \
         --pid-file="$state/munge/munged.pid" --log-file="$state/log/munged.log" \

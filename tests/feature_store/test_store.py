@@ -60,7 +60,7 @@ def test_prefix_tokens(make_store):
     cls = RNG.standard_normal((7, 1, 4)).astype(np.float32)
     store = make_store("s", SOURCES, prefix={"toy:a#blocks@224": cls})
     np.testing.assert_array_equal(store.prefix("toy:a@224").values, cls)
-    with pytest.raises(InputError, match="no prefix tokens"):
+    with pytest.raises(InputError, match="prefix tokens"):
         store.prefix("toy:a@448")
 
 
@@ -84,7 +84,7 @@ def test_incomplete_source_is_refused_unless_asked(tmp_path):
         "toy:a#blocks@224", manifest={}, grid=(1, 1), channels=2, dtype="float32"
     )
     writer.commit(1, np.ones((2, 1, 1, 2), np.float32))
-    with pytest.raises(StoreError, match="2 of 3 shards are missing"):
+    with pytest.raises(StoreError, match="2 of 3 shards"):
         store.features("toy:a@224")
     values = store.features("toy:a@224", allow_incomplete=True).values
     assert np.isnan(values[[0, 1, 4]]).all()
@@ -106,7 +106,7 @@ def test_values_beyond_float16_stop_the_shard(tmp_path, bad):
     writer = store.add_source("toy:a#blocks@224", manifest={}, grid=(1, 1), channels=2)
     tokens = np.ones((2, 1, 1, 2), np.float32)
     tokens[1, 0, 0, 1] = bad
-    with pytest.raises(InputError, match="do not fit float16.*--dtype float32"):
+    with pytest.raises(InputError, match="float16.*--dtype float32"):
         writer.commit(0, tokens)
     assert writer.missing() == [0]
     writer.commit(0, tokens, failed={1: "left out"})
@@ -115,7 +115,7 @@ def test_values_beyond_float16_stop_the_shard(tmp_path, bad):
 
 def test_unknown_source_lists_what_is_stored(make_store):
     store = make_store("s", SOURCES)
-    with pytest.raises(StoreError, match=r"does not hold toy:a#blocks@672.*448"):
+    with pytest.raises(StoreError, match=r"toy:a#blocks@672.*448"):
         store.features("toy:a#blocks@672")
 
 
@@ -127,19 +127,21 @@ def test_newer_protocol_is_refused(make_store):
     metadata = json.loads(path.read_text())
     metadata["attributes"]["protocol_version"] = 99
     path.write_text(json.dumps(metadata))
-    with pytest.raises(StoreError, match="protocol version 99.*update"):
+    with pytest.raises(StoreError, match="protocol version 99"):
         feature_store.open(path.parent)
 
 
 def test_no_store_there(tmp_path):
-    with pytest.raises(StoreError, match="no feature store at"):
+    with pytest.raises(StoreError, match="nothing.zarr"):
         feature_store.open(tmp_path / "nothing.zarr")
 
 
 def test_create_refuses_bad_input(tmp_path):
     with pytest.raises(InputError, match="no images"):
         feature_store.create(tmp_path / "s", dataset="d", image_ids=[])
-    with pytest.raises(InputError, match="1 image ids repeat"):
+    with pytest.raises(InputError, match=r"\b1\b.*image ids"):
         feature_store.create(tmp_path / "s", dataset="d", image_ids=["a", "a"])
-    with pytest.raises(InputError, match="do not fit"):
+    with pytest.raises(InputError, match="from 3 to 3.* 0 label names"):
         feature_store.create(tmp_path / "s", dataset="d", image_ids=["a"], labels=[3])
+    with pytest.raises(InputError, match=r"\(2,\), expected \(1,\)"):
+        feature_store.create(tmp_path / "s", dataset="d", image_ids=["a"], labels=[-1, -1])
