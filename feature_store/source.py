@@ -64,6 +64,11 @@ class Source:
         """The single-scale sources of this source, in channel order."""
         return tuple(Source(self.model, self.tap, (scale,)) for scale in self.scales)
 
+    @property
+    def model_and_tap(self) -> str:
+        """``MODEL[#TAP]``: everything but the scales."""
+        return f"{self.model}#{self.tap}" if self.tap else self.model
+
     def with_tap(self, tap: str) -> Source:
         """The same source with an explicit tap."""
         return Source(self.model, tap, self.scales)
@@ -84,5 +89,4 @@ class Source:
         return cls(unquote(model), unquote(tap), (scale,))
 
     def __str__(self) -> str:
-        tap = f"#{self.tap}" if self.tap else ""
-        return f"{self.model}{tap}@{'+'.join(self.scales)}"
+        return f"{self.model_and_tap}@{'+'.join(self.scales)}"

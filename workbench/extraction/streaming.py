@@ -228,7 +228,7 @@ def _computed(model: LoadedModel, batch: Any) -> dict[str, Any]:
 
 
 def _job(source: Source) -> Job:
-    (job,) = resolve_jobs([_model(source)], source.scales)
+    (job,) = resolve_jobs([source.model_and_tap], source.scales)
     return job
 
 
@@ -236,9 +236,5 @@ def _jobs(singles: Iterable[Source]) -> list[Job]:
     """One job per model and tap, with all the scales asked for."""
     scales: dict[str, list[str]] = {}
     for single in singles:
-        scales.setdefault(_model(single), []).extend(single.scales)
+        scales.setdefault(single.model_and_tap, []).extend(single.scales)
     return [resolve_jobs([model], wanted)[0] for model, wanted in scales.items()]
-
-
-def _model(source: Source) -> str:
-    return f"{source.model}#{source.tap}" if source.tap else source.model

@@ -21,11 +21,11 @@ class Backbone:
     """A frozen model at one tap. Call it on normalised images; see :meth:`__call__`."""
 
     info: BackboneInfo
-    """What is known of the model without its weights."""
+    """Everything known about the model without its weights."""
     module: Any
     """The torch module, with its weights as they were stored."""
     read: Callable[[torch.Tensor], Tokens]
-    """Runs the module, its batch norms folded into its convolutions, and reads the tap."""
+    """Runs the module with batch norms folded into convolutions and reads the tap."""
     device: torch.device
     """Where the module lives; inputs are moved there."""
     arithmetic: str = "fp32"
@@ -79,10 +79,10 @@ class Backbone:
                 f"{width}; split larger images into crops of that size"
             )
         if not info.convnet and (height % info.stride or width % info.stride):
-            near = max(1, round(height / info.stride)), max(1, round(width / info.stride))
+            near = (max(1, round(side / info.stride)) * info.stride for side in (height, width))
             raise InputError(
                 f"{info.name} cuts images into patches of {info.stride} pixels; {height} x {width} "
-                f"is no multiple, nearest is {near[0] * info.stride} x {near[1] * info.stride}"
+                f"is not a multiple, the nearest is {' x '.join(map(str, near))}"
             )
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -93,7 +93,7 @@ class Backbone:
 
     @cached_property
     def _mean_and_std(self) -> torch.Tensor:
-        """(2, 1, 3, 1, 1) on the device; kept, as sending them each time would wait for it."""
+        """(2, 1, 3, 1, 1) on the device; cached, because each transfer waits for the device."""
         return torch.tensor([self.info.mean, self.info.std]).view(2, 1, 3, 1, 1).to(self.device)
 
     def classify(self, images: torch.Tensor) -> torch.Tensor:

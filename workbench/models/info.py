@@ -24,15 +24,33 @@ class Tokens(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackboneInfo:
+class ModelInfo:
+    """One model, known without its weights, whatever the tap."""
+
+    native: int
+    """Side in pixels of the square crops the model runs on."""
+    mean: tuple[float, float, float]
+    """Per-channel mean subtracted from pixels in [0, 1]."""
+    std: tuple[float, float, float]
+    """Per-channel divisor."""
+    transform: Transform
+    """Resize and crop to the native size."""
+    weights_from: str
+    """The package, hub repository, address or file the weights come from."""
+    taps: tuple[str, ...]
+    """Every tap of this model; the first is its default."""
+    convnet: bool
+    """True: the model works on maps (run in channels_last); False: on a token sequence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneInfo(ModelInfo):
     """One model at one tap, known without its weights."""
 
     name: str
     """The model name as given, such as ``bundled:efficientnet_lite0``."""
     tap: str
     """Where features are read."""
-    native: int
-    """Side in pixels of the square crops the model runs on."""
     grid: tuple[int, int]
     """Rows and columns of the map at the native size."""
     channels: int
@@ -41,22 +59,10 @@ class BackboneInfo:
     """Class and register tokens kept per crop."""
     stride: int
     """Pixels per token along one side (the patch size for ViTs)."""
-    mean: tuple[float, float, float]
-    """Per-channel mean subtracted from pixels in [0, 1]."""
-    std: tuple[float, float, float]
-    """Per-channel divisor."""
-    transform: Transform
-    """Resize and crop to the native size."""
     pretrained: bool
     """False for ``random:`` models."""
-    weights_from: str
-    """The package, hub repository, address or file the weights come from."""
     revision: str | None = None
     """Commit of the hub repository; known once the weights are loaded from there."""
-    taps: tuple[str, ...]
-    """Every tap of this model; the first is its default."""
-    convnet: bool
-    """True: the model works on maps (run in channels_last); False: on a token sequence."""
     flexible: bool
     """True: images of other sizes than native can run whole."""
     params: int
@@ -64,8 +70,8 @@ class BackboneInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Built:
-    """An architecture on the meta device with what its library says about it; made per family."""
+class Architecture(ModelInfo):
+    """A model on the meta device, its weights yet to be loaded; built by its family."""
 
     module: Any
     """The torch module without weights."""
@@ -73,19 +79,5 @@ class Built:
     """Builds the module with its weights; also the hub revision they came from, if any."""
     reader: Callable[[Any, str], Callable[[torch.Tensor], Tokens]]
     """From a module (with weights or without) and a tap to the function that reads it."""
-    taps: tuple[str, ...]
-    """Taps in order; the first is the default."""
     missing: dict[str, str]
     """Taps that a user may expect and this model lacks, each with the reason."""
-    native: int
-    """Side of the native input in pixels."""
-    transform: Transform
-    """Resize and crop to the native size."""
-    mean: tuple[float, float, float]
-    """Per-channel mean."""
-    std: tuple[float, float, float]
-    """Per-channel divisor."""
-    convnet: bool
-    """True for models on maps."""
-    weights_from: str
-    """Provenance of the weights."""

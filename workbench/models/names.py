@@ -98,7 +98,7 @@ def _split_pixels(text: str) -> tuple[str, int | None]:
 
 
 def unknown(what: str, found: str, valid: Iterable[str], *, prefix: str = "") -> InputError:
-    """The error for a name that is in no list: offers the nearest names of ``valid``."""
+    """The error for an unknown name; it offers the nearest names of ``valid``."""
     choices = sorted(valid)
     near = difflib.get_close_matches(found, choices, n=4, cutoff=0.5)
     if near:
@@ -106,5 +106,5 @@ def unknown(what: str, found: str, valid: Iterable[str], *, prefix: str = "") ->
     elif len(choices) <= 12:
         hint = "there are: " + ", ".join(prefix + name for name in choices)
     else:
-        hint = "nothing near it; `workbench models` lists what there is"
+        hint = "no name is similar; `workbench models` lists the models"
     return InputError(f"unknown {what} {prefix + found!r}; {hint}")

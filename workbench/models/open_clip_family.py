@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from feature_store.errors import InputError
 from workbench.models import hub, readout, timm_family, timm_taps
-from workbench.models.info import Built, Tokens
+from workbench.models.info import Architecture, Tokens
 from workbench.models.names import ModelName, unknown
 from workbench.models.transform import Transform
 
@@ -22,7 +22,7 @@ OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 """CLIP's pixel normalisation, for tags that state no other (open_clip.constants)."""
 
 
-def build(name: ModelName) -> Built:
+def build(name: ModelName) -> Architecture:
     """The image tower of an ``open_clip:`` name, its weights yet to be loaded.
 
     Raises
@@ -104,11 +104,11 @@ def _describe(
     name: ModelName,
     record: dict[str, Any],
     load: Callable[[], tuple[Any, str | None]],
-) -> Built:
+) -> Architecture:
     native = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
     taps, missing, reader, convnet = _read_with(visual, native, str(name))
     origin = f"hf-hub:{record['hf_hub'].rstrip('/')}" if record.get("hf_hub") else record.get("url")
-    return Built(
+    return Architecture(
         module=visual,
         load=load,
         reader=reader,

@@ -1,4 +1,4 @@
-"""From a module's raw output to tokens on a grid; refusals where there is no grid."""
+"""From a module's raw output to tokens on a grid; output without a grid is refused."""
 
 from __future__ import annotations
 

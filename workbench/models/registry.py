@@ -1,9 +1,9 @@
-"""The four families behind one door: `resolve` without weights, `load` with them."""
+"""Models of every family by name: `resolve` without weights, `load` with them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,21 +14,21 @@ from feature_store.errors import InputError
 from workbench.models import bundled, checkpoints, open_clip_family, timm_family
 from workbench.models.backbone import Backbone
 from workbench.models.folding import folded
-from workbench.models.info import BackboneInfo, Built
+from workbench.models.info import Architecture, BackboneInfo, ModelInfo
 from workbench.models.names import ModelName, unknown
 
-FAMILIES: dict[str, Callable[..., Built]] = {
+FAMILIES: dict[str, Callable[[ModelName], Architecture]] = {
     "bundled": bundled.build,
     "timm": timm_family.build,
     "open_clip": open_clip_family.build,
     "file": checkpoints.build,
 }
-"""Kind of name → builder ``ModelName -> Built``."""
+"""Kind of name → what builds its architecture."""
 UNRUNNABLE = (
     AssertionError, AttributeError, LookupError, NameError, NotImplementedError, RuntimeError,
     TypeError, ValueError,
 )  # fmt: skip
-"""What architectures raise that cannot be run on shapes alone, at a size, or at a tap."""
+"""Errors of architectures that cannot run on shapes alone, at a size, or at a tap."""
 
 
 def resolve(name: str, tap: str | None = None) -> BackboneInfo:
@@ -46,8 +46,8 @@ def resolve(name: str, tap: str | None = None) -> BackboneInfo:
 
 
 @lru_cache(maxsize=64)
-def build(name: str) -> Built:
-    """The architecture behind a name, on the meta device: it holds no weights."""
+def build(name: str) -> Architecture:
+    """The architecture behind a name, on the meta device, without weights."""
     parsed = ModelName.parse(name)
     try:
         built = FAMILIES[parsed.kind](parsed)
@@ -58,7 +58,7 @@ def build(name: str) -> Built:
         raise InputError(
             f"{name} cannot be described without its weights ({reason}); it is not supported"
         ) from error
-    built.module.requires_grad_(False)  # counters of operations would hook what has gradients
+    built.module.requires_grad_(False)  # or operation counters attach hooks
     return built
 
 
@@ -157,32 +157,26 @@ def _inspect(name: str, tap: str) -> BackboneInfo:
         ) from error
     _, rows, cols, channels = tokens.map.shape
     return BackboneInfo(
+        **{field.name: getattr(built, field.name) for field in fields(ModelInfo)},
         name=name,
         tap=tap,
-        native=built.native,
         grid=(rows, cols),
         channels=channels,
         prefix=tokens.prefix.shape[1],
         stride=built.native // rows,
-        mean=built.mean,
-        std=built.std,
-        transform=built.transform,
         pretrained=not name.startswith("random:"),
-        weights_from=built.weights_from,
-        taps=built.taps,
-        convnet=built.convnet,
         flexible=_is_flexible(built, tap),
         params=sum(p.numel() for p in built.module.parameters()),
     )
 
 
-def check_tap(name: str, built: Built, tap: str | None) -> str:
+def check_tap(name: str, built: Architecture, tap: str | None) -> str:
     """The tap asked for, or the default one.
 
     Raises
     ------
     InputError
-        Not a tap of this model; says why where a reason is known.
+        Not a tap of this model; the message gives the reason where one is known.
     """
     if tap is None:
         return built.taps[0]
@@ -196,7 +190,7 @@ def check_tap(name: str, built: Built, tap: str | None) -> str:
     raise unknown(f"tap of {name}:", tap, built.taps)
 
 
-def _is_flexible(built: Built, tap: str) -> bool:
+def _is_flexible(built: Architecture, tap: str) -> bool:
     """Whether the architecture accepts twice its native size (tried on shapes alone)."""
     side = 2 * built.native
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 
 from feature_store.errors import InputError
 from workbench.models import hub, timm_taps
-from workbench.models.info import Built
+from workbench.models.info import Architecture
 from workbench.models.names import ModelName, unknown
 from workbench.models.transform import Transform
 
@@ -20,9 +20,8 @@ DISPUTED = {"vit_base_patch16_clip_224.dfn2b": "open_clip:ViT-B-16-quickgelu/dfn
 """Weights that timm records without the QuickGELU that open_clip's record of them names."""
 
 
-def build(name: ModelName) -> Built:
+def build(name: ModelName) -> Architecture:
     """The architecture of a ``timm:`` or ``random:timm:`` name, its weights yet to be loaded."""
-
     check_known(name)
     if not name.random:
         check_weights(name)
@@ -37,7 +36,7 @@ def build(name: ModelName) -> Built:
 
 
 def check_known(name: ModelName) -> None:
-    """Refuse an architecture that timm does not have, offering the nearest names."""
+    """Refuse an architecture that timm lacks; the error offers the nearest names."""
     import timm
 
     if not timm.is_model(name.arch.partition(".")[0]) or (
@@ -111,7 +110,7 @@ def create(arch: str, *, pixels: int | None, pretrained: bool, meta: bool, **ext
         except OSError as error:  # hub and network errors derive from it
             raise InputError(
                 f"the weights of timm:{arch} could not be fetched ({_first_line(error)}); "
-                f"without a network copy the checkpoint over and name file:{arch}:PATH"
+                f"without a network, copy the checkpoint to this machine and name file:{arch}:PATH"
             ) from error
     raise InputError(f"timm could not build {arch!r}")
 
@@ -138,23 +137,31 @@ def weights_from(module: Any) -> str:
 
 
 def describe(
-    module: Any, name: ModelName, *, weights: str, load: Callable[[], tuple[Any, str | None]]
-) -> Built:
-    """Taps, transform and geometry of a timm module on the meta device."""
-    config = module.pretrained_cfg
-    native = name.pixels or _square(config["input_size"], str(name))
+    module: Any,
+    name: ModelName,
+    *,
+    weights: str,
+    load: Callable[[], tuple[Any, str | None]],
+    record: Mapping[str, Any] | None = None,
+) -> Architecture:
+    """Taps, transform and geometry of a timm module on the meta device.
+
+    ``record`` says how the weights see an image; timm's record of the checkpoint if None.
+    """
+    record = record or module.pretrained_cfg
+    native = name.pixels or _square(record["input_size"], str(name))
     shape = timm_taps.probe(module, native, str(name))
     taps, missing = timm_taps.find_taps(module, shape)
-    return Built(
+    return Architecture(
         module=module,
         load=load,
         reader=lambda module, tap: timm_taps.reader(module, str(name), tap),
         taps=taps,
         missing=missing,
         native=native,
-        transform=resolve_transform(config, native, str(name)),
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
+        transform=resolve_transform(record, native, str(name)),
+        mean=tuple(record["mean"]),
+        std=tuple(record["std"]),
         convnet=shape.axes == 4,
         weights_from=weights,
     )
@@ -167,16 +174,16 @@ def _square(input_size: tuple[int, int, int], name: str) -> int:
     return height
 
 
-def resolve_transform(config: dict, native: int, name: str) -> Transform:
-    """The evaluation transform of timm's checkpoint record at the native size in use."""
+def resolve_transform(record: Mapping[str, Any], native: int, name: str) -> Transform:
+    """The evaluation transform of a checkpoint's record at the native size in use."""
     modes = {"center": "centre", "squash": "squash"}
-    mode = config.get("crop_mode") or "center"
+    mode = record.get("crop_mode") or "center"
     if mode not in modes:
         raise InputError(f"{name} asks for crop mode {mode!r}; supported: {', '.join(modes)}")
     return Transform(
         height=native,
         width=native,
-        resize_ratio=1.0 / config.get("crop_pct", 1.0),
+        resize_ratio=1.0 / record.get("crop_pct", 1.0),
         mode=modes[mode],
-        interpolation=config.get("interpolation", "bicubic"),
+        interpolation=record.get("interpolation", "bicubic"),
     )

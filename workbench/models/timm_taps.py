@@ -16,14 +16,14 @@ from workbench.models.info import Tokens
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What a forward pass on shapes alone tells about a timm module."""
+    """What a forward pass on shapes alone shows of a timm module."""
 
     axes: int
     """Axes of the output of ``forward_features``: 4 map, 3 sequence, 2 vector."""
     reductions: tuple[int, ...]
     """Pixels per token of each block or stage, as timm records them; empty if it does not."""
     bare: bool
-    """True: the last stage's output is what the head receives, nothing comes between."""
+    """True: the head receives the last stage's output as it is."""
 
     @property
     def uniform(self) -> bool:

@@ -112,7 +112,7 @@ def test_embeddings_with_and_without_a_class_token_have_the_same_grid():
 def test_a_pickle_with_keys_that_are_no_names_is_refused(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({0: torch.zeros(1)}, path)
-    with pytest.raises(InputError, match=r"what is no named tensor \(0\)"):
+    with pytest.raises(InputError, match=r"not named tensors \(0\)"):
         models.load(f"file:{ARCH}:{path}")
 
 
@@ -143,7 +143,7 @@ def test_damaged_files_are_refused(suffix, content, tmp_path):
 def test_files_without_tensors_are_refused(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({"epoch": 3, "lr": 0.1}, path)
-    with pytest.raises(InputError, match=r"what is no named tensor \(epoch, lr\)"):
+    with pytest.raises(InputError, match=r"not named tensors \(epoch, lr\)"):
         checkpoints.read_tensors(path)
     torch.save([1, 2], path)
     with pytest.raises(InputError, match="holds a list; expected named tensors"):

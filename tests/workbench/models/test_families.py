@@ -170,7 +170,7 @@ def test_weights_that_cannot_be_fetched_are_a_clear_error(monkeypatch):
 
 def test_sizes_a_model_cannot_run_are_refused():
     vit = models.load(SMALL["ViT"][0])
-    with pytest.raises(InputError, match="patches of 16 pixels; 65 x 64 is no multiple"):
+    with pytest.raises(InputError, match="16 pixels; 65 x 64 .* 64 x 64"):
         vit(torch.zeros(1, 3, 65, 64))
     with pytest.raises(InputError, match=r"takes \(image, 3, height, width\); found \(1, 1, 64"):
         vit(torch.zeros(1, 1, 64, 64))

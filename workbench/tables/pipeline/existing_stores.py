@@ -51,17 +51,13 @@ def missing_sources(
     wanted: Missing = {}
     for source in sources:
         if source not in stored:
-            wanted.setdefault(_model(source), []).append(source.scales[0])
+            wanted.setdefault(source.model_and_tap, []).append(source.scales[0])
     return wanted
 
 
 def is_missing(found: Missing, source: Source) -> bool:
     """Whether a single-scale source is among what was found to be lacking."""
-    return source.scales[0] in found.get(_model(source), [])
-
-
-def _model(source: Source) -> str:
-    return f"{source.model}#{source.tap}" if source.tap else source.model
+    return source.scales[0] in found.get(source.model_and_tap, [])
 
 
 def refuse_mixing(plan: MeasurementPlan, profile: Profile, found: Mapping[str, Missing]) -> None:
