@@ -64,7 +64,7 @@ for split, dataset, limit in (("train", TRAIN, TRAIN_IMAGES), ("test", TEST, TES
 
 # %%
 train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLDER / "test.zarr")
-names = roles.parts(train)
+names = roles.find(train)
 print(f"small {names.small}\nS2    {names.s2}\nlarge {names.large}")
 train
 

@@ -36,7 +36,7 @@ from workbench.figures import reconstruction as figures
 FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
 FIGURES = FOLDER / "figures"
 train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLDER / "test.zarr")
-names = roles.parts(train)
+names = roles.find(train)
 test
 
 # %% [markdown]

@@ -35,7 +35,7 @@ FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
 FIGURES = FOLDER / "figures"
 FIGURES.mkdir(exist_ok=True)
 train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLDER / "test.zarr")
-names = roles.parts(train)
+names = roles.find(train)
 
 # %%
 config = hard_examples.HardConfig(probe=probe.ProbeConfig(progress=True))

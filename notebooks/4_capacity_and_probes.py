@@ -36,7 +36,7 @@ from workbench.figures.similarity import draw_matrices
 FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
 FIGURES = FOLDER / "figures"
 train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLDER / "test.zarr")
-names = roles.parts(train)
+names = roles.find(train)
 
 # %% [markdown]
 # **Capacity (Table 3).** Every image is its own class, and a head has a fixed budget of epochs to tell each from all others; labels

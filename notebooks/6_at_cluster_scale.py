@@ -41,7 +41,7 @@ from workbench.extraction import ExtractRequest, extract
 FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
 DATASET, IMAGES = "bundled:textiles:test", 32  # what the workers compute further down
 train = feature_store.open(FOLDER / "train.zarr")
-names = roles.parts(train)
+names = roles.find(train)
 
 # %% [markdown]
 # **What is done, what is missing?** From the commit records alone, so it is quick and may be asked while workers write. `finish` is

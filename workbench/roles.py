@@ -1,38 +1,19 @@
-"""Which of a store's sources play which part: the small model, its S2, the larger models."""
+"""Roles of a store's sources: the small model, its S2, the larger models."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from analyses.reading.roles import Roles
 from feature_store import FeatureStore, InputError, Source
 from workbench.cost import params
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """The sources of the question "small model at several scales, or larger model?"."""
+def find(store: FeatureStore) -> Roles:
+    """Roles of stored sources, by their scales and numbers of parameters.
 
-    small: str
-    """The small model at its smallest stored scale."""
-    s2: str
-    """The same model at all its stored scales."""
-    middle: str | None
-    """The next to largest other model, the reference of ratios; None where there is one other."""
-    large: str
-    """The largest model at its smallest stored scale."""
-
-    @property
-    def all(self) -> list[str]:
-        """Every source that there is, in the order of the fields."""
-        return [name for name in (self.small, self.s2, self.middle, self.large) if name]
-
-
-def parts(store: FeatureStore) -> Parts:
-    """Find the parts among what is stored: by scales and by number of parameters.
-
-    Small is the smallest model that is stored at several scales. Only scales that are pooled to
-    the base grid (plain pixels, no ``.whole`` and the like) and each model's default tap, or else
-    its first one, are looked at.
+    Small is the smallest model that is stored at several scales, and S2 is the same at all of them.
+    Large is the largest model, and the next to largest, where there is one, is the only other; both
+    at their smallest scale. Only scales that are pooled to the base grid (plain pixels, no
+    ``.whole`` and the like) count, and of each model its default tap, or else the first stored.
 
     Raises
     ------
@@ -41,28 +22,28 @@ def parts(store: FeatureStore) -> Parts:
 
     Examples
     --------
-    >>> parts(feature_store.open("runs/demo/train.zarr")).s2           # doctest: +SKIP
+    >>> find(feature_store.open("runs/demo/train.zarr")).s2           # doctest: +SKIP
     'bundled:efficientnet_lite0@224+448'
     """
-    held = _models(store)
-    sizes = {name: params(name.partition("#")[0]) for name in held}
-    several = sorted((n for n in held if len(held[n]) > 1), key=sizes.__getitem__)
+    scales = _scales(store)
+    sizes = {name: params(name.partition("#")[0]) for name in scales}
+    several = sorted((n for n in scales if len(scales[n]) > 1), key=sizes.__getitem__)
     if not several:
         raise _refusal(store, "no model at two or more scales", "--scales 224 448")
     small = several[0]
-    larger = sorted((n for n in held if sizes[n] > sizes[small]), key=sizes.__getitem__)
+    larger = sorted((n for n in scales if sizes[n] > sizes[small]), key=sizes.__getitem__)
     if not larger:
         raise _refusal(store, f"no model larger than {small}", "--model LARGER_MODEL --scales 224")
-    first = {name: f"{name}@{scales[0]}" for name, scales in held.items()}
-    return Parts(
+    first = {name: f"{name}@{found[0]}" for name, found in scales.items()}
+    return Roles(
         small=first[small],
-        s2=f"{small}@{'+'.join(held[small])}",
-        middle=first[larger[-2]] if len(larger) > 1 else None,
+        s2=f"{small}@{'+'.join(scales[small])}",
         large=first[larger[-1]],
+        others=tuple(first[name] for name in larger[-2:-1]),
     )
 
 
-def _models(store: FeatureStore) -> dict[str, list[str]]:
+def _scales(store: FeatureStore) -> dict[str, list[str]]:
     """``MODEL``, or ``MODEL#TAP`` where the default tap is not stored, to its plain scales."""
     taps: dict[str, dict[str, list[str]]] = {}
     default: dict[str, str] = {}

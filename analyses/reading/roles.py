@@ -1,4 +1,4 @@
-"""Which source is the small model, which its S2, and which the larger model."""
+"""Roles in the question "small model at several scales, or larger model?"."""
 
 from __future__ import annotations
 
@@ -17,13 +17,23 @@ class Roles:
     small, s2, large : str
         The small model at one scale, the same at several, and the larger model.
     others : tuple of str
-        Further sources, compared but without a part in the ranking.
+        Further sources to compare, from small to large.
     """
 
     small: str
     s2: str
     large: str
     others: tuple[str, ...] = ()
+
+    @property
+    def middle(self) -> str | None:
+        """The last of the others, a reference for ratios; None without any."""
+        return self.others[-1] if self.others else None
+
+    @property
+    def all(self) -> list[str]:
+        """Every source, the large one last."""
+        return [self.small, self.s2, *self.others, self.large]
 
     @classmethod
     def of(cls, sources: Sequence[str]) -> Roles:

@@ -1,7 +1,7 @@
 """Further questions to the same moments: all pairs of sources, the scales of one source.
 
 Nothing here touches tokens: training moments give the maps, and moments of any images (training or
-test) judge them, in well under a second once the maps are solved.
+test) evaluate them, in well under a second once the maps are solved.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import xarray as xr
 
 from analyses.linear.from_moments import Solution, errors_on
 from analyses.moments.second_moments import Moments
-from analyses.reconstruction import ReconstructionConfig, fit
+from analyses.reconstruction.question import ReconstructionConfig
+from analyses.reconstruction.reconstruction import fit
 from analyses.reconstruction.scale_subsets import subsets, unique_and_shared
 from analyses.statistics.gaussian import gaussian_bits
 from analyses.statistics.information import bits

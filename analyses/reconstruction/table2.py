@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from analyses import published
-from analyses.reconstruction import rows
+from analyses.reconstruction.result import rows
 from feature_store.source import Source
 
 _SIZES = {

@@ -18,7 +18,8 @@ import xarray as xr
 from analyses.moments.second_moments import Moments
 from analyses.reading.features import singles
 from analyses.reading.grids import average_to, common_grid
-from analyses.reconstruction import ReconstructionConfig, fit
+from analyses.reconstruction.question import ReconstructionConfig
+from analyses.reconstruction.reconstruction import fit
 from feature_store import FeatureStore, InputError, Source
 
 

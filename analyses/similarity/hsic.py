@@ -1,8 +1,22 @@
-"""Unbiased HSIC of linear kernels in one pass and in feature space: nothing is image by image.
+"""Unbiased HSIC of linear kernels in one pass and in feature space: no matrix over tokens.
 
-With tokens centred, K = X X^T and L = Y Y^T, Song et al.'s estimator without the diagonal needs
-only |X^T Y|_F^2, the traces, and Q = sum_i |x_i|^2 |y_i|^2. Q is accumulated about a fixed shift,
-together with the third-order sums that move it to the mean afterwards.
+Let K = X X^T and L = Y Y^T be the kernels of n tokens, K' and L' the same with zeros on the
+diagonal, and 1 the vector of ones. Song et al. (2012, eq. 5) estimate
+
+    HSIC = [tr K'L' + 1^T K'1 1^T L'1 / ((n - 1)(n - 2)) - 2 / (n - 2) 1^T K'L'1] / (n (n - 3)).
+
+A constant added to all tokens does not change the estimate, so take them about their means. Then
+K 1 = L 1 = 0 and, with k_i = |x_i|^2 and l_i = |y_i|^2, K'1 = -k and L'1 = -l. Hence
+
+    tr K'L'    = sum_ij K_ij L_ij - sum_i k_i l_i = |X^T Y|_F^2 - Q,    Q = sum_i |x_i|^2 |y_i|^2,
+    1^T K'1    = -tr X^T X,    1^T L'1 = -tr Y^T Y,
+    1^T K'L'1  = k^T l = Q,
+
+which leaves the cross scatter, two traces and Q. Q is of fourth order about means that are known
+only at the end. It is accumulated about a fixed shift s: with d the mean minus the shift, a token
+about the shift is t = x + d, and |x|^2 = |t|^2 - 2 d^T t + |d|^2. Multiplying this out for x and y
+leaves sums of |t|^2 |u|^2, |t|^2 u, |t|^2 and t u^T, which :class:`FourthOrder` and the second
+moments hold.
 """
 
 from __future__ import annotations
