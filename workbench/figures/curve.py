@@ -37,7 +37,7 @@ def with_cost(table: pd.DataFrame) -> pd.DataFrame:
 def write_curve(table: pd.DataFrame, stem: Path, *, metric: str, label: str) -> list[Path]:
     """Draw the metric against GMACs and parameters (Figure 2) and write PNG and SVG; their paths.
 
-    Nothing is written where a source's model is not known here: a line on standard error says so.
+    If a source's model is unknown here, nothing is written but a line on standard error.
 
     Parameters
     ----------

@@ -22,11 +22,11 @@ DARK_GREEN = "#00441b"
 MODEL_SIZE = (GREY, "s", "--")
 """Colour, marker and line of the curve over model sizes; its markers are hollow."""
 S2_CURVES = ((GREEN, "o", "-"), (DARK_GREEN, "^", "-."), (LIGHT_GREEN, "D", ":"))
-"""The same for S2 of each model in turn: told apart without colour as well."""
+"""The same for S2 of each model in turn; they also differ without colour."""
 PALETTE = ("#1b7837", "#7a7a7a", "#762a83", "#d08b00", "#2166ac", "#b2182b")
 """Categorical colours. Some are alike in lightness: curves also differ by :data:`MARKERS`."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
-"""Markers beside the colours, so that no curve is told apart by colour alone."""
+"""Markers beside the colours, so that curves do not differ by colour alone."""
 
 _RC = {
     "figure.dpi": 110,

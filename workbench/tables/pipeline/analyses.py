@@ -1,9 +1,9 @@
 """The analyses as tables ask for them: from sources and stores to values with intervals.
 
 Each function returns, for every source, field → (value, low, high) in the units that the papers
-print; low and high are None where there is no interval. What is judged on test images also keeps
-bootstrap draws. Probes resample all rows of the test store by a fixed seed, so that draws of one
-analysis on the same images are paired even from separate calls.
+print; low and high are None where there is no interval. Values on test images also have their
+bootstrap resamples. Probes resample all rows of the test store with a fixed seed, so resamples of
+one analysis on the same images are paired even if they come from separate calls.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _dense(
 
 
 def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
-    """The six columns of Table 2; intervals and draws of the test information and its ratio."""
+    """The six columns of Table 2; intervals and resamples of the test information and its ratio."""
     config = analyses.reconstruction.ReconstructionConfig(
         grid=options.get("grid", "same"), device=context.device, moments=context.moments
     )
@@ -190,9 +190,9 @@ def _percent(row: Mapping[str, Any], name: str) -> Value:
     return 100 * row[name], 100 * row["low"], 100 * row["high"]
 
 
-def _rounded(draws: Sequence[float], factor: float = 1.0) -> list[float]:
-    """Draws as they are kept: six digits."""
-    return [float(f"{factor * draw:.6g}") for draw in draws]
+def _rounded(resampled: Sequence[float], factor: float = 1.0) -> list[float]:
+    """Values on resamples as they are stored: six digits."""
+    return [float(f"{factor * value:.6g}") for value in resampled]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,4 +227,4 @@ ANALYSES: dict[str, Analysis] = {
     "shape_law": Analysis(run=laws.shape_law, joint=True),
     "encoder_law": Analysis(run=laws.encoder_law, joint=True, one_law=True),
 }
-"""What a declaration may ask for."""
+"""Name in a declaration → the analysis."""

@@ -65,7 +65,7 @@ def read(path: Path) -> dict[str, Any]:
 def problems(profile: Profile, needed: Iterable[str]) -> dict[str, str]:
     """Config key → what is wrong there and keeps a run from starting; empty if nothing is.
 
-    Datasets are judged by their names alone; `needed` are data keys.
+    `needed` are data keys; of a dataset only its name is looked at.
     """
     found = {}
     for split in (split for data in needed for split in profile.data[data].values()):
@@ -139,9 +139,9 @@ def _checked(settings: dict[str, Any], where: str) -> dict[str, Any]:
             raise InputError(
                 f"{where}: device is {device!r}; expected auto, cpu, cuda or cuda:1"
             ) from error
-    told = {k: settings[k] for k in ("arithmetic", "workers", "shard_images") if k in settings}
+    given = {k: settings[k] for k in ("arithmetic", "workers", "shard_images") if k in settings}
     try:
-        ExtractRequest(dataset="any", models=["any"], scales=["any"], store="any", **told)
+        ExtractRequest(dataset="any", models=["any"], scales=["any"], store="any", **given)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     if "stores" not in settings:

@@ -102,7 +102,7 @@ def _tables(plan: MeasurementPlan, profile: Profile) -> list[dict[str, Any]]:
 def _existing(
     needs: list[tuple[Split, list[Source]]], profile: Profile, bad: set[str], listing: Listing
 ) -> tuple[dict[str, Missing], list[str]]:
-    """Store name → what is missing there, where that can be told; and what is wrong elsewhere."""
+    """Store name → what is missing there, where that can be known; and what is wrong elsewhere."""
     existing, refused = {}, []
     for split, sources in needs:
         if split.key in bad or split.on_hub:
@@ -130,7 +130,7 @@ def _splits(plan: MeasurementPlan, profile: Profile, bad: set[str], listing: Lis
         splits = [roles[role] for role in ("train", "test") if role in roles]
         opened = all(s.key not in bad and not s.on_hub for s in splits)
         if len(splits) < 2 or not opened:
-            continue  # views of one dataset, or told of already
+            continue  # views of one dataset, or reported already
         asking = [t.key for t in plan.tables if _asks_for_labels(t, profile.name, data)]
         keys = f"{splits[0].key}, {splits[1].key}"
         try:

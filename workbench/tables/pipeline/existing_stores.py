@@ -1,5 +1,7 @@
-"""Stores that exist already, held against what the config names: they fit, lack something, or are
-refused. Nothing is written."""
+"""Stores that exist already, compared with the config: they fit, lack sources, or are refused.
+
+Nothing is written.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,7 @@ def refuse_mixing(plan: MeasurementPlan, profile: Profile, found: Mapping[str, M
                 raise InputError(
                     f"table {table.key} would mix versions: {store.path} holds {source}, but "
                     f"{absent[0][1]} of {absent[0][0].key} is not stored and would be computed "
-                    f"otherwise ({differing}). Go on with that version, or {_ELSEWHERE}"
+                    f"otherwise ({differing}). Compute it with that version, or {_ELSEWHERE}"
                 )
 
 
@@ -176,12 +178,12 @@ def _refuse_other_precision(
 
 
 def _refuse_other_versions(store: FeatureStore, unfinished: list[Source]) -> None:
-    """Refuse what extraction could not go on with, before it makes room for further images."""
+    """Refuse sources that extraction could not resume, before it makes room for further images."""
     for source in unfinished:
         try:
             differing = _other_version(store, source)
         except InputError:
-            continue  # not stored: nothing to go on with
+            continue  # not stored: nothing to resume
         if differing and not _can_resume(store, source):
             raise InputError(
                 f"{store.path} lacks images of {source}, and the others were computed by another "

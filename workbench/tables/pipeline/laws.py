@@ -1,4 +1,4 @@
-"""The scaling laws as tables ask for them: no stores, published or bundled runs."""
+"""The scaling laws behind tables, fitted to published or bundled runs; they read no store."""
 
 from __future__ import annotations
 

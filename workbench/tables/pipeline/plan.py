@@ -81,7 +81,7 @@ def make(tables: list[TableSpec], profile: Profile) -> MeasurementPlan:
     Raises
     ------
     InputError
-        A table names an analysis or data key that there is not.
+        A table names an analysis or data key that does not exist.
     """
     quantities: list[Quantity] = []
     skipped: dict[str, str] = {}

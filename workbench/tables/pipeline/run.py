@@ -33,7 +33,7 @@ class Outcome:
     extracted: list[str] = field(default_factory=list)
     """Stores that were written to."""
     measured: int = 0
-    """Calls of analyses that ran; the others were kept."""
+    """Calls of analyses that ran; the others were stored already."""
     written: list[str] = field(default_factory=list)
     """Tables whose files were written."""
     current: list[str] = field(default_factory=list)
@@ -145,14 +145,14 @@ class _Tables:
     def _write(self, spec: TableSpec) -> None:
         made = [table for table in self.plan.tables if table.key in self.contents]
         marks = write.digests(made, self.contents)
-        kept = write.kept(spec, marks[spec.key], self.out)
-        if kept is None:
+        record = write.current(spec, marks[spec.key], self.out)
+        if record is None:
             self.log(f"write {content.stem(self.out, spec.key).name}")
-            kept = write.write(spec, self.contents, marks, self.out)
+            record = write.write(spec, self.contents, marks, self.out)
             self.outcome.written.append(spec.key)
         else:
             self.outcome.current.append(spec.key)
-        self.outcome.tables[spec.key] = kept
+        self.outcome.tables[spec.key] = record
 
 
 def _claim(out: Path, profile: str) -> None:
@@ -179,7 +179,7 @@ def _claim(out: Path, profile: str) -> None:
 def _measure(
     measurement: Measurement, profile: Profile, out: Path, outcome: Outcome, log: Log
 ) -> StoredMeasurement:
-    """A kept result of the same fingerprint, or a new one; its stores where they lie now."""
+    """A stored result of the same fingerprint, or a new one; its stores where they lie now."""
     roles = profile.data[measurement.data] if measurement.data else {}
     stores = {role: feature_store.open(profile.path(split)) for role, split in roles.items()}
     device = _device(profile.device)
@@ -191,9 +191,9 @@ def _measure(
     if not measurement.data:
         call["machine"] = _machine(device) if ANALYSES[measurement.analysis].timed else {}
     mark = provenance.fingerprint(call, described)
-    kept = content.load_measured(out / "measured", mark, measurement.sources)
-    if kept is not None:
-        return _where_now(kept, described, out)
+    stored = content.load_measured(out / "measured", mark, measurement.sources)
+    if stored is not None:
+        return _where_now(stored, described, out)
     log(f"{measurement.analysis}: {', '.join(map(view.short, measurement.sources))[:90]}")
     start = time.perf_counter()
     context = Context(
@@ -224,18 +224,20 @@ def _measure(
         out / "measured", StoredMeasurement(mark, found, strict_json.jsonable(made))
     )
     # Read as every later run will see it.
-    kept = content.load_measured(out / "measured", mark, measurement.sources)
-    assert kept is not None
-    return kept
+    stored = content.load_measured(out / "measured", mark, measurement.sources)
+    assert stored is not None
+    return stored
 
 
-def _where_now(kept: StoredMeasurement, described: dict[str, Any], out: Path) -> StoredMeasurement:
-    """A kept result with its stores as they are described now: only their paths can differ."""
-    made = kept.provenance
+def _where_now(
+    stored: StoredMeasurement, described: dict[str, Any], out: Path
+) -> StoredMeasurement:
+    """A stored result with its stores as they are described now: only their paths can differ."""
+    made = stored.provenance
     now = strict_json.jsonable(described)
     if made["stores"] == now:
-        return kept
-    moved = kept._replace(provenance=made | {"stores": now})
+        return stored
+    moved = stored._replace(provenance=made | {"stores": now})
     content.save_measured(out / "measured", moved)
     return moved
 

@@ -64,7 +64,7 @@ def _resampled_differences(
     profile: str,
     measured: Mapping[Measurement, StoredMeasurement],
 ) -> np.ndarray | None:
-    """Draws of the difference, where both rows were resampled alike; NaN where one has none."""
+    """The difference on every resample if both rows share their resamples; else None."""
     quantities = spec.setups[profile].quantities[comparison.metric]
     pair = [
         (quantity, plan.of[quantity])
@@ -90,7 +90,7 @@ def difference_interval(
 ) -> tuple[float | None, float | None, str]:
     """Ends of the difference's interval, and how they were made.
 
-    Without common draws the two intervals are combined as if the rows were independent (MOVER,
+    Without common resamples the two intervals are combined as if the rows were independent (MOVER,
     Zou and Donner 2008): the rows share their test images, so that is too wide, never too narrow
     where they move together.
     """

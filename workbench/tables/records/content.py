@@ -70,7 +70,7 @@ def differences(record: Mapping[str, Any], out: Path) -> list[str]:
 
 
 def load_measured(folder: Path, mark: str, sources: Iterable[str] = ()) -> StoredMeasurement | None:
-    """A kept measurement, or None; it has to hold values of these sources.
+    """A stored measurement, or None; it has to hold values of these sources.
 
     Raises
     ------
@@ -99,9 +99,9 @@ def load_measured(folder: Path, mark: str, sources: Iterable[str] = ()) -> Store
     return StoredMeasurement(mark, Measured(values, *parts), {**found["provenance"], **made})
 
 
-def save_measured(folder: Path, kept: StoredMeasurement) -> None:
-    """Keep a measurement under its fingerprint."""
-    mark, measured, made = kept
+def save_measured(folder: Path, stored: StoredMeasurement) -> None:
+    """Store a measurement under its fingerprint."""
+    mark, measured, made = stored
     strict_json.write({**asdict(measured), "provenance": made}, folder / f"{mark}.json")
 
 

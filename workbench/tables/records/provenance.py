@@ -1,7 +1,7 @@
 """Where a number comes from: stores and identities, settings, code, date, machine; and staleness.
 
 A measurement's fingerprint is the hash of everything that decides its values: the call, the images
-and identities of its stores, and the code of the analyses. Equal fingerprint: the kept result is
+and identities of its stores, and the code of the analyses. Equal fingerprint: the stored result is
 used; different: it is measured again.
 """
 

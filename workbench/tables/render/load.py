@@ -57,6 +57,6 @@ def load(out: str | Path, key: str) -> Table:
     """
     found = records(Path(out))
     if key not in found:
-        held = ", ".join(found) or "no tables"
-        raise InputError(f"{out} does not hold table {key!r}; it holds {held}")
+        there = ", ".join(found) or "no tables"
+        raise InputError(f"{out} does not hold table {key!r}; it holds {there}")
     return Table(found[key], Path(out))

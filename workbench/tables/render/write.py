@@ -52,7 +52,7 @@ def digests(specs: Sequence[TableSpec], tables: Mapping[str, dict]) -> dict[str,
     return {key: of(key) for key in declared}
 
 
-def kept(spec: TableSpec, digest: str, out: Path) -> dict | None:
+def current(spec: TableSpec, digest: str, out: Path) -> dict | None:
     """The record of a table that lies in the folder with this digest, its files as written.
 
     Raises
@@ -66,8 +66,8 @@ def kept(spec: TableSpec, digest: str, out: Path) -> dict | None:
     record = strict_json.read(path)
     if not isinstance(record, dict) or not {"key", "digest", "files"} <= set(record):
         raise InputError(
-            f"{path} is no table, but table {spec.key} is to be written there; move it out of this "
-            f"folder"
+            f"{path} is not a table, but table {spec.key} would be written there; move it out of "
+            f"this folder"
         )
     return record if record["digest"] == digest and not content.differences(record, out) else None
 
@@ -208,6 +208,6 @@ def _in_step(index: Mapping[str, Any], out: Path) -> bool:
     listed, page = out / "provenance.json", out / "report.html"
     if not listed.exists() or not page.exists():
         return False
-    held = strict_json.read(listed)
-    same = all(held.get(name) == value for name, value in index.items())
-    return same and held.get("report_sha256") == content.file_sha256(page)
+    listing = strict_json.read(listed)
+    same = all(listing.get(name) == value for name, value in index.items())
+    return same and listing.get("report_sha256") == content.file_sha256(page)

@@ -94,7 +94,7 @@ TABLE = TableSpec(
                 "Classification: batches of 16 in place of 512; with the bundled images 30 epochs "
                 "are then more than 30 steps.",
                 "Classification head: " + UNSAID,
-                "Training losses have no interval: nothing is judged on unseen images.",
+                "Training losses have no interval: no unseen images are evaluated.",
                 "At equal budget a head on twice the channels has twice the weights: part of "
                 "Base-S2's lower loss is the head's.",
             ),

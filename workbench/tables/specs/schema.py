@@ -41,7 +41,7 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """Where one number comes from: a field of an analysis of a source on some images."""
+    """One number of a table: a field of an analysis of a source on some images."""
 
     analysis: str
     """Name in :data:`workbench.tables.pipeline.analyses.ANALYSES`."""

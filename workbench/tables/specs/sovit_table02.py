@@ -65,8 +65,8 @@ TABLE = TableSpec(
             deviations=(
                 PUBLIC,
                 HEAD,
-                "ReaL has several labels per image, -R, -A and ObjectNet judge among a part of the "
-                "classes: these are not computed.",
+                "ReaL has several labels per image; -R, -A and ObjectNet use a part of the "
+                "classes. These are not computed.",
                 WILSON,
             ),
             expected="alone 1.8 GPU hours of forward passes at 200 TFLOP/s, 2.5 TB",

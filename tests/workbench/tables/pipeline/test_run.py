@@ -372,7 +372,7 @@ def test_foreign_json_is_named_before_anything_runs(tmp_path, capsys):
     (tmp_path / "notes.json").rename(tmp_path / "table04.json")
     (tmp_path / "table04.json").write_text("{}", encoding="utf-8")
     assert tables("--only", "4", "--out", tmp_path) == 2
-    assert "table04.json is no table" in capsys.readouterr().err
+    assert "table04.json is not a table" in capsys.readouterr().err
     assert (tmp_path / "table04.json").read_text(encoding="utf-8") == "{}"
     (tmp_path / "table04.json").rename(tmp_path / "provenance.json")
     (tmp_path / "provenance.json").write_text("[]", encoding="utf-8")

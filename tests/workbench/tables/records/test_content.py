@@ -27,7 +27,7 @@ def test_unpaired_interval_is_that_of_two_normal_means():
     assert compare.difference_interval(a, b, COMPARISON, None) == (4.0 - 5.0, 4.0 + 5.0, "unpaired")
 
 
-def test_common_draws_give_a_paired_interval():
+def test_common_resamples_give_a_paired_interval():
     draws = np.linspace(0, 1, 1001)
     low, high, how = compare.difference_interval({}, {}, COMPARISON, draws)
     assert (low, high, how) == (pytest.approx(0.025), pytest.approx(0.975), "paired")
@@ -101,7 +101,7 @@ def test_verdicts(paper, here, ends, said):
     assert compare.verdict(paper, here, ends) == said
 
 
-def test_a_ratio_is_judged_against_one():
+def test_a_ratio_is_compared_with_one():
     assert compare.verdict(0.8, 0.7, (0.6, 0.9), 1.0) == "same direction"
 
 
