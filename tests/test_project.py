@@ -84,8 +84,13 @@ def modules_imported(name):
 
 
 def import_graph():
-    """Module to the modules of ours that it imports."""
-    return {name: {m for m in modules_imported(name) if m in MODULES} for name in MODULES}
+    """Module to the other modules of ours that it imports.
+
+    A function that travels to a worker by value may import its own module there.
+    """
+    return {
+        name: {m for m in modules_imported(name) if m in MODULES and m != name} for name in MODULES
+    }
 
 
 def circles(graph):
