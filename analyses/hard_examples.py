@@ -56,22 +56,21 @@ class HardConfig:
     ratio: float = 0.5
     """Likelihood of the second class over the first from which an image is ambiguous."""
     predictions: int = 3
-    """Top classes kept for each source."""
+    """Most likely classes reported for each source."""
     device: str = "cpu"
     """Where the neighbour search runs."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     """How the heads are trained, and whether a progress bar shows it."""
 
     def __post_init__(self) -> None:
-        if min(self.count, self.neighbours, self.predictions) < 1 or self.easy < 0:
-            raise InputError(
-                "count, neighbours and predictions must be at least 1, easy at least 0"
-            )
-        if not (0 < self.rare_quantile < 1 and 0 < self.ratio <= 1):
-            raise InputError(
-                f"rare_quantile is {self.rare_quantile} and ratio {self.ratio}; expected numbers "
-                "between 0 and 1"
-            )
+        least = {"count": 1, "easy": 0, "neighbours": 1, "predictions": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise InputError(f"{name} must be at least {value}, got {getattr(self, name)}")
+        if not 0 < self.rare_quantile < 1:
+            raise InputError(f"rare_quantile must be between 0 and 1, got {self.rare_quantile}")
+        if not 0 < self.ratio <= 1:
+            raise InputError(f"ratio must be above 0 and at most 1, got {self.ratio}")
 
 
 def compute(

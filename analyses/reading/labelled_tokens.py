@@ -48,7 +48,7 @@ class TrainingTokens:
 def good_rows(store: FeatureStore, source: str) -> np.ndarray:
     """Rows whose image failed in no scale of the source.
 
-    The store's own status will not do: it says how the last source that was written fared.
+    The store's own status describes only the source that was written last.
     """
     singles = store.resolve(source).singles()
     failed = {row for single in singles for row in store.source(single).failed_rows()}
@@ -120,7 +120,7 @@ def token_maps(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Row number and token map of these rows: float32, dims (row, col, channel).
 
-    Scales are merged image by image: what is held is what the store's stream holds.
+    Scales are merged image by image, so no more is in memory than what the store streams.
     """
     singles = [str(single) for single in store.resolve(source).singles()]
     wanted = np.zeros(len(store), bool)

@@ -1,4 +1,4 @@
-"""Target maps against token grids: what pixels teach tokens, and what an output is judged by."""
+"""Target maps and token grids: targets of tokens from pixels, and metrics of enlarged outputs."""
 
 from __future__ import annotations
 

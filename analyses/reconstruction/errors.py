@@ -1,4 +1,4 @@
-"""Errors of fitted linear maps on tokens they have not seen, kept per image, cell and channel."""
+"""Errors of fitted linear maps on unseen tokens, by image, cell and channel."""
 
 from __future__ import annotations
 

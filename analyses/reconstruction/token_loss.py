@@ -131,8 +131,10 @@ def contrast(result: xr.Dataset) -> xr.DataArray:
 
 
 def _check(store: FeatureStore, sources: Sequence[str], rows: Sequence[int]) -> None:
-    if not sources or not len(rows):
-        raise InputError(f"found {len(sources)} sources and {len(rows)} rows; name at least one")
+    if not sources:
+        raise InputError("no source to reconstruct from; name at least one")
+    if not len(rows):
+        raise InputError("no row to look at; name at least one")
     if min(rows) < 0 or max(rows) >= len(store):
         raise InputError(
             f"rows {min(rows)} to {max(rows)} asked for; {store.path} has rows 0 to "

@@ -57,8 +57,10 @@ class SimilarityConfig:
             raise InputError(f"unit is {self.unit!r}; choose token or image")
         if not 0 < self.variance <= 1:
             raise InputError(f"variance is {self.variance}; expected more than 0 and at most 1")
-        if self.k < 1 or self.images < 3:
-            raise InputError(f"k is {self.k} and images {self.images}; expected at least 1 and 3")
+        if self.k < 1:
+            raise InputError(f"k must be at least 1, got {self.k}")
+        if self.images < 3:
+            raise InputError(f"images must be at least 3, got {self.images}")
 
 
 def compute(

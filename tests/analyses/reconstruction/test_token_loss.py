@@ -65,7 +65,7 @@ def test_contrast_finds_the_image_with_one_bad_place(asked):
 
 @pytest.mark.parametrize(
     ("sources", "rows", "message"),
-    [([], [0], "0 sources"), (["m:x@2"], [], "0 rows"), (["m:x@2"], [8], "rows 0 to 7")],
+    [([], [0], "no source"), (["m:x@2"], [], "no row"), (["m:x@2"], [8], "rows 0 to 7")],
 )
 def test_bad_requests_are_refused(asked, sources, rows, message):
     (_, test), _, moments, config = asked
