@@ -31,6 +31,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Status",
         "which shards of a store are done and which are missing",
     ),
+    "look": (
+        "workbench.commands.look",
+        "Look",
+        "draw what a source sees in an image",
+    ),
     "verify": ("workbench.commands.verify", "Verify", "re-read a store and name damaged shards"),
     "cost": ("workbench.commands.cost", "Cost", "parameters, GMACs, bytes, images per second"),
     "reconstruct": (

@@ -1,0 +1,121 @@
+"""``workbench look``: still pictures of what a source sees in an image."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from feature_store import InputError
+from workbench.results import strict_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """Draw token maps of one image: as colours, by similarity, by loss, or by what scales add.
+
+    Either of a store or straight from image files. Examples:
+
+    workbench look train.zarr --image 3 --out pictures
+
+    workbench look train.zarr --image 3 --kind similarity --token 2 4 --out pictures
+
+    workbench look --images photo.jpg --model bundled:efficientnet_lite0 --scales 1x 2x
+    --out pictures
+    """
+
+    store: tyro.conf.Positional[str | None] = None
+    """Store whose images are looked at."""
+    image: str | None = None
+    """Image id, or else row number."""
+    source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """MODEL[#TAP]@SCALE[+SCALE...]; repeat for each source. By default one model at all its
+    stored scales; an S2 source is shown with its parts."""
+    kind: Literal["tokens", "similarity", "loss", "scales"] = "tokens"
+    """tokens: three principal components as colours. similarity: cosine to --token. loss: where
+    --target is reconstructed badly. scales: which scale helps to reconstruct --target where."""
+    token: tuple[int, int] | None = None
+    """Row and column of a token, on the first source's grid."""
+    target: str | None = None
+    """Source that is reconstructed."""
+    train: str | None = None
+    """Store whose images the reconstruction is fitted on; by default the store itself."""
+    foreground: tuple[float, float] | None = None
+    """Hide tokens whose first component, 0 to 1 over the data set, lies outside LOW HIGH."""
+    images: tuple[str, ...] = ()
+    """Image files to look at without a store."""
+    model: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """MODEL[#TAP] that runs on --images; repeat for several."""
+    scales: tuple[str, ...] = ("1x",)
+    """Scales of --images in pixels, or multiples of the native size."""
+    out: Path
+    """Folder for KIND_ROW.png and KIND_ROW.svg."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+    def run(self) -> int:
+        """Draw and write; the exit status."""
+        maps, rows = self._maps()
+        written, ids = [], []
+        for row in rows:
+            written += _save(self._draw(maps, row), self.out / f"{self.kind}_{row}")
+            ids.append(str(maps.image_ids[row]))
+        if self.json:
+            files = [str(path) for path in written]
+            print(strict_json.dumps({"kind": self.kind, "images": ids, "files": files}))
+        else:
+            names = ", ".join(path.name for path in written)
+            print(f"wrote {names} in {self.out}", file=sys.stderr)
+        return 0
+
+    def _maps(self) -> tuple[Any, list[int]]:
+        """What is looked at, and which rows of it."""
+        if (self.store is None) == (not self.images):
+            raise InputError("name a store, or --images with --model; one of the two")
+        if self.images:
+            from workbench.pictures.computed import ComputedMaps
+
+            computed = ComputedMaps(self.images, self.model, self.scales)
+            return computed, list(range(len(self.images)))
+        import feature_store
+        from workbench.pictures.maps import find_image
+        from workbench.pictures.stored import StoredMaps
+
+        assert self.store is not None
+        if self.image is None:
+            raise InputError("name an image of the store: --image ID, or a row number")
+        store = feature_store.open(self.store)
+        train = None if self.train is None else feature_store.open(self.train)
+        return StoredMaps(store, train), [find_image(store.image_ids, self.image)]
+
+    def _draw(self, maps: Any, row: int) -> Figure:
+        from workbench.figures import look
+
+        if self.kind == "tokens":
+            return look.tokens(maps, image=row, sources=self.source, foreground=self.foreground)
+        if self.kind == "similarity":
+            if self.token is None:
+                raise InputError("--kind similarity needs --token ROW COL")
+            return look.similarity(maps, image=row, sources=self.source, token=self.token)
+        if self.target is None:
+            raise InputError(f"--kind {self.kind} needs --target, a source to reconstruct")
+        if self.kind == "loss":
+            return look.loss(maps, image=row, target=self.target, sources=self.source)
+        if len(self.source) > 1:
+            raise InputError(f"--kind scales shows one --source, found {len(self.source)}")
+        return look.scales(maps, image=row, target=self.target, source="".join(self.source))
+
+
+def _save(figure: Figure, stem: Path) -> list[Path]:
+    """Write PNG and SVG; their paths. The same picture is the same file."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    png, svg = (stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg"))
+    figure.savefig(png, dpi=160)
+    figure.savefig(svg, metadata={"Date": None})
+    return [png, svg]

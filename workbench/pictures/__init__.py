@@ -1,0 +1,1 @@
+"""What pictures of tokens are drawn from: maps of one store, or of images without a store."""

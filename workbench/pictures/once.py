@@ -1,0 +1,36 @@
+"""Compute something once, also when several threads ask for it at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Once:
+    """Results by key. Whoever asks second waits for the first; a failure is not kept."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[Hashable, Future] = {}
+
+    def __call__(self, key: Hashable, make: Callable[[], Result]) -> Result:
+        """What `make` returned for this key."""
+        with self._lock:
+            mine = key not in self._found
+            future: Future[Any] = self._found.setdefault(key, Future())
+        if mine:
+            try:
+                future.set_result(make())
+            except BaseException as error:
+                with self._lock:
+                    del self._found[key]
+                future.set_exception(error)
+        return future.result()
+
+    def has(self, key: Hashable) -> bool:
+        """Whether the result is there already."""
+        return key in self._found and self._found[key].done()

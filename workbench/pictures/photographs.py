@@ -1,0 +1,65 @@
+"""The photographs behind a store's rows as each model saw them, or why they are missing."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cached_property, lru_cache
+
+import numpy as np
+from PIL import Image
+
+from feature_store import FeatureStore, InputError
+from workbench import datasets
+from workbench.datasets import Dataset, DecodeError
+from workbench.models import Transform
+
+KEPT = 64
+"""Photographs that stay decoded: some 10 MB at 224 pixels."""
+
+
+class Photographs:
+    """Reads photographs of a store through the dataset that it names; writes nothing."""
+
+    def __init__(self, store: FeatureStore) -> None:
+        self._store = store
+        self._transforms: dict[str, Transform | None] = {}
+        self._kept = lru_cache(maxsize=KEPT)(self._seen)
+
+    def __call__(self, row: int, source: str) -> np.ndarray | str:
+        """RGB uint8 as the source's model saw the image, or in words what is missing."""
+        return self._kept(row, self._transform(source))
+
+    @cached_property
+    def _dataset(self) -> Dataset | str:
+        try:
+            return datasets.open(self._store.dataset)
+        except InputError as error:
+            return str(error)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        assert isinstance(self._dataset, Dataset)
+        return {image_id: n for n, image_id in enumerate(self._dataset.image_ids)}
+
+    def _seen(self, row: int, transform: Transform | None) -> np.ndarray | str:
+        if isinstance(self._dataset, str):
+            return self._dataset
+        image_id = str(self._store.image_ids[row])
+        if image_id not in self._places:
+            return f"{self._dataset.name} no longer holds {image_id}"
+        try:
+            picture = self._dataset.image(self._places[image_id])
+            return picture if transform is None else transform(Image.fromarray(picture))
+        except DecodeError as error:
+            return f"{image_id}: {error.reason}"
+
+    def _transform(self, source: str) -> Transform | None:
+        """The transform in the manifest of the source's first scale; None where it has none."""
+        if source not in self._transforms:
+            first = self._store.resolve(source).singles()[0]
+            recorded = self._store.source(first).manifest.get("transform")
+            names = [field.name for field in fields(Transform)]
+            self._transforms[source] = (
+                Transform(**{name: recorded[name] for name in names}) if recorded else None
+            )
+        return self._transforms[source]

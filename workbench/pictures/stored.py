@@ -1,0 +1,166 @@
+"""Token maps of one store; reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analyses.moments.one_pass import from_batches
+from analyses.moments.second_moments import Moments, MomentsConfig
+from analyses.moments.tensors import as_tensor
+from analyses.reading.features import singles
+from analyses.reading.grids import on_common_grid
+from analyses.token_maps import Basis, TokenProbe, fit_basis, fit_probe, held_out_loss
+from analyses.token_maps.sample import require_maps, sampled_for_images
+from feature_store import FeatureStore, InputError, Source
+from workbench.pictures.maps import with_parts
+from workbench.pictures.once import Once
+from workbench.pictures.photographs import Photographs
+
+FITTED_IMAGES = 4096
+"""Images that reconstruction maps are fitted on at most."""
+SHOWN_IMAGES = 10_000
+"""Images of the scatter and of the probe at most."""
+
+
+@dataclass(frozen=True)
+class ImageVectors:
+    """Mean tokens of sampled images.
+
+    Attributes
+    ----------
+    rows : int64 array, dims (image,)
+        Store rows, ascending; images that failed are left out.
+    features : float32 array, dims (image, channel)
+    """
+
+    rows: np.ndarray
+    features: np.ndarray
+
+
+class StoredMaps:
+    """Maps of a store's sources, and what is derived from them, each computed once.
+
+    Parameters
+    ----------
+    store : FeatureStore
+    train : FeatureStore, optional
+        Where reconstruction maps are fitted; the store itself by default.
+    """
+
+    def __init__(self, store: FeatureStore, train: FeatureStore | None = None) -> None:
+        self.store, self.train = store, train or store
+        self.photographs = Photographs(store)
+        self.image_ids = store.image_ids
+        self.sources, self.left_out = offered(store)
+        self.default = self.sources[:1]
+        self._once = Once()
+
+    def parts(self, source: str) -> list[str]:
+        """The source itself, and its single scales where it has several; full names."""
+        return with_parts(self.store.resolve(source))
+
+    def grid(self, source: str) -> tuple[int, int]:
+        """Rows and columns of the source's maps."""
+        return self.store.source(self.store.resolve(source).singles()[0]).grid
+
+    def tokens(self, source: str, row: int) -> np.ndarray:
+        """float32, dims (row, col, channel); NaN for an image that failed."""
+        features = self._once(("features", source), lambda: self._features(source))
+        return features[row].values.astype(np.float32)
+
+    def basis(self, source: str) -> Basis:
+        """The principal basis of the source over the store."""
+        return self._once(("basis", source), lambda: fit_basis(self.store, source))
+
+    def has_basis(self, source: str) -> bool:
+        """Whether the basis is computed already."""
+        return self._once.has(("basis", source))
+
+    def photograph(self, row: int, source: str) -> np.ndarray | str:
+        """RGB uint8 as the source's model saw the image, or why it cannot be shown."""
+        return self.photographs(row, source)
+
+    def failure(self, source: str, row: int) -> str | None:
+        """Why the image has no features in this source; None where it has them."""
+        for single in singles(self.store, source):
+            stored = self.store.source(single)
+            failed = self._once(("failed", single), stored.failed_rows)
+            if row in failed:
+                return failed[row]
+        return None
+
+    def moments(self, names: Sequence[str]) -> Moments:
+        """Second moments of the named sources over sampled training images, on a common grid."""
+        used = list(dict.fromkeys(s for name in names for s in singles(self.train, name)))
+        return self._once(("moments", *sorted(used)), lambda: self._moments(used))
+
+    def vectors(self, source: str) -> ImageVectors:
+        """Mean tokens of at most about :data:`SHOWN_IMAGES` images."""
+        return self._once(("vectors", source), lambda: self._vectors(source))
+
+    def probe(self, source: str) -> TokenProbe:
+        """A probe of the store's labels, asked about tokens."""
+        return self._once(("probe", source), lambda: self._probe(source, fit_probe))
+
+    def probe_loss(self, source: str) -> np.ndarray:
+        """Held-out loss of each image of :meth:`vectors`, in nats."""
+        return self._once(("probe loss", source), lambda: self._probe(source, held_out_loss))
+
+    def _features(self, source: str):
+        require_maps(self.store, source)
+        return self.store.features(source)
+
+    def _moments(self, used: list[str]) -> Moments:
+        shards = sampled_for_images(self.train, used[0], FITTED_IMAGES)
+        batches = map(on_common_grid, self.train.stream(used, shards=shards))
+        moments = from_batches(batches, used, MomentsConfig())
+        moments.attrs["grid"] = "pool"
+        return moments
+
+    def _vectors(self, source: str) -> ImageVectors:
+        shards = sampled_for_images(self.store, source, SHOWN_IMAGES)
+        rows, features = [], []
+        for batch in self.store.stream([source], shards=shards):
+            rows.append(batch.index)
+            features.append(as_tensor(batch.tokens[source]).float().mean((1, 2)).numpy())
+        if not rows:
+            raise InputError(f"{self.store.path} holds no readable image for {source}")
+        return ImageVectors(np.concatenate(rows), np.concatenate(features))
+
+    def _probe(self, source, fit):
+        if not (self.store.labels >= 0).any():
+            raise InputError(f"{self.store.path} has no labels; a probe needs them")
+        found = self.vectors(source)
+        return fit(found.features, self.store.labels[found.rows])
+
+
+def offered(store: FeatureStore) -> tuple[list[str], dict[str, str]]:
+    """Sources with complete maps, S2 sources of all scales of a grid before their parts; the others
+    with what is wrong with them.
+
+    Examples
+    --------
+    >>> offered(feature_store.open("runs/demo/train.zarr"))[0][0]           # doctest: +SKIP
+    'bundled:efficientnet_lite0#blocks@224+448'
+    """
+    whole: dict[tuple, list[Source]] = {}
+    left_out: dict[str, str] = {}
+    for single in map(Source.parse, store.sources()):
+        stored = store.source(single)
+        if stored.kept:
+            total = stored.grid[0] * stored.grid[1]
+            left_out[str(single)] = f"keeps {stored.kept} of {total} token positions: no map"
+        elif missing := stored.missing():
+            left_out[str(single)] = f"incomplete: {len(missing)} shards are missing"
+        else:
+            plain = single.scales[0].replace("x", "").isdecimal()
+            alike = (single.model, single.tap, stored.grid) if plain else (single,)
+            whole.setdefault(alike, []).append(single)
+    names = []
+    for group in whole.values():
+        scales = sorted((s.scales[0] for s in group), key=lambda s: (len(s), s))
+        names += with_parts(Source(group[0].model, group[0].tap, tuple(scales)))
+    return names, left_out
