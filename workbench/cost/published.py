@@ -1,8 +1,8 @@
 """The #Params and #FLOPs columns of the published tables beside what this package counts.
 
 The paper's figures follow no single rule: sometimes all of attention is counted, sometimes one of
-its two products, sometimes none; some rows belong to another size or model than they are labelled
-with. For each cell that differs by more than 3 % the rules and labels in question are tried, and
+its two products, sometimes none; some rows belong to another size or model than their label
+says. For each cell that differs by more than 3 % the rules and labels in question are tried, and
 the explanation names the one that reproduces the printed figure to within 0.5 %.
 """
 
@@ -32,16 +32,16 @@ TABLES = {
 }
 """Table number → name of its data."""
 TOLERANCE = 0.03
-"""Deviation above which a cell needs an explanation."""
+"""Relative deviation above which a cell needs an explanation."""
 MATCH = 0.005
-"""How near a reading has to come to the printed figure to count as its explanation."""
+"""Largest relative deviation of a reading that explains a printed figure."""
 
 ATTENTION_RULES = {
     1.0: "",
     0.5: "one of the two attention products left out",
     0.0: "both attention products left out",
 }
-"""Share of the attention products counted → what to say about it."""
+"""Share of the attention products counted → its explanation in words."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,8 +36,10 @@ class ThroughputConfig:
     """Timed passes."""
 
     def __post_init__(self) -> None:
-        if min(self.batch, self.max_crops or 1, self.repeats) < 1 or self.warmup < 0:
-            raise InputError("batch, max_crops and repeats must be at least 1, warmup at least 0")
+        for name, least in (("batch", 1), ("max_crops", 1), ("repeats", 1), ("warmup", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"{name} is {value}; expected at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +61,11 @@ class Throughput:
 def throughput(
     model: str, scales: Sequence[str], config: ThroughputConfig, *, tap: str | None = None
 ) -> Throughput:
-    """Forward passes alone, on random pixels that are on the device already.
+    """Time forward passes alone, on random pixels that are already on the device.
 
     Interpolation, split, merge and pooling are timed; decoding and storing are not. Models of
-    timm and open_clip run with untrained weights: their values do not change the speed, and none
-    have to be fetched.
+    timm and open_clip run with untrained weights: their values do not change the speed, and no
+    weights are fetched.
     """
     name = ModelName.parse(model)
     if name.kind in ("timm", "open_clip") and not name.random:

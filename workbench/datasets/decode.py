@@ -94,6 +94,6 @@ def _refuse_deep(values: np.ndarray, mode: str) -> None:
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= 255) or (0 < high <= 1 and bool((values % 1).any())):
         raise DecodeError(
-            f"greyscale of mode {mode} with values from {low:g} to {high:g}, which 8 bits do not "
-            "hold; convert it to 0 to 255"
+            f"greyscale of mode {mode} with values from {low:g} to {high:g}, which do not fit "
+            "into 8 bits; convert it to 0 to 255"
         )

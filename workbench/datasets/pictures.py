@@ -24,7 +24,7 @@ def reader(store: FeatureStore) -> Reader:
     """Store row to RGB uint8 (row, col, 3), through the dataset that the store names.
 
     A row whose picture cannot be read gives None; if the whole dataset is gone, every row does,
-    and a line on standard error says so.
+    and a line on standard error gives the reason.
     """
     try:
         dataset = open_dataset(store.dataset)

@@ -49,7 +49,7 @@ def source_pixels(transform: Transform, height: int, width: int) -> np.ndarray:
 
 @dataclass
 class AlignedMaps:
-    """Maps of a dataset's images as a model saw them, read when they are asked for.
+    """Maps of a dataset's images as a model saw them, read on access.
 
     ``maps[row]`` has dims (row, col).
     """
@@ -77,7 +77,7 @@ class AlignedMaps:
 
 
 def targets_for(store: FeatureStore, source: str, task: str) -> AlignedMaps:
-    """Maps of a store's images as the source's model saw them, read when asked for.
+    """Maps of a store's images as the source's model saw them, read on access.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def targets_for(store: FeatureStore, source: str, task: str) -> AlignedMaps:
 
 
 def maps_sha256(store: FeatureStore, task: str) -> str:
-    """Hash of what the maps of a store's images are read from, without reading them.
+    """Hash of the files or the code behind the maps of a store's images; no map is read.
 
     Files count with their path, size and time of change: a corrected mask changes the hash, and so
     does a copied folder. Maps that are made by this package count with the code that makes them.
