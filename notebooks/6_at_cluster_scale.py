@@ -93,8 +93,8 @@ request = ExtractRequest(
     limit=IMAGES,
     shard_images=8,
 )
-with connect(options, say=print) as session:
-    report = extract_on(session, request, say=print) if session else extract(request, say=print)
+with connect(options, log=print) as session:
+    report = extract_on(session, request, log=print) if session else extract(request, log=print)
 print(f"{report.computed} of {report.images} images computed now")
 
 # %% [markdown]

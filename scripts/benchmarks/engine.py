@@ -45,7 +45,7 @@ from workbench.cluster.engine import connect
 from workbench.cluster.extraction import _Work
 from workbench.cluster.options import THREADS
 from workbench.extraction import ExtractRequest
-from workbench.extraction.local import open_run
+from workbench.extraction.local import open_extraction
 
 WARM = 2
 """Shards before the pass, one for each worker."""
@@ -127,7 +127,7 @@ def share(asked: ExtractRequest, first: int, step: int, together: Barrier) -> tu
     """Every `step`-th shard in this process; the pass begins when every process has its model."""
     together.wait()
     start = time.perf_counter()
-    run = open_run(asked)
+    run = open_extraction(asked)
     run.execute(range(first, WARM, step), progress=False)
     together.wait()
     middle = time.perf_counter()

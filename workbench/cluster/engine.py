@@ -19,13 +19,13 @@ from workbench.interrupts import endings_interrupt
 @contextmanager
 def connect(
     options: EngineOptions,
-    say: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
     *,
     decoders: int = 0,
 ) -> Iterator[Session | None]:
     """The workers that the options ask for, for as long as the block runs; None for ``local``.
 
-    `say` receives one line of prose at a time, by default for standard error; `decoders` is the
+    `log` receives one line of prose at a time, by default for standard error; `decoders` is the
     number of decoding processes that each worker will start. A dry run prints the job script and
     ends the program. SIGTERM and SIGHUP end the block as Ctrl-C does, so that no worker or job
     stays.
@@ -38,7 +38,7 @@ def connect(
     if options.engine == "local":
         yield None
         return
-    say = say or (lambda line: print(line, file=sys.stderr, flush=True))
+    log = log or (lambda line: print(line, file=sys.stderr, flush=True))
     require_dask()
     if options.dry_run:
         from workbench.cluster.job_script import job_script
@@ -51,7 +51,7 @@ def connect(
     for name in ("distributed", "distributed.client"):  # what matters is said in a line
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with (
-        endings_interrupt(say),
+        endings_interrupt(log),
         dask.config.set(dict(SETTINGS)),
         contextlib.ExitStack() as stack,
     ):
@@ -60,11 +60,11 @@ def connect(
         elif options.engine == "dask":
             from workbench.cluster.local_workers import start
 
-            address, watch = stack.enter_context(start(options.processes, say))
+            address, watch = stack.enter_context(start(options.processes, log))
         else:
             from workbench.cluster.slurm import submitted
 
-            address, watch = stack.enter_context(submitted(options, say, decoders))
+            address, watch = stack.enter_context(submitted(options, log, decoders))
         try:
             client = stack.enter_context(Client(address, timeout=options.timeout))
         except (OSError, ValueError) as error:
@@ -74,7 +74,7 @@ def connect(
                 f"({' '.join(str(error).split())[:200]}); check the address, and that `dask "
                 f"scheduler` runs there"
             ) from error
-        say(f"dashboard: {client.dashboard_link}")
+        log(f"dashboard: {client.dashboard_link}")
         yield Session(client, watch)
 
 

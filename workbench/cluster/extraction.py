@@ -43,7 +43,7 @@ def extract_on(
     request: ExtractRequest,
     *,
     shards_per_task: int = 1,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> ExtractReport:
     """Compute what is missing of the requested sources on the session's workers.
 
@@ -54,7 +54,7 @@ def extract_on(
         Paths must mean the same on every worker.
     shards_per_task : int
         Shards that a worker is given together.
-    say : callable
+    log : callable
         Receives one line of prose at a time.
 
     Raises
@@ -65,8 +65,8 @@ def extract_on(
     if shards_per_task < 1:
         raise InputError(f"shards per task is {shards_per_task}; expected at least 1")
     ticket = tasks.Ticket(asdict(request), uuid.uuid4().hex, os.getcwd(), session.token)
-    with stop_requests(say) as stopping:
-        work = _Work(session, ticket, say, stopping)
+    with stop_requests(log) as stopping:
+        work = _Work(session, ticket, log, stopping)
         session.ending = False
         session.client.subscribe_topic(tasks.TOPIC, work.heard)
         try:
@@ -75,7 +75,7 @@ def extract_on(
             if prepared is None:
                 return ExtractReport(store=request.store, images=0, stopped=True, interrupted=True)
             for line in prepared.notes:
-                say(line)
+                log(line)
             if prepared.error:
                 raise InputError(prepared.error)
             report = work.run(prepared, shards_per_task)
@@ -92,12 +92,12 @@ class _Work:
         self,
         session: Session,
         ticket: tasks.Ticket,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         stopping: Callable[[], bool],
     ) -> None:
         self.session = session
         self.ticket = ticket
-        self.say = say
+        self.log = log
         self.stopping = stopping
         self.waiting: deque[tuple[int, ...]] = deque()
         self.under_way: dict[Any, tuple[int, ...]] = {}
@@ -128,7 +128,7 @@ class _Work:
             tuple(todo[k : k + shards_per_task]) for k in range(0, len(todo), shards_per_task)
         )
         images = sum(count for count, _ in prepared.missing.values())
-        self.say(f"{len(todo)} shard(s), {images} image(s) to compute")
+        self.log(f"{len(todo)} shard(s), {images} image(s) to compute")
         start = time.perf_counter()
         quick = sys.stderr.isatty() or "ipykernel" in sys.modules
         with tqdm(

@@ -14,7 +14,7 @@ from workbench.cluster.session import Patience
 
 @contextmanager
 def start(
-    processes: int | None, say: Callable[[str], None]
+    processes: int | None, log: Callable[[str], None]
 ) -> Iterator[tuple[Any, Callable[[dict[str, int]], None]]]:
     """Workers with one thread each; the cluster, and a watch that says if none ever comes.
 
@@ -60,7 +60,7 @@ def start(
 
     with cluster:
         kind = f"one GPU each of {', '.join(devices)}" if devices else "CPU"
-        say(f"{count} worker process(es) on this machine, {kind}")
+        log(f"{count} worker process(es) on this machine, {kind}")
         yield cluster, watch
 
 

@@ -28,7 +28,7 @@ REPLY_SECONDS = 60.0
 
 @contextmanager
 def submitted(
-    options: EngineOptions, say: Callable[[str], None], decoders: int = 0
+    options: EngineOptions, log: Callable[[str], None], decoders: int = 0
 ) -> Iterator[tuple[Any, Callable[[dict[str, int]], None]]]:
     """Worker jobs for as long as the block runs: the cluster, and a watch that replaces lost jobs.
 
@@ -58,11 +58,11 @@ def submitted(
         except (ValueError, RuntimeError) as error:  # an interface that this machine lacks
             raise InputError(f"Dask's scheduler cannot start here: {error}") from error
         cluster.scale(jobs=count)
-        say(
+        log(
             f"{count} job(s) {name} submitted, walltime {told['walltime']}, output in "
             f"{log_folder(jobs)}"
         )
-        yield cluster, Jobs(cluster, name, count, jobs, say).watch
+        yield cluster, Jobs(cluster, name, count, jobs, log).watch
     finally:
         held = [] if cluster is None else [job.job_id for job in list(cluster.workers.values())]
         try:
@@ -70,7 +70,7 @@ def submitted(
                 with contextlib.suppress(Exception):  # of jobs that were never accepted
                     cluster.close(timeout=30)
         finally:  # also jobs whose sbatch had not answered yet
-            cancel(name, [job for job in held if job], say)
+            cancel(name, [job for job in held if job], log)
 
 
 def require_slurm() -> None:
@@ -115,7 +115,7 @@ def check(script: str, flags: Sequence[str] = ()) -> None:
         )
 
 
-def cancel(name: str, held: Sequence[str], say: Callable[[str], None]) -> None:
+def cancel(name: str, held: Sequence[str], log: Callable[[str], None]) -> None:
     """Cancel every job of that name; where Slurm does not do it, say which jobs may remain.
 
     Parameters
@@ -124,7 +124,7 @@ def cancel(name: str, held: Sequence[str], say: Callable[[str], None]) -> None:
         The run's job name.
     held : sequence of str
         Numbers of its jobs as far as they are known here, for a squeue that does not answer.
-    say : callable
+    log : callable
         Receives the line.
     """
     try:
@@ -144,7 +144,7 @@ def cancel(name: str, held: Sequence[str], say: Callable[[str], None]) -> None:
     left = held if known is None else list(known)
     if left:
         tell(
-            say,
+            log,
             f"scancel failed ({words}): job(s) {', '.join(left)} may be left; cancel them with "
             f"`scancel --name {name}`",
         )

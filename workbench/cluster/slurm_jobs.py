@@ -42,13 +42,13 @@ class Jobs:
     """
 
     def __init__(
-        self, cluster: Any, name: str, count: int, options: SlurmOptions, say: Callable[[str], None]
+        self, cluster: Any, name: str, count: int, options: SlurmOptions, log: Callable[[str], None]
     ) -> None:
         self.cluster = cluster
         self.name = name
         self.count = count
         self.logs = log_folder(options)
-        self.say = say
+        self.log = log
         self.patience = Patience(options.patience or 600)
         self._looked = self._said = time.monotonic()
         self._queueing = False
@@ -90,7 +90,7 @@ class Jobs:
             self._said = now
         elif now - self._said >= REMINDER_SECONDS:
             self._said = now
-            self.say(f"still waiting in the queue, where squeue says {states}")
+            self.log(f"still waiting in the queue, where squeue says {states}")
         if known is None:  # Slurm does not answer for a moment
             return
         places = [place for place in jobs if place not in self._due | self._given_up]
@@ -120,7 +120,7 @@ class Jobs:
         self._plan(ended, hopeless)
         numbers = sorted(job for place, job in ended.items() if place not in hopeless)
         if numbers:
-            self.say(
+            self.log(
                 f"{len(numbers)} job(s) ended ({', '.join(numbers)}); submitting as many again"
             )
 
@@ -137,7 +137,7 @@ class Jobs:
         self._plan(refusals, hopeless)
         words = sorted({words for place, words in refusals.items() if place not in hopeless})
         if words:
-            self.say(
+            self.log(
                 f"sbatch refused {len(refusals) - len(hopeless)} job(s) ({'; '.join(words)}); "
                 f"submitting as many again"
             )
@@ -153,7 +153,7 @@ class Jobs:
         self._given_up |= hopeless
         rest = self.count - len(self._given_up)
         if hopeless and rest:
-            self.say(
+            self.log(
                 f"{len(hopeless)} job(s) are not submitted again: their last ones "
                 f"{'; '.join(sorted(set(hopeless.values())))}, see {self._files()}; going on with "
                 f"{rest} job(s)"

@@ -1,8 +1,8 @@
-"""What a worker process runs: it keeps its loaded models and is given shard after shard.
+"""Tasks of a worker process: it keeps its loaded models and computes shard after shard.
 
-Nothing large goes through the scheduler: a task is told shard numbers and answers with a small
+Nothing large goes through the scheduler: a task receives shard numbers and returns a small
 record; models are loaded, images read and features written by the worker. A scheduler imports this
-module and what tasks are told, so neither brings torch along.
+module and the arguments of tasks, so neither may import torch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from feature_store.errors import InputError
 from workbench.cluster.version import UNKNOWN, Version, own_name, own_version, require_same
 
 if TYPE_CHECKING:
-    from workbench.extraction.run import Run
+    from workbench.extraction.run import Extraction
 
 TOPIC = "workbench"
 """Dask event topic under which workers say who they are and what they begin."""
@@ -25,7 +25,7 @@ TOPIC = "workbench"
 
 @dataclass(frozen=True)
 class Ticket:
-    """One extraction as a worker is told about it."""
+    """One extraction: arguments of its tasks."""
 
     options: dict[str, Any]
     """Fields of an :class:`workbench.extraction.ExtractRequest`."""
@@ -74,7 +74,7 @@ class Done:
 ONCE = {"recheck": False, "retry_failed": False, "accept_code": False}
 """Options that only the first worker acts upon."""
 
-_loaded: tuple[Ticket, Run] | None = None
+_loaded: tuple[Ticket, Extraction] | None = None
 _one_at_a_time = threading.Lock()
 
 
@@ -84,9 +84,8 @@ def prepare(ticket: Ticket) -> Prepared:
     try:
         with _one_at_a_time:
             run = _run_of(ticket, notes, first=True)
-        writers = [writer for model in run.models for writer in model.writers.values()]
         missing = {
-            shard: (len(rows), sum(not writer.is_done(shard) for writer in writers))
+            shard: (len(rows), sum(not writer.is_done(shard) for writer in run.writers.values()))
             for shard, rows in run.missing().items()
         }
         sources = [str(source) for job in run.jobs for source in job.plans]
@@ -115,7 +114,7 @@ def compute(ticket: Ticket, shards: tuple[int, ...]) -> Done:
     return Done(shards, computed, busy, own_name())
 
 
-def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Run:
+def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Extraction:
     """The ticket's run with its models, loaded once in this process.
 
     Raises
@@ -128,17 +127,17 @@ def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Run:
     require_same(getattr(ticket, "version", UNKNOWN))
     if _loaded is None or _loaded[0].token != ticket.token:
         same = _loaded is not None and ticket.command and _loaded[0].command == ticket.command
-        kept = _loaded[1].kept if _loaded is not None and same else {}
+        models = _loaded[1].loaded if _loaded is not None and same else None
         _loaded = None  # before the next one takes its place in memory
         from workbench.extraction import ExtractRequest
-        from workbench.extraction.local import open_run
+        from workbench.extraction.local import open_extraction
 
         enter(ticket.folder)
         require_children(ticket.options["workers"])
         # The first worker re-reads and withdraws for all.
         options = ticket.options if first else ticket.options | ONCE
-        _loaded = (ticket, open_run(ExtractRequest(**options), notes.append, kept))
-        _loaded[1].say = lambda line: None
+        _loaded = (ticket, open_extraction(ExtractRequest(**options), notes.append, models))
+        _loaded[1].log = lambda line: None
     return _loaded[1]
 
 

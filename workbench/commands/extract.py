@@ -16,7 +16,7 @@ from workbench.results import strict_json
 if TYPE_CHECKING:
     from workbench.cluster.session import Session
     from workbench.extraction import ExtractReport, ExtractRequest
-    from workbench.extraction.jobs import Kept
+    from workbench.extraction.loaded_models import LoadedModels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +86,18 @@ class Extract:
 
     def run(self) -> int:
         from workbench.cluster.engine import connect
+        from workbench.extraction.loaded_models import LoadedModels
 
         def say(line: str) -> None:
             print(line, file=sys.stderr, flush=True)
 
         self._check()
         reports = []
-        kept: Kept = {}
+        loaded = LoadedModels()
         requests = [one._request() for one in [self, *self._views()]]
         with connect(self.cluster, say, decoders=self.workers) as session:
             for request in requests:
-                report = self._extract(request, session, say, kept)
+                report = self._extract(request, session, say, loaded)
                 if report is None:
                     continue
                 reports.append(asdict(report) | {"images_per_s": report.images_per_s})
@@ -147,22 +148,22 @@ class Extract:
         request: ExtractRequest,
         session: Session | None,
         say: Callable[[str], None],
-        kept: Kept,
+        loaded: LoadedModels,
     ) -> ExtractReport | None:
         """Do it on the engine asked for; nothing to report where the store was only prepared."""
         from workbench.cluster.extraction import extract_on
         from workbench.extraction import extract
-        from workbench.extraction.local import open_run
+        from workbench.extraction.local import open_extraction
         from workbench.extraction.request import Part
 
         part = None if self.part is None else Part.parse(self.part)
         if self.prepare:
-            run = open_run(request, say, kept)
+            run = open_extraction(request, say, loaded)
             say(f"{run.store.path} is prepared: {len(run.missing())} shard(s) to compute")
             return None
         if session is None:
-            return extract(request, part=part, say=say, kept=kept)
-        return extract_on(session, request, shards_per_task=self.shards_per_task, say=say)
+            return extract(request, part=part, log=say, loaded=loaded)
+        return extract_on(session, request, shards_per_task=self.shards_per_task, log=say)
 
 
 def view_store(store: str, view: int) -> str:

@@ -138,7 +138,7 @@ class Reconstruct:
                 batch=self.batch,
                 workers=self.workers,
             )
-            running = streaming.Running(how, say=lambda line: print(line, file=sys.stderr))
+            running = streaming.Running(how, log=lambda line: print(line, file=sys.stderr))
             first, second = (
                 streaming.open_split(n, running, self.limit) for n in (self.train, self.test)
             )

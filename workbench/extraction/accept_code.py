@@ -19,7 +19,8 @@ from feature_store.accepted_code import accept, differs_in_code_only, is_accepte
 from feature_store.stored_source import StoredSource
 from feature_store.subsample import keep
 from workbench.extraction.image_loader import Pixels, batches_of, image_batches
-from workbench.extraction.shard import LoadedModel, forward
+from workbench.extraction.loaded_models import LoadedModel
+from workbench.extraction.shard import forward
 from workbench.models import Tokens
 
 ROUNDING = 2.0**-20

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from feature_store.errors import InputError
 from feature_store.source import Source
 from workbench import code_hash
-from workbench.extraction.malloc import keep_blocks
-from workbench.extraction.request import ExtractRequest
-from workbench.models import Backbone, BackboneInfo, Transform, load, resolve
-from workbench.models.compiling import compiled
+from workbench.models import Backbone, BackboneInfo, Transform, resolve
 from workbench.multiscale import Scale, ScalePlan, plan_scale, resolve_scales
 
 
@@ -74,30 +71,6 @@ def resolve_jobs(models: Sequence[str], scales: Sequence[str], keep: int = 0) ->
 def transforms(jobs: Iterable[Job]) -> tuple[Transform, ...]:
     """The distinct transforms that a decoded image has to go through."""
     return tuple(dict.fromkeys(job.transform(plan) for job in jobs for plan in job.plans.values()))
-
-
-Kept = dict[tuple, Backbone]
-"""Loaded models by :func:`backbone_key`, for extractions that follow each other."""
-
-
-def backbone_key(job: Job, request: ExtractRequest) -> tuple:
-    """What a loaded model depends on, where its weights stay what they are."""
-    return (job.info.name, job.info.tap, request.device, request.arithmetic, request.compile)
-
-
-def load_backbone(
-    job: Job,
-    device: str,
-    arithmetic: str,
-    *,
-    compile: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-) -> Backbone:
-    """The job's model with its weights; compiled on request where this machine can."""
-    if device == "cpu":
-        keep_blocks()
-    backbone = load(job.info.name, device=device, tap=job.info.tap, arithmetic=arithmetic)
-    return compiled(backbone, say) if compile else backbone
 
 
 def manifest(job: Job, plan: ScalePlan, backbone: Backbone, dtype: str) -> dict[str, Any]:

@@ -9,9 +9,10 @@ import torch
 
 from feature_store import FeatureStore, InputError
 from workbench import datasets
-from workbench.extraction.jobs import Kept, backbone_key, load_backbone, resolve_jobs
+from workbench.extraction.jobs import resolve_jobs
+from workbench.extraction.loaded_models import LoadedModels
 from workbench.extraction.request import ExtractReport, ExtractRequest, Part
-from workbench.extraction.run import Run
+from workbench.extraction.run import Extraction
 from workbench.extraction.target_store import is_new, open_target, withdraw_damaged, withdraw_failed
 
 
@@ -19,8 +20,8 @@ def extract(
     request: ExtractRequest,
     *,
     part: Part | None = None,
-    say: Callable[[str], None] = lambda line: None,
-    kept: Kept | None = None,
+    log: Callable[[str], None] = lambda line: None,
+    loaded: LoadedModels | None = None,
 ) -> ExtractReport:
     """Compute what is missing of the requested sources and commit it shard by shard.
 
@@ -30,10 +31,10 @@ def extract(
         What to run on what.
     part : Part, optional
         Only these shards, for processes that divide a store among themselves.
-    say : callable
+    log : callable
         Receives one line of prose at a time: the plan, and anything worth knowing on the way.
-    kept : dict, optional
-        Loaded models; given to one extraction after the other, it spares loading them again.
+    loaded : LoadedModels, optional
+        Given to one extraction after the other, it spares loading their models again.
 
     Returns
     -------
@@ -52,20 +53,20 @@ def extract(
             f"whole store, also those that other parts have just computed; run the command once "
             f"with --prepare in place of --part, which takes them back, then the parts without it"
         )
-    run = open_run(request, say, kept)
+    run = open_extraction(request, log, loaded)
     with writing(run):
         report = run.execute(part.shards(run.shard_count) if part else None)
     return described(report, run.store, [s for job in run.jobs for s in job.plans])
 
 
-def open_run(
+def open_extraction(
     request: ExtractRequest,
-    say: Callable[[str], None] = lambda line: None,
-    kept: Kept | None = None,
-) -> Run:
+    log: Callable[[str], None] = lambda line: None,
+    loaded: LoadedModels | None = None,
+) -> Extraction:
     """Resolve the request, open or create its store, load its models and check their sources.
 
-    Models in `kept` are not loaded again; those that the request does not need leave it first.
+    Models in `loaded` are not loaded again; those that the request does not need leave it first.
 
     Raises
     ------
@@ -75,24 +76,19 @@ def open_run(
     jobs = resolve_jobs(request.models, request.scales, request.tokens_per_image)
     dataset = datasets.open(request.dataset, limit=request.limit)
     request = request.for_device(pick_device(request.device))
-    kept = {} if kept is None else kept
-    for key in kept.keys() - {backbone_key(job, request) for job in jobs}:
-        del kept[key]
+    loaded = loaded or LoadedModels()
+    loaded.keep_only(jobs, request.model_options)
     store = None if is_new(request.store) else open_target(request, dataset)
     for job in jobs:
-        key = backbone_key(job, request)
-        if key not in kept:
-            kept[key] = load_backbone(
-                job, request.device, request.arithmetic, compile=request.compile, say=say
-            )
+        loaded.get(job, request.model_options, log)
     # A new store only now: weights that cannot be had leave nothing behind.
     store = store or open_target(request, dataset)
     wanted = [source for job in jobs for source in job.plans]
     if request.recheck:
-        withdraw_damaged(store, wanted, say)
+        withdraw_damaged(store, wanted, log)
     if request.retry_failed:
-        withdraw_failed(store, wanted, say)
-    run = Run(request, store, dataset, say, kept)
+        withdraw_failed(store, wanted, log)
+    run = Extraction(request, store, dataset, loaded, log)
     with writing(run):
         for job in jobs:
             run.prepare(job)
@@ -100,7 +96,7 @@ def open_run(
 
 
 @contextmanager
-def writing(run: Run) -> Iterator[None]:
+def writing(run: Extraction) -> Iterator[None]:
     """A disk that is full or read-only becomes an error that says what is safe and what to do."""
     try:
         yield

@@ -12,7 +12,7 @@ from workbench.models.backbone import ARITHMETICS
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractRequest:
-    """Everything that one extraction is told; results depend on nothing else."""
+    """Options of one extraction; results depend on nothing else."""
 
     dataset: str
     """Dataset name, such as ``folder:DIR`` or ``bundled:textiles:train``."""
@@ -21,7 +21,7 @@ class ExtractRequest:
     scales: Sequence[str]
     """Scales for every model: pixels (448, 448x672, 448.whole) or multiples (2x)."""
     store: str
-    """Folder or URL of the store; created, or gone on with."""
+    """Folder or URL of the store; created, or resumed."""
     limit: int | None = None
     """Only the first so many images of the dataset."""
     arithmetic: str = "fp32"
@@ -80,6 +80,30 @@ class ExtractRequest:
         """The same request with the device and its default batch size filled in."""
         batch = self.batch or (8 if device == "cpu" else 32)
         return replace(self, device=device, batch=batch)
+
+    @property
+    def model_options(self) -> ModelOptions:
+        """The options that concern the models."""
+        return ModelOptions(
+            device=self.device,
+            arithmetic=self.arithmetic,
+            compile=self.compile,
+            max_crops=self.max_crops,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """What a loaded model depends on beside its name, while its weights stay the same."""
+
+    device: str
+    """Torch device."""
+    arithmetic: str
+    """Arithmetic of the forward pass: fp32, bf16 or fp16."""
+    compile: bool = False
+    """Compile the forward pass where this machine can."""
+    max_crops: int | None = None
+    """Crops per forward pass; None: as :func:`usual_crops`."""
 
 
 def usual_crops(device: str, *, convnet: bool) -> int:

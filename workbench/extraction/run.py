@@ -1,4 +1,4 @@
-"""One extraction in hand: loaded models, and shard after shard through them."""
+"""One extraction: shard after shard through its loaded models, into the store."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from functools import cached_property
 import numpy as np
 from tqdm.auto import tqdm
 
-from feature_store import FeatureStore, protocol
+from feature_store import FeatureStore, Source, protocol
 from feature_store.casting import CastStatistics
 from feature_store.claims import Claim
+from feature_store.writer import SourceWriter
 from workbench.datasets import Dataset
 from workbench.extraction.accept_code import accept_code
 from workbench.extraction.image_loader import (
@@ -23,24 +24,18 @@ from workbench.extraction.image_loader import (
     batches_of,
     image_batches,
 )
-from workbench.extraction.jobs import (
-    Job,
-    Kept,
-    backbone_key,
-    manifest,
-    transforms,
-)
-from workbench.extraction.request import ExtractReport, ExtractRequest, usual_crops
-from workbench.extraction.shard import LoadedModel, ShardInHand, forward, release, start_copy
+from workbench.extraction.jobs import Job, manifest, transforms
+from workbench.extraction.loaded_models import LoadedModel, LoadedModels
+from workbench.extraction.request import ExtractReport, ExtractRequest
+from workbench.extraction.shard import ShardBuffers, forward, start_copy
 from workbench.interrupts import stop_requests
-from workbench.multiscale import CropLimit
 
 
-class Run:
-    """Loaded models, the store they write to, and what the pass under way has done so far.
+class Extraction:
+    """Loaded models, the store they write to, and what the current pass has done so far.
 
-    Loading is dear and a pass over some shards is not: a process keeps its run and is given shard
-    after shard.
+    Loading takes long and a pass over some shards does not: a process keeps its extraction and
+    computes shard after shard.
     """
 
     def __init__(
@@ -48,17 +43,19 @@ class Run:
         request: ExtractRequest,
         store: FeatureStore,
         dataset: Dataset,
-        say: Callable[[str], None],
-        kept: Kept,
+        loaded: LoadedModels,
+        log: Callable[[str], None],
     ) -> None:
-        self.kept = kept
-        """Models with their weights, of this run and of those that shared the dict before."""
+        self.loaded = loaded
         self.request = request
         self.store = store
         self.dataset = dataset
-        self.say = say
+        self.log = log
         self.jobs: list[Job] = []
         self.models: list[LoadedModel] = []
+        """Those with sources that miss shards."""
+        self.writers: dict[Source, SourceWriter] = {}
+        """Of the sources that miss shards."""
         self.report = ExtractReport(store=store.path, images=len(store))
         self.busy: dict[int, str] = {}
         """Shards of this pass that another process holds, and which (``host:pid``)."""
@@ -66,23 +63,17 @@ class Run:
         """Shards that this pass has committed for some source."""
 
     def prepare(self, job: Job) -> None:
-        """Create or check the sources of a loaded model, and keep those that miss shards."""
+        """Create or check the sources of a job, and keep those that miss shards."""
         self.jobs.append(job)
-        backbone = self.kept[backbone_key(job, self.request)]
-        if not job.info.pretrained:
-            self.say(f"{job.info.name} has random weights: its features mean nothing")
-        crops = usual_crops(backbone.device.type, convnet=job.info.convnet)
-        limit = CropLimit(self.request.max_crops or crops, log=self.say)
+        model = self.loaded.get(job, self.request.model_options, self.log)
         manifests = {
-            source: manifest(job, plan, backbone, self.request.dtype)
+            source: manifest(job, plan, model.backbone, self.request.dtype)
             for source, plan in job.plans.items()
         }
         if self.request.accept_code:
-            model, pixels = LoadedModel(job, backbone, {}, limit), self._pixels_for([job])
-            batch = self.request.batch or 1
+            pixels, batch = self._pixels_for([job]), self.request.batch or 1
             for line in accept_code(self.store, model, manifests, pixels, batch):
-                self.say(line)
-        writers = {}
+                self.log(line)
         for source, plan in job.plans.items():
             writer = self.store.add_source(
                 source,
@@ -95,9 +86,9 @@ class Run:
                 keep=self.request.tokens_per_image,
             )
             if writer.missing():
-                writers[source] = writer
-        if writers:
-            self.models.append(LoadedModel(job, backbone, writers, limit))
+                self.writers[source] = writer
+        if job.plans.keys() & self.writers.keys():
+            self.models.append(model)
 
     @property
     def shard_count(self) -> int:
@@ -107,14 +98,13 @@ class Run:
     def missing(self, shards: Collection[int] | None = None) -> dict[int, range]:
         """Shard (of the given ones, or of all) to the rows that some source misses, in order."""
         rows: dict[int, range] = {}
-        for model in self.models:
-            for writer in model.writers.values():
-                for shard in range(writer.stored.shard_count) if shards is None else shards:
-                    if writer.is_done(shard):
-                        continue
-                    part = writer.todo(shard)
-                    first = min(part.start, rows[shard].start) if shard in rows else part.start
-                    rows[shard] = range(first, part.stop)
+        for writer in self.writers.values():
+            for shard in range(writer.stored.shard_count) if shards is None else shards:
+                if writer.is_done(shard):
+                    continue
+                part = writer.todo(shard)
+                first = min(part.start, rows[shard].start) if shard in rows else part.start
+                rows[shard] = range(first, part.stop)
         return dict(sorted(rows.items()))
 
     def execute(
@@ -127,7 +117,7 @@ class Run:
         if not todo:
             return self.report
         images = sum(len(rows) for rows in todo.values())
-        self.say(f"{len(todo)} shard(s), {images} image(s) to compute on {self._device()}")
+        self.log(f"{len(todo)} shard(s), {images} image(s) to compute on {self._device()}")
         plan = batches_of(todo, self.request.batch or 1)
         batches = (
             self._decoders.batches(plan)
@@ -145,7 +135,7 @@ class Run:
                 mininterval=0.2 if sys.stderr.isatty() or "ipykernel" in sys.modules else 20,
             ) as bar,
             ThreadPoolExecutor(max_workers=1) as disk,
-            stop_requests(self.say) as stopping,
+            stop_requests(self.log) as stopping,
         ):
             self._loop(batches, todo, bar, disk, stopping)
             self.report.interrupted = stopping()
@@ -178,97 +168,96 @@ class Run:
     ) -> None:
         """Fill one shard's buffers at a time; hand full ones to the disk, at most two waiting."""
         writes: list[Future] = []
-        held: ShardInHand | None = None
+        buffers: ShardBuffers | None = None
         try:
             for batch in batches:
-                if held is None or held.shard != batch.shard:
+                if buffers is None or buffers.shard != batch.shard:
                     if stopping():
                         self.report.stopped = True
                         break
-                    held = ShardInHand(batch.shard, todo[batch.shard])
-                    self._claim(held)
-                self._compute(batch, held)
+                    buffers = ShardBuffers(batch.shard, todo[batch.shard])
+                    self._claim(buffers)
+                self._compute(batch, buffers)
                 bar.update(len(batch.rows) + len(batch.failed))
                 last = max([*batch.rows, *batch.failed])
-                if last == held.todo.stop - 1:
-                    if held.writers:
-                        self.report.computed += len(held.todo)
-                    writes.append(disk.submit(self._commit, held))
-                    held = None
+                if last == buffers.todo.stop - 1:
+                    if buffers.writers:
+                        self.report.computed += len(buffers.todo)
+                    writes.append(disk.submit(self._commit, buffers))
+                    buffers = None
                     while len(writes) > 2 or (writes and writes[0].done()):
                         writes.pop(0).result()
             for write in writes:
                 write.result()
         finally:
-            if held is not None:
-                release(held)
+            if buffers is not None:
+                buffers.release()
 
-    def _claim(self, held: ShardInHand) -> None:
+    def _claim(self, buffers: ShardBuffers) -> None:
         """Claim the shard for every source that misses it still, and make room for it."""
-        shard, todo = held.shard, held.todo
-        for model in self.models:
-            for source, writer in model.writers.items():
-                claim = Claim(self.store.objects, protocol.claim_key(source.group, shard))
-                claim.__enter__()
-                if not claim.held:
-                    self.report.busy += 1
-                    self.busy[shard] = claim.holder
-                    self.say(f"{source} shard {shard} is in the hands of {claim.holder}")
-                    continue
-                held.claims.append(claim)
-                if writer.is_done(shard):  # by another process meanwhile
-                    continue
-                held.writers[source] = writer
-                scale, size = writer.stored, len(todo)
-                # The writer casts and counts where it stores less than the models compute here.
-                exact = bool(scale.kept) or writer.todo(shard) != todo
-                dtype = "float32" if exact else self.request.dtype
-                held.statistics[source] = None if exact else CastStatistics()
-                maps = (size, *scale.grid, scale.channels)
-                held.tokens[source] = np.full(maps, np.nan, dtype)
-                if "prefix" in scale.arrays:
-                    shape = (size, *scale.arrays["prefix"].shape[1:])
-                    held.prefix[source] = np.full(shape, np.nan, dtype)
+        shard, todo = buffers.shard, buffers.todo
+        for source, writer in self.writers.items():
+            claim = Claim(self.store.objects, protocol.claim_key(source.group, shard))
+            claim.__enter__()
+            if not claim.held:
+                self.report.busy += 1
+                self.busy[shard] = claim.holder
+                self.log(f"{source} shard {shard} is being computed by {claim.holder}")
+                continue
+            buffers.claims.append(claim)
+            if writer.is_done(shard):  # by another process meanwhile
+                continue
+            buffers.writers[source] = writer
+            stored, size = writer.stored, len(todo)
+            # The writer casts and counts where it stores less than the models compute here.
+            exact = bool(stored.kept) or writer.todo(shard) != todo
+            dtype = "float32" if exact else self.request.dtype
+            buffers.statistics[source] = None if exact else CastStatistics()
+            maps = (size, *stored.grid, stored.channels)
+            buffers.tokens[source] = np.full(maps, np.nan, dtype)
+            if "prefix" in stored.arrays:
+                shape = (size, *stored.arrays["prefix"].shape[1:])
+                buffers.prefix[source] = np.full(shape, np.nan, dtype)
 
-    def _compute(self, batch: ImageBatch, held: ShardInHand) -> None:
+    def _compute(self, batch: ImageBatch, buffers: ShardBuffers) -> None:
         """Run the batch through all models and scales that the shard misses."""
-        held.failed |= batch.failed
-        for claim in held.claims:
+        buffers.failed |= batch.failed
+        for claim in buffers.claims:
             claim.renew()
         if not batch.rows:
             return
-        places = np.array(batch.rows, dtype=int) - held.todo.start
-        before = len(held.copies)
+        places = np.array(batch.rows, dtype=int) - buffers.todo.start
+        before = len(buffers.copies)
         for model in self.models:
-            wanted = {s: plan for s, plan in model.job.plans.items() if s in held.writers}
+            wanted = {s: plan for s, plan in model.job.plans.items() if s in buffers.writers}
             for source, (prefix, maps) in forward(model, wanted, batch).items():
-                counted = held.statistics[source]
-                parts = [(maps, held.tokens[source])]
-                if source in held.prefix:
-                    parts.append((prefix, held.prefix[source]))
-                held.copies += [start_copy(x, into, places, counted) for x, into in parts]
-        # The batch before has arrived by now; a GPU goes on with this one meanwhile.
-        held.finish_copies(keep=len(held.copies) - before)
+                counted = buffers.statistics[source]
+                parts = [(maps, buffers.tokens[source])]
+                if source in buffers.prefix:
+                    parts.append((prefix, buffers.prefix[source]))
+                buffers.copies += [start_copy(x, into, places, counted) for x, into in parts]
+        # The batch before has arrived by now; a GPU computes this one meanwhile.
+        buffers.finish_copies(keep=len(buffers.copies) - before)
 
-    def _commit(self, held: ShardInHand) -> None:
-        """Write all sources of one shard and let go of it."""
+    def _commit(self, buffers: ShardBuffers) -> None:
+        """Write all sources of one shard and release its claims."""
         try:
-            held.finish_copies()
-            for source, writer in held.writers.items():
-                todo = writer.todo(held.shard)  # a grown source needs only the tail of the rows
-                tail = slice(todo.start - held.todo.start, None)
-                prefix = held.prefix.get(source)
+            buffers.finish_copies()
+            for source, writer in buffers.writers.items():
+                todo = writer.todo(buffers.shard)  # a grown source needs only the tail of the rows
+                tail = slice(todo.start - buffers.todo.start, None)
+                prefix = buffers.prefix.get(source)
                 writer.commit(
-                    held.shard,
-                    held.tokens[source][tail],
+                    buffers.shard,
+                    buffers.tokens[source][tail],
                     None if prefix is None else prefix[tail],
-                    {row: why for row, why in held.failed.items() if row in todo},
-                    held.statistics[source],
+                    {row: why for row, why in buffers.failed.items() if row in todo},
+                    buffers.statistics[source],
                 )
                 self.report.shards += 1
-                self.committed.add(held.shard)
+                self.committed.add(buffers.shard)
         finally:
-            release(held)
+            buffers.release()
 
     def _device(self) -> str:
         return str(self.models[0].backbone.device)

@@ -1,4 +1,4 @@
-"""One shard in hand: its buffers and claims, the forward pass, the cast and copy into them."""
+"""The buffers of one shard, the forward pass, and the cast and copy of its features into them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,9 @@ from feature_store.casting import CastStatistics
 from feature_store.claims import Claim
 from feature_store.writer import SourceWriter
 from workbench.extraction.image_loader import ImageBatch
-from workbench.extraction.jobs import Job
-from workbench.models import Backbone, Tokens
-from workbench.multiscale import CropLimit, ScalePlan, features
-
-
-@dataclass
-class LoadedModel:
-    """A loaded model with the writers of the sources that still miss shards."""
-
-    job: Job
-    backbone: Backbone
-    writers: dict[Source, SourceWriter]
-    limit: CropLimit
+from workbench.extraction.loaded_models import LoadedModel
+from workbench.models import Tokens
+from workbench.multiscale import ScalePlan, features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +44,8 @@ class Copy:
 
 
 @dataclass
-class ShardInHand:
-    """One shard's features while they are computed, and the claims on it."""
+class ShardBuffers:
+    """Features of one shard while they are computed, and the claims on it."""
 
     shard: int
     todo: range
@@ -72,6 +62,11 @@ class ShardInHand:
         """Wait for all copies but the newest ones."""
         while len(self.copies) > keep:
             self.copies.pop(0).finish()
+
+    def release(self) -> None:
+        """Give up the claims."""
+        for claim in self.claims:
+            claim.__exit__(None, None, None)
 
 
 def start_copy(
@@ -125,9 +120,3 @@ def _from_one_base(
     scales = [plan.scale for plan in group.values()]
     found = features(backbone, base, scales, raw=pixels, max_crops=model.limit)
     return {source: found[plan.scale] for source, plan in group.items()}
-
-
-def release(held: ShardInHand) -> None:
-    """Let go of the shard's claims."""
-    for claim in held.claims:
-        claim.__exit__(None, None, None)

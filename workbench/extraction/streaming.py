@@ -19,11 +19,11 @@ from feature_store.dataset_name import is_dataset_name
 from workbench import datasets
 from workbench.datasets import Dataset
 from workbench.extraction.image_loader import Pixels, image_batches
-from workbench.extraction.jobs import Job, load_backbone, manifest, resolve_jobs, transforms
-from workbench.extraction.request import usual_crops
-from workbench.extraction.shard import LoadedModel, forward
+from workbench.extraction.jobs import Job, manifest, resolve_jobs, transforms
+from workbench.extraction.loaded_models import LoadedModel, LoadedModels
+from workbench.extraction.request import ModelOptions
+from workbench.extraction.shard import forward
 from workbench.interrupts import stop_requests
-from workbench.multiscale import CropLimit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,23 +65,16 @@ class StreamedSource:
 
 @dataclass
 class Running:
-    """Loaded models, kept for all splits that share this object."""
+    """Loaded models, shared by all splits that are given this object."""
 
     config: StreamConfig = field(default_factory=StreamConfig)
-    say: Callable[[str], None] = print
-    models: dict[tuple[str, str], tuple[Any, CropLimit]] = field(default_factory=dict)
+    log: Callable[[str], None] = print
+    loaded: LoadedModels = field(default_factory=LoadedModels)
 
     def model(self, job: Job) -> LoadedModel:
         """The job's model with its weights, loaded once."""
-        key = (job.info.name, job.info.tap)
-        if key not in self.models:
-            if not job.info.pretrained:
-                self.say(f"{job.info.name} has random weights: its features mean nothing")
-            backbone = load_backbone(job, self.config.device, self.config.arithmetic)
-            crops = usual_crops(backbone.device.type, convnet=job.info.convnet)
-            self.models[key] = backbone, CropLimit(crops, log=self.say)
-        backbone, limit = self.models[key]
-        return LoadedModel(job, backbone, {}, limit)
+        options = ModelOptions(device=self.config.device, arithmetic=self.config.arithmetic)
+        return self.loaded.get(job, options, self.log)
 
 
 class StreamedSplit:
@@ -167,7 +160,7 @@ class StreamedSplit:
         Raises
         ------
         KeyboardInterrupt
-            After the batch in hand, on the first Ctrl-C or SIGTERM.
+            After the current batch, on the first Ctrl-C or SIGTERM.
         """
         singles = [self.resolve(name) for name in sources]
         stored = [single for single in singles if self._is_stored(single)]
@@ -186,7 +179,7 @@ class StreamedSplit:
             workers=self._running.config.workers,
             gpu=self._running.config.device != "cpu",
         )
-        with stop_requests(self._running.say) as stopping:
+        with stop_requests(self._running.log) as stopping:
             for batch in batches:
                 if stopping():
                     raise KeyboardInterrupt

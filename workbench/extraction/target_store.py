@@ -73,18 +73,18 @@ def _reached(path: str) -> Iterator[None]:
 
 
 def withdraw_damaged(
-    store: FeatureStore, wanted: Sequence[Source], say: Callable[[str], None]
+    store: FeatureStore, wanted: Sequence[Source], log: Callable[[str], None]
 ) -> None:
     """Re-read the store and take back the commits of the wanted sources' damaged shards."""
     names = set(map(str, wanted))
     problems = [p for p in verify(store).problems if p.kind == "damaged" and p.where in names]
     for problem in problems:
-        say(f"to be redone: {problem}")
+        log(f"to be redone: {problem}")
     withdraw(store, problems)
 
 
 def withdraw_failed(
-    store: FeatureStore, wanted: Sequence[Source], say: Callable[[str], None]
+    store: FeatureStore, wanted: Sequence[Source], log: Callable[[str], None]
 ) -> None:
     """Take back the commits of the wanted sources' shards that hold images without features."""
     stored = set(store.sources())
@@ -97,5 +97,5 @@ def withdraw_failed(
                 reason = f"{len(record.failed)} image(s) could not be read"
                 problems.append(Problem(name, shard, "damaged", reason))
     for problem in problems:
-        say(f"to be read again: {problem.where} shard {problem.shard}: {problem.reason}")
+        log(f"to be read again: {problem.where} shard {problem.shard}: {problem.reason}")
     withdraw(store, problems)

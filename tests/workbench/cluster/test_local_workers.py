@@ -40,9 +40,8 @@ from workbench.cluster.extraction import extract_on
 from workbench.cluster.session import Session, said_plainly
 from workbench.cluster.version import own_version
 from workbench.commands.extract import summary
-from workbench.extraction import extract
-from workbench.extraction import local as local_module
-from workbench.extraction.local import open_run
+from workbench.extraction import extract, loaded_models
+from workbench.extraction.local import open_extraction
 from workbench.extraction.request import Part
 
 ROOT = Path(__file__).parents[3]
@@ -78,7 +77,7 @@ def test_parts_of_independent_processes_make_one_store(request_for, tmp_path, sa
     whole = request_for(tmp_path / "whole", scales=["1x"])
     extract(whole)
     parts = request_for(tmp_path / "parts", scales=["1x"])
-    assert len(open_run(parts).missing()) == 10
+    assert len(open_extraction(parts).missing()) == 10
     assert [extract(parts, part=Part(k, 3)).computed for k in (2, 3, 1)] == [9, 12, 9]
     same_store(tmp_path / "parts", tmp_path / "whole")
 
@@ -186,7 +185,7 @@ def test_a_worker_with_another_version_is_refused(request_for, tmp_path):
 def test_a_worker_refuses_before_its_first_shard_too(request_for, tmp_path, monkeypatch):
     """The store is prepared by a worker of the right version, the next one has another."""
     request = request_for(tmp_path / "s")
-    run = open_run(request)
+    run = open_extraction(request)
     other = replace(own_version(), number="0.0.9", code="f" * 64)
     ticket = tasks.Ticket(asdict(request), "token", os.getcwd(), version=other)
     monkeypatch.setattr(tasks, "_tell", lambda what: None)
@@ -450,10 +449,8 @@ def test_views_share_one_set_of_workers(session, request_for, images, tmp_path, 
 def loads(monkeypatch):
     """Models that were loaded in this process during the test."""
     found = []
-    load = local_module.load_backbone
-    monkeypatch.setattr(
-        local_module, "load_backbone", lambda *a, **k: found.append(a) or load(*a, **k)
-    )
+    load = loaded_models.load
+    monkeypatch.setattr(loaded_models, "load", lambda *a, **k: found.append(a) or load(*a, **k))
     return found
 
 
@@ -472,7 +469,9 @@ def test_views_share_loaded_models_and_commands_do_not(loads, request_for, tmp_p
     view = "view:1:" + request_for(tmp_path).dataset
     assert [begin("a", "one"), begin("b", "one", dataset=view)] == [1, 1]
     assert begin("c", "one", arithmetic="bf16") == 2
-    assert [key[3] for key in tasks._loaded[1].kept] == ["bf16"]  # the other one has left
+    assert [options.arithmetic for _, _, options in tasks._loaded[1].loaded._loaded] == [
+        "bf16"
+    ]  # the other one has left
     assert begin("d", "two", arithmetic="bf16") == 3
     assert begin("e", "", arithmetic="bf16") == 4
     assert begin("f", "", arithmetic="bf16") == 5
@@ -514,7 +513,7 @@ def test_shards_of_a_task_are_counted_one_by_one(request_for, tmp_path, monkeypa
     monkeypatch.setattr(tasks, "_tell", lambda what: work.heard((0.0, who | what)))
     prepared = tasks.prepare(ticket)
     work.begun.update([0, 1, 2])
-    open_run(request).execute([0, 3, 4, 5], progress=False)
+    open_extraction(request).execute([0, 3, 4, 5], progress=False)
     report = work.run(prepared, 3)
     assert (report.computed, report.shards, report.redone) == (21, 7, 2)
 
@@ -597,7 +596,7 @@ def test_decoders_on_workers_that_may_not_start_any(request_for, tmp_path):
 
 def test_a_claim_of_a_lost_worker_elsewhere_is_removed(request_for, tmp_path, monkeypatch):
     """Another host's process number means nothing here: only the driver knows that it is gone."""
-    run = open_run(request_for(tmp_path / "s", scales=["1x"]))
+    run = open_extraction(request_for(tmp_path / "s", scales=["1x"]))
     store = run.store
     (name,) = store.sources()
     key = protocol.claim_key(feature_store.Source.parse(name).group, 4)

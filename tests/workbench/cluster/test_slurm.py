@@ -198,7 +198,7 @@ def test_a_lost_worker_is_replaced_and_its_shard_done_again(
     thread = threading.Thread(target=lose)
     thread.start()
     with connect(options(tmp_path, processes=1), said.append) as session:
-        report = extract_on(session, request_for(tmp_path / "s", scales=SCALES), say=said.append)
+        report = extract_on(session, request_for(tmp_path / "s", scales=SCALES), log=said.append)
         thread.join()
         assert lost[0] not in jobs()
     assert any(lost[0] in line and "submitting as many again" in line for line in said)
@@ -226,7 +226,7 @@ def test_a_walltime_that_ends_in_the_middle_of_a_shard(
     thread.start()
     told = options(tmp_path, 1, walltime="00:01:00", patience=120.0)
     with connect(told, said.append) as session:
-        report = extract_on(session, request_for(tmp_path / "s", scales=SCALES), say=said.append)
+        report = extract_on(session, request_for(tmp_path / "s", scales=SCALES), log=said.append)
         thread.join()
         assert "JobState=TIMEOUT " in show(hung[1])
     assert any(hung[1] in line and "submitting as many again" in line for line in said)
@@ -282,7 +282,7 @@ def test_an_end_after_a_worker_was_lost_waits_for_no_other(request_for, tmp_path
     thread.start()
     with connect(options(tmp_path, processes=1), said.append) as session:
         # Shards of seconds: the worker is at its first one.
-        report = extract_on(session, request_for(tmp_path / "s", scales=["10x"]), say=said.append)
+        report = extract_on(session, request_for(tmp_path / "s", scales=["10x"]), log=said.append)
     thread.join()
     assert (report.stopped, report.interrupted, report.shards) == (True, True, 0)
     assert not any("submitting" in line for line in said)
@@ -353,7 +353,7 @@ def test_workers_leave_before_walltime_and_others_take_over(request_for, tmp_pat
     told = options(tmp_path, 1, walltime="00:01:00", margin=52.0)
     said = []
     with connect(told, said.append) as session:
-        report = extract_on(session, request, say=said.append)
+        report = extract_on(session, request, log=said.append)
     assert (report.busy, report.stopped) == (0, False)
     assert report.computed == 30
     assert report.redone <= 3  # a worker that leaves in order finishes the shard in its hands

@@ -109,7 +109,7 @@ def test_accepted_code_resumes_from_then_on_without_the_flag(begun, other_code):
     with pytest.raises(StoreError, match=f"code_sha256.*{'0' * 64}.*--accept-code"):
         extract(request(begun))
     lines = []
-    extract(request(begun, accept_code=True), say=lines.append)
+    extract(request(begun, accept_code=True), log=lines.append)
     assert sum("accepted" in line and "shard 0" in line for line in lines) == 2
     drop_last_shard(begun)
     assert extract(request(begun)).shards == 2

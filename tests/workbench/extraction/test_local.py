@@ -28,8 +28,8 @@ from workbench.cli import COMMANDS, main
 from workbench.commands.extract import view_store
 from workbench.extraction import ExtractRequest, extract
 from workbench.extraction import run as run_module
-from workbench.extraction.local import open_run
-from workbench.extraction.run import Run
+from workbench.extraction.local import open_extraction
+from workbench.extraction.run import Extraction
 from workbench.models import load
 from workbench.models.backbone import Backbone
 from workbench.multiscale import scale_features
@@ -168,7 +168,7 @@ def test_all_images_unreadable(tmp_path):
 def test_decoding_processes_are_kept_from_shard_to_shard_and_end_with_the_run(folder, tmp_path):
     whole = extract(request(folder, tmp_path / "whole"))
     before = set(multiprocessing.active_children())
-    run = open_run(request(folder, tmp_path / "s", workers=1))
+    run = open_extraction(request(folder, tmp_path / "s", workers=1))
     seen = []
     for shard in range(3):
         run.execute([shard], progress=False)
@@ -186,7 +186,7 @@ def test_decoding_processes_are_kept_from_shard_to_shard_and_end_with_the_run(fo
 
 def test_a_pass_that_was_left_early_does_not_reach_the_next(folder, tmp_path, monkeypatch):
     extract(request(folder, tmp_path / "whole", shard_images=1, batch=1))
-    run = open_run(request(folder, tmp_path / "s", shard_images=1, batch=1, workers=1))
+    run = open_extraction(request(folder, tmp_path / "s", shard_images=1, batch=1, workers=1))
     forward, broken = run_module.forward, [True]
 
     def fails_once(model, group, batch):
@@ -231,7 +231,7 @@ def test_out_of_memory_halves_the_crops_and_the_store_is_whole(folder, tmp_path,
 
     monkeypatch.setattr(Backbone, "__call__", forgetful)
     said = []
-    extract(request(folder, tmp_path / "tight"), say=said.append)
+    extract(request(folder, tmp_path / "tight"), log=said.append)
     assert any("goes on with 2 crops per forward pass" in line for line in said)
     roomy, tight = (feature_store.open(tmp_path / name) for name in ("roomy", "tight"))
     assert verify(tight).problems == []
@@ -576,14 +576,14 @@ def test_a_trailing_slash_is_the_same_folder(folder, tmp_path):
 def test_a_stop_during_the_last_shard_of_a_store_begins_no_view(
     folder, tmp_path, capsys, monkeypatch
 ):
-    compute = Run._compute
+    compute = Extraction._compute
 
     def interrupted(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
-        monkeypatch.setattr(Run, "_compute", compute)
+        monkeypatch.setattr(Extraction, "_compute", compute)
         return compute(*arguments)
 
-    monkeypatch.setattr(Run, "_compute", interrupted)
+    monkeypatch.setattr(Extraction, "_compute", interrupted)
     command = ["extract", "--dataset", f"folder:{folder}", "--model", MODEL, "--scales", "1x"]
     command += ["--store", str(tmp_path / "s.zarr"), "--views", "2"]
     assert main(command) == 1

@@ -13,7 +13,7 @@ from PIL import Image
 import feature_store
 from workbench.cli import main
 from workbench.extraction import ExtractRequest, extract
-from workbench.extraction.run import Run
+from workbench.extraction.run import Extraction
 from workbench.models import load
 from workbench.multiscale import Scale, plan_scale, scale_features
 
@@ -72,7 +72,7 @@ def test_every_kind_of_scale_is_stored_as_the_model_computes_it(folder, tmp_path
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_after_the_shard_in_hand(folder, tmp_path, capsys, monkeypatch, sign):
-    computed = Run._compute
+    computed = Extraction._compute
 
     def interrupted(self, batch, held):
         if batch.shard == 1:
@@ -82,7 +82,7 @@ def test_a_signal_ends_after_the_shard_in_hand(folder, tmp_path, capsys, monkeyp
     command = ["extract", "--dataset", f"folder:{folder}", "--model", MODEL, "--scales", "1x"]
     command += ["--store", str(tmp_path / "s"), "--shard-images", "2", "--batch", "2"]
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "_compute", interrupted)
+        patched.setattr(Extraction, "_compute", interrupted)
         assert main(command) == 1
     assert "same command" in capsys.readouterr().err
     scale = feature_store.open(tmp_path / "s").source(f"{MODEL}#final@160")

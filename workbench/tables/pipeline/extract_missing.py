@@ -42,7 +42,7 @@ def extract_missing(split: Split, missing: Missing, profile: Profile, log: Log) 
                 workers=profile.workers,
                 shard_images=profile.shard_images,
             ),
-            say=log,
+            log=log,
         )
         if done.interrupted or done.busy:
             raise InputError(f"stopped at {path}; repeat the command to resume")
