@@ -101,7 +101,7 @@ def _readable_shards(stored: StoredSource) -> set[int]:
             record = stored.record(shard)
         except StoreError:  # damaged, so it will be computed again
             continue
-        if record and len(record.failed) < record.stop - record.start and stored.has_data(shard):
+        if record and len(record.failed) < record.stop - record.start and stored.has_files(shard):
             shards.add(shard)
     if not shards:
         raise InputError(
