@@ -232,7 +232,7 @@ def test_out_of_memory_halves_the_crops_and_the_store_is_whole(folder, tmp_path,
     monkeypatch.setattr(Backbone, "__call__", forgetful)
     said = []
     extract(request(folder, tmp_path / "tight"), log=said.append)
-    assert any("goes on with 2 crops per forward pass" in line for line in said)
+    assert any("continues with 2 crops" in line for line in said)
     roomy, tight = (feature_store.open(tmp_path / name) for name in ("roomy", "tight"))
     assert verify(tight).problems == []
     for source in roomy.sources():

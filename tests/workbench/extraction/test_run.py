@@ -84,7 +84,7 @@ def test_a_signal_ends_after_the_shard_in_hand(folder, tmp_path, capsys, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr(Extraction, "_compute", interrupted)
         assert main(command) == 1
-    assert "same command" in capsys.readouterr().err
+    assert "repeat the command" in capsys.readouterr().err
     scale = feature_store.open(tmp_path / "s").source(f"{MODEL}#final@160")
     assert [scale.is_committed(shard) for shard in range(4)] == [True, True, False, False]
     assert main(command) == 0

@@ -21,7 +21,7 @@ from workbench.extraction.streaming import Running, StreamConfig, StreamedSplit
 
 SMALL, LARGE = "random:timm:test_vit.r160_in1k", "random:timm:test_vit2.r160_in1k"
 ASK = {"target": f"{LARGE}@160", "sources": [f"{SMALL}@160", f"{SMALL}@160+320"]}
-QUIET = {"say": lambda line: None}
+QUIET = {"log": lambda line: None}
 
 
 @pytest.fixture
