@@ -81,7 +81,7 @@ class Demo:
                 dataset=f"bundled:textiles:{split}", models=models, scales=scales, store=path,
                 limit=limit, device=self.device, shard_images=100,
             )  # fmt: skip
-            extract(request, say=_log)
+            extract(request, log=_log)
         return feature_store.open(path)
 
     def _probe(self, stores: tuple[FeatureStore, ...]) -> pd.DataFrame:
