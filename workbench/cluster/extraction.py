@@ -34,7 +34,7 @@ leaves in order finish what it has in hand."""
 OWN_RETRY_SECONDS = 1.0
 """Seconds before a shard that another worker of this run holds is offered again."""
 OTHER_RETRY_SECONDS = 60.0
-"""The same for a shard in the hands of a process that is none of this run's, as long as there is
+"""The same for a shard that a process of another run is computing, as long as there is
 other work: its claim runs out if it is dead."""
 
 
@@ -157,7 +157,7 @@ class _Work:
         """Submit what there is room for; whether anything is under way or may become so."""
         self.session.ending = self.stopping()
         present = self.session.look()
-        if self.session.ending:  # only shards in the hands of a present worker are waited for
+        if self.session.ending:  # only shards that a present worker is computing are waited for
             self._cancel([f for f in self.under_way if not (f.done() or self._in_hand(f, present))])
             return bool(self.under_way)
         room = 2 * max(sum(present.values()), 1)
