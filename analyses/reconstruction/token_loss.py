@@ -11,10 +11,12 @@ average over all test images; these keep the images apart, for overlays.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
+from analyses.linear.from_moments import Solution
 from analyses.moments.second_moments import Moments
 from analyses.reading.features import singles
 from analyses.reading.grids import average_to, common_grid
@@ -59,22 +61,71 @@ def compute(
     InputError
         No source, no row, or a row that the store does not have.
     """
-    _check(store, sources, rows)
+    return fit_maps(moments, store, target, sources, config).losses(store, rows)
+
+
+@dataclass(frozen=True)
+class FittedMaps:
+    """Maps from several sources to one target, fitted once for any number of images.
+
+    Attributes
+    ----------
+    target : str
+    sources : tuple of str
+    solutions : tuple of Solution
+        One for each source.
+    grid : (rows, cols) or None
+        The common grid that maps are averaged onto; None where all have the same.
+    """
+
+    target: str
+    sources: tuple[str, ...]
+    solutions: tuple[Solution, ...]
+    grid: tuple[int, int] | None
+
+    def losses(self, store: FeatureStore, rows: Sequence[int]) -> xr.Dataset:
+        """The result of :func:`compute` for these rows of a store."""
+        _check_rows(store, rows)
+        y, *inputs = (self._tokens(store, name, rows) for name in (self.target, *self.sources))
+        null = ((y - self.solutions[0].mean_y) ** 2).mean(-1)
+        losses = [
+            ((y - map_.mean_y - (x - map_.mean_x) @ map_.weights) ** 2).mean(-1)
+            for x, map_ in zip(inputs, self.solutions, strict=True)
+        ]
+        cells = ("image", "row", "col")
+        return xr.Dataset(
+            {"loss": (("source", *cells), np.stack(losses)), "null_loss": (cells, null)},
+            coords={"source": list(self.sources), "image": list(rows)},
+            attrs={"target": self.target, "store": store.path},
+        )
+
+    def _tokens(self, store: FeatureStore, source: str, rows: Sequence[int]) -> np.ndarray:
+        """float64, dims (image, row, col, channel), on the maps' grid."""
+        found = store.features(source)[np.asarray(rows)].values
+        return (found if self.grid is None else average_to(found, self.grid)).astype(np.float64)
+
+
+def fit_maps(
+    moments: Moments,
+    store: FeatureStore,
+    target: str,
+    sources: Sequence[str],
+    config: ReconstructionConfig | None = None,
+) -> FittedMaps:
+    """Fit the maps of :func:`compute`; `store` only says which scales make up a source.
+
+    Raises
+    ------
+    InputError
+        No source.
+    """
+    if not sources:
+        raise InputError("no source to reconstruct from; name at least one")
     goal = singles(store, target)
-    tokens = _tokens(moments, store, [target, *sources], rows)
-    y = tokens[target]
-    maps = [fit(moments, singles(store, name), goal, config) for name in sources]
-    null = ((y - maps[0].mean_y) ** 2).mean(-1)
-    losses = []
-    for name, solution in zip(sources, maps, strict=True):
-        x = tokens[name] - solution.mean_x
-        losses.append(((y - solution.mean_y - x @ solution.weights) ** 2).mean(-1))
-    cells = ("image", "row", "col")
-    return xr.Dataset(
-        {"loss": (("source", *cells), np.stack(losses)), "null_loss": (cells, null)},
-        coords={"source": list(sources), "image": list(rows)},
-        attrs={"target": target, "store": store.path},
-    )
+    solutions = tuple(fit(moments, singles(store, name), goal, config) for name in sources)
+    pooled = moments.attrs.get("grid") == "pool"
+    grid = common_grid(store.source(name).grid for name in moments.channels) if pooled else None
+    return FittedMaps(target, tuple(sources), solutions, grid)
 
 
 def scale_gains(
@@ -103,20 +154,32 @@ def scale_gains(
     InputError
         A single scale; whatever :func:`compute` refuses.
     """
+    sources = scale_sources(store, source)
+    return gains(compute(moments, store, target=target, sources=sources, rows=rows, config=config))
+
+
+def scale_sources(store: FeatureStore, source: str) -> list[str]:
+    """An S2 source, and the same without each of its scales in turn: what :func:`gains` compares.
+
+    Raises
+    ------
+    InputError
+        A single scale.
+    """
     whole = store.resolve(source)
     if len(whole.scales) < 2:
         raise InputError(
             f"{source} has one scale; what each scale adds needs at least two, as {source}+448"
         )
-    without = [
-        str(Source(whole.model, whole.tap, tuple(s for s in whole.scales if s != scale)))
-        for scale in whole.scales
-    ]
-    found = compute(
-        moments, store, target=target, sources=[str(whole), *without], rows=rows, config=config
-    )
-    gain = (found["loss"][1:] - found["loss"][0]) / found["null_loss"].mean(("row", "col"))
-    gain = gain.drop_vars("source").rename(source="scale").assign_coords(scale=list(whole.scales))
+    without = (tuple(s for s in whole.scales if s != scale) for scale in whole.scales)
+    return [str(whole), *(str(Source(whole.model, whole.tap, rest)) for rest in without)]
+
+
+def gains(result: xr.Dataset) -> xr.DataArray:
+    """What each scale adds, from the losses of :func:`scale_sources`: see :func:`scale_gains`."""
+    gain = (result["loss"][1:] - result["loss"][0]) / result["null_loss"].mean(("row", "col"))
+    scales = list(Source.parse(str(result["source"].values[0])).scales)
+    gain = gain.drop_vars("source").rename(source="scale").assign_coords(scale=scales)
     return gain.transpose("scale", "image", "row", "col").rename("gain")
 
 
@@ -130,9 +193,7 @@ def contrast(result: xr.Dataset) -> xr.DataArray:
     return difference.std(("row", "col")) / result["null_loss"].mean(("row", "col"))
 
 
-def _check(store: FeatureStore, sources: Sequence[str], rows: Sequence[int]) -> None:
-    if not sources:
-        raise InputError("no source to reconstruct from; name at least one")
+def _check_rows(store: FeatureStore, rows: Sequence[int]) -> None:
     if not len(rows):
         raise InputError("no row to look at; name at least one")
     if min(rows) < 0 or max(rows) >= len(store):
@@ -140,14 +201,3 @@ def _check(store: FeatureStore, sources: Sequence[str], rows: Sequence[int]) -> 
             f"rows {min(rows)} to {max(rows)} asked for; {store.path} has rows 0 to "
             f"{len(store) - 1}"
         )
-
-
-def _tokens(
-    moments: Moments, store: FeatureStore, sources: Sequence[str], rows: Sequence[int]
-) -> dict[str, np.ndarray]:
-    """Source to (image, row, col, channel) float64 of the chosen rows, on the moments' grid."""
-    found = {name: store.features(name)[np.asarray(rows)].values for name in sources}
-    if moments.attrs.get("grid") == "pool":
-        grid = common_grid(store.source(name).grid for name in moments.channels)
-        found = {name: average_to(values, grid) for name, values in found.items()}
-    return {name: values.astype(np.float64) for name, values in found.items()}

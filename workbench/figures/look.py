@@ -137,8 +137,7 @@ def loss(
     maps, names = _asked(maps, image, sources)
     stored = _need_store(maps)
     _tokens(stored, names[0], image)
-    moments = stored.moments([*names, target])
-    found = token_loss.compute(moments, stored.store, target=target, sources=names, rows=[image])
+    found = stored.reconstruction(target, names).losses(stored.store, [image])
     shares = (found["loss"] / found["null_loss"].mean(("row", "col"))).values[:, 0]
     titles = [f"{short(n)}\nmean {s.mean():.2f}" for n, s in zip(names, shares, strict=True)]
     label = f"loss of {short(target)} / loss of the best constant"
@@ -163,10 +162,9 @@ def scales(maps: FeatureStore | StoredMaps, *, image: int, target: str, source: 
     maps, names = _asked(maps, image, [source] if source else ())
     stored = _need_store(maps)
     _tokens(stored, names[0], image)
-    found = token_loss.scale_gains(
-        stored.moments([names[0], target]), stored.store, target=target, source=names[0],
-        rows=[image],
-    )  # fmt: skip
+    sources = token_loss.scale_sources(stored.store, names[0])
+    losses = stored.reconstruction(target, sources).losses(stored.store, [image])
+    found = token_loss.gains(losses)
     values = found.values[:, 0]
     titles = [
         f"scale {scale} adds\nmean {value.mean():.3f}"

@@ -12,6 +12,7 @@ from analyses.moments.second_moments import Moments, MomentsConfig
 from analyses.moments.tensors import as_tensor
 from analyses.reading.features import singles
 from analyses.reading.grids import on_common_grid
+from analyses.reconstruction.token_loss import FittedMaps, fit_maps
 from analyses.token_maps import Basis, TokenProbe, fit_basis, fit_probe, held_out_loss
 from analyses.token_maps.sample import require_maps, sampled_for_images
 from feature_store import FeatureStore, InputError, Source
@@ -23,6 +24,9 @@ FITTED_IMAGES = 4096
 """Images that reconstruction maps are fitted on at most."""
 SHOWN_IMAGES = 10_000
 """Images of the scatter and of the probe at most."""
+
+BLOCK_IMAGES = 128
+"""Images whose tokens are in memory at a time while losses are computed."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,19 @@ class StoredMaps:
         used = list(dict.fromkeys(s for name in names for s in singles(self.train, name)))
         return self._once(("moments", *sorted(used)), lambda: self._moments(used))
 
+    def reconstruction(self, target: str, sources: Sequence[str]) -> FittedMaps:
+        """Maps to the target, fitted on sampled training images."""
+        return self._once(
+            ("reconstruction", target, *sources),
+            lambda: fit_maps(self.moments([*sources, target]), self.train, target, sources),
+        )
+
+    def reconstruction_loss(self, target: str, source: str) -> np.ndarray:
+        """Mean loss of each image of :meth:`vectors` over its null loss, float64."""
+        return self._once(
+            ("loss", target, source), lambda: self._reconstruction_loss(target, source)
+        )
+
     def vectors(self, source: str) -> ImageVectors:
         """Mean tokens of at most about :data:`SHOWN_IMAGES` images."""
         return self._once(("vectors", source), lambda: self._vectors(source))
@@ -119,6 +136,14 @@ class StoredMaps:
         moments = from_batches(batches, used, MomentsConfig())
         moments.attrs["grid"] = "pool"
         return moments
+
+    def _reconstruction_loss(self, target: str, source: str) -> np.ndarray:
+        maps, rows, parts = self.reconstruction(target, [source]), self.vectors(source).rows, []
+        for start in range(0, len(rows), BLOCK_IMAGES):
+            found = maps.losses(self.store, rows[start : start + BLOCK_IMAGES].tolist())
+            mean = found.mean(("row", "col"))
+            parts.append((mean["loss"][0] / mean["null_loss"]).values)
+        return np.concatenate(parts)
 
     def _vectors(self, source: str) -> ImageVectors:
         shards = sampled_for_images(self.store, source, SHOWN_IMAGES)
