@@ -109,7 +109,8 @@ class _Running:
         shifts: Shifts | None = None,
     ) -> None:
         self._parts, self._total, self._config = parts, total, config
-        self._first, self._second = shifts or (None, None)
+        self._first = shifts[0] if shifts else None
+        self._second = shifts[1] if shifts else None
         self._means: dict[str, list[np.ndarray]] = {name: [] for name in parts}
         self._accumulator: Accumulator | None = None
 

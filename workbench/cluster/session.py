@@ -8,7 +8,7 @@ import functools
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +154,7 @@ class Session:
                     )
             return fetching.result()
 
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """Results in the order of the items; a few per worker are under way at a time.
 
         Raises

@@ -31,7 +31,7 @@ KINDS: dict[str, Callable[[DatasetName], Dataset]] = {
     "torchvision": open_torchvision,
     "hf": open_hub,
     "bundled": lambda name: _bundled(name.name)(name),
-    "view": lambda name: open_view(name, _open(name.of)),
+    "view": lambda name: _view(name),
 }
 """Kind of dataset → what opens it."""
 
@@ -63,6 +63,11 @@ def open(name: str, *, limit: int | None = None) -> Dataset:
 
 def _open(name: DatasetName) -> Dataset:
     return KINDS[name.kind](name)
+
+
+def _view(name: DatasetName) -> Dataset:
+    assert name.of is not None  # a view's name is parsed with what it is a view of
+    return open_view(name, _open(name.of))
 
 
 def _bundled(name: str) -> Callable[[DatasetName], Dataset]:

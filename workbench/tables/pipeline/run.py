@@ -69,10 +69,10 @@ def run(plan: MeasurementPlan, profile: Profile, out: Path, log: Log) -> Outcome
     needs = list(plan.needs(profile).values())
     listing = functools.cache(datasets.open)
     # Every store is looked at before any work.
-    found = [existing_stores.missing_sources(*need, profile, listing) for need in needs]
+    lacking = [existing_stores.missing_sources(*need, profile, listing) for need in needs]
     stores = [split.store for split, _ in needs]
-    existing_stores.refuse_mixing(plan, profile, dict(zip(stores, found, strict=True)))
-    for (split, _), missing in zip(needs, found, strict=True):
+    existing_stores.refuse_mixing(plan, profile, dict(zip(stores, lacking, strict=True)))
+    for (split, _), missing in zip(needs, lacking, strict=True):
         if extract_missing(split, missing, profile, log):
             outcome.extracted.append(split.store)
     _Tables(plan, profile, out, outcome, log).make()
