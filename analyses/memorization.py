@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 
 from analyses.linear.instance import BankHead, InstanceHead, LinearHead
-from analyses.reading.pooled import Merge, Pooling, pool
+from analyses.reading.pooled import Merge, Pooled, Pooling, pool
 from analyses.reading.progress import each
 from feature_store import FeatureStore, InputError
 
@@ -77,7 +77,7 @@ def compute(
     Parameters
     ----------
     views : sequence of FeatureStore
-        The same images (equal ids in equal order) in one or several augmented views. Labels are
+        The same images (equal ids, in any order) in one or several augmented views. Labels are
         not used.
     sources : sequence of str
     held_out : FeatureStore, optional
@@ -101,12 +101,15 @@ def compute(
     stores = [*views, *([held_out] if held_out else [])]
     _check_views(views, stores)
     pooled = [pool(store, sources, config.pooling) for store in stores]
-    common = np.flatnonzero(np.bincount(np.concatenate([p.rows for p in pooled])) == len(stores))
-    if len(common) < 2:
+    chosen = _common_images(stores, pooled)
+    if len(chosen[0]) < 2:
         raise InputError("fewer than two images are readable in every view; at least 2 are needed")
     records = []
     for source in each(sources, progress=config.progress, label="memorize"):
-        arrays = [p.features(source, config.merge).load()[np.isin(p.rows, common)] for p in pooled]
+        arrays = [
+            p.features(source, config.merge).load()[rows]
+            for p, rows in zip(pooled, chosen, strict=True)
+        ]
         arrays = _standardised(arrays, len(views))
         head, curves = train(np.stack(arrays[: len(views)]), config)
         records.append({"source": source} | _evaluate(head, arrays, len(views), config) | curves)
@@ -176,12 +179,29 @@ def _evaluate(
     }
 
 
+def same_images(one: FeatureStore, other: FeatureStore) -> bool:
+    """Whether two stores hold equal image ids; a store that grew holds them in its own order."""
+    return np.array_equal(np.sort(one.image_ids), np.sort(other.image_ids))
+
+
+def _common_images(stores: Sequence[FeatureStore], pooled: Sequence[Pooled]) -> list[np.ndarray]:
+    """Of each store the pooled rows of the images that all stores can read, in one order."""
+    place = {image_id: n for n, image_id in enumerate(stores[0].image_ids)}
+    places = [
+        np.array([place[i] for i in store.image_ids[p.rows]], dtype=np.int64)
+        for store, p in zip(stores, pooled, strict=True)
+    ]
+    common = np.flatnonzero(np.bincount(np.concatenate(places)) == len(stores))
+    orders = map(np.argsort, places)
+    return [order[np.isin(row[order], common)] for row, order in zip(places, orders, strict=True)]
+
+
 def _check_views(views: Sequence[FeatureStore], stores: Sequence[FeatureStore]) -> None:
     if not views:
         raise InputError("no store given; name at least one store of the images to memorize")
     for store in stores:
-        if not np.array_equal(store.image_ids, views[0].image_ids):
+        if not same_images(store, views[0]):
             raise InputError(
-                f"{store.path} does not hold the images of {views[0].path} in the same order; "
-                "views are stores of one dataset: extract view:1:NAME, view:2:NAME, ..."
+                f"{store.path} does not hold the images of {views[0].path}; views are stores of "
+                "one dataset: extract view:1:NAME, view:2:NAME, ..."
             )

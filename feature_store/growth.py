@@ -20,8 +20,9 @@ def reconcile(
 ) -> FeatureStore:
     """The store, extended to every image of the dataset.
 
-    Stored images keep their order; new images get rows at the end, wherever they are in the
-    dataset. Committed shards stay; afterwards only the new rows are missing.
+    Stored images keep their rows, and new images get rows at the end, wherever they are in the
+    dataset: ids map rows to images. Committed shards stay; afterwards only the new rows are
+    missing.
 
     Parameters
     ----------
@@ -37,8 +38,8 @@ def reconcile(
     Raises
     ------
     StoreError
-        Stored images are no longer in the dataset, or their order or labels changed; the message
-        names the first few.
+        Stored images are no longer in the dataset, or their labels changed; the message names the
+        first few.
     """
     ids, codes, names = grown(store, image_ids, labels, label_names)
     if len(ids) > len(store) or not _intact(store):
@@ -75,15 +76,9 @@ def grown(
             f"({_some(removed)}). Stored rows are never dropped: restore the images (or raise "
             f"--limit), or extract into another store"
         )
-    places = [position[i] for i in stored]
-    if places != sorted(places):
-        wrong = [stored[k + 1] for k in range(len(places) - 1) if places[k] > places[k + 1]]
-        raise StoreError(
-            f"{store.path} holds the dataset's images in another order (first at {_some(wrong)}). "
-            f"Restore the order, or extract into another store"
-        )
     known = set(stored)
-    order = places + [row for row, i in enumerate(image_ids) if i not in known]
+    order = [position[i] for i in stored]
+    order += [row for row, i in enumerate(image_ids) if i not in known]
     ids = [image_ids[row] for row in order]
     names, codes = _renumbered(store.label_names, labels, len(image_ids), label_names)
     codes = codes[order]

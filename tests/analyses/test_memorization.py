@@ -66,6 +66,21 @@ def test_failed_images_are_left_out_of_every_view(make_store):
     assert table["instances"][0] == 18
 
 
+def test_a_view_may_list_the_images_in_another_order(make_store):
+    x = RNG.normal(size=(12, 1, 1, 6)).astype(np.float32)
+    ids = [f"{n:02d}" for n in range(12)]
+    order = RNG.permutation(12)
+    first = make_store("v0", {SOURCE: x}, ids=ids, failed={4: "truncated"})
+    same = make_store("v1", {SOURCE: x}, ids=ids)
+    mixed = make_store("v2", {SOURCE: x[order]}, ids=[ids[n] for n in order])
+    config = MemorizationConfig(epochs=3)
+    tables = [
+        memorization.compute([first], sources=[SOURCE], held_out=other, config=config)
+        for other in (same, mixed)
+    ]
+    assert tables[0].equals(tables[1])
+
+
 def test_refusals(make_store):
     x = RNG.normal(size=(8, 1, 1, 3)).astype(np.float32)
     a, b = make_store("a", {SOURCE: x}), make_store("b", {SOURCE: x})

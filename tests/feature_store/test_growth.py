@@ -52,12 +52,25 @@ def test_the_same_images_change_nothing(tmp_path):
     assert reconcile(store, list("abcd"), None, []) is store
 
 
-def test_removed_and_reordered_images_are_refused(tmp_path):
+def test_removed_images_are_refused(tmp_path):
     store = filled(tmp_path / "s", list("abcd"))
     with pytest.raises(StoreError, match=r" 1 image.*\(b\)"):
         reconcile(store, list("acd"), None, [])
-    with pytest.raises(StoreError, match="order.* b"):
-        reconcile(store, list("bacd"), None, [])
+
+
+def test_a_grown_store_is_opened_again_and_grows_again(tmp_path):
+    filled(tmp_path / "s", list("bdf"), [0, 1, 1], ["bee", "dog"])
+    path = tmp_path / "s"
+    steps = [("abdf", "bdfa"), ("abdf", "bdfa"), ("fdab", "bdfa"), ("abcdf", "bdfac")]
+    names = ["ant", "bee", "dog"]  # the new class sorts before those stored
+    label = {"a": 0, "b": 1, "c": 0, "d": 2, "f": 2}
+    for ids, rows in steps:
+        store = reconcile(feature_store.open(path), list(ids), [label[i] for i in ids], names)
+        fill(store, computed=[])
+        assert "".join(store.image_ids) == rows
+        assert [store.label_names[n] for n in store.labels] == [names[label[i]] for i in rows]
+        expected = np.array([value_of(i) for i in rows]).astype(np.float16)
+        np.testing.assert_array_equal(store.features("toy:a@224").values, expected)
 
 
 def test_a_new_class_in_the_middle_keeps_stored_numbers(tmp_path):

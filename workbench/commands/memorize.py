@@ -95,14 +95,13 @@ class Memorize:
 
     def _held_out(self, first, path: str | None):
         """The test store, if it holds the same images."""
-        import numpy as np
-
         import feature_store
+        from analyses.memorization import same_images
 
         if path is None:
             return None
         store = feature_store.open(path)
-        if np.array_equal(store.image_ids, first.image_ids):
+        if same_images(store, first):
             return store
         print(
             f"note: {store.path} holds other images than {first.path}; memorization has no use "

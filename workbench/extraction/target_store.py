@@ -10,7 +10,9 @@ from feature_store import FeatureStore, InputError, Source, StoreError
 from feature_store.dataset_name import canonical
 from feature_store.growth import reconcile
 from feature_store.objects import connect
+from feature_store.protocol import CommitRecord
 from feature_store.root import can_create
+from feature_store.stored_source import StoredSource
 from feature_store.verify import Problem, verify, withdraw
 from workbench.datasets import Dataset
 from workbench.extraction.request import ExtractRequest
@@ -92,10 +94,18 @@ def withdraw_failed(
     for name in map(str, wanted):
         scale = store.source(name) if name in stored else None
         for shard in range(scale.shard_count if scale else 0):
-            record = scale.record(shard) if scale and scale.is_committed(shard) else None
+            record = _record(scale, shard) if scale else None
             if record and record.failed:
                 reason = f"{len(record.failed)} image(s) could not be read"
                 problems.append(Problem(name, shard, "damaged", reason))
     for problem in problems:
         log(f"to be read again: {problem.where} shard {problem.shard}: {problem.reason}")
     withdraw(store, problems)
+
+
+def _record(source: StoredSource, shard: int) -> CommitRecord | None:
+    """The shard's record, also one that the store has outgrown; None where it is damaged."""
+    try:
+        return source.record(shard)
+    except StoreError:  # the shard is computed again in any case
+        return None

@@ -137,6 +137,44 @@ def test_new_images_extend_the_store(folder, tmp_path):
         assert np.isfinite(store.features(name).values).all()
 
 
+@pytest.mark.parametrize("kind", ["folder", "csv"])
+def test_a_grown_store_is_resumed_retried_and_given_a_second_model(tmp_path, kind):
+    """Images and a class that sort between those stored; every row keeps its own image."""
+
+    def listed():
+        table = tmp_path / "p.csv"
+        rows = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.glob("p/*/*.png"))
+        table.write_text("path,label\n" + "".join(f"{r},{r.split('/')[1]}\n" for r in rows))
+        return f"csv:{table}" if kind == "csv" else f"folder:{tmp_path / 'p'}"
+
+    def run(**changes):
+        changes = dict(dataset=listed(), scales=["160"], shard_images=2) | changes
+        return extract(request(None, tmp_path / "s", **changes))
+
+    for number, place in enumerate(("a/1", "a/3", "c/5")):
+        photo(tmp_path / "p" / f"{place}.png", number)
+    (tmp_path / "p/c/5.png").write_bytes(b"no image")  # its shard is the one that grows
+    run()
+    photo(tmp_path / "p/a/2.png", 7)
+    photo(tmp_path / "p/b/4.png", 8)
+    open_extraction(request(None, tmp_path / "s", dataset=listed(), scales=["160"]))  # interrupted
+    photo(tmp_path / "p/c/5.png", 9)
+    report = run(retry_failed=True)
+    assert (report.computed, report.failed) == (3, {})
+    assert run().computed == 0
+    run(models=[MODEL, MODEL + "#block:0"])
+    extract(request(None, tmp_path / "new", dataset=listed(), scales=["160"],
+                    models=[MODEL, MODEL + "#block:0"]))  # fmt: skip
+    grown, new = feature_store.open(tmp_path / "s"), feature_store.open(tmp_path / "new")
+    places = [list(new.image_ids).index(i) for i in grown.image_ids]
+    assert places != sorted(places)
+    names = [grown.label_names[n] for n in grown.labels]
+    assert names == [new.label_names[new.labels[k]] for k in places]
+    for name in new.sources():
+        expected = new.features(name).values[places]
+        np.testing.assert_allclose(grown.features(name).values, expected, atol=1e-5)
+
+
 def test_unreadable_images_keep_their_rows(folder, tmp_path):
     (folder / "a" / "0.png").write_bytes(b"")
     (folder / "b" / "1.png").write_bytes((folder / "b" / "3.png").read_bytes()[:200])
