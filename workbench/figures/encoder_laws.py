@@ -17,6 +17,7 @@ from feature_store.errors import InputError
 from workbench.figures import style
 
 
+@style.styled
 def draw_losses(group: GroupFit, stem: Path) -> tuple[Path, Path]:
     """Loss against pairs per encoder: runs, their own fit L(D), and the best law in N and D."""
     figure, (ax,) = style.figure(6.2, 4.2)
@@ -40,6 +41,7 @@ def draw_losses(group: GroupFit, stem: Path) -> tuple[Path, Path]:
     return style.save(figure, stem)
 
 
+@style.styled
 def draw_gains(
     groups: Sequence[GroupFit], stem: Path, confidence: float = 0.95
 ) -> tuple[Path, Path]:

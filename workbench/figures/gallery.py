@@ -73,6 +73,7 @@ def write_html(
     path.write_text(page(title, shown, _CSS), encoding="utf-8")
 
 
+@style.styled
 def write_png(table: pd.DataFrame, pictures: Pictures, path: Path) -> None:
     """The first six hard examples with their easy and nearest images, one row each."""
     if not table.empty:
@@ -80,12 +81,14 @@ def write_png(table: pd.DataFrame, pictures: Pictures, path: Path) -> None:
         drawing.unlink()  # photographs inside an SVG only make it large
 
 
+@style.styled
 def write_jpeg(table: pd.DataFrame, pictures: Pictures, path: Path) -> None:
     """The same figure, small enough to keep inside a notebook."""
     if not table.empty:
         style.save_pictures(sheet(table.head(6), pictures), path)
 
 
+@style.styled
 def sheet(table: pd.DataFrame, pictures: Pictures) -> Figure:
     """Every row's image, easy images of its class and nearest training images, one line each."""
     rows = table.to_dict("records")

@@ -15,6 +15,7 @@ OVERLAY = 0.6
 """Opacity of the map over the greyscale picture."""
 
 
+@style.styled
 def draw_loss_maps(
     result: xr.Dataset, pictures: Reader, path: str | Path, *, titles: list[str] | None = None
 ) -> Path:

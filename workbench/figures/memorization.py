@@ -12,6 +12,7 @@ from workbench.figures import style
 from workbench.figures.probe import short
 
 
+@style.styled
 def draw_loss(table: pd.DataFrame, stem: Path) -> tuple[Path, Path]:
     """Draw ``loss_curve`` of :func:`analyses.memorization.compute`; written as PNG and SVG.
 
@@ -42,6 +43,7 @@ def draw_loss(table: pd.DataFrame, stem: Path) -> tuple[Path, Path]:
     return style.save(drawn, stem)
 
 
+@style.styled
 def draw_capacity(table: pd.DataFrame, stem: Path) -> tuple[Path, Path]:
     """Training accuracy on random labels against their number; written as PNG and SVG.
 

@@ -13,6 +13,7 @@ from workbench.figures import style
 COST_LABELS = {"gmacs": "GMACs per image", "params": "parameters (millions)"}
 
 
+@style.styled
 def draw_sources(
     table: pd.DataFrame, stem: Path, *, metric: str = "test_accuracy", label: str = "test accuracy"
 ) -> tuple[Path, Path]:
@@ -44,6 +45,7 @@ def draw_sources(
     return style.save(drawn, stem)
 
 
+@style.styled
 def draw_curve(
     table: pd.DataFrame, stem: Path, *, metric: str = "test_accuracy", label: str = "test accuracy"
 ) -> tuple[Path, Path]:

@@ -25,6 +25,7 @@ def colour(source: str) -> str:
     return style.GREEN if len(Source.parse(source).scales) > 1 else style.GREY
 
 
+@style.styled
 def draw_information(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     """Bars of test information with 95 % intervals; the paper's figures as open diamonds.
 
@@ -74,6 +75,7 @@ def draw_information(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     return style.save(drawn, stem)
 
 
+@style.styled
 def draw_map(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     """Where in the image the information lies: bits per cell of the token grid, test images."""
     names = [str(n) for n in result["source"].values]
@@ -93,6 +95,7 @@ def draw_map(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     return style.save(drawn, stem)
 
 
+@style.styled
 def draw_scales(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     """Which scale carries the information: alone, unique part, and all together, test images."""
     found = result.sel(split="test").dropna("source", subset=["together"])
@@ -128,6 +131,7 @@ def draw_scales(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     return style.save(drawn, stem)
 
 
+@style.styled
 def draw_ranks(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     """How many directions are needed: information of the best map of each rank, training images."""
     drawn, (axes,) = style.figure(6.4, 4.0)
@@ -146,6 +150,7 @@ def draw_ranks(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     return style.save(drawn, stem)
 
 
+@style.styled
 def draw_pairs(pairs: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     """Bits that each source (row) has about each other (column), on training images.
 

@@ -24,6 +24,7 @@ VIOLET = style.PALETTE[2]
 _LABELS = {"width": "width", "depth": "depth", "mlp": "MLP size"}
 
 
+@style.styled
 def draw_isoflop(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
     """Metric against the dimension at fixed compute, with the runs and the optima (figure 4)."""
     figure, axes = style.figure(3.6 * len(fits) + 0.9, 3.6, columns=len(fits))
@@ -56,6 +57,7 @@ def draw_isoflop(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
     return style.save(figure, stem)
 
 
+@style.styled
 def draw_predicted(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
     """Predicted against actual metric; the held-out largest value in violet (figure 4, left)."""
     figure, axes = style.figure(3.5 * len(fits), 3.5, columns=len(fits))
@@ -88,6 +90,7 @@ def draw_predicted(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
     return style.save(figure, stem)
 
 
+@style.styled
 def draw_exponents(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
     """Exponents a, b, c and s of every dimension with their intervals (figure 5)."""
     figure, axes = style.figure(9.0, 3.0, columns=4)
@@ -110,6 +113,7 @@ def draw_exponents(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
     return style.save(figure, stem)
 
 
+@style.styled
 def draw_frontier(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
     """Optimal value against compute with the middle 95 % of resamples; dotted outside the runs."""
     figure, axes = style.figure(3.5 * len(fits), 3.4, columns=len(fits))
@@ -134,6 +138,7 @@ def draw_frontier(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
     return style.save(figure, stem)
 
 
+@style.styled
 def draw_runs(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
     """Metric against compute of every run, Pareto-optimal ones joined (figure 3)."""
     figure, (ax,) = style.figure(6.2, 4.0)
@@ -154,6 +159,7 @@ def draw_runs(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
     return style.save(figure, stem)
 
 
+@style.styled
 def draw_published_frontier(stem: Path) -> tuple[Path, Path]:
     """The paper's recipe from x⁰ on, and the published networks at their compute (figure 1)."""
     figure, axes = style.figure(11.5, 3.2, columns=4)

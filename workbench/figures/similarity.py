@@ -18,6 +18,7 @@ _TITLES = {
 }
 
 
+@style.styled
 def draw_matrices(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     """Four measures as matrices with their values; darker is more alike in every panel."""
     names = [label(str(n)) for n in result["source"].values]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import matplotlib as mpl
-
-mpl.use("Agg", force=False)  # files are written the same way with and without a display
-
-import matplotlib.pyplot as plt
 import seaborn as sns
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -45,15 +45,30 @@ _RC = {
 }
 
 
-def apply() -> None:
-    """Set the style for every figure drawn after this call; :func:`figure` does it too."""
-    sns.set_theme(context="notebook", style="ticks", palette=list(PALETTE), rc=_RC)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function that draws: the style holds within it, and matplotlib's settings stay."""
+
+    @wraps(draw)
+    def in_style(*args: P.args, **kwargs: P.kwargs) -> R:
+        looks = sns.plotting_context("notebook") | sns.axes_style("ticks")
+        colours = {"axes.prop_cycle": cycler(color=PALETTE), "patch.facecolor": PALETTE[0]}
+        with mpl.rc_context(looks | {"font.family": "sans-serif"} | colours | _RC):
+            return draw(*args, **kwargs)
+
+    return in_style
 
 
 def figure(
     width: float = 6.4, height: float = 4.0, *, rows: int = 1, columns: int = 1
 ) -> tuple[Figure, list[Axes]]:
     """A new figure of the given size in inches, and its axes in reading order.
+
+    Called within a function that is :func:`styled`. The figure is not one of pyplot's: it neither
+    needs nor chooses a backend, and no window shows it.
 
     Parameters
     ----------
@@ -62,11 +77,9 @@ def figure(
     rows, columns : int
         Grid of axes.
     """
-    apply()
-    drawn, axes = plt.subplots(
-        rows, columns, figsize=(width, height), squeeze=False, layout="constrained"
-    )
-    return drawn, list(axes.flat)
+    assert mpl.rcParams["svg.hashsalt"] == _RC["svg.hashsalt"], "the caller is not @styled"
+    drawn = Figure(figsize=(width, height), layout="constrained")
+    return drawn, list(drawn.subplots(rows, columns, squeeze=False).flat)
 
 
 def curve(axes: Axes, x, y, look: tuple[str, str, str], label: str) -> None:
@@ -79,20 +92,18 @@ def curve(axes: Axes, x, y, look: tuple[str, str, str], label: str) -> None:
 
 
 def save(drawn: Figure, stem: str | Path) -> tuple[Path, Path]:
-    """Write ``stem.png`` and ``stem.svg`` and close the figure; the two paths."""
+    """Write ``stem.png`` and ``stem.svg``; the two paths."""
     stem = Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
     drawn.savefig(paths[0])
     drawn.savefig(paths[1], metadata={"Date": None})  # the same figure, the same file
-    plt.close(drawn)
     return paths
 
 
 def save_pictures(drawn: Figure, path: str | Path) -> Path:
-    """Write a figure made of photographs as one JPEG, a tenth of its size as PNG, and close it."""
+    """Write a figure made of photographs as one JPEG, a tenth of its size as PNG."""
     path = Path(path).with_suffix(".jpg")
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.savefig(path, dpi=100, pil_kwargs={"quality": 82})
-    plt.close(drawn)
     return path

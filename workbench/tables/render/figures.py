@@ -34,6 +34,7 @@ def draw(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     return FIGURES[spec.figure](spec, tables, stem) if spec.figure else []
 
 
+@style.styled
 def scaling(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     """Figure 2: three tasks by three families as printed, and a row for each family that ran."""
     here = {key: _points(tables[key], TASKS[key][0], "value") for key in TASKS}
@@ -59,6 +60,7 @@ def scaling(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     return list(style.save(drawn, stem))
 
 
+@style.styled
 def which_size(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     """Figure 6: S2 from base and from large beside model size, segmentation, one family."""
     drawn, (left, right) = style.figure(9.0, 3.8, columns=2)
@@ -75,6 +77,7 @@ def which_size(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     return list(style.save(drawn, stem))
 
 
+@style.styled
 def convnet(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     """Figure 8: three tasks on a convolutional network."""
     table = tables[spec.key]
@@ -87,6 +90,7 @@ def convnet(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     return list(style.save(drawn, stem))
 
 
+@style.styled
 def gallery(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     """Figure 7: the hardest examples with easy ones and nearest training images."""
     from workbench.datasets.pictures import reader

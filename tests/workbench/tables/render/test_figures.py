@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import pytest
 
 from analyses.published.checkpoints import paper_model
@@ -49,7 +48,6 @@ def panels(monkeypatch, tmp_path):
     def draw(key, contents):
         figures.draw(tables()[key], contents, tmp_path / "figure")
         found = [(ax.get_title("left"), len(ax.get_lines())) for ax in kept["figure"].axes]
-        plt.close(kept["figure"])
         return found
 
     return draw
