@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import tyro
 
 from feature_store.errors import InputError
+from workbench.results.messages import note, printable, show
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": (
@@ -77,26 +81,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 ok, 1 found a problem, 2 misuse, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
-        print(_overview())
+        show(_overview())
         return 0 if given else 2
     name, rest = given[0], given[1:]
     if name not in COMMANDS:
-        print(f"workbench: no command {name!r}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
+        note(f"workbench: no command {name!r}; commands: {', '.join(COMMANDS)}")
         return 2
     module, form, _ = COMMANDS[name]
     try:  # a config checks its values as it is built, so that options may raise InputError too
-        command = tyro.cli(
-            getattr(importlib.import_module(module), form),
-            prog=f"workbench {name}",
-            args=_with_present_names(name, rest),
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )
-        return command.run()
+        form = getattr(importlib.import_module(module), form)
+        return _parsed(form, name, _with_present_names(name, rest)).run()
     except BrokenPipeError:  # the reader of a pipe has closed it, as `head` does
         sys.stdout = None  # type: ignore[assignment]  # or the interpreter fails to flush it at exit
         return 0
     except (InputError, OSError) as error:
-        print(f"workbench {name}: {' '.join(str(error).split())}", file=sys.stderr)
+        note(f"workbench {name}: {' '.join(str(error).split())}")
         return 2
     except KeyboardInterrupt:
         then = (
@@ -104,8 +103,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if name in RESUMING
             else "stored results remain; repeat the command to compute the rest"
         )
-        print(f"workbench {name}: interrupted; {then}", file=sys.stderr)
+        note(f"workbench {name}: interrupted; {then}")
         return 130
+
+
+def _parsed(form: Any, name: str, arguments: list[str]) -> Any:
+    """The command that the arguments describe; exits with 2 where they describe none."""
+    problem = io.StringIO()
+    clean = sys.stderr is not None and printable("".join(arguments)) == "".join(arguments)
+    try:  # tyro prints arguments as they are, and fails without a standard error
+        with contextlib.nullcontext() if clean else contextlib.redirect_stderr(problem):
+            return tyro.cli(
+                form,
+                prog=f"workbench {name}",
+                args=arguments,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    finally:
+        if problem.getvalue():
+            note(problem.getvalue())
 
 
 def _with_present_names(command: str, arguments: Sequence[str]) -> list[str]:
@@ -114,10 +130,9 @@ def _with_present_names(command: str, arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         option, equals, value = argument.partition("=")
         if option in renamed:
-            print(
+            note(
                 f"workbench {command}: {option} is now {renamed[option]}; the old name will be "
-                f"removed in the next release",
-                file=sys.stderr,
+                f"removed in the next release"
             )
         present.append(renamed.get(option, option) + equals + value)
     return present

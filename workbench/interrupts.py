@@ -87,8 +87,16 @@ def tell(log: Callable[[str], None], line: str) -> None:
     except RuntimeError:  # the signal came while another line was being printed
         pass
     except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for output in (1, 2):
-            if stat.S_ISCHR(os.fstat(output).st_mode):  # a terminal, not a file or a pipe
+        leave_terminal()
+
+
+def leave_terminal() -> None:
+    """Discard all later output to a terminal that is gone; files and pipes stay as they are."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        try:
+            if stat.S_ISCHR(os.fstat(output).st_mode):
                 os.dup2(nowhere, output)
-        os.close(nowhere)
+        except OSError:  # closed
+            pass
+    os.close(nowhere)

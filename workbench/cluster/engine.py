@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from workbench.cluster.options import THREADS, EngineOptions
 from workbench.cluster.session import Patience, Session
 from workbench.extraction.malloc import MALLOC
 from workbench.interrupts import endings_interrupt
+from workbench.results.messages import note, show
 
 
 @contextmanager
@@ -38,12 +38,12 @@ def connect(
     if options.engine == "local":
         yield None
         return
-    log = log or (lambda line: print(line, file=sys.stderr, flush=True))
+    log = log or (note)
     require_dask()
     if options.dry_run:
         from workbench.cluster.job_script import job_script
 
-        print(job_script(options.jobs, decoders=decoders))
+        show(job_script(options.jobs, decoders=decoders))
         raise SystemExit(0)
     import dask
     from distributed import Client

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import queue
-import sys
 import time
 import uuid
 from collections import Counter, deque
@@ -17,9 +16,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from tqdm.auto import tqdm
-
 import feature_store
+from analyses.reading.progress import shown
 from feature_store import FeatureStore, InputError, Source, protocol
 from feature_store.claims import holder_of
 from workbench.cluster import tasks
@@ -130,10 +128,7 @@ class _Work:
         images = sum(count for count, _ in prepared.missing.values())
         self.log(f"{len(todo)} shard(s), {images} image(s) to compute")
         start = time.perf_counter()
-        quick = sys.stderr.isatty() or "ipykernel" in sys.modules
-        with tqdm(
-            total=images, unit="image", desc="extract", mininterval=0.2 if quick else 20
-        ) as bar:
+        with shown("extract", total=images, unit="image") as bar:
             while self._go_on(store):
                 for done in self._collect():
                     if done.error:

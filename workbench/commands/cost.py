@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from workbench.results import strict_json
+from workbench.results.messages import show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class Cost:
         model, _, tap = self.model.partition("#")
         counted = cost(model, self.scales, tap=tap or None, dtype=self.dtype)
         report = asdict(counted) | (self._measured(model, tap) if self.throughput else {})
-        print(strict_json.dumps(report) if self.json else _prose(report))
+        show(strict_json.dumps(report) if self.json else _prose(report))
         return 0
 
     def _measured(self, model: str, tap: str) -> dict:

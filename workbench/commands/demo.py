@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from workbench.results.messages import note, show
 
 if TYPE_CHECKING:  # imported when the demo runs: torch, behind them, takes 3 s to import
     import pandas as pd
@@ -58,12 +59,12 @@ class Demo:
         probed = self._probe(stores)
         findings = (*_table_sentences(result), _probe_sentence(probed))
         (self.out / "found.md").write_text("\n".join(findings) + "\n", encoding="utf-8")
-        print(to_markdown(layout(result)))
-        print()
+        show(to_markdown(layout(result)))
+        show("")
         shown = ["source", "train_loss", "test_accuracy", "low", "high", "gmacs", "params"]
-        print(to_markdown(probed[shown], ".4g"))
-        print(f"\nTables, figures and both stores are in {self.out}.\n")
-        print("\n".join(findings))
+        show(to_markdown(probed[shown], ".4g"))
+        show(f"\nTables, figures and both stores are in {self.out}.\n")
+        show("\n".join(findings))
         return 0
 
     def _extract(self, split: str) -> FeatureStore:
@@ -99,7 +100,7 @@ class Demo:
 
 
 def _log(line: str) -> None:
-    print(line, file=sys.stderr)
+    note(line)
 
 
 def _table_sentences(result: xr.Dataset) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +15,7 @@ from analyses.scaling_laws.fitting import FitOptions
 from analyses.scaling_laws.runs import read_runs
 from feature_store.errors import InputError
 from workbench.results import strict_json
+from workbench.results.messages import note, show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class EncoderLaw:
             )
         if self.json:
             report = {"rows": _rows(groups, variants), "gains": steps, "gains_by_pairs": detail}
-            print(strict_json.dumps(report | {"choices": choices, "curves": _curves(groups)}))
+            show(strict_json.dumps(report | {"choices": choices, "curves": _curves(groups)}))
         else:
             _print(groups, variants, steps, choices)
         return 0
@@ -83,7 +83,7 @@ class EncoderLaw:
         except InputError as error:
             if self.budget:
                 raise
-            print(f"note: no compute-optimal choice for {group.llm}: {error}", file=sys.stderr)
+            note(f"note: no compute-optimal choice for {group.llm}: {error}")
             return []
         budgets = self.budget or encoder_cost.default_budgets(group, cost)
         frame = encoder_cost.choices(
@@ -149,22 +149,22 @@ def _print(
 ) -> None:
     """Tables for a reader: laws compared, gain of each step in size, best encoder by budget."""
     shown = ["llm", "dataset", "variant", "rms", "delta_aicc", "delta_bic", "beta"]
-    print(variants[shown].to_string(index=False, float_format="{:.4g}".format))
+    show(variants[shown].to_string(index=False, float_format="{:.4g}".format))
     for group in groups:
-        print(f"\n{group.llm} on {group.dataset}: best law in size by BIC: {group.best}")
+        show(f"\n{group.llm} on {group.dataset}: best law in size by BIC: {group.best}")
         for step in (s for s in steps if (s["llm"], s["dataset"]) == (group.llm, group.dataset)):
             gain = ""
             if "mean" in step:
                 ends = f"[{step['mean_low']:+.4f}, {step['mean_high']:+.4f}]"
                 gain = f"mean gain {step['mean']:+.4f} {ends}; "
-            print(
+            show(
                 f"  {step['small'] / 1e6:.0f}M to {step['large'] / 1e6:.0f}M: {gain}"
                 f"{step['verdict']}; worth a factor {step['exchange_factor']:.3g} in pairs"
             )
         for row in (c for c in choices if (c["llm"], c["dataset"]) == (group.llm, group.dataset)):
             if row["best"]:
                 mark = " (extrapolated)" if row["extrapolated"] else ""
-                print(
+                show(
                     f"  {row['budget']:.3g} FLOP: {row['vit_params'] / 1e6:.0f}M on "
                     f"{row['image_text_pairs']:.3g} pairs, loss {row['loss']:.3f}{mark}"
                 )
@@ -172,4 +172,4 @@ def _print(
         for what in ("at_zero", "unidentified"):
             if row[what]:
                 where = f"{row['llm']}, {row['dataset']}, {row['variant']}"
-                print(f"warning: {where}: {what.replace('_', ' ')}: {row[what]}", file=sys.stderr)
+                note(f"warning: {where}: {what.replace('_', ' ')}: {row[what]}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
@@ -12,6 +11,7 @@ import tyro
 
 from workbench.cluster import EngineOptions
 from workbench.results import strict_json
+from workbench.results.messages import note, show
 
 if TYPE_CHECKING:
     from workbench.cluster.session import Session
@@ -89,7 +89,7 @@ class Extract:
         from workbench.extraction.loaded_models import LoadedModels
 
         def say(line: str) -> None:
-            print(line, file=sys.stderr, flush=True)
+            note(line)
 
         self._check()
         reports = []
@@ -101,7 +101,7 @@ class Extract:
                 if report is None:
                     continue
                 reports.append(asdict(report) | {"images_per_s": report.images_per_s})
-                print(summary(report, self.part), file=sys.stderr)
+                note(summary(report, self.part))
                 if report.interrupted:
                     break
         left = 0 if self.prepare else len(requests) - len(reports)
@@ -109,7 +109,7 @@ class Extract:
             say(f"{left} view(s) not begun; repeat the command to resume")
         if self.json and reports:
             first, *views = reports
-            print(strict_json.dumps(first | ({"views": views} if self.views else {})))
+            show(strict_json.dumps(first | ({"views": views} if self.views else {})))
         return 1 if left or any(one["stopped"] or one["busy"] for one in reports) else 0
 
     def _views(self) -> list[Extract]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +10,7 @@ import tyro
 
 from workbench.cluster import EngineOptions
 from workbench.results import strict_json
+from workbench.results.messages import note, show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,7 @@ class HardExamples:
         from analyses import hard_examples
         from analyses.linear.logistic import HeadConfig
         from analyses.probe import ProbeConfig
+        from analyses.reading.progress import watched
         from workbench.cluster.engine import connect
 
         head = HeadConfig(device=self.device)
@@ -61,9 +62,7 @@ class HardExamples:
             count=self.count,
             neighbours=self.neighbours,
             device=self.device,
-            probe=ProbeConfig(
-                pooling=self.pooling, l2=self.l2, head=head, progress=sys.stderr.isatty()
-            ),
+            probe=ProbeConfig(pooling=self.pooling, l2=self.l2, head=head, progress=watched()),
         )
         stores = feature_store.open(self.train), feature_store.open(self.test)
         with connect(self.cluster) as engine:
@@ -79,11 +78,11 @@ class HardExamples:
             self._accuracy(table.attrs["accuracy"], self.out)
         if self.json:
             found = {name: table.attrs[name] for name in ("eligible", "sources", "accuracy")}
-            print(strict_json.dumps({"rows": rows, **found}))
+            show(strict_json.dumps({"rows": rows, **found}))
         else:
             shown = ["image_id", "label", "drop", "s2_drop", "rare", "ambiguous"]
-            print(table[shown].to_string(index=False, float_format="{:.3f}".format))
-            print(
+            show(table[shown].to_string(index=False, float_format="{:.3f}".format))
+            show(
                 f"{table.attrs['eligible']} test images that only the larger model gets better; "
                 f"of the {len(table)} shown {table['rare'].sum()} are rare and "
                 f"{table['ambiguous'].sum()} ambiguous"
@@ -98,7 +97,7 @@ class HardExamples:
         title = f"Hard examples: {', '.join(table.attrs['sources'].values())}"
         write_html(table, pictures, out / "hard.html", title)
         write_png(table, pictures, out / "hard.png")
-        print(f"wrote hard.html and hard.png in {out}", file=sys.stderr)
+        note(f"wrote hard.html and hard.png in {out}")
 
     def _suspects(self, train, test, source: str, out: Path) -> None:
         from analyses import label_errors
@@ -109,10 +108,9 @@ class HardExamples:
         )  # fmt: skip
         found.duplicates.to_csv(out / "duplicates.csv", index=False)
         found.label_errors.to_csv(out / "label_errors.csv", index=False)
-        print(
+        note(
             f"{len(found.duplicates)} near-duplicates across train and test, "
-            f"{len(found.label_errors)} label-error candidates",
-            file=sys.stderr,
+            f"{len(found.label_errors)} label-error candidates"
         )
 
     def _accuracy(self, rows: list[dict], out: Path) -> None:

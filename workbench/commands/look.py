@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,6 +10,7 @@ import tyro
 
 from feature_store import InputError
 from workbench.results import strict_json
+from workbench.results.messages import note, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,10 +68,10 @@ class Look:
             ids.append(str(maps.image_ids[row]))
         if self.json:
             files = [str(path) for path in written]
-            print(strict_json.dumps({"kind": self.kind, "images": ids, "files": files}))
+            show(strict_json.dumps({"kind": self.kind, "images": ids, "files": files}))
         else:
             names = ", ".join(path.name for path in written)
-            print(f"wrote {names} in {self.out}", file=sys.stderr)
+            note(f"wrote {names} in {self.out}")
         return 0
 
     def _maps(self) -> tuple[Any, list[int]]:

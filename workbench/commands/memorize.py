@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from workbench.results import strict_json
+from workbench.results.messages import note, show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,7 @@ class Memorize:
         """Memorise with every source and report; the exit status."""
         import feature_store
         from analyses import memorization, random_labels
+        from analyses.reading.progress import watched
         from workbench.commands.extract import view_store
 
         if self.views < 0:
@@ -67,7 +68,7 @@ class Memorize:
         config = memorization.MemorizationConfig(
             head=self.head, epochs=self.epochs, batch=self.batch, seed=self.seed,
             learning_rate=self.learning_rate, pooling=self.pooling, merge=self.merge,
-            device=self.device, progress=sys.stderr.isatty(),
+            device=self.device, progress=watched(),
         )  # fmt: skip
         beside = [view_store(self.train, k) for k in range(1, self.views + 1)]
         last = beside.pop() if beside and self.test is None else self.test
@@ -86,11 +87,11 @@ class Memorize:
             if self.random_labels:
                 self._write_random(fitted, self.out)
         if self.json:
-            print(strict_json.dumps(found))
+            show(strict_json.dumps(found))
             return 0
-        print(table[_SHOWN].to_string(index=False, float_format="{:.4f}".format))
+        show(table[_SHOWN].to_string(index=False, float_format="{:.4f}".format))
         if self.random_labels:
-            print(fitted[_FITTED].to_string(index=False))
+            show(fitted[_FITTED].to_string(index=False))
         return 0
 
     def _held_out(self, first, path: str | None):
@@ -103,10 +104,9 @@ class Memorize:
         store = feature_store.open(path)
         if same_images(store, first):
             return store
-        print(
+        note(
             f"note: {store.path} holds other images than {first.path}; memorization has no use "
-            "for them",
-            file=sys.stderr,
+            "for them"
         )
         return None
 
@@ -121,7 +121,7 @@ class Memorize:
             *draw_loss(table, out / "memorize"),
             *write_curve(table, out / "curve", metric="loss", label=label),
         ]
-        print(f"wrote {', '.join(p.name for p in paths)} in {out}", file=sys.stderr)
+        note(f"wrote {', '.join(p.name for p in paths)} in {out}")
 
     def _write_random(self, fitted, out: Path) -> None:
         from workbench.figures.memorization import draw_capacity

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from workbench.results import strict_json
+from workbench.results.messages import show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Models:
         else:
             report = {"models": listed()}
             text = _table(report["models"])
-        print(strict_json.dumps(report) if self.json else text)
+        show(strict_json.dumps(report) if self.json else text)
         return 1 if self.find is not None and not report["models"] else 0
 
     def _described(self, name: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +10,7 @@ import tyro
 
 from workbench.cluster import EngineOptions
 from workbench.results import strict_json
+from workbench.results.messages import note, show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class Probe:
         self._refuse_pooled_options()
         ridge = self.ridge
         if task == "depth" and self.l2 is not None and ridge is None:
-            print("note: the penalty of --dense depth is now --ridge", file=sys.stderr)
+            note("note: the penalty of --dense depth is now --ridge")
             ridge = self.l2
         config = dense_probe.DenseConfig(
             task=task, merge=self.merge, train_tokens=self.train_tokens, l2=self.l2, ridge=ridge,
@@ -96,7 +96,7 @@ class Probe:
         if self.out is not None:
             self._write_dense(table, against, task, self.out)
         if self.json:
-            print(
+            show(
                 strict_json.dumps(
                     {
                         "rows": strict_json.records(table),
@@ -131,6 +131,7 @@ class Probe:
         from analyses import probe
         from analyses.linear.logistic import HeadConfig
         from analyses.linear.sgd import MinibatchConfig
+        from analyses.reading.progress import watched
         from analyses.statistics import bootstrap
         from workbench.cluster.engine import connect
 
@@ -142,7 +143,7 @@ class Probe:
             seed=self.seed,
             head=HeadConfig(device=self.device),
             minibatch=MinibatchConfig(optimizer=self.optimizer, device=self.device),
-            progress=sys.stderr.isatty(),
+            progress=watched(),
         )
         stores = feature_store.open(self.train), feature_store.open(self.test)
         with connect(self.cluster) as engine:
@@ -161,7 +162,7 @@ class Probe:
             }
             if shots is not None:
                 found["few_shot"] = strict_json.records(shots)
-            print(strict_json.dumps(found))
+            show(strict_json.dumps(found))
         else:
             _show(table[_SHOWN])
             _show(against)
@@ -169,17 +170,18 @@ class Probe:
                 _show(shots)
         slow = table.loc[~table["converged"], "source"]
         for name in slow:
-            print(f"warning: the head for {name} did not converge; raise --l2", file=sys.stderr)
+            note(f"warning: the head for {name} did not converge; raise --l2")
         return 0
 
     def _few_shot(self, train, test, engine):
         from analyses import few_shot
+        from analyses.reading.progress import watched
 
         if not self.few_shot:
             return None
         config = few_shot.FewShotConfig(
             shots=self.few_shot, repeats=self.repeats, pooling=self.pooling, merge=self.merge,
-            seed=self.seed, progress=sys.stderr.isatty(),
+            seed=self.seed, progress=watched(),
         )  # fmt: skip
         return few_shot.compute(train, test, sources=self.source, config=config, engine=engine)
 
@@ -194,7 +196,7 @@ class Probe:
             *draw_sources(table, out / "probe"),
             *write_curve(table, out / "curve", metric="test_accuracy", label="test accuracy"),
         ]
-        print(f"wrote {', '.join(p.name for p in paths)} in {out}", file=sys.stderr)
+        note(f"wrote {', '.join(p.name for p in paths)} in {out}")
 
     def _write_shots(self, shots, out: Path) -> None:
         from workbench.figures.curve import write_curve
@@ -224,7 +226,7 @@ class Probe:
 
 def _show(table) -> None:
     if len(table):
-        print(table.to_string(index=False, float_format="{:.4f}".format))
+        show(table.to_string(index=False, float_format="{:.4f}".format))
 
 
 _SHOWN = ["source", "train_loss", "train_accuracy", "test_accuracy", "low", "high", "l2"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,6 +10,7 @@ import tyro
 
 from workbench.cluster import EngineOptions
 from workbench.results import strict_json
+from workbench.results.messages import note, show
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -94,20 +94,20 @@ class Reconstruct:
                 engine=engine,
             )
         text = to_markdown(layout(result))
-        print(text, file=sys.stderr if self.json else sys.stdout)
+        (note if self.json else show)(text)
         for line in result.attrs["warnings"]:
-            print(f"warning: {line}", file=sys.stderr)
+            note(f"warning: {line}")
         pairs = self._pairs(result, config) if self.pairs else None
         if self.out is not None:
             written = write(result, self.out)
             if pairs is not None:
                 written += write_pairs(pairs, self.out)
-            print(f"wrote {', '.join(p.name for p in written)} in {self.out}", file=sys.stderr)
+            note(f"wrote {', '.join(p.name for p in written)} in {self.out}")
         if self.json:
             found = report(result)
             if pairs is not None:
                 found["pairs"] = strict_json.records(pair_rows(pairs))
-            print(strict_json.dumps(found))
+            show(strict_json.dumps(found))
         return 0
 
     def _pairs(self, result: xr.Dataset, config: ReconstructionConfig) -> xr.Dataset:
@@ -138,7 +138,7 @@ class Reconstruct:
                 batch=self.batch,
                 workers=self.workers,
             )
-            running = streaming.Running(how, log=lambda line: print(line, file=sys.stderr))
+            running = streaming.Running(how, log=note)
             first, second = (
                 streaming.open_split(n, running, self.limit) for n in (self.train, self.test)
             )
@@ -152,6 +152,7 @@ class Reconstruct:
         return feature_store.open(self.train), feature_store.open(self.test)
 
     def _config(self) -> ReconstructionConfig:
+        from analyses.reading.progress import watched
         from analyses.reconstruction import ReconstructionConfig
         from feature_store.errors import InputError
 
@@ -172,7 +173,7 @@ class Reconstruct:
             device=self.device,
             decompose=self.out is not None or self.pairs,
             moments=None if self.moments is None else str(self.moments),
-            progress=sys.stderr.isatty(),
+            progress=watched(),
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from analyses.scaling_laws.runs import read_runs
 from analyses.scaling_laws.shape import ShapeFit, ShapeLawConfig
 from feature_store.errors import InputError
 from workbench.results import strict_json
+from workbench.results.messages import note, show
 
 _SHOWN = [
     *("dimension", "a", "b", "c", "alpha", "beta", "xi", "epsilon", "s", "s_low", "s_high"),
@@ -67,23 +67,23 @@ class ShapeLaw:
             self._draw(fits, self.out)
         if self.json:
             # With one dimension its fields also stand at the top of the object.
-            print(strict_json.dumps((rows[0] if len(rows) == 1 else {}) | {"rows": rows} | both))
+            show(strict_json.dumps((rows[0] if len(rows) == 1 else {}) | {"rows": rows} | both))
         else:
             frame = pd.DataFrame(rows)
             shown = [c for c in _SHOWN if c in frame]
-            print(frame[shown].to_string(index=False, float_format="{:.4g}".format))
+            show(frame[shown].to_string(index=False, float_format="{:.4g}".format))
             if self.joint:
-                print(_joint_text(both["joint"]))
+                show(_joint_text(both["joint"]))
         for name, reason in both.get("joint", {}).get("unidentified", {}).items():
-            print(f"warning: joint: {name} not determined: {reason}", file=sys.stderr)
+            note(f"warning: joint: {name} not determined: {reason}")
         for row in rows:
             for warning in row["warnings"]:
-                print(f"warning: {row['dimension']}: {warning}", file=sys.stderr)
+                note(f"warning: {row['dimension']}: {warning}")
             if "holdout_rms" in row and "holdout_reason" in row:
-                print(f"warning: {row['dimension']}: {row['holdout_reason']}", file=sys.stderr)
+                note(f"warning: {row['dimension']}: {row['holdout_reason']}")
             for parameter, reason in row["unidentified"].items():
                 what = f"{parameter}, and with it s, not determined"
-                print(f"warning: {row['dimension']}: {what}: {reason}", file=sys.stderr)
+                note(f"warning: {row['dimension']}: {what}: {reason}")
         return 0
 
     def _plan(self) -> int:
@@ -96,9 +96,9 @@ class ShapeLaw:
 
                 draw_published_frontier(self.out / "published_frontier")
         if self.json:
-            print(strict_json.dumps({"rows": frame.to_dict(orient="records")}))
+            show(strict_json.dumps({"rows": frame.to_dict(orient="records")}))
         else:
-            print(frame.to_string(index=False, float_format="{:.5g}".format))
+            show(frame.to_string(index=False, float_format="{:.5g}".format))
         return 0
 
     def _draw(self, fits: list[ShapeFit], out: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,6 +10,7 @@ import tyro
 
 from workbench.cluster import EngineOptions
 from workbench.results import strict_json
+from workbench.results.messages import note, show
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,6 +47,7 @@ class Similarity:
         """Compare, report; the exit status."""
         import feature_store
         from analyses import similarity
+        from analyses.reading.progress import watched
         from workbench.cluster.engine import connect
         from workbench.results.table_files import to_markdown
 
@@ -55,22 +56,21 @@ class Similarity:
             k=self.k,
             images=self.images,
             device=self.device,
-            progress=sys.stderr.isatty(),
+            progress=watched(),
         )
         store = feature_store.open(self.store)
         with connect(self.cluster) as engine:
             result = similarity.compute(store, sources=self.source, config=config, engine=engine)
         pairs, shapes = tables(result)
-        stream = sys.stderr if self.json else sys.stdout
         for table in (pairs, shapes):
-            print(to_markdown(table, ".3f"), file=stream, end="\n\n")
+            (note if self.json else show)(to_markdown(table, ".3f") + "\n")
         if self.out is not None:
             written = write(result, self.out)
-            print(f"wrote {', '.join(p.name for p in written)} in {self.out}", file=sys.stderr)
+            note(f"wrote {', '.join(p.name for p in written)} in {self.out}")
         if self.json:
             parts = {"pairs": pairs, "geometry": shapes}
             found = {name: strict_json.records(table) for name, table in parts.items()}
-            print(strict_json.dumps({**found, "samples": result.attrs["samples"]}))
+            show(strict_json.dumps({**found, "samples": result.attrs["samples"]}))
         return 0
 
 

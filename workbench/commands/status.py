@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from workbench.results import strict_json
+from workbench.results.messages import note, show
 
 if TYPE_CHECKING:
     from feature_store import FeatureStore
@@ -52,7 +52,7 @@ class Status:
                 pace.note(found["sources"], time.monotonic())
                 found |= {"shards_per_minute": pace.rate, "seconds_left": pace.left}
             lines = strict_json.dumps(found) if self.json else text(found)
-            print(lines if self.json or not going_on else f"{lines}\n{pace}", flush=True)
+            show(lines if self.json or not going_on else f"{lines}\n{pace}")
             if not going_on:
                 return 0
             time.sleep(self.interval)
@@ -65,7 +65,7 @@ class Status:
         objects, waited = connect(self.store), False
         while self.watch and objects.get("zarr.json") is None:
             if not waited:
-                print(f"waiting for {self.store}, which does not exist yet", file=sys.stderr)
+                note(f"waiting for {self.store}, which does not exist yet")
             waited = True
             time.sleep(self.interval)
         try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workbench.results import strict_json
+from workbench.results.messages import note, show
 
 if TYPE_CHECKING:
     from workbench.tables.pipeline.plan import MeasurementPlan
@@ -89,7 +89,7 @@ class Tables:
         from feature_store.errors import InputError
         from workbench.tables.pipeline import run
 
-        outcome = run.run(plan, profile, out, lambda line: print(line, file=sys.stderr))
+        outcome = run.run(plan, profile, out, note)
         if outcome.written or outcome.measured or outcome.extracted or outcome.failed:
             done = (
                 f"wrote {len(outcome.written)} table(s), {len(outcome.current)} were up to date; "
@@ -100,10 +100,10 @@ class Tables:
             done = f"nothing to do: {len(outcome.current)} table(s) in {out} are up to date"
             if outcome.renewed:
                 done += "; renewed report.html and provenance.json"
-        print(done, file=sys.stderr if self.json else sys.stdout)
+        (note if self.json else show)(done)
         if self.json:
             found = {"tables": outcome.tables, "written": outcome.written, "done": done}
-            print(strict_json.dumps(found | {"failed": outcome.failed}))
+            show(strict_json.dumps(found | {"failed": outcome.failed}))
         if outcome.failed:
             raise InputError(_failures(outcome.failed))
         return 0
@@ -113,9 +113,9 @@ class Tables:
 
         found = dry_run.dry_run(plan, profile)
         if self.json:
-            print(strict_json.dumps(found))
+            show(strict_json.dumps(found))
         else:
-            print(dry_run.text(found))
+            show(dry_run.text(found))
         return 1 if found["problems"] else 0
 
     def _check(self, folder: Path) -> int:
@@ -124,13 +124,11 @@ class Tables:
         found = check(folder)
         bad = [finding for finding in found if finding["state"] != "current"]
         if self.json:
-            print(strict_json.dumps({"tables": found, "current": not bad}))
+            show(strict_json.dumps({"tables": found, "current": not bad}))
             return 1 if bad else 0
         for finding in bad:
-            print(
-                f"table {finding['table']} is {finding['state']}: {'; '.join(finding['reasons'])}"
-            )
-        print(f"{len(found) - len(bad)} of {len(found)} tables in {folder} are current")
+            show(f"table {finding['table']} is {finding['state']}: {'; '.join(finding['reasons'])}")
+        show(f"{len(found) - len(bad)} of {len(found)} tables in {folder} are current")
         return 1 if bad else 0
 
     def _cost(self) -> int:
@@ -151,11 +149,11 @@ class Tables:
             table = published_cost_columns(int(key))
             if key == "13":
                 device = pick_device("auto")
-                print(f"table 13: measuring images/s on {device}, 1 minute", file=sys.stderr)
+                note(f"table 13: measuring images/s on {device}, 1 minute")
                 table = with_throughput(table, profile=self.profile, device=device)
             found[key] = strict_json.records(table)
             text = to_markdown(table, ".4g")
-            print(f"Table {key}\n\n{text}\n", file=sys.stderr if self.json else sys.stdout)
+            (note if self.json else show)(f"Table {key}\n\n{text}\n")
             if self.out is not None:
                 self.out.mkdir(parents=True, exist_ok=True)
                 stem = self.out / f"table{int(key):02d}_cost_columns"
@@ -164,7 +162,7 @@ class Tables:
                 stem.with_suffix(".md").write_text(f"{text}\n\n{line}\n", encoding="utf-8")
                 table.to_csv(stem.with_suffix(".csv"), index=False)
         if self.json:
-            print(strict_json.dumps({"tables": found}))
+            show(strict_json.dumps({"tables": found}))
         return 0
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass
 
 import tyro
 
 from workbench.results import strict_json
+from workbench.results.messages import note, show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,27 +29,25 @@ class Verify:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        from tqdm.auto import tqdm
-
         import feature_store
+        from analyses.reading import progress
         from feature_store.verify import verify, withdraw
 
         store = feature_store.open(self.store)
         total = -(-len(store) // store.shard_images) * len(store.sources())
-        with tqdm(total=total, unit="shard", desc="verify", file=sys.stderr) as bar:
+        with progress.shown("verify", total=total, unit="shard") as bar:
             report = verify(store, progress=bar.update)
         withdrawn = 0
         if not self.report_only:
             try:
                 withdrawn = withdraw(store, report.problems)
             except OSError as error:
-                print(
+                note(
                     f"the store cannot be written ({error}): no commit was withdrawn; run verify "
-                    f"where it can be",
-                    file=sys.stderr,
+                    f"where it can be"
                 )
         if self.json:
-            print(
+            show(
                 strict_json.dumps(
                     {
                         "store": store.path,
@@ -62,13 +60,10 @@ class Verify:
             )
         else:
             for problem in report.problems:
-                print(problem)
-        print(
+                show(problem)
+        note(
             f"{report.shards} shard(s) good, {len(report.problems)} problem(s); read "
             f"{report.bytes_read / 1e9:.3g} GB at {report.gb_per_s:.2g} GB/s"
-            + (
-                f"; {withdrawn} shard(s) will be redone by the next extraction" if withdrawn else ""
-            ),
-            file=sys.stderr,
+            + (f"; {withdrawn} shard(s) will be redone by the next extraction" if withdrawn else "")
         )
         return 1 if report.problems else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from feature_store import InputError
 from workbench.datasets.decode import DecodeError
 from workbench.datasets.registry import open as open_dataset
 from workbench.models.transform import Transform
+from workbench.results.messages import note
 
 if TYPE_CHECKING:
     from feature_store import FeatureStore
@@ -29,7 +29,7 @@ def reader(store: FeatureStore) -> Reader:
     try:
         dataset = open_dataset(store.dataset)
     except InputError as error:
-        print(f"no pictures of {store.path}: {error}", file=sys.stderr)
+        note(f"no pictures of {store.path}: {error}")
         return lambda row: None
     position = {image_id: n for n, image_id in enumerate(dataset.image_ids)}
 

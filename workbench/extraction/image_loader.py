@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -139,6 +140,8 @@ class Decoders:
             prefetch_factor=2,
             persistent_workers=True,
             worker_init_fn=_set_up_decoder,
+            multiprocessing_context=_start_method(),
+            generator=torch.Generator(),  # without it the caller's random numbers change
         )
 
     def batches(self, plan: Sequence[tuple[int, list[int]]]) -> Iterator[ImageBatch]:
@@ -160,6 +163,12 @@ class Decoders:
                 "a decoding process was killed, probably out of memory; what is committed "
                 "is safe: repeat the command, with fewer --workers"
             ) from error
+
+
+def _start_method() -> str:
+    """The program's start method, or the platform's where none is set; asking must not set it."""
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return chosen or multiprocessing.get_all_start_methods()[0]
 
 
 class _Wanted:

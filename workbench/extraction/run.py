@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from tqdm.auto import tqdm
 
+from analyses.reading.progress import shown
 from feature_store import FeatureStore, Source, protocol
 from feature_store.casting import CastStatistics
 from feature_store.claims import Claim
@@ -126,14 +126,7 @@ class Extraction:
         )
         start = time.perf_counter()
         with (
-            tqdm(
-                total=images,
-                unit="image",
-                desc="extract",
-                disable=not progress,
-                # A log file wants few lines; a terminal or a notebook is watched.
-                mininterval=0.2 if sys.stderr.isatty() or "ipykernel" in sys.modules else 20,
-            ) as bar,
+            shown("extract", total=images, unit="image", wanted=progress) as bar,
             ThreadPoolExecutor(max_workers=1) as disk,
             stop_requests(self.log) as stopping,
         ):

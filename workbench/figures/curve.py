@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pandas as pd
 
 from feature_store import InputError, Source
 from workbench.figures.probe import draw_curve
+from workbench.results.messages import note
 
 
 def with_cost(table: pd.DataFrame) -> pd.DataFrame:
@@ -51,6 +51,6 @@ def write_curve(table: pd.DataFrame, stem: Path, *, metric: str, label: str) -> 
     try:
         costs = with_cost(table)
     except InputError as error:
-        print(f"no figure of {metric} against cost: {error}", file=sys.stderr)
+        note(f"no figure of {metric} against cost: {error}")
         return []
     return [*draw_curve(costs, stem, metric=metric, label=label)]

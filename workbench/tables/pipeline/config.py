@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import math
 import os
-import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -20,6 +19,7 @@ import torch
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from workbench.extraction.request import ExtractRequest
+from workbench.results.messages import note
 from workbench.tables.pipeline import profile as profiles
 from workbench.tables.pipeline.profile import Profile, Split
 
@@ -98,7 +98,7 @@ def _problem(dataset: str, column: str) -> str:
 def _configured(profile: Profile, config: dict[str, Any], where: str) -> Profile:
     datasets = config.get("datasets", {})
     if "precision" in config and "arithmetic" not in config:  # its old name
-        print(f"{where}: the key precision is now arithmetic; rename it", file=sys.stderr)
+        note(f"{where}: the key precision is now arithmetic; rename it")
         config = {"arithmetic" if k == "precision" else k: v for k, v in config.items()}
     _refuse_unknown(config, [*_SETTINGS, "datasets"], where)
     if not isinstance(datasets, dict):

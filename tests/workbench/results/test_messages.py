@@ -1,0 +1,66 @@
+"""Lines for people: no control characters, and no need of a standard error."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from workbench.cli import main
+from workbench.results.messages import note, printable, show
+
+HOSTILE = "a\x1b[2J\x07\x9b\u202eb\udcffc"
+CLEAN = r"a\x1b[2J\x07\x9b\u202eb\udcffc"
+
+
+class Closed(io.StringIO):
+    def write(self, text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+def test_control_characters_are_escaped_and_line_feeds_stay(capsys):
+    assert printable("é\n" + HOSTILE) == "é\n" + CLEAN
+    show(HOSTILE)
+    note(HOSTILE)
+    assert capsys.readouterr() == (CLEAN + "\n", CLEAN + "\n")
+
+
+def test_what_the_encoding_lacks_is_escaped(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    show("2×")
+    assert stream.buffer.getvalue() == b"2\\xd7\n"
+
+
+@pytest.mark.parametrize("stream", [None, closed(), Closed()])
+def test_a_standard_error_that_is_gone_stops_nothing(stream, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", stream)
+    note("lost")
+    assert main(["status", "no/such/store"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["status", "a", "--bogus", "\x1b"])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["\x1b[31m"],
+        ["status", "x\x1b[31m"],
+        ["status", "a", "--bogus\x1b[31m"],
+        ["cost", "--model", "timm:\x1b[31m", "--scales", "224"],
+    ],
+)
+def test_messages_show_hostile_arguments_as_escapes(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        raise SystemExit(main(arguments))
+    found = "".join(capsys.readouterr())
+    assert r"\x1b[31m" in found
+    assert "\x1b" not in found
