@@ -12,7 +12,7 @@ from typing import Any
 import tyro
 
 from feature_store.errors import InputError
-from workbench.results.messages import note, printable, show
+from workbench.results.messages import note, show
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": (
@@ -110,9 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parsed(form: Any, name: str, arguments: list[str]) -> Any:
     """The command that the arguments describe; exits with 2 where they describe none."""
     problem = io.StringIO()
-    clean = sys.stderr is not None and printable("".join(arguments)) == "".join(arguments)
     try:  # tyro prints arguments as they are, and fails without a standard error
-        with contextlib.nullcontext() if clean else contextlib.redirect_stderr(problem):
+        with contextlib.redirect_stderr(problem):
             return tyro.cli(
                 form,
                 prog=f"workbench {name}",
@@ -121,7 +120,7 @@ def _parsed(form: Any, name: str, arguments: list[str]) -> Any:
             )
     finally:
         if problem.getvalue():
-            note(problem.getvalue())
+            note(problem.getvalue().rstrip("\n"))
 
 
 def _with_present_names(command: str, arguments: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analyses.reading.csv_cells import restored
 from feature_store.errors import InputError
 
 
@@ -23,7 +24,7 @@ def read_runs(path: str | Path) -> pd.DataFrame:
     if not file.is_file():
         raise InputError(f"no file {file}; give a CSV file with one run per line")
     try:
-        frame = pd.read_csv(file)
+        frame = restored(pd.read_csv(file))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{file} is not a CSV table: {str(error).strip()}") from error
     if frame.empty:

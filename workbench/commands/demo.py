@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.results.files import write_csv, write_text
 from workbench.results.messages import note, show
 
 if TYPE_CHECKING:  # imported when the demo runs: torch, behind them, takes 3 s to import
@@ -58,7 +59,7 @@ class Demo:
         _log("probe: which features tell nominal weave from local and global defects?")
         probed = self._probe(stores)
         findings = (*_table_sentences(result), _probe_sentence(probed))
-        (self.out / "found.md").write_text("\n".join(findings) + "\n", encoding="utf-8")
+        write_text("\n".join(findings) + "\n", self.out / "found.md")
         show(to_markdown(layout(result)))
         show("")
         shown = ["source", "train_loss", "test_accuracy", "low", "high", "gmacs", "params"]
@@ -92,9 +93,9 @@ class Demo:
         from workbench.results.table_files import to_markdown
 
         probed = with_cost(probe.compute(*stores, sources=SOURCES))
-        probed.to_csv(self.out / "probe.csv", index=False)
+        write_csv(probed, self.out / "probe.csv")
         text = to_markdown(probed, ".4g")
-        (self.out / "probe.md").write_text(text + "\n", encoding="utf-8")
+        write_text(text + "\n", self.out / "probe.md")
         draw_curve(probed, self.out / "accuracy_against_cost")
         return probed
 

@@ -15,6 +15,7 @@ from analyses.scaling_laws.fitting import FitOptions
 from analyses.scaling_laws.runs import read_runs
 from feature_store.errors import InputError
 from workbench.results import strict_json
+from workbench.results.files import write_csv
 from workbench.results.messages import note, show
 
 
@@ -102,12 +103,10 @@ class EncoderLaw:
 
         out = Path(self.out or ".")
         out.mkdir(parents=True, exist_ok=True)
-        variants.to_csv(out / "variants.csv", index=False)
+        write_csv(variants, out / "variants.csv")
         for name, rows in tables.items():
-            pd.DataFrame(rows).to_csv(out / f"{name}.csv", index=False)
-        pd.concat([group.residuals() for group in groups]).to_csv(
-            out / "residuals.csv", index=False
-        )
+            write_csv(pd.DataFrame(rows), out / f"{name}.csv")
+        write_csv(pd.concat([group.residuals() for group in groups]), out / "residuals.csv")
         for number, group in enumerate(groups, start=1):
             encoder_laws.draw_losses(group, out / f"figure{number}_losses")
         encoder_laws.draw_gains(groups, out / "gains", self.fit.confidence)

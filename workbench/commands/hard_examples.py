@@ -10,6 +10,7 @@ import tyro
 
 from workbench.cluster import EngineOptions
 from workbench.results import strict_json
+from workbench.results.files import write_csv
 from workbench.results.messages import note, show
 
 
@@ -72,7 +73,7 @@ class HardExamples:
         rows = strict_json.records(table)
         if self.out is not None:
             strict_json.write({"rows": rows}, self.out / "hard.json")
-            table.to_csv(self.out / "hard.csv", index=False)
+            write_csv(table, self.out / "hard.csv")
             self._galleries(table, *stores, self.out)
             self._suspects(*stores, table.attrs["sources"]["large"], self.out)
             self._accuracy(table.attrs["accuracy"], self.out)
@@ -106,8 +107,8 @@ class HardExamples:
             train, test, source=source, pooling=self.pooling, threshold=self.duplicates,
             device=self.device,
         )  # fmt: skip
-        found.duplicates.to_csv(out / "duplicates.csv", index=False)
-        found.label_errors.to_csv(out / "label_errors.csv", index=False)
+        write_csv(found.duplicates, out / "duplicates.csv")
+        write_csv(found.label_errors, out / "label_errors.csv")
         note(
             f"{len(found.duplicates)} near-duplicates across train and test, "
             f"{len(found.label_errors)} label-error candidates"

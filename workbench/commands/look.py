@@ -10,6 +10,7 @@ import tyro
 
 from feature_store import InputError
 from workbench.results import strict_json
+from workbench.results.files import written_whole
 from workbench.results.messages import note, show
 
 if TYPE_CHECKING:
@@ -114,8 +115,9 @@ class Look:
 
 def _save(figure: Figure, stem: Path) -> list[Path]:
     """Write PNG and SVG; their paths. The same picture is the same file."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     png, svg = (stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg"))
-    figure.savefig(png, dpi=160)
-    figure.savefig(svg, metadata={"Date": None})
+    with written_whole(png) as partial:
+        figure.savefig(partial, dpi=160)
+    with written_whole(svg) as partial:
+        figure.savefig(partial, metadata={"Date": None})
     return [png, svg]

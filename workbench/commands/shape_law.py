@@ -17,6 +17,7 @@ from analyses.scaling_laws.runs import read_runs
 from analyses.scaling_laws.shape import ShapeFit, ShapeLawConfig
 from feature_store.errors import InputError
 from workbench.results import strict_json
+from workbench.results.files import write_csv
 from workbench.results.messages import note, show
 
 _SHOWN = [
@@ -90,7 +91,7 @@ class ShapeLaw:
         frame = _planned(str(self.plan), self.tau)
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
-            frame.to_csv(self.out / f"{self.plan}.csv", index=False)
+            write_csv(frame, self.out / f"{self.plan}.csv")
             if self.plan == "sovit":
                 from workbench.figures.scaling_laws import draw_published_frontier
 
@@ -105,9 +106,9 @@ class ShapeLaw:
         from workbench.figures import scaling_laws
 
         out.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame([fit.row() for fit in fits]).to_csv(out / "shape_law.csv", index=False)
+        write_csv(pd.DataFrame([fit.row() for fit in fits]), out / "shape_law.csv")
         runs = pd.concat([fit.runs.assign(leg=fit.dimension) for fit in fits])
-        runs.to_csv(out / "predicted.csv", index=False)
+        write_csv(runs, out / "predicted.csv")
         scaling_laws.draw_runs(fits, out / "runs")
         scaling_laws.draw_isoflop(fits, out / "isoflop")
         scaling_laws.draw_predicted(fits, out / "predicted")

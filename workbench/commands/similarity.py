@@ -10,6 +10,7 @@ import tyro
 
 from workbench.cluster import EngineOptions
 from workbench.results import strict_json
+from workbench.results.files import write_csv, write_text
 from workbench.results.messages import note, show
 
 if TYPE_CHECKING:
@@ -98,14 +99,13 @@ def write(result: xr.Dataset, out: Path) -> list[Path]:
     from workbench.figures.similarity import draw_matrices
     from workbench.results.table_files import to_latex, to_markdown
 
-    out.mkdir(parents=True, exist_ok=True)
     pairs, shapes = tables(result)
     paths = [out / f"similarity.{suffix}" for suffix in ("md", "csv", "tex")] + [
         out / "geometry.csv"
     ]
     both = f"{to_markdown(pairs)}\n\n{to_markdown(shapes)}\n"
-    paths[0].write_text(both, encoding="utf-8")
-    pairs.to_csv(paths[1], index=False)
-    paths[2].write_text(to_latex(pairs, ".3f"), encoding="utf-8")
-    shapes.to_csv(paths[3], index=False)
+    write_text(both, paths[0])
+    write_csv(pairs, paths[1])
+    write_text(to_latex(pairs, ".3f"), paths[2])
+    write_csv(shapes, paths[3])
     return [*paths, *draw_matrices(result, out / "similarity")]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from workbench.results import strict_json
+from workbench.results.files import write_csv, write_text
 from workbench.results.messages import note, show
 
 if TYPE_CHECKING:
@@ -159,8 +160,8 @@ class Tables:
                 stem = self.out / f"table{int(key):02d}_cost_columns"
                 made = {"code": provenance.stamp(), "date": provenance.now(), "measurements": {}}
                 line = provenance.line(made)
-                stem.with_suffix(".md").write_text(f"{text}\n\n{line}\n", encoding="utf-8")
-                table.to_csv(stem.with_suffix(".csv"), index=False)
+                write_text(f"{text}\n\n{line}\n", stem.with_suffix(".md"))
+                write_csv(table, stem.with_suffix(".csv"))
         if self.json:
             show(strict_json.dumps({"tables": found}))
         return 0

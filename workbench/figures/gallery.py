@@ -15,6 +15,7 @@ import pandas as pd
 from workbench.datasets.pictures import Reader
 from workbench.figures import style
 from workbench.figures.html_page import page
+from workbench.results.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +71,7 @@ def write_html(
         f"that of the large model's, in nats.</p>\n{body}"
         + (f'\n<p class="made">{escape(made)}</p>' if made else "")
     )
-    path.write_text(page(title, shown, _CSS), encoding="utf-8")
+    write_text(page(title, shown, _CSS), path)
 
 
 @style.styled

@@ -17,6 +17,7 @@ from workbench.figures.reconstruction import (
     draw_ranks,
     draw_scales,
 )
+from workbench.results.files import write_csv
 from workbench.results.table_files import write_table
 
 _BEYOND = (
@@ -58,7 +59,7 @@ def write(result: xr.Dataset, out: Path) -> list[Path]:
     if "rank_info" in result:
         drawn += draw_ranks(result, out / "ranks")
         paths.append(out / "beyond.csv")
-        result[[*_BEYOND]].to_dataframe().to_csv(paths[-1])
+        write_csv(result[[*_BEYOND]].to_dataframe().reset_index(), paths[-1])
     return [*paths, *drawn]
 
 

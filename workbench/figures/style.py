@@ -13,6 +13,8 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from workbench.results.files import written_whole
+
 GREY = "#7a7a7a"
 """Scaling on model size, as in the paper's Figure 2."""
 GREEN = "#1b7837"
@@ -94,16 +96,16 @@ def curve(axes: Axes, x, y, look: tuple[str, str, str], label: str) -> None:
 def save(drawn: Figure, stem: str | Path) -> tuple[Path, Path]:
     """Write ``stem.png`` and ``stem.svg``; the two paths."""
     stem = Path(stem)
-    stem.parent.mkdir(parents=True, exist_ok=True)
     paths = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
-    drawn.savefig(paths[0])
-    drawn.savefig(paths[1], metadata={"Date": None})  # the same figure, the same file
+    for path in paths:
+        with written_whole(path) as partial:  # without a date: the same figure, the same file
+            drawn.savefig(partial, metadata={"Date": None} if path.suffix == ".svg" else None)
     return paths
 
 
 def save_pictures(drawn: Figure, path: str | Path) -> Path:
     """Write a figure made of photographs as one JPEG, a tenth of its size as PNG."""
     path = Path(path).with_suffix(".jpg")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn.savefig(path, dpi=100, pil_kwargs={"quality": 82})
+    with written_whole(path) as partial:
+        drawn.savefig(partial, dpi=100, pil_kwargs={"quality": 82})
     return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from feature_store.errors import InputError
+from workbench.results.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,11 +47,7 @@ def dumps(value: Any) -> str:
 
 def write(value: Any, path: Path) -> None:
     """Write a JSON file; it appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    text = json.dumps(jsonable(value), indent=1, allow_nan=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(json.dumps(jsonable(value), indent=1, allow_nan=False) + "\n", path)
 
 
 def read(path: Path) -> Any:

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench.results.files import write_csv, write_text
+from workbench.results.messages import printable
+
 
 def write_table(
     table: pd.DataFrame,
@@ -36,14 +39,13 @@ def write_table(
     notes : sequence of str
         Quoted below the table in Markdown.
     """
-    stem.parent.mkdir(parents=True, exist_ok=True)
     shown = table if shown is None else shown
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("md", "csv", "tex")]
     above = f"{caption}\n\n" if caption else ""
     below = "".join(f"\n> {note}\n" for note in notes)
-    paths[0].write_text(f"{above}{to_markdown(shown, floats)}\n{below}", encoding="utf-8")
-    table.to_csv(paths[1], index=False)
-    paths[2].write_text(to_latex(shown, floats, caption), encoding="utf-8")
+    write_text(f"{above}{to_markdown(shown, floats)}\n{below}", paths[0])
+    write_csv(table, paths[1])
+    write_text(to_latex(shown, floats, caption), paths[2])
     return paths
 
 
@@ -68,7 +70,7 @@ def to_latex(table: pd.DataFrame, floats: str = ".4f", caption: str = "") -> str
 def _text(cell: Any, floats: str) -> str:
     if cell is None:
         return ""
-    return format(cell, floats) if isinstance(cell, float | np.floating) else str(cell)
+    return format(cell, floats) if isinstance(cell, float | np.floating) else printable(str(cell))
 
 
 def _is_text(column: pd.Series) -> bool:

@@ -45,7 +45,7 @@ def test_a_standard_error_that_is_gone_stops_nothing(stream, monkeypatch, capsys
     note("lost")
     assert main(["status", "no/such/store"]) == 2
     with pytest.raises(SystemExit, match="2"):
-        main(["status", "a", "--bogus", "\x1b"])
+        main(["status", "a", "--bogus"])
     assert capsys.readouterr().out == ""
 
 

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from workbench.figures.html_page import page
+from workbench.results.files import write_text
 from workbench.tables.records import provenance
 from workbench.tables.render import html
 
@@ -56,7 +57,7 @@ def write(
         f"<p>{escape(described(profile, good))}</p>\n{warnings}<nav>{contents}</nav>\n{sections}"
     )
     path = out / "report.html"
-    path.write_text(page(f"Tables, profile {profile}", body, html.CSS), encoding="utf-8")
+    write_text(page(f"Tables, profile {profile}", body, html.CSS), path)
     return path
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from feature_store import InputError
 from workbench.figures.html_page import page
 from workbench.results import strict_json
+from workbench.results.files import write_csv, write_text
 from workbench.tables.records import content, provenance
 from workbench.tables.records.check import check, records
 from workbench.tables.render import extra_tables, figures, html, latex, markdown, report, view
@@ -136,13 +137,13 @@ def write_files(table: dict, blocks: list[dict], stem: Path) -> list[Path]:
     paths = []
     for suffix, text in texts.items():
         paths.append(stem.with_name(stem.name + suffix))
-        paths[-1].write_text(text, encoding="utf-8")
+        write_text(text, paths[-1])
     if table["rows"]:
         paths.append(stem.with_name(f"{stem.name}.csv"))
-        view.tidy(table).to_csv(paths[-1], index=False)
+        write_csv(view.tidy(table), paths[-1])
     for block in blocks:
         paths.append(stem.with_name(f"{stem.name}_{block['kind']}.csv"))
-        pd.DataFrame(block["records"], columns=block["columns"]).to_csv(paths[-1], index=False)
+        write_csv(pd.DataFrame(block["records"], columns=block["columns"]), paths[-1])
     return paths
 
 
