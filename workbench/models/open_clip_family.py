@@ -146,7 +146,7 @@ def _read_with(
         return *_vit_taps(visual), _vit_reader, False
     if hasattr(visual, "trunk"):
         shape = timm_taps.probe(visual.trunk, native, name)
-        taps, missing = timm_taps.find_taps(visual.trunk, shape)
+        taps, missing = timm_taps.find_taps(visual.trunk, shape, name)
         return (*taps, "proj"), missing, partial(_trunk_reader, name), shape.axes == 4
     return ("blocks", "proj"), {"final": "nothing follows its last block"}, _resnet_reader, True
 

@@ -9,6 +9,12 @@ import torch
 from feature_store.errors import InputError
 from workbench.models.info import Tokens
 
+UNRUNNABLE = (
+    AssertionError, AttributeError, LookupError, NameError, NotImplementedError, RuntimeError,
+    TypeError, ValueError,
+)  # fmt: skip
+"""Errors of architectures that cannot run on shapes alone, at a size, or at a tap."""
+
 
 def from_sequence(tokens: torch.Tensor, prefix: int, grid: tuple[int, int]) -> Tokens:
     """Split a token sequence into prefix tokens and a row-major grid.
@@ -26,7 +32,7 @@ def from_sequence(tokens: torch.Tensor, prefix: int, grid: tuple[int, int]) -> T
     if length != prefix + rows * cols:
         raise InputError(
             f"the model returned {length} tokens; expected {prefix} prefix tokens and a "
-            f"{rows} x {cols} grid; it has no spatial grid here, try the tap pre_logits"
+            f"{rows} x {cols} grid"
         )
     return Tokens(tokens[:, :prefix], tokens[:, prefix:].reshape(n, rows, cols, channels))
 
@@ -61,5 +67,5 @@ def require_tensor(output: Any, model: str, tap: str) -> torch.Tensor:
         found = f"a {type(output).__name__}"
     raise InputError(
         f"{model} returns {found} at tap {tap}; expected one tensor (image, token, channel) or "
-        "(image, channel, row, col); choose another tap (block:N reads a block's output)"
+        "(image, channel, row, col)"
     )

@@ -16,6 +16,7 @@ from workbench.models.backbone import Backbone
 from workbench.models.folding import folded
 from workbench.models.info import Architecture, BackboneInfo, ModelInfo
 from workbench.models.names import ModelName, unknown
+from workbench.models.readout import UNRUNNABLE
 
 FAMILIES: dict[str, Callable[[ModelName], Architecture]] = {
     "bundled": bundled.build,
@@ -24,11 +25,6 @@ FAMILIES: dict[str, Callable[[ModelName], Architecture]] = {
     "file": checkpoints.build,
 }
 """Kind of name → what builds its architecture."""
-UNRUNNABLE = (
-    AssertionError, AttributeError, LookupError, NameError, NotImplementedError, RuntimeError,
-    TypeError, ValueError,
-)  # fmt: skip
-"""Errors of architectures that cannot run on shapes alone, at a size, or at a tap."""
 
 
 def resolve(name: str, tap: str | None = None) -> BackboneInfo:
@@ -165,7 +161,7 @@ def _inspect(name: str, tap: str) -> BackboneInfo:
         prefix=tokens.prefix.shape[1],
         stride=built.native // rows,
         pretrained=not name.startswith("random:"),
-        flexible=_is_flexible(built, tap),
+        flexible=_is_flexible(name, built, tap, (rows, cols)),
         params=sum(p.numel() for p in built.module.parameters()),
     )
 
@@ -190,12 +186,18 @@ def check_tap(name: str, built: Architecture, tap: str | None) -> str:
     raise unknown(f"tap of {name}:", tap, built.taps)
 
 
-def _is_flexible(built: Architecture, tap: str) -> bool:
-    """Whether the architecture accepts twice its native size (tried on shapes alone)."""
+def _is_flexible(name: str, built: Architecture, tap: str, grid: tuple[int, int]) -> bool:
+    """Whether twice the native size gives a larger map than ``grid`` (tried on shapes alone).
+
+    A tap that gives one vector is as flexible as the default tap. CrossViT shrinks larger images to
+    its native size: it runs on them, and it is not flexible.
+    """
     side = 2 * built.native
     try:
         with torch.inference_mode():
-            built.reader(built.module, tap)(torch.empty((1, 3, side, side), device="meta"))
+            larger = built.reader(built.module, tap)(torch.empty((1, 3, side, side), device="meta"))
     except UNRUNNABLE:
         return False
-    return True
+    if grid == (1, 1):
+        return tap == built.taps[0] or _inspect(name, built.taps[0]).flexible
+    return larger.map.shape[1] > grid[0]

@@ -103,7 +103,10 @@ def create(arch: str, *, pixels: int | None, pretrained: bool, meta: bool, **ext
     for keywords in attempts:
         try:
             with seeded(meta=meta):
-                return timm.create_model(arch, pretrained=pretrained, **keywords, **extra).eval()
+                module = timm.create_model(arch, pretrained=pretrained, **keywords, **extra)
+            if pixels in (None, module.pretrained_cfg["input_size"][-1]):
+                _fix_uneven_size(module)
+            return module.eval()
         except TypeError as error:
             if "unexpected keyword" not in str(error):
                 raise
@@ -113,6 +116,17 @@ def create(arch: str, *, pixels: int | None, pretrained: bool, meta: bool, **ext
                 f"without a network, copy the checkpoint to this machine and name file:{arch}:PATH"
             ) from error
     raise InputError(f"timm could not build {arch!r}")
+
+
+def _fix_uneven_size(module: Any) -> None:
+    """Run a model whose patches do not divide its images at that size alone, as it was trained.
+
+    SigLIP's patches of 14 pixels leave 6 of 384 uncovered; with flexible sizes timm refuses that.
+    """
+    embed = getattr(module, "patch_embed", None)
+    sides, patch = getattr(embed, "img_size", None), getattr(embed, "patch_size", None)
+    if sides and patch and any(side % p for side, p in zip(sides, patch, strict=True)):
+        embed.strict_img_size = True
 
 
 @contextmanager
@@ -151,7 +165,7 @@ def describe(
     record = record or module.pretrained_cfg
     native = name.pixels or _square(record["input_size"], str(name))
     shape = timm_taps.probe(module, native, str(name))
-    taps, missing = timm_taps.find_taps(module, shape)
+    taps, missing = timm_taps.find_taps(module, shape, str(name))
     return Architecture(
         module=module,
         load=load,
@@ -169,8 +183,10 @@ def describe(
 
 def _square(input_size: tuple[int, int, int], name: str) -> int:
     channels, height, width = input_size
-    if channels != 3 or height != width:
-        raise InputError(f"{name} takes {input_size} inputs; only square RGB inputs are supported")
+    if channels != 3:
+        raise InputError(f"{name} takes images of {channels} channels; expected 3 (RGB)")
+    if height != width:
+        raise InputError(f"{name} takes images of {height} x {width} pixels; expected a square")
     return height
 
 

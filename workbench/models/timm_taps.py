@@ -16,14 +16,16 @@ from workbench.models.info import Tokens
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What a forward pass on shapes alone shows of a timm module."""
+    """Facts that one forward pass on shapes alone shows of a timm module."""
 
     axes: int
-    """Axes of the output of ``forward_features``: 4 map, 3 sequence, 2 vector."""
+    """Axes of the output of ``forward_features``: 4 map, 3 sequence, 2 vector, 0 no tensor."""
     reductions: tuple[int, ...]
     """Pixels per token of each block or stage, as timm records them; empty if it does not."""
     bare: bool
     """True: the head receives the last stage's output as it is."""
+    refused: dict[str, str]
+    """``final`` and ``pre_logits`` where they cannot be read, with the reason."""
 
     @property
     def uniform(self) -> bool:
@@ -33,30 +35,61 @@ class Shape:
 
 @torch.inference_mode()
 def probe(module: Any, native: int, name: str) -> Shape:
-    """Run a module on the meta device once.
-
-    Raises
-    ------
-    InputError
-        ``forward_features`` returns something other than a tensor.
-    """
+    """Run a module on the meta device once."""
     x = torch.empty((1, 3, native, native), device="meta")
-    if not hasattr(module, "forward_intermediates") or not getattr(module, "feature_info", None):
-        output = readout.require_tensor(module.forward_features(x), name, "final")
-        return Shape(axes=output.ndim, reductions=(), bare=False)
-    reductions = tuple(info["reduction"] for info in module.feature_info)
-    final, [last] = module.forward_intermediates(x, indices=[len(reductions) - 1])
-    output = readout.require_tensor(final, name, "final")
-    return Shape(axes=output.ndim, reductions=reductions, bare=final is last)
+    reductions: tuple[int, ...] = ()
+    last = None
+    if hasattr(module, "forward_intermediates") and getattr(module, "feature_info", None):
+        reductions = tuple(info["reduction"] for info in module.feature_info)
+        final, [last] = module.forward_intermediates(x, indices=[len(reductions) - 1])
+    else:
+        final = module.forward_features(x)
+    readers = {
+        "final": lambda: _lay_out(module, x, final, name),
+        "pre_logits": lambda: _pooled(module, final, name),
+    }
+    refused = {tap: reason for tap, read in readers.items() if (reason := _refusal(read, name))}
+    return Shape(
+        axes=final.ndim if isinstance(final, torch.Tensor) else 0,
+        reductions=reductions,
+        bare=final is last,
+        refused=refused,
+    )
 
 
-def find_taps(module: Any, shape: Shape) -> tuple[tuple[str, ...], dict[str, str]]:
+def _refusal(read: Callable[[], Tokens], name: str) -> str | None:
+    """Why a tap cannot be read; None if it can."""
+    try:
+        read()
+    except InputError as error:
+        return f"it {str(error).removeprefix(f'{name} ').removeprefix('the model ')}"
+    except readout.UNRUNNABLE as error:
+        return f"it fails there ({' '.join(str(error).split())[:120]})"
+    return None
+
+
+def find_taps(module: Any, shape: Shape, name: str) -> tuple[tuple[str, ...], dict[str, str]]:
     """Taps of a timm model, default first, and the expected ones it lacks with the reason.
 
     Plain transformers: ``final`` (after the last norm), ``block:N``, ``pre_logits``. Others:
     ``blocks`` (output of the last block), ``final`` where something follows the last block (a
-    norm, a head convolution), ``stage:N``, ``pre_logits``.
+    norm, a head convolution), ``stage:N``, ``pre_logits``. Taps that the probe could not read are
+    left out.
+
+    Raises
+    ------
+    InputError
+        No tap can be read.
     """
+    taps, missing = _expected_taps(module, shape)
+    missing = shape.refused | missing
+    taps = tuple(tap for tap in taps if tap not in missing)
+    if not taps:
+        raise InputError(f"{name} has no tap that can be read: {'; '.join(missing.values())}")
+    return taps, missing
+
+
+def _expected_taps(module: Any, shape: Shape) -> tuple[tuple[str, ...], dict[str, str]]:
     depth = len(shape.reductions)
     if shape.uniform:
         blocks = [f"block:{n}" for n in reversed(range(depth))]
@@ -79,15 +112,17 @@ def reader(module: Any, name: str, tap: str) -> Callable[[torch.Tensor], Tokens]
     """The function that runs a timm module and reads one tap."""
     kind, _, number = tap.partition(":")
     if kind == "pre_logits":
-        return lambda x: readout.from_vector(
-            readout.require_tensor(
-                module.forward_head(module.forward_features(x), pre_logits=True), name, tap
-            ).flatten(1)
-        )
+        return lambda x: _pooled(module, module.forward_features(x), name)
     if kind == "final":
         return lambda x: _lay_out(module, x, module.forward_features(x), name)
     index = len(module.feature_info) - 1 if kind == "blocks" else int(number)
     return lambda x: _intermediate(module, x, index)
+
+
+def _pooled(module: Any, features: Any, name: str) -> Tokens:
+    """The vector that the classification layer receives."""
+    vector = module.forward_head(features, pre_logits=True)
+    return readout.from_vector(readout.require_tensor(vector, name, "pre_logits").flatten(1))
 
 
 def _lay_out(module: Any, x: torch.Tensor, output: Any, name: str) -> Tokens:
@@ -112,8 +147,13 @@ def _declares_channels_last(module: Any) -> bool:
 
 def token_grid(module: Any, x: torch.Tensor) -> tuple[int, int]:
     """Rows and columns of the last block's tokens for input ``x`` (image, 3, height, width)."""
+    height, width = x.shape[2:]
+    reductions = {info["reduction"] for info in module.feature_info}
+    embed = getattr(module, "patch_embed", None)
+    if len(reductions) == 1 and hasattr(embed, "dynamic_feat_size"):
+        return embed.dynamic_feat_size((height, width))  # pixels beyond the last patch are dropped
     reduction = module.feature_info[-1]["reduction"]
-    return -(-x.shape[2] // reduction), -(-x.shape[3] // reduction)
+    return -(-height // reduction), -(-width // reduction)
 
 
 def _intermediate(module: Any, x: torch.Tensor, index: int) -> Tokens:

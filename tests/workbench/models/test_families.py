@@ -30,6 +30,11 @@ SMALL = {
     "Lambda ResNet": ("random:timm:lambda_resnet26t:64", (2, 2), 2048, 0, "blocks"),
     "Mixer": ("random:timm:mixer_s32_224", (7, 7), 512, 0, "final"),
     "LeViT": ("random:timm:levit_128s", (4, 4), 384, 0, "blocks"),
+    "CoaT": ("random:timm:coat_tiny", (7, 7), 152, 0, "blocks"),
+    "CrossViT": ("random:timm:crossvit_tiny_240", (14, 14), 192, 0, "blocks"),
+    "PiT": ("random:timm:pit_ti_224", (7, 7), 256, 0, "blocks"),
+    "VOLO": ("random:timm:volo_d1_224", (14, 14), 384, 0, "blocks"),
+    "NaFlex": ("random:timm:naflexvit_base_patch16_gap:64", (4, 4), 768, 4, "block:11"),
     "Hiera": ("random:timm:hiera_tiny_224", (7, 7), 768, 0, "blocks"),
 }
 
@@ -196,13 +201,67 @@ def test_reduced_precision_returns_float32_near_the_full_one(arithmetic, bound):
         models.load(name, arithmetic="int8")
 
 
-def test_models_that_return_no_tensor_or_no_grid_are_refused():
-    with pytest.raises(InputError, match="returns a list at tap final"):
-        models.resolve("random:timm:coat_tiny")
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("crossvit_tiny_240", "a list"),
+        ("coat_tiny", "a list"),
+        ("coat_lite_tiny", "50 tokens.* 7 x 7"),
+        ("pit_ti_224", "1 tokens.* 7 x 7"),
+        ("volo_d1_224", "197 tokens.* 14 x 14"),
+    ],
+)
+def test_a_tap_without_a_map_is_refused_with_one_that_works(name, found):
+    with pytest.raises(InputError, match=f"no tap 'final': .*{found}.*use #blocks") as refused:
+        models.resolve(f"random:timm:{name}", "final")
+    offered = str(refused.value).rpartition("another of ")[2].split(", ")
+    assert {"blocks", "pre_logits"} < set(offered)
+    for tap in offered:
+        assert models.resolve(f"random:timm:{name}", tap).channels
+
+
+def test_models_that_cannot_be_described_are_refused():
     with pytest.raises(InputError, match="is not supported"):
         models.resolve("random:timm:gemma4_vit_167m")
-    with pytest.raises(InputError, match="cannot be read at pre_logits .*its other taps: blocks"):
+    with pytest.raises(InputError, match="no tap 'pre_logits': .*use #blocks"):
         models.resolve("random:timm:mobilenetv5_300m_enc", "pre_logits")
+
+
+@pytest.mark.parametrize(
+    "name", ["timm:vit_so400m_patch14_siglip_384", "open_clip:ViT-SO400M-14-SigLIP-384"]
+)
+def test_pixels_beyond_the_last_whole_patch_are_left_out(name):
+    """384 = 27 * 14 + 6."""
+    info = models.resolve(f"random:{name}")
+    assert (info.tap, info.native, info.grid, info.stride) == ("final", 384, (27, 27), 14)
+    assert not info.flexible
+
+
+def test_a_model_that_shrinks_larger_images_runs_at_its_native_size_only():
+    for tap in ("blocks", "pre_logits"):
+        assert not models.resolve("random:timm:crossvit_tiny_240", tap).flexible
+
+
+def test_naflex_means_are_over_the_tokens_of_the_image():
+    """Ours equal the masked mean that NaFlex takes of the same image padded to 30 tokens."""
+    backbone = models.load("random:timm:naflexvit_base_patch16_gap:64")
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    patches = x.reshape(1, 3, 4, 16, 4, 16).permute(0, 2, 4, 3, 5, 1).reshape(1, 16, 768)
+    rows, cols = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
+    padded = {
+        "patches": torch.cat([patches, torch.full((1, 14, 768), 9.0)], dim=1),
+        "patch_coord": torch.nn.functional.pad(
+            torch.stack([rows, cols], dim=-1).reshape(1, 16, 2), (0, 0, 0, 14)
+        ),
+        "patch_valid": (torch.arange(30) < 16)[None],
+    }
+    found = backbone(x).map.mean(dim=(1, 2))
+    with torch.inference_mode():
+        features = backbone.module.forward_features(**padded)
+        masked = backbone.module._pool(features["patches"], patch_valid=features["patch_valid"])
+        unmasked = features["patches"][:, 4:].mean(dim=1)
+    torch.testing.assert_close(found, masked, atol=1e-4, rtol=1e-4)
+    assert (found - unmasked).abs().max() > 0.01
 
 
 def test_blocks_of_a_model_without_class_token_and_position_embeddings():

@@ -66,7 +66,7 @@ class Pooling(torch.nn.Module):
 
 def test_a_model_without_a_grid_offers_its_vector_only():
     shape = timm_taps.probe(Pooling().to("meta"), 8, "toy")
-    taps, missing = timm_taps.find_taps(Pooling(), shape)
+    taps, missing = timm_taps.find_taps(Pooling(), shape, "toy")
     assert taps == ("pre_logits",)
     assert "no spatial grid" in missing["final"]
     x = torch.ones(2, 3, 8, 8)
@@ -75,6 +75,8 @@ def test_a_model_without_a_grid_offers_its_vector_only():
         timm_taps.reader(Pooling(), "toy", "final")(x)
 
 
-def test_a_model_that_returns_a_dict_is_refused():
-    with pytest.raises(InputError, match="a dict with keys 'x_norm', 'x_prenorm' at tap final"):
-        timm_taps.probe(Pooling({"x_norm": 1, "x_prenorm": 2}).to("meta"), 8, "toy")
+def test_a_model_without_any_tap_is_refused_with_every_reason():
+    toy = Pooling({"x_norm": 1, "x_prenorm": 2}).to("meta")
+    shape = timm_taps.probe(toy, 8, "toy")
+    with pytest.raises(InputError, match="toy has no tap.*'x_norm', 'x_prenorm' at tap final"):
+        timm_taps.find_taps(toy, shape, "toy")
