@@ -27,7 +27,7 @@ def command(tmp_path):
         Image.fromarray(pixels).save(tmp_path / f"{k}.png")
     (tmp_path / "images.csv").write_text("path\n" + "".join(f"{k % 4}.png\n" for k in range(4)))
     return [
-        *(sys.executable, "-m", "workbench.cli", "extract", "--store", str(tmp_path / "s")),
+        *(sys.executable, "-m", "workbench", "extract", "--store", str(tmp_path / "s")),
         *("--dataset", f"csv:{tmp_path / 'images.csv'}", "--shard-images", "1"),
         *("--model", "random:timm:test_vit.r160_in1k", "--scales", "10x"),
     ]

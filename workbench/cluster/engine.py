@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from feature_store.errors import InputError
-from workbench.cluster.options import THREADS, EngineOptions
+from workbench.cluster.options import EngineOptions
 from workbench.cluster.session import Patience, Session
 from workbench.extraction.malloc import MALLOC
 from workbench.interrupts import endings_interrupt
+from workbench.processors import THREADS
 from workbench.results.messages import note, show
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from feature_store.errors import InputError
-from workbench.cluster.options import THREADS, SlurmOptions
+from workbench.cluster.options import SlurmOptions
 from workbench.extraction.malloc import MALLOC
+from workbench.processors import SPINS, THREADS, WAITING
 
 WALLTIME = "01:00:00"
 """Of a job, by default."""
@@ -58,6 +59,8 @@ def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, An
         "job_script_prologue": [
             *(f"export {name}={threads}" for name in THREADS),
             *(f"export {name}={size}" for name, size in MALLOC.items()),
+            f'[ -n "{"".join(f"${{{name}:-}}" for name in WAITING)}" ] || '
+            f"export GOMP_SPINCOUNT={SPINS}",
             "export DASK_DISTRIBUTED__WORKER__DAEMON=False",
             "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False",
             "export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False",

@@ -14,9 +14,6 @@ WALLTIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
 """[DAYS-]HOURS:MINUTES:SECONDS, one of the forms that Slurm takes."""
 
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
 @dataclass(frozen=True, kw_only=True)
 class SlurmOptions:
     """What each worker job asks Slurm for. None: the default named below, or the site's own."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from workbench import processors
 from workbench.results import strict_json
 from workbench.results.messages import note, show
 
@@ -45,7 +46,7 @@ class Status:
             raise InputError(f"--interval is {self.interval:g}; expected more than 0 seconds")
         pace = Pace()
         while True:
-            found = self._open().status_json()
+            found = self._open().status_json() | {"processors": processors.describe()}
             complete = all(source["complete"] for source in found["sources"])
             going_on = self.watch and not (complete and found["sources"])
             if going_on:

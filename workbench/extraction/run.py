@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
+import torch
 from tqdm.auto import tqdm
 
 from analyses.reading.progress import shown
@@ -117,7 +118,7 @@ class Extraction:
         if not todo:
             return self.report
         images = sum(len(rows) for rows in todo.values())
-        self.log(f"{len(todo)} shard(s), {images} image(s) to compute on {self._device()}")
+        self.log(f"{len(todo)} shard(s), {images} image(s) to compute on {self._where()}")
         plan = batches_of(todo, self.request.batch or 1)
         batches = (
             self._decoders.batches(plan)
@@ -251,6 +252,10 @@ class Extraction:
                 self.committed.add(buffers.shard)
         finally:
             buffers.release()
+
+    def _where(self) -> str:
+        device = self._device()
+        return f"{device}, {torch.get_num_threads()} thread(s)" if device == "cpu" else device
 
     def _device(self) -> str:
         return str(self.models[0].backbone.device)

@@ -201,7 +201,7 @@ def test_interruption_ends_after_the_shards_in_hand(request_for, images, tmp_pat
     """The real command, with Ctrl-C as a terminal sends it: to every process of the group."""
     request = request_for(tmp_path / "s")
     command = [
-        *(sys.executable, "-m", "workbench.cli", "extract", "--dataset", f"folder:{images}"),
+        *(sys.executable, "-m", "workbench", "extract", "--dataset", f"folder:{images}"),
         *("--model", request.models[0], "--scales", "1x", "2x", "4x", "--store", request.store),
         *("--shard-images", "2", "--engine", "dask", "--processes", "1"),
     ]
@@ -626,7 +626,7 @@ def test_status_watches_a_running_job(session, request_for, tmp_path, first_clai
 
     def watch():
         first_claim(tmp_path / "s")
-        command = [sys.executable, "-m", "workbench.cli", "status", str(tmp_path / "s"), "--watch"]
+        command = [sys.executable, "-m", "workbench", "status", str(tmp_path / "s"), "--watch"]
         found = subprocess.run(
             [*command, "--interval", "0.1"],
             capture_output=True, text=True, timeout=60, check=False,

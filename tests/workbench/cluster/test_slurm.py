@@ -248,7 +248,7 @@ def test_interruption_cancels_the_jobs(request_for, images, tmp_path, first_clai
     scales = ["1x", "2x", "4x"]
     request = request_for(tmp_path / "s", scales=scales)
     command = [
-        *(sys.executable, "-m", "workbench.cli", "extract", "--dataset", f"folder:{images}"),
+        *(sys.executable, "-m", "workbench", "extract", "--dataset", f"folder:{images}"),
         *("--model", request.models[0], "--scales", *scales, "--store", request.store),
         *("--shard-images", "2", "--engine", "slurm", "--processes", "1", "--slurm.interface"),
         *("lo", "--slurm.memory", "1GB", "--slurm.logs", str(tmp_path / "logs")),

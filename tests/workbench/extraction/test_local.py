@@ -283,7 +283,7 @@ def command_line(folder, store):
     return [
         sys.executable,
         "-m",
-        "workbench.cli",
+        "workbench",
         "extract",
         "--dataset",
         f"folder:{folder}",

@@ -1,0 +1,93 @@
+"""Processor cores that this process may use, and how threads share them with other programs.
+
+Threads of one operator wait for each other at its end. GNU OpenMP lets them spin meanwhile, by
+default for milliseconds, on cores that another program could use: beside a busy program, most of
+the time goes into spinning. A short spin costs an idle machine nothing and a busy one little;
+``scripts/benchmarks/busy_machine.py`` measured which.
+
+OpenMP reads its environment once, when torch is first imported. The ``workbench`` command therefore
+calls :func:`share` before anything else; importing this package changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""What the arithmetic libraries read their number of threads from."""
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+"""What decides how long a thread spins before it sleeps."""
+SPINS = 3000
+"""Rounds that a waiting thread spins before it sleeps: some tens of microseconds."""
+SLURM = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
+"""Cores that Slurm has given to this task; the first that is set counts."""
+
+
+def share(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Choose threads and waiting for this process and its children; a user's own setting wins."""
+    for name in THREADS:
+        environment.setdefault(name, environment.get("OMP_NUM_THREADS", str(cores(environment))))
+    if not any(name in environment for name in WAITING):
+        environment["GOMP_SPINCOUNT"] = str(SPINS)
+
+
+def describe(environment: MutableMapping[str, str] = os.environ) -> dict[str, str | int]:
+    """Cores, and the settings of threads and waiting that are in force.
+
+    Examples
+    --------
+    >>> describe({"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"})     # doctest: +SKIP
+    {'cores': 2, 'OMP_NUM_THREADS': '1', 'OMP_WAIT_POLICY': 'passive'}
+    """
+    named = {name: environment[name] for name in (*THREADS, *WAITING) if name in environment}
+    return {"cores": cores(environment), **named}
+
+
+def cores(environment: MutableMapping[str, str] = os.environ, root: Path = Path("/")) -> int:
+    """Cores that this process may use: the least of affinity, container's quota and Slurm's share.
+
+    Parameters
+    ----------
+    environment : mapping
+        Where Slurm's variables are looked up.
+    root : Path
+        Where ``proc`` and ``sys`` lie.
+    """
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    given = [text for name in SLURM if (text := environment.get(name, "")).isdecimal()]
+    limits = [affinity or 1, *_quotas(root), *map(int, given[:1])]
+    return max(1, min(limits))
+
+
+def _quotas(root: Path) -> list[int]:
+    """Cores that the control groups of this process allow, rounded up; from both versions."""
+    try:
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for number, controllers, path in (line.split(":", 2) for line in groups):
+        if number == "0":  # version 2: one hierarchy, the quota may lie in any group above
+            mount, names = root / "sys/fs/cgroup", ["cpu.max"]
+        elif "cpu" in controllers.split(","):
+            mount, names = root / "sys/fs/cgroup/cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+        else:
+            continue
+        group = mount / path.strip("/")
+        for folder in (group, *group.parents):
+            if not folder.is_relative_to(mount):
+                break
+            found += _quota([folder / name for name in names])
+    return found
+
+
+def _quota(files: list[Path]) -> list[int]:
+    """Quota over period, rounded up; nothing where there is no limit."""
+    try:
+        quota, period = (int(word) for path in files for word in path.read_text().split())
+    except (OSError, ValueError):  # no such file, or the word "max"
+        return []
+    return [math.ceil(quota / period)] if quota > 0 and period > 0 else []
