@@ -18,62 +18,26 @@ Mask2Former and VPD; here the head is linear, so that the representation decides
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from analyses.configs import DenseConfig
 from analyses.linear import from_moments
 from analyses.linear.head import Head
-from analyses.linear.logistic import HeadConfig, Problem
+from analyses.linear.logistic import Problem
 from analyses.probe import choose_l2
 from analyses.reading import target_maps
 from analyses.reading.labelled_tokens import Maps, TrainingTokens, draw, good_rows, token_maps
-from analyses.reading.pooled import FeatureRows, Merge
+from analyses.reading.pooled import FeatureRows
 from analyses.reading.splits import refuse_shared_images
 from analyses.statistics.bootstrap import bootstrap_sums, interval
 from feature_store import FeatureStore, InputError
 
 RIDGES = tuple(10.0**e for e in range(-6, 3))
 """Ridges tried for depth: penalties over the mean eigenvalue of the tokens' scatter."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DenseConfig:
-    """How the dense head is trained and evaluated."""
-
-    task: Literal["segmentation", "depth"] = "segmentation"
-    """What the target maps hold: class numbers (-1 = ignored) or metres (NaN = unknown)."""
-    merge: Merge = "concat"
-    """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
-    train_tokens: int = 2**17
-    """Tokens to train on at most, equally many of each image; half a MiB for each channel."""
-    l2: float | None = None
-    """Segmentation: penalty of the logistic head; by default chosen on held-out training images."""
-    ridge: float | None = None
-    """Depth: penalty over the mean eigenvalue of the tokens' scatter; by default chosen on held-out
-    training images."""
-    folds: int = 3
-    """Groups of training images on which the penalty is chosen."""
-    resamples: int = 200
-    """Image-bootstrap resamples behind the intervals."""
-    confidence: float = 0.95
-    """Coverage of the intervals."""
-    seed: int = 0
-    """Seed of drawn tokens, folds and resamples."""
-    head: HeadConfig = field(default_factory=lambda: HeadConfig(tolerance=1e-4))
-    """How the segmentation head is trained."""
-
-    def __post_init__(self) -> None:
-        if self.task not in ("segmentation", "depth"):
-            raise InputError(f"task is {self.task!r}; choose segmentation or depth")
-        for name, least in (("folds", 2), ("resamples", 1), ("train_tokens", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("l2", "ridge"):
-            if (getattr(self, name) or 0) < 0:
-                raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
 
 def compute(

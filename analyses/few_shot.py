@@ -17,17 +17,18 @@ Source: SoViT, Table 3 (10-shot linear probes). The paper states neither the rid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from analyses.configs import FewShotConfig
 from analyses.linear.head import Head
 from analyses.linear.ridge import solve_rows
 from analyses.reading.engine import Engine
 from analyses.reading.labels import match_labels
-from analyses.reading.pooled import FeatureRows, Merge, Pooling, pool
+from analyses.reading.pooled import FeatureRows, pool
 from analyses.reading.progress import each
 from analyses.reading.splits import refuse_shared_images
 from analyses.statistics.bootstrap import bootstrap_means
@@ -35,38 +36,6 @@ from feature_store import FeatureStore, InputError
 
 RIDGES = tuple(10.0**e for e in range(-6, 4))
 """Ridges tried: penalties over the mean eigenvalue of the Gram matrix."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FewShotConfig:
-    """How many images are drawn, and how often."""
-
-    shots: tuple[int, ...] = (1, 5, 10, 25)
-    """Training images per class."""
-    repeats: int = 20
-    """Seeded draws of the training images; sources are compared on the same draws."""
-    validation: int = 1000
-    """Undrawn training images, at most, on which the ridge is chosen."""
-    pooling: Pooling = "mean"
-    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
-    merge: Merge = "concat"
-    """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
-    confidence: float = 0.95
-    """Coverage of the intervals."""
-    resamples: int = 1000
-    """Bootstrap resamples, of draws and test images, behind the differences of sources."""
-    seed: int = 0
-    """Seed of the draws and resamples."""
-    progress: bool = False
-    """Show a progress bar on standard error."""
-
-    def __post_init__(self) -> None:
-        if not self.shots or min(self.shots) < 1:
-            raise InputError(f"shots are {self.shots}; expected positive numbers such as 1 5 10 25")
-        if self.repeats < 2:
-            raise InputError(f"repeats is {self.repeats}; an interval over draws needs at least 2")
-        if self.resamples < 1:
-            raise InputError(f"resamples is {self.resamples}; expected at least 1")
 
 
 def compute(

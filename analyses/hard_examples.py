@@ -21,11 +21,12 @@ kinds are told apart by eye.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
+from analyses.configs import HardConfig
 from analyses.linear.head import loss_and_hits
 from analyses.probe import ProbeConfig, train_head
 from analyses.reading.engine import Engine
@@ -36,41 +37,7 @@ from analyses.reading.roles import Roles
 from analyses.reading.splits import refuse_shared_images
 from analyses.statistics.bootstrap import wilson
 from analyses.statistics.nearest_neighbours import class_distances, normalise, search
-from feature_store import FeatureStore, InputError
-
-
-@dataclass(frozen=True, kw_only=True)
-class HardConfig:
-    """What counts as hard, rare and ambiguous."""
-
-    count: int = 20
-    """Hard examples reported."""
-    easy: int = 2
-    """Easy test images of the same class shown beside each."""
-    neighbours: int = 5
-    """Training images looked at around each (k)."""
-    margin: float = 0.0
-    """Nats that S2 may gain over the small source while still counting as no improvement."""
-    rare_quantile: float = 0.95
-    """Quantile of the class's own distances above which an image is rare."""
-    ratio: float = 0.5
-    """Likelihood of the second class over the first from which an image is ambiguous."""
-    predictions: int = 3
-    """Most likely classes reported for each source."""
-    device: str = "cpu"
-    """Where the neighbour search runs."""
-    probe: ProbeConfig = field(default_factory=ProbeConfig)
-    """How the heads are trained, and whether a progress bar shows it."""
-
-    def __post_init__(self) -> None:
-        least = {"count": 1, "easy": 0, "neighbours": 1, "predictions": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise InputError(f"{name} must be at least {value}, got {getattr(self, name)}")
-        if not 0 < self.rare_quantile < 1:
-            raise InputError(f"rare_quantile must be between 0 and 1, got {self.rare_quantile}")
-        if not 0 < self.ratio <= 1:
-            raise InputError(f"ratio must be above 0 and at most 1, got {self.ratio}")
+from feature_store import FeatureStore
 
 
 def compute(

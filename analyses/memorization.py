@@ -19,50 +19,17 @@ Source: Shi et al. (2024), section 4.3, Table 3, first column.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 import torch
 
+from analyses.configs import MemorizationConfig
 from analyses.linear.instance import BankHead, InstanceHead, LinearHead
-from analyses.reading.pooled import Merge, Pooled, Pooling, pool
+from analyses.reading.pooled import Pooled, pool
 from analyses.reading.progress import each
 from feature_store import FeatureStore, InputError
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemorizationConfig:
-    """The training budget; compare sources at equal budgets only."""
-
-    head: Literal["linear", "bank"] = "linear"
-    """``linear``: one weight vector per image; ``bank``: 128 dimensions and a memory bank."""
-    epochs: int = 30
-    """Passes over all views of all images."""
-    batch: int = 512
-    """Views per step."""
-    learning_rate: float = 0.01
-    """Of Adam, on features standardised and divided by the square root of their number."""
-    chunk: int = 8192
-    """Instances whose logits are in memory at a time."""
-    pooling: Pooling = "mean"
-    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
-    merge: Merge = "concat"
-    """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
-    seed: int = 0
-    """Seed of the order of the views and of the bank head's start."""
-    device: str = "cpu"
-    """Torch device."""
-    progress: bool = False
-    """Show a progress bar on standard error."""
-
-    def __post_init__(self) -> None:
-        if self.head not in ("linear", "bank"):
-            raise InputError(f"head is {self.head!r}; choose linear or bank")
-        for name in ("epochs", "batch", "chunk", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name} must be positive, got {getattr(self, name)}")
 
 
 def compute(

@@ -13,18 +13,18 @@ options here, by default Adam and the mean over all tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Literal
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
+from analyses.configs import ProbeConfig
 from analyses.linear.head import Head
-from analyses.linear.logistic import HeadConfig, Problem
-from analyses.linear.sgd import MinibatchConfig, fit_minibatch
+from analyses.linear.logistic import Problem
+from analyses.linear.sgd import fit_minibatch
 from analyses.reading.engine import Engine
 from analyses.reading.labels import LabelledSplit, match_labels
-from analyses.reading.pooled import FeatureRows, Merge, Pooling, pool
+from analyses.reading.pooled import FeatureRows, pool
 from analyses.reading.progress import each
 from analyses.reading.splits import refuse_shared_images
 from analyses.statistics.bootstrap import bootstrap_means, wilson
@@ -34,44 +34,6 @@ L2_GRID = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1
 """Penalties tried, strongest first, in half-decade steps."""
 COMPARISON_TOLERANCE = 1e-4
 """Gradient tolerance (nats) while penalties are compared: held-out losses differ by far more."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeConfig:
-    """How the probe is trained and evaluated."""
-
-    recipe: Literal["converged", "paper"] = "converged"
-    """``converged``: regularised head at its optimum; ``paper``: 30 epochs of minibatches."""
-    pooling: Pooling = "mean"
-    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
-    merge: Merge = "concat"
-    """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
-    l2: float | None = None
-    """Penalty of the converged head; by default chosen by cross-validation on training images."""
-    folds: int = 5
-    """Stratified folds of the training images on which the penalty is chosen."""
-    confidence: float = 0.95
-    """Coverage of the intervals."""
-    resamples: int = 1000
-    """Image-bootstrap resamples behind the differences of sources."""
-    seed: int = 0
-    """Seed of folds, minibatch order and resamples."""
-    head: HeadConfig = field(default_factory=HeadConfig)
-    """How the converged head is trained."""
-    minibatch: MinibatchConfig = field(default_factory=MinibatchConfig)
-    """How the head of the paper's recipe is trained."""
-    progress: bool = False
-    """Show a progress bar on standard error."""
-
-    def __post_init__(self) -> None:
-        if self.recipe not in ("converged", "paper"):
-            raise InputError(f"recipe is {self.recipe!r}; choose converged or paper")
-        if self.folds < 2:
-            raise InputError(f"folds is {self.folds}; choosing the penalty needs at least 2")
-        if self.resamples < 1:
-            raise InputError(f"resamples is {self.resamples}; expected at least 1")
-        if not 0 < self.confidence < 1:
-            raise InputError(f"confidence is {self.confidence}; expected a number like 0.95")
 
 
 def compute(

@@ -16,46 +16,21 @@ Source: Zhang et al. (2021), random-label memorization; Cover (1965), IEEE Trans
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 import torch
 
+from analyses.configs import RandomLabelConfig
 from analyses.linear.logistic import Problem
-from analyses.reading.pooled import FeatureRows, Merge, Pooling, pool
-from feature_store import FeatureStore, InputError
+from analyses.reading.pooled import FeatureRows, pool
+from feature_store import FeatureStore
 
 L2 = 1e-7
 """Penalty: small enough to cost no hit, large enough for an optimum to exist."""
 TOLERANCE = 1e-3
 """Gradient tolerance (nats): hits settle long before the loss does."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RandomLabelConfig:
-    """How capacity is measured."""
-
-    accuracy: float = 0.99
-    """Training accuracy at which the labels count as fitted."""
-    repeats: int = 3
-    """Draws of images and labels over which the accuracy is averaged."""
-    resolution: float = 0.02
-    """Bisection stops when the bracket is at most this share of its upper end."""
-    pooling: Pooling = "mean"
-    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
-    merge: Merge = "concat"
-    """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
-    seed: int = 0
-    """Seed of the draws."""
-
-    def __post_init__(self) -> None:
-        if not 0.5 < self.accuracy <= 1:
-            raise InputError(f"accuracy must be above 0.5 and at most 1, got {self.accuracy}")
-        if self.repeats < 1:
-            raise InputError(f"repeats must be at least 1, got {self.repeats}")
-        if not 0 < self.resolution < 1:
-            raise InputError(f"resolution must lie between 0 and 1, got {self.resolution}")
 
 
 def compute(

@@ -17,13 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
 
+from analyses.linear.config import HeadConfig
 from analyses.linear.head import Head, loss_and_hits_of_blocks
 from analyses.reading.pooled import BLOCK_ROWS, FeatureRows
 from feature_store import InputError
@@ -35,32 +34,6 @@ SMALL_PASS = 1e7
 and the second start would cost more than float32 saves."""
 ONE_THREAD = 3e7
 """Multiplications below which one thread is fastest: about ten milliseconds on one core."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadConfig:
-    """How the head is trained."""
-
-    tolerance: float = 1e-6
-    """Stop when no component of the gradient for standardised channels (nats) is larger."""
-    max_passes: int = 1000
-    """L-BFGS iterations after which the head counts as not converged."""
-    precision: Literal["float32", "float64"] = "float64"
-    """Type of the last passes' products; sums over blocks are float64."""
-    memory_mb: int = 256
-    """Rows up to this size stay in memory; larger ones are read again in every pass."""
-    device: str = "cpu"
-    """Torch device for the products."""
-
-    def __post_init__(self) -> None:
-        if self.tolerance <= 0:
-            raise InputError(f"tolerance must be positive, got {self.tolerance}")
-        if self.max_passes < 1:
-            raise InputError(f"max_passes must be at least 1, got {self.max_passes}")
-        if self.memory_mb < 0:
-            raise InputError(f"memory_mb must be 0 or more, got {self.memory_mb}")
-        if self.precision not in ("float32", "float64"):
-            raise InputError(f"precision is {self.precision!r}; choose float32 or float64")
 
 
 @contextmanager

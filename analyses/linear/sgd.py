@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 import torch
 
+from analyses.linear.config import MinibatchConfig
 from analyses.linear.head import Head
 from analyses.reading.pooled import FeatureRows
-from feature_store import InputError
-
-
-@dataclass(frozen=True, kw_only=True)
-class MinibatchConfig:
-    """Epochs, learning rate and batch size are those of Shi et al. (2024), appendix A."""
-
-    epochs: int = 30
-    """Passes over the training images."""
-    learning_rate: float = 5e-4
-    """Constant; the paper names no schedule."""
-    batch: int = 512
-    """Images per step."""
-    optimizer: Literal["adam", "sgd"] = "adam"
-    """The paper names none; sgd has momentum 0.9."""
-    device: str = "cpu"
-    """Torch device."""
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.optimizer not in ("adam", "sgd"):
-            raise InputError(f"optimizer is {self.optimizer!r}; choose adam or sgd")
 
 
 def fit_minibatch(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from analyses.moments.second_moments import MomentsConfig
 from analyses.reading.features import Features
@@ -24,10 +25,10 @@ class ReconstructionConfig:
     """Resamples of the test images behind the 95 % intervals."""
     seed: int = 0
     """Seed of the resamples."""
-    grid: str = "same"
+    grid: Literal["same", "pool"] = "same"
     """"same" refuses sources whose token grids differ; "pool" averages all to the common grid."""
-    precision: str = "float32"
-    """Type of the products of tokens ("float32" or "float64"); sums are always float64."""
+    precision: Literal["float32", "float64"] = "float32"
+    """Type of the products of tokens; sums are always float64."""
     device: str = "cpu"
     """Torch device of the products."""
     decompose: bool = False

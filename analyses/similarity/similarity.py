@@ -20,6 +20,7 @@ import xarray as xr
 from analyses.moments.second_moments import Moments
 from analyses.reading.engine import Engine
 from analyses.reading.features import Features, singles
+from analyses.similarity.config import SimilarityConfig
 from analyses.similarity.dimensionality import effective_rank, participation_ratio, two_nn
 from analyses.similarity.hsic import FourthOrder, unbiased_hsic
 from analyses.similarity.one_pass import one_pass
@@ -31,36 +32,6 @@ MEASURES = ("cka", "cka_debiased", "cca", "svcca", "pwcca", "procrustes", "mutua
 """Fields along (source, source_2); all but ``procrustes``, a distance, are 1 for equal sources."""
 GEOMETRY = ("effective_rank", "participation_ratio", "intrinsic_dimension")
 """Fields along (source)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimilarityConfig:
-    """What is compared, and how much of it."""
-
-    unit: str = "token"
-    """"token": every token is a sample; "image": the mean token of each image is."""
-    k: int = 10
-    """Neighbours for mutual kNN."""
-    images: int = 5000
-    """Images, chosen by a hash of the row number, for mutual kNN and intrinsic dimension."""
-    variance: float = 0.99
-    """Share of the variance that SVCCA keeps of either side."""
-    precision: str = "float32"
-    """Type of the products of tokens; sums are always float64."""
-    device: str = "cpu"
-    """Torch device of the products."""
-    progress: bool = False
-    """Show a progress bar on standard error."""
-
-    def __post_init__(self) -> None:
-        if self.unit not in ("token", "image"):
-            raise InputError(f"unit is {self.unit!r}; choose token or image")
-        if not 0 < self.variance <= 1:
-            raise InputError(f"variance is {self.variance}; expected more than 0 and at most 1")
-        if self.k < 1:
-            raise InputError(f"k must be at least 1, got {self.k}")
-        if self.images < 3:
-            raise InputError(f"images must be at least 3, got {self.images}")
 
 
 def compute(

@@ -75,7 +75,7 @@ def test_nohup_is_obeyed():
 
 
 def test_a_line_within_a_line_is_left_out():
-    def say(line):
+    def log(line):
         raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stderr>'>")
 
-    tell(say, "stopping")
+    tell(log, "stopping")

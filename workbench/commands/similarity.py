@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
+import pandas as pd
 import tyro
+import xarray as xr
 
+import feature_store
+from analyses import similarity
+from analyses.reading.progress import watched
+from analyses.similarity import SimilarityConfig
 from workbench.cluster import EngineOptions
+from workbench.cluster.engine import connect
+from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.files import write_csv, write_text
 from workbench.results.messages import note, show
-
-if TYPE_CHECKING:
-    import xarray as xr
+from workbench.results.table_files import to_latex, to_markdown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,36 +38,20 @@ class Similarity:
     """MODEL[#TAP]@SCALE[+SCALE...]; repeat for each source."""
     out: Path | None = None
     """Folder for similarity.md, .csv, .tex, geometry.csv and the figure."""
-    unit: Literal["token", "image"] = "token"
-    """token: every token is a sample; image: the mean token of each image is."""
-    k: int = 10
-    """Neighbours for mutual kNN."""
-    images: int = 5000
-    """Images, chosen by a hash, for mutual kNN and intrinsic dimension."""
-    device: str = "cpu"
-    """Torch device of the products: cpu, cuda, cuda:1, ..."""
+    comparison: Annotated[
+        SimilarityConfig, options_of(SimilarityConfig, "unit", "k", "images", "device")
+    ] = field(default_factory=lambda: SimilarityConfig(progress=watched()))
     cluster: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
     json: bool = False
     """Print one JSON object on standard output; the tables go to standard error."""
 
     def run(self) -> int:
         """Compare, report; the exit status."""
-        import feature_store
-        from analyses import similarity
-        from analyses.reading.progress import watched
-        from workbench.cluster.engine import connect
-        from workbench.results.table_files import to_markdown
-
-        config = similarity.SimilarityConfig(
-            unit=self.unit,
-            k=self.k,
-            images=self.images,
-            device=self.device,
-            progress=watched(),
-        )
         store = feature_store.open(self.store)
         with connect(self.cluster) as engine:
-            result = similarity.compute(store, sources=self.source, config=config, engine=engine)
+            result = similarity.compute(
+                store, sources=self.source, config=self.comparison, engine=engine
+            )
         pairs, shapes = tables(result)
         for table in (pairs, shapes):
             (note if self.json else show)(to_markdown(table, ".3f") + "\n")
@@ -75,29 +65,24 @@ class Similarity:
         return 0
 
 
-def tables(result: xr.Dataset):
+def tables(result: xr.Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Pairs (each once) and geometry as tables; ``pwcca`` is the mean of its two directions."""
-    import pandas as pd
-
-    from analyses.similarity import GEOMETRY, MEASURES
-
     names = [str(name) for name in result["source"].values]
     rows = []
     for i, first in enumerate(names):
         for j in range(i + 1, len(names)):
-            both = result[list(MEASURES)].isel(source=i, source_2=j)
-            back = result[list(MEASURES)].isel(source=j, source_2=i)
-            values = {m: float(both[m] + back[m]) / 2 for m in MEASURES}
+            both = result[list(similarity.MEASURES)].isel(source=i, source_2=j)
+            back = result[list(similarity.MEASURES)].isel(source=j, source_2=i)
+            values = {m: float(both[m] + back[m]) / 2 for m in similarity.MEASURES}
             rows.append({"source": first, "source_2": names[j], **values})
-    pairs = pd.DataFrame(rows, columns=["source", "source_2", *MEASURES])
-    shapes = pd.DataFrame({"source": names, **{g: result[g].values for g in GEOMETRY}})
+    pairs = pd.DataFrame(rows, columns=["source", "source_2", *similarity.MEASURES])
+    shapes = pd.DataFrame({"source": names, **{g: result[g].values for g in similarity.GEOMETRY}})
     return pairs, shapes
 
 
 def write(result: xr.Dataset, out: Path) -> list[Path]:
     """Write the tables (Markdown, CSV, LaTeX) and the figure; their paths."""
-    from workbench.figures.similarity import draw_matrices
-    from workbench.results.table_files import to_latex, to_markdown
+    from workbench.figures.similarity import draw_matrices  # matplotlib takes 1 s to import
 
     pairs, shapes = tables(result)
     paths = [out / f"similarity.{suffix}" for suffix in ("md", "csv", "tex")] + [

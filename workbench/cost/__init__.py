@@ -13,7 +13,7 @@ _HOMES = {
     "params": "counting",
     "published_cost_columns": "published",
     "Throughput": "timing",
-    "ThroughputConfig": "timing",
+    "ThroughputConfig": "config",
     "throughput": "timing",
 }
 __all__ = list(_HOMES)

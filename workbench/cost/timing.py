@@ -10,36 +10,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from feature_store.errors import InputError
 from workbench import models
+from workbench.cost.config import ThroughputConfig
 from workbench.extraction.malloc import keep_blocks
 from workbench.extraction.request import usual_crops
 from workbench.models import Backbone, ModelName
 from workbench.multiscale import Scale, ScalePlan, features, plan_scale, resolve_scales
-
-
-@dataclass(frozen=True, kw_only=True)
-class ThroughputConfig:
-    """How throughput is measured."""
-
-    device: str = "cpu"
-    """Where the model runs."""
-    arithmetic: str = "fp32"
-    """Arithmetic of the forward pass: fp32, bf16 or fp16."""
-    batch: int = 8
-    """Images per pass."""
-    max_crops: int | None = None
-    """Crops per forward pass; by default those of an extraction on this device."""
-    warmup: int = 2
-    """Passes before the clock starts."""
-    repeats: int = 7
-    """Timed passes."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("batch", 1), ("max_crops", 1), ("repeats", 1), ("warmup", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(f"{name} is {value}; expected at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True)

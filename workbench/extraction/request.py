@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from feature_store.errors import InputError
 from feature_store.metadata import DTYPES, LAYOUTS
-from workbench.models.backbone import ARITHMETICS
+from workbench.models.info import ARITHMETICS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class ExtractRequest:
             value = getattr(self, name)
             if value is not None and value < smallest:
                 raise InputError(f"{name} is {value}, expected at least {smallest}")
-        choices = {"dtype": DTYPES, "layout": LAYOUTS, "arithmetic": tuple(ARITHMETICS)}
+        choices = {"dtype": DTYPES, "layout": LAYOUTS, "arithmetic": ARITHMETICS}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise InputError(
@@ -104,6 +104,20 @@ class ModelOptions:
     """Compile the forward pass where this machine can."""
     max_crops: int | None = None
     """Crops per forward pass; None: as :func:`usual_crops`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """How models run."""
+
+    device: str = "cpu"
+    """Torch device of the forward passes; tokens stay there."""
+    arithmetic: str = "fp32"
+    """Arithmetic of the forward pass: fp32, bf16 or fp16."""
+    batch: int = 8
+    """Images decoded and run together."""
+    workers: int = 0
+    """Decoding processes; 0 decodes in threads of this process."""
 
 
 def usual_crops(device: str, *, convnet: bool) -> int:

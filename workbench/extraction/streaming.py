@@ -21,23 +21,9 @@ from workbench.datasets import Dataset
 from workbench.extraction.image_loader import Pixels, image_batches
 from workbench.extraction.jobs import Job, manifest, resolve_jobs, transforms
 from workbench.extraction.loaded_models import LoadedModel, LoadedModels
-from workbench.extraction.request import ModelOptions
+from workbench.extraction.request import ModelOptions, StreamConfig
 from workbench.extraction.shard import forward
 from workbench.interrupts import stop_requests
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamConfig:
-    """How models run."""
-
-    device: str = "cpu"
-    """Torch device of the forward passes; tokens stay there."""
-    arithmetic: str = "fp32"
-    """Arithmetic of the forward pass: fp32, bf16 or fp16."""
-    batch: int = 8
-    """Images decoded and run together."""
-    workers: int = 0
-    """Decoding processes; 0 decodes in threads of this process."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from feature_store.errors import InputError
-from workbench.models.info import BackboneInfo, Tokens
+from workbench.models.info import ARITHMETICS, BackboneInfo, Tokens
 
-ARITHMETICS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Backbone:
         """
         self._check(tuple(images.shape))
         layout = torch.channels_last if self.info.convnet else torch.contiguous_format
-        dtype = ARITHMETICS[self.arithmetic]
+        dtype = AUTOCAST[self.arithmetic]
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None),

@@ -11,6 +11,9 @@ from workbench.models.transform import Transform
 if TYPE_CHECKING:
     import torch
 
+ARITHMETICS = ("fp32", "bf16", "fp16")
+"""Arithmetic of a forward pass: float32, or autocast to a type of two bytes."""
+
 
 class Tokens(NamedTuple):
     """One scale's output of a backbone, float32.

@@ -431,7 +431,7 @@ def test_views_share_one_set_of_workers(session, request_for, images, tmp_path, 
     connected = []
 
     @contextlib.contextmanager
-    def counted(options, say, decoders):
+    def counted(options, log, decoders):
         connected.append(options.engine)
         yield session
 

@@ -1,0 +1,210 @@
+"""Options of the questions that one module answers; here they are known without importing torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from analyses.linear.config import HeadConfig, MinibatchConfig
+from analyses.reading.pooled import Merge, Pooling
+from feature_store.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig:
+    """How the probe is trained and evaluated."""
+
+    recipe: Literal["converged", "paper"] = "converged"
+    """``converged``: regularised head at its optimum; ``paper``: 30 epochs of minibatches."""
+    pooling: Pooling = "mean"
+    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
+    merge: Merge = "concat"
+    """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
+    l2: float | None = None
+    """Penalty of the converged head; by default chosen by cross-validation on training images."""
+    folds: int = 5
+    """Stratified folds of the training images on which the penalty is chosen."""
+    confidence: float = 0.95
+    """Coverage of the intervals."""
+    resamples: int = 1000
+    """Image-bootstrap resamples behind the differences of sources."""
+    seed: int = 0
+    """Seed of folds, minibatch order and resamples."""
+    head: HeadConfig = field(default_factory=HeadConfig)
+    """How the converged head is trained."""
+    minibatch: MinibatchConfig = field(default_factory=MinibatchConfig)
+    """How the head of the paper's recipe is trained."""
+    progress: bool = False
+    """Show a progress bar on standard error."""
+
+    def __post_init__(self) -> None:
+        if self.recipe not in ("converged", "paper"):
+            raise InputError(f"recipe is {self.recipe!r}; choose converged or paper")
+        if self.folds < 2:
+            raise InputError(f"folds is {self.folds}; choosing the penalty needs at least 2")
+        if self.resamples < 1:
+            raise InputError(f"resamples is {self.resamples}; expected at least 1")
+        if not 0 < self.confidence < 1:
+            raise InputError(f"confidence is {self.confidence}; expected a number like 0.95")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShotConfig:
+    """How many images are drawn, and how often."""
+
+    shots: tuple[int, ...] = (1, 5, 10, 25)
+    """Training images per class."""
+    repeats: int = 20
+    """Seeded draws of the training images; sources are compared on the same draws."""
+    validation: int = 1000
+    """Undrawn training images, at most, on which the ridge is chosen."""
+    pooling: Pooling = "mean"
+    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
+    merge: Merge = "concat"
+    """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
+    confidence: float = 0.95
+    """Coverage of the intervals."""
+    resamples: int = 1000
+    """Bootstrap resamples, of draws and test images, behind the differences of sources."""
+    seed: int = 0
+    """Seed of the draws and resamples."""
+    progress: bool = False
+    """Show a progress bar on standard error."""
+
+    def __post_init__(self) -> None:
+        if not self.shots or min(self.shots) < 1:
+            raise InputError(f"shots are {self.shots}; expected positive numbers such as 1 5 10 25")
+        if self.repeats < 2:
+            raise InputError(f"repeats is {self.repeats}; an interval over draws needs at least 2")
+        if self.resamples < 1:
+            raise InputError(f"resamples is {self.resamples}; expected at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseConfig:
+    """How the dense head is trained and evaluated."""
+
+    task: Literal["segmentation", "depth"] = "segmentation"
+    """What the target maps hold: class numbers (-1 = ignored) or metres (NaN = unknown)."""
+    merge: Merge = "concat"
+    """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
+    train_tokens: int = 2**17
+    """Tokens to train on at most, equally many of each image; half a MiB for each channel."""
+    l2: float | None = None
+    """Segmentation: penalty of the logistic head; by default chosen on held-out training images."""
+    ridge: float | None = None
+    """Depth: penalty over the mean eigenvalue of the tokens' scatter; by default chosen on held-out
+    training images."""
+    folds: int = 3
+    """Groups of training images on which the penalty is chosen."""
+    resamples: int = 200
+    """Image-bootstrap resamples behind the intervals."""
+    confidence: float = 0.95
+    """Coverage of the intervals."""
+    seed: int = 0
+    """Seed of drawn tokens, folds and resamples."""
+    head: HeadConfig = field(default_factory=lambda: HeadConfig(tolerance=1e-4))
+    """How the segmentation head is trained."""
+
+    def __post_init__(self) -> None:
+        if self.task not in ("segmentation", "depth"):
+            raise InputError(f"task is {self.task!r}; choose segmentation or depth")
+        for name, least in (("folds", 2), ("resamples", 1), ("train_tokens", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("l2", "ridge"):
+            if (getattr(self, name) or 0) < 0:
+                raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemorizationConfig:
+    """The training budget; compare sources at equal budgets only."""
+
+    head: Literal["linear", "bank"] = "linear"
+    """``linear``: one weight vector per image; ``bank``: 128 dimensions and a memory bank."""
+    epochs: int = 30
+    """Passes over all views of all images."""
+    batch: int = 512
+    """Views per step."""
+    learning_rate: float = 0.01
+    """Of Adam, on features standardised and divided by the square root of their number."""
+    chunk: int = 8192
+    """Instances whose logits are in memory at a time."""
+    pooling: Pooling = "mean"
+    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
+    merge: Merge = "concat"
+    """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
+    seed: int = 0
+    """Seed of the order of the views and of the bank head's start."""
+    device: str = "cpu"
+    """Torch device."""
+    progress: bool = False
+    """Show a progress bar on standard error."""
+
+    def __post_init__(self) -> None:
+        if self.head not in ("linear", "bank"):
+            raise InputError(f"head is {self.head!r}; choose linear or bank")
+        for name in ("epochs", "batch", "chunk", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} must be positive, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomLabelConfig:
+    """How capacity is measured."""
+
+    accuracy: float = 0.99
+    """Training accuracy at which the labels count as fitted."""
+    repeats: int = 3
+    """Draws of images and labels over which the accuracy is averaged."""
+    resolution: float = 0.02
+    """Bisection stops when the bracket is at most this share of its upper end."""
+    pooling: Pooling = "mean"
+    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
+    merge: Merge = "concat"
+    """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
+    seed: int = 0
+    """Seed of the draws."""
+
+    def __post_init__(self) -> None:
+        if not 0.5 < self.accuracy <= 1:
+            raise InputError(f"accuracy must be above 0.5 and at most 1, got {self.accuracy}")
+        if self.repeats < 1:
+            raise InputError(f"repeats must be at least 1, got {self.repeats}")
+        if not 0 < self.resolution < 1:
+            raise InputError(f"resolution must lie between 0 and 1, got {self.resolution}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardConfig:
+    """What counts as hard, rare and ambiguous."""
+
+    count: int = 20
+    """Hard examples reported."""
+    easy: int = 2
+    """Easy test images of the same class shown beside each."""
+    neighbours: int = 5
+    """Training images looked at around each (k)."""
+    margin: float = 0.0
+    """Nats that S2 may gain over the small source while still counting as no improvement."""
+    rare_quantile: float = 0.95
+    """Quantile of the class's own distances above which an image is rare."""
+    ratio: float = 0.5
+    """Likelihood of the second class over the first from which an image is ambiguous."""
+    predictions: int = 3
+    """Most likely classes reported for each source."""
+    device: str = "cpu"
+    """Where the neighbour search runs."""
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    """How the heads are trained, and whether a progress bar shows it."""
+
+    def __post_init__(self) -> None:
+        least = {"count": 1, "easy": 0, "neighbours": 1, "predictions": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise InputError(f"{name} must be at least {value}, got {getattr(self, name)}")
+        if not 0 < self.rare_quantile < 1:
+            raise InputError(f"rare_quantile must be between 0 and 1, got {self.rare_quantile}")
+        if not 0 < self.ratio <= 1:
+            raise InputError(f"ratio must be above 0 and at most 1, got {self.ratio}")

@@ -1,0 +1,57 @@
+"""How heads are trained; in a module of its own, so that options are known without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from feature_store.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """How the head is trained."""
+
+    tolerance: float = 1e-6
+    """Stop when no component of the gradient for standardised channels (nats) is larger."""
+    max_passes: int = 1000
+    """L-BFGS iterations after which the head counts as not converged."""
+    precision: Literal["float32", "float64"] = "float64"
+    """Type of the last passes' products; sums over blocks are float64."""
+    memory_mb: int = 256
+    """Rows up to this size stay in memory; larger ones are read again in every pass."""
+    device: str = "cpu"
+    """Torch device for the products."""
+
+    def __post_init__(self) -> None:
+        if self.tolerance <= 0:
+            raise InputError(f"tolerance must be positive, got {self.tolerance}")
+        if self.max_passes < 1:
+            raise InputError(f"max_passes must be at least 1, got {self.max_passes}")
+        if self.memory_mb < 0:
+            raise InputError(f"memory_mb must be 0 or more, got {self.memory_mb}")
+        if self.precision not in ("float32", "float64"):
+            raise InputError(f"precision is {self.precision!r}; choose float32 or float64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinibatchConfig:
+    """Epochs, learning rate and batch size are those of Shi et al. (2024), appendix A."""
+
+    epochs: int = 30
+    """Passes over the training images."""
+    learning_rate: float = 5e-4
+    """Constant; the paper names no schedule."""
+    batch: int = 512
+    """Images per step."""
+    optimizer: Literal["adam", "sgd"] = "adam"
+    """The paper names none; sgd has momentum 0.9."""
+    device: str = "cpu"
+    """Torch device."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.optimizer not in ("adam", "sgd"):
+            raise InputError(f"optimizer is {self.optimizer!r}; choose adam or sgd")

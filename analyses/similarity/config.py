@@ -1,0 +1,38 @@
+"""Options of a comparison; in a module of its own, so that they are known without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from feature_store.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarityConfig:
+    """What is compared, and how much of it."""
+
+    unit: Literal["token", "image"] = "token"
+    """"token": every token is a sample; "image": the mean token of each image is."""
+    k: int = 10
+    """Neighbours for mutual kNN."""
+    images: int = 5000
+    """Images, chosen by a hash of the row number, for mutual kNN and intrinsic dimension."""
+    variance: float = 0.99
+    """Share of the variance that SVCCA keeps of either side."""
+    precision: Literal["float32", "float64"] = "float32"
+    """Type of the products of tokens; sums are always float64."""
+    device: str = "cpu"
+    """Torch device of the products."""
+    progress: bool = False
+    """Show a progress bar on standard error."""
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("token", "image"):
+            raise InputError(f"unit is {self.unit!r}; choose token or image")
+        if not 0 < self.variance <= 1:
+            raise InputError(f"variance is {self.variance}; expected more than 0 and at most 1")
+        if self.k < 1:
+            raise InputError(f"k must be at least 1, got {self.k}")
+        if self.images < 3:
+            raise InputError(f"images must be at least 3, got {self.images}")
