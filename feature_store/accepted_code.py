@@ -7,13 +7,13 @@ and identity do not change; the source's attribute ``accepted_code`` lists the c
 from __future__ import annotations
 
 import datetime
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from feature_store import protocol
+from feature_store.documents import put_attributes
 from feature_store.errors import StoreError
-from feature_store.stored_source import StoredSource
+from feature_store.stored_source import StoredSource, read_source
 
 ATTRIBUTE = "accepted_code"
 """Attribute of a source group: a list of :class:`AcceptedCode`, absent if it is empty."""
@@ -48,7 +48,7 @@ def is_accepted(stored: StoredSource, manifest: dict[str, Any]) -> bool:
     if protocol.identity(manifest) == stored.identity:
         return True
     code = {name: manifest.get(name) for name in CODE_FIELDS}
-    listed = _document(stored)["attributes"].get(ATTRIBUTE, [])
+    listed = read_source(stored.objects, stored.source).get(ATTRIBUTE, [])
     return differs_in_code_only(stored, manifest) and any(
         code == {name: entry.get(name) for name in CODE_FIELDS} for entry in listed
     )
@@ -96,15 +96,6 @@ def accept(
         largest_difference=largest_difference,
         accepted=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
-    document = _document(stored)
-    document["attributes"].setdefault(ATTRIBUTE, []).append(asdict(entry))
-    stored.objects.put(_key(stored), json.dumps(document, indent=2).encode())
-
-
-def _key(stored: StoredSource) -> str:
-    return f"{stored.group}/zarr.json"
-
-
-def _document(stored: StoredSource) -> dict[str, Any]:
-    """The zarr metadata of the source's group."""
-    return json.loads(stored.objects.get(_key(stored)) or b"{}")
+    attrs = read_source(stored.objects, stored.source)
+    listed = [*attrs.get(ATTRIBUTE, []), asdict(entry)]
+    put_attributes(stored.objects, stored.group, attrs | {ATTRIBUTE: listed})

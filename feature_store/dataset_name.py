@@ -144,6 +144,13 @@ def canonical(text: str) -> str:
     return str(name.resolved()) if name else text
 
 
+def path_of(text: str) -> str:
+    """Resolved path of a dataset's folder or table; empty for a dataset without one."""
+    name = _parsed(text)
+    path = name.base.path if name else ""
+    return os.path.realpath(os.path.expanduser(path)) if path else ""
+
+
 def base(text: str) -> str:
     """The dataset that a view is of; any other dataset itself.
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import zarr
 
 from feature_store import protocol
 from feature_store.errors import StoreError
-from feature_store.objects import root_group
-from feature_store.root import label_codes, put_images
+from feature_store.listing import stored_sources
+from feature_store.metadata import repair_arrays
+from feature_store.root import document_problems, label_codes, put_root
 from feature_store.store import FeatureStore
+from feature_store.stored_source import read_source
 
 
 def reconcile(
@@ -101,12 +102,9 @@ def _trusted_ids(store: FeatureStore, image_ids: Sequence[str]) -> Sequence[str]
     """Stored ids; if the array is damaged, the dataset's, if they have the recorded hash."""
     recorded = store.attrs["image_ids_sha256"]
     try:
-        if protocol.ids_sha256(store.image_ids) == recorded:
-            return store.image_ids.tolist()
-    except Exception as error:  # not decodable: try the dataset's ids
+        return store.image_ids.tolist()
+    except StoreError as error:  # try the dataset's ids
         reason = str(error)
-    else:
-        reason = "they do not match the recorded checksum"
     if protocol.ids_sha256(image_ids[: len(store)]) == recorded:
         return image_ids[: len(store)]
     raise StoreError(
@@ -116,14 +114,12 @@ def _trusted_ids(store: FeatureStore, image_ids: Sequence[str]) -> Sequence[str]
 
 
 def _intact(store: FeatureStore) -> bool:
-    attrs = store.attrs
+    """Whether ids, labels and the documents of the root's arrays are as they were written."""
     try:
-        return (
-            protocol.ids_sha256(store.image_ids) == attrs["image_ids_sha256"]
-            and protocol.labels_sha256(store.labels) == attrs["labels_sha256"]
-        )
-    except Exception:  # the arrays are unreadable
+        store.image_ids, store.labels  # noqa: B018 the first read checks them
+    except StoreError:
         return False
+    return not document_problems(store.objects, store.attrs)
 
 
 def _refuse_changed_labels(store: FeatureStore, stored: list[str], codes: np.ndarray) -> None:
@@ -131,7 +127,7 @@ def _refuse_changed_labels(store: FeatureStore, stored: list[str], codes: np.nda
         return
     try:
         changed = np.nonzero(store.labels != codes[: len(stored)])[0]
-    except Exception:  # the label array is damaged, and the checksums differ
+    except StoreError:  # the label array is damaged, and the checksums differ
         changed = np.arange(len(stored))
     raise StoreError(
         f"{store.path}: labels of {len(changed)} stored image(s) changed "
@@ -141,22 +137,11 @@ def _refuse_changed_labels(store: FeatureStore, stored: list[str], codes: np.nda
 
 def _grow(store: FeatureStore, ids: list[str], codes: np.ndarray, label_names: list[str]) -> None:
     """Extend every array first; write the root's attributes, which are authoritative, last."""
-    objects = store.objects
-    root = root_group(objects, "r+")
-    for name in store.sources():
-        group = zarr.open_group(objects.zarr_store, path=store.source(name).group, mode="r+")
-        for _, array in group.arrays():
-            if array.shape[0] < len(ids):
-                array.resize((len(ids), *array.shape[1:]))
-    put_images(root, ids, codes)
-    root.update_attributes(
-        {
-            "image_count": len(ids),
-            "image_ids_sha256": protocol.ids_sha256(ids),
-            "labels_sha256": protocol.labels_sha256(codes),
-            "label_names": label_names,
-        }
-    )
+    objects, size = store.objects, (len(ids), store.shard_images)
+    for source in stored_sources(objects):
+        repair_arrays(objects, source, size, read_source(objects, source))
+    kept = ("dataset", "dataset_path", "shard_images")
+    put_root(objects, {name: store.attrs[name] for name in kept}, ids, codes, label_names)
 
 
 def _some(items: list[str]) -> str:

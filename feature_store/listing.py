@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from feature_store import protocol
+from feature_store.documents import document_key
 from feature_store.errors import StoreError
 from feature_store.objects import Objects
 from feature_store.source import Source
 
 
 def stored_sources(objects: Objects) -> list[Source]:
-    """All single-scale sources with attributes, sorted by name; reads no array."""
+    """All single-scale sources, also damaged ones, sorted by name; reads no attribute or array."""
     groups = (
         f"features/{model}/{tap}/{scale}"
         for model in objects.names("features")
@@ -18,13 +20,13 @@ def stored_sources(objects: Objects) -> list[Source]:
         for scale in objects.names(f"features/{model}/{tap}")
         if scale != "zarr.json"
     )
-    return sorted((Source.from_group(g) for g in groups if _has_attributes(objects, g)), key=str)
+    return sorted((Source.from_group(g) for g in groups if _is_source(objects, g)), key=str)
 
 
-def _has_attributes(objects: Objects, group: str) -> bool:
-    """Whether the group is a source: its attributes are written last."""
-    metadata = objects.get(f"{group}/zarr.json")
-    return metadata is not None and b'"identity"' in metadata
+def _is_source(objects: Objects, group: str) -> bool:
+    """Whether the group's document was written, which is the last step of a source's creation."""
+    folder = f"{group}/tokens/{protocol.COMMITS}"
+    return objects.exists(document_key(group)) or bool(objects.names(folder))
 
 
 def with_stored_tap(

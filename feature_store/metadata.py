@@ -8,17 +8,26 @@ group's last, and data are never touched.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
-from feature_store.errors import InputError
+from feature_store.documents import (
+    GROUP,
+    described,
+    document_sha256,
+    opened,
+    put_attributes,
+    put_document,
+    read_attributes,
+    read_document,
+    stored_bytes,
+)
+from feature_store.errors import InputError, StoreError
 from feature_store.objects import Objects
 from feature_store.source import Source
 
@@ -84,64 +93,96 @@ def put_source(
     plan : ArrayPlan
         Shapes, dtype, layout.
     attrs : dict
-        Attributes of the source group.
+        ``manifest``, ``identity`` and ``created``.
     """
-    memory = MemoryStore()
-    group = zarr.open_group(memory, mode="w").create_group(single.group, attributes=attrs)
-    for name, shape in plan.shapes().items():
-        _create_array(group, name, (size[0], *shape), size[1], plan)
-    for key in _documents(memory, single.group):
-        objects.put(key, _read(memory, key))
+    repair_groups(objects, single)
+    documents = array_documents(size, plan)
+    for name, document in documents.items():
+        put_document(objects, f"{single.group}/{name}", document)
+    digests = {name: document_sha256(document) for name, document in documents.items()}
+    put_attributes(objects, single.group, attrs | {"arrays": asdict(plan), "documents": digests})
 
 
-def repair_arrays(objects: Objects, single: Source, size: tuple[int, int], plan: ArrayPlan) -> None:
-    """Restore array metadata that are missing, unreadable, of another shape or too short.
+def array_documents(size: tuple[int, int], plan: ArrayPlan) -> dict[str, Any]:
+    """Array name to its document, for (images, shard_images)."""
 
-    Arguments as for :func:`put_source`; the plan must be that of the source's creation.
+    def create(group: zarr.Group) -> None:
+        for name, shape in plan.shapes().items():
+            _create_array(group, name, (size[0], *shape), size[1], plan)
+
+    return described(create, tuple(plan.shapes()))
+
+
+def repair_arrays(
+    objects: Objects, single: Source, size: tuple[int, int], attrs: dict[str, Any]
+) -> None:
+    """Restore array documents that are missing, damaged or too short; data are not touched.
+
+    Parameters
+    ----------
+    objects, single, size
+        As for :func:`put_source`.
+    attrs : dict
+        Checked attributes of the source's group.
     """
-    memory = MemoryStore()
-    group = zarr.open_group(memory, mode="w").create_group(single.group)
-    for name, shape in plan.shapes().items():
-        _create_array(group, name, (size[0], *shape), size[1], plan)
+    plan = plan_of(attrs, f"{objects.url}: {single}")
+    digests = dict(attrs["documents"])
+    for name, fresh in array_documents(size, plan).items():
         path = f"{single.group}/{name}"
         try:
-            found = zarr.open_array(objects.zarr_store, path=path, mode="r")
-            sound = found.shape[0] >= size[0] and found.shape[1:] == shape
-        except Exception:  # whatever zarr raises for a damaged document
-            sound = False
+            found = read_document(objects, path)
+            sound = document_sha256(found) == digests.get(name)
+        except StoreError:
+            found, sound = fresh, False
         if not sound:
-            objects.put(f"{path}/zarr.json", _read(memory, f"{path}/zarr.json"))
+            put_document(objects, path, fresh)
+            digests[name] = document_sha256(fresh)  # another zarr may write another document
+        elif found["shape"][0] < size[0]:
+            put_document(objects, path, found | {"shape": fresh["shape"]})
+    if digests != attrs["documents"]:
+        put_attributes(objects, single.group, attrs | {"documents": digests})
 
 
-def created_plan(objects: Objects, single: Source) -> ArrayPlan:
-    """The plan of a stored source's creation, from its attributes."""
-    group = zarr.open_group(objects.zarr_store, path=single.group, mode="r", use_consolidated=False)
-    attrs: dict[str, Any] = group.attrs.asdict()
-    arrays = attrs["arrays"]
-    return ArrayPlan(**(arrays | {"grid": tuple(arrays["grid"])}))
+def plan_of(attrs: dict[str, Any], where: str) -> ArrayPlan:
+    """The plan of a stored source's creation, from its attributes.
+
+    Raises
+    ------
+    StoreError
+        The attribute ``arrays`` is not that of a plan.
+    """
+    try:
+        arrays = attrs["arrays"]
+        rows, cols = arrays["grid"]
+        plan = ArrayPlan(**(arrays | {"grid": (rows, cols)}))
+        sizes = [*plan.grid, plan.channels, plan.prefix + 1, plan.keep + 1]
+        if not all(type(n) is int and 1 <= n < 2**31 for n in sizes):
+            raise ValueError(f"sizes {sizes}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{where}: the attribute arrays is damaged ({error})") from error
+    return plan
 
 
 def repair_groups(objects: Objects, single: Source) -> None:
     """Restore missing or unreadable metadata of the groups above a source."""
-    memory = MemoryStore()
-    zarr.open_group(memory, mode="w").create_group(single.group)
-    parents = [key for key in _documents(memory, single.group) if not key.startswith(single.group)]
-    for key in parents:
-        if not is_group(objects, key.rpartition("/")[0]):
-            objects.put(key, _read(memory, key))
+    parts = single.group.split("/")
+    for depth in range(1, len(parts)):
+        path = "/".join(parts[:depth])
+        if not is_group(objects, path):
+            put_document(objects, path, {"attributes": {}, **GROUP})
 
 
 def is_group(objects: Objects, path: str) -> bool:
-    """Whether the path contains readable metadata of a group."""
+    """Whether the path contains the metadata of a group without attributes."""
     try:
-        zarr.open_group(objects.zarr_store, path=path, mode="r", use_consolidated=False)
-    except Exception:  # whatever zarr raises for a damaged document
+        return read_attributes(objects, path) == {}
+    except StoreError:
         return False
-    return True
 
 
-def encoded_shard(array: zarr.Array, values: np.ndarray) -> bytes:
-    """One shard, padded to full length, encoded by the codecs of the array."""
+def encoded_shard(document: dict[str, Any], values: np.ndarray) -> bytes:
+    """One shard, padded to full length, encoded by the codecs of an array's document."""
+    array = opened(document, {})
     memory = MemoryStore()
     twin = zarr.create_array(
         memory,
@@ -155,7 +196,7 @@ def encoded_shard(array: zarr.Array, values: np.ndarray) -> bytes:
         config={"write_empty_chunks": True},  # a shard of failed images is an object too
     )
     twin[:] = values
-    return _read(memory, "c." + ".".join(["0"] * values.ndim))
+    return stored_bytes(memory, "c." + ".".join(["0"] * values.ndim))
 
 
 def _create_array(
@@ -176,19 +217,3 @@ def _create_array(
         chunk_key_encoding={"name": "default", "separator": "."},
         **layout,
     )
-
-
-def _documents(memory: MemoryStore, last: str) -> list[str]:
-    """Keys of all documents below the root; the source group's comes last."""
-
-    async def listed() -> list[str]:
-        return [key async for key in memory.list()]
-
-    keys = [key for key in sync(listed()) if key not in ("zarr.json", f"{last}/zarr.json")]
-    return [*sorted(keys), f"{last}/zarr.json"]
-
-
-def _read(memory: MemoryStore, key: str) -> bytes:
-    value = sync(memory.get(key, default_buffer_prototype()))
-    assert value is not None, key
-    return value.to_bytes()

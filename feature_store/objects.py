@@ -12,9 +12,8 @@ import os
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-import zarr
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
@@ -207,11 +206,6 @@ def connect(path: str | Path | Store, *, read_only: bool = False) -> Objects:
         return RemoteObjects(FsspecStore.from_url(str(path), read_only=read_only), str(path))
     except (ImportError, ValueError) as error:
         raise StoreError(f"cannot open {path}: {error}") from error
-
-
-def root_group(objects: Objects, mode: Literal["r", "r+", "a"]) -> zarr.Group:
-    """The root group of the hierarchy; consolidated metadata are ignored."""
-    return zarr.open_group(objects.zarr_store, mode=mode, use_consolidated=False)
 
 
 def _buffer(data: Any) -> Any:

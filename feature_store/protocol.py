@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -16,7 +17,10 @@ import xxhash
 
 from feature_store.errors import StoreError
 
-VERSION = 1
+VERSION = 2
+"""Version of new stores; stores of version 1 are read, and `workbench upgrade` completes them."""
+MANIFEST_VERSION = 1
+"""``protocol_version`` in manifests: how a source's values are encoded, as since version 1."""
 COMMITS = ".commits"
 CLAIMS = ".claims"
 STATUS = ("pending", "ok", "decode_failed")
@@ -30,11 +34,17 @@ ROOT_ATTRIBUTES = (
     "labels_sha256",
     "label_names",
     "shard_images",
+    "dataset_path",
+    "documents",
+    "seal",
 )
 """Attributes of the root group, all required."""
 
-SOURCE_ATTRIBUTES = ("manifest", "identity", "arrays", "created")
+SOURCE_ATTRIBUTES = ("manifest", "identity", "arrays", "created", "documents", "seal")
 """Attributes of a source group, all required."""
+
+SINCE_VERSION_2 = ("dataset_path", "documents", "seal")
+"""Attributes that stores of version 1 do not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +75,14 @@ class CommitRecord:
     """Host name and process number."""
     written: str
     """UTC time, ISO 8601."""
+    image_ids_sha256: str = ""
+    """Over the rows' ids, as in the root; empty in records of version 1."""
+    fingerprints: list[str] = field(default_factory=list)
+    """One per row: :func:`fingerprint` of its image; empty text for an image that could not be
+    read or whose pixels the writer did not have."""
+    files: list[list[int] | None] | None = None
+    """One [bytes, modification time in ns] per row, None for a row whose file was not looked at;
+    None where the dataset has no files."""
 
     def to_json(self) -> bytes:
         """UTF-8 JSON with a digest of the rest; inverse: :meth:`from_json`."""
@@ -85,13 +103,16 @@ class CommitRecord:
         try:
             found = json.loads(data)
             digest = found.pop("digest", None) if isinstance(found, dict) else None
-            if not isinstance(found, dict) or set(found) != _RECORD_FIELDS:
-                raise ValueError("fields differ from those of protocol version 1")
+            if not isinstance(found, dict) or set(found) not in (
+                _RECORD_FIELDS,
+                _RECORD_FIELDS - RECORD_FIELDS_SINCE_VERSION_2,
+            ):
+                raise ValueError(f"fields differ from those of protocol versions 1 and {VERSION}")
             if identity(found) != digest:
                 raise ValueError("its digest does not match its content")
             record = cls(**found)
             record.failed_rows()
-        except (ValueError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise StoreError(f"commit record {where} is damaged ({error})") from error
         return record
 
@@ -100,6 +121,8 @@ class CommitRecord:
         return {int(row): reason for row, reason in self.failed.items()}
 
 
+RECORD_FIELDS_SINCE_VERSION_2 = {"image_ids_sha256", "fingerprints", "files"}
+"""Fields that the records of stores of version 1 do not have."""
 _RECORD_FIELDS = {f.name for f in fields(CommitRecord)}
 
 
@@ -140,9 +163,27 @@ def checksum(*arrays: np.ndarray) -> str:
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
-def identity(manifest: dict[str, Any]) -> str:
+def identity(manifest: Mapping[str, Any]) -> str:
     """sha256 in hex over the manifest as canonical JSON (sorted keys, no spaces)."""
-    return hashlib.sha256(_CANONICAL.encode(manifest).encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(dict(manifest)).encode()).hexdigest()
+
+
+def seal(attrs: Mapping[str, Any]) -> str:
+    """sha256 in hex over all attributes but ``seal``, as canonical JSON."""
+    return identity({name: value for name, value in attrs.items() if name != "seal"})
+
+
+def fingerprint(pixels: np.ndarray) -> str:
+    """xxh3-64 in hex of an image's decoded RGB pixels and their shape.
+
+    Parameters
+    ----------
+    pixels : (row, col, 3) uint8
+        Before any resizing.
+    """
+    digest = xxhash.xxh3_64(np.array(pixels.shape, dtype="<i8").tobytes())
+    digest.update(np.ascontiguousarray(pixels).reshape(-1).data)
+    return digest.hexdigest()
 
 
 def ids_sha256(image_ids: Any) -> str:

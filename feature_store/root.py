@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import zarr
+from zarr.storage import MemoryStore
 
 from feature_store import protocol
+from feature_store.documents import (
+    described,
+    document_key,
+    document_sha256,
+    opened,
+    put_attributes,
+    put_document,
+    read_attributes,
+    read_document,
+    stored_bytes,
+)
 from feature_store.errors import InputError, StoreError
-from feature_store.objects import Objects, root_group
+from feature_store.objects import Objects
 
 IMAGE_ARRAYS = ("image_id", "label", "status")
 """Arrays of the root group, dims (image,)."""
+RESTORE = "repeat the `workbench extract` command to restore it"
 _ID_CHUNK = 65536  # ids per object: one object for most stores, twenty for ImageNet-1k
 
 
@@ -21,6 +34,7 @@ def create_root(
     objects: Objects,
     *,
     dataset: str,
+    dataset_path: str,
     image_ids: list[str],
     labels: np.ndarray,
     label_names: list[str],
@@ -36,19 +50,61 @@ def create_root(
         raise InputError(f"shard_images is {shard_images}, expected at least 1")
     if not can_create(objects):
         raise InputError(f"{objects.url} exists already; open it, or choose another path")
-    root = root_group(objects, "a")
-    _create_images(root, shard_images)
-    put_images(root, image_ids, labels)
-    root.update_attributes(  # last: a root without attributes is not a store yet
+    put_root(
+        objects,
+        {"dataset": dataset, "dataset_path": dataset_path, "shard_images": shard_images},
+        image_ids,
+        labels,
+        label_names,
+    )
+
+
+def put_root(
+    objects: Objects,
+    attrs: Mapping[str, Any],
+    image_ids: Sequence[str],
+    labels: np.ndarray,
+    label_names: Sequence[str],
+) -> dict[str, Any]:
+    """Write ids, labels and then the root's attributes, which are authoritative.
+
+    A store that is read or killed meanwhile has the old images: the first ids and labels stay.
+
+    Parameters
+    ----------
+    objects : Objects
+    attrs : mapping
+        ``dataset``, ``dataset_path`` and ``shard_images``; the other attributes are replaced.
+    image_ids : sequence of str
+        All ids in row order.
+    labels : (image,) int32
+    label_names : sequence of str
+
+    Returns
+    -------
+    dict
+        The attributes as they are stored.
+    """
+    images = len(image_ids)
+    values = {"image_id": np.array(image_ids, dtype=object), "label": labels}
+    for name, array in values.items():
+        for key, data in _encoded(name, array).items():
+            objects.put(f"{name}/{key}", data)
+    documents = image_documents(images, int(attrs["shard_images"]))
+    for name, document in documents.items():
+        put_document(objects, name, document)
+    return put_attributes(
+        objects,
+        "",
         {
+            **attrs,
             "protocol_version": protocol.VERSION,
-            "dataset": dataset,
-            "image_count": len(image_ids),
+            "image_count": images,
             "image_ids_sha256": protocol.ids_sha256(image_ids),
             "labels_sha256": protocol.labels_sha256(labels),
-            "label_names": label_names,
-            "shard_images": shard_images,
-        }
+            "label_names": list(label_names),
+            "documents": {name: document_sha256(d) for name, d in documents.items()},
+        },
     )
 
 
@@ -56,9 +112,18 @@ def can_create(objects: Objects) -> bool:
     """Whether nothing exists yet, or only the start of an interrupted creation."""
     names = set(objects.names(""))
     if "zarr.json" not in names:
-        return not names
+        return names <= set(IMAGE_ARRAYS) and (not names or _is_creation(objects, names))
     return names <= {"zarr.json", *IMAGE_ARRAYS} and b'"protocol_version"' not in (
         objects.get("zarr.json") or b""
+    )
+
+
+def _is_creation(objects: Objects, names: set[str]) -> bool:
+    """Whether folders named like the root's arrays contain nothing but their objects."""
+    return all(
+        entry == "zarr.json" or entry.startswith((".", "c."))
+        for name in names
+        for entry in objects.names(name)
     )
 
 
@@ -81,62 +146,186 @@ def label_codes(labels: Any, images: int, label_names: Sequence[str]) -> np.ndar
     return codes.astype(np.int32)
 
 
-def _create_images(root: zarr.Group, shard_images: int) -> None:
-    """Empty ``image_id``, ``label`` and ``status`` (one chunk of it per shard)."""
+def image_documents(images: int, shard_images: int) -> dict[str, Any]:
+    """Documents of ``image_id``, ``label`` and ``status`` (one chunk of it per shard)."""
+
+    def create(group: zarr.Group) -> None:
+        for name in IMAGE_ARRAYS:
+            _create_array(group, name, images, shard_images)
+
+    return described(create, IMAGE_ARRAYS)
+
+
+def _create_array(group: zarr.Group, name: str, images: int, shard_images: int) -> zarr.Array:
     common: dict[str, Any] = dict(
-        shape=(0,),
+        shape=(images,),
         dimension_names=("image",),
-        overwrite=True,
         chunk_key_encoding={"name": "default", "separator": "."},
+        config={"write_empty_chunks": True},  # a chunk that does not exist is damage
     )
-    root.create_array("image_id", dtype="string", chunks=(_ID_CHUNK,), **common)
-    root.create_array("label", dtype="int32", chunks=(_ID_CHUNK,), fill_value=-1, **common)
+    if name == "image_id":
+        return group.create_array(name, dtype="string", chunks=(_ID_CHUNK,), **common)
+    if name == "label":
+        return group.create_array(name, dtype="int32", chunks=(_ID_CHUNK,), fill_value=-1, **common)
     flags = {
         "flag_values": list(range(len(protocol.STATUS))),
         "flag_meanings": " ".join(protocol.STATUS),
     }
     plain: dict[str, Any] = dict(compressors=None, filters=None, attributes=flags)
-    root.create_array(
-        "status", dtype="uint8", chunks=(shard_images,), fill_value=0, **plain, **common
+    return group.create_array(
+        name, dtype="uint8", chunks=(shard_images,), fill_value=0, **plain, **common
     )
 
 
-def put_images(root: zarr.Group, ids: list[str], labels: np.ndarray) -> None:
-    """Extend the arrays to all images and write ids and labels; new rows are pending."""
-    for name, values in (("image_id", np.array(ids, dtype=object)), ("label", labels)):
-        array = root[name]
-        array.resize((len(ids),))  # type: ignore[union-attr]
-        array[:] = values  # type: ignore[index]
-    root["status"].resize((len(ids),))  # type: ignore[union-attr]
+def _encoded(name: str, values: np.ndarray) -> dict[str, bytes]:
+    """Chunk key (``c.0``) to its bytes."""
+    memory = MemoryStore()
+    array = _create_array(zarr.open_group(memory, mode="w"), name, len(values), 1)
+    array[:] = values
+    keys = [f"c.{k}" for k in range(-(-len(values) // _ID_CHUNK))]
+    return {key: stored_bytes(memory, f"{name}/{key}") for key in keys}
 
 
-def checked_root(objects: Objects) -> zarr.Group:
-    """The root group of a store that this version can read.
+def read_images(objects: Objects, name: str, images: int) -> np.ndarray:
+    """The first values of ``image_id`` or ``label``, not checked against the root's digests.
+
+    Raises
+    ------
+    StoreError
+        The array cannot be decoded.
+    """
+    document = read_document(objects, name)
+    keys = [f"c.{k}" for k in range(-(-images // _ID_CHUNK))]
+    found = {key: objects.get(f"{name}/{key}") for key in keys}
+    absent = [key for key, data in found.items() if data is None]
+    if absent and name == "image_id":
+        raise StoreError(f"{objects.url}/{name}/{absent[0]} is missing")
+    try:
+        document |= {"shape": [images]}
+        chunks = {key: data for key, data in found.items() if data is not None}
+        return np.asarray(opened(document, chunks)[...]).astype(_DIGESTS[name][2])
+    except Exception as error:  # whatever a codec raises for damaged bytes
+        raise StoreError(f"{objects.url}/{name} cannot be decoded ({error})") from error
+
+
+def checked_images(objects: Objects, attrs: Mapping[str, Any], name: str) -> np.ndarray:
+    """``image_id`` as str or ``label`` as int32, after a comparison with the root's digest.
+
+    Raises
+    ------
+    StoreError
+        The array is damaged.
+    """
+    key, digest, _ = _DIGESTS[name]
+    try:
+        values = read_images(objects, name, attrs["image_count"])
+        actual = digest(values)
+        if actual != attrs[key]:
+            raise StoreError(f"its sha256 is {actual[:12]}, expected {attrs[key][:12]}")
+        return values.astype(str) if name == "image_id" else values
+    except StoreError as error:
+        raise StoreError(f"{objects.url}: {name} is damaged ({error}); {RESTORE}") from error
+
+
+def document_problems(objects: Objects, attrs: Mapping[str, Any]) -> list[str]:
+    """One line per document of a root array that is damaged or of another length."""
+    size = attrs["image_count"], attrs["shard_images"]
+    fresh = {name: document_sha256(d) for name, d in image_documents(*size).items()}
+    expected, problems = attrs.get("documents", fresh), []
+    for name in IMAGE_ARRAYS:
+        try:
+            document = read_document(objects, name)
+            if document_sha256(document) != expected[name]:
+                problems.append(f"{document_key(name)} does not match its sha256 in the root")
+            elif document["shape"][0] != size[0]:
+                problems.append(f"{name} has {document['shape'][0]} rows for {size[0]} images")
+        except StoreError as error:
+            problems.append(str(error))
+    return problems
+
+
+_DIGESTS: dict[str, tuple[str, Callable[[Any], str], type]] = {
+    "image_id": ("image_ids_sha256", protocol.ids_sha256, object),
+    "label": ("labels_sha256", protocol.labels_sha256, np.int32),
+}
+
+
+def read_root(objects: Objects) -> dict[str, Any]:
+    """The root's attributes, checked.
 
     Raises
     ------
     StoreError
         The root is missing, damaged, incomplete, or of a newer protocol version.
     """
-    if objects.get("zarr.json") is None:
+    if objects.get(document_key("")) is None:
         raise StoreError(
             f"there is no feature store at {objects.url}; create one with `workbench "
             f"extract --dataset ... --model ... --store {objects.url}`"
         )
+    _refuse_newer(objects)
     try:
-        root = root_group(objects, "r")
-    except Exception as error:
-        raise StoreError(f"{objects.url}/zarr.json is damaged ({error})") from error
-    version = root.attrs.get("protocol_version")
-    if isinstance(version, int) and version > protocol.VERSION:
+        attrs = read_attributes(objects, "")
+    except StoreError as error:
+        raise StoreError(f"{error}; {RESTORE}") from error
+    old = attrs.get("protocol_version") == 1 and "seal" not in attrs
+    required = set(protocol.ROOT_ATTRIBUTES) - set(protocol.SINCE_VERSION_2 if old else ())
+    missing = sorted(required - set(attrs))
+    if missing:
+        raise StoreError(
+            f"{objects.url} is not a feature store, or its root is damaged: it lacks "
+            f"{', '.join(missing)}; {RESTORE}"
+        )
+    _refuse_odd_values(objects, attrs)
+    return attrs
+
+
+def _refuse_newer(objects: Objects) -> None:
+    try:
+        attrs = read_document(objects, "").get("attributes")
+    except StoreError:  # damaged, which is found again
+        return
+    version = attrs.get("protocol_version") if isinstance(attrs, dict) else None
+    if not isinstance(version, int) or version <= protocol.VERSION:
+        return
+    if protocol.seal(attrs | {"protocol_version": protocol.VERSION}) != attrs.get("seal"):
         raise StoreError(
             f"{objects.url} has protocol version {version}, this program reads up to "
             f"{protocol.VERSION}; update s2-workbench"
         )
-    missing = [name for name in protocol.ROOT_ATTRIBUTES if name not in root.attrs]
-    if missing:
+
+
+def _refuse_odd_values(objects: Objects, attrs: Mapping[str, Any]) -> None:
+    """Types and ranges of the attributes; a store of version 1 has no seal that covers them."""
+    count, names = attrs["image_count"], attrs["label_names"]
+    texts = ("dataset", "image_ids_sha256", "labels_sha256")
+    good = {
+        "protocol_version": type(attrs["protocol_version"]) is int
+        and 1 <= attrs["protocol_version"] <= protocol.VERSION,
+        "image_count": type(count) is int and 1 <= count < 2**31,
+        "shard_images": type(attrs["shard_images"]) is int and 1 <= attrs["shard_images"] < 2**31,
+        "label_names": isinstance(names, list) and all(isinstance(n, str) for n in names),
+    } | {name: isinstance(attrs[name], str) for name in texts}
+    for name, is_good in good.items():
+        if not is_good:
+            raise StoreError(
+                f"{objects.url}/zarr.json is damaged ({name} is {attrs[name]!r}); {RESTORE}"
+            )
+    if "seal" not in attrs:
+        _refuse_other_lengths(objects, attrs)
+
+
+def _refuse_other_lengths(objects: Objects, attrs: Mapping[str, Any]) -> None:
+    """Numbers of images and of images per shard, compared with the root's arrays (version 1)."""
+    try:
+        ids, status = (read_document(objects, name) for name in ("image_id", "status"))
+        (length,) = ids["shape"]
+        (chunk,) = status["chunk_grid"]["configuration"]["chunk_shape"]
+    except (KeyError, TypeError, ValueError, StoreError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise StoreError(f"{objects.url}: a root array is damaged ({reason})") from error
+    if attrs["image_count"] > length or attrs["shard_images"] != chunk:
         raise StoreError(
-            f"{objects.url} is not a feature store, or its creation was interrupted "
-            f"(its root lacks {', '.join(missing)}); delete it and extract again"
+            f"{objects.url}/zarr.json is damaged (image_count {attrs['image_count']} of {length} "
+            f"ids, shard_images {attrs['shard_images']} for chunks of {chunk})"
         )
-    return root

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 from zarr.abc.store import Store
 
 from feature_store import protocol
@@ -21,15 +20,15 @@ from feature_store.lazy import compose, labelled
 from feature_store.listing import stored_sources, with_stored_tap
 from feature_store.metadata import (
     ArrayPlan,
-    created_plan,
     put_source,
     repair_arrays,
     repair_groups,
 )
 from feature_store.objects import Objects, connect
-from feature_store.root import checked_root, create_root, label_codes
+from feature_store.root import checked_images, create_root, label_codes, read_root
 from feature_store.source import Source
-from feature_store.stored_source import StoredSource
+from feature_store.status import checked_status
+from feature_store.stored_source import StoredSource, read_source
 from feature_store.stream import Batch, batches
 from feature_store.subsample import SEED
 from feature_store.summary import SourceStatus, html_table
@@ -48,7 +47,7 @@ class FeatureStore:
 
     def __init__(self, objects: Objects) -> None:
         self.objects = objects
-        self.attrs: dict[str, Any] = checked_root(objects).attrs.asdict()
+        self.attrs = read_root(objects)
         """The root's attributes; PROTOCOL.md lists them."""
         self._stored: dict[str, StoredSource] = {}
 
@@ -65,6 +64,16 @@ class FeatureStore:
         return str(self.attrs["dataset"])
 
     @property
+    def dataset_path(self) -> str:
+        """Resolved path at which the dataset was found; empty where it has none."""
+        return str(self.attrs.get("dataset_path", ""))
+
+    @property
+    def version(self) -> int:
+        """Protocol version of the store."""
+        return int(self.attrs["protocol_version"])
+
+    @property
     def shard_images(self) -> int:
         """Images per shard, the same for every source of the store."""
         return int(self.attrs["shard_images"])
@@ -77,27 +86,26 @@ class FeatureStore:
     @cached_property
     def image_ids(self) -> np.ndarray:
         """(image,) str: stable ids in row order."""
-        return np.asarray(self._array("image_id")[: len(self)], dtype=object).astype(str)
+        return checked_images(self.objects, self.attrs, "image_id")
 
     @cached_property
     def labels(self) -> np.ndarray:
         """(image,) int32: class index, -1 where unlabelled."""
-        return np.asarray(self._array("label")[: len(self)], dtype=np.int32)
+        return checked_images(self.objects, self.attrs, "label")
 
     @property
     def status(self) -> np.ndarray:
-        """(image,) str: ``ok``, ``decode_failed`` or ``pending`` (in no committed shard yet)."""
-        codes = self.status_codes()
-        if codes.size and codes.max() >= len(protocol.STATUS):
-            raise StoreError(
-                f"{self.path}: the status array is damaged; `workbench verify {self.path}` "
-                f"rewrites it from the commit records"
-            )
-        return np.array(protocol.STATUS)[codes]
+        """(image,) str: ``ok``, ``decode_failed`` or ``pending`` (in no committed shard yet).
 
-    def status_codes(self) -> np.ndarray:
-        """(image,) uint8 as stored, unchecked; an index into :data:`protocol.STATUS`."""
-        return np.asarray(self._array("status")[: len(self)])
+        Raises
+        ------
+        StoreError
+            The stored array contradicts the commit records, from which it is rewritten.
+        """
+        return np.array(protocol.STATUS)[checked_status(self.objects, len(self), self._all())]
+
+    def _all(self) -> list[StoredSource]:
+        return [self.source(name) for name in self.sources()]
 
     def __len__(self) -> int:
         return int(self.attrs["image_count"])
@@ -269,29 +277,30 @@ class FeatureStore:
         arrays = ArrayPlan(
             grid=grid, channels=channels, prefix=prefix, dtype=dtype, layout=layout, keep=keep
         )
-        manifest = {"protocol_version": protocol.VERSION, **manifest}
+        manifest = {"protocol_version": protocol.MANIFEST_VERSION, **manifest}
         if arrays.keep:
             subsample = {"tokens": arrays.keep, "seed": SEED, "grid": list(arrays.grid)}
             manifest |= {"subsample": subsample}
-        current: dict[str, Any] = checked_root(self.objects).attrs.asdict()  # may have grown
+        current = read_root(self.objects)  # may have grown
+        if self.version < protocol.VERSION:
+            raise StoreError(
+                f"{self.path} has protocol version {self.version}, and new sources need "
+                f"{protocol.VERSION}; run `workbench upgrade {self.path}`"
+            )
         size = (current["image_count"], self.shard_images)
-        repair_groups(self.objects, single)
         self.objects.sweep(single.group)
         if single not in stored_sources(self.objects):
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            digest = protocol.identity(manifest)
-            attrs = {"manifest": manifest, "identity": digest, "arrays": asdict(arrays)}
+            attrs = {"manifest": manifest, "identity": protocol.identity(manifest)}
             put_source(self.objects, single, size, arrays, attrs | {"created": created})
-        repair_arrays(self.objects, single, size, created_plan(self.objects, single))
+        repair_groups(self.objects, single)
+        repair_arrays(self.objects, single, size, read_source(self.objects, single))
         self._stored.pop(str(single), None)
         stored = self.source(single)
         refuse_other_identity(stored, manifest)
         return SourceWriter(stored, self.image_ids)
 
     # -- internals -----------------------------------------------------------------------------
-
-    def _array(self, name: str) -> zarr.Array:
-        return zarr.open_array(self.objects.zarr_store, path=name, mode="r")
 
     def _view(self, source: str | Source, name: str, merge: str, incomplete: bool) -> xr.DataArray:
         resolved = self.resolve(source)
@@ -328,6 +337,7 @@ def create(
     labels: Any = None,
     label_names: Sequence[str] = (),
     shard_images: int = 256,
+    dataset_path: str = "",
 ) -> FeatureStore:
     """Create an empty store for a dataset split.
 
@@ -345,6 +355,8 @@ def create(
         Class names.
     shard_images : int
         Images per shard: the unit of work, and the most that a killed run loses.
+    dataset_path : str
+        Resolved path at which the dataset was found; empty where it has none.
 
     Raises
     ------
@@ -355,6 +367,7 @@ def create(
     create_root(
         objects,
         dataset=dataset,
+        dataset_path=dataset_path,
         image_ids=[str(i) for i in image_ids],
         labels=label_codes(labels, len(image_ids), label_names),
         label_names=[str(n) for n in label_names],

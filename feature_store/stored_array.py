@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import zarr
 
 from feature_store import protocol
+from feature_store.documents import document_sha256, opened, read_document
 from feature_store.errors import StoreError
-from feature_store.metadata import FILL
+from feature_store.metadata import FILL, ArrayPlan
 from feature_store.objects import Objects
 from feature_store.source import Source
 
@@ -46,26 +47,54 @@ class StoredArray:
     objects: Objects = field(repr=False)
     group: str = field(repr=False)
     shard_images: int = field(repr=False)
+    document: dict[str, Any] = field(repr=False)
 
     @classmethod
-    def open(cls, objects: Objects, source: Source, name: str, shard_images: int) -> StoredArray:
-        """Read the array's metadata.
+    def open(
+        cls,
+        objects: Objects,
+        source: Source,
+        name: str,
+        plan: ArrayPlan,
+        *,
+        shard_images: int,
+        digest: str | None,
+    ) -> StoredArray:
+        """Read the array's document and compare it with the source's attributes.
+
+        Parameters
+        ----------
+        objects, source, name
+            Where the array is.
+        plan : ArrayPlan
+            Shapes, dtype and layout, from the source's attributes.
+        shard_images : int
+            Images per shard.
+        digest : str or None
+            Digest of the document; None in stores of version 1, where the shape is compared.
 
         Raises
         ------
         StoreError
-            The metadata are missing or unreadable.
+            The document is missing or damaged.
         """
+        dtype, shape = np.dtype("int32" if name == "position" else plan.dtype), plan.shapes()[name]
         try:
-            array = zarr.open_array(objects.zarr_store, path=f"{source.group}/{name}", mode="r")
-        except Exception as error:  # whatever zarr raises for a damaged document
+            document = read_document(objects, f"{source.group}/{name}")
+            actual = document_sha256(document)
+            if digest is not None and actual != digest:
+                raise StoreError(f"its sha256 is {actual[:12]}, expected {digest[:12]}")
+            found = (document["shape"][1:], document.get("data_type"))
+            if found != (list(shape), dtype.name):
+                raise StoreError(f"it has shape and dtype {found}, expected {shape}, {dtype.name}")
+        except StoreError as error:
             raise StoreError(
-                f"{objects.url}: the metadata of {name} of {source} are missing or damaged; "
-                f"{METADATA_REMEDY}"
+                f"{objects.url}: the metadata of {name} of {source} are missing or damaged "
+                f"({error}); {METADATA_REMEDY}"
             ) from error
-        raw = not array.compressors and not array.filters and array.shards is None
-        shape, dtype = tuple(array.shape), np.dtype(array.dtype)
-        return cls(name, shape, dtype, raw, objects, source.group, shard_images)
+        size = (document["shape"][0], *shape)
+        raw = plan.layout == "raw"
+        return cls(name, size, dtype, raw, objects, source.group, shard_images, document)
 
     def read(self, shard: int, count: int) -> np.ndarray:
         """The first `count` rows of a shard, read-only.
@@ -78,13 +107,13 @@ class StoredArray:
         if self.raw:
             return self._raw_shard(shard)[:count]
         key = self._key(shard)
-        if not self.objects.exists(key):
+        data = self.objects.get(key)
+        if data is None:
             raise DamagedShard(f"{key} is missing")
         try:
-            path = f"{self.group}/{self.name}"
-            array = zarr.open_array(self.objects.zarr_store, path=path, mode="r")
-            start = shard * self.shard_images
-            values = np.asarray(array[start : start + count])
+            shape = [self.shard_images, *self.shape[1:]]
+            first = "c." + ".".join("0" * len(shape))
+            values = np.asarray(opened(self.document | {"shape": shape}, {first: data})[:count])
         except Exception as error:  # whatever a codec raises for damaged bytes
             raise DamagedShard(f"{key} cannot be decoded ({error})") from error
         values.flags.writeable = False

@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import zarr
 
 from feature_store import protocol
+from feature_store.documents import read_attributes
 from feature_store.errors import StoreError
-from feature_store.metadata import created_plan
+from feature_store.metadata import plan_of
 from feature_store.objects import Objects
 from feature_store.protocol import CommitRecord
 from feature_store.source import Source
@@ -20,6 +20,33 @@ from feature_store.stored_array import METADATA_REMEDY, DamagedShard, StoredArra
 
 CHECKSUMMED = ("tokens", "prefix", "position")
 """Arrays of a source in the order in which a shard's checksum covers them."""
+
+
+def read_source(objects: Objects, source: Source) -> dict[str, Any]:
+    """Attributes of a source's group, checked; those of version 1 have no seal.
+
+    Raises
+    ------
+    StoreError
+        The group's document is missing, damaged or incomplete.
+    """
+    where = f"{objects.url}: {source}"
+    try:
+        attrs = read_attributes(objects, source.group)
+        optional = set() if "seal" in attrs else set(protocol.SINCE_VERSION_2)
+        missing = set(protocol.SOURCE_ATTRIBUTES) - optional - set(attrs)
+        if missing:
+            raise StoreError(f"it lacks the attributes {', '.join(sorted(missing))}")
+        for name, kind in (("manifest", dict), ("identity", str), ("created", str)):
+            if not isinstance(attrs[name], kind):
+                raise StoreError(f"{name} is {attrs[name]!r}")
+        if protocol.identity(attrs["manifest"]) != attrs["identity"]:
+            raise StoreError("the manifest does not hash to the identity")
+    except StoreError as error:
+        raise StoreError(
+            f"{where}: the source's attributes are damaged ({error}); {METADATA_REMEDY}"
+        ) from error
+    return attrs
 
 
 @dataclass
@@ -43,37 +70,25 @@ class StoredSource:
 
     @classmethod
     def open(cls, objects: Objects, source: Source, images: int, shard_images: int) -> StoredSource:
-        """Read the source's metadata.
+        """Read the source's metadata and check them.
 
         Raises
         ------
         StoreError
-            Attributes or arrays are missing or unreadable.
+            Attributes or arrays are missing or damaged.
         """
-        group = zarr.open_group(
-            objects.zarr_store, path=source.group, mode="r", use_consolidated=False
-        )
-        missing = [a for a in protocol.SOURCE_ATTRIBUTES if a not in group.attrs]
-        if missing:
-            raise StoreError(f"{objects.url}: {source} lacks the attributes {missing}")
-        attrs: dict[str, Any] = group.attrs.asdict()
-        shapes = created_plan(objects, source).shapes()
-        arrays = {n: StoredArray.open(objects, source, n, shard_images) for n in shapes}
-        for name, shape in shapes.items():
-            if arrays[name].shape[1:] != shape:
-                raise StoreError(
-                    f"{objects.url}: {name} of {source} has shape {arrays[name].shape}, expected "
-                    f"(image, {', '.join(map(str, shape))}); {METADATA_REMEDY}"
-                )
+        attrs = read_source(objects, source)
+        plan = plan_of(attrs, f"{objects.url}: {source}")
+        digests = attrs.get("documents", {})
+        arrays = {
+            name: StoredArray.open(
+                objects, source, name, plan, shard_images=shard_images, digest=digests.get(name)
+            )
+            for name in plan.shapes()
+        }
+        manifest, identity = attrs["manifest"], attrs["identity"]
         return cls(
-            objects,
-            source,
-            images,
-            shard_images,
-            arrays,
-            dict(attrs["manifest"]),
-            str(attrs["identity"]),
-            str(attrs["created"]),
+            objects, source, images, shard_images, arrays, manifest, identity, attrs["created"]
         )
 
     @cached_property

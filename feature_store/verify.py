@@ -12,7 +12,9 @@ from feature_store import protocol
 from feature_store.errors import StoreError
 from feature_store.metadata import is_group
 from feature_store.objects import Objects
+from feature_store.root import document_problems
 from feature_store.source import Source
+from feature_store.status import put_status, stored_status
 from feature_store.store import FeatureStore
 from feature_store.stored_source import StoredSource
 
@@ -82,8 +84,8 @@ def verify(store: FeatureStore, *, progress: Callable[[int], None] = lambda coun
         try:
             source = store.source(name)
             sources.append(source)
-            report.problems += _metadata_problems(source)
-        except Exception as error:  # any damage to zarr's own metadata
+            report.problems += _length_problems(source)
+        except StoreError as error:
             report.problems.append(Problem(name, None, "metadata", _line(error)))
     for source in sources:
         for shard in range(source.shard_count):
@@ -125,23 +127,18 @@ def _rewrite_status(store: FeatureStore, shard: int) -> None:
     for name in store.sources():
         source = store.source(name)
         if source.is_committed(shard):
-            chunk = np.zeros(store.shard_images, np.uint8)
-            chunk[: len(source.rows(shard))] = source.status_of(shard)
-            store.objects.put(f"status/c.{shard}", chunk)
+            put_status(store.objects, shard, source.status_of(shard), store.shard_images)
             return
 
 
 def _root_problems(store: FeatureStore) -> Iterator[Problem]:
-    attrs = store.attrs
-    for name, key, digest in (
-        ("image_id", "image_ids_sha256", lambda: protocol.ids_sha256(store.image_ids)),
-        ("label", "labels_sha256", lambda: protocol.labels_sha256(store.labels)),
-    ):
+    for read in (lambda: store.image_ids, lambda: store.labels):
         try:
-            if digest() != attrs[key]:
-                yield Problem("store", None, "metadata", f"{name} does not match {key}")
-        except Exception as error:
-            yield Problem("store", None, "metadata", f"{name} is unreadable ({_line(error)})")
+            read()
+        except StoreError as error:
+            yield Problem("store", None, "metadata", _line(error))
+    for line in document_problems(store.objects, store.attrs):
+        yield Problem("store", None, "metadata", line)
 
 
 def _hierarchy_problems(store: FeatureStore) -> Iterator[Problem]:
@@ -149,7 +146,7 @@ def _hierarchy_problems(store: FeatureStore) -> Iterator[Problem]:
     known = {Source.parse(name).group for name in store.sources()}
     for path in _folders(store.objects, "features", 3):
         if path.count("/") == 3 and path not in known:
-            what = "has arrays but no source attributes (an interrupted creation, or damage)"
+            what = "has arrays but no source attributes (an interrupted creation)"
             if "tokens" in store.objects.names(path):
                 yield Problem("store", None, "metadata", f"{path} {what}")
         elif path not in known and not is_group(store.objects, path):
@@ -167,18 +164,11 @@ def _folders(objects: Objects, path: str, depth: int) -> Iterator[str]:
                 yield from _folders(objects, f"{path}/{name}", depth - 1)
 
 
-def _metadata_problems(source: StoredSource) -> Iterator[Problem]:
-    name = str(source.source)
-    if protocol.identity(source.manifest) != source.identity:
-        yield Problem(name, None, "metadata", "the manifest does not hash to the identity")
+def _length_problems(source: StoredSource) -> Iterator[Problem]:
     for array in source.arrays.values():
-        if array.shape[0] < source.images:
-            yield Problem(
-                name,
-                None,
-                "metadata",
-                f"{array.name} has {array.shape[0]} rows, the store has {source.images} images",
-            )
+        if array.shape[0] != source.images:
+            reason = f"{array.name} has {array.shape[0]} rows for {source.images} images"
+            yield Problem(str(source.source), None, "metadata", reason)
 
 
 def _shard_problems(source: StoredSource, shard: int, report: Report) -> Iterator[Problem]:
@@ -212,15 +202,11 @@ def _shard_problems(source: StoredSource, shard: int, report: Report) -> Iterato
 
 def _status_problems(store: FeatureStore, sources: list[StoredSource]) -> Iterator[Problem]:
     """Each chunk of the status array must agree with one commit record of its shard."""
-    try:
-        found = store.status_codes()
-    except Exception as error:
-        yield Problem("store", None, "metadata", f"status is unreadable ({_line(error)})")
-        return
     for shard in range(-(-len(store) // store.shard_images)):
-        rows = slice(shard * store.shard_images, (shard + 1) * store.shard_images)
-        allowed = [s.status_of(shard) for s in sources if s.is_committed(shard)]
-        if allowed and not any(np.array_equal(found[rows], a) for a in allowed):
+        allowed = [(s, s.status_of(shard)) for s in sources if s.is_committed(shard)]
+        if allowed and not any(
+            np.array_equal(stored_status(store.objects, s, shard), codes) for s, codes in allowed
+        ):
             yield Problem("store", shard, "status", "contradicts all commit records")
 
 

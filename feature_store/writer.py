@@ -6,22 +6,51 @@ import datetime
 import os
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-import zarr
 
 from feature_store import protocol
 from feature_store.casting import CastStatistics, largest_bits
 from feature_store.errors import InputError, StoreError
 from feature_store.metadata import FILL, encoded_shard
 from feature_store.protocol import CommitRecord
-from feature_store.root import checked_root
+from feature_store.root import read_root
+from feature_store.status import put_status
 from feature_store.stored_source import StoredSource
 from feature_store.subsample import keep, positions
 
 
 class FeatureRangeError(InputError):
     """Features do not fit the stored dtype; the shard was not written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardImages:
+    """What a commit record keeps of the images themselves, one entry per row."""
+
+    fingerprints: list[str]
+    """:func:`feature_store.protocol.fingerprint` of each image; empty where unknown."""
+    files: list[list[int] | None] | None = None
+    """[bytes, modification time in ns] of each file; None where the dataset has no files."""
+
+    @classmethod
+    def unknown(cls, rows: int) -> ShardImages:
+        """Of images that the writer has not seen."""
+        return cls(fingerprints=[""] * rows)
+
+    @classmethod
+    def after(cls, old: CommitRecord | None, new: ShardImages) -> ShardImages:
+        """Rows of a record that was written before the store grew, then new rows."""
+        if old is None:
+            return new
+        count = old.stop - old.start
+        files = None
+        if old.files is not None or new.files is not None:
+            before = old.files or [None] * count
+            files = [*before, *(new.files or [None] * len(new.fingerprints))]
+        known = old.fingerprints or [""] * count
+        return cls(fingerprints=[*known, *new.fingerprints], files=files)
 
 
 class SourceWriter:
@@ -78,6 +107,7 @@ class SourceWriter:
         prefix: np.ndarray | None = None,
         failed: Mapping[int, str] | None = None,
         statistics: CastStatistics | None = None,
+        images: ShardImages | None = None,
     ) -> CommitRecord:
         """Write one shard, then its record.
 
@@ -95,6 +125,8 @@ class SourceWriter:
         statistics : CastStatistics, optional
             Statistics of the good rows before the cast, if the values already have the stored
             dtype; without them, values count as exact.
+        images : ShardImages, optional
+            What the record keeps of the images of the n rows.
 
         Raises
         ------
@@ -106,6 +138,7 @@ class SourceWriter:
         failed = dict(failed or {})
         self._refuse_growth()
         rows = self.todo(shard)
+        todo = len(rows)
         given = self._given(rows, tokens, prefix)
         kept, before, old = self._kept(shard)
         good = np.array([row not in failed for row in rows], dtype=bool)
@@ -132,7 +165,8 @@ class SourceWriter:
         good = np.array([row not in failed for row in rows], dtype=bool)
         for name, values in stored.items():
             self._put(name, shard, values)
-        self._put_status(shard, good)
+        codes = [protocol.STATUS.index("ok" if one else "decode_failed") for one in good]
+        put_status(self.stored.objects, shard, np.array(codes), self.stored.shard_images)
         record = CommitRecord(
             shard=shard,
             start=rows.start,
@@ -145,6 +179,8 @@ class SourceWriter:
             square_error=counted.square_error,
             writer=f"{socket.gethostname()}:{os.getpid()}",
             written=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            image_ids_sha256=protocol.ids_sha256(self._image_ids[rows.start : rows.stop]),
+            **vars(ShardImages.after(old, images or ShardImages.unknown(todo))),
         )
         self.stored.objects.put(protocol.record_key(self.stored.group, shard), record.to_json())
         self.stored.forget(shard)
@@ -152,7 +188,7 @@ class SourceWriter:
 
     def _refuse_growth(self) -> None:
         """Refuse to write if another process has added images since this store was opened."""
-        now = checked_root(self.stored.objects).attrs.asdict()["image_count"]
+        now = read_root(self.stored.objects)["image_count"]
         if now != self.stored.images:
             raise StoreError(
                 f"{self.stored.objects.url} grew from {self.stored.images} to {now} images while "
@@ -229,13 +265,4 @@ class SourceWriter:
         if layout.raw:
             objects.put(key, np.ascontiguousarray(values))
         else:
-            path = f"{self.stored.group}/{name}"
-            array = zarr.open_array(objects.zarr_store, path=path, mode="r")
-            objects.put(key, encoded_shard(array, values))
-
-    def _put_status(self, shard: int, good: np.ndarray) -> None:
-        status = np.zeros(self.stored.shard_images, np.uint8)
-        status[: len(good)] = np.where(
-            good, protocol.STATUS.index("ok"), protocol.STATUS.index("decode_failed")
-        )
-        self.stored.objects.put(f"status/c.{shard}", status)
+            objects.put(key, encoded_shard(layout.document, values))

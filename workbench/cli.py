@@ -41,6 +41,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "draw what a source sees in an image",
     ),
     "verify": ("workbench.commands.verify", "Verify", "re-read a store and name damaged shards"),
+    "upgrade": (
+        "workbench.commands.upgrade",
+        "Upgrade",
+        "bring a store of an older protocol version to the present one",
+    ),
     "cost": ("workbench.commands.cost", "Cost", "parameters, GMACs, bytes, images per second"),
     "reconstruct": (
         "workbench.commands.reconstruct",

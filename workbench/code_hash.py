@@ -96,8 +96,8 @@ def parts_sha256(parts: tuple[str, ...]) -> str:
 
 
 def code_sha256() -> str:
-    """Hash of the code that computes features, and of the version of the store's protocol."""
-    return _sha256(f"{protocol.VERSION} {parts_sha256(FEATURES)}")
+    """Hash of the code that computes features, and of the version of manifests."""
+    return _sha256(f"{protocol.MANIFEST_VERSION} {parts_sha256(FEATURES)}")
 
 
 def measuring_sha256() -> str:

@@ -17,6 +17,7 @@ from feature_store.dataset_name import (
     collection,
     is_dataset_name,
     is_on_hub,
+    path_of,
     view_name,
 )
 from feature_store.errors import InputError
@@ -128,3 +129,11 @@ def test_kinds_by_their_first_word():
     assert not is_dataset_name("folder")
     assert is_on_hub("view:1:hf:me/mine:test")
     assert not is_on_hub("folder:hf")
+
+
+def test_path_of_a_dataset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here = tmp_path.resolve()
+    assert path_of("view:1:folder:photos") == str(here / "photos")
+    assert path_of("torchvision:CIFAR10:test:data") == str(here / "data")
+    assert path_of("bundled:textiles") == path_of("mine") == ""

@@ -63,3 +63,11 @@ def test_differences_name_nested_fields():
 def test_damaged_records_are_named(data):
     with pytest.raises(StoreError, match="commit record somewhere is damaged"):
         protocol.CommitRecord.from_json(data, "somewhere")
+
+
+def test_fingerprint_depends_on_pixels_and_shape():
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    assert protocol.fingerprint(pixels) == protocol.fingerprint(np.asfortranarray(pixels))
+    assert protocol.fingerprint(pixels) != protocol.fingerprint(pixels.reshape(4, 2, 3))
+    assert protocol.fingerprint(pixels) != protocol.fingerprint(pixels + 1)
+    assert len(protocol.fingerprint(pixels)) == 16

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
 
 import feature_store
+from feature_store import protocol
 from feature_store.errors import InputError, StoreError
 
 RNG = np.random.default_rng(0)
@@ -119,16 +123,78 @@ def test_unknown_source_lists_what_is_stored(make_store):
         store.features("toy:a#blocks@672")
 
 
-def test_newer_protocol_is_refused(make_store):
-    import json
-    from pathlib import Path
+def with_root(store, **changes):
+    """Change root attributes without renewing their seal."""
+    path = Path(store.path) / "zarr.json"
+    document = json.loads(path.read_text())
+    document["attributes"] |= changes
+    path.write_text(json.dumps(document))
+    return document["attributes"]
 
-    path = Path(make_store("s", SOURCES).path) / "zarr.json"
-    metadata = json.loads(path.read_text())
-    metadata["attributes"]["protocol_version"] = 99
-    path.write_text(json.dumps(metadata))
+
+def test_newer_protocol_is_refused(make_store):
+    store = make_store("s", SOURCES)
+    attrs = with_root(store, protocol_version=99)
+    with_root(store, seal=protocol.seal(attrs))
     with pytest.raises(StoreError, match="protocol version 99"):
-        feature_store.open(path.parent)
+        feature_store.open(store.path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"protocol_version": "99"},
+        {"protocol_version": True},
+        {"protocol_version": 2.0},
+        {"protocol_version": None},
+        {"image_count": "x"},
+        {"image_count": None},
+        {"image_count": -5},
+        {"image_count": 1e300},
+        {"image_count": 10**15},
+        {"shard_images": 0},
+        {"shard_images": 8},
+        {"label_names": ["b", "a"]},
+        {"dataset": "other"},
+        {"image_ids_sha256": 7},
+    ],
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_other_root_attributes_are_noticed(make_store, changes, version):
+    store = make_store("s", SOURCES, labels=[0, 1] * 3 + [0], label_names="ab")
+    if version == 1:
+        if set(changes) & {"label_names", "dataset"}:
+            pytest.skip("version 1 has no seal over them")
+        downgrade(store.path)
+    with_root(store, **changes)
+    with pytest.raises(StoreError, match="damaged"):
+        feature_store.open(store.path)
+
+
+def downgrade(path):
+    """What the root and the sources of a store of version 1 look like."""
+    for file in [Path(path) / "zarr.json", *Path(path).glob("features/*/*/*/zarr.json")]:
+        document = json.loads(file.read_text())
+        for name in protocol.SINCE_VERSION_2:
+            document["attributes"].pop(name, None)
+        if "protocol_version" in document["attributes"]:
+            document["attributes"]["protocol_version"] = 1
+        file.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("name", ["image_id", "label"])
+@pytest.mark.parametrize("how", ["delete", "change"])
+def test_ids_and_labels_are_checked_on_first_read(make_store, name, how):
+    store = make_store("s", SOURCES, labels=[0, 1] * 3 + [0], label_names="ab")
+    other = make_store("o", SOURCES, labels=[0, 1] * 3 + [1], label_names="ab")
+    chunk = Path(store.path) / name / "c.0"
+    if how == "delete":
+        chunk.unlink()
+    else:
+        chunk.write_bytes((Path(other.path) / name / "c.0").read_bytes())
+    again = feature_store.open(store.path)
+    with pytest.raises(StoreError, match=f"{name} is damaged"):
+        again.image_ids if name == "image_id" else again.labels  # noqa: B018 the read is the test
 
 
 def test_no_store_there(tmp_path):

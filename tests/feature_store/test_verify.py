@@ -224,7 +224,7 @@ def test_a_wrong_status_chunk_is_rewritten(store):
     (Path(store.path) / "status" / "c.1").write_bytes(b"\7\1\1\1")
     (problem,) = verify(fresh(store)).problems
     assert (problem.kind, problem.shard) == ("status", 1)
-    with pytest.raises(StoreError, match="rewrites it"):
+    with pytest.raises(StoreError, match="workbench verify"):
         fresh(store).status  # noqa: B018 the read is the test
     withdraw(fresh(store), [problem])
     assert verify(fresh(store)).problems == []

@@ -8,6 +8,7 @@ import pytest
 import feature_store
 from feature_store.casting import CastStatistics, largest_bits
 from feature_store.errors import InputError
+from feature_store.writer import ShardImages
 
 RNG = np.random.default_rng(0)
 X = (10 * RNG.standard_normal((4, 1, 2, 3))).astype(np.float32)
@@ -64,3 +65,13 @@ def test_largest_bits(dtype):
 def test_wrong_shape(tmp_path):
     with pytest.raises(InputError, match=r"shape \(4, 1, 1, 3\), expected \(4, 1, 2, 3\)"):
         writer(tmp_path / "s").commit(0, X[:, :, :1])
+
+
+def test_a_record_keeps_what_is_known_of_the_images_also_after_growth(tmp_path):
+    first = ShardImages(fingerprints=["aa", "", "cc", "dd"])
+    record = writer(tmp_path / "s").commit(0, X, failed={1: "x"}, images=first)
+    assert (record.fingerprints, record.files) == (first.fingerprints, None)
+    second = ShardImages(fingerprints=["bb"], files=[[3, 7]])
+    both = ShardImages.after(record, second)
+    assert both.fingerprints == ["aa", "", "cc", "dd", "bb"]
+    assert both.files == [None] * 4 + [[3, 7]]

@@ -92,9 +92,9 @@ def test_an_edit_changes_the_hashes_of_the_parts_that_hold_the_file(tmp_path, mo
         assert {name for name, now in hashes().items() if now != before[name]} == expected, edited
 
 
-def test_features_follow_the_version_of_the_protocol(monkeypatch):
+def test_features_follow_the_version_of_manifests(monkeypatch):
     before = code_hash.code_sha256()
-    monkeypatch.setattr(code_hash.protocol, "VERSION", "other")
+    monkeypatch.setattr(code_hash.protocol, "MANIFEST_VERSION", "other")
     assert code_hash.code_sha256() != before
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import feature_store
-from feature_store import FeatureStore, InputError, Source, StoreError
-from feature_store.dataset_name import canonical
+from feature_store import FeatureStore, InputError, Source, StoreError, protocol
+from feature_store.dataset_name import canonical, path_of
 from feature_store.growth import reconcile
 from feature_store.objects import connect
 from feature_store.protocol import CommitRecord
 from feature_store.root import can_create
 from feature_store.stored_source import StoredSource
+from feature_store.upgrade import upgrade
 from feature_store.verify import Problem, verify, withdraw
 from workbench.datasets import Dataset
 from workbench.extraction.request import ExtractRequest
@@ -33,6 +34,7 @@ def open_target(request: ExtractRequest, dataset: Dataset) -> FeatureStore:
             return feature_store.create(
                 request.store,
                 dataset=dataset.name,
+                dataset_path=path_of(dataset.name),
                 image_ids=dataset.image_ids,
                 labels=dataset.labels,
                 label_names=dataset.label_names,
@@ -48,6 +50,8 @@ def open_target(request: ExtractRequest, dataset: Dataset) -> FeatureStore:
                 f"{request.store} holds features of {store.dataset}, this run is about "
                 f"{dataset.name}; name another store with --store"
             )
+        if store.version < protocol.VERSION:
+            store = upgrade(store)
         return reconcile(store, dataset.image_ids, dataset.labels, dataset.label_names)
 
 

@@ -1,0 +1,53 @@
+"""The status array: a summary of the commit records for plain readers of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from feature_store.errors import StoreError
+from feature_store.objects import Objects
+from feature_store.stored_source import StoredSource
+
+
+def checked_status(objects: Objects, images: int, sources: Sequence[StoredSource]) -> np.ndarray:
+    """(image,) uint8: codes of :data:`protocol.STATUS`; 0 (pending) where nothing is committed.
+
+    Raises
+    ------
+    StoreError
+        A stored chunk contradicts the commit records of all sources.
+    """
+    codes = np.zeros(images, np.uint8)
+    for shard in range(sources[0].shard_count if sources else 0):
+        committed = [s.status_of(shard) for s in sources if s.is_committed(shard)]
+        if not committed:
+            continue
+        found = stored_status(objects, sources[0], shard)
+        if not any(np.array_equal(found, codes) for codes in committed):
+            raise StoreError(
+                f"{objects.url}: chunk {shard} of the status array is damaged; `workbench verify "
+                f"{objects.url}` rewrites it from the commit records"
+            )
+        codes[sources[0].rows(shard).start : sources[0].rows(shard).stop] = found
+    return codes
+
+
+def stored_status(objects: Objects, source: StoredSource, shard: int) -> np.ndarray:
+    """A chunk of the status array as it is stored; empty if it is missing or of another size."""
+    data = objects.get(status_key(shard)) or b""
+    whole = np.frombuffer(data, np.uint8) if len(data) == source.shard_images else np.zeros(0)
+    return whole[: len(source.rows(shard))]
+
+
+def put_status(objects: Objects, shard: int, codes: np.ndarray, shard_images: int) -> None:
+    """Write a chunk of the status array, padded with 0."""
+    chunk = np.zeros(shard_images, np.uint8)
+    chunk[: len(codes)] = codes
+    objects.put(status_key(shard), chunk)
+
+
+def status_key(shard: int) -> str:
+    """Key of a chunk of the status array."""
+    return f"status/c.{shard}"

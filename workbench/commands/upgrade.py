@@ -1,0 +1,38 @@
+"""``workbench upgrade``: bring a store to the present version of the protocol."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upgrade:
+    """Add to a store of an older protocol version what the present one records.
+
+    Checksums over all metadata are added; features are neither read nor written. `workbench
+    extract` upgrades the store that it writes to. Example:
+
+    workbench upgrade old/train.zarr
+    """
+
+    store: tyro.conf.Positional[str]
+    """Folder or URL of the store."""
+
+    def run(self) -> int:
+        import feature_store
+        from feature_store import protocol
+        from feature_store.upgrade import upgrade
+
+        store = feature_store.open(self.store)
+        if store.version == protocol.VERSION:
+            print(f"{store.path} has protocol version {store.version} already", file=sys.stderr)
+            return 0
+        upgrade(store)
+        print(
+            f"{store.path}: protocol version {store.version} is now {protocol.VERSION}",
+            file=sys.stderr,
+        )
+        return 0
