@@ -52,7 +52,7 @@ def compute(
         Labelled; classes are matched by name. Unlabelled images, and images that failed in any of
         the sources, are left out of all sources.
     sources : sequence of str
-        Such as ``["bundled:efficientnet_lite0@224", "bundled:efficientnet_lite0@224+448"]``.
+        Such as ``["bundled:efficientnet_lite0@1x", "bundled:efficientnet_lite0@1x+2x"]``.
     config : ProbeConfig, optional
     engine : Engine, optional
         Reads and pools the stores; the heads are trained in this process.
@@ -73,7 +73,7 @@ def compute(
     """
     config = config or ProbeConfig()
     if not sources:
-        raise InputError("no source given; name at least one, such as MODEL@224")
+        raise InputError("no source given; name at least one, such as MODEL@1x")
     refuse_shared_images(train_store, test_store)
     train, test = (
         pool(s, sources, config.pooling, engine=engine) for s in (train_store, test_store)

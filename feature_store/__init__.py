@@ -2,7 +2,7 @@
 
 >>> import feature_store
 >>> store = feature_store.open("train.zarr")                             # doctest: +SKIP
->>> store.features("bundled:efficientnet_lite0@224+448")                 # doctest: +SKIP
+>>> store.features("bundled:efficientnet_lite0@1x+2x")                 # doctest: +SKIP
 """
 
 from feature_store.errors import InputError, StoreError

@@ -1,18 +1,25 @@
-"""Lists the single-scale sources of a store and resolves names without a tap."""
+"""Lists the single-scale sources of a store and resolves names as a user writes them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from feature_store import protocol
-from feature_store.documents import document_key
+from feature_store.documents import document_key, read_attributes
 from feature_store.errors import StoreError
 from feature_store.objects import Objects
 from feature_store.source import Source
 
+SMALLER_ONCE = {"bundled:efficientnet_lite1": 224, "bundled:efficientnet_lite2": 224}
+"""Model name → native size that it had in stores written before it got its own; such a source is
+listed as ``NAME:SIZE``, and :attr:`Source.stored_as` is the name in its path."""
+
 
 def stored_sources(objects: Objects) -> list[Source]:
-    """All single-scale sources, also damaged ones, sorted by name; reads no attribute or array."""
+    """All single-scale sources, also damaged ones, sorted by name; reads no array."""
     groups = (
         f"features/{model}/{tap}/{scale}"
         for model in objects.names("features")
@@ -20,13 +27,58 @@ def stored_sources(objects: Objects) -> list[Source]:
         for scale in objects.names(f"features/{model}/{tap}")
         if scale != "zarr.json"
     )
-    return sorted((Source.from_group(g) for g in groups if _is_source(objects, g)), key=str)
+    return sorted((_named(objects, g) for g in groups if _is_source(objects, g)), key=str)
 
 
 def _is_source(objects: Objects, group: str) -> bool:
     """Whether the group's document was written, which is the last step of a source's creation."""
     folder = f"{group}/tokens/{protocol.COMMITS}"
     return objects.exists(document_key(group)) or bool(objects.names(folder))
+
+
+def _named(objects: Objects, group: str) -> Source:
+    """The source of a group, under the name that stands for its model today."""
+    source = Source.from_group(group)
+    once = SMALLER_ONCE.get(source.model)
+    if once is None:
+        return source
+    try:
+        size = native_size(read_attributes(objects, group).get("manifest", {}))
+    except StoreError:  # damaged, as a reader will find
+        return source
+    if size != once:
+        return source
+    return replace(source, model=f"{source.model}:{once}", stored_as=source.model)
+
+
+def native_size(manifest: Mapping[str, Any]) -> int | None:
+    """Native size of the model behind a manifest; None where the manifest does not tell.
+
+    A base image is the smallest of its aspect ratio in native squares.
+    """
+    base = manifest.get("scale", {}).get("base")
+    return math.gcd(*base) if base else None
+
+
+def in_stored_words(
+    wanted: Source, stored: list[Source], native: Callable[[Source], int | None]
+) -> Source:
+    """The source with its scales in pixels and its model as the store lists it, where it can.
+
+    `native` is the native size of a stored source's model.
+    """
+    models = [wanted.model]
+    if wanted.model in SMALLER_ONCE:
+        models.append(f"{wanted.model}:{SMALLER_ONCE[wanted.model]}")
+    for model in models:
+        named = replace(wanted, model=model)
+        same = [s for s in stored if s.model == model]
+        if named.has_multiples:
+            size = next(filter(None, map(native, same)), None)
+            named = named if size is None else named.at_native(size)
+        if set(named.scales) <= {s.scales[0] for s in same}:
+            return named
+    return wanted
 
 
 def with_stored_tap(

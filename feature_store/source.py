@@ -1,15 +1,39 @@
-"""Names of sources: ``MODEL[#TAP]@SCALES``, such as ``timm:vit_base_patch16_224.mae@224+448``."""
+"""Names of sources: ``MODEL[#TAP]@SCALES``, such as ``timm:vit_base_patch16_224.mae@1x+2x``."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote
 
 from feature_store.errors import InputError
 
-_SCALE = re.compile(r"[1-9]\d*(x[1-9]\d*)?(\.[a-z][a-z0-9_]*)*")
-_FORM = "MODEL[#TAP]@SCALE[+SCALE...], for example bundled:efficientnet_lite0@224+448"
+_OPTIONS = r"(?P<options>(\.[a-z][a-z0-9_]*)*)"
+_PIXELS = re.compile(r"[1-9]\d*(x[1-9]\d*)?" + _OPTIONS)
+_MULTIPLE = re.compile(r"(?P<factor>\d+(\.\d+)?)x" + _OPTIONS)
+_FORM = "MODEL[#TAP]@SCALE[+SCALE...], for example bundled:efficientnet_lite0@1x+2x"
+
+
+def in_pixels(scale: str, native: int) -> str:
+    """A scale in pixels: multiples of a native size, such as ``2x.raw``, are multiplied out.
+
+    >>> in_pixels("2x.raw", 224), in_pixels("672", 224)
+    ('448.raw', '672')
+
+    Raises
+    ------
+    InputError
+        The multiple is not a whole number of pixels.
+    """
+    multiple = _MULTIPLE.fullmatch(scale)
+    if multiple is None:
+        return scale
+    pixels = float(multiple["factor"]) * native
+    if pixels != int(pixels) or pixels < 1:
+        raise InputError(
+            f"scale {scale!r}: {multiple['factor']} x {native} is not a whole pixel size"
+        )
+    return f"{int(pixels)}{multiple['options']}"
 
 
 @dataclass(frozen=True)
@@ -23,18 +47,22 @@ class Source:
     tap : str or None
         Where features are read; ``None`` means the model's default tap.
     scales : tuple of str
-        Scale names in order, each ``SIZE[.OPTION...]`` with SIZE one side or ``HxW`` in pixels.
+        Scale names in order, each ``SIZE[.OPTION...]`` with SIZE one side or ``HxW`` in pixels, or
+        a multiple of the model's native size, such as ``2x``. Stored sources are in pixels.
+    stored_as : str or None
+        Model name in the store's paths, where an old store wrote another; no part of equality.
 
     Examples
     --------
-    >>> s = Source.parse("bundled:efficientnet_lite0@224+448")
+    >>> s = Source.parse("bundled:efficientnet_lite0@1x+2x")
     >>> s.scales, s.tap, str(s)
-    (('224', '448'), None, 'bundled:efficientnet_lite0@224+448')
+    (('1x', '2x'), None, 'bundled:efficientnet_lite0@1x+2x')
     """
 
     model: str
     tap: str | None
     scales: tuple[str, ...]
+    stored_as: str | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def parse(cls, text: str) -> Source:
@@ -51,10 +79,16 @@ class Source:
             raise InputError(f"source {text!r} is not of the form {_FORM}")
         scales = tuple(back.split("+"))
         for scale in scales:
-            if not _SCALE.fullmatch(scale):
+            if not (_PIXELS.fullmatch(scale) or _MULTIPLE.fullmatch(scale)):
+                parts = re.split(r"[,;\s]+", scale.strip(",; "))
+                if len(parts) > 1:
+                    raise InputError(
+                        f"source {text!r}: scales are joined by '+'; write "
+                        f"{front}@{back.replace(scale, '+'.join(parts))}"
+                    )
                 raise InputError(
-                    f"source {text!r}: {scale!r} is not a scale; expected pixels such as 448, "
-                    f"448x672 or 448.whole, joined by '+'"
+                    f"source {text!r}: {scale!r} is not a scale; expected multiples of the native "
+                    f"size such as 2x, or pixels such as 448, 448x672 or 448.whole, joined by '+'"
                 )
         if len(set(scales)) != len(scales):
             raise InputError(f"source {text!r} names a scale twice")
@@ -62,7 +96,7 @@ class Source:
 
     def singles(self) -> tuple[Source, ...]:
         """The single-scale sources of this source, in channel order."""
-        return tuple(Source(self.model, self.tap, (scale,)) for scale in self.scales)
+        return tuple(replace(self, scales=(scale,)) for scale in self.scales)
 
     @property
     def model_and_tap(self) -> str:
@@ -71,16 +105,31 @@ class Source:
 
     def with_tap(self, tap: str) -> Source:
         """The same source with an explicit tap."""
-        return Source(self.model, tap, self.scales)
+        return replace(self, tap=tap)
+
+    @property
+    def has_multiples(self) -> bool:
+        """Whether some scale is a multiple of the native size and not yet in pixels."""
+        return any(_MULTIPLE.fullmatch(scale) for scale in self.scales)
+
+    def at_native(self, native: int) -> Source:
+        """The same source with every scale in pixels."""
+        return replace(self, scales=tuple(in_pixels(scale, native) for scale in self.scales))
 
     @property
     def group(self) -> str:
         """Path of a single-scale source inside the store; inverse: :meth:`from_group`."""
-        if len(self.scales) != 1 or self.tap is None:
-            raise ValueError(f"{self} is not a single-scale source with a tap")
-        return "/".join(["features", *(quote(p, safe="") for p in (self.model, self.tap))]) + (
+        if len(self.scales) != 1 or self.tap is None or self.has_multiples:
+            raise ValueError(f"{self} is not a single-scale source with a tap and pixels")
+        model = self.stored_as or self.model
+        return "/".join(["features", *(quote(p, safe="") for p in (model, self.tap))]) + (
             f"/{self.scales[0]}"
         )
+
+    @property
+    def as_stored(self) -> dict[str, str]:
+        """Entries of the manifest that an old store wrote otherwise."""
+        return {"model": self.stored_as} if self.stored_as else {}
 
     @classmethod
     def from_group(cls, group: str) -> Source:

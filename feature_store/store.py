@@ -17,7 +17,12 @@ from feature_store import protocol
 from feature_store.accepted_code import refuse_other_identity
 from feature_store.errors import StoreError
 from feature_store.lazy import compose, labelled
-from feature_store.listing import stored_sources, with_stored_tap
+from feature_store.listing import (
+    in_stored_words,
+    native_size,
+    stored_sources,
+    with_stored_tap,
+)
 from feature_store.metadata import (
     ArrayPlan,
     put_source,
@@ -41,7 +46,7 @@ class FeatureStore:
     Examples
     --------
     >>> store = feature_store.open("runs/demo/train.zarr")            # doctest: +SKIP
-    >>> store.features("bundled:efficientnet_lite0@224+448").dims     # doctest: +SKIP
+    >>> store.features("bundled:efficientnet_lite0@1x+2x").dims     # doctest: +SKIP
     ('image', 'row', 'col', 'channel')
     """
 
@@ -121,15 +126,17 @@ class FeatureStore:
         (single,) = self.resolve(source).singles()
         key = str(single)
         if key not in self._stored:
+            single = next(s for s in stored_sources(self.objects) if s == single)
             self._stored[key] = StoredSource.open(
                 self.objects, single, len(self), self.shard_images
             )
         return self._stored[key]
 
     def resolve(self, source: str | Source) -> Source:
-        """Fill in the tap and check that every scale is stored.
+        """Fill in the tap, write scales in pixels, and check that every scale is stored.
 
         Without a tap: the model's default tap according to its manifest, or the only one stored.
+        Multiples such as ``2x`` are of the native size that the model has here.
 
         Raises
         ------
@@ -139,6 +146,7 @@ class FeatureStore:
         """
         stored = stored_sources(self.objects)
         wanted = Source.parse(source) if isinstance(source, str) else source
+        wanted = in_stored_words(wanted, stored, self._native)
         wanted = with_stored_tap(wanted, stored, self._is_default)
         absent = [str(s) for s in wanted.singles() if s not in stored]
         if absent:
@@ -188,7 +196,7 @@ class FeatureStore:
         Parameters
         ----------
         source : str or Source
-            Such as ``"bundled:efficientnet_lite0@224+448"``.
+            Such as ``"bundled:efficientnet_lite0@1x+2x"``.
         merge : {"concat", "add"}
             How scales combine on the channel axis (paper: concat; Table 12 ablates add).
         allow_incomplete : bool
@@ -273,11 +281,14 @@ class FeatureStore:
         StoreError
             The source is stored with another identity; the message lists the fields that differ.
         """
+        listed = stored_sources(self.objects)
         single = Source.parse(source) if isinstance(source, str) else source
+        single = next((s for s in listed if s == single), single)
+        self._refuse_other_meaning(single, listed)
         arrays = ArrayPlan(
             grid=grid, channels=channels, prefix=prefix, dtype=dtype, layout=layout, keep=keep
         )
-        manifest = {"protocol_version": protocol.MANIFEST_VERSION, **manifest}
+        manifest = {"protocol_version": protocol.MANIFEST_VERSION, **manifest} | single.as_stored
         if arrays.keep:
             subsample = {"tokens": arrays.keep, "seed": SEED, "grid": list(arrays.grid)}
             manifest |= {"subsample": subsample}
@@ -289,7 +300,7 @@ class FeatureStore:
             )
         size = (current["image_count"], self.shard_images)
         self.objects.sweep(single.group)
-        if single not in stored_sources(self.objects):
+        if single not in listed:
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             attrs = {"manifest": manifest, "identity": protocol.identity(manifest)}
             put_source(self.objects, single, size, arrays, attrs | {"created": created})
@@ -302,6 +313,15 @@ class FeatureStore:
 
     # -- internals -----------------------------------------------------------------------------
 
+    def _refuse_other_meaning(self, single: Source, listed: list[Source]) -> None:
+        """Refuse a new source whose path belongs to one that an old name stood for."""
+        for other in listed:
+            if other != single and other.group == single.group:
+                raise StoreError(
+                    f"{self.path} holds {other} in the place of {single}, written when "
+                    f"{single.model} stood for {other.model}; extract into another store"
+                )
+
     def _view(self, source: str | Source, name: str, merge: str, incomplete: bool) -> xr.DataArray:
         resolved = self.resolve(source)
         array = compose([self.source(s) for s in resolved.singles()], name, merge, incomplete)
@@ -309,6 +329,12 @@ class FeatureStore:
 
     def _is_default(self, single: Source) -> bool:
         return self.source(single).manifest.get("default_tap") == single.tap
+
+    def _native(self, single: Source) -> int | None:
+        try:
+            return native_size(self.source(single).manifest)
+        except StoreError:  # damaged; another scale may tell
+            return None
 
     def __repr__(self) -> str:
         return f"<FeatureStore {self.path}: {len(self)} images, {len(self.sources())} sources>"

@@ -10,10 +10,10 @@ import numpy as np
 
 from feature_store import protocol
 from feature_store.errors import StoreError
+from feature_store.listing import stored_sources
 from feature_store.metadata import is_group
 from feature_store.objects import Objects
 from feature_store.root import document_problems
-from feature_store.source import Source
 from feature_store.status import put_status, stored_status
 from feature_store.store import FeatureStore
 from feature_store.stored_source import StoredSource
@@ -143,7 +143,7 @@ def _root_problems(store: FeatureStore) -> Iterator[Problem]:
 
 def _hierarchy_problems(store: FeatureStore) -> Iterator[Problem]:
     """Groups above the sources must be readable, and every source must have its attributes."""
-    known = {Source.parse(name).group for name in store.sources()}
+    known = {source.group for source in stored_sources(store.objects)}
     for path in _folders(store.objects, "features", 3):
         if path.count("/") == 3 and path not in known:
             what = "has arrays but no source attributes (an interrupted creation)"

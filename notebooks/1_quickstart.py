@@ -38,9 +38,9 @@ TRAIN, TEST = "bundled:textiles:train", "bundled:textiles:test"
 IMAGES = int(os.environ.get("S2_WORKBENCH_IMAGES", 400))
 TRAIN_IMAGES, TEST_IMAGES = IMAGES, IMAGES // 2  # the first so many; None for all
 MODELS = {
-    "bundled:efficientnet_lite0": ["224", "448"],  # the small model, at two scales
-    "bundled:efficientnet_lite1": ["224"],
-    "bundled:efficientnet_lite2": ["224"],
+    "bundled:efficientnet_lite0": ["1x", "2x"],  # the small model, at two scales
+    "bundled:efficientnet_lite1": ["1x"],
+    "bundled:efficientnet_lite2": ["1x"],
 }
 
 # %% [markdown]
@@ -74,7 +74,7 @@ train
 # different patch sizes are averaged to their common grid.
 
 # %%
-config = reconstruction.ReconstructionConfig(grid="pool", progress=True)
+config = reconstruction.ReconstructionConfig(progress=True)
 result = reconstruction.compute(
     train,
     test,

@@ -51,7 +51,7 @@ train.features(names.s2)
 
 # %%
 config = reconstruction.ReconstructionConfig(
-    grid="pool", decompose=True, moments=str(FOLDER / "pooled_moments.zarr"), progress=True
+    decompose=True, moments=str(FOLDER / "pooled_moments.zarr"), progress=True
 )
 result = reconstruction.compute(
     train,

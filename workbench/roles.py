@@ -23,17 +23,17 @@ def find(store: FeatureStore) -> Roles:
     Examples
     --------
     >>> find(feature_store.open("runs/demo/train.zarr")).s2           # doctest: +SKIP
-    'bundled:efficientnet_lite0@224+448'
+    'bundled:efficientnet_lite0@1x+2x'
     """
     scales = _scales(store)
     sizes = {name: params(name.partition("#")[0]) for name in scales}
     several = sorted((n for n in scales if len(scales[n]) > 1), key=sizes.__getitem__)
     if not several:
-        raise _refusal(store, "no model at two or more scales", "--scales 224 448")
+        raise _refusal(store, "no model at two or more scales", "--scales 1x 2x")
     small = several[0]
     larger = sorted((n for n in scales if sizes[n] > sizes[small]), key=sizes.__getitem__)
     if not larger:
-        raise _refusal(store, f"no model larger than {small}", "--model LARGER_MODEL --scales 224")
+        raise _refusal(store, f"no model larger than {small}", "--model LARGER_MODEL --scales 1x")
     first = {name: f"{name}@{found[0]}" for name, found in scales.items()}
     return Roles(
         small=first[small],

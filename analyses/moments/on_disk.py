@@ -237,7 +237,9 @@ def _refuse_other(found: dict[str, Any], wanted: dict[str, Any], path: str | Pat
     differing = [
         f"{name}: {found.get(name)!r} there, {value!r} asked for"
         for name, value in wanted.items()
-        if name not in ("sources", "targets") and found.get(name) != value
+        if name not in ("sources", "targets")
+        and found.get(name) != value
+        and (name, found.get(name)) != ("grid", "same")  # equal grids are the common one
     ]
     there = found.get("sources", {})
     differing += [

@@ -29,6 +29,10 @@ class Described(Protocol):
     def identity(self) -> str:
         """Hash of all that determines its values."""
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, cols) of the token map."""
+
 
 class Stream(Protocol):
     """The reading side of a store where a running model computes the features."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from analyses.reading.features import Batch
+from analyses.reading.features import Batch, Features
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,29 @@ def average_to(tokens: Any, grid: tuple[int, int]) -> Any:
     return np.einsum("rh,nhwc,sw->nrsc", rows, tokens.astype(np.float32), cols, optimize=True)
 
 
-def on_common_grid(batch: Batch) -> TokenBatch:
-    """The batch with every map averaged onto the common grid of all its maps."""
-    grid = common_grid(tokens.shape[1:3] for tokens in batch.tokens.values())
+def on_common_grid(batch: Batch, grid: tuple[int, int] | None = None) -> TokenBatch:
+    """The batch with every map averaged onto one grid: by default the common one of all its maps.
+
+    A `grid` of other maps may be coarser than these need.
+    """
+    grid = grid or common_grid(tokens.shape[1:3] for tokens in batch.tokens.values())
     return TokenBatch(batch.index, {n: average_to(t, grid) for n, t in batch.tokens.items()})
+
+
+def grids_of(features: Features, names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Single-scale source to the (rows, cols) of its token map."""
+    return {name: features.source(name).grid for name in names}
+
+
+def pooling_note(grids: Mapping[str, tuple[int, int]]) -> str | None:
+    """One line on maps that are averaged to a common grid; None where all have it already.
+
+    >>> pooling_note({"m:a#t@224": (7, 7), "m:b#t@260": (9, 9)})
+    'token maps are averaged to 7 x 7: m:b#t@260 has 9 x 9'
+    """
+    grid = common_grid(grids.values())
+    finer = [f"{name} has {rows} x {cols}" for name, (rows, cols) in grids.items()
+             if (rows, cols) != grid]  # fmt: skip
+    if not finer:
+        return None
+    return f"token maps are averaged to {grid[0]} x {grid[1]}: {', '.join(finer)}"

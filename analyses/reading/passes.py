@@ -7,7 +7,7 @@ default engine, which is this process, and any number of workers give the same b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -35,6 +35,8 @@ class Reading:
         Full names of single-scale sources.
     grid : {"same", "pool"}
         ``pool`` averages the maps of a batch onto their common grid.
+    cells : (rows, cols) or None
+        With ``pool``: the grid to average onto, where it is that of other maps as well.
     done : bool array, dims (image,), or None
         Rows that are left out.
     label : str
@@ -45,6 +47,7 @@ class Reading:
     grid: str = "same"
     done: np.ndarray | None = None
     label: str = ""
+    cells: tuple[int, int] | None = None
 
     def batches(self, part: Part, bar: Bar | None = None) -> Iterator[Batch]:
         """Tokens of a part's images, but for those that are done."""
@@ -53,7 +56,8 @@ class Reading:
                 bar.update(len(batch.index))
             remaining = _remaining(batch, self.sources, self.done)
             if len(remaining.index):
-                yield on_common_grid(remaining) if self.grid == "pool" else remaining
+                pooled = self.grid == "pool"
+                yield on_common_grid(remaining, self.cells) if pooled else remaining
 
 
 def reduce(
@@ -108,7 +112,7 @@ def first_images(features: Features, reading: Reading) -> Batch | None:
     work = parts(features)
     if len(work) > 1:
         for part in work:
-            for batch in Reading(reading.sources, reading.grid).batches(part):
+            for batch in replace(reading, done=None).batches(part):
                 tokens = {name: array[:FIRST_IMAGES] for name, array in batch.tokens.items()}
                 return TokenBatch(batch.index[:FIRST_IMAGES], tokens)
     return None

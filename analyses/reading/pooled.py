@@ -185,7 +185,7 @@ def pool(
         A source is not stored, incomplete, or has no prefix tokens.
     """
     if not sources:
-        raise InputError("no source given; name at least one, such as MODEL@224")
+        raise InputError("no source given; name at least one, such as MODEL@1x")
     if pooling not in ("mean", "prefix"):
         raise InputError(f"pooling is {pooling!r}; choose mean or prefix")
     names = list(dict.fromkeys(single for name in sources for single in singles(store, name)))

@@ -68,6 +68,6 @@ class Roles:
                 return cls(*chosen, tuple(n for n in parsed if n not in chosen))
         raise InputError(
             f"found the sources {', '.join(sources) or '(none)'}; hard examples need at least "
-            "three: a small model at one scale, the same at several (MODEL@224+448), and a "
+            "three: a small model at one scale, the same at several (MODEL@1x+2x), and a "
             "larger model at one scale"
         )

@@ -25,8 +25,9 @@ class ReconstructionConfig:
     """Resamples of the test images behind the 95 % intervals."""
     seed: int = 0
     """Seed of the resamples."""
-    grid: Literal["same", "pool"] = "same"
-    """"same" refuses sources whose token grids differ; "pool" averages all to the common grid."""
+    grid: Literal["same", "pool"] = "pool"
+    """"pool" averages all token maps to the common grid, the coarsest of them; "same" refuses
+    sources whose grids differ."""
     precision: Literal["float32", "float64"] = "float32"
     """Type of the products of tokens; sums are always float64."""
     device: str = "cpu"

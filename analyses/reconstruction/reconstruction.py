@@ -23,6 +23,7 @@ from analyses.moments.second_moments import Moments
 from analyses.reading import passes
 from analyses.reading.engine import Engine
 from analyses.reading.features import Features, singles
+from analyses.reading.grids import common_grid, grids_of, pooling_note
 from analyses.reading.passes import Reading
 from analyses.reading.splits import refuse_shared_images
 from analyses.reconstruction.errors import Errors, measure
@@ -51,7 +52,7 @@ def compute(
     train_store, test_store : FeatureStore or Stream
         Have all sources, and no image in common.
     target, reference : str
-        Sources such as ``timm:vit_large_patch16_224@224``. The reference becomes a row as well;
+        Sources such as ``timm:vit_large_patch16_224@1x``. The reference becomes a row as well;
         without one, ratios are NaN.
     sources : sequence of str
         Single-scale or S2 sources.
@@ -70,19 +71,22 @@ def compute(
         (source, split) for S2 sources; ``train_isotropic_bits`` (the paper's assumption),
         ``train_channelwise_bits``, ``train_full_bits`` (log-det, per channel); ``rank_info``
         (source, rank) on training images. Bits and squared feature units. ``attrs``: target,
-        reference, image and token counts, configuration and ``warnings`` (list of str). A target
-        without variance has 0 bits.
+        reference, image and token counts, configuration, ``warnings`` and ``notes`` (lists of
+        str; a note says which maps are averaged to which grid). A target without variance has 0
+        bits.
 
     Raises
     ------
     InputError
-        Sources not stored or incomplete, train and test sharing images, differing token grids.
+        Sources not stored or incomplete, train and test sharing images, or with ``grid="same"``
+        differing token grids.
     """
     config = config or ReconstructionConfig()
     refuse_shared_images(train_store, test_store)
     question = Question.resolve(train_store, target, sources, reference)
     for name in question.used:
         singles(test_store, name)  # refuses what is not stored before the first pass
+    note = pooling_note(grids_of(train_store, question.used)) if config.grid == "pool" else None
     train = _moments(train_store, question, config, engine)
     maps = _maps(train, question, config)
     step = partial(
@@ -92,11 +96,19 @@ def compute(
         precision=config.precision,
         device=config.device,
     )
-    reading = Reading(question.used, config.grid, label="test" if config.progress else "")
+    grids = set(grids_of(train_store, train.channels).values())  # stored moments may have more
+    reading = Reading(
+        question.used,
+        config.grid,
+        label="test" if config.progress else "",
+        cells=common_grid(grids) if len(grids) > 1 else None,
+    )
     errors = passes.reduce(test_store, reading, step, Errors.combine, engine=engine)
     if errors is None:
         raise InputError("no images to measure the reconstruction on")
-    return assemble(question, train, maps, errors, config)
+    result = assemble(question, train, maps, errors, config)
+    result.attrs["notes"] = [note] if note else []
+    return result
 
 
 def fit(

@@ -32,7 +32,7 @@ def paper_name(source: str) -> tuple[str, str] | None:
 
     >>> paper_name("timm:vit_base_patch16_224.mae@224+448")
     ('MAE', 'Base-S2')
-    >>> paper_name("bundled:efficientnet_lite0@224") is None
+    >>> paper_name("bundled:efficientnet_lite0@1x") is None
     True
     """
     parsed = Source.parse(source)

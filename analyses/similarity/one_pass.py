@@ -74,7 +74,8 @@ def one_pass(
         No readable image.
     """
     used = list(dict.fromkeys(single for singles in parts.values() for single in singles))
-    reading = Reading(used, label="similarity" if config.progress else "")
+    grid = "pool" if config.unit == "token" else "same"
+    reading = Reading(used, grid, label="similarity" if config.progress else "")
     empty = partial(_Running, parts, len(features.image_ids), config)
     shifts: Shifts | None = None
     few = passes.first_images(features, reading)

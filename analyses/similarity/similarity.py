@@ -20,6 +20,7 @@ import xarray as xr
 from analyses.moments.second_moments import Moments
 from analyses.reading.engine import Engine
 from analyses.reading.features import Features, singles
+from analyses.reading.grids import grids_of, pooling_note
 from analyses.similarity.config import SimilarityConfig
 from analyses.similarity.dimensionality import effective_rank, participation_ratio, two_nn
 from analyses.similarity.hsic import FourthOrder, unbiased_hsic
@@ -56,19 +57,22 @@ def compute(
     xarray.Dataset
         :data:`MEASURES` along (source, source_2) and :data:`GEOMETRY` along (source). ``pwcca`` is
         weighted by the source on the first axis; the rest are symmetric. NaN where a side has no
-        variance.
+        variance. With ``unit="token"`` maps of different grids are averaged to the common one,
+        as ``attrs["notes"]`` says.
 
     Raises
     ------
     InputError
-        Sources not stored or incomplete, token grids that differ in unit="token", fewer images
-        than neighbours asked for.
+        Sources not stored or incomplete, fewer images than neighbours asked for.
     """
     config = config or SimilarityConfig()
     names = [str(store.resolve(name)) for name in sources]
     if not names or len(set(names)) < len(names):
         raise InputError(f"sources are {', '.join(names) or 'none'}; name each one once")
     parts = {name: singles(store, name) for name in names}
+    note = None
+    if config.unit == "token":
+        note = pooling_note(grids_of(store, dict.fromkeys(s for p in parts.values() for s in p)))
     sums = one_pass(store, parts, config, engine)
     moments, fourth, means = sums.moments, sums.fourth, sums.means
     made = {measure: np.full((len(names), len(names)), np.nan) for measure in MEASURES}
@@ -92,6 +96,7 @@ def compute(
         "samples": moments.count(),
         "neighbour_images": len(means[names[0]]),
         "config": asdict(config),
+        "notes": [note] if note else [],
     }
     return result
 

@@ -132,6 +132,50 @@ def with_root(store, **changes):
     return document["attributes"]
 
 
+def planted(tmp_path, sources):
+    """A store as ``extract`` writes it: manifests with the model and the base size of its scale."""
+    store = feature_store.create(tmp_path / "s", dataset="toy:s", image_ids=["a", "b"])
+    for source, native in sources.items():
+        name = source.partition("#")[0]
+        manifest = {"model": name, "default_tap": "blocks", "scale": {"base": [native, native]}}
+        writer = store.add_source(source, manifest=manifest, grid=(1, 1), channels=1)
+        writer.commit(0, np.full((2, 1, 1, 1), native, np.float32))
+    return feature_store.open(tmp_path / "s")
+
+
+def test_multiples_are_of_the_native_size_that_a_model_has_in_the_store(tmp_path):
+    store = planted(tmp_path, {"toy:a#blocks@240": 240, "toy:a#blocks@480": 240})
+    assert store.features("toy:a@1x+2x").attrs["source"] == "toy:a#blocks@240+480"
+    assert str(store.resolve("toy:a#blocks@2x")) == "toy:a#blocks@480"
+    with pytest.raises(StoreError, match=r"does not hold toy:a@720;.*toy:a#blocks@480"):
+        store.features("toy:a@1x+3x")
+    with pytest.raises(InputError, match=r"write toy:a@240\+480"):
+        store.features("toy:a@240,480")
+
+
+def test_a_source_stored_when_its_name_meant_224_pixels_opens_as_224(tmp_path):
+    lite2 = "bundled:efficientnet_lite2"
+    store = planted(tmp_path, {f"{lite2}#blocks@224": 224, f"{lite2}#blocks@448": 224})
+    assert store.sources() == [f"{lite2}:224#blocks@224", f"{lite2}:224#blocks@448"]
+    for name in (f"{lite2}@224", f"{lite2}@1x", f"{lite2}:224@1x", f"{lite2}:224#blocks@224"):
+        assert store.features(name).attrs["source"] == f"{lite2}:224#blocks@224"
+    assert store.features(f"{lite2}@1x+2x").shape == (2, 1, 1, 2)
+    with pytest.raises(StoreError, match=f"{lite2}:224#blocks@224 in the place of"):
+        store.add_source(f"{lite2}#blocks@224", manifest={}, grid=(1, 1), channels=1)
+    manifest = {**store.manifest(f"{lite2}:224@1x"), "model": f"{lite2}:224"}
+    del manifest["float16_relative_rms"]
+    again = store.add_source(f"{lite2}:224#blocks@224", manifest=manifest, grid=(1, 1), channels=1)
+    assert not again.missing(), "resumed in place under its new name"
+
+
+def test_a_store_holds_both_meanings_of_a_name(tmp_path):
+    lite2 = "bundled:efficientnet_lite2"
+    store = planted(tmp_path, {f"{lite2}#blocks@224": 224, f"{lite2}#blocks@260": 260})
+    assert store.sources() == [f"{lite2}#blocks@260", f"{lite2}:224#blocks@224"]
+    assert store.features(f"{lite2}@1x").attrs["source"] == f"{lite2}#blocks@260"
+    assert store.features(f"{lite2}@224").attrs["source"] == f"{lite2}:224#blocks@224"
+
+
 def test_newer_protocol_is_refused(make_store):
     store = make_store("s", SOURCES)
     attrs = with_root(store, protocol_version=99)

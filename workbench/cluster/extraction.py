@@ -20,6 +20,7 @@ import feature_store
 from analyses.reading.progress import shown
 from feature_store import FeatureStore, InputError, Source, protocol
 from feature_store.claims import holder_of
+from feature_store.listing import stored_sources
 from workbench.cluster import tasks
 from workbench.cluster.session import TICK_SECONDS, Session
 from workbench.extraction.local import described
@@ -221,7 +222,7 @@ class _Work:
 
 def release_claims(store: FeatureStore, shard: int, holder: str) -> None:
     """Remove the claims on a shard that a process (``host:pid``) left behind when it died."""
-    for name in store.sources():
-        key = protocol.claim_key(Source.parse(name).group, shard)
+    for source in stored_sources(store.objects):
+        key = protocol.claim_key(source.group, shard)
         if holder_of(store.objects.get(key)) == holder:
             store.objects.delete(key)

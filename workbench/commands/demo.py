@@ -16,9 +16,9 @@ if TYPE_CHECKING:  # imported when the demo runs: torch, behind them, takes 3 s 
     from feature_store import FeatureStore
 
 SMALL, MIDDLE, LARGE = (f"bundled:efficientnet_lite{k}" for k in (0, 1, 2))
-S2 = f"{SMALL}@224+448"
-SOURCES = (f"{SMALL}@224", S2, f"{MIDDLE}@224", f"{LARGE}@224")
-PASSES = (((SMALL,), ("224", "448")), ((MIDDLE, LARGE), ("224",)))
+S2 = f"{SMALL}@1x+2x"
+SOURCES = (f"{SMALL}@1x", S2, f"{MIDDLE}@1x", f"{LARGE}@1x")
+PASSES = (((SMALL,), ("1x", "2x")), ((MIDDLE, LARGE), ("1x",)))
 """(models, scales) of each pass over the images."""
 SPLITS = {"train": 400, "test": 200}
 """Images per split of the short demo: about three minutes on two cores."""
@@ -78,7 +78,7 @@ class Demo:
             limit = self.limits[list(SPLITS).index(split)]
         for models, scales in PASSES:
             names = ", ".join(m.partition(":")[2] for m in models)
-            _log(f"extract ({split} images): {names} at {' + '.join(scales)} pixels")
+            _log(f"extract ({split} images): {names} at {' + '.join(scales)}")
             request = ExtractRequest(
                 dataset=f"bundled:textiles:{split}", models=models, scales=scales, store=path,
                 limit=limit, device=self.device, shard_images=100,

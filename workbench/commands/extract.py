@@ -27,7 +27,7 @@ class Extract:
     Example:
 
     workbench extract --dataset bundled:textiles:train --model bundled:efficientnet_lite0
-    --scales 224 448 --store runs/textiles-train.zarr
+    --scales 1x 2x --store runs/textiles-train.zarr
     """
 
     dataset: str

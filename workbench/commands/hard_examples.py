@@ -19,8 +19,8 @@ class HardExamples:
     """Test images that a larger model gets better and S2 does not, and why they are hard.
 
     Example: workbench hard-examples --train train.zarr --test test.zarr
-    --source bundled:efficientnet_lite0@224 --source bundled:efficientnet_lite0@224+448
-    --source bundled:efficientnet_lite2@224 --out runs/hard
+    --source bundled:efficientnet_lite0@1x --source bundled:efficientnet_lite0@1x+2x
+    --source bundled:efficientnet_lite2@1x --out runs/hard
     """
 
     train: str

@@ -17,7 +17,7 @@ class Memorize:
     """How well each source tells every single image from all others, at a fixed budget.
 
     Labels are not used. Example: workbench memorize --train s.zarr --views 3
-    --source bundled:efficientnet_lite0@224 --source bundled:efficientnet_lite0@224+448
+    --source bundled:efficientnet_lite0@1x --source bundled:efficientnet_lite0@1x+2x
     --out runs/memorize (after workbench extract --views 3 --store s.zarr ...: trained on s.zarr,
     s.view1.zarr and s.view2.zarr, held out s.view3.zarr)
     """

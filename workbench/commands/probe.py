@@ -18,8 +18,8 @@ class Probe:
     """How well a linear head on each source's pooled features tells the classes apart.
 
     Example: workbench probe --train runs/demo/textiles_train.zarr
-    --test runs/demo/textiles_test.zarr --source bundled:efficientnet_lite0@224
-    --source bundled:efficientnet_lite0@224+448 --out runs/probe
+    --test runs/demo/textiles_test.zarr --source bundled:efficientnet_lite0@1x
+    --source bundled:efficientnet_lite0@1x+2x --out runs/probe
     """
 
     train: str

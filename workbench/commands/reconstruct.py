@@ -23,8 +23,8 @@ class Reconstruct:
     """Reconstruct a model's features linearly from each source; information in bits (Table 2).
 
     Example: workbench reconstruct --train runs/demo/train.zarr --test runs/demo/test.zarr
-    --target bundled:efficientnet_lite2@224 --source bundled:efficientnet_lite0@224
-    --source bundled:efficientnet_lite0@224+448 --reference bundled:efficientnet_lite1@224
+    --target bundled:efficientnet_lite2@1x --source bundled:efficientnet_lite0@1x
+    --source bundled:efficientnet_lite0@1x+2x --reference bundled:efficientnet_lite1@1x
     --out runs/reconstruct
     """
 
@@ -43,8 +43,8 @@ class Reconstruct:
     ridge: str = "auto"
     """auto: by cross-validation over images; 0: least squares, the paper's way; or a number
     relative to the mean eigenvalue of the source covariance."""
-    grid: Literal["same", "pool"] = "same"
-    """same: refuse token grids that differ; pool: area-average all to the common grid."""
+    grid: Literal["pool", "same"] = "pool"
+    """pool: area-average all token maps to the common grid; same: refuse grids that differ."""
     resamples: int = 1000
     """Resamples of the test images behind the 95 percent intervals."""
     seed: int = 0
@@ -95,6 +95,8 @@ class Reconstruct:
             )
         text = to_markdown(layout(result))
         (note if self.json else show)(text)
+        for line in result.attrs["notes"]:
+            note(line)
         for line in result.attrs["warnings"]:
             note(f"warning: {line}")
         pairs = self._pairs(result, config) if self.pairs else None
@@ -185,6 +187,7 @@ def report(result: xr.Dataset) -> dict:
     return {
         "rows": strict_json.records(rows(result)),
         "warnings": list(result.attrs["warnings"]),
+        "notes": list(result.attrs["notes"]),
         **strict_json.jsonable({name: result.attrs[name] for name in counts}),
         "config": dict(result.attrs["config"]),
     }

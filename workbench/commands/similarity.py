@@ -28,8 +28,8 @@ class Similarity:
     """Compare all pairs of sources, and describe the geometry of each, in one pass over a store.
 
     Example: workbench similarity --store runs/demo/test.zarr
-    --source bundled:efficientnet_lite0@224 --source bundled:efficientnet_lite0@224+448
-    --source bundled:efficientnet_lite2@224 --out runs/similarity
+    --source bundled:efficientnet_lite0@1x --source bundled:efficientnet_lite0@1x+2x
+    --source bundled:efficientnet_lite2@1x --out runs/similarity
     """
 
     store: str
@@ -53,6 +53,8 @@ class Similarity:
                 store, sources=self.source, config=self.comparison, engine=engine
             )
         pairs, shapes = tables(result)
+        for line in result.attrs["notes"]:
+            note(line)
         for table in (pairs, shapes):
             (note if self.json else show)(to_markdown(table, ".3f") + "\n")
         if self.out is not None:

@@ -63,12 +63,14 @@ def accept_code(
         No shard is committed that could be compared, or the values differ. No source was changed.
     """
     present = set(store.sources())
-    begun = [(store.source(s), m) for s, m in manifests.items() if str(s) in present]
+    found = [(store.source(s), m) for s, m in manifests.items() if str(s) in present]
+    begun = [  # what the store adds to a manifest stays
+        (stored, stored.manifest | manifest | stored.source.as_stored) for stored, manifest in found
+    ]
     changed = [
-        (stored, stored.manifest | manifest)  # what the store adds to a manifest stays
+        (stored, manifest)
         for stored, manifest in begun
-        if differs_in_code_only(stored, stored.manifest | manifest)
-        and not is_accepted(stored, stored.manifest | manifest)
+        if differs_in_code_only(stored, manifest) and not is_accepted(stored, manifest)
     ]
     shards = _choose_shards([stored for stored, _ in changed])
     comparisons = [Comparison(*one, shard) for one, shard in zip(changed, shards, strict=True)]

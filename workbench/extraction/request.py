@@ -74,7 +74,7 @@ class ExtractRequest:
         if not self.models:
             raise InputError("no model was named; give at least one --model")
         if not self.scales:
-            raise InputError("no scale was named; give at least one, such as --scales 224 448")
+            raise InputError("no scale was named; give at least one, such as --scales 1x 2x")
 
     def for_device(self, device: str) -> ExtractRequest:
         """The same request with the device and its default batch size filled in."""

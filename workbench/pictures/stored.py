@@ -169,7 +169,7 @@ def offered(store: FeatureStore) -> tuple[list[str], dict[str, str]]:
     Examples
     --------
     >>> offered(feature_store.open("runs/demo/train.zarr"))[0][0]           # doctest: +SKIP
-    'bundled:efficientnet_lite0#blocks@224+448'
+    'bundled:efficientnet_lite0#blocks@1x+2x'
     """
     whole: dict[tuple, list[Source]] = {}
     left_out: dict[str, str] = {}

@@ -148,8 +148,12 @@ def test_refusals(store, tmp_path, make_store):
         finish(store, path, other)
     with pytest.raises(InputError, match="b#f@1: .*target only"):
         finish(store, path)
-    with pytest.raises(InputError, match="grid: 'same' there, 'pool' asked for"):
-        on_disk.from_features(store, Reading(NAMES, "pool"), path, lean)
+    same = on_disk.from_features(store, Reading(NAMES, "pool"), path, lean)  # equal grids
+    assert same.attrs["grid"] == "same"
+    pooled = tmp_path / "pooled.zarr"
+    on_disk.from_features(store, Reading(NAMES, "pool"), pooled, lean)
+    with pytest.raises(InputError, match="grid: 'pool' there, 'same' asked for"):
+        on_disk.from_features(store, Reading(NAMES), pooled, lean)
     another = make_store("z", {NAMES[0]: np.ones((5, 1, 1, 3), np.float32)})
     with pytest.raises(InputError, match="image_count: 40 there, 5 asked for"):
         finish(another, path, lean, NAMES[:1])

@@ -186,17 +186,22 @@ def test_refusals(stores, make_store):
         ReconstructionConfig(ridge="best")
 
 
-def test_token_grids_that_differ_are_refused_and_pooled_on_request(make_store):
+def test_token_grids_that_differ_are_pooled_in_a_line_or_refused_on_request(make_store, tmp_path):
     out = []
     for split, seed in (("train", 0), ("test", 50)):
         fine = maps(100, 3, seed, grid=(4, 4))
         coarse = fine.reshape(100, 2, 2, 2, 2, 3).mean((2, 4))
         out.append(make_store(split, {"x#f@1": fine, "y#f@1": coarse}))
+    same = ReconstructionConfig(grid="same")
     with pytest.raises(InputError, match="grid='pool'"):
-        reconstruction.compute(*out, target="y@1", sources=["x@1"])
-    pool = ReconstructionConfig(ridge=0, grid="pool")
+        reconstruction.compute(*out, target="y@1", sources=["x@1"], config=same)
+    pool = ReconstructionConfig(ridge=0, moments=str(tmp_path / "moments.zarr"))
     result = reconstruction.compute(*out, target="y@1", sources=["x@1"], config=pool)
     assert result["test_loss"] < 1e-9
+    assert result.attrs["notes"] == ["token maps are averaged to 2 x 2: x#f@1 has 4 x 4"]
+    alone = reconstruction.compute(*out, target="x@1", sources=["x@1"], config=pool)
+    assert alone["loss_map"].shape[1:] == (2, 2), "the grid of the stored training moments"
+    assert not reconstruction.compute(*out, target="x@1", sources=["x@1"]).attrs["notes"]
 
 
 def test_ratio_edge_cases():

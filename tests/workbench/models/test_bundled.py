@@ -14,13 +14,23 @@ from workbench.models import bundled, registry
 NAMES = ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
 
 
-@pytest.mark.parametrize(("name", "channels"), list(zip(NAMES, (320, 320, 352), strict=True)))
-def test_geometry(name, channels):
+@pytest.mark.parametrize(
+    ("name", "native", "grid", "channels", "crop"),
+    [
+        ("efficientnet_lite0", 224, 7, 320, 0.875),
+        ("efficientnet_lite1", 240, 8, 320, 0.882),
+        ("efficientnet_lite2", 260, 9, 352, 0.890),
+        ("efficientnet_lite2:224", 224, 7, 352, 0.875),
+    ],
+)
+def test_geometry_at_the_size_that_the_weights_were_trained_at(name, native, grid, channels, crop):
     info = models.resolve(f"bundled:{name}")
-    assert (info.tap, info.native, info.grid, info.channels) == ("blocks", 224, (7, 7), channels)
-    assert (info.prefix, info.stride, info.pretrained, info.convnet) == (0, 32, True, True)
+    found = (info.tap, info.native, info.grid, info.channels)
+    assert found == ("blocks", native, (grid, grid), channels)
+    assert (info.prefix, info.pretrained, info.convnet) == (0, True, True)
     assert models.resolve(f"bundled:{name}", "final").channels == 1280
-    assert info.transform.resize_ratio * 224 == 256
+    assert (info.transform.height, info.transform.resize_ratio) == (native, 1 / crop)
+    assert info.transform.interpolation == "bicubic"
     assert "efficientnet-lite" in info.weights_from
 
 

@@ -67,9 +67,9 @@ def test_unknown_taps_list_the_model_s_own():
         resolve("random:timm:convnext_atto", "final")
 
 
-def test_bundled_models_have_one_size():
-    with pytest.raises(InputError, match="run at 224"):
-        resolve("bundled:efficientnet_lite0:260")
+def test_every_kind_takes_a_size_in_pixels():
+    assert [resolve(f"bundled:efficientnet_lite0:{n}").grid for n in (224, 260)] == [(7, 7), (9, 9)]
+    assert resolve("timm:resnet18.a1_in1k:160").native == 160
 
 
 def test_a_timm_name_without_weights_points_to_random():

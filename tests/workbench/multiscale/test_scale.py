@@ -55,3 +55,10 @@ def test_multiples_resolve_to_pixels_and_never_alias():
         resolve_scales(["1x", "224"], 224)
     with pytest.raises(InputError, match="not a whole pixel"):
         resolve_scales(["0.3x"], 224)
+
+
+@pytest.mark.parametrize("given", ["1 2 3", "0.5 1 2", "1x 2"])
+def test_multiples_without_their_x_are_refused_with_it(given):
+    right = " ".join(f"{text.removesuffix('x')}x" for text in given.split())
+    with pytest.raises(InputError, match=f"write: {right}$"):
+        resolve_scales(given.split(), 224)

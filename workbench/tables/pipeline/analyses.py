@@ -102,7 +102,7 @@ def _dense(
 def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
     """The six columns of Table 2; intervals and resamples of the test information and its ratio."""
     config = analyses.reconstruction.ReconstructionConfig(
-        grid=options.get("grid", "same"), device=context.device, moments=context.moments
+        grid=options.get("grid", "pool"), device=context.device, moments=context.moments
     )
     result = analyses.reconstruction.compute(
         context.stores["train"],
@@ -130,7 +130,8 @@ def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, 
             ),
         }
         resampled[name] = {"test_info": result["resampled"].sel(source=full).values.tolist()}
-    return Measured(values, resampled, tuple(result.attrs["warnings"]), config=asdict(config))
+    notes = (*result.attrs["notes"], *result.attrs["warnings"])
+    return Measured(values, resampled, notes, config=asdict(config))
 
 
 def memorize(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:

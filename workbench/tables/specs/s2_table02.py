@@ -7,7 +7,7 @@ model holds, on training images.
 from __future__ import annotations
 
 from analyses.published.checkpoints import paper_model
-from workbench.tables.specs.common import BASE, BOOTSTRAP, HUGE, LARGE, STAND_INS, TEXTILES
+from workbench.tables.specs.common import BASE, BOOTSTRAP, HUGE, LARGE, STAND_INS, TEXTILES, at
 from workbench.tables.specs.schema import (
     Comparison,
     DataNote,
@@ -38,8 +38,8 @@ PAIRS = (
 def _block(label: tuple[str, str], data: str, names: tuple[str, str, str, str], **options) -> dict:
     """Row → (source, options) of a block: Base, Base-S2 and the reference."""
     base, target, last, reference = names
-    settings = {"target": f"{target}@224", "reference": f"{reference}@224"} | options
-    named = {"Base": f"{base}@224", "Base-S2": f"{base}@224+448", last: f"{reference}@224"}
+    settings = {"target": at(target, "1x"), "reference": at(reference, "1x")} | options
+    named = {"Base": at(base, "1x"), "Base-S2": at(base, "1x+2x"), last: at(reference, "1x")}
     pairs = tuple(sorted(settings.items()))
     return {(*label, row): (data, source, pairs) for row, source in named.items()}
 
@@ -82,7 +82,8 @@ TABLE = TableSpec(
             deviations=(
                 STAND_INS,
                 TEXTILES,
-                "Features are read at the last block (7 x 7 tokens).",
+                "Features are read at the last block: 7 x 7, 8 x 8 and 9 x 9 tokens, averaged to "
+                "the grid that a question's models share.",
                 DataNote(
                     data="textiles",
                     text="With so few images the 1280 channels of the head convolution would be "

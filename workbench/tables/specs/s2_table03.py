@@ -6,7 +6,7 @@ Headline: Base-S2 memorises like Large (1.206 both) and fits ImageNet like Large
 from __future__ import annotations
 
 from analyses.published.checkpoints import paper_model
-from workbench.tables.specs.common import BASE, LARGE, STAND_INS, TEXTILES, UNSAID
+from workbench.tables.specs.common import BASE, LARGE, STAND_INS, TEXTILES, UNSAID, at
 from workbench.tables.specs.schema import Comparison, Metric, Setup, TableSpec, each
 
 ROWS = ("Base", "Large", "Base-S2")
@@ -39,7 +39,7 @@ def _memorization() -> str:
 
 
 def _rows(base: str, large: str) -> dict:
-    sources = (f"{base}@224", f"{large}@224", f"{base}@224+448")
+    sources = (at(base, "1x"), at(large, "1x"), at(base, "1x+2x"))
     return {(row,): source for row, source in zip(ROWS, sources, strict=True)}
 
 

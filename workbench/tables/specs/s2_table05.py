@@ -14,16 +14,17 @@ from workbench.tables.specs.common import (
     TEXTILES,
     UNSAID,
     WILSON,
+    at,
     paper_sources,
 )
 from workbench.tables.specs.schema import Comparison, Label, Metric, Setup, TableSpec, each
 
 STAND_IN: dict[Label, str] = {
-    ("ViT", "Base", "224"): f"{BASE}@224",
-    ("ViT", "Base", "224+448"): f"{BASE}@224+448",
-    ("ViT", "Base", "224+448+672"): f"{BASE}@224+448+672",
-    ("ViT", "Large", "224"): f"{LARGE}@224",
-    ("ViT", "Huge", "224"): f"{HUGE}@224",
+    ("ViT", "Base", "224"): at(BASE, "1x"),
+    ("ViT", "Base", "224+448"): at(BASE, "1x+2x"),
+    ("ViT", "Base", "224+448+672"): at(BASE, "1x+2x+3x"),
+    ("ViT", "Large", "224"): at(LARGE, "1x"),
+    ("ViT", "Huge", "224"): at(HUGE, "1x"),
 }
 LABELS: list[Label] = [
     *STAND_IN,

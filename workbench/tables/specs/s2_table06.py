@@ -15,16 +15,17 @@ from workbench.tables.specs.common import (
     SCALES,
     SCENES_SEGMENTATION,
     STAND_INS,
+    at,
     paper_sources,
 )
 from workbench.tables.specs.schema import Comparison, Label, Metric, Setup, TableSpec, each
 
 STAND_IN: dict[Label, str] = {
-    ("ViT", "Base", "512"): f"{BASE}@224",
-    ("ViT", "Base", "256+512+1024"): f"{BASE}@224+448",
-    ("ViT", "Base", "256+512+1536"): f"{BASE}@224+448+672",
-    ("ViT", "Large", "512"): f"{LARGE}@224",
-    ("ViT", "Huge", "512"): f"{HUGE}@224",
+    ("ViT", "Base", "512"): at(BASE, "1x"),
+    ("ViT", "Base", "256+512+1024"): at(BASE, "1x+2x"),
+    ("ViT", "Base", "256+512+1536"): at(BASE, "1x+2x+3x"),
+    ("ViT", "Large", "512"): at(LARGE, "1x"),
+    ("ViT", "Huge", "512"): at(HUGE, "1x"),
 }
 LABELS: list[Label] = [
     *STAND_IN,

@@ -14,6 +14,7 @@ from workbench.tables.specs.common import (
     LINEAR_SEGMENTATION,
     SCENES_SEGMENTATION,
     STAND_INS,
+    at,
 )
 from workbench.tables.specs.schema import Comparison, Metric, Setup, TableSpec, each
 
@@ -21,15 +22,14 @@ _B, _L = (paper_model("DINOv2", size).name for size in ("Base", "Large"))
 TWO, THREE = "518+1036", "518+1036+1554"
 
 
-def _rows(base: str, large: str, sides: tuple[int, int, int]) -> dict:
-    one, two, three = sides
+def _rows(base: str, large: str) -> dict:
     return {
-        ("Base", "518", ""): f"{base}@{one}",
-        ("Large", "518", ""): f"{large}@{one}",
-        ("Base-S2", TWO, "no"): f"{base}@{one}+{two}.whole",
-        ("Base-S2", TWO, "yes"): f"{base}@{one}+{two}",
-        ("Base-S2", THREE, "no"): f"{base}@{one}+{two}.whole+{three}.whole",
-        ("Base-S2", THREE, "yes"): f"{base}@{one}+{two}+{three}",
+        ("Base", "518", ""): at(base, "1x"),
+        ("Large", "518", ""): at(large, "1x"),
+        ("Base-S2", TWO, "no"): at(base, "1x+2x.whole"),
+        ("Base-S2", TWO, "yes"): at(base, "1x+2x"),
+        ("Base-S2", THREE, "no"): at(base, "1x+2x.whole+3x.whole"),
+        ("Base-S2", THREE, "yes"): at(base, "1x+2x+3x"),
     }
 
 
@@ -46,7 +46,7 @@ TABLE = TableSpec(
         "bundled": Setup(
             quantities={
                 "miou": each(
-                    _rows(BASE, LARGE, (224, 448, 672)),
+                    _rows(BASE, LARGE),
                     analysis="segmentation",
                     field="miou",
                     data="scenes",
@@ -55,7 +55,7 @@ TABLE = TableSpec(
             deviations=(
                 STAND_INS.split(" One family")[0],
                 SCENES_SEGMENTATION,
-                "Scales: 224, 448 and 672 in place of 518, 1036 and 1554.",
+                "Scales: multiples of each model's native size in place of 518, 1036 and 1554.",
                 "A convolutional network has no position embeddings to resample and sees past the "
                 "edges of a crop: what splitting gains in the paper need not appear here.",
                 LINEAR_SEGMENTATION,
@@ -66,7 +66,7 @@ TABLE = TableSpec(
         "paper": Setup(
             quantities={
                 "miou": each(
-                    _rows(_B, _L, (518, 1036, 1554)),
+                    _rows(_B, _L),
                     analysis="segmentation",
                     field="miou",
                     data="ade20k",

@@ -13,6 +13,7 @@ from workbench.tables.specs.common import (
     LINEAR_SEGMENTATION,
     SCENES_SEGMENTATION,
     STAND_INS,
+    at,
 )
 from workbench.tables.specs.schema import Comparison, Metric, Setup, TableSpec, each
 
@@ -43,7 +44,7 @@ TABLE = TableSpec(
     metrics=(Metric(column="miou", name="mIoU (%)"),),
     setups={
         "bundled": Setup(
-            quantities={"miou": _quantities({DINO: f"{BASE}@224+448+672"}, "scenes")},
+            quantities={"miou": _quantities({DINO: at(BASE, "1x+2x+3x")}, "scenes")},
             deviations=(
                 STAND_INS.split(",")[0] + "; OpenCLIP's rows stay empty.",
                 SCENES_SEGMENTATION,

@@ -5,7 +5,7 @@ Headline: SoViT-400m/14 88.2 on ImageNet against 88.4 of ViT-g/14 with 2.5 times
 
 from __future__ import annotations
 
-from workbench.tables.specs.common import BASE, HUGE, LARGE, TEXTILES, WILSON
+from workbench.tables.specs.common import BASE, HUGE, LARGE, TEXTILES, WILSON, at
 from workbench.tables.specs.schema import Label, Metric, Setup, TableSpec, each
 
 ROWS: tuple[Label, ...] = (("ViT-L/16",), ("SoViT-400m/14",), ("ViT-g/14",))
@@ -15,7 +15,7 @@ NO_SHAPE = (
     "largest) is not tested and no comparison is drawn."
 )
 STAND_IN: dict[Label, str] = {
-    row: f"{model}@224" for row, model in zip(ROWS, (BASE, LARGE, HUGE), strict=True)
+    row: at(model, "1x") for row, model in zip(ROWS, (BASE, LARGE, HUGE), strict=True)
 }
 SIGLIP2: dict[Label, str] = {
     ROWS[0]: "timm:vit_large_patch16_siglip_256.v2_webli@256",

@@ -88,7 +88,7 @@ def test_numbers_carry_their_provenance(out):
         assert store.source(source).identity == identity
     assert made["code"]["version"]
     assert made["date"]
-    assert made["config"]["options"]["target"] == "bundled:efficientnet_lite1@224"
+    assert made["config"]["options"]["target"] == "bundled:efficientnet_lite1@240"
     assert cell["low"] <= cell["value"] <= cell["high"]
     assert "difference" not in cell, "stand-ins may not be subtracted from the paper"
     index = strict_json.read(out / "provenance.json")
