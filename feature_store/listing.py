@@ -67,7 +67,7 @@ def in_stored_words(
 
     `native` is the native size of a stored source's model.
     """
-    models = [wanted.model]
+    models, nearest = [wanted.model], wanted
     if wanted.model in SMALLER_ONCE:
         models.append(f"{wanted.model}:{SMALLER_ONCE[wanted.model]}")
     for model in models:
@@ -78,7 +78,9 @@ def in_stored_words(
             named = named if size is None else named.at_native(size)
         if set(named.scales) <= {s.scales[0] for s in same}:
             return named
-    return wanted
+        if model == wanted.model:
+            nearest = named
+    return nearest
 
 
 def with_stored_tap(

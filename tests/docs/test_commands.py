@@ -37,11 +37,11 @@ SUBSTITUTES = {
     "timm:vit_large_patch16_224.mae": "bundled:efficientnet_lite2",
     "timm:vit_huge_patch14_224.mae": "bundled:efficientnet_lite1",
     "workbench extract ... ": "workbench extract --dataset csv:train.csv --store jobs.zarr "
-    "--model bundled:efficientnet_lite0 --scales 224 ",
+    "--model bundled:efficientnet_lite0 --scales 1x ",
     "csv:train.csv": "csv:scenes/train.csv",
     '"/data/': '"data/',
     ":/data/": ":data/",
-    "--scales 224 448 672 --arithmetic bf16 --workers 8": "--scales 224 --workers 1",
+    "--scales 1x 2x 3x --arithmetic bf16 --workers 8": "--scales 1x --workers 1",
 }
 """What the pages name and a test has not: weights to be fetched, data sets, GPUs."""
 
