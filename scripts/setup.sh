@@ -40,7 +40,7 @@ if ! .venv/bin/python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] !=
 fi
 log=".venv/setup.log"
 if ! .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt \
-    -e '.[bundled,faiss-cpu,cluster,notebooks,docs,dev]' >"$log" 2>&1; then
+    -e '.[bundled,faiss-cpu,cluster,explore,notebooks,docs,dev]' >"$log" 2>&1; then
     tail -n 15 "$log" >&2
     if grep -qiE 'no space left|disk quota' "$log"; then
         fail "the disk is full; $NEEDED_GB GB are needed for .venv and the downloads"

@@ -12,6 +12,9 @@ bash scripts/setup.sh
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 export PATH="$PWD/.venv/bin:$PATH"
 
+if ! command -v chromium >/dev/null; then
+    echo "test: no chromium here; the tests of the page in a browser are skipped (Debian: apt-get install chromium)" >&2
+fi
 if [ "$#" -eq 0 ]; then
     ruff format --check .
     ruff check .

@@ -34,7 +34,7 @@ CONDA_NAMES = {
     "matplotlib": "matplotlib-base",
     "xxhash": "python-xxhash",
 }
-CONDA_EXTRAS = ("bundled", "cluster", "notebooks", "docs")
+CONDA_EXTRAS = ("bundled", "cluster", "explore", "notebooks", "docs")
 
 
 def imported(path):

@@ -35,6 +35,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Status",
         "which shards of a store are done and which are missing",
     ),
+    "explore": (
+        "workbench.commands.explore",
+        "Explore",
+        "look at tokens and images in the browser",
+    ),
     "look": (
         "workbench.commands.look",
         "Look",

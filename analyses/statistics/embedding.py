@@ -30,6 +30,8 @@ def embed(features: np.ndarray, method: str = "PCA") -> np.ndarray:
     """
     if method not in methods():
         raise InputError(f"method is {method!r}; here there are {', '.join(methods())}")
+    if len(features) < 2:
+        return np.zeros((len(features), 2))
     from sklearn.decomposition import PCA
 
     kept = min(2 if method == "PCA" else COMPONENTS, *features.shape)

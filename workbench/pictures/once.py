@@ -30,7 +30,3 @@ class Once:
                     del self._found[key]
                 future.set_exception(error)
         return future.result()
-
-    def has(self, key: Hashable) -> bool:
-        """Whether the result is there already."""
-        return key in self._found and self._found[key].done()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from analyses.moments.tensors import as_tensor
 from analyses.reading.features import singles
 from analyses.reading.grids import on_common_grid
 from analyses.reconstruction.token_loss import FittedMaps, fit_maps
+from analyses.statistics.embedding import embed
 from analyses.token_maps import Basis, TokenProbe, fit_basis, fit_probe, held_out_loss
 from analyses.token_maps.sample import require_maps, sampled_for_images
 from feature_store import FeatureStore, InputError, Source
@@ -79,9 +81,14 @@ class StoredMaps:
         """The principal basis of the source over the store."""
         return self._once(("basis", source), lambda: fit_basis(self.store, source))
 
-    def has_basis(self, source: str) -> bool:
-        """Whether the basis is computed already."""
-        return self._once.has(("basis", source))
+    def warm(self) -> None:
+        """Begin with what a page shows first, in a thread."""
+        threading.Thread(target=self._warm, daemon=True).start()
+
+    def _warm(self) -> None:
+        for source in self.parts(self.sources[0]):
+            self.basis(source)
+        self.photograph(0, self.sources[0])
 
     def photograph(self, row: int, source: str) -> np.ndarray | str:
         """RGB uint8 as the source's model saw the image, or why it cannot be shown."""
@@ -117,6 +124,12 @@ class StoredMaps:
     def vectors(self, source: str) -> ImageVectors:
         """Mean tokens of at most about :data:`SHOWN_IMAGES` images."""
         return self._once(("vectors", source), lambda: self._vectors(source))
+
+    def layout(self, source: str, method: str) -> np.ndarray:
+        """Two coordinates for each image of :meth:`vectors`, dims (image, 2)."""
+        return self._once(
+            ("layout", source, method), lambda: embed(self.vectors(source).features, method)
+        )
 
     def probe(self, source: str) -> TokenProbe:
         """A probe of the store's labels, asked about tokens."""
@@ -163,8 +176,8 @@ class StoredMaps:
 
 
 def offered(store: FeatureStore) -> tuple[list[str], dict[str, str]]:
-    """Sources with complete maps, S2 sources of all scales of a grid before their parts; the others
-    with what is wrong with them.
+    """Sources with complete maps: models with most scales first, all scales together and then each.
+    The others, with what is wrong with them.
 
     Examples
     --------
@@ -185,7 +198,7 @@ def offered(store: FeatureStore) -> tuple[list[str], dict[str, str]]:
             alike = (single.model, single.tap, stored.grid) if plain else (single,)
             whole.setdefault(alike, []).append(single)
     names = []
-    for group in whole.values():
+    for group in sorted(whole.values(), key=len, reverse=True):
         scales = sorted((s.scales[0] for s in group), key=lambda s: (len(s), s))
         names += with_parts(Source(group[0].model, group[0].tap, tuple(scales)))
     return names, left_out

@@ -1,0 +1,95 @@
+"""The page of ``workbench explore`` inside a notebook."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import feature_store
+from feature_store import FeatureStore
+
+if TYPE_CHECKING:
+    from bokeh.server.server import Server
+
+HEIGHT = 900
+"""Pixels of the frame in the notebook."""
+
+
+@dataclass
+class Explorer:
+    """A served page; the last line of a cell shows it. It ends with the process, or by `stop`."""
+
+    address: str
+    """Where any browser of this machine finds it."""
+    _server: Server = field(repr=False)
+
+    def stop(self) -> None:
+        """Stop serving."""
+        loop = self._server.io_loop
+        loop.add_callback(self._server.stop)
+        loop.add_callback(loop.stop)
+
+    def _repr_html_(self) -> str:
+        address = escape(self.address)
+        return (
+            f'<a href="{address}" target="_blank">{address}</a>'
+            f'<iframe title="tokens" src="{address}" width="100%" height="{HEIGHT}" '
+            f'style="border:0"></iframe>'
+        )
+
+
+def explore(*stores: FeatureStore | str | Path, port: int = 0) -> Explorer:
+    """Look at the tokens of one or more stores, in the notebook or in the browser.
+
+    The page is served from a thread of this process on 127.0.0.1; stores are only read. Where the
+    notebook runs on another machine, forward the port to your own (``ssh -L 5010:127.0.0.1:5010``).
+
+    Parameters
+    ----------
+    *stores : FeatureStore, str or Path
+    port : int
+        0 takes a free one.
+
+    Raises
+    ------
+    InputError
+        The port is taken, or a store has no source with maps.
+
+    Examples
+    --------
+    >>> import workbench                                                     # doctest: +SKIP
+    >>> workbench.explore("runs/demo/train.zarr")                            # doctest: +SKIP
+    """
+    opened = [s if isinstance(s, FeatureStore) else feature_store.open(s) for s in stores]
+    served: list[Server | BaseException] = []
+    ready = threading.Event()
+    threading.Thread(target=_serve, args=(opened, port, served, ready), daemon=True).start()
+    ready.wait()
+    (found,) = served
+    if isinstance(found, BaseException):
+        raise found
+    from workbench.pictures.server import address
+
+    return Explorer(address(found), found)
+
+
+def _serve(stores: Sequence[FeatureStore], port: int, served: list, ready: threading.Event) -> None:
+    """Serve in this thread, with an event loop of its own."""
+    from workbench.pictures.server import start
+
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    try:
+        server = start(stores, port)
+    except BaseException as error:
+        served.append(error)
+        return
+    else:
+        served.append(server)
+    finally:
+        ready.set()
+    server.io_loop.start()

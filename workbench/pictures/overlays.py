@@ -1,0 +1,117 @@
+"""What can be laid over the photograph: one function per kind, each from maps to colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+import matplotlib as mpl
+import numpy as np
+
+from analyses.reconstruction.token_loss import gains, scale_sources
+from feature_store import InputError, Source
+from workbench.pictures.stored import StoredMaps
+from workbench.pictures.tile import as_bytes, coloured
+
+OPACITY = 0.65
+"""Of a map over the photograph."""
+NONE, LOSS, CLASSES, ADDS = "none", "reconstruction loss", "class by probe", "added by scale "
+CLASS_COLOURS = "tab20"
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A map over the photograph.
+
+    Attributes
+    ----------
+    rgba : uint8 array, dims (row, col, 4), or None
+    legend : str
+        HTML; names in it are escaped.
+    """
+
+    rgba: np.ndarray | None
+    legend: str
+
+
+def kinds(source: str) -> list[str]:
+    """Overlays of a source; what each scale adds only where it has several."""
+    scales = Source.parse(source).scales
+    added = [ADDS + scale for scale in scales] if len(scales) > 1 else []
+    return [NONE, LOSS, *added, CLASSES]
+
+
+def overlay(maps: StoredMaps, kind: str, source: str, target: str, row: int) -> Overlay:
+    """One kind of overlay for one image.
+
+    Raises
+    ------
+    InputError
+        What the kind needs is not there, as labels or another source to reconstruct.
+    """
+    if kind == NONE or maps.failure(source, row) is not None:
+        return Overlay(None, "")
+    if kind == CLASSES:
+        return _classes(maps, source, row)
+    if target in maps.parts(source):
+        raise InputError(f"{target} is part of {source}; choose another target")
+    return (
+        _loss(maps, source, target, row)
+        if kind == LOSS
+        else _added(maps, kind, source, target, row)
+    )
+
+
+def _loss(maps: StoredMaps, source: str, target: str, row: int) -> Overlay:
+    found = maps.reconstruction(target, [source]).losses(maps.store, [row])
+    share = found["loss"].values[0, 0] / found["null_loss"].values[0].mean()
+    limits = (0.0, max(float(share.max()), 1e-9))
+    return Overlay(
+        coloured(share, limits, "magma", OPACITY),
+        _bar("magma", limits) + f"loss of {escape(target)} over that of the best constant, "
+        f"mean {share.mean():.2f}",
+    )
+
+
+def _added(maps: StoredMaps, kind: str, source: str, target: str, row: int) -> Overlay:
+    losses = maps.reconstruction(target, scale_sources(maps.store, source))
+    found = gains(losses.losses(maps.store, [row]))
+    gain = found.sel(scale=kind.removeprefix(ADDS)).values[0]
+    limit = max(float(np.abs(found.values).max()), 1e-9)
+    return Overlay(
+        coloured(gain, (-limit, limit), "PRGn", OPACITY),
+        _bar("PRGn", (-limit, limit)) + f"loss of {escape(target)} that this scale saves, as a "
+        f"share of that of the best constant, mean {gain.mean():.3f}",
+    )
+
+
+def _classes(maps: StoredMaps, source: str, row: int) -> Overlay:
+    labels = maps.probe(source).labels(maps.tokens(source, row))
+    rgba = np.concatenate([class_colours(labels), np.full((*labels.shape, 1), OPACITY)], -1)
+    found, counts = np.unique(labels, return_counts=True)
+    names = [(int(label), maps.store.label_names[label]) for label in found[np.argsort(-counts)]]
+    return Overlay(as_bytes(rgba), key_of_classes(names))
+
+
+def class_colours(labels: np.ndarray) -> np.ndarray:
+    """Colours of labels, 0 to 1: dims (...) to (..., 3); grey for -1. They repeat after twenty."""
+    table = mpl.colormaps[CLASS_COLOURS](np.arange(20))[:, :3]
+    return np.where((labels < 0)[..., None], 0.5, table[labels % 20])
+
+
+def key_of_classes(names: list[tuple[int, str]], most: int = 12) -> str:
+    """HTML that names the colours of classes; names are escaped."""
+    parts = [
+        f'<span class="key" style="background:{mpl.colors.to_hex(class_colours(np.array(n)))}">'
+        f"</span>{escape(name)}"
+        for n, name in names[:most]
+    ]
+    return "".join(parts) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _bar(colours: str, limits: tuple[float, float]) -> str:
+    stops = ",".join(mpl.colors.to_hex(c) for c in mpl.colormaps[colours](np.linspace(0, 1, 9)))
+    return (
+        f'<div class="bar" style="background:linear-gradient(90deg,{stops})"></div>'
+        f"{limits[0]:.2g} to {limits[1]:.2g}: "
+    )

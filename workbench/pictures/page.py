@@ -1,0 +1,327 @@
+"""The page of ``workbench explore``: what is chosen, and what is drawn of it.
+
+Built on Bokeh's own server. Panel 1.9 would add a layer, and nine packages, over the same Bokeh
+models for widgets that this page does not need; Bokeh is installed already for the dashboard of
+the cluster engines. All pixels and names come from this process, and the browser fetches nothing
+from elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from html import escape
+
+import numpy as np
+from bokeh.document import Document
+from bokeh.models import CheckboxGroup, Column, Div, RangeSlider, Row, Select, Spinner
+
+from analyses.token_maps import Places, places_so_far, similarity_map
+from workbench.figures.panels import with_foreground
+from workbench.pictures import overlays
+from workbench.pictures.chooser import Chooser
+from workbench.pictures.cloud import Cloud
+from workbench.pictures.events import changed
+from workbench.pictures.later import Later
+from workbench.pictures.page_style import CHOICES, GRID, PANEL, TEMPLATE, TEXT, WIDGETS
+from workbench.pictures.places_html import places_html
+from workbench.pictures.stored import StoredMaps
+from workbench.pictures.tile import Tile, as_bytes, coloured
+
+SHOWN = 3
+"""Sources that are shown at first: one model at all its scales, and two of these."""
+NEAREST = 12
+"""Nearest tokens listed."""
+WIDE = {"sizing_mode": "stretch_width"}
+
+
+class SourcePanel:
+    """One source: its token map as colours, and the similarity of the token to the others."""
+
+    def __init__(self, source: str, on_tap: Callable[[str, float, float], None]) -> None:
+        self.source = source
+        self.colours, self.similar = (
+            Tile(f"{kind} {source}", lambda y, x: on_tap(source, y, x))
+            for kind in ("colours", "similarity")
+        )
+        self.caption = Div(stylesheets=[TEXT], disable_math=True, **WIDE)
+        self.layout = Column(
+            self.caption, self.colours.figure, self.similar.figure, stylesheets=[PANEL], **WIDE
+        )
+
+
+class Page:
+    """One visitor's page over some stores.
+
+    Parameters
+    ----------
+    doc : Document
+        Empty; one per visitor.
+    stores : sequence of StoredMaps
+        Shared by all visitors; each has at least one source with maps.
+    """
+
+    def __init__(self, doc: Document, stores: Sequence[StoredMaps]) -> None:
+        self.stores, self.panels = list(stores), {}
+        self.row, self.at, self._quiet = 0, (0.5, 0.5), False
+        self.maps = self.stores[0]
+        self._build()
+        self.cloud = Cloud(doc, self._filter)
+        self.nearest = self._text("nearest")
+        self._searching = Later(doc, lambda why: self._tell(self.nearest, why))
+        self._laying = Later(doc, lambda why: self._tell(self.legend, why))
+        for root in self._roots():
+            doc.add_root(root)
+        doc.template, doc.title = TEMPLATE, f"Tokens of {self.maps.store.path}"
+        doc.on_session_destroyed(lambda _: self.stop())
+        self.open(0)
+
+    def open(self, number: int) -> None:
+        """Show another of the stores."""
+        self.maps, self.row = self.stores[number], 0
+        store = self.maps.store
+        left_out = "".join(
+            f'<br><span class="warn">{escape(name)} {escape(why)}</span>'
+            for name, why in self.maps.left_out.items()
+        )
+        self.about.text = (
+            f'<b>{escape(store.path)}</b> <span class="soft">{escape(store.dataset)}, '
+            f"{len(store)} images</span>{left_out}"
+        )
+        self._quiet = True
+        self.sources.labels = self.maps.sources
+        self.sources.active = list(range(min(SHOWN, len(self.maps.sources))))
+        self.query.options = self.maps.sources
+        self.query.value = self.maps.sources[0]
+        parts = self.maps.parts(self.query.value)
+        others = [name for name in self.maps.sources if name not in parts] or self.maps.sources
+        self.target.options, self.target.value = self.maps.sources, others[0]
+        self._quiet = False
+        self._sources_chosen()
+        self.chooser.open(self.maps)
+        self._query_chosen()
+
+    def stop(self) -> None:
+        """End the background work of this visitor."""
+        for work in (self._searching, self._laying):
+            work.stop()
+        self.cloud.stop()
+
+    # -- what was chosen -----------------------------------------------------------------------
+
+    def _row_chosen(self, row: int) -> None:
+        self.row = row
+        self._draw_image()
+
+    def _sources_chosen(self) -> None:
+        if self._quiet:
+            return
+        names = [self.maps.sources[k] for k in sorted(self.sources.active)]
+        self.panels = {name: SourcePanel(name, self.pick) for name in names}
+        self.board.children = [panel.layout for panel in self.panels.values()]
+        self._draw_image(search=False)
+
+    def _query_chosen(self) -> None:
+        """Another source whose token is looked for: its grid, its overlays, its scatter."""
+        if self._quiet:
+            return
+        source = self.query.value
+        self._place_token()
+        self.kind.options = overlays.kinds(source)
+        if self.kind.value not in self.kind.options:
+            self.kind.value = overlays.NONE
+        self.cloud.open(self.maps, source, self.target.value, self._picture(source, 128))
+        self._draw_image()
+
+    def _target_chosen(self) -> None:
+        if not self._quiet:
+            self.cloud.open(
+                self.maps, self.query.value, self.target.value,
+                self._picture(self.query.value, 128),
+            )  # fmt: skip
+            self._draw_overlay()
+
+    def pick(self, source: str, y: float, x: float) -> None:
+        """Look at the token of a source that lies at these shares of height and width."""
+        if not (0 <= y < 1 and 0 <= x < 1):
+            return
+        self.at = (y, x)
+        if source != self.query.value:
+            self.query.value = source  # draws the tokens too
+        else:
+            self._place_token()
+            self._draw_tokens()
+
+    def _token_typed(self) -> None:
+        if self._quiet or None in (self.token_row.value, self.token_col.value):
+            return
+        rows, cols = self.maps.grid(self.query.value)
+        row, col = int(self.token_row.value), int(self.token_col.value)
+        self.at = (min(row, rows - 1) + 0.5) / rows, (min(col, cols - 1) + 0.5) / cols
+        self._draw_tokens()
+
+    def _filter(self, rows: np.ndarray | None) -> None:
+        self.chooser.region = rows
+        self.chooser.refresh()
+
+    # -- what is drawn -------------------------------------------------------------------------
+
+    def _draw_image(self, *, search: bool = True) -> None:
+        picture = self.maps.photograph(self.row, self.query.value)
+        missing = isinstance(picture, str)
+        self.photograph.show(None if missing else picture)
+        self.legend.text = ""
+        words = escape(self.chooser.describe(self.row)) if hasattr(self.chooser, "maps") else ""
+        if missing:
+            words += f'<br><span class="warn">no photograph: {escape(picture)}</span>'
+        self.caption.text = words
+        self._draw_colours()
+        self._draw_tokens(search=search)
+        self._draw_overlay()
+
+    def _draw_colours(self) -> None:
+        for name, panel in self.panels.items():
+            why = self.maps.failure(name, self.row)
+            rows, cols = self.maps.grid(name)
+            panel.caption.text = f"{escape(name)}<br>" + (
+                f'<span class="warn">no features: {escape(why)}</span>' if why else
+                f'<span class="soft">{rows} x {cols} tokens</span>'
+            )  # fmt: skip
+            rgb = self.maps.basis(name).rgb(self.maps.tokens(name, self.row))
+            low, high = self.foreground.value
+            chosen = None if (low, high) == (0, 1) else (low, high)
+            panel.colours.show(as_bytes(with_foreground(rgb, chosen)))
+
+    def _draw_tokens(self, *, search: bool = True) -> None:
+        for name, panel in self.panels.items():
+            tokens, grid = self.maps.tokens(name, self.row), self.maps.grid(name)
+            at = _token(self.at, grid)
+            found = similarity_map(tokens, at)
+            panel.similar.show(coloured(found, (min(0.0, _least(found)), 1.0), "viridis"))
+            for tile in (panel.colours, panel.similar):
+                tile.outline(at, grid)
+        grid = self.maps.grid(self.query.value)
+        self.photograph.outline(_token(self.at, grid), grid)
+        if search:
+            self._search()
+
+    def _search(self) -> None:
+        maps, source, row = self.maps, self.query.value, self.row
+        if why := maps.failure(source, row):
+            self._searching.cancel()
+            self._tell(self.nearest, f"no features: {why}")
+            return
+        at = _token(self.at, maps.grid(source))
+        query = maps.tokens(source, row)[at]
+        self._tell(self.nearest, "searching ...")
+
+        def found() -> Iterator[tuple[Places, float]]:
+            shards = maps.store.source(maps.store.resolve(source).singles()[0]).shard_count
+            answers = places_so_far(maps.store, source, query, NEAREST, without=row)
+            for number, places in enumerate(answers, 1):
+                if number % 16 == 0 or number == shards:
+                    yield places, number / shards
+            yield places, 1.0
+
+        self._searching.run(found, lambda answer: self._show_places(source, *answer))
+
+    def _show_places(self, source: str, places: Places, done: float) -> None:
+        ids = [str(name) for name in self.maps.image_ids[places.image]]
+        picture = self._picture(source, 224)
+        self.nearest.text = places_html(places, ids, self.maps.grid(source), picture, done)
+
+    def _draw_overlay(self) -> None:
+        self._laying.cancel()
+        self.photograph.cover(None)
+        self.legend.text = ""
+        asked = (self.maps, self.kind.value, self.query.value, self.target.value, self.row)
+        if self.kind.value == overlays.NONE:
+            return
+        self._tell(self.legend, "computing ...")
+
+        def show(made: overlays.Overlay) -> None:
+            self.photograph.cover(made.rgba)
+            self.legend.text = made.legend
+
+        self._laying.run(lambda: iter([overlays.overlay(*asked)]), show)
+
+    # -- parts of the page ---------------------------------------------------------------------
+
+    def _build(self) -> None:
+        how = {"stylesheets": [WIDGETS], **WIDE}
+        self.about, self.legend, self.caption = (
+            self._text(name) for name in ("about", "legend", "caption")
+        )
+        self.photograph = Tile("photograph tile", lambda y, x: self.pick(self.query.value, y, x))
+        self.board = Row(name="maps", stylesheets=[GRID], **WIDE)
+        self.store = Select(
+            title="Store", options=[(str(k), m.store.path) for k, m in enumerate(self.stores)],
+            value="0", **how,
+        )  # fmt: skip
+        self.sources = CheckboxGroup(name="sources", **how)
+        self.query = Select(title="Token of", name="query", **how)
+        self.token_row, self.token_col = (
+            Spinner(title=title, name=f"token {title}", low=0, step=1, value=0, **how)
+            for title in ("row", "column")
+        )
+        self.foreground = RangeSlider(
+            title="Foreground: first component", start=0, end=1, step=0.01, value=(0, 1), **how
+        )
+        self.kind = Select(title="Over the photograph", name="overlay", value=overlays.NONE, **how)
+        self.target = Select(title="Target of the reconstruction", name="target", **how)
+        self.chooser = Chooser(self._row_chosen)
+        changed(self.store, "value", lambda: self.open(int(self.store.value)))
+        changed(self.sources, "active", lambda: self._sources_chosen())
+        changed(self.query, "value", lambda: self._query_chosen())
+        changed(self.token_row, "value", lambda: self._token_typed())
+        changed(self.token_col, "value", lambda: self._token_typed())
+        changed(self.foreground, "value", lambda: self._draw_colours())
+        changed(self.kind, "value", lambda: None if self._quiet else self._draw_overlay())
+        changed(self.target, "value", lambda: self._target_chosen())
+
+    def _roots(self) -> list:
+        several = [self.store] if len(self.stores) > 1 else []
+        token = Row(self.token_row, self.token_col, **WIDE)
+        choices = [*several, self.chooser.layout, self.query, token, self._heading("Sources")]
+        choices += [self.sources, self.foreground, self.kind, self.target]
+        return [
+            self.about,
+            Column(*choices, name="choices", stylesheets=[CHOICES], **WIDE),
+            Column(self.photograph.figure, self.caption, self.legend, name="photograph", **WIDE),
+            self.board,
+            self.nearest,
+            self.cloud.layout,
+        ]
+
+    def _place_token(self) -> None:
+        """Show the token's row and column on the grid of its source."""
+        grid = self.maps.grid(self.query.value)
+        self._quiet = True
+        for box, value, count in zip(
+            (self.token_row, self.token_col), _token(self.at, grid), grid, strict=True
+        ):
+            box.high, box.value = count - 1, value
+        self._quiet = False
+
+    def _picture(self, source: str, side: int) -> str:
+        """Address of a photograph as a source saw it, up to the row number."""
+        store, number = self.stores.index(self.maps), self.maps.sources.index(source)
+        return f"picture?store={store}&source={number}&side={side}&row="
+
+    def _text(self, name: str) -> Div:
+        return Div(name=name, stylesheets=[TEXT], disable_math=True, **WIDE)
+
+    def _heading(self, text: str) -> Div:
+        return Div(text=escape(text), stylesheets=[TEXT], disable_math=True, **WIDE)
+
+    def _tell(self, where: Div, text: str) -> None:
+        where.text = f'<span class="soft">{escape(text)}</span>'
+
+
+def _token(at: tuple[float, float], grid: tuple[int, int]) -> tuple[int, int]:
+    """The token of a grid at these shares of height and width."""
+    row, col = (min(int(share * n), n - 1) for share, n in zip(at, grid, strict=True))
+    return row, col
+
+
+def _least(values: np.ndarray) -> float:
+    return 0.0 if np.isnan(values).all() else float(np.nanmin(values))
