@@ -75,6 +75,13 @@ class SourceStatus:
         )
 
 
+DECODING = {
+    "orientation applied": "--orientation exif",
+    "damaged files kept": "--tolerant",
+}
+"""Text in the manifest's field ``decoder`` to the option that it came from."""
+
+
 def finishing_command(stored: StoredSource, dataset: str) -> str:
     """The command line that computes the missing shards, with the settings of the stored ones."""
     source = stored.source
@@ -97,6 +104,8 @@ def finishing_command(stored: StoredSource, dataset: str) -> str:
         "--tokens-per-image": "0",
     }
     parts = [f"{k} {quote(v)}" for k, v in options.items() if defaults.get(k) != v]
+    decoder = str(stored.manifest.get("decoder", ""))
+    parts += [option for text, option in DECODING.items() if text in decoder]
     return " ".join(["workbench extract", *parts])
 
 

@@ -57,7 +57,15 @@ TIMING = (*COUNTING, "workbench/extraction/malloc.py", "workbench/extraction/req
 EXTRA_TABLES = (*MEASURING, "workbench/tables/render/extra_tables.py")
 """Makes the further tables beside a table's own."""
 
-FEATURE_LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "pillow", "numpy")
+FEATURE_LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "open_clip_torch",
+    "pillow",
+    "simplejpeg",
+    "numpy",
+)
 """Libraries whose arithmetic decides the stored values."""
 MODEL_LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch")
 """Libraries that models come from."""

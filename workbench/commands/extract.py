@@ -62,6 +62,13 @@ class Extract:
     """Crops per forward pass, bounds memory; 4 (convnets) or 8 on a CPU, else 64, by default."""
     workers: int = 0
     """Decoding processes; 0 decodes in threads of this process. A GPU wants most of the cores."""
+    orientation: str = "ignore"
+    """EXIF orientation of photographs: ignore (as the published numbers did) or exif (apply)."""
+    tolerant: bool = False
+    """Keep images whose file is damaged, as far as Pillow decodes them."""
+    max_pixels: int | None = None
+    """Largest image in pixels (width times height); by default what fits into half the memory,
+    divided by the decoding processes."""
     tokens_per_image: int = 0
     """Keep so many token positions per image, drawn at random, for data sets whose full maps do
     not fit; 0 keeps all. The source's scale is then named 224.t16."""

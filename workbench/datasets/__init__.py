@@ -1,7 +1,7 @@
 """Datasets by name: ordered image ids, labels and a reader for one image."""
 
 from workbench.datasets.base import Dataset
-from workbench.datasets.decode import DecodeError
+from workbench.datasets.decode import DecodeError, Decoding
 from workbench.datasets.registry import open
 
-__all__ = ["Dataset", "DecodeError", "open"]
+__all__ = ["Dataset", "DecodeError", "Decoding", "open"]

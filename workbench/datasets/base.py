@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
-from workbench.datasets.decode import DecodeError, decode
+from workbench.datasets.decode import DecodeError, Decoding, decode
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,6 +39,8 @@ class Dataset:
     """Name of each class; empty for an unlabelled dataset."""
     reader: Callable[[str], bytes | Image.Image]
     """Image id -> encoded bytes or an opened image."""
+    decoding: Decoding = field(default_factory=Decoding)
+    """How bytes become pixels."""
     mask_reader: Callable[[str], np.ndarray] | None = None
     """Image id -> integer class map, dims (row, col), -1 = ignored pixel."""
     depth_reader: Callable[[str], np.ndarray] | None = None
@@ -78,7 +80,7 @@ class Dataset:
 
     def image(self, row: int) -> np.ndarray:
         """Decoded pixels of the image in that row: RGB, uint8, dims (row, col, 3)."""
-        return decode(self.read(row))
+        return decode(self.read(row), self.decoding)
 
     def mask(self, row: int) -> np.ndarray:
         """Class map of the image in that row: int32, dims (row, col), -1 = ignored."""

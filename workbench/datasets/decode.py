@@ -1,25 +1,29 @@
-"""Image bytes become RGB, uint8, exactly as Pillow's ``convert("RGB")`` does it.
+"""Image bytes become RGB, uint8: Pillow's ``convert("RGB")``, with a stated policy beside it.
 
-Pillow is the reference decoder because the published numbers were made with it. Two of its
-conventions are worth knowing before reading a result:
-
-* alpha is dropped, not composited;
-* the EXIF orientation tag is ignored. The usual evaluation loaders (and so the published numbers)
-  ignore it too; pass ``exif_orientation=True`` for photographs straight from a phone.
-
-Greyscale of more than 8 bits is refused where its values do not fit: Pillow would clip them at 255,
-which makes most such images white, and round those between 0 and 1 to black.
+Pillow is the reference decoder because the published numbers were made with it.
+``docs/decoding.md`` states what happens to orientation, transparency, colour spaces, 16 bits and
+animation.
 """
 
 from __future__ import annotations
 
-import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from feature_store.errors import InputError
+from workbench.datasets.formats import open_raster
+from workbench.datasets.integrity import checked_pixels
+from workbench.datasets.pixel_bound import PILLOW_PIXELS, usual_pixels
+
 if TYPE_CHECKING:
     from PIL import Image
+
+ORIENTATIONS = ("ignore", "exif")
+BACKGROUND = (255, 255, 255)
+"""Colour that transparent pixels are composited on: white, as on a page."""
+_ORIENTATION_TAG = 0x0112
 
 
 class DecodeError(ValueError):
@@ -28,7 +32,7 @@ class DecodeError(ValueError):
     Parameters
     ----------
     reason : str
-        One line that says what was found, also available as ``error.reason``.
+        One line that states what was found, also available as ``error.reason``.
     """
 
     def __init__(self, reason: str) -> None:
@@ -36,16 +40,54 @@ class DecodeError(ValueError):
         self.reason = reason
 
 
-def decode(source: bytes | Image.Image, *, exif_orientation: bool = False) -> np.ndarray:
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How images become pixels."""
+
+    orientation: str = "ignore"
+    """EXIF orientation of photographs: ignore (as the published numbers did) or exif (apply)."""
+    tolerant: bool = False
+    """Keep images whose file is damaged, as far as Pillow decodes them."""
+    max_pixels: int | None = None
+    """Largest image in pixels; by default as :func:`usual_pixels` for one decoder."""
+
+    def __post_init__(self) -> None:
+        if self.orientation not in ORIENTATIONS:
+            raise InputError(
+                f"orientation is {self.orientation!r}, expected one of {', '.join(ORIENTATIONS)}"
+            )
+        if self.max_pixels is not None and not 1 <= self.max_pixels <= PILLOW_PIXELS:
+            raise InputError(
+                f"max_pixels is {self.max_pixels}, expected 1 to {PILLOW_PIXELS} (Pillow's bound)"
+            )
+
+    def __str__(self) -> str:
+        """As the manifest records it; the bound on pixels changes no value and is left out."""
+        orientation = "applied" if self.orientation == "exif" else "ignored"
+        return (
+            f"Pillow, convert('RGB'), EXIF orientation {orientation}, transparency on white, "
+            f"16-bit greyscale / 257, damaged files {'kept' if self.tolerant else 'refused'}"
+        )
+
+    @classmethod
+    def recorded(cls, text: str) -> Decoding:
+        """From a manifest; inverse of ``str`` but for the bound on pixels."""
+        return cls(
+            orientation="exif" if "orientation applied" in text else "ignore",
+            tolerant="damaged files kept" in text,
+        )
+
+
+def decode(source: bytes | Image.Image, decoding: Decoding | None = None) -> np.ndarray:
     """RGB pixels of an encoded (or already opened) image.
 
     Parameters
     ----------
     source : bytes or PIL.Image.Image
-        An encoded file of any format Pillow reads, or an image opened by someone else. Of an
-        animated image the current (for bytes: first) frame is taken.
-    exif_orientation : bool
-        Rotate or flip as the EXIF orientation tag asks. Off: the published numbers did not.
+        An encoded file of a format in :mod:`workbench.datasets.formats`, or an image opened by
+        another library. Of an animated image the current (for bytes: first) frame is taken.
+    decoding : Decoding, optional
+        The policy; by default ``Decoding()``.
 
     Returns
     -------
@@ -55,8 +97,8 @@ def decode(source: bytes | Image.Image, *, exif_orientation: bool = False) -> np
     Raises
     ------
     DecodeError
-        Zero bytes, not an image, truncated or damaged data, a size that Pillow treats as a
-        decompression bomb, or greyscale whose values 8 bits do not hold.
+        Zero bytes, not an image, truncated or damaged data, too many pixels, or greyscale of more
+        than 16 bits.
 
     Examples
     --------
@@ -64,18 +106,20 @@ def decode(source: bytes | Image.Image, *, exif_orientation: bool = False) -> np
     >>> decode(Image.new("L", (2, 1), 7)).tolist()
     [[[7, 7, 7], [7, 7, 7]]]
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     if isinstance(source, bytes) and not source:
         raise DecodeError("zero bytes: the file is empty")
+    decoding = decoding or Decoding()
     try:
-        opened = source if isinstance(source, Image.Image) else Image.open(io.BytesIO(source))
-        if exif_orientation:
-            opened = ImageOps.exif_transpose(opened)
-        if opened.mode in ("I", "F") or opened.mode.startswith("I;"):
-            _refuse_deep(np.asarray(opened), opened.mode)
-        # np.array copies: the pixels must outlive the image and be writable for torch.from_numpy.
-        return np.array(opened.convert("RGB"))
+        opened = source if isinstance(source, Image.Image) else open_raster(source)
+        _refuse_large(opened, decoding)
+        pixels = None
+        if isinstance(source, bytes) and not decoding.tolerant:
+            pixels = checked_pixels(source, opened)
+        if pixels is None:
+            pixels = _rgb(opened)
+        return upright(pixels, opened) if decoding.orientation == "exif" else pixels
     except DecodeError:
         raise
     except Image.DecompressionBombError as error:
@@ -87,13 +131,53 @@ def decode(source: bytes | Image.Image, *, exif_orientation: bool = False) -> np
     # Damaged files make Pillow's plugins raise nearly anything (SyntaxError, struct.error,
     # KeyError, MemoryError, ...); each of them means the same to a run over a million images.
     except Exception as error:
-        raise DecodeError(f"damaged image: {type(error).__name__}: {error}") from error
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DecodeError(f"damaged image: {line}") from error
 
 
-def _refuse_deep(values: np.ndarray, mode: str) -> None:
-    low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 255) or (0 < high <= 1 and bool((values % 1).any())):
+def upright(pixels: np.ndarray, opened: Image.Image) -> np.ndarray:
+    """Pixels turned and mirrored as the image's EXIF orientation tag asks."""
+    tag = opened.getexif().get(_ORIENTATION_TAG, 1)
+    if tag in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if tag in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if tag in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _refuse_large(opened: Image.Image, decoding: Decoding) -> None:
+    width, height = opened.size
+    bound = decoding.max_pixels or usual_pixels()
+    if width * height > bound:
         raise DecodeError(
-            f"greyscale of mode {mode} with values from {low:g} to {high:g}, which do not fit "
-            "into 8 bits; convert it to 0 to 255"
+            f"{width} x {height} pixels, expected at most {bound} in all; give more with "
+            "--max-pixels, or fewer --workers"
         )
+
+
+def _rgb(opened: Image.Image) -> np.ndarray:
+    from PIL import Image
+
+    if opened.mode in ("I", "F") or opened.mode.startswith("I;"):
+        grey = _eight_bits(opened)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    if opened.has_transparency_data:
+        over = opened.convert("RGBA")
+        page = Image.new("RGBA", over.size, BACKGROUND)
+        opened = Image.alpha_composite(page, over)
+    # np.array copies: the pixels must outlive the image and be writable for torch.from_numpy.
+    return np.array(opened.convert("RGB"))
+
+
+def _eight_bits(opened: Image.Image) -> np.ndarray:
+    """16-bit greyscale v as v / 257, rounded: 65535 becomes 255, whatever the image contains."""
+    values = np.asarray(opened)
+    sixteen = opened.mode.startswith("I;16") or opened.format in ("PNG", "PPM")
+    if not sixteen or opened.mode == "F":
+        raise DecodeError(
+            f"greyscale of mode {opened.mode} with values from {values.min():g} to "
+            f"{values.max():g}; its white is unknown: convert it to 8 or 16 bits"
+        )
+    return ((values.astype(np.uint32) * 2 + 257) // 514).astype(np.uint8)

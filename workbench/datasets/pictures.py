@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from feature_store import InputError
-from workbench.datasets.decode import DecodeError
+from workbench.datasets.decode import DecodeError, Decoding
 from workbench.datasets.registry import open as open_dataset
 from workbench.models.transform import Transform
 from workbench.results.messages import note
@@ -27,7 +27,7 @@ def reader(store: FeatureStore) -> Reader:
     and a line on standard error gives the reason.
     """
     try:
-        dataset = open_dataset(store.dataset)
+        dataset = open_dataset(store.dataset, decoding=recorded_decoding(store))
     except InputError as error:
         note(f"no pictures of {store.path}: {error}")
         return lambda row: None
@@ -53,6 +53,13 @@ def as_seen(store: FeatureStore, source: str) -> Reader:
         return None if picture is None else transform(Image.fromarray(picture))
 
     return seen
+
+
+def recorded_decoding(store: FeatureStore) -> Decoding:
+    """How the images of the store's first source were decoded; the default in an empty store."""
+    sources = store.sources()
+    manifest = store.source(sources[0]).manifest if sources else {}
+    return Decoding.recorded(str(manifest.get("decoder", "")))
 
 
 def recorded_transform(store: FeatureStore, source: str) -> Transform:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from difflib import get_close_matches
 
 from feature_store.dataset_name import DatasetName
@@ -12,6 +13,7 @@ from workbench.datasets.bundled.photos import open_photos
 from workbench.datasets.bundled.scenes import open_scenes
 from workbench.datasets.bundled.stereo import open_stereo
 from workbench.datasets.bundled.textiles import open_textiles
+from workbench.datasets.decode import Decoding
 from workbench.datasets.folder import open_folder
 from workbench.datasets.hub import open_hub
 from workbench.datasets.table import open_csv
@@ -31,12 +33,11 @@ KINDS: dict[str, Callable[[DatasetName], Dataset]] = {
     "torchvision": open_torchvision,
     "hf": open_hub,
     "bundled": lambda name: _bundled(name.name)(name),
-    "view": lambda name: _view(name),
 }
-"""Kind of dataset → what opens it."""
+"""Kind of dataset → what opens it; a view opens the dataset that it is of."""
 
 
-def open(name: str, *, limit: int | None = None) -> Dataset:
+def open(name: str, *, limit: int | None = None, decoding: Decoding | None = None) -> Dataset:
     """The dataset of that name; no image is decoded yet.
 
     Parameters
@@ -46,6 +47,8 @@ def open(name: str, *, limit: int | None = None) -> Dataset:
         ``bundled:NAME[:train|:test]``, or ``view:K:`` and one of these.
     limit : int, optional
         Keep the first ``limit`` images. For bundled datasets these are a fair sample.
+    decoding : Decoding, optional
+        How bytes become pixels; by default ``Decoding()``.
 
     Raises
     ------
@@ -58,16 +61,13 @@ def open(name: str, *, limit: int | None = None) -> Dataset:
     >>> dataset.image(0).shape
     (250, 250, 3)
     """
-    return _open(DatasetName.parse(name)).take(limit)
+    return _open(DatasetName.parse(name), decoding or Decoding()).take(limit)
 
 
-def _open(name: DatasetName) -> Dataset:
-    return KINDS[name.kind](name)
-
-
-def _view(name: DatasetName) -> Dataset:
-    assert name.of is not None  # a view's name is parsed with what it is a view of
-    return open_view(name, _open(name.of))
+def _open(name: DatasetName, decoding: Decoding) -> Dataset:
+    if name.of is not None:
+        return open_view(name, _open(name.of, decoding))
+    return replace(KINDS[name.kind](name), decoding=decoding)
 
 
 def _bundled(name: str) -> Callable[[DatasetName], Dataset]:

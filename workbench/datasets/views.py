@@ -15,7 +15,7 @@ import numpy as np
 
 from feature_store.dataset_name import DatasetName
 from workbench.datasets.base import Dataset, hash_key
-from workbench.datasets.decode import decode
+from workbench.datasets.decode import Decoding, decode
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,12 +29,13 @@ class ViewReader:
     """Reads an image, cuts the crop of its view and flips half of them."""
 
     below: Callable[[str], bytes | Image.Image]
+    decoding: Decoding
     view: int
 
     def __call__(self, image_id: str) -> Image.Image:
         from PIL import Image, ImageOps
 
-        image = Image.fromarray(decode(self.below(image_id)))
+        image = Image.fromarray(decode(self.below(image_id), self.decoding))
         rng = np.random.default_rng([self.view, hash_key(image_id)])
         left, top, width, height = crop_box(image.width, image.height, rng)
         cropped = image.crop((left, top, left + width, top + height))
@@ -59,5 +60,5 @@ def open_view(name: DatasetName, below: Dataset) -> Dataset:
 
     Those would no longer lie over the image.
     """
-    reader = ViewReader(below.reader, name.view)
+    reader = ViewReader(below.reader, below.decoding, name.view)
     return replace(below, name=str(name), reader=reader, mask_reader=None, depth_reader=None)

@@ -9,6 +9,7 @@ from typing import Any
 from feature_store.errors import InputError
 from feature_store.source import Source
 from workbench import code_hash
+from workbench.datasets import Decoding
 from workbench.models import Backbone, BackboneInfo, Transform, resolve
 from workbench.multiscale import Scale, ScalePlan, plan_scale, resolve_scales
 
@@ -73,7 +74,9 @@ def transforms(jobs: Iterable[Job]) -> tuple[Transform, ...]:
     return tuple(dict.fromkeys(job.transform(plan) for job in jobs for plan in job.plans.values()))
 
 
-def manifest(job: Job, plan: ScalePlan, backbone: Backbone, dtype: str) -> dict[str, Any]:
+def manifest(
+    job: Job, plan: ScalePlan, backbone: Backbone, dtype: str, decoding: Decoding
+) -> dict[str, Any]:
     """Everything that determines the stored values; its hash is the source's identity.
 
     The code is named by a hash of the files that compute features rather than by a commit: the
@@ -105,7 +108,7 @@ def manifest(job: Job, plan: ScalePlan, backbone: Backbone, dtype: str) -> dict[
         "precision": backbone.arithmetic,
         "compiled": backbone.compiled,
         "dtype": dtype,
-        "decoder": "Pillow, convert('RGB'), EXIF orientation ignored",
+        "decoder": str(decoding),
         "libraries": code_hash.library_versions(),
         "code_sha256": code_hash.code_sha256(),
     }

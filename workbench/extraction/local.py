@@ -74,8 +74,11 @@ def open_extraction(
         Anything wrong with the request, or sources that were stored from something else.
     """
     jobs = resolve_jobs(request.models, request.scales, request.tokens_per_image)
-    dataset = datasets.open(request.dataset, limit=request.limit)
     request = request.for_device(pick_device(request.device))
+    decoders = request.workers or (torch.get_num_threads() if request.device == "cpu" else 1)
+    dataset = datasets.open(
+        request.dataset, limit=request.limit, decoding=request.decoding(decoders)
+    )
     loaded = loaded or LoadedModels()
     loaded.keep_only(jobs, request.model_options)
     store = None if is_new(request.store) else open_target(request, dataset)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from feature_store.errors import InputError
 from feature_store.metadata import DTYPES, LAYOUTS
+from workbench.datasets.decode import Decoding
+from workbench.datasets.pixel_bound import usual_pixels
 from workbench.models.info import ARITHMETICS
 
 
@@ -41,6 +43,12 @@ class ExtractRequest:
     :func:`usual_crops`."""
     workers: int = 0
     """Decoding processes; 0 decodes in threads of this process."""
+    orientation: str = "ignore"
+    """EXIF orientation of photographs: ignore (as the published numbers did) or exif (apply)."""
+    tolerant: bool = False
+    """Keep images whose file is damaged, as far as Pillow decodes them."""
+    max_pixels: int | None = None
+    """Largest image in pixels; by default what fits into half the memory of a decoder."""
     tokens_per_image: int = 0
     """Keep so many token positions per image, drawn at random; 0 keeps all. The source's scale is
     then named ``224.t16``."""
@@ -71,6 +79,7 @@ class ExtractRequest:
                 raise InputError(
                     f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}"
                 )
+        self.decoding(1)
         if not self.models:
             raise InputError("no model was named; give at least one --model")
         if not self.scales:
@@ -80,6 +89,14 @@ class ExtractRequest:
         """The same request with the device and its default batch size filled in."""
         batch = self.batch or (8 if device == "cpu" else 32)
         return replace(self, device=device, batch=batch)
+
+    def decoding(self, decoders: int) -> Decoding:
+        """How images become pixels, by so many decoders at once."""
+        return Decoding(
+            orientation=self.orientation,
+            tolerant=self.tolerant,
+            max_pixels=usual_pixels(decoders) if self.max_pixels is None else self.max_pixels,
+        )
 
     @property
     def model_options(self) -> ModelOptions:

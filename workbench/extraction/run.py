@@ -68,7 +68,7 @@ class Extraction:
         self.jobs.append(job)
         model = self.loaded.get(job, self.request.model_options, self.log)
         manifests = {
-            source: manifest(job, plan, model.backbone, self.request.dtype)
+            source: manifest(job, plan, model.backbone, self.request.dtype, self.dataset.decoding)
             for source, plan in job.plans.items()
         }
         if self.request.accept_code:

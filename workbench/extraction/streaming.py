@@ -19,6 +19,7 @@ from feature_store import FeatureStore, InputError, Source, StoreError, protocol
 from feature_store.dataset_name import is_dataset_name
 from workbench import datasets
 from workbench.datasets import Dataset
+from workbench.datasets.pictures import recorded_decoding
 from workbench.extraction.image_loader import Pixels, image_batches
 from workbench.extraction.jobs import Job, manifest, resolve_jobs, transforms
 from workbench.extraction.loaded_models import LoadedModel, LoadedModels
@@ -137,11 +138,11 @@ class StreamedSplit:
             stored = self._store.source(single)  # type: ignore[union-attr]
             return StreamedSource(stored.grid, lambda: stored.identity)
         job = _job(single)
-        plan = job.plans[single]
+        plan, decoding = job.plans[single], self._dataset.decoding
 
         def identify() -> str:
             backbone = self._running.model(job).backbone
-            return protocol.identity(manifest(job, plan, backbone, "float32"))
+            return protocol.identity(manifest(job, plan, backbone, "float32", decoding))
 
         return StreamedSource(plan.grid, identify)
 
@@ -211,7 +212,9 @@ def open_split(name: str, running: Running, limit: int | None = None) -> Streame
     if is_dataset_name(name):
         return StreamedSplit(datasets.open(name, limit=limit), running)
     store = feature_store.open(name)
-    return StreamedSplit(datasets.open(store.dataset), running, store)
+    return StreamedSplit(
+        datasets.open(store.dataset, decoding=recorded_decoding(store)), running, store
+    )
 
 
 def _computed(model: LoadedModel, batch: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from PIL import Image
 from feature_store import FeatureStore, InputError
 from workbench import datasets
 from workbench.datasets import Dataset, DecodeError
+from workbench.datasets.pictures import recorded_decoding
 from workbench.models import Transform
 
 KEPT = 64
@@ -32,7 +33,7 @@ class Photographs:
     @cached_property
     def _dataset(self) -> Dataset | str:
         try:
-            return datasets.open(self._store.dataset)
+            return datasets.open(self._store.dataset, decoding=recorded_decoding(self._store))
         except InputError as error:
             return str(error)
 
