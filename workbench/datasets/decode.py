@@ -112,8 +112,7 @@ def decode(source: bytes | Image.Image, decoding: Decoding | None = None) -> np.
         raise DecodeError("zero bytes: the file is empty")
     decoding = decoding or Decoding()
     try:
-        opened = source if isinstance(source, Image.Image) else open_raster(source)
-        _refuse_large(opened, decoding)
+        opened = open_within(source, decoding)
         pixels = None
         if isinstance(source, bytes) and not decoding.tolerant:
             pixels = checked_pixels(source, opened)
@@ -147,7 +146,9 @@ def upright(pixels: np.ndarray, opened: Image.Image) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def _refuse_large(opened: Image.Image, decoding: Decoding) -> None:
+def open_within(source: bytes | Image.Image, decoding: Decoding) -> Image.Image:
+    """The opened image, not yet decoded; refused where it has too many pixels."""
+    opened = open_raster(source) if isinstance(source, bytes) else source
     width, height = opened.size
     bound = decoding.max_pixels or usual_pixels()
     if width * height > bound:
@@ -155,6 +156,7 @@ def _refuse_large(opened: Image.Image, decoding: Decoding) -> None:
             f"{width} x {height} pixels, expected at most {bound} in all; give more with "
             "--max-pixels, or fewer --workers"
         )
+    return opened
 
 
 def _rgb(opened: Image.Image) -> np.ndarray:

@@ -11,12 +11,15 @@ import numpy as np
 
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
+from feature_store.regular_file import read_regular
 from workbench.datasets.base import UNLABELLED, Dataset
 
 EXTENSIONS = {
     ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
     ".webp",
 }  # fmt: skip
+FILE_BYTES = 1 << 30
+"""Largest file that is read as an image: twice the largest image, at 16 bits per channel."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,12 @@ class FileReader:
     root: str
 
     def __call__(self, image_id: str) -> bytes:
-        return Path(self.root, image_id).read_bytes()
+        return read_image_file(Path(self.root, image_id))
+
+
+def read_image_file(path: Path) -> bytes:
+    """The bytes of an image; pipes, sockets, devices and files without end are refused."""
+    return read_regular(path, FILE_BYTES)
 
 
 def open_folder(name: DatasetName) -> Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from workbench.datasets.base import UNLABELLED, Dataset
+from workbench.datasets.folder import read_image_file
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,7 @@ class RowReader:
         cell = self.rows[int(image_id)][self.column]
         if cell["bytes"] is not None:
             return cell["bytes"]
-        with open(cell["path"], "rb") as handle:
-            return handle.read()
+        return read_image_file(Path(cell["path"]))
 
 
 def open_hub(name: DatasetName) -> Dataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,10 +11,9 @@ import numpy as np
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from workbench.datasets.base import UNLABELLED, Dataset
-from workbench.datasets.decode import DecodeError
-from workbench.datasets.folder import FileReader
-
-COLUMNS = ("path", "label", "mask", "depth")
+from workbench.datasets.decode import DecodeError, Decoding, open_within
+from workbench.datasets.folder import FileReader, read_image_file
+from workbench.datasets.table_rows import numbered_labels, read_rows
 
 
 @dataclass(frozen=True)
@@ -44,92 +43,62 @@ class DepthReader:
 def open_csv(name: DatasetName) -> Dataset:
     """Images listed in a table, in the table's order.
 
-    The first line names the columns. ``path`` is relative to the table's folder (or absolute) and
-    is the image id. ``label`` is any text; an empty cell is unlabelled; classes are numbered in
-    numeric order when all labels are integers, else alphabetically. ``mask`` and ``depth`` are
-    paths like ``path``.
+    The first line names the columns, in any case. ``path`` is relative to the table's folder (or
+    absolute) and, without ``./`` and doubled slashes, is the image id; ``mask`` and ``depth`` are
+    paths like it. ``label`` is any text, with white space around it removed; an empty cell is
+    unlabelled. Classes are numbered in numeric order where all labels are whole numbers, else
+    alphabetically. Rows that repeat a path are one image.
 
     Raises
     ------
     InputError
-        Missing file, no ``path`` column, no row, an empty path, or none of the images there.
+        Missing file, no ``path`` column, a column named twice, no row, a row with more or fewer
+        cells than columns, a line break in a cell, an empty path, none of the images there, a label
+        such as NaN or None, two spellings of one number, or rows of one image that differ.
     """
     table = Path(name.path).expanduser()
     if not table.exists():
         raise InputError(f"no table {name.path!r} (looked in {Path.cwd()}); write csv:FILE")
     if table.is_dir():
         raise InputError(f"{name.path!r} is a folder; write folder:{name.path} or name a CSV file")
-    rows = _rows(table)
-    ids = [row["path"].replace("\\", "/") for row in rows]
-    _check_paths(table, ids)
-    label_names, labels = _labels([row.get("label") or "" for row in rows])
+    rows = read_rows(table)
+    _check_paths(table, rows)
+    label_names, labels = numbered_labels(table, [row.get("label", "") for row in rows])
+    ids = [row["path"] for row in rows]
     root = str(table.parent)
-    masks = {i: row["mask"] for i, row in zip(ids, rows, strict=True) if row.get("mask")}
-    depths = {i: row["depth"] for i, row in zip(ids, rows, strict=True) if row.get("depth")}
+    reader = FileReader(root)
+    masks = {row["path"]: row["mask"] for row in rows if row.get("mask")}
+    depths = {row["path"]: row["depth"] for row in rows if row.get("depth")}
     return Dataset(
         name=str(name),
         image_ids=ids,
         labels=labels,
         label_names=label_names,
-        reader=FileReader(root),
+        reader=reader,
         mask_reader=MaskReader(root, masks) if len(masks) == len(ids) else None,
         depth_reader=DepthReader(root, depths) if len(depths) == len(ids) else None,
     )
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle, skipinitialspace=True)
-            columns = [(c or "").strip() for c in reader.fieldnames or []]
-            reader.fieldnames = columns
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read {str(table)!r} as a UTF-8 table: {error}") from None
-    if "path" not in columns:
-        raise InputError(
-            f"{str(table)!r} has the columns {columns}; its first line must name a column 'path' "
-            f"(known columns: {', '.join(COLUMNS)})"
-        )
-    if not rows:
-        raise InputError(f"{str(table)!r} lists no image; add one line per image")
-    return rows
-
-
-def _check_paths(table: Path, ids: list[str]) -> None:
-    empty = next((n for n, i in enumerate(ids) if not i), None)
-    if empty is not None:
-        raise InputError(f"{str(table)!r}: row {empty + 1} has no path")
+def _check_paths(table: Path, rows: list[dict[str, str]]) -> None:
     # One missing file is a decode failure of one row; a wrong base folder is a wrong request.
-    if not any((table.parent / i).exists() for i in ids[:100]):
+    first = [row["path"] for row in rows[:100]]
+    if not any((table.parent / path).exists() for path in first):
         raise InputError(
-            f"{str(table)!r}: none of its first {len(ids[:100])} images exist, such as {ids[0]!r}; "
+            f"{str(table)!r}: none of its first {len(first)} images exist, such as {first[0]!r}; "
             f"paths are taken relative to {str(table.parent.resolve())!r}"
         )
 
 
-def _labels(texts: list[str]) -> tuple[list[str], np.ndarray]:
-    distinct = {t for t in texts if t}
-    try:
-        names = sorted(distinct, key=int)
-    except ValueError:
-        names = sorted(distinct)
-    number = {t: n for n, t in enumerate(names)}
-    return names, np.array([number.get(t, UNLABELLED) for t in texts], np.int32)
-
-
 def _pixels(root: str, path: str) -> np.ndarray:
     """A single-channel map from ``.npy`` or an image file (palette indices are kept)."""
-    from PIL import Image
-
-    file = Path(root, path)
     try:
-        if file.suffix == ".npy":
-            values = np.load(file, allow_pickle=False)
+        data = read_image_file(Path(root, path))
+        if path.endswith(".npy"):
+            values = np.load(io.BytesIO(data), allow_pickle=False)
         else:
-            with Image.open(file) as opened:
-                values = np.array(opened)
-    except (OSError, ValueError) as error:
+            values = np.array(open_within(data, Decoding()))
+    except Exception as error:  # damaged files make Pillow's plugins raise nearly anything
         raise DecodeError(f"cannot read the map {path!r}: {error}") from error
     if values.ndim != 2:
         raise DecodeError(f"the map {path!r} has shape {values.shape}; expected (row, col)")

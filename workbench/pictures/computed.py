@@ -12,6 +12,7 @@ from PIL import Image
 from analyses.token_maps import Basis, basis_of_tokens
 from feature_store import InputError, Source
 from workbench.datasets import Dataset, DecodeError
+from workbench.datasets.folder import read_image_file
 from workbench.extraction.jobs import resolve_jobs
 from workbench.extraction.streaming import Running, StreamConfig, StreamedSplit
 from workbench.models import Transform
@@ -23,7 +24,7 @@ class FileBytes:
     """Reads the file whose path is the image id."""
 
     def __call__(self, image_id: str) -> bytes:
-        return Path(image_id).read_bytes()
+        return read_image_file(Path(image_id))
 
 
 class ComputedMaps:

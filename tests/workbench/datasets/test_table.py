@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,6 +38,32 @@ def test_integer_labels_sort_as_numbers(images):
     assert dataset.labels.tolist() == [1, 0]
 
 
+def test_one_label_has_one_spelling(images):
+    dataset = datasets.open(table(images, "path,Label \n0.png,a \n1.png, a\n2.png,e\u0301\n"))
+    assert dataset.label_names == ["a", "\xe9"]
+    assert dataset.labels.tolist() == [0, 0, 1]
+
+
+def test_rows_that_repeat_a_path_are_one_image(images):
+    text = "path,label,question\n0.png,a,what?\n1.png,b,where?\n./0.png,a,who?\n.//1.png,b,\n"
+    dataset = datasets.open(table(images, text))
+    assert dataset.image_ids == ["0.png", "1.png"]
+    assert dataset.labels.tolist() == [0, 1]
+
+
+def test_pipe_as_table_image_or_map_is_refused_at_once(images):
+    os.mkfifo(images / "pipe.png")
+    (images / "zero.png").symlink_to("/dev/zero")
+    dataset = datasets.open(table(images, "path,mask\npipe.png,pipe.png\nzero.png,zero.png\n"))
+    for row, kind in enumerate(("a pipe", "a device")):
+        with pytest.raises(datasets.DecodeError, match=kind):
+            dataset.image(row)
+        with pytest.raises(datasets.DecodeError, match=kind):
+            dataset.mask(row)
+    with pytest.raises(InputError, match="a pipe"):
+        datasets.open(f"csv:{images}/pipe.png")
+
+
 def test_mask_and_depth_columns(images):
     mask = Image.fromarray(np.array([[0, 1, 255], [2, 2, 2]], np.uint8))
     mask.save(images / "m.png")
@@ -63,7 +91,21 @@ def test_dataset_without_maps_says_where_there_are_some(images):
         ("path,label\n", "lists no image"),
         ("path,label\n0.png,a\n,b\n", "row 2 has no path"),
         ("path\nno/0.png\nno/1.png\n", "none of its first 2 images exist"),
-        ("path\n0.png\n0.png\n", "'0.png' occurs more than once"),
+        ("path,label\n0.png,a\n0.png,b\n", "rows 1 and 2 .*'0.png'.*label .'a' and 'b'"),
+        ("path,label\n0.png,a\n./0.png,\n", "rows 1 and 2 .*'0.png'.*label .'a' and ''"),
+        ("path,mask\n0.png,m.png\n0.png,n.png\n", "mask .'m.png' and 'n.png'"),
+        *(
+            (f"path,label\n0.png,a\n1.png,{label}\n", f"row 2 has the label '{label}'")
+            for label in ("NaN", "nan", "None", "null", "NA", "N/A", "<NA>")
+        ),
+        ("path,label\n0.png,1\n1.png,01\n", "'01' and '1' are one number"),
+        ("path,label\n0.png,1\n1.png,1.0\n", "'1' and '1.0' are one number"),
+        ("path,label,label\n0.png,a,b\n", "2 columns 'label'"),
+        ("path,label,Label\n0.png,a,b\n", "2 columns 'label'"),
+        ('path,label\n0.png,"a\n1.png,b\n', "cannot read"),
+        ('path,label\n0.png,"a\n1.png,b\n2.png,"\n', "row 1 .*line break"),
+        ("path,label\n0.png,a\n1.png\n", "row 2 has 1 cells, expected 2"),
+        ("path,label\n0.png,a,b\n", "row 1 has 3 cells, expected 2"),
     ],
 )
 def test_refusals(images, text, message):
