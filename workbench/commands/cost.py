@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated
 
 import tyro
 
+import workbench.cost
+from workbench.cost import ThroughputConfig
+from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import show
 
@@ -16,9 +19,7 @@ class Cost:
     """Count what a model costs per image at one or several scales; no weights are fetched.
 
     GMACs are multiply-accumulates in 1e9 (what the papers call FLOPs), summed over all crops.
-    Example:
-
-    workbench cost --model timm:vit_base_patch16_224 --scales 1x 2x 672 --json
+    Example: workbench cost --model timm:vit_base_patch16_224 --scales 1x 2x 672 --json
     """
 
     model: str
@@ -28,38 +29,26 @@ class Cost:
     dtype: str = "float16"
     """Stored dtype behind bytes per image: float16 or float32."""
     throughput: Annotated[
-        bool, tyro.conf.arg(help="Also measure images per second on this device.")
+        bool, tyro.conf.arg(help="Also measure images per second, with the options that follow.")
     ] = False
-    device: str = "auto"
-    """With --throughput: auto, cpu, cuda, cuda:1, ..."""
-    arithmetic: str = "fp32"
-    """With --throughput: fp32, bf16 or fp16."""
-    batch: int = 8
-    """With --throughput: images per pass."""
-    repeats: int = 7
-    """With --throughput: timed passes, after two to warm up."""
+    timing: Annotated[
+        ThroughputConfig,
+        options_of(ThroughputConfig, "device", "arithmetic", "batch", "repeats"),
+    ] = field(default_factory=lambda: ThroughputConfig(device="auto"))
     json: Annotated[bool, tyro.conf.arg(help="Print one JSON object.")] = False
 
     def run(self) -> int:
-        from workbench.cost import cost
-
         model, _, tap = self.model.partition("#")
-        counted = cost(model, self.scales, tap=tap or None, dtype=self.dtype)
+        counted = workbench.cost.cost(model, self.scales, tap=tap or None, dtype=self.dtype)
         report = asdict(counted) | (self._measured(model, tap) if self.throughput else {})
         show(strict_json.dumps(report) if self.json else _prose(report))
         return 0
 
     def _measured(self, model: str, tap: str) -> dict:
-        from workbench.cost import ThroughputConfig, throughput
-        from workbench.extraction.local import pick_device
+        from workbench.extraction.local import pick_device  # deferred: torch takes 2 s to import
 
-        config = ThroughputConfig(
-            device=pick_device(self.device),
-            arithmetic=self.arithmetic,
-            batch=self.batch,
-            repeats=self.repeats,
-        )
-        measured = throughput(model, self.scales, config, tap=tap or None)
+        config = replace(self.timing, device=pick_device(self.timing.device))
+        measured = workbench.cost.throughput(model, self.scales, config, tap=tap or None)
         return {
             "images_per_s": measured.median,
             "images_per_s_low": measured.low,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from feature_store.errors import InputError
+from workbench.models.info import Arithmetic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,8 +14,8 @@ class ThroughputConfig:
 
     device: str = "cpu"
     """Where the model runs."""
-    arithmetic: str = "fp32"
-    """Arithmetic of the forward pass: fp32, bf16 or fp16."""
+    arithmetic: Arithmetic = "fp32"
+    """Arithmetic of the forward pass."""
     batch: int = 8
     """Images per pass."""
     max_crops: int | None = None

@@ -9,7 +9,7 @@ from feature_store.errors import InputError
 from feature_store.metadata import DTYPES, LAYOUTS
 from workbench.datasets.decode import Decoding
 from workbench.datasets.pixel_bound import usual_pixels
-from workbench.models.info import ARITHMETICS
+from workbench.models.info import ARITHMETICS, Arithmetic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,19 +17,21 @@ class ExtractRequest:
     """Options of one extraction; results depend on nothing else."""
 
     dataset: str
-    """Dataset name, such as ``folder:DIR`` or ``bundled:textiles:train``."""
+    """folder:DIR, csv:FILE, bundled:NAME[:train|:test] (textiles, photos, scenes, stereo),
+    torchvision:NAME:SPLIT:ROOT or hf:NAME:SPLIT."""
     models: Sequence[str]
     """Model names, each ``MODEL`` or ``MODEL#TAP``; all run in one pass over the images."""
     scales: Sequence[str]
-    """Scales for every model: pixels (448, 448x672, 448.whole) or multiples (2x)."""
+    """Pixels (224 448 448.whole 224x448) or multiples of the native size (1x 2x)."""
     store: str
     """Folder or URL of the store; created, or resumed."""
     limit: int | None = None
     """Only the first so many images of the dataset."""
-    arithmetic: str = "fp32"
-    """Arithmetic of the forward pass: fp32, bf16 or fp16."""
+    arithmetic: Arithmetic = "fp32"
+    """Arithmetic of the forward pass."""
     compile: bool = False
-    """Compile the forward pass with ``torch.compile``; takes a minute, pays off on long runs."""
+    """Compile the forward pass (torch.compile): takes a minute, pays off on long runs. Values then
+    differ by rounding, which the source's identity records."""
     dtype: str = "float16"
     """Stored dtype: float16 or float32."""
     layout: str = "raw"
@@ -39,25 +41,27 @@ class ExtractRequest:
     batch: int | None = None
     """Images decoded and transferred together; by default 8 on a CPU, 32 elsewhere."""
     max_crops: int | None = None
-    """Crops per forward pass: bounds memory; halved by itself when memory runs out. By default as
-    :func:`usual_crops`."""
+    """Crops per forward pass: bounds memory; halved when memory runs out. By default 4 (convnets) or 8
+    on a CPU, else 64."""
     workers: int = 0
-    """Decoding processes; 0 decodes in threads of this process."""
+    """Decoding processes; 0 decodes in threads of this process. A GPU wants most of the cores."""
     orientation: str = "ignore"
     """EXIF orientation of photographs: ignore (as the published numbers did) or exif (apply)."""
     tolerant: bool = False
     """Keep images whose file is damaged, as far as Pillow decodes them."""
     max_pixels: int | None = None
-    """Largest image in pixels; by default what fits into half the memory of a decoder."""
+    """Largest image in pixels (width times height); by default what fits into half the memory,
+    divided by the decoding processes."""
     tokens_per_image: int = 0
-    """Keep so many token positions per image, drawn at random; 0 keeps all. The source's scale is
-    then named ``224.t16``."""
+    """Keep so many token positions per image, drawn at random, for data sets whose full maps do not
+    fit; 0 keeps all. The source's scale is then named 224.t16."""
     shard_images: int = 256
-    """Images per shard of a new store."""
+    """Images per shard of a new store: the most that a killed run has to redo."""
     retry_failed: bool = False
-    """Read images again that could not be read before."""
+    """Read images again that could not be read before; with parts, when they are prepared."""
     recheck: bool = False
-    """Re-read what is committed before resuming, and redo what is damaged."""
+    """Re-read what is committed first and redo what is damaged; with parts, when they are
+    prepared."""
     accept_code: bool = False
     """Resume sources that another version of the code or of a library began, if it gives the values
     that they hold: one committed shard of each is recomputed and compared."""
@@ -115,10 +119,11 @@ class ModelOptions:
 
     device: str
     """Torch device."""
-    arithmetic: str
-    """Arithmetic of the forward pass: fp32, bf16 or fp16."""
+    arithmetic: Arithmetic
+    """Arithmetic of the forward pass."""
     compile: bool = False
-    """Compile the forward pass where this machine can."""
+    """Compile the forward pass (torch.compile): takes a minute, pays off on long runs. Values then
+    differ by rounding, which the source's identity records."""
     max_crops: int | None = None
     """Crops per forward pass; None: as :func:`usual_crops`."""
 
@@ -129,12 +134,12 @@ class StreamConfig:
 
     device: str = "cpu"
     """Torch device of the forward passes; tokens stay there."""
-    arithmetic: str = "fp32"
-    """Arithmetic of the forward pass: fp32, bf16 or fp16."""
+    arithmetic: Arithmetic = "fp32"
+    """Arithmetic of the forward pass."""
     batch: int = 8
     """Images decoded and run together."""
     workers: int = 0
-    """Decoding processes; 0 decodes in threads of this process."""
+    """Decoding processes; 0 decodes in threads of this process. A GPU wants most of the cores."""
 
 
 def usual_crops(device: str, *, convnet: bool) -> int:

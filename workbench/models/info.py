@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from workbench.models.transform import Transform
 
 if TYPE_CHECKING:
     import torch
 
-ARITHMETICS = ("fp32", "bf16", "fp16")
-"""Arithmetic of a forward pass: float32, or autocast to a type of two bytes."""
+Arithmetic = Literal["fp32", "bf16", "fp16"]
+"""Of a forward pass: float32, or autocast to a type of two bytes."""
+ARITHMETICS: tuple[str, ...] = get_args(Arithmetic)
 
 
 class Tokens(NamedTuple):

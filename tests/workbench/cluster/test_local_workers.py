@@ -435,7 +435,7 @@ def test_views_share_one_set_of_workers(session, request_for, images, tmp_path, 
         connected.append(options.engine)
         yield session
 
-    monkeypatch.setattr("workbench.cluster.engine.connect", counted)
+    monkeypatch.setattr("workbench.commands.extract.connect", counted)
     store = tmp_path / "s.zarr"
     command = ["extract", "--dataset", f"folder:{images}", "--scales", "1x", "--limit", "4"]
     command += ["--model", request_for(store).models[0], "--store", str(store)]
