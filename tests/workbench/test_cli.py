@@ -15,11 +15,11 @@ RENAMES = [(command, old, new) for command, names in RENAMED.items() for old, ne
 
 @pytest.fixture
 def values(monkeypatch):
-    """Option values of the command that a call of ``main`` would have run."""
-    seen = {}
+    """(option, value) of the command that a call of ``main`` would have run."""
+    seen = set()
 
     def record(self):
-        seen.update(_flat(self))
+        seen.update((name, str(value)) for name, value in _flat(self))
         return 0
 
     for module, form, _ in COMMANDS.values():
@@ -59,8 +59,7 @@ def test_an_old_option_name_works_and_is_reported(values, capsys, command, old, 
     value = VALUES[new]
     given = [f"{old}={value}"] if joined else [old, value]
     assert main([command, *REQUIRED[command], *given]) == 0
-    found = values[new.removeprefix("--").replace("-", "_")]
-    assert str(found) == value
+    assert (new.removeprefix("--").replace("-", "_"), value) in values
     notice = capsys.readouterr().err.splitlines()
     assert len(notice) == 1
     assert old in notice[0]
@@ -73,11 +72,13 @@ def test_a_present_option_name_is_silent(values, capsys, command, old, new):
     assert capsys.readouterr().err == ""
 
 
-def test_an_option_is_renamed_only_where_its_old_name_is_free():
-    for command, old, _ in RENAMES:
-        module, form, _ = COMMANDS[command]
-        names = {f.name for f in dataclasses.fields(getattr(importlib.import_module(module), form))}
-        assert old.removeprefix("--").replace("-", "_") not in names
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example_and_no_old_name(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    assert shown.count(f"workbench {command} ") > 1  # the usage, and an example
+    assert not [old for old in RENAMED.get(command, ()) if f" {old} " in shown]
 
 
 @pytest.mark.parametrize(("command", "then"), [("extract", "resume"), ("similarity", "rest")])

@@ -19,6 +19,7 @@ class Cost:
     """Count what a model costs per image at one or several scales; no weights are fetched.
 
     GMACs are multiply-accumulates in 1e9 (what the papers call FLOPs), summed over all crops.
+
     Example: workbench cost --model timm:vit_base_patch16_224 --scales 1x 2x 672 --json
     """
 

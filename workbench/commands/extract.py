@@ -33,6 +33,7 @@ class Extract:
     """Run frozen models over images, at one or several scales, and store per-token features.
 
     Stored shards are not computed again: repeat the command to resume after an interruption.
+
     Example: workbench extract --dataset bundled:textiles:train --model bundled:efficientnet_lite0
     --scales 1x 2x --store runs/textiles-train.zarr
     """

@@ -41,8 +41,8 @@ class ExtractRequest:
     batch: int | None = None
     """Images decoded and transferred together; by default 8 on a CPU, 32 elsewhere."""
     max_crops: int | None = None
-    """Crops per forward pass: bounds memory; halved when memory runs out. By default 4 (convnets) or 8
-    on a CPU, else 64."""
+    """Crops per forward pass: bounds memory; halved when memory runs out. By default 4 (convnets)
+    or 8 on a CPU, else 64."""
     workers: int = 0
     """Decoding processes; 0 decodes in threads of this process. A GPU wants most of the cores."""
     orientation: str = "ignore"

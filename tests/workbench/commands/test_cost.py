@@ -8,13 +8,16 @@ import pytest
 
 from feature_store.errors import InputError
 from workbench.commands.cost import Cost as CostCommand
+from workbench.cost import ThroughputConfig
 
 VIT = "random:timm:vit_tiny_patch16_224"
 
 
 def test_a_device_that_is_not_there_is_said(monkeypatch):
     monkeypatch.setattr("torch.empty", _no_device)
-    command = CostCommand(model="bundled:efficientnet_lite0", throughput=True, device="cuda")
+    command = CostCommand(
+        model="bundled:efficientnet_lite0", throughput=True, timing=ThroughputConfig(device="cuda")
+    )
     with pytest.raises(InputError, match="device 'cuda' cannot be used"):
         command._measured(command.model, "")
 
