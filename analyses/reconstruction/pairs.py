@@ -44,10 +44,10 @@ def pair_matrix(
     Returns
     -------
     xarray.Dataset, dims (source, target)
-        ``train_info_bits`` and, with test moments, ``test_info_bits``: directed, -log2(l / l0), inf
-        on the diagonal of the training figures where no ridge is used. ``gaussian_bits``:
+        ``train_info_bits`` and, with test moments, ``test_info_bits``: directed, -log2(l / l0).
+        ``gaussian_bits``:
         symmetric, mutual information of the joint Gaussian, -1/2 sum log2(1 - rho^2) over canonical
-        correlations rho on the training images, in bits per token; inf for a source with itself.
+        correlations rho on the training images, in bits per token.
     """
     size = (len(sources), len(sources))
     made = {"train_info_bits": np.zeros(size)}
@@ -59,9 +59,11 @@ def pair_matrix(
             made["train_info_bits"][i, j] = bits(solution.residual.mean(), solution.variance.mean())
             if test is not None:
                 made["test_info_bits"][i, j] = information(test, solution, parts(target))
-    made["gaussian_bits"] = np.array(
-        [[gaussian_bits(train, parts(a), parts(b)) for b in sources] for a in sources]
-    )
+    made["gaussian_bits"] = np.zeros(size)
+    for i, a in enumerate(sources):
+        for j, b in enumerate(sources[: i + 1]):
+            both = gaussian_bits(train, parts(a), parts(b))
+            made["gaussian_bits"][i, j] = made["gaussian_bits"][j, i] = both
     return xr.Dataset(
         {name: (("source", "target"), value) for name, value in made.items()},
         coords={"source": list(sources), "target": list(sources)},

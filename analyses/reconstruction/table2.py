@@ -9,6 +9,7 @@ import xarray as xr
 
 from analyses import published
 from analyses.reconstruction.result import rows
+from analyses.statistics.information import PERFECT, bits_text
 from feature_store.source import Source
 
 _SIZES = {
@@ -75,12 +76,12 @@ def layout(result: xr.Dataset) -> pd.DataFrame:
             "target": table["target"],
             "source": table["source"],
             "train loss": table["train_loss"].map("{:.4g}".format),
-            "train info (bits)": table["train_info_bits"].map("{:.3f}".format),
+            "train info (bits)": table["train_info_bits"].map(bits_text),
             "train ratio (%)": table["train_ratio"].map(_percent),
             "test loss": table["test_loss"].map("{:.4g}".format),
-            "test info (bits)": table["test_info_bits"].map("{:.3f}".format),
+            "test info (bits)": table["test_info_bits"].map(bits_text),
             "95 % interval": [
-                f"{low:.3f} to {high:.3f}"
+                "perfect" if low >= PERFECT else f"{bits_text(low)} to {bits_text(high)}"
                 for low, high in zip(table["test_info_low"], table["test_info_high"], strict=True)
             ],
             "test ratio (%)": table["test_ratio"].map(_percent),

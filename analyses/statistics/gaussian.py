@@ -14,20 +14,19 @@ import xarray as xr
 from analyses.linear.from_moments import Solution
 from analyses.linear.ridge import NOISE
 from analyses.moments.second_moments import Moments
-from analyses.statistics.information import bits
+from analyses.statistics.information import PERFECT, bits
 
 
 def gaussian_bits(moments: Moments, x: Sequence[str], y: Sequence[str]) -> float:
     """Mutual information of jointly Gaussian x and y: -1/2 sum log2(1 - rho^2), bits per token.
 
     Symmetric, and unchanged by invertible linear maps of either side. Directions without variance
-    contribute nothing. If one side determines a direction of the other, the information is inf.
+    contribute nothing. A direction that the other side determines contributes PERFECT / 2 bits.
     """
     if list(x) == list(y):
-        return float("inf") if np.any(moments.variance_sum(x) > 0) else 0.0
+        return PERFECT / 2 * whitener(moments, x).shape[1]
     rho = canonical_correlations(moments, x, y)
-    with np.errstate(divide="ignore"):
-        return float(-0.5 * np.log2(1 - np.minimum(rho, 1.0) ** 2).sum() + 0.0)
+    return float(bits(1 - rho**2, 1.0).sum() / 2)
 
 
 def canonical_correlations(moments: Moments, x: Sequence[str], y: Sequence[str]) -> np.ndarray:
@@ -63,7 +62,7 @@ def isotropy(moments: Moments, solution: Solution, target: Sequence[str]) -> dic
     dict
         ``isotropic`` (the paper's bits), ``channelwise`` (mean over channels of
         -log2(l_c / l0_c), exact for a diagonal S_y and S_e), ``full`` (log-det, over the directions
-        in which the target varies; inf where some direction has no error).
+        in which the target varies; a direction without error counts as PERFECT bits).
     """
     x = solution.sources
     sxy, w = moments.comoment(x, target), solution.weights
@@ -75,8 +74,7 @@ def isotropy(moments: Moments, solution: Solution, target: Sequence[str]) -> dic
     noise = NOISE[moments.attrs.get("precision", "float64")]
     varies = solution.variance > 0
     per_channel = bits(solution.residual[varies], solution.variance[varies])
-    with np.errstate(divide="ignore"):
-        full = -np.log2(np.where(values > noise, values, 0.0)).mean() if len(values) else 0.0
+    full = bits(np.where(values > noise, values, 0.0), 1.0).mean() if len(values) else 0.0
     return {
         "isotropic": float(bits(solution.residual.mean(), solution.variance.mean())),
         "channelwise": float(per_channel.mean()) if varies.any() else 0.0,

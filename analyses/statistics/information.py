@@ -13,34 +13,39 @@ import numpy as np
 
 from analyses.statistics.bootstrap import bootstrap_sums
 
+PERFECT = 50.0
+"""Bits of a perfect reconstruction. A loss of 2^-50 of the null loss, four times the rounding of
+float64, cannot be told from zero; it counts as this many bits, and so does every smaller one."""
+
 
 def bits(loss: np.ndarray | float, null_loss: np.ndarray | float) -> np.ndarray:
-    """Information I = -log2(loss / null_loss), elementwise, float64.
+    """Information I = -log2(loss / null_loss), elementwise, float64, at most :data:`PERFECT`.
 
-    A target without variance (null_loss = 0) that is predicted exactly gives 0 bits, zero loss on a
-    target with variance inf. A loss above the null loss, which unseen images can have, gives
-    negative bits.
+    A target without variance (null_loss = 0) that is predicted exactly gives 0 bits. A loss above
+    the null loss, which unseen images can have, gives negative bits.
 
     >>> bits([0.25, 0.0, 0.0], [1.0, 1.0, 0.0]).tolist()
-    [2.0, inf, 0.0]
+    [2.0, 50.0, 0.0]
     """
     loss, null = np.broadcast_arrays(np.asarray(loss, float), np.asarray(null_loss, float))
     with np.errstate(divide="ignore", invalid="ignore"):
-        information = -np.log2(loss / null) + 0.0
+        information = np.minimum(-np.log2(loss / null) + 0.0, PERFECT)
     return np.where((loss == 0) & (null == 0), 0.0, information)
 
 
-def ratio(information: np.ndarray | float, reference: float) -> np.ndarray:
-    """I / I*, elementwise; NaN where the reference source carries no information (I* <= 0).
+def bits_text(value: float, digits: int = 3) -> str:
+    """Bits for a reader.
 
-    Where both are infinite (both sources determine the target) the ratio is 1.
+    >>> bits_text(1.23456), bits_text(PERFECT)
+    ('1.235', 'perfect')
     """
+    return "perfect" if value >= PERFECT else f"{value:.{digits}f}"
+
+
+def ratio(information: np.ndarray | float, reference: float) -> np.ndarray:
+    """I / I*, elementwise; NaN where the reference source carries no information (I* <= 0)."""
     information = np.asarray(information, float)
-    if not reference > 0:
-        return np.full(information.shape, np.nan)
-    if np.isinf(reference):
-        return np.where(np.isinf(information), 1.0, 0.0)
-    return information / reference
+    return information / reference if reference > 0 else np.full(information.shape, np.nan)
 
 
 def bootstrap(

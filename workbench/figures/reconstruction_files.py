@@ -9,6 +9,7 @@ import xarray as xr
 
 from analyses.reconstruction import rows
 from analyses.reconstruction.table2 import layout
+from analyses.statistics.information import bits_text
 from workbench.figures.curve import write_curve
 from workbench.figures.reconstruction import (
     draw_information,
@@ -72,4 +73,6 @@ def pair_rows(pairs: xr.Dataset) -> pd.DataFrame:
 
 def write_pairs(pairs: xr.Dataset, out: Path) -> list[Path]:
     """Write pairs.md, .csv, .tex and the figure; their paths."""
-    return [*write_table(pair_rows(pairs), out / "pairs"), *draw_pairs(pairs, out / "pairs")]
+    table = pair_rows(pairs)
+    shown = table.assign(train_info_bits=table["train_info_bits"].map(lambda b: bits_text(b, 4)))
+    return [*write_table(table, out / "pairs", shown=shown), *draw_pairs(pairs, out / "pairs")]

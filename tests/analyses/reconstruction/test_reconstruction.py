@@ -8,7 +8,7 @@ import pytest
 
 from analyses import reconstruction
 from analyses.reconstruction import ReconstructionConfig
-from analyses.statistics.information import bits, bootstrap, interval, ratio
+from analyses.statistics.information import PERFECT, bits, bootstrap, interval, ratio
 from feature_store.errors import InputError
 
 EXACT = ReconstructionConfig(ridge=0, precision="float64", resamples=50)
@@ -205,7 +205,7 @@ def test_token_grids_that_differ_are_pooled_in_a_line_or_refused_on_request(make
 
 
 def test_ratio_edge_cases():
-    assert ratio([1.0, np.inf], np.inf).tolist() == [0.0, 1.0]
+    assert ratio([1.0, PERFECT], PERFECT).tolist() == [0.02, 1.0]
     assert np.isnan(ratio([1.0], 0.0)).all()
     table = pd.DataFrame({"bits": bits([0.5, 1.0, 2.0], 1.0)})
     assert table["bits"].tolist() == [1.0, 0.0, -1.0]

@@ -131,3 +131,19 @@ def test_published_row_needs_target_and_source_of_one_family():
     vit = "timm:vit_large_patch16_224.augreg_in21k@224"
     assert published_row(vit, "timm:vit_base_patch16_224.mae@224") is None
     assert published_row(vit, "timm:vit_base_patch16_224.augreg_in21k@224")["train_info"] == 0.44
+
+
+def test_a_perfect_reconstruction_is_a_number_and_a_word(paths, tmp_path, capsys):
+    goal = ASK[1]
+    perfect = ["--target", goal, "--source", goal, "--reference", goal, "--ridge", "0"]
+    out = tmp_path / "out"
+    assert main(["reconstruct", *paths, *perfect, *ASK[2:4], "--json", "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    row = json.loads(printed.out)["rows"][0]
+    figures = {row[name] for name in row if "info" in name}
+    assert figures == {50.0}
+    assert row["train_ratio"] == row["test_ratio"] == 1
+    (line,) = [line for line in printed.err.splitlines() if line.count(goal.split("@")[0]) == 2]
+    assert line.count("perfect") == 3
+    assert (out / "information.png").exists()
+    assert "inf" not in (out / "table2.csv").read_text().replace("_info_", "")
