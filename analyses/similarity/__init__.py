@@ -7,7 +7,7 @@ from typing import Any
 
 from analyses.similarity.config import SimilarityConfig
 
-_NEEDS_TORCH = ("GEOMETRY", "MEASURES", "compute")
+_NEEDS_TORCH = ("CALIBRATED", "GEOMETRY", "MEASURES", "NULLS", "compute")
 __all__ = ["SimilarityConfig", *_NEEDS_TORCH]
 
 

@@ -7,6 +7,9 @@ from typing import Literal
 
 from feature_store.errors import InputError
 
+FEWEST_PERMUTATIONS = 19
+"""With fewer no score of the null reaches the 0.95 quantile."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityConfig:
@@ -22,6 +25,10 @@ class SimilarityConfig:
     """Share of the variance that SVCCA keeps of either side."""
     precision: Literal["float32", "float64"] = "float32"
     """Type of the products of tokens; sums are always float64."""
+    permutations: int = 39
+    """Random orders of the images for calibrated scores: 0 for none, else at least 19."""
+    seed: int = 0
+    """Seed of the permutations."""
     device: str = "cpu"
     """Torch device of the products."""
     progress: bool = False
@@ -32,6 +39,10 @@ class SimilarityConfig:
             raise InputError(f"unit is {self.unit!r}; choose token or image")
         if not 0 < self.variance <= 1:
             raise InputError(f"variance is {self.variance}; expected more than 0 and at most 1")
+        if self.permutations and self.permutations < FEWEST_PERMUTATIONS:
+            raise InputError(
+                f"permutations is {self.permutations}; expected 0 or at least {FEWEST_PERMUTATIONS}"
+            )
         if self.k < 1:
             raise InputError(f"k must be at least 1, got {self.k}")
         if self.images < 3:

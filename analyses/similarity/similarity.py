@@ -21,6 +21,7 @@ from analyses.moments.second_moments import Moments
 from analyses.reading.engine import Engine
 from analyses.reading.features import Features, singles
 from analyses.reading.grids import grids_of, pooling_note
+from analyses.similarity import calibration
 from analyses.similarity.config import SimilarityConfig
 from analyses.similarity.dimensionality import effective_rank, participation_ratio, two_nn
 from analyses.similarity.hsic import FourthOrder, unbiased_hsic
@@ -31,6 +32,12 @@ from feature_store.errors import InputError
 
 MEASURES = ("cka", "cka_debiased", "cca", "svcca", "pwcca", "procrustes", "mutual_knn")
 """Fields along (source, source_2); all but ``procrustes``, a distance, are 1 for equal sources."""
+NULLS = tuple(f"null_{measure}" for measure in calibration.MEASURES)
+"""Fields along (source, source_2): what chance alone reaches, of :mod:`.calibration`."""
+CALIBRATED = tuple(f"calibrated_{measure}" for measure in calibration.MEASURES)
+"""Fields along (source, source_2): 0 for what chance explains, 1 for equal sources."""
+LARGEST_BIAS = 0.05
+"""CKA of unrelated sources above which a pair is warned of."""
 GEOMETRY = ("effective_rank", "participation_ratio", "intrinsic_dimension")
 """Fields along (source)."""
 
@@ -55,10 +62,11 @@ def compute(
     Returns
     -------
     xarray.Dataset
-        :data:`MEASURES` along (source, source_2) and :data:`GEOMETRY` along (source). ``pwcca`` is
-        weighted by the source on the first axis; the rest are symmetric. NaN where a side has no
-        variance. With ``unit="token"`` maps of different grids are averaged to the common one,
-        as ``attrs["notes"]`` says.
+        :data:`MEASURES`, :data:`NULLS` and :data:`CALIBRATED` along (source, source_2),
+        :data:`GEOMETRY` along (source). ``pwcca`` is weighted by the source on the first axis; the
+        rest are symmetric. NaN where a side has no variance, and thresholds on the diagonal.
+        ``attrs``: samples, neighbour_images (behind mutual kNN and calibrated scores), warnings,
+        and ``notes``: with ``unit="token"`` maps of different grids are averaged to the common one.
 
     Raises
     ------
@@ -75,17 +83,25 @@ def compute(
         note = pooling_note(grids_of(store, dict.fromkeys(s for p in parts.values() for s in p)))
     sums = one_pass(store, parts, config, engine)
     moments, fourth, means = sums.moments, sums.fourth, sums.means
-    made = {measure: np.full((len(names), len(names)), np.nan) for measure in MEASURES}
+    size = (len(names), len(names))
+    made = {field: np.full(size, np.nan) for field in (*MEASURES, *NULLS, *CALIBRATED)}
     near = {name: neighbour_rows(points, config.k) for name, points in means.items()}
+    varying = [name for name in names if _varies(moments, name) and np.ptp(means[name], 0).any()]
     hsic = _Hsic(moments, fourth)
     sides = {name: Prepared.of(moments, [name], config.variance) for name in names}
     for i, a in enumerate(names):
         for j, b in enumerate(names):
+            if a not in varying or b not in varying:
+                continue
             pair = pair_measures(sides[a], sides[b], moments.comoment([a], [b]))
             pair["cka_debiased"] = hsic.cka(a, b)
             pair["mutual_knn"] = mutual_knn(near[a], near[b])
             for measure, value in pair.items():
                 made[measure][i, j] = value
+    if config.permutations:
+        points = {name: calibration.Points.of(means[name], near[name]) for name in varying}
+        for field, values in _calibrated(points, names, config).items():
+            made[field] = values
     result = xr.Dataset({m: (("source", "source_2"), v) for m, v in made.items()})
     spectra = [np.linalg.eigvalsh(sides[n].scatter) for n in names]
     result["effective_rank"] = ("source", [effective_rank(s) for s in spectra])
@@ -95,10 +111,55 @@ def compute(
     result.attrs = {
         "samples": moments.count(),
         "neighbour_images": len(means[names[0]]),
+        "warnings": _bias_warnings(moments, names),
         "config": asdict(config),
         "notes": [note] if note else [],
     }
     return result
+
+
+def _varies(moments: Moments, name: str) -> bool:
+    """Whether a source's variance is more than rounding of its mean leaves."""
+    square = moments.count() * (moments.mean_of([name]) ** 2).sum()
+    return bool(moments.variance_sum([name]).sum() > 1e-14 * square)
+
+
+def _calibrated(
+    points: dict[str, calibration.Points], names: Sequence[str], config: SimilarityConfig
+) -> dict[str, np.ndarray]:
+    """:data:`NULLS` and :data:`CALIBRATED`; a source beside itself has score 1 and no threshold."""
+    made = {field: np.full((len(names), len(names)), np.nan) for field in (*NULLS, *CALIBRATED)}
+    for i, a in enumerate(names):
+        for j, b in enumerate(names[: i + 1]):
+            if a not in points or b not in points:
+                continue
+            if i == j:
+                found = dict.fromkeys(CALIBRATED, 1.0)
+            else:
+                found = calibration.calibrate(
+                    points[a], points[b], permutations=config.permutations, seed=config.seed
+                )
+            for field, value in found.items():
+                made[field][i, j] = made[field][j, i] = value
+    return made
+
+
+def _bias_warnings(moments: Moments, names: Sequence[str]) -> list[str]:
+    """Pairs of which unrelated white data of the same size would have a large CKA.
+
+    With n samples of d and e independent channels it is sqrt(d e / ((n + d) (n + e))).
+    """
+    n, found = moments.count(), []
+    for i, a in enumerate(names):
+        for b in names[:i]:
+            d, e = (len(moments.variance_sum([name])) for name in (a, b))
+            bias = np.sqrt(d * e / ((n + d) * (n + e)))
+            if bias > LARGEST_BIAS:
+                found.append(
+                    f"{b}, {a}: with {n} samples of {e} and {d} channels the cka of unrelated data "
+                    f"can be {bias:.2f}; read cka_debiased"
+                )
+    return found
 
 
 @dataclass(frozen=True)
@@ -150,10 +211,10 @@ def pair_measures(a: Prepared, b: Prepared, cross: np.ndarray) -> dict[str, floa
     nuclear = np.linalg.svd(cross, compute_uv=False).sum()
     norms = np.linalg.norm(a.scatter) * np.linalg.norm(b.scatter)
     return {
-        "cka": float((cross**2).sum() / norms),
-        "cca": float(rho.mean()),
-        "svcca": float(inner.mean()),
-        "pwcca": float(weight @ rho / weight.sum()),
+        "cka": min(float((cross**2).sum() / norms), 1.0),
+        "cca": min(float(rho.mean()), 1.0),
+        "svcca": min(float(inner.mean()), 1.0),
+        "pwcca": min(float(weight @ rho / weight.sum()), 1.0),
         "procrustes": float(max(2 - 2 * nuclear / np.sqrt(power), 0.0)),
     }
 
@@ -184,4 +245,4 @@ class _Hsic:
 
     def cka(self, a: str, b: str) -> float:
         scale = self.value(a, a) * self.value(b, b)
-        return self.value(a, b) / np.sqrt(scale) if scale > 0 else float("nan")
+        return min(self.value(a, b) / np.sqrt(scale), 1.0) if scale > 0 else float("nan")

@@ -39,7 +39,8 @@ class Similarity:
     out: Path | None = None
     """Folder for similarity.md, .csv, .tex, geometry.csv and the figure."""
     comparison: Annotated[
-        SimilarityConfig, options_of(SimilarityConfig, "unit", "k", "images", "device")
+        SimilarityConfig,
+        options_of(SimilarityConfig, "unit", "k", "images", "permutations", "seed", "device"),
     ] = field(default_factory=lambda: SimilarityConfig(progress=watched()))
     cluster: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
     json: bool = False
@@ -53,33 +54,48 @@ class Similarity:
                 store, sources=self.source, config=self.comparison, engine=engine
             )
         pairs, shapes = tables(result)
+        report = note if self.json else show
         for line in result.attrs["notes"]:
             note(line)
-        for table in (pairs, shapes):
-            (note if self.json else show)(to_markdown(table, ".3f") + "\n")
+        report(caption(result) + "\n")
+        for table in (pairs.drop(columns=[*similarity.NULLS]), shapes):
+            report(to_markdown(table, ".3f") + "\n")
+        for line in result.attrs["warnings"]:
+            note(f"warning: {line}")
         if self.out is not None:
             written = write(result, self.out)
             note(f"wrote {', '.join(p.name for p in written)} in {self.out}")
         if self.json:
             parts = {"pairs": pairs, "geometry": shapes}
             found = {name: strict_json.records(table) for name, table in parts.items()}
-            show(strict_json.dumps({**found, "samples": result.attrs["samples"]}))
+            about = {k: result.attrs[k] for k in ("samples", "neighbour_images", "warnings")}
+            show(strict_json.dumps(found | about))
         return 0
 
 
 def tables(result: xr.Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Pairs (each once) and geometry as tables; ``pwcca`` is the mean of its two directions."""
+    fields = [*similarity.MEASURES, *similarity.CALIBRATED, *similarity.NULLS]
     names = [str(name) for name in result["source"].values]
     rows = []
     for i, first in enumerate(names):
         for j in range(i + 1, len(names)):
-            both = result[list(similarity.MEASURES)].isel(source=i, source_2=j)
-            back = result[list(similarity.MEASURES)].isel(source=j, source_2=i)
-            values = {m: float(both[m] + back[m]) / 2 for m in similarity.MEASURES}
+            both = result[fields].isel(source=i, source_2=j)
+            back = result[fields].isel(source=j, source_2=i)
+            values = {m: float(both[m] + back[m]) / 2 for m in fields}
             rows.append({"source": first, "source_2": names[j], **values})
-    pairs = pd.DataFrame(rows, columns=["source", "source_2", *similarity.MEASURES])
+    pairs = pd.DataFrame(rows, columns=["source", "source_2", *fields])
     shapes = pd.DataFrame({"source": names, **{g: result[g].values for g in similarity.GEOMETRY}})
     return pairs, shapes
+
+
+def caption(result: xr.Dataset) -> str:
+    """What the figures are of."""
+    attrs = result.attrs
+    return (
+        f"n = {attrs['samples']} {attrs['config']['unit']}s; mutual_knn, intrinsic_dimension and "
+        f"calibrated scores: mean tokens of {attrs['neighbour_images']} images"
+    )
 
 
 def write(result: xr.Dataset, out: Path) -> list[Path]:
@@ -90,9 +106,11 @@ def write(result: xr.Dataset, out: Path) -> list[Path]:
     paths = [out / f"similarity.{suffix}" for suffix in ("md", "csv", "tex")] + [
         out / "geometry.csv"
     ]
-    both = f"{to_markdown(pairs)}\n\n{to_markdown(shapes)}\n"
+    shown = pairs.drop(columns=[*similarity.NULLS])
+    notes = "".join(f"\n> {line}\n" for line in result.attrs["warnings"])
+    both = f"{caption(result)}\n\n{to_markdown(shown)}\n\n{to_markdown(shapes)}\n{notes}"
     write_text(both, paths[0])
     write_csv(pairs, paths[1])
-    write_text(to_latex(pairs, ".3f"), paths[2])
+    write_text(to_latex(shown, ".3f", caption(result)), paths[2])
     write_csv(shapes, paths[3])
     return [*paths, *draw_matrices(result, out / "similarity")]

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from analyses import similarity
-from analyses.similarity import SimilarityConfig
+from analyses.similarity import SimilarityConfig, calibration
+from analyses.similarity.calibration import Points, scores
+from analyses.statistics.nearest_neighbours import neighbour_rows
 from feature_store.errors import InputError
 
 EXACT = SimilarityConfig(precision="float64", k=5)
@@ -156,3 +158,76 @@ def test_refusals(make_store, arrays):
         similarity.compute(store, sources=["a@1"], config=SimilarityConfig(k=60))
     with pytest.raises(InputError, match="choose token or image"):
         SimilarityConfig(unit="patch")
+
+
+FIELDS = (*similarity.MEASURES, *similarity.CALIBRATED)
+
+
+def test_wide_unrelated_sources_seem_alike_and_calibrated_scores_do_not(make_store):
+    arrays = {"a#f@1": normal(6, 80, 1, 1, 60), "b#f@1": normal(7, 80, 1, 1, 60)}
+    found = similarity.compute(make_store("s", arrays), sources=list(arrays), config=EXACT)
+    pair = found.isel(source=0, source_2=1)
+    assert pair["cka"] > 0.3
+    assert pair["cca"] > 0.5
+    for measure in ("cka", "cca", "procrustes", "mutual_knn"):
+        assert pair[f"calibrated_{measure}"] < 0.05, measure
+    (warning,) = found.attrs["warnings"]
+    assert "80 samples of 60 and 60 channels" in warning
+    assert "0.43" in warning
+
+
+def test_scores_in_the_images_own_order_are_the_measures(make_store, arrays):
+    a, b = (x[:, :1, :1] for x in (arrays["a#f@1"], arrays["b#f@1"]))
+    found = similarity.compute(
+        make_store("s", {"a#f@1": a, "b#f@1": b}), sources=["a@1", "b@1"], config=EXACT
+    ).isel(source=0, source_2=1)
+    sides = [Points.of(x[:, 0, 0].astype(float), neighbour_rows(x[:, 0, 0], 5)) for x in (a, b)]
+    own = dict(zip(calibration.MEASURES, scores(*sides, np.arange(60)), strict=True))
+    own["procrustes"] = 2 - 2 * own["procrustes"]
+    for measure, value in own.items():
+        np.testing.assert_allclose(found[measure], value, atol=1e-6, err_msg=measure)
+    order = np.random.default_rng(8).permutation(60)
+    moved = Points.of(b[order, 0, 0].astype(float), neighbour_rows(b[order, 0, 0], 5))
+    np.testing.assert_allclose(
+        scores(sides[0], sides[1], order), scores(sides[0], moved, np.arange(60)), atol=1e-6
+    )
+
+
+def test_calibrated_scores_are_symmetric_and_one_for_equal_sources(result):
+    for field in similarity.CALIBRATED:
+        values = result[field].values
+        np.testing.assert_array_equal(values, values.T)
+        np.testing.assert_allclose(values[0, 2], 1, atol=1e-6)  # turned
+        np.testing.assert_array_equal(np.diag(values), 1)
+
+
+def test_no_similarity_exceeds_one(result):
+    for field in set(FIELDS) - {"procrustes"}:
+        assert np.nanmax(result[field]) <= 1, field
+
+
+def test_cca_is_not_calibrated_with_fewer_images_than_channels(make_store):
+    arrays = {"a#f@1": normal(6, 20, 1, 1, 30), "b#f@1": normal(7, 20, 1, 1, 30)}
+    found = similarity.compute(make_store("s", arrays), sources=list(arrays), config=EXACT)
+    assert np.isnan(found["calibrated_cca"].values[0, 1])
+
+
+@pytest.mark.parametrize("value", [0.0, 2.0, 0.1, 1e4 / 3])
+def test_a_constant_source_is_nan_in_every_measure(make_store, arrays, value):
+    both = {"a#f@1": arrays["a#f@1"], "k#f@1": np.full((60, 2, 2, 6), value, np.float32)}
+    found = similarity.compute(make_store("s", both, shard_images=30), sources=["a@1", "k@1"])
+    for field in FIELDS:
+        values = found[field].values
+        assert np.isnan([values[0, 1], values[1, 0], values[1, 1]]).all(), field
+        assert np.isfinite(values[0, 0])
+    assert np.isnan(found["intrinsic_dimension"][1])
+
+
+def test_permutations_may_be_left_out(make_store, arrays):
+    store = make_store("s", arrays, shard_images=30)
+    found = similarity.compute(
+        store, sources=["a@1", "b@1"], config=SimilarityConfig(permutations=0)
+    )
+    assert np.isnan(found["calibrated_cka"]).all()
+    with pytest.raises(InputError, match="permutations is 5; expected 0 or at least 19"):
+        SimilarityConfig(permutations=5)
