@@ -120,6 +120,7 @@ def compute(
         "config": asdict(config),
         "sources": ranked,
         "eligible": int(eligible.sum()),
+        "unseen_classes": split.unseen,
         "accuracy": [{"source": name} | _accuracy(*evaluated[name]) for name in sources],
     }
     return table

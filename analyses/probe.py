@@ -98,6 +98,7 @@ def compute(
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}
     table.attrs["resampled"] = resampled
+    table.attrs["unseen_classes"] = split.unseen
     return table
 
 

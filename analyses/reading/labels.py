@@ -22,6 +22,8 @@ class LabelledSplit:
         Images with a label.
     train, test : int array, dims (labelled image,)
         -1 in test: a class that no training image has. It counts as an error.
+    unseen : dict of str to int
+        Each such class to its number of test images.
     """
 
     names: list[str]
@@ -29,6 +31,7 @@ class LabelledSplit:
     test_rows: np.ndarray
     train: np.ndarray
     test: np.ndarray
+    unseen: dict[str, int]
 
 
 def match_labels(
@@ -67,7 +70,21 @@ def match_labels(
             f"{_some(theirs)}; {train_store.path} has {_some(names)}. Classes are matched by name; "
             "name them alike in both datasets, or take a test split of the same dataset"
         )
-    return LabelledSplit(names, train_rows, test_rows, of_train[raw_train[train_rows]], matched)
+    codes, counts = np.unique(raw_test[test_rows][matched < 0], return_counts=True)
+    unseen = {test_store.label_names[c]: int(n) for c, n in zip(codes, counts, strict=True)}
+    labels = of_train[raw_train[train_rows]]
+    return LabelledSplit(names, train_rows, test_rows, labels, matched, unseen)
+
+
+def unseen_lines(unseen: dict[str, int]) -> list[str]:
+    """A line that names the classes that training lacks; none where there are none."""
+    if not unseen:
+        return []
+    named = ", ".join(f"{name!r} ({count})" for name, count in unseen.items())
+    return [
+        f"warning: {sum(unseen.values())} test image(s) of {len(unseen)} class(es) that training "
+        f"lacks count as errors: {named}"
+    ]
 
 
 def _some(names: Sequence[str], count: int = 5) -> str:

@@ -8,6 +8,7 @@ import pytest
 from analyses import probe
 from analyses.linear.sgd import MinibatchConfig
 from analyses.probe import ProbeConfig, stratified_folds
+from analyses.reading.labels import unseen_lines
 from analyses.statistics.bootstrap import wilson
 from feature_store import InputError
 
@@ -125,6 +126,10 @@ def test_class_that_training_lacks_counts_as_errors(stores):
     assert table["classes"][0] == 2
     assert table["test_accuracy"][0] == pytest.approx(2 / 3)
     assert table["test_loss"][0] == np.inf
+    assert table.attrs["unseen_classes"] == {"cat": 20}
+    (line,) = unseen_lines(table.attrs["unseen_classes"])
+    assert "'cat' (20)" in line
+    assert unseen_lines({}) == []
 
 
 def test_paper_recipe_learns_and_depends_on_the_seed_only(stores):

@@ -55,6 +55,7 @@ class HardExamples:
         from analyses import hard_examples
         from analyses.linear.logistic import HeadConfig
         from analyses.probe import ProbeConfig
+        from analyses.reading.labels import unseen_lines
         from analyses.reading.progress import watched
         from workbench.cluster.engine import connect
 
@@ -78,7 +79,8 @@ class HardExamples:
             self._suspects(*stores, table.attrs["sources"]["large"], self.out)
             self._accuracy(table.attrs["accuracy"], self.out)
         if self.json:
-            found = {name: table.attrs[name] for name in ("eligible", "sources", "accuracy")}
+            named = ("eligible", "sources", "accuracy", "unseen_classes")
+            found = {name: table.attrs[name] for name in named}
             show(strict_json.dumps({"rows": rows, **found}))
         else:
             shown = ["image_id", "label", "drop", "s2_drop", "rare", "ambiguous"]
@@ -88,6 +90,8 @@ class HardExamples:
                 f"of the {len(table)} shown {table['rare'].sum()} are rare and "
                 f"{table['ambiguous'].sum()} ambiguous"
             )
+        for line in unseen_lines(table.attrs["unseen_classes"]):
+            note(line)
         return 0
 
     def _galleries(self, table, train, test, out: Path) -> None:

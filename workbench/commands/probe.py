@@ -131,6 +131,7 @@ class Probe:
         from analyses import probe
         from analyses.linear.logistic import HeadConfig
         from analyses.linear.sgd import MinibatchConfig
+        from analyses.reading.labels import unseen_lines
         from analyses.reading.progress import watched
         from analyses.statistics import bootstrap
         from workbench.cluster.engine import connect
@@ -159,6 +160,7 @@ class Probe:
                 "rows": strict_json.records(table),
                 "differences": strict_json.records(against),
                 "config": table.attrs["config"],
+                "unseen_classes": table.attrs["unseen_classes"],
             }
             if shots is not None:
                 found["few_shot"] = strict_json.records(shots)
@@ -168,6 +170,8 @@ class Probe:
             _show(against)
             if shots is not None:
                 _show(shots)
+        for line in unseen_lines(table.attrs["unseen_classes"]):
+            note(line)
         slow = table.loc[~table["converged"], "source"]
         for name in slow:
             note(f"warning: the head for {name} did not converge; raise --l2")

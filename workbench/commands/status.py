@@ -24,7 +24,8 @@ WINDOW = 600.0
 class Status:
     """Print, for every source of a store, what is done, what is missing and how to finish it.
 
-    Reads commit records only, so it is quick and works while an extraction runs. Example:
+    Reads commit records and lists the folder of the images, so it is quick and works while an
+    extraction runs. Example:
 
     workbench status runs/demo/train.zarr --json
     """
@@ -44,9 +45,18 @@ class Status:
 
         if self.interval <= 0:
             raise InputError(f"--interval is {self.interval:g}; expected more than 0 seconds")
+        from workbench.datasets.folder import skipped_files
+
         pace = Pace()
+        skipped: dict[str, int] | None = None
         while True:
-            found = self._open().status_json() | {"processors": processors.describe()}
+            store = self._open()
+            if skipped is None:  # listed once: a large folder takes seconds
+                skipped = skipped_files(store.dataset, store.dataset_path)
+            found = store.status_json() | {
+                "skipped_files": skipped,
+                "processors": processors.describe(),
+            }
             complete = all(source["complete"] for source in found["sources"])
             going_on = self.watch and not (complete and found["sources"])
             if going_on:
@@ -119,11 +129,14 @@ class Pace:
 def text(found: dict) -> str:
     """The same facts for a person: one block per source."""
     from feature_store.summary import size_text
+    from workbench.datasets.folder import skipped_text
 
     lines = [
         f"{found['store']}: {found['dataset']}, {found['images']} images, "
         f"{found['classes']} classes, {len(found['failed_images'])} unreadable"
     ]
+    if found.get("skipped_files"):
+        lines.append(f"skipped beside the images: {skipped_text(found['skipped_files'])}")
     for entry in found["sources"]:
         state = "complete" if entry["complete"] else "INCOMPLETE"
         grid = "x".join(map(str, entry["grid"]))

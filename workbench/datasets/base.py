@@ -47,6 +47,8 @@ class Dataset:
     """Image id -> float32 depth map, dims (row, col); NaN = unknown pixel."""
     mask_names: list[str] | None = None
     """Name of each mask class, where known."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Kind of file to the number of files beside the images that are not read."""
 
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.image_ids):

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import stat
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from feature_store.dataset_name import DatasetName
+from feature_store.dataset_name import DatasetName, is_dataset_name
 from feature_store.errors import InputError
 from feature_store.regular_file import read_regular
 from workbench.datasets.base import UNLABELLED, Dataset
+from workbench.datasets.formats import extensions
 
-EXTENSIONS = {
-    ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
-    ".webp",
-}  # fmt: skip
 FILE_BYTES = 1 << 30
 """Largest file that is read as an image: twice the largest image, at 16 bits per channel."""
 
@@ -41,8 +41,9 @@ def open_folder(name: DatasetName) -> Dataset:
     """Images below a directory, in the sorted order of their POSIX paths.
 
     An image in a subfolder has the name of the first folder on its path as its class; an image
-    directly in the directory is unlabelled, and so is a dataset without subfolders. Extensions are
-    compared without case, hidden files and folders (leading dot) are skipped, links are followed.
+    directly in the directory is unlabelled, and so is a dataset without subfolders. Links are
+    followed. Files without an extension of a readable format (in any case), hidden files and
+    folders, pipes, sockets and devices are skipped and counted in ``skipped``.
     The sorted order puts classes one after the other: a prefix of it is not a fair sample.
 
     Raises
@@ -59,11 +60,13 @@ def open_folder(name: DatasetName) -> Dataset:
             f"{name.path!r} is a file, not a folder; write folder:DIR with the folder that holds "
             "the images, or csv:FILE for a table of paths"
         )
-    ids = sorted(_images_below(str(root)))
+    skipped: Counter[str] = Counter()
+    ids = sorted(_images_below(str(root), skipped))
     if not ids:
         raise InputError(
             f"folder {name.path!r} holds no image; expected files below it that end in "
-            f"{' '.join(sorted(EXTENSIONS))}"
+            f"{' '.join(sorted(extensions()))}"
+            + (f"; skipped: {skipped_text(skipped)}" if skipped else "")
         )
     classes = [i.split("/", 1)[0] if "/" in i else None for i in ids]
     label_names = sorted({c for c in classes if c is not None})
@@ -75,32 +78,83 @@ def open_folder(name: DatasetName) -> Dataset:
         labels=labels,
         label_names=label_names,
         reader=FileReader(str(root)),
+        skipped=dict(skipped),
     )
 
 
-def _images_below(root: str, below: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
+def skipped_files(name: str, path: str = "") -> dict[str, int]:
+    """Files of a folder dataset that are skipped, by kind; none where the folder is not at hand.
+
+    Parameters
+    ----------
+    name : str
+        Dataset name, of any kind.
+    path : str
+        Where the folder is, if known; by default the path in the name.
+    """
+    dataset = DatasetName.parse(name).base if is_dataset_name(name) else None
+    skipped: Counter[str] = Counter()
+    if dataset is not None and dataset.kind == "folder":
+        root = Path(path or dataset.path).expanduser()
+        if root.is_dir():
+            with suppress(InputError):  # a folder that may not be listed
+                deque(_images_below(str(root), skipped), maxlen=0)
+    return dict(skipped)
+
+
+def skipped_text(skipped: Mapping[str, int]) -> str:
+    """Skipped files by kind, the most frequent first.
+
+    Examples
+    --------
+    >>> skipped_text({".eps": 1, ".txt": 3})
+    '3 .txt, 1 .eps'
+    """
+    return ", ".join(f"{count} {kind}" for kind, count in Counter(skipped).most_common())
+
+
+def _images_below(
+    root: str, skipped: Counter[str], below: str = "", above: frozenset[str] = frozenset()
+) -> Iterator[str]:
     """POSIX paths of the image files; ``above``: real paths that a link may not re-enter."""
     here = os.path.join(root, below)
     real = os.path.realpath(here)
     if real in above:
+        skipped["link to a folder above"] += 1
         return
     try:
         entries = list(os.scandir(here))
     except OSError as error:
         raise InputError(f"cannot list {here!r}: {error.strerror}; check its permissions") from None
     for entry in entries:
-        if entry.name.startswith("."):
-            continue
         path = f"{below}/{entry.name}" if below else entry.name
-        if entry.is_dir():
-            yield from _images_below(root, path, above | {real})
-        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS and _opens(entry):
+        if entry.name.startswith("."):
+            skipped["hidden"] += 1
+        elif _is_folder(entry):
+            yield from _images_below(root, skipped, path, above | {real})
+        elif kind := _skipped_kind(entry):
+            skipped[kind] += 1
+        else:
             yield _checked(path)
 
 
-def _opens(entry: os.DirEntry[str]) -> bool:
-    """Not a pipe, socket or device, which could keep a reader waiting for ever."""
-    return entry.is_file() or not os.path.exists(entry.path)  # a dangling link becomes a failed row
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _skipped_kind(entry: os.DirEntry[str]) -> str:
+    """Why a file is no image; empty for an image, and for a link to nothing (a failed row)."""
+    extension = os.path.splitext(entry.name)[1].lower()
+    if extension not in extensions():
+        return extension or "without extension"
+    try:
+        mode = entry.stat().st_mode
+    except OSError:  # a link to nothing or to itself
+        return ""
+    return "" if stat.S_ISREG(mode) else "pipe, socket or device"
 
 
 def _checked(path: str) -> str:

@@ -9,6 +9,7 @@ import torch
 
 from feature_store import FeatureStore, InputError
 from workbench import datasets
+from workbench.datasets.folder import skipped_text
 from workbench.extraction.jobs import resolve_jobs
 from workbench.extraction.loaded_models import LoadedModels
 from workbench.extraction.request import ExtractReport, ExtractRequest, Part
@@ -79,6 +80,8 @@ def open_extraction(
     dataset = datasets.open(
         request.dataset, limit=request.limit, decoding=request.decoding(decoders)
     )
+    if dataset.skipped:
+        log(f"skipped beside the images of {dataset.name}: {skipped_text(dataset.skipped)}")
     loaded = loaded or LoadedModels()
     loaded.keep_only(jobs, request.model_options)
     store = None if is_new(request.store) else open_target(request, dataset)

@@ -7,7 +7,9 @@ import threading
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import feature_store
 from workbench.cli import main
 from workbench.commands.status import Pace
 
@@ -42,6 +44,20 @@ def test_it_waits_for_the_store_and_says_so(make_store, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert err.count("does not exist yet") == 1
     assert "m:a#final@4: complete, 1/1 shards" in out
+
+
+def test_skipped_files_are_counted_by_kind(tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.new("RGB", (3, 2)).save(folder / "a.png")
+    for name in ("a.txt", "b.txt", "c.eps", ".hidden", "readme"):
+        (folder / name).write_bytes(b"")
+    feature_store.create(tmp_path / "s", dataset=f"folder:{folder}", image_ids=["a.png"])
+    assert main(["status", str(tmp_path / "s"), "--json"]) == 0
+    expected = {".txt": 2, ".eps": 1, "hidden": 1, "without extension": 1}
+    assert json.loads(capsys.readouterr().out)["skipped_files"] == expected
+    assert main(["status", str(tmp_path / "s")]) == 0
+    assert "2 .txt, 1 " in capsys.readouterr().out
 
 
 def test_pace_is_shown_until_all_is_done(make_store, tmp_path, capsys, monkeypatch):

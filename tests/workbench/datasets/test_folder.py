@@ -67,6 +67,37 @@ def test_pipes_are_no_images_and_dangling_links_are_failed_rows(tmp_path):
         dataset.image(1)
 
 
+def test_links_to_themselves_are_failed_rows(tmp_path):
+    put(tmp_path, "a.png")
+    (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
+    (tmp_path / "self").symlink_to(tmp_path / "self")
+    dataset = datasets.open(f"folder:{tmp_path}")
+    assert dataset.image_ids == ["a.png", "self.png"]
+    assert dataset.skipped == {"without extension": 1}
+    with pytest.raises(datasets.DecodeError, match="symbolic links"):
+        dataset.image(1)
+
+
+def test_every_readable_format_is_taken_and_the_rest_is_counted(tmp_path):
+    image = Image.new("RGB", (16, 16), (255, 0, 0))
+    forms = {
+        "jpg": "JPEG", "jfif": "JPEG", "jpe": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF",
+        "tiff": "TIFF", "bmp": "BMP", "ppm": "PPM", "jp2": "JPEG2000", "j2k": "JPEG2000",
+        "ico": "ICO", "tga": "TGA", "avif": "AVIF",
+    }  # fmt: skip
+    Image.init()
+    taken = {end: form for end, form in forms.items() if form in Image.SAVE}
+    for end, form in taken.items():
+        image.save(tmp_path / f"a.{end}", form)
+    for name in ("b.eps", "c.EPS", "d.pdf", "depth.pfm", "e"):
+        (tmp_path / name).write_bytes(b"%!PS-Adobe")
+    dataset = datasets.open(f"folder:{tmp_path}")
+    assert dataset.image_ids == sorted(f"a.{end}" for end in taken)
+    for row in range(len(dataset)):
+        assert dataset.image(row).shape == (16, 16, 3)
+    assert dataset.skipped == {".eps": 2, ".pdf": 1, ".pfm": 1, "without extension": 1}
+
+
 def test_link_loop_ends(tmp_path):
     put(tmp_path, "x/a.png")
     (tmp_path / "x" / "up").symlink_to(tmp_path, target_is_directory=True)
