@@ -111,11 +111,21 @@ def compose(singles: list[StoredSource], name: str, merge: str, incomplete: bool
     return ComposedArray(singles, name, merge, incomplete)
 
 
-def labelled(array: ComposedArray, image_ids: np.ndarray, attrs: dict[str, Any]) -> xr.DataArray:
-    """The composed array with named dims, image ids and the scale of each channel."""
+def labelled(
+    array: ComposedArray,
+    image_ids: np.ndarray,
+    attrs: dict[str, Any],
+    classes: np.ndarray | None = None,
+) -> xr.DataArray:
+    """The composed array with named dims, image ids, class names and the scale of each channel.
+
+    netCDF has no float16: files are written in float32.
+    """
     dims = DIMS[array.name, len(array.shape)]
     names = [single.source.scales[0] for single in array.singles]
     coords: dict[str, Any] = {"image": image_ids}
+    if classes is not None:
+        coords["label"] = ("image", classes)
     if array.merge == "concat":
         coords["scale"] = ("channel", np.repeat(names, [s.channels for s in array.singles]))
     if "token" in dims:  # flat position row * cols + col of each kept token, of the first scale
@@ -124,7 +134,9 @@ def labelled(array: ComposedArray, image_ids: np.ndarray, attrs: dict[str, Any])
         coords["position"] = lazy_place
         attrs = attrs | {"grid": array.singles[0].grid}
     lazy = indexing.LazilyIndexedArray(array)
-    return xr.DataArray(xr.Variable(dims, lazy), coords=coords, name=array.name, attrs=attrs)
+    made = xr.DataArray(xr.Variable(dims, lazy), coords=coords, name=array.name, attrs=attrs)
+    made.encoding["dtype"] = np.dtype("float32")
+    return made
 
 
 def as_map(tokens: np.ndarray) -> np.ndarray:

@@ -325,7 +325,13 @@ class FeatureStore:
     def _view(self, source: str | Source, name: str, merge: str, incomplete: bool) -> xr.DataArray:
         resolved = self.resolve(source)
         array = compose([self.source(s) for s in resolved.singles()], name, merge, incomplete)
-        return labelled(array, self.image_ids, {"source": str(resolved), "store": self.path})
+        attrs = {"source": str(resolved), "store": self.path}
+        return labelled(array, self.image_ids, attrs, self._class_names())
+
+    def _class_names(self) -> np.ndarray | None:
+        """(image,) str: class of each image, empty where unlabelled; None without any class."""
+        names = np.array([*self.label_names, ""])  # -1 is the last
+        return names[self.labels] if len(names) > 1 else None
 
     def _is_default(self, single: Source) -> bool:
         return self.source(single).manifest.get("default_tap") == single.tap

@@ -30,6 +30,20 @@ def test_features_are_what_was_written(make_store):
     np.testing.assert_array_equal(store.features("toy:a@224+448", merge="add").values, A + B)
 
 
+def test_features_know_their_classes_and_can_be_written_as_netcdf(make_store, tmp_path):
+    labels = [0, 1, 0, -1, 0, 1, 1]
+    store = make_store("s", SOURCES, labels=labels, label_names=["cat", "dog"], dtype="float16")
+    view = store.features("toy:a@224")
+    assert view["label"].values.tolist() == ["cat", "dog", "cat", "", "cat", "dog", "dog"]
+    means = view.groupby("label").mean("image")
+    expected = A[[0, 2, 4]].astype(np.float16).astype(np.float32).mean(0)
+    np.testing.assert_allclose(means.sel(label="cat").values, expected, atol=1e-3)
+    view.to_netcdf(tmp_path / "view.nc")
+    again = xr.open_dataarray(tmp_path / "view.nc")
+    np.testing.assert_array_equal(again.values, view.values)
+    assert "label" not in make_store("bare", SOURCES).features("toy:a@224").coords
+
+
 def test_indexing_reads_what_numpy_would(make_store):
     view = make_store("s", SOURCES, shard_images=3).features("toy:a@224+448")
     full = np.concatenate([A, B], -1)

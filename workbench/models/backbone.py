@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ class Backbone:
     """Everything known about the model without its weights."""
     module: Any
     """The torch module, with its weights as they were stored."""
+    runs: Any
+    """The torch module that :attr:`read` runs: a copy with batch norms folded, or the same."""
     read: Callable[[torch.Tensor], Tokens]
     """Runs the module with batch norms folded into convolutions and reads the tap."""
     device: torch.device
@@ -32,6 +35,8 @@ class Backbone:
     """Autocast arithmetic: fp32 (no autocast), bf16 or fp16. Tokens are float32 in any case."""
     compiled: bool = False
     """Whether ``read`` was compiled: values then differ by float rounding."""
+    inference: bool = True
+    """Run in inference mode; otherwise as autograd is set where it is called."""
 
     def __post_init__(self) -> None:
         if self.arithmetic not in ARITHMETICS:
@@ -60,7 +65,7 @@ class Backbone:
         layout = torch.channels_last if self.info.convnet else torch.contiguous_format
         dtype = AUTOCAST[self.arithmetic]
         with (
-            torch.inference_mode(),
+            torch.inference_mode() if self.inference else contextlib.nullcontext(),
             torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None),
         ):
             tokens = self.read(images.to(self.device, memory_format=layout))

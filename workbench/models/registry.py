@@ -95,6 +95,7 @@ def load(
     return Backbone(
         info=replace(info, revision=revision),
         module=module,
+        runs=runs,
         read=built.reader(runs, info.tap),
         device=torch.device(device),
         arithmetic=arithmetic,

@@ -13,6 +13,7 @@ from workbench.multiscale.scale import OPTIONS, Scale, base_size, resolve_scales
 
 __all__ = [
     "OPTIONS",
+    "S2",
     "CropLimit",
     "Scale",
     "ScalePlan",
@@ -30,6 +31,7 @@ __all__ = [
 
 
 _NEEDS_TORCH = {
+    "S2": "module",
     "CropLimit": "memory",
     "features": "forward",
     "interpolate": "arrange",

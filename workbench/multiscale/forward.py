@@ -21,12 +21,12 @@ from workbench.models.info import Tokens
 from workbench.multiscale.arrange import interpolate, merge, pool, split
 from workbench.multiscale.memory import CropLimit
 from workbench.multiscale.planning import ScalePlan, plan_scale
-from workbench.multiscale.scale import Scale
+from workbench.multiscale.scale import Scale, as_scale
 
 
-def s2_features(backbone: Backbone, images: torch.Tensor, scales: Sequence[str]) -> Tokens:
-    """S2 features of normalised base images (image, 3, s, s), such as at ``["224", "448"]``."""
-    found = features(backbone, images, [Scale.parse(scale) for scale in scales])
+def s2_features(backbone: Backbone, images: torch.Tensor, scales: Sequence[Scale | str]) -> Tokens:
+    """S2 features of normalised base images (image, 3, s, s), such as at ``["1x", "2x"]``."""
+    found = features(backbone, images, scales)
     return Tokens(*(torch.cat(parts, dim=-1) for parts in zip(*found.values(), strict=True)))
 
 
@@ -51,9 +51,9 @@ def merge_and_pool(crops: Tokens, plan: ScalePlan) -> Tokens:
 def features(
     backbone: Backbone,
     base: torch.Tensor,
-    scales: Sequence[Scale],
+    scales: Sequence[Scale | str],
     *,
-    raw: Mapping[Scale, torch.Tensor] | None = None,
+    raw: Mapping[Scale, torch.Tensor] | Mapping[str, torch.Tensor] | None = None,
     max_crops: int | CropLimit = 64,
 ) -> dict[Scale, Tokens]:
     """Features of a batch of images at several scales; equal-sized crops share forward passes.
@@ -64,8 +64,8 @@ def features(
         The frozen model.
     base : torch.Tensor
         (image, 3, height, width) float32, normalised: the base images.
-    scales : sequence of Scale
-        The scales, each once.
+    scales : sequence of Scale or str
+        The scales, each once; text in pixels or multiples of the native size.
     raw : mapping of Scale to torch.Tensor, optional
         For each ``raw`` scale, the original images resized to it, normalised.
     max_crops : int or CropLimit
@@ -84,8 +84,9 @@ def features(
         A scale that this model cannot run, or images of another size than the scale needs.
     """
     limit = max_crops if isinstance(max_crops, CropLimit) else CropLimit(max_crops)
+    native = backbone.info.native
     plans = [plan_scale(scale, backbone.info) for scale in scales]
-    raw = raw or {}
+    raw = {as_scale(scale, native): pixels for scale, pixels in (raw or {}).items()}
 
     def run(some: slice) -> dict[Scale, Tokens]:
         resized = {scale: pixels[some] for scale, pixels in raw.items()}
@@ -94,7 +95,7 @@ def features(
         return {p.scale: merge_and_pool(t, p) for p, t in zip(plans, tokens, strict=True)}
 
     parts = limit.run("images", len(base), run, backbone)
-    return {scale: _joined([part[scale] for part in parts]) for scale in scales}
+    return {p.scale: _joined([part[p.scale] for part in parts]) for p in plans}
 
 
 def scale_features(
@@ -108,7 +109,7 @@ def scale_features(
 
     `images` are base images, or, for a ``raw`` scale, images already at the scale's size.
     """
-    scale = Scale.parse(scale) if isinstance(scale, str) else scale
+    scale = as_scale(scale, backbone.info.native)
     raw = {scale: images} if scale.raw else {}
     return features(backbone, images, [scale], raw=raw, max_crops=max_crops)[scale]
 

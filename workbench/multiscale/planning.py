@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from feature_store.errors import InputError
 from workbench import models
 from workbench.models.transform import LARGEST
-from workbench.multiscale.scale import Scale, base_size, near_sizes
+from workbench.multiscale.scale import Scale, as_scale, base_size, near_sizes
 
 if TYPE_CHECKING:
     from workbench.models.info import BackboneInfo
@@ -39,15 +39,15 @@ class ScalePlan:
         return self.crops[0] * self.crops[1]
 
 
-def plan_scale(scale: Scale, info: BackboneInfo) -> ScalePlan:
+def plan_scale(scale: Scale | str, info: BackboneInfo) -> ScalePlan:
     """Check one scale against a model and lay out how it runs.
 
     A scale with a side below native runs in one piece, like ``whole``, unless it is padded.
 
     Parameters
     ----------
-    scale : Scale
-        The scale.
+    scale : Scale or str
+        The scale; text in pixels or multiples of the native size.
     info : BackboneInfo
         The model at its tap.
 
@@ -57,6 +57,7 @@ def plan_scale(scale: Scale, info: BackboneInfo) -> ScalePlan:
         A split scale that is not a multiple of the native size (the nearest valid sizes are named),
         or a size the model cannot run in one piece.
     """
+    scale = as_scale(scale, info.native)
     if scale.height * scale.width > LARGEST:
         raise InputError(
             f"scale {scale}: {scale.height} x {scale.width} are more than {LARGEST:,} pixels, the "
@@ -82,7 +83,7 @@ def _split_grid(scale: Scale, info: BackboneInfo) -> tuple[tuple[int, int], ...]
         raise InputError(
             f"scale {scale}: {scale.height} x {scale.width} is not a multiple of native {native} "
             f"of {info.name}; nearest valid sizes: {near_sizes(scale, native)}; "
-            "or add .whole or .pad"
+            "or write multiples such as 1x and 2x, or add .whole or .pad"
         )
     crops = (-(-scale.height // native), -(-scale.width // native))
     rows = -(-scale.height * info.grid[0] // native)  # cells that see any of the image itself

@@ -73,6 +73,13 @@ class Scale:
         return ".".join([size, *(option for option in OPTIONS if getattr(self, option))])
 
 
+def as_scale(scale: Scale | str, native: int) -> Scale:
+    """A scale as it is, or from text in pixels or multiples of a native size."""
+    if isinstance(scale, Scale):
+        return scale
+    return Scale.parse(resolve_scales([scale], native)[0])
+
+
 def resolve_scales(texts: Sequence[str], native: int) -> list[str]:
     """Scales as given (pixels, or multiples such as ``1x``, ``2x``, ``0.5x``) to canonical text.
 
