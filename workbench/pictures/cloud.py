@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from html import escape
 
 import matplotlib as mpl
@@ -30,12 +31,15 @@ class Cloud:
     Parameters
     ----------
     doc : Document
+    pool : Executor
     on_region : callable
         Is given the rows of the points that were selected; None for no selection.
     """
 
-    def __init__(self, doc: Document, on_region: Callable[[np.ndarray | None], None]) -> None:
-        self._on_region, self._later = on_region, Later(doc, self._say)
+    def __init__(
+        self, doc: Document, pool: Executor, on_region: Callable[[np.ndarray | None], None]
+    ) -> None:
+        self._on_region, self._later = on_region, Later(doc, pool, self._say)
         how = {"stylesheets": [WIDGETS], "sizing_mode": "stretch_width"}
         self.method = Select(title="Layout", name="layout", options=methods(), value="PCA", **how)
         self.colour = Select(title="Colour", name="colour", options=[LABEL, PROBE, LOSS], **how)
@@ -78,7 +82,7 @@ class Cloud:
 
     def stop(self) -> None:
         """End the background work."""
-        self._later.stop()
+        self._later.cancel()
 
     def _draw(self) -> None:
         self._say("computing ...")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import Any
 
 from bokeh.document import Document
@@ -21,13 +21,14 @@ class Later:
     ----------
     doc : Document
         Changed only between its other events.
+    pool : Executor
+        Its threads do the work; shared, so that memory does not grow with visitors.
     problem : callable
         Is given one line where the work cannot be done.
     """
 
-    def __init__(self, doc: Document, problem: Callable[[str], None]) -> None:
-        self._doc, self._problem = doc, problem
-        self._pool = ThreadPoolExecutor(max_workers=1)
+    def __init__(self, doc: Document, pool: Executor, problem: Callable[[str], None]) -> None:
+        self._doc, self._pool, self._problem = doc, pool, problem
         self._latest = 0
 
     def run(self, work: Callable[[], Iterator[Any]], show: Callable[[Any], None]) -> None:
@@ -38,11 +39,6 @@ class Later:
     def cancel(self) -> None:
         """Show nothing more of what was asked for."""
         self._latest += 1
-
-    def stop(self) -> None:
-        """End the thread once its present step is done."""
-        self._latest += 1
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _work(
         self, number: int, work: Callable[[], Iterator[Any]], show: Callable[[Any], None]

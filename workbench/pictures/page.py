@@ -8,45 +8,31 @@ from elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from html import escape
 
+import bokeh
 import numpy as np
 from bokeh.document import Document
-from bokeh.models import CheckboxGroup, Column, Div, RangeSlider, Row, Select, Spinner
+from bokeh.models import Column, Div, Row
 
 from analyses.token_maps import Places, places_so_far, similarity_map
 from workbench.figures.panels import with_foreground
 from workbench.pictures import overlays
+from workbench.pictures.choices import Choices
 from workbench.pictures.chooser import Chooser
 from workbench.pictures.cloud import Cloud
 from workbench.pictures.events import changed
 from workbench.pictures.later import Later
-from workbench.pictures.page_style import CHOICES, GRID, PANEL, TEMPLATE, TEXT, WIDGETS
+from workbench.pictures.page_style import GRID, TEMPLATE, TEXT, WIDE
 from workbench.pictures.places_html import places_html
+from workbench.pictures.source_panel import SourcePanel
 from workbench.pictures.stored import StoredMaps
 from workbench.pictures.tile import Tile, as_bytes, coloured
 
-SHOWN = 3
-"""Sources that are shown at first: one model at all its scales, and two of these."""
 NEAREST = 12
 """Nearest tokens listed."""
-WIDE = {"sizing_mode": "stretch_width"}
-
-
-class SourcePanel:
-    """One source: its token map as colours, and the similarity of the token to the others."""
-
-    def __init__(self, source: str, on_tap: Callable[[str, float, float], None]) -> None:
-        self.source = source
-        self.colours, self.similar = (
-            Tile(f"{kind} {source}", lambda y, x: on_tap(source, y, x))
-            for kind in ("colours", "similarity")
-        )
-        self.caption = Div(stylesheets=[TEXT], disable_math=True, **WIDE)
-        self.layout = Column(
-            self.caption, self.colours.figure, self.similar.figure, stylesheets=[PANEL], **WIDE
-        )
 
 
 class Page:
@@ -57,23 +43,26 @@ class Page:
     doc : Document
         Empty; one per visitor.
     stores : sequence of StoredMaps
-        Shared by all visitors; each has at least one source with maps.
+        Each has at least one source with maps.
+    pool : Executor
+        Works beside the pages. Stores and pool are shared by all visitors.
     """
 
-    def __init__(self, doc: Document, stores: Sequence[StoredMaps]) -> None:
+    def __init__(self, doc: Document, stores: Sequence[StoredMaps], pool: Executor) -> None:
         self.stores, self.panels = list(stores), {}
         self.row, self.at, self._quiet = 0, (0.5, 0.5), False
         self.maps = self.stores[0]
         self._build()
-        self.cloud = Cloud(doc, self._filter)
+        self.cloud = Cloud(doc, pool, self._filter)
         self.nearest = self._text("nearest")
-        self._searching = Later(doc, lambda why: self._tell(self.nearest, why))
-        self._laying = Later(doc, lambda why: self._tell(self.legend, why))
+        self._searching = Later(doc, pool, lambda why: self._tell(self.nearest, why))
+        self._laying = Later(doc, pool, lambda why: self._tell(self.legend, why))
+        self.open(0)
         for root in self._roots():
             doc.add_root(root)
+        doc.template_variables["version"] = bokeh.__version__
         doc.template, doc.title = TEMPLATE, f"Tokens of {self.maps.store.path}"
         doc.on_session_destroyed(lambda _: self.stop())
-        self.open(0)
 
     def open(self, number: int) -> None:
         """Show another of the stores."""
@@ -88,13 +77,7 @@ class Page:
             f"{len(store)} images</span>{left_out}"
         )
         self._quiet = True
-        self.sources.labels = self.maps.sources
-        self.sources.active = list(range(min(SHOWN, len(self.maps.sources))))
-        self.query.options = self.maps.sources
-        self.query.value = self.maps.sources[0]
-        parts = self.maps.parts(self.query.value)
-        others = [name for name in self.maps.sources if name not in parts] or self.maps.sources
-        self.target.options, self.target.value = self.maps.sources, others[0]
+        self.choices.open(self.maps)
         self._quiet = False
         self._sources_chosen()
         self.chooser.open(self.maps)
@@ -103,7 +86,7 @@ class Page:
     def stop(self) -> None:
         """End the background work of this visitor."""
         for work in (self._searching, self._laying):
-            work.stop()
+            work.cancel()
         self.cloud.stop()
 
     # -- what was chosen -----------------------------------------------------------------------
@@ -115,7 +98,7 @@ class Page:
     def _sources_chosen(self) -> None:
         if self._quiet:
             return
-        names = [self.maps.sources[k] for k in sorted(self.sources.active)]
+        names = [self.maps.sources[k] for k in sorted(self.choices.sources.active)]
         self.panels = {name: SourcePanel(name, self.pick) for name in names}
         self.board.children = [panel.layout for panel in self.panels.values()]
         self._draw_image(search=False)
@@ -124,19 +107,17 @@ class Page:
         """Another source whose token is looked for: its grid, its overlays, its scatter."""
         if self._quiet:
             return
-        source = self.query.value
+        source = self.choices.query.value
         self._place_token()
-        self.kind.options = overlays.kinds(source)
-        if self.kind.value not in self.kind.options:
-            self.kind.value = overlays.NONE
-        self.cloud.open(self.maps, source, self.target.value, self._picture(source, 128))
+        self.choices.offer_overlays()
+        self.cloud.open(self.maps, source, self.choices.target.value, self._picture(source, 128))
         self._draw_image()
 
     def _target_chosen(self) -> None:
         if not self._quiet:
             self.cloud.open(
-                self.maps, self.query.value, self.target.value,
-                self._picture(self.query.value, 128),
+                self.maps, self.choices.query.value, self.choices.target.value,
+                self._picture(self.choices.query.value, 128),
             )  # fmt: skip
             self._draw_overlay()
 
@@ -145,17 +126,17 @@ class Page:
         if not (0 <= y < 1 and 0 <= x < 1):
             return
         self.at = (y, x)
-        if source != self.query.value:
-            self.query.value = source  # draws the tokens too
+        if source != self.choices.query.value:
+            self.choices.query.value = source  # draws the tokens too
         else:
             self._place_token()
             self._draw_tokens()
 
     def _token_typed(self) -> None:
-        if self._quiet or None in (self.token_row.value, self.token_col.value):
+        if self._quiet or None in (self.choices.row.value, self.choices.column.value):
             return
-        rows, cols = self.maps.grid(self.query.value)
-        row, col = int(self.token_row.value), int(self.token_col.value)
+        rows, cols = self.maps.grid(self.choices.query.value)
+        row, col = int(self.choices.row.value), int(self.choices.column.value)
         self.at = (min(row, rows - 1) + 0.5) / rows, (min(col, cols - 1) + 0.5) / cols
         self._draw_tokens()
 
@@ -166,7 +147,7 @@ class Page:
     # -- what is drawn -------------------------------------------------------------------------
 
     def _draw_image(self, *, search: bool = True) -> None:
-        picture = self.maps.photograph(self.row, self.query.value)
+        picture = self.maps.photograph(self.row, self.choices.query.value)
         missing = isinstance(picture, str)
         self.photograph.show(None if missing else picture)
         self.legend.text = ""
@@ -187,7 +168,7 @@ class Page:
                 f'<span class="soft">{rows} x {cols} tokens</span>'
             )  # fmt: skip
             rgb = self.maps.basis(name).rgb(self.maps.tokens(name, self.row))
-            low, high = self.foreground.value
+            low, high = self.choices.foreground.value
             chosen = None if (low, high) == (0, 1) else (low, high)
             panel.colours.show(as_bytes(with_foreground(rgb, chosen)))
 
@@ -199,13 +180,13 @@ class Page:
             panel.similar.show(coloured(found, (min(0.0, _least(found)), 1.0), "viridis"))
             for tile in (panel.colours, panel.similar):
                 tile.outline(at, grid)
-        grid = self.maps.grid(self.query.value)
+        grid = self.maps.grid(self.choices.query.value)
         self.photograph.outline(_token(self.at, grid), grid)
         if search:
             self._search()
 
     def _search(self) -> None:
-        maps, source, row = self.maps, self.query.value, self.row
+        maps, source, row = self.maps, self.choices.query.value, self.row
         if why := maps.failure(source, row):
             self._searching.cancel()
             self._tell(self.nearest, f"no features: {why}")
@@ -233,8 +214,14 @@ class Page:
         self._laying.cancel()
         self.photograph.cover(None)
         self.legend.text = ""
-        asked = (self.maps, self.kind.value, self.query.value, self.target.value, self.row)
-        if self.kind.value == overlays.NONE:
+        asked = (
+            self.maps,
+            self.choices.overlay.value,
+            self.choices.query.value,
+            self.choices.target.value,
+            self.row,
+        )
+        if self.choices.overlay.value == overlays.NONE:
             return
         self._tell(self.legend, "computing ...")
 
@@ -247,46 +234,32 @@ class Page:
     # -- parts of the page ---------------------------------------------------------------------
 
     def _build(self) -> None:
-        how = {"stylesheets": [WIDGETS], **WIDE}
         self.about, self.legend, self.caption = (
             self._text(name) for name in ("about", "legend", "caption")
         )
-        self.photograph = Tile("photograph tile", lambda y, x: self.pick(self.query.value, y, x))
+        self.photograph = Tile(
+            "photograph tile", lambda y, x: self.pick(self.choices.query.value, y, x)
+        )
         self.board = Row(name="maps", stylesheets=[GRID], **WIDE)
-        self.store = Select(
-            title="Store", options=[(str(k), m.store.path) for k, m in enumerate(self.stores)],
-            value="0", **how,
-        )  # fmt: skip
-        self.sources = CheckboxGroup(name="sources", **how)
-        self.query = Select(title="Token of", name="query", **how)
-        self.token_row, self.token_col = (
-            Spinner(title=title, name=f"token {title}", low=0, step=1, value=0, **how)
-            for title in ("row", "column")
-        )
-        self.foreground = RangeSlider(
-            title="Foreground: first component", start=0, end=1, step=0.01, value=(0, 1), **how
-        )
-        self.kind = Select(title="Over the photograph", name="overlay", value=overlays.NONE, **how)
-        self.target = Select(title="Target of the reconstruction", name="target", **how)
         self.chooser = Chooser(self._row_chosen)
-        changed(self.store, "value", lambda: self.open(int(self.store.value)))
-        changed(self.sources, "active", lambda: self._sources_chosen())
-        changed(self.query, "value", lambda: self._query_chosen())
-        changed(self.token_row, "value", lambda: self._token_typed())
-        changed(self.token_col, "value", lambda: self._token_typed())
-        changed(self.foreground, "value", lambda: self._draw_colours())
-        changed(self.kind, "value", lambda: None if self._quiet else self._draw_overlay())
-        changed(self.target, "value", lambda: self._target_chosen())
+        self.choices = Choices(self.stores, self.chooser.layout)
+        changed(self.choices.store, "value", lambda: self.open(int(self.choices.store.value)))
+        changed(self.choices.sources, "active", lambda: self._sources_chosen())
+        changed(self.choices.query, "value", lambda: self._query_chosen())
+        changed(self.choices.row, "value", lambda: self._token_typed())
+        changed(self.choices.column, "value", lambda: self._token_typed())
+        changed(self.choices.foreground, "value", lambda: self._draw_colours())
+        changed(
+            self.choices.overlay, "value", lambda: None if self._quiet else self._draw_overlay()
+        )
+        changed(self.choices.target, "value", lambda: self._target_chosen())
 
     def _roots(self) -> list:
-        several = [self.store] if len(self.stores) > 1 else []
-        token = Row(self.token_row, self.token_col, **WIDE)
-        choices = [*several, self.chooser.layout, self.query, token, self._heading("Sources")]
-        choices += [self.sources, self.foreground, self.kind, self.target]
+        photograph = self.photograph.figure, self.caption, self.legend
         return [
             self.about,
-            Column(*choices, name="choices", stylesheets=[CHOICES], **WIDE),
-            Column(self.photograph.figure, self.caption, self.legend, name="photograph", **WIDE),
+            self.choices.layout,
+            Column(*photograph, name="photograph", **WIDE),
             self.board,
             self.nearest,
             self.cloud.layout,
@@ -294,12 +267,9 @@ class Page:
 
     def _place_token(self) -> None:
         """Show the token's row and column on the grid of its source."""
-        grid = self.maps.grid(self.query.value)
+        grid = self.maps.grid(self.choices.query.value)
         self._quiet = True
-        for box, value, count in zip(
-            (self.token_row, self.token_col), _token(self.at, grid), grid, strict=True
-        ):
-            box.high, box.value = count - 1, value
+        self.choices.place(_token(self.at, grid), grid)
         self._quiet = False
 
     def _picture(self, source: str, side: int) -> str:
@@ -309,9 +279,6 @@ class Page:
 
     def _text(self, name: str) -> Div:
         return Div(name=name, stylesheets=[TEXT], disable_math=True, **WIDE)
-
-    def _heading(self, text: str) -> Div:
-        return Div(text=escape(text), stylesheets=[TEXT], disable_math=True, **WIDE)
 
     def _tell(self, where: Div, text: str) -> None:
         where.text = f'<span class="soft">{escape(text)}</span>'

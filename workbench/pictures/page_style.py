@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+WIDE = {"sizing_mode": "stretch_width"}
+"""Takes the width that there is."""
+
 TEMPLATE = """
 {% from macros import embed %}
 {% block preamble %}
@@ -24,6 +27,10 @@ section { min-width: 0; } .wide { grid-column: 2; }
 @media (max-width: 60rem) { main { grid-template-columns: minmax(0, 1fr); }
   .wide { grid-column: 1; } .seen { grid-template-columns: minmax(0, 1fr); } }
 </style>
+{% endblock %}
+{% block js_resources %}
+<script src="static/js/bokeh.min.js?v={{ version }}"></script>
+<script src="static/js/bokeh-widgets.min.js?v={{ version }}"></script>
 {% endblock %}
 {% block contents %}
 <main>

@@ -6,6 +6,7 @@ import errno
 import io
 import socket
 from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
@@ -19,6 +20,8 @@ from workbench.pictures.page import Page
 from workbench.pictures.stored import StoredMaps
 
 ADDRESS = "127.0.0.1"
+WORKERS = 3
+"""Threads beside the page: one each for a search, an overlay and the scatter."""
 LARGEST = 512
 """Pixels of the longer side of a picture that is sent."""
 MISSING = (
@@ -49,7 +52,8 @@ def start(stores: Sequence[FeatureStore], port: int = 0) -> Server:
             wrong = "; ".join(f"{name} {why}" for name, why in one.left_out.items())
             raise InputError(f"{one.store.path} has no maps to show ({wrong or 'no source'})")
         one.warm()
-    application = Application(FunctionHandler(lambda doc: _open_page(doc, maps)))
+    pool = ThreadPoolExecutor(WORKERS)
+    application = Application(FunctionHandler(lambda doc: _open_page(doc, maps, pool)))
     port = port or _free_port()
     try:
         server = Server(
@@ -73,8 +77,8 @@ def address(server: Server) -> str:
     return f"http://{ADDRESS}:{server.port}/"
 
 
-def _open_page(doc: Document, maps: Sequence[StoredMaps]) -> None:
-    Page(doc, maps)
+def _open_page(doc: Document, maps: Sequence[StoredMaps], pool: Executor) -> None:
+    Page(doc, maps, pool)
 
 
 def _free_port() -> int:
