@@ -55,7 +55,7 @@ class FewShotConfig:
     shots: tuple[int, ...] = (1, 5, 10, 25)
     """Training images per class."""
     repeats: int = 20
-    """Seeded draws of the training images; sources are compared on the same draws."""
+    """Seeded draws of the few-shot images; sources are compared on the same draws."""
     validation: int = 1000
     """Undrawn training images, at most, on which the ridge is chosen."""
     pooling: Pooling = "mean"
@@ -89,7 +89,8 @@ class DenseConfig:
     merge: Merge = "concat"
     """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
     train_tokens: int = 2**17
-    """Tokens to train on at most, equally many of each image; half a MiB for each channel."""
+    """Tokens that a dense head is trained on at most, equally many of each image; half a MiB for
+    each channel."""
     l2: float | None = None
     """Segmentation: penalty of the logistic head; by default chosen on held-out training images."""
     ridge: float | None = None

@@ -45,9 +45,9 @@ class MinibatchConfig:
     batch: int = 512
     """Images per step."""
     optimizer: Literal["adam", "sgd"] = "adam"
-    """The paper names none; sgd has momentum 0.9."""
+    """Optimiser of the paper's recipe; the paper names none. sgd has momentum 0.9."""
     device: str = "cpu"
-    """Torch device."""
+    """Torch device of the head's products."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "learning_rate"):

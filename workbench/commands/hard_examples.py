@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
+import pandas as pd
 import tyro
 
+import feature_store
+from analyses.configs import HardConfig, ProbeConfig
+from analyses.linear.config import HeadConfig
+from analyses.reading.labels import unseen_lines
+from analyses.reading.progress import watched
+from feature_store import FeatureStore
 from workbench.cluster import EngineOptions
+from workbench.cluster.engine import connect
+from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.files import write_csv
 from workbench.results.messages import note, show
+from workbench.results.table_files import write_table
+
+DEVICE = Annotated[
+    str, tyro.conf.arg(help="Torch device of the heads and of the neighbour search.")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,18 +44,14 @@ class HardExamples:
     source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
     """At least a small model at one scale, the same at several, and a larger model at one; of
     several larger models the one named last is compared with, the others are shown."""
-    count: int = 20
-    """Hard examples reported."""
-    neighbours: int = 5
-    """Nearest training images shown and counted for each."""
-    pooling: Literal["mean", "prefix"] = "mean"
-    """What stands for an image: the mean over its tokens, or its first prefix token (CLS)."""
-    l2: float | None = None
-    """Penalty of the heads; by default chosen on held-out training images."""
+    config: Annotated[HardConfig, options_of(HardConfig, "count", "neighbours", device=DEVICE)] = (
+        field(default_factory=HardConfig)
+    )
+    probe: Annotated[ProbeConfig, options_of(ProbeConfig, "pooling", "l2")] = field(
+        default_factory=lambda: ProbeConfig(progress=watched())
+    )
     duplicates: float = 0.98
     """Cosine from which a test image counts as a near-duplicate of a training image."""
-    device: str = "cpu"
-    """Torch device of the heads and of the neighbour search."""
     out: Path | None = None
     """Folder for hard.json, hard.csv, hard.html, hard.png, duplicates.csv, label_errors.csv and
     the accuracy of every source as table and figure."""
@@ -51,21 +61,10 @@ class HardExamples:
 
     def run(self) -> int:
         """Rank, describe and draw; the exit status."""
-        import feature_store
-        from analyses import hard_examples
-        from analyses.linear.logistic import HeadConfig
-        from analyses.probe import ProbeConfig
-        from analyses.reading.labels import unseen_lines
-        from analyses.reading.progress import watched
-        from workbench.cluster.engine import connect
+        from analyses import hard_examples  # deferred: torch takes 2 s to import
 
-        head = HeadConfig(device=self.device)
-        config = hard_examples.HardConfig(
-            count=self.count,
-            neighbours=self.neighbours,
-            device=self.device,
-            probe=ProbeConfig(pooling=self.pooling, l2=self.l2, head=head, progress=watched()),
-        )
+        head = HeadConfig(device=self.config.device)
+        config = replace(self.config, probe=replace(self.probe, head=head))
         stores = feature_store.open(self.train), feature_store.open(self.test)
         with connect(self.cluster) as engine:
             table = hard_examples.compute(
@@ -76,7 +75,7 @@ class HardExamples:
             strict_json.write({"rows": rows}, self.out / "hard.json")
             write_csv(table, self.out / "hard.csv")
             self._galleries(table, *stores, self.out)
-            self._suspects(*stores, table.attrs["sources"]["large"], self.out)
+            self._label_errors(*stores, table.attrs["sources"]["large"], self.out)
             self._accuracy(table.attrs["accuracy"], self.out)
         if self.json:
             named = ("eligible", "sources", "accuracy", "unseen_classes")
@@ -94,7 +93,10 @@ class HardExamples:
             note(line)
         return 0
 
-    def _galleries(self, table, train, test, out: Path) -> None:
+    def _galleries(
+        self, table: pd.DataFrame, train: FeatureStore, test: FeatureStore, out: Path
+    ) -> None:
+        # Deferred: torch and matplotlib, behind these, take 3 s to import.
         from workbench.datasets.pictures import reader
         from workbench.figures.gallery import Pictures, write_html, write_png
 
@@ -104,12 +106,14 @@ class HardExamples:
         write_png(table, pictures, out / "hard.png")
         note(f"wrote hard.html and hard.png in {out}")
 
-    def _suspects(self, train, test, source: str, out: Path) -> None:
-        from analyses import label_errors
+    def _label_errors(
+        self, train: FeatureStore, test: FeatureStore, source: str, out: Path
+    ) -> None:
+        from analyses import label_errors  # deferred: torch takes 2 s to import
 
         found = label_errors.find(
-            train, test, source=source, pooling=self.pooling, threshold=self.duplicates,
-            device=self.device,
+            train, test, source=source, pooling=self.probe.pooling, threshold=self.duplicates,
+            device=self.config.device,
         )  # fmt: skip
         write_csv(found.duplicates, out / "duplicates.csv")
         write_csv(found.label_errors, out / "label_errors.csv")
@@ -119,10 +123,7 @@ class HardExamples:
         )
 
     def _accuracy(self, rows: list[dict], out: Path) -> None:
-        import pandas as pd
-
-        from workbench.figures.curve import write_curve
-        from workbench.results.table_files import write_table
+        from workbench.figures.curve import write_curve  # deferred: matplotlib takes 1 s to import
 
         table = pd.DataFrame(rows)
         write_table(table, out / "accuracy")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
+import pandas as pd
 import tyro
 
+import feature_store
+from analyses.configs import MemorizationConfig, RandomLabelConfig
+from analyses.reading.progress import watched
+from feature_store import FeatureStore, InputError
+from workbench.commands.extract import view_store
+from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
+from workbench.results.table_files import write_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,24 +41,15 @@ class Memorize:
     the last of them is held out unless there is --test."""
     test: str | None = None
     """A view of the same images that is not trained on; other images are ignored with a note."""
-    head: Literal["linear", "bank"] = "linear"
-    """One weight vector per image, or 128 dimensions and a memory bank (Wu et al. 2018)."""
-    epochs: int = 30
-    """The budget: passes over all views."""
-    batch: int = 512
-    """Views per step."""
-    learning_rate: float = 0.01
-    """Of Adam, on features standardised and divided by the square root of their number."""
+    budget: Annotated[
+        MemorizationConfig,
+        options_of(
+            MemorizationConfig,
+            *("head", "epochs", "batch", "learning_rate", "pooling", "merge", "seed", "device"),
+        ),
+    ] = field(default_factory=lambda: MemorizationConfig(progress=watched()))
     random_labels: bool = False
     """Also measure how many random labels a linear head fits to 99 %."""
-    pooling: Literal["mean", "prefix"] = "mean"
-    """What stands for an image: the mean over its tokens, or its first prefix token (CLS)."""
-    merge: Literal["concat", "add"] = "concat"
-    """How the scales of an S2 source combine."""
-    seed: int = 0
-    """Seed of orders and draws."""
-    device: str = "cpu"
-    """Torch device of the heads."""
     out: Path | None = None
     """Folder for memorize.csv, .md, .tex, the figures and, if asked for, random_labels.csv."""
     json: bool = False
@@ -58,27 +57,21 @@ class Memorize:
 
     def run(self) -> int:
         """Memorise with every source and report; the exit status."""
-        import feature_store
-        from analyses import memorization, random_labels
-        from analyses.reading.progress import watched
-        from workbench.commands.extract import view_store
+        from analyses import memorization, random_labels  # deferred: torch takes 2 s to import
 
         if self.views < 0:
-            raise feature_store.InputError(f"views is {self.views}, expected at least 0")
-        config = memorization.MemorizationConfig(
-            head=self.head, epochs=self.epochs, batch=self.batch, seed=self.seed,
-            learning_rate=self.learning_rate, pooling=self.pooling, merge=self.merge,
-            device=self.device, progress=watched(),
-        )  # fmt: skip
+            raise InputError(f"views is {self.views}, expected at least 0")
         beside = [view_store(self.train, k) for k in range(1, self.views + 1)]
         last = beside.pop() if beside and self.test is None else self.test
         views = [feature_store.open(path) for path in [self.train, *self.view, *beside]]
         held_out = self._held_out(views[0], last)
-        table = memorization.compute(views, sources=self.source, held_out=held_out, config=config)
+        table = memorization.compute(
+            views, sources=self.source, held_out=held_out, config=self.budget
+        )
         found = {"rows": strict_json.records(table), "config": table.attrs["config"]}
         if self.random_labels:
-            drawn = random_labels.RandomLabelConfig(
-                pooling=self.pooling, merge=self.merge, seed=self.seed
+            drawn = RandomLabelConfig(
+                pooling=self.budget.pooling, merge=self.budget.merge, seed=self.budget.seed
             )
             fitted = random_labels.compute(views[0], sources=self.source, config=drawn)
             found["random_labels"] = strict_json.records(fitted)
@@ -94,10 +87,9 @@ class Memorize:
             show(fitted[_FITTED].to_string(index=False))
         return 0
 
-    def _held_out(self, first, path: str | None):
+    def _held_out(self, first: FeatureStore, path: str | None) -> FeatureStore | None:
         """The test store, if it holds the same images."""
-        import feature_store
-        from analyses.memorization import same_images
+        from analyses.memorization import same_images  # deferred: torch takes 2 s to import
 
         if path is None:
             return None
@@ -110,10 +102,10 @@ class Memorize:
         )
         return None
 
-    def _write(self, table, out: Path) -> None:
+    def _write(self, table: pd.DataFrame, out: Path) -> None:
+        # Deferred: matplotlib takes 1 s to import.
         from workbench.figures.curve import write_curve
         from workbench.figures.memorization import draw_loss
-        from workbench.results.table_files import write_table
 
         label = "instance loss, nats\n(lower is better)"
         paths = [
@@ -123,9 +115,8 @@ class Memorize:
         ]
         note(f"wrote {', '.join(p.name for p in paths)} in {out}")
 
-    def _write_random(self, fitted, out: Path) -> None:
-        from workbench.figures.memorization import draw_capacity
-        from workbench.results.table_files import write_table
+    def _write_random(self, fitted: pd.DataFrame, out: Path) -> None:
+        from workbench.figures.memorization import draw_capacity  # deferred: matplotlib takes 1 s
 
         write_table(fitted, out / "random_labels", shown=fitted[_FITTED])
         draw_capacity(fitted, out / "random_labels")

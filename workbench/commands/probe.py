@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pandas as pd
 import tyro
 
+import feature_store
+from analyses.configs import DenseConfig, FewShotConfig, ProbeConfig
+from analyses.linear.config import HeadConfig, MinibatchConfig
+from analyses.reading.engine import Engine
+from analyses.reading.labels import unseen_lines
+from analyses.reading.progress import watched
+from analyses.statistics import bootstrap
+from feature_store import FeatureStore, InputError
 from workbench.cluster import EngineOptions
+from workbench.cluster.engine import connect
+from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
+from workbench.results.table_files import write_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,31 +40,22 @@ class Probe:
     """Store of the test images; classes are matched by name."""
     source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
     """MODEL[#TAP]@SCALE[+SCALE...]; repeat for each source."""
-    recipe: Literal["converged", "paper"] = "converged"
-    """Regularised head trained to convergence, or the paper's 30 epochs of minibatches."""
-    optimizer: Literal["adam", "sgd"] = "adam"
-    """Optimiser of the paper's recipe (the paper names none)."""
-    pooling: Literal["mean", "prefix"] = "mean"
-    """What stands for an image: the mean over its tokens, or its first prefix token (CLS)."""
-    merge: Literal["concat", "add"] = "concat"
-    """How the scales of an S2 source combine."""
+    probe: Annotated[
+        ProbeConfig, options_of(ProbeConfig, "recipe", "pooling", "merge", "l2", "seed")
+    ] = field(default_factory=lambda: ProbeConfig(progress=watched()))
+    minibatch: Annotated[MinibatchConfig, options_of(MinibatchConfig, "optimizer", "device")] = (
+        field(default_factory=MinibatchConfig)
+    )
     dense: Literal["segmentation", "depth"] | None = None
     """Instead: a linear head on every token, for datasets with masks or depth."""
-    train_tokens: int = 2**17
-    """Tokens that a dense head is trained on at most, equally many of each image."""
-    l2: float | None = None
-    """Penalty of the converged head; by default chosen on held-out training images."""
-    ridge: float | None = None
-    """Penalty of the depth head over the mean eigenvalue of the tokens' scatter; by default chosen
-    on held-out training images."""
+    per_token: Annotated[DenseConfig, options_of(DenseConfig, "train_tokens", "ridge")] = field(
+        default_factory=DenseConfig
+    )
     few_shot: tuple[int, ...] = ()
     """Also: accuracy of closed-form ridge heads on so many images per class, such as 1 5 10 25."""
-    repeats: int = 20
-    """Draws of the few-shot images."""
-    seed: int = 0
-    """Seed of folds, minibatch order, drawn tokens and resamples."""
-    device: str = "cpu"
-    """Torch device of the head's products."""
+    drawn: Annotated[FewShotConfig, options_of(FewShotConfig, "repeats")] = field(
+        default_factory=lambda: FewShotConfig(progress=watched())
+    )
     out: Path | None = None
     """Folder for probe.csv, .md, .tex and the figures."""
     cluster: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
@@ -64,22 +67,18 @@ class Probe:
         return self._dense(self.dense) if self.dense else self._pooled()
 
     def _dense(self, task: Literal["segmentation", "depth"]) -> int:
-        import pandas as pd
-
-        import feature_store
+        # Deferred: torch, behind these, takes 2 s to import.
         from analyses import dense_probe
-        from analyses.linear.logistic import HeadConfig
-        from analyses.statistics import bootstrap
         from workbench.datasets.target_maps import targets_for
 
         self._refuse_pooled_options()
-        ridge = self.ridge
-        if task == "depth" and self.l2 is not None and ridge is None:
+        l2, ridge = self.probe.l2, self.per_token.ridge
+        if task == "depth" and l2 is not None and ridge is None:
             note("note: the penalty of --dense depth is now --ridge")
-            ridge = self.l2
-        config = dense_probe.DenseConfig(
-            task=task, merge=self.merge, train_tokens=self.train_tokens, l2=self.l2, ridge=ridge,
-            seed=self.seed, head=HeadConfig(tolerance=1e-4, device=self.device),
+            ridge = l2
+        config = replace(
+            self.per_token, task=task, merge=self.probe.merge, l2=l2, ridge=ridge,
+            seed=self.probe.seed, head=replace(self.per_token.head, device=self.minibatch.device),
         )  # fmt: skip
         stores = feature_store.open(self.train), feature_store.open(self.test)
         parts = []
@@ -111,11 +110,9 @@ class Probe:
 
     def _refuse_pooled_options(self) -> None:
         """Refuse what a head on every token would silently ignore."""
-        from feature_store.errors import InputError
-
         given = {
-            "--recipe paper": self.recipe != "converged",
-            "--pooling prefix": self.pooling != "mean",
+            "--recipe paper": self.probe.recipe != "converged",
+            "--pooling prefix": self.probe.pooling != "mean",
             "--few-shot": bool(self.few_shot),
             f"--engine {self.cluster.engine}": self.cluster.engine != "local",
         }
@@ -127,25 +124,10 @@ class Probe:
             )
 
     def _pooled(self) -> int:
-        import feature_store
-        from analyses import probe
-        from analyses.linear.logistic import HeadConfig
-        from analyses.linear.sgd import MinibatchConfig
-        from analyses.reading.labels import unseen_lines
-        from analyses.reading.progress import watched
-        from analyses.statistics import bootstrap
-        from workbench.cluster.engine import connect
+        from analyses import probe  # deferred: torch takes 2 s to import
 
-        config = probe.ProbeConfig(
-            recipe=self.recipe,
-            pooling=self.pooling,
-            merge=self.merge,
-            l2=self.l2,
-            seed=self.seed,
-            head=HeadConfig(device=self.device),
-            minibatch=MinibatchConfig(optimizer=self.optimizer, device=self.device),
-            progress=watched(),
-        )
+        head = HeadConfig(device=self.minibatch.device)
+        config = replace(self.probe, head=head, minibatch=self.minibatch)
         stores = feature_store.open(self.train), feature_store.open(self.test)
         with connect(self.cluster) as engine:
             table = probe.compute(*stores, sources=self.source, config=config, engine=engine)
@@ -177,22 +159,23 @@ class Probe:
             note(f"warning: the head for {name} did not converge; raise --l2")
         return 0
 
-    def _few_shot(self, train, test, engine):
-        from analyses import few_shot
-        from analyses.reading.progress import watched
+    def _few_shot(
+        self, train: FeatureStore, test: FeatureStore, engine: Engine | None
+    ) -> pd.DataFrame | None:
+        from analyses import few_shot  # deferred: torch takes 2 s to import
 
         if not self.few_shot:
             return None
-        config = few_shot.FewShotConfig(
-            shots=self.few_shot, repeats=self.repeats, pooling=self.pooling, merge=self.merge,
-            seed=self.seed, progress=watched(),
+        config = replace(
+            self.drawn, shots=self.few_shot, pooling=self.probe.pooling, merge=self.probe.merge,
+            seed=self.probe.seed,
         )  # fmt: skip
         return few_shot.compute(train, test, sources=self.source, config=config, engine=engine)
 
-    def _write(self, table, against, out: Path) -> None:
+    def _write(self, table: pd.DataFrame, against: pd.DataFrame, out: Path) -> None:
+        # Deferred: matplotlib takes 1 s to import.
         from workbench.figures.curve import write_curve
         from workbench.figures.probe import draw_sources
-        from workbench.results.table_files import write_table
 
         paths = [
             *write_table(table, out / "probe", shown=table[_SHOWN]),
@@ -202,9 +185,8 @@ class Probe:
         ]
         note(f"wrote {', '.join(p.name for p in paths)} in {out}")
 
-    def _write_shots(self, shots, out: Path) -> None:
-        from workbench.figures.curve import write_curve
-        from workbench.results.table_files import write_table
+    def _write_shots(self, shots: pd.DataFrame, out: Path) -> None:
+        from workbench.figures.curve import write_curve  # deferred: matplotlib takes 1 s
 
         write_table(shots, out / "few_shot")
         most = shots["shots"].max()
@@ -215,10 +197,12 @@ class Probe:
             label=f"test accuracy\n({most} images per class)",
         )
 
-    def _write_dense(self, table, against, task: str, out: Path) -> None:
+    def _write_dense(
+        self, table: pd.DataFrame, against: pd.DataFrame, task: str, out: Path
+    ) -> None:
+        # Deferred: matplotlib takes 1 s to import.
         from workbench.figures.curve import write_curve
         from workbench.figures.probe import draw_sources
-        from workbench.results.table_files import write_table
 
         metric, label = _DENSE[task]
         write_table(table, out / task)
@@ -228,7 +212,7 @@ class Probe:
         write_curve(table, out / f"{task}_curve", metric=metric, label=label)
 
 
-def _show(table) -> None:
+def _show(table: pd.DataFrame) -> None:
     if len(table):
         show(table.to_string(index=False, float_format="{:.4f}".format))
 
