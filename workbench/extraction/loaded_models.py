@@ -42,6 +42,8 @@ class LoadedModels:
                 backbone = compiled(backbone, log)
             if not info.pretrained:
                 log(f"{info.name} has random weights: its features mean nothing")
+            if info.name.startswith("file:") and backbone.info.revision:
+                log(f"{info.name}: {backbone.info.revision}")
             crops = usual_crops(backbone.device.type, convnet=info.convnet)
             limit = CropLimit(options.max_crops or crops, log=log)
             self._loaded[key] = backbone, limit

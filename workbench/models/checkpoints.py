@@ -1,22 +1,29 @@
-"""`file:` models: a timm architecture with weights from a local checkpoint file."""
+"""`file:` models: an architecture of timm or open_clip with weights from a local checkpoint."""
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isqrt
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from feature_store.errors import InputError
-from workbench.models import timm_family
+from workbench.models import clip_checkpoints, timm_family
+from workbench.models.checkpoint_tensors import (
+    Candidate,
+    candidates,
+    choose,
+    misfit,
+    read,
+    reported,
+    some,
+)
 from workbench.models.info import Architecture
 from workbench.models.names import ModelName
 
-WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")
-"""Keys under which training codes nest the tensors, in order of preference."""
 PATCHES = "patch_embed.proj.weight"
 """timm's name of the kernels that turn patches into tokens."""
 POSITIONS = ("pos_embed", "relative_position")
@@ -27,108 +34,130 @@ CLIP = {PATCHES: "visual.conv1.weight", "pos_embed": "visual.positional_embeddin
 
 def build(name: ModelName) -> Architecture:
     """The architecture of a ``file:`` name; the file must exist and is read on load."""
+    path = Path(str(name.path)).expanduser()
+    if clip_checkpoints.is_known(name):
+        _check_file(name, path)
+        return clip_checkpoints.build(name, path)
     timm_family.check_known(name)
     timm_family.check_activation(name)
-    path = Path(str(name.path)).expanduser()
-    if not path.is_file():
-        raise InputError(f"{name}: there is no file {path}")
+    _check_file(name, path)
     module = timm_family.create(name.arch, pixels=name.pixels, pretrained=False, meta=True)
     return timm_family.describe(
-        module,
-        name,
-        weights=f"file {path.name}",
-        load=lambda: (fit(name, read_tensors(path)), None),
+        module, name, weights=f"file {path.name}", load=lambda: fit(name, path)
     )
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Named tensors of a checkpoint: safetensors, or a pickle read as data only.
+def _check_file(name: ModelName, path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{name}: there is no file {path}")
+    if not path.is_file():
+        raise InputError(f"{name}: {path} is not a regular file")
+
+
+def fit(name: ModelName, path: Path) -> tuple[Any, str | None]:
+    """The architecture with the file's tensors, and a line on which of them were taken.
+
+    Tensors may be nested or prefixed; a prefix is removed only if the rest fits completely.
 
     Raises
     ------
     InputError
-        Not a checkpoint; or a pickle that would run code, which is never executed.
+        Nothing in the file fits: the error of the best group names the prefix, the missing and the
+        unexpected tensors.
     """
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} is refused: it is damaged, or holds objects other than tensors, which can run "
-            "code when loaded; save the state dict as safetensors and name that file"
-        ) from error
-    except Exception as error:  # damaged pickles make the unpickler raise nearly anything
-        raise InputError(f"{path} cannot be read as a checkpoint: {error}") from error
-    return unwrap(content, path)
+    content = read(path)
+    clip_checkpoints.refuse_quick_gelu(name, content.tensors)
+    reference = timm_family.create(name.arch, pixels=None, pretrained=False, meta=True)
+    wanted = [key for key in reference.state_dict() if key.rpartition(".")[0] not in _heads(name)]
+    groups = candidates(content, wanted)
+    failures: list[InputError] = []
+    for group in groups:
+        try:
+            refuse_other_inputs(name, reference, group.tensors)
+            module = _filled(name, group)
+        except InputError as error:
+            failures.append(error)
+            continue
+        notes = [choose(group, groups, path), clip_checkpoints.activation_note(name)]
+        return module, "; ".join(note for note in notes if note) or None
+    raise failures[0]
 
 
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _heads(name: ModelName) -> tuple[str, ...]:
+    """Names of the layers that classify."""
+    import timm
 
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} cannot be read as safetensors: {error}") from error
-
-
-def unwrap(content: Any, path: Path) -> dict[str, torch.Tensor]:
-    """The flat name → tensor mapping inside a checkpoint, without ``module.`` prefixes."""
-    for key in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not isinstance(content, Mapping) or not content:
-        raise InputError(f"{path} holds a {type(content).__name__}; expected named tensors")
-    strays = [
-        key
-        for key, value in content.items()
-        if not (isinstance(key, str) and isinstance(value, torch.Tensor))
-    ]
-    if strays:
-        raise InputError(
-            f"{path} contains entries that are not named tensors "
-            f"({', '.join(map(str, strays[:4]))}); save the model's state dict alone"
-        )
-    return {key.removeprefix("module."): value for key, value in content.items()}
+    config = timm.get_pretrained_cfg(name.arch)
+    found = config.classifier if config else None
+    return (found,) if isinstance(found, str) else tuple(found or ())
 
 
-def fit(name: ModelName, tensors: dict[str, torch.Tensor]) -> Any:
+def _filled(name: ModelName, group: Candidate) -> Any:
     """Build the architecture around the tensors, through timm's conversion of foreign layouts.
 
     The conversion resamples position embeddings of another grid, which is refused unless the name
     asks for a size. The classification head takes the checkpoint's size, or is left out where the
     checkpoint has none. Any other tensor missing or left over is refused: a missing final norm
-    would go unnoticed.
+    would go unnoticed. timm is left no other place to find weights in.
     """
-    import timm
-
-    refuse_resampling(name, tensors)
-    config = timm.get_pretrained_cfg(name.arch)
-    found = config.classifier if config else None
-    heads = (found,) if isinstance(found, str) else tuple(found or ())
-    classes = next((len(tensors[f"{h}.weight"]) for h in heads if f"{h}.weight" in tensors), 0)
-    source = {"state_dict": tensors, "num_classes": classes, "custom_load": False}
+    classes = clip_checkpoints.embedding_size(group.tensors) or next(
+        (len(group.tensors[k]) for h in _heads(name) if (k := f"{h}.weight") in group.tensors), 0
+    )
+    source = {
+        "state_dict": dict(group.tensors),
+        "num_classes": classes,
+        "custom_load": False,
+        "hf_hub_id": None,
+        "url": "",
+        "file": None,
+    }
     try:
-        return timm_family.create(
-            name.arch,
-            pixels=name.pixels,
-            pretrained=True,
-            meta=False,
-            num_classes=classes,
-            pretrained_cfg_overlay=source,
-        )
+        with _Copies() as copies:
+            module = timm_family.create(
+                name.arch,
+                pixels=name.pixels,
+                pretrained=True,
+                meta=False,
+                num_classes=classes,
+                pretrained_cfg_overlay=source,
+            )
     except (RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{name}: the file does not fit {name.arch}: {reason[:600]}; name the architecture the "
-            "checkpoint was trained with"
-        ) from error
+        raise misfit(name, group, reported(error)) from error
+    unfilled = copies.unfilled(module)
+    if unfilled:
+        raise misfit(name, group, f"missing {some(unfilled)}")
+    return module
 
 
-def refuse_resampling(name: ModelName, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Refuse a file of another patch size, or of another size of images than the name says.
+class _Copies(TorchFunctionMode):
+    """Remembers the tensors that something is copied into, as weights are while they are loaded.
+
+    timm loads some architectures leniently, and leaves what a file lacks at its random start.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._targets: dict[int, torch.Tensor] = {}
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        if func is torch.Tensor.copy_:
+            self._targets[id(args[0])] = args[0]  # kept, so that no other tensor gets its id
+        return func(*args, **(kwargs or {}))
+
+    def unfilled(self, module: Any) -> list[str]:
+        """Names of floating-point tensors of the module that nothing was copied into."""
+        tensors = module.state_dict(keep_vars=True)
+        return [
+            key
+            for key, value in tensors.items()
+            if value.is_floating_point() and id(value) not in self._targets
+        ]
+
+
+def refuse_other_inputs(name: ModelName, module: Any, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Refuse a file of other channels or patches, or of another size of images than the name says.
 
     timm would resample the kernels and position embeddings silently, which gives a model that
     nobody trained.
@@ -136,21 +165,27 @@ def refuse_resampling(name: ModelName, tensors: Mapping[str, torch.Tensor]) -> N
     Raises
     ------
     InputError
-        Such a file; the message names its embeddings or patches.
+        Such a file; the message names its channels, patches or embeddings.
     """
-    module = timm_family.create(name.arch, pixels=None, pretrained=False, meta=True)
+    first = module.pretrained_cfg.get("first_conv") or ()
+    convs = {f"{conv}.weight" for conv in ((first,) if isinstance(first, str) else first)}
     for key, built in module.state_dict().items():
-        if key != PATCHES and not any(word in key for word in POSITIONS):
-            continue
         found = next((v for k, v in tensors.items() if _named(k, key)), None)
-        if found is None or found.numel() == built.numel():
+        if found is None or found.shape == built.shape:
             continue
-        if key == PATCHES:
+        if key in convs and found.ndim == built.ndim == 4 and found.shape[1] != built.shape[1]:
+            raise InputError(
+                f"{name}: the file's {key} takes images of {found.shape[1]} channels; expected "
+                f"{built.shape[1]} (RGB)"
+            )
+        if key == PATCHES and found.numel() != built.numel():
             raise InputError(
                 f"{name}: the file has patches of {_size(found)}, {name.arch} of {_size(built)}; "
                 "name the architecture the checkpoint was trained with"
             )
-        if name.pixels is None and not _same_grid(found, built):
+        same_channels = found.shape[-1:] == built.shape[-1:]
+        resampled = any(word in key for word in POSITIONS) and not _same_grid(found, built)
+        if name.pixels is None and same_channels and resampled:
             raise InputError(
                 f"{name}: the file has {key} of {tuple(found.shape)}, {name.arch} of "
                 f"{tuple(built.shape)}: it was trained on images of another size, and its position "
@@ -168,6 +203,8 @@ def _named(key: str, wanted: str) -> bool:
 
 def _same_grid(found: torch.Tensor, built: torch.Tensor) -> bool:
     """Whether (..., token, channel) embeddings differ by class or register tokens only."""
+    if found.numel() == built.numel():
+        return True
     return min(found.ndim, built.ndim) > 1 and isqrt(found.shape[-2]) == isqrt(built.shape[-2])
 
 

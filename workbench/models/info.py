@@ -66,7 +66,8 @@ class BackboneInfo(ModelInfo):
     pretrained: bool
     """False for ``random:`` models."""
     revision: str | None = None
-    """Commit of the hub repository; known once the weights are loaded from there."""
+    """Known once the weights are loaded: commit of the hub repository; or which tensors of a
+    checkpoint were taken, where the file leaves a choice."""
     flexible: bool
     """True: images of other sizes than native can run whole."""
     params: int
@@ -80,7 +81,7 @@ class Architecture(ModelInfo):
     module: Any
     """The torch module without weights."""
     load: Callable[[], tuple[Any, str | None]]
-    """Builds the module with its weights; also the hub revision they came from, if any."""
+    """Builds the module with its weights; also the revision, see ``BackboneInfo.revision``."""
     reader: Callable[[Any, str], Callable[[torch.Tensor], Tokens]]
     """From a module (with weights or without) and a tap to the function that reads it."""
     missing: dict[str, str]

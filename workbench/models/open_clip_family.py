@@ -41,11 +41,11 @@ def build(name: ModelName) -> Architecture:
 
     def load() -> tuple[Any, str | None]:
         if name.random:
-            return _tower(config, name.pixels, meta=False).eval(), None
+            return tower(config, name.pixels, meta=False).eval(), None
         repository = str(record.get("hf_hub", "")).rstrip("/")
         return _fetch(name), hub.revision(repository)
 
-    return _describe(_tower(config, name.pixels, meta=True).eval(), name, record, load)
+    return describe(tower(config, name.pixels, meta=True).eval(), name, record, load)
 
 
 def pretrained_record(name: ModelName, config: dict) -> dict[str, Any]:
@@ -59,9 +59,10 @@ def pretrained_record(name: ModelName, config: dict) -> dict[str, Any]:
     trained, built = bool(record.get("quick_gelu")), bool(config.get("quick_gelu"))
     if trained != built:
         other = name.arch + "-quickgelu" if trained else name.arch.removesuffix("-quickgelu")
+        remedy = str(name).replace(name.arch, other, 1)
         raise InputError(
             f"{name}: the weights were trained with {_gelu(trained)} and {name.arch} computes "
-            f"{_gelu(built)}, which changes every feature; use open_clip:{other}/{name.tag}"
+            f"{_gelu(built)}, which changes every feature; use {remedy}"
         )
     return record
 
@@ -70,7 +71,7 @@ def _gelu(quick: bool) -> str:
     return "QuickGELU" if quick else "GELU"
 
 
-def _tower(config: dict, pixels: int | None, *, meta: bool) -> Any:
+def tower(config: dict, pixels: int | None, *, meta: bool) -> Any:
     """The image tower alone, with seeded random weights or on the meta device."""
     from open_clip.model import _build_vision_tower
 
@@ -78,10 +79,10 @@ def _tower(config: dict, pixels: int | None, *, meta: bool) -> Any:
     if pixels is not None:
         vision["image_size"] = pixels
     with timm_family.seeded(meta=meta):
-        tower = _build_vision_tower(config["embed_dim"], vision, bool(config.get("quick_gelu")))
-        if pixels is not None and hasattr(tower, "set_input_size"):  # a timm trunk
-            tower.set_input_size(pixels)
-        return tower
+        built = _build_vision_tower(config["embed_dim"], vision, bool(config.get("quick_gelu")))
+        if pixels is not None and hasattr(built, "set_input_size"):  # a timm trunk
+            built.set_input_size(pixels)
+        return built
 
 
 def _fetch(name: ModelName) -> Any:
@@ -99,7 +100,7 @@ def _fetch(name: ModelName) -> Any:
         ) from error
 
 
-def _describe(
+def describe(
     visual: Any,
     name: ModelName,
     record: dict[str, Any],

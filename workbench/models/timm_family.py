@@ -103,7 +103,7 @@ def create(arch: str, *, pixels: int | None, pretrained: bool, meta: bool, **ext
     for keywords in attempts:
         try:
             with seeded(meta=meta):
-                module = timm.create_model(arch, pretrained=pretrained, **keywords, **extra)
+                module: Any = timm.create_model(arch, pretrained=pretrained, **keywords, **extra)
             if pixels in (None, module.pretrained_cfg["input_size"][-1]):
                 _fix_uneven_size(module)
             return module.eval()
@@ -123,7 +123,7 @@ def _fix_uneven_size(module: Any) -> None:
 
     SigLIP's patches of 14 pixels leave 6 of 384 uncovered; with flexible sizes timm refuses that.
     """
-    embed = getattr(module, "patch_embed", None)
+    embed: Any = getattr(module, "patch_embed", None)
     sides, patch = getattr(embed, "img_size", None), getattr(embed, "patch_size", None)
     if sides and patch and any(side % p for side, p in zip(sides, patch, strict=True)):
         embed.strict_img_size = True

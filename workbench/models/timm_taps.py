@@ -149,7 +149,7 @@ def token_grid(module: Any, x: torch.Tensor) -> tuple[int, int]:
     """Rows and columns of the last block's tokens for input ``x`` (image, 3, height, width)."""
     height, width = x.shape[2:]
     reductions = {info["reduction"] for info in module.feature_info}
-    embed = getattr(module, "patch_embed", None)
+    embed: Any = getattr(module, "patch_embed", None)
     if len(reductions) == 1 and hasattr(embed, "dynamic_feat_size"):
         return embed.dynamic_feat_size((height, width))  # pixels beyond the last patch are dropped
     reduction = module.feature_info[-1]["reduction"]
