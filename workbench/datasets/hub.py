@@ -16,7 +16,7 @@ from workbench.datasets.folder import read_image_file
 
 @dataclass(frozen=True)
 class RowReader:
-    """Encoded bytes of a row's image column; the row number is the image id."""
+    """Image id, which is the row number -> encoded bytes in the row's image column."""
 
     rows: Any = field(repr=False)
     column: str

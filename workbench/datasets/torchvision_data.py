@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from workbench.datasets.base import Dataset
+from workbench.datasets.folder import read_image_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,16 +36,26 @@ KNOWN: dict[str, tuple[str | None, str]] = {
     "STL10": ("split", "labels"),
     "SVHN": ("split", "labels"),
 }
+FILES = ("samples", "_image_files", "_images")
+"""Attributes in which torchvision lists the images' files, alone or as (file, label)."""
 
 
 @dataclass(frozen=True)
 class ItemReader:
-    """Item of a torchvision dataset by its number, which is the image id."""
+    """Item of a torchvision dataset by its number, which is the image id.
+
+    A dataset of files gives the file's bytes: one policy of decoding for every dataset.
+    """
 
     items: Any = field(repr=False)
 
-    def __call__(self, image_id: str) -> Image.Image:
-        return self.items[int(image_id)][0]
+    def __call__(self, image_id: str) -> bytes | Image.Image:
+        number = int(image_id)
+        files = next((f for name in FILES if (f := getattr(self.items, name, None))), None)
+        if files is None:
+            return self.items[number][0]
+        entry = files[number]
+        return read_image_file(Path(entry if isinstance(entry, str | Path) else entry[0]))
 
 
 def open_torchvision(name: DatasetName) -> Dataset:

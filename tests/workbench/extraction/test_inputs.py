@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zlib
 
@@ -103,6 +104,18 @@ def test_weights_that_cannot_be_read_leave_no_store(strange, tmp_path, capsys):
     assert main([*command, str(path), "--model", f"file:vit_tiny_patch16_224:{tmp_path}/w.pth"])
     assert "is refused: it is damaged" in capsys.readouterr().err
     assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["pipe.pth", "pipe.safetensors", "zero.pth"])
+def test_a_pipe_or_device_as_checkpoint_is_refused_at_once(name, strange, tmp_path, capsys):
+    if name == "zero.pth":
+        (tmp_path / name).symlink_to("/dev/zero")
+    else:
+        os.mkfifo(tmp_path / name)
+    command = ["extract", "--dataset", f"folder:{strange}", "--scales", "224", "--store"]
+    model = f"file:vit_tiny_patch16_224:{tmp_path}/{name}"
+    assert main([*command, str(tmp_path / "s"), "--model", model]) == 2
+    assert name in capsys.readouterr().err
 
 
 def test_a_dataset_of_one_image(tmp_path, capsys):

@@ -1,8 +1,8 @@
 """``bundled:photos``: crops of the real photographs inside two installed packages.
 
-scikit-image's wheel carries 18 photographs of at least 160 pixels a side, scikit-learn's two.
-Only files that are in the wheels are used; nothing is downloaded. Drawings, masks and test
-patterns that travel with them (chessboard, logo, phantom, horse, ...) are left out.
+scikit-image's wheel contains 18 photographs of at least 160 pixels a side, scikit-learn's two.
+Nothing is downloaded. Drawings, masks and test patterns in these wheels (chessboard, logo, phantom,
+horse, ...) are left out.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MAX_PER_AXIS = 8  # crops along one axis, so that no photograph contributes more
 
 @dataclass(frozen=True)
 class CropReader:
-    """Cuts the crop that an image id of the form ``FILE@TOP,LEFT,SIDE`` names."""
+    """Image id ``FILE@TOP,LEFT,SIDE`` -> that crop of the photograph."""
 
     folders: dict[str, str]
 
@@ -56,7 +56,7 @@ def open_photos(name: DatasetName) -> Dataset:
 
     Crops are square, a third of the shorter side of the photograph but at least 160 pixels, on an
     evenly spaced grid of at most 8 x 8. A quarter of the photographs (by hash of the name) is the
-    test side: no pixel of a test photograph is seen in training. The order interleaves the
+    test side, so no pixel of a test photograph is seen in training. The order interleaves the
     photographs.
     """
     split = bundled_split(name)
@@ -100,7 +100,7 @@ def grid(width: int, height: int) -> list[tuple[int, int, int]]:
 
 @lru_cache(maxsize=32)
 def _photograph(path: str) -> Image.Image:
-    # The order interleaves the photographs: all stay decoded, 25 MB in each reading process.
+    # All photographs stay decoded, 25 MB in each process, because the order interleaves them.
     from PIL import Image
 
     with Image.open(path) as opened:
@@ -116,7 +116,7 @@ def _boxes(path: Path) -> list[str]:
 
 
 def package_folder(package: str, *below: str) -> str:
-    """Where an installed package keeps a folder of files, found without importing it.
+    """Path of a folder inside an installed package, found without importing the package.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def package_folder(package: str, *below: str) -> str:
 
 
 def _folders() -> dict[str, str]:
-    """Where each package keeps its photographs."""
+    """Package -> the folder of its photographs."""
     folders = {
         "skimage": package_folder("skimage", "data"),
         "sklearn": package_folder("sklearn", "datasets", "images"),

@@ -1,11 +1,10 @@
 """``bundled:scenes``: rendered objects over real photographs, with exact masks and depth.
 
 600 images of 256 x 256. Each shows two to five flat objects (disc, square, triangle, ring, cross)
-of known physical size at known distance in front of a wall. An object's apparent size is its size
-over its distance, nearer objects hide farther ones and air makes far ones pale, so that depth can
-be read from the picture. Wall and surfaces are cut from the photographs of ``bundled:photos``,
-train scenes from training photographs and test scenes from test photographs: texture and colour
-say nothing about the class. Everything follows from the image id.
+of known physical size at known distance in front of a wall. Three cues show the depth: apparent
+size is size over distance, nearer objects hide farther ones, and air makes far ones pale. Wall and
+surfaces are cut from the photographs of ``bundled:photos``, those of test scenes from its test side
+alone; texture and colour are independent of the class. The image id determines every pixel.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class SceneReader:
 def open_scenes(name: DatasetName) -> Dataset:
     """Scenes, all of them or one side of the fixed split; labelled by the nearest object."""
     split = bundled_split(name)
-    open_photos(PHOTOS)  # refuses now rather than while reading if the photographs are absent
+    open_photos(PHOTOS)  # absent photographs are refused now rather than while an image is read
     every = [f"scene-{n:04d}" for n in range(COUNT)]
     ids = sorted(hash_split(every, split), key=hash_key)
     labels = [min(things(i), key=lambda thing: thing.distance).shape for i in ids]
@@ -111,7 +110,7 @@ def render(image_id: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def silhouette(thing: Thing) -> np.ndarray:
-    """Pixels that a thing covers: bool, dims (row, col)."""
+    """Whether each pixel is covered by the object: bool, dims (row, col)."""
     row, col = np.mgrid[:SIDE, :SIDE] + 0.5
     scale = thing.radius * FOCAL / thing.distance
     down, right = (row - thing.row) / scale, (col - thing.col) / scale
@@ -145,7 +144,7 @@ def _cut(textures: tuple[np.ndarray, ...], rng: np.random.Generator) -> np.ndarr
 
 @lru_cache(maxsize=2)
 def _textures(test: bool) -> tuple[np.ndarray, ...]:
-    """The first 60 photograph crops of one side of the split: a fair share of each photograph."""
+    """60 crops of photographs of one side of the split, a fair share of each photograph."""
     dataset = open_photos(replace(PHOTOS, split="test" if test else "train")).take(60)
     return tuple(dataset.image(row) for row in range(len(dataset)))
 

@@ -4,9 +4,9 @@ scikit-image's wheel carries one scene of the Middlebury 2014 stereo benchmark (
 2014, a motorcycle in a workshop) with the measured disparity of its left view and the calibration
 that turns disparity into metres: depth = focal length * baseline / (disparity + offset).
 
-Train tiles come from the left half of the left view, test tiles from the right half, so that no
-pixel is in both. It is one scene all the same, and neighbouring tiles overlap: figures say how a
-head carries over within a scene, and intervals over tiles are too narrow.
+Train tiles come from the left half of the left view and test tiles from the right half, so no pixel
+is in both. Both halves show one scene, and neighbouring tiles overlap: results show how a head
+transfers within a scene, and intervals over tiles are too narrow.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MIDDLE = SIZE[1] // 2  # first column of the test half
 
 @dataclass(frozen=True)
 class TileReader:
-    """Cuts the tile that an image id of the form ``TOP,LEFT`` names, out of picture or depth."""
+    """Image id ``TOP,LEFT`` -> that tile of the picture or of the depth map."""
 
     folder: str
     part: str
@@ -55,7 +55,7 @@ def open_stereo(name: DatasetName) -> Dataset:
     Raises
     ------
     InputError
-        scikit-image is not installed, or without these files.
+        scikit-image is not installed, or lacks these files.
     """
     split = bundled_split(name)
     folder = package_folder("skimage", "data")
