@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import tyro
 
 from feature_store import InputError
+from workbench.results.messages import show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class Explore:
             raise InputError(f"--port is {self.port}; expected 0 to 65535")
         serving = server.start([feature_store.open(path) for path in self.stores], self.port)
         address = server.address(serving)
-        print(json.dumps({"address": address}) if self.json else address, flush=True)
+        show(json.dumps({"address": address}) if self.json else address)
         if not self.no_browser:
             webbrowser.open(address)
         try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 import tyro
+
+from workbench.results.messages import note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +29,8 @@ class Upgrade:
 
         store = feature_store.open(self.store)
         if store.version == protocol.VERSION:
-            print(f"{store.path} has protocol version {store.version} already", file=sys.stderr)
+            note(f"{store.path} has protocol version {store.version} already")
             return 0
         upgrade(store)
-        print(
-            f"{store.path}: protocol version {store.version} is now {protocol.VERSION}",
-            file=sys.stderr,
-        )
+        note(f"{store.path}: protocol version {store.version} is now {protocol.VERSION}")
         return 0
