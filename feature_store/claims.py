@@ -1,26 +1,87 @@
 """Claims on shards: processes on one store share the work instead of doing it twice.
 
 A claim saves work; the commit record keeps the store correct. The claim of a killed process is
-taken over when its lease ends, or at once if the process is known to be gone.
+taken over when its lease ends, or at once if the process is known to be gone. Leases are measured
+by the clock of the disk or object store, which all processes share.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Literal
 
+from feature_store import protocol
+from feature_store.errors import StoreError
+from feature_store.listing import stored_sources
 from feature_store.objects import Objects
+from feature_store.source import Source
 
 LEASE_SECONDS = 900.0
 """Seconds without renewal after which a claim is taken over; a shard takes minutes at most."""
 
 ATTEMPTS = 5
 """Attempts to get a claim that its holder releases, or leaves stale, at the same time."""
+
+POLL_SECONDS = 0.05
+"""Pause between two attempts to get a claim that is waited for."""
+
+ROOT = f"status/{protocol.CLAIMS}/root.json"
+"""Key of the claim on the root: whoever creates, extends or repairs it holds this claim."""
+
+State = Literal["held", "expired", "gone", "invalid"]
+"""``held``: to be respected; ``gone``: its process no longer runs on this host."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimStatus:
+    """A claim as another process sees it."""
+
+    key: str
+    """Key of the claim."""
+    holder: str
+    """``host:pid``; ``?:?`` for an invalid claim."""
+    seconds: float | None
+    """Age by the store's clock; None where the store does not tell times."""
+    state: State
+    """Whether the claim is respected, and why not."""
+
+    def __str__(self) -> str:
+        group, _, name = self.key.removesuffix(".json").partition(f"/{protocol.CLAIMS}/")
+        source = Source.from_group(group.removesuffix("/tokens")) if "/" in group else "the store"
+        what = f"shard {int(name)}" if name.isdecimal() else "metadata"
+        age = "" if self.seconds is None else f", renewed {self.seconds:.0f} s ago"
+        return f"{what} of {source}: claimed by {self.holder} ({self.state}{age})"
+
+    @classmethod
+    def of(cls, objects: Objects, key: str, lease: float = LEASE_SECONDS) -> ClaimStatus | None:
+        """The claim under a key, or None where there is none."""
+        try:
+            data = objects.get(key)
+        except StoreError:  # not a file
+            data = b""
+        if data is None:
+            return None
+        claim = _parse(data)
+        if claim is None:
+            return cls(key=key, holder="?:?", seconds=None, state="invalid")
+        age = objects.age(key)
+        if age is None:  # no clock but the writer's
+            age = time.time() - claim.time
+        state: State = "held"
+        if not -lease <= age <= lease:  # a date in the future is no reason to wait for ever
+            state = "expired"
+        elif claim.host == socket.gethostname() and not _is_alive(claim.pid):
+            state = "gone"
+        return cls(key=key, holder=f"{claim.host}:{claim.pid}", seconds=age, state=state)
 
 
 class Claim:
@@ -43,11 +104,11 @@ class Claim:
             self.held = self.objects.put_new(self.key, self._content())
             if self.held:
                 break
-            content = self.objects.get(self.key)
-            self.holder = holder_of(content)
-            if content is None:  # released in this moment
+            found = ClaimStatus.of(self.objects, self.key, self.lease)
+            self.holder = found.holder if found else "?:?"
+            if found is None:  # released in this moment
                 continue
-            if not _is_stale(_parse(content), self.lease):
+            if found.state == "held":
                 break
             self.objects.delete(self.key)
         return self
@@ -77,25 +138,61 @@ class Claim:
         return json.dumps(claim | {"token": self._token}).encode()
 
 
+@contextmanager
+def waited_for(objects: Objects, key: str) -> Iterator[None]:
+    """Hold a claim, as soon as its holder releases it or it is stale."""
+    while True:
+        with Claim(objects, key) as claim:
+            if claim.held:
+                yield
+                return
+        time.sleep(POLL_SECONDS)
+
+
+def all_claims(objects: Objects) -> list[ClaimStatus]:
+    """Claims on the root, on sources and on shards."""
+    keys = [ROOT]
+    for source in stored_sources(objects):
+        folder = f"{source.group}/tokens/{protocol.CLAIMS}"
+        keys += [f"{folder}/{name}" for name in objects.names(folder)]
+    return [found for key in keys if (found := ClaimStatus.of(objects, key))]
+
+
+def clear(objects: Objects) -> list[ClaimStatus]:
+    """Remove all claims that are not to be respected; those that were removed."""
+    stale = [claim for claim in all_claims(objects) if claim.state != "held"]
+    for claim in stale:
+        objects.delete(claim.key)
+    return stale
+
+
 def holder_of(data: bytes | None) -> str:
     """Holder of a claim as ``host:pid``; ``?:?`` if the claim is gone or damaged."""
-    found = _parse(data)
-    return f"{found.get('host', '?')}:{found.get('pid', '?')}"
+    claim = _parse(data)
+    return f"{claim.host}:{claim.pid}" if claim else "?:?"
 
 
-def _parse(data: bytes | None) -> dict[str, Any]:
-    """A claim's fields; empty (and so stale) if it is gone or damaged."""
+@dataclass(frozen=True)
+class _Content:
+    host: str
+    pid: int
+    time: float
+
+
+def _parse(data: bytes | None) -> _Content | None:
+    """A claim's fields; None if it is gone or one of them has an impossible value."""
     try:
-        found = json.loads(data or b"{}")
-        return {"host": str(found["host"]), "pid": int(found["pid"]), "time": float(found["time"])}
-    except (ValueError, TypeError, KeyError):
-        return {}
-
-
-def _is_stale(claim: dict[str, Any], lease: float) -> bool:
-    if not claim or time.time() - claim["time"] > lease:
-        return True
-    return claim["host"] == socket.gethostname() and not _is_alive(claim["pid"])
+        found = json.loads(data or b"")
+        host, pid, written = found["host"], found["pid"], found["time"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    if not isinstance(host, str) or not host.isprintable() or not 0 < len(host) < 256:
+        return None
+    if type(pid) is not int or not 0 < pid < 2**31:
+        return None
+    if type(written) not in (int, float) or not math.isfinite(written):
+        return None
+    return _Content(host, pid, written)
 
 
 def _is_alive(pid: int) -> bool:

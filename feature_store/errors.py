@@ -9,3 +9,11 @@ class InputError(ValueError):
 
 class StoreError(InputError):
     """The store does not contain the requested data: missing, damaged, or of another kind."""
+
+
+class UnreadableError(StoreError):
+    """The disk or the object store failed, which does not prove that data are damaged."""
+
+
+class NewerVersionError(StoreError):
+    """The store was written by a later version of this program."""

@@ -49,6 +49,14 @@ def reconcile(
     return store
 
 
+def is_current(
+    store: FeatureStore, image_ids: Sequence[str], labels: Any, label_names: Sequence[str]
+) -> bool:
+    """Whether :func:`reconcile` has nothing to write; raises as it does."""
+    ids, _, _ = grown(store, image_ids, labels, label_names)
+    return len(ids) == len(store) and _intact(store)
+
+
 def grown(
     store: FeatureStore, image_ids: Sequence[str], labels: Any, label_names: Sequence[str]
 ) -> tuple[list[str], np.ndarray, list[str]]:

@@ -116,7 +116,7 @@ def array_documents(size: tuple[int, int], plan: ArrayPlan) -> dict[str, Any]:
 def repair_arrays(
     objects: Objects, single: Source, size: tuple[int, int], attrs: dict[str, Any]
 ) -> None:
-    """Restore array documents that are missing, damaged or too short; data are not touched.
+    """Restore array documents that are missing, damaged or of another length; data are not touched.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def repair_arrays(
         Checked attributes of the source's group.
     """
     plan = plan_of(attrs, f"{objects.url}: {single}")
-    digests = dict(attrs["documents"])
+    digests = dict(attrs.get("documents", {}))  # a source of version 1 has none
     for name, fresh in array_documents(size, plan).items():
         path = f"{single.group}/{name}"
         try:
@@ -137,9 +137,9 @@ def repair_arrays(
         if not sound:
             put_document(objects, path, fresh)
             digests[name] = document_sha256(fresh)  # another zarr may write another document
-        elif found["shape"][0] < size[0]:
+        elif found["shape"][0] != size[0]:
             put_document(objects, path, found | {"shape": fresh["shape"]})
-    if digests != attrs["documents"]:
+    if digests != attrs.get("documents"):
         put_attributes(objects, single.group, attrs | {"documents": digests})
 
 
@@ -170,6 +170,12 @@ def repair_groups(objects: Objects, single: Source) -> None:
         path = "/".join(parts[:depth])
         if not is_group(objects, path):
             put_document(objects, path, {"attributes": {}, **GROUP})
+
+
+def has_groups(objects: Objects, single: Source) -> bool:
+    """Whether all groups above a source have sound documents."""
+    parts = single.group.split("/")
+    return all(is_group(objects, "/".join(parts[:depth])) for depth in range(1, len(parts)))
 
 
 def is_group(objects: Objects, path: str) -> bool:

@@ -8,18 +8,23 @@ on a local disk to a temporary name that is flushed and renamed, on an object st
 from __future__ import annotations
 
 import contextlib
+import datetime
+import errno
 import os
 import time
 import uuid
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import FsspecStore, LocalStore
+from zarr.storage import FsspecStore, LocalStore, ZipStore
 
-from feature_store.errors import StoreError
+from feature_store.errors import StoreError, UnreadableError
+from feature_store.regular_file import read_regular
 
 PARTIAL_SECONDS = 3600.0
 """Age in seconds after which a temporary file is taken for one of a killed process."""
@@ -52,8 +57,14 @@ class Objects(Protocol):
     def local_path(self, key: str) -> Path | None:
         """The object's file if objects are local files, else None."""
 
-    def sweep(self, folder: str) -> int:
-        """Remove the remains of killed writes under a folder; returns the number of files."""
+    def sweep(self, folder: str, *, recursive: bool = True) -> int:
+        """Remove the remains of killed writes in a folder; returns the number of files."""
+
+    def age(self, key: str) -> float | None:
+        """Seconds since the object was written, by the clock of the disk or object store.
+
+        None where the object does not exist or its time is not known.
+        """
 
 
 class LocalObjects:
@@ -68,10 +79,13 @@ class LocalObjects:
         # A plain string and no buffer: status reads tens of thousands of small records, and pathlib
         # would double the time.
         try:
-            with open(f"{self.url}/{key}", "rb", buffering=0) as handle:
-                return handle.read()
+            return read_regular(f"{self.url}/{key}")
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                raise StoreError(f"{self.url}/{key} is {error.strerror}") from error
+            raise _unreadable(f"{self.url}/{key}", error) from error
 
     def exists(self, key: str) -> bool:
         return (self.root / key).is_file()
@@ -110,6 +124,8 @@ class LocalObjects:
                 return sorted(e.name for e in entries if not e.name.endswith(".partial"))
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            raise _unreadable(f"{self.url}/{folder}", error) from error
 
     def delete(self, key: str) -> None:
         (self.root / key).unlink(missing_ok=True)
@@ -117,17 +133,32 @@ class LocalObjects:
     def local_path(self, key: str) -> Path | None:
         return self.root / key
 
-    def sweep(self, folder: str) -> int:
+    def sweep(self, folder: str, *, recursive: bool = True) -> int:
         dead = time.time() - PARTIAL_SECONDS
         count = 0
-        for parent, _, names in os.walk(self.root / folder):
+        for parent, below, names in os.walk(self.root / folder):
+            if not recursive:
+                below.clear()
             for name in names:
                 path = Path(parent, name)
                 with contextlib.suppress(FileNotFoundError):  # another process sweeps too
-                    if name.endswith(".partial") and path.stat().st_mtime < dead:
+                    if name.endswith(".partial") and path.lstat().st_mtime < dead:
                         path.unlink()
                         count += 1
         return count
+
+    def age(self, key: str) -> float | None:
+        path = self.root / key
+        now = path.with_name(f".now.{uuid.uuid4().hex}.partial")
+        try:
+            written = path.stat().st_mtime
+            now.touch()
+            return now.stat().st_mtime - written
+        except OSError:
+            return None
+        finally:
+            with contextlib.suppress(OSError):
+                now.unlink()
 
 
 class RemoteObjects:
@@ -176,8 +207,34 @@ class RemoteObjects:
     def local_path(self, key: str) -> Path | None:
         return None
 
-    def sweep(self, folder: str) -> int:
+    def sweep(self, folder: str, *, recursive: bool = True) -> int:
         return 0  # an unfinished object does not exist
+
+    def age(self, key: str) -> float | None:
+        now = f"{key}.now-{uuid.uuid4().hex}"
+        try:
+            self.put(now, b"now")
+            written, wrote = self._written(key), self._written(now)
+            self.delete(now)
+        except StoreError:
+            return None
+        return None if written is None or wrote is None else wrote - written
+
+    def _written(self, key: str) -> float | None:
+        """When an object was written, in seconds; None where the driver does not say."""
+        if not isinstance(self.zarr_store, FsspecStore):
+            return None
+        path = f"{self.zarr_store.path}/{key}"
+        self.zarr_store.fs.invalidate_cache()
+        try:
+            found = self._answer(self.zarr_store.fs._info(path))
+        except StoreError:
+            return None
+        times = (found.get(name) for name in ("LastModified", "mtime", "updated", "last_modified"))
+        value = next((time for time in times if time is not None), None)
+        if isinstance(value, datetime.datetime):
+            return value.timestamp()
+        return float(value) if isinstance(value, int | float) else None
 
     def _answer(self, request: Any) -> Any:
         """The store's answer; an error of its driver becomes a StoreError that names the store."""
@@ -193,19 +250,49 @@ class RemoteObjects:
 def connect(path: str | Path | Store, *, read_only: bool = False) -> Objects:
     """Objects at a folder, at a URL that fsspec understands (``s3://...``), or in a zarr store.
 
+    ``file:///folder`` is the folder. A ``zip://`` archive is read and cannot be written.
+
     Raises
     ------
     StoreError
-        The URL's protocol has no driver installed.
+        The URL cannot be opened, for example because its protocol has no driver installed.
     """
-    if isinstance(path, Store):
-        return RemoteObjects(path, str(path))
-    if "://" not in str(path):
-        return LocalObjects(Path(path), read_only=read_only)
+    text = str(path)
     try:
-        return RemoteObjects(FsspecStore.from_url(str(path), read_only=read_only), str(path))
-    except (ImportError, ValueError) as error:
-        raise StoreError(f"cannot open {path}: {error}") from error
+        if isinstance(path, Store):
+            sync(path._ensure_open())
+            return RemoteObjects(path, text)
+        if text.lower().startswith("zip://"):
+            archive = ZipStore(_local_path(text), mode="r")
+            sync(archive._ensure_open())
+            return RemoteObjects(archive, text)
+        if "://" not in text or text.lower().startswith("file://"):
+            return LocalObjects(_local_path(text), read_only=read_only)
+        return RemoteObjects(FsspecStore.from_url(text, read_only=read_only), text)
+    except StoreError:
+        raise
+    except Exception as error:  # whatever a driver raises for a URL that it cannot open
+        raise StoreError(f"cannot open {text}: {error}") from error
+
+
+def _local_path(text: str) -> Path:
+    """Path of ``file:///folder``, or of a plain path.
+
+    Raises
+    ------
+    StoreError
+        The URL names another machine.
+    """
+    if "://" not in text:
+        return Path(text)
+    url = urlsplit(text)
+    if url.netloc not in ("", "localhost"):
+        raise StoreError(f"{text} names the machine {url.netloc}; write file:///FOLDER")
+    return Path(url2pathname(url.path))
+
+
+def _unreadable(where: str, error: OSError) -> UnreadableError:
+    return UnreadableError(f"{where} cannot be read ({error.strerror or error})")
 
 
 def _buffer(data: Any) -> Any:

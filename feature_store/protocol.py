@@ -135,9 +135,10 @@ def record_key(group: str, shard: int) -> str:
     return f"{group}/tokens/{COMMITS}/{shard:06d}.json"
 
 
-def claim_key(group: str, shard: int) -> str:
-    """Key of a process's claim on a shard."""
-    return f"{group}/tokens/{CLAIMS}/{shard:06d}.json"
+def claim_key(group: str, shard: int | None = None) -> str:
+    """Key of a process's claim on a shard, or on the metadata of the source."""
+    name = "source" if shard is None else f"{shard:06d}"
+    return f"{group}/tokens/{CLAIMS}/{name}.json"
 
 
 def shard_key(group: str, array: str, shard: int, ndim: int) -> str:

@@ -21,7 +21,7 @@ from feature_store.documents import (
     read_document,
     stored_bytes,
 )
-from feature_store.errors import InputError, StoreError
+from feature_store.errors import InputError, NewerVersionError, StoreError
 from feature_store.objects import Objects
 
 IMAGE_ARRAYS = ("image_id", "label", "status")
@@ -268,8 +268,9 @@ def read_root(objects: Objects) -> dict[str, Any]:
         attrs = read_attributes(objects, "")
     except StoreError as error:
         raise StoreError(f"{error}; {RESTORE}") from error
-    old = attrs.get("protocol_version") == 1 and "seal" not in attrs
-    required = set(protocol.ROOT_ATTRIBUTES) - set(protocol.SINCE_VERSION_2 if old else ())
+    new = set(protocol.SINCE_VERSION_2)
+    old = attrs.get("protocol_version") == 1 and not new & set(attrs)
+    required = set(protocol.ROOT_ATTRIBUTES) - (new if old else set())
     missing = sorted(required - set(attrs))
     if missing:
         raise StoreError(
@@ -289,7 +290,7 @@ def _refuse_newer(objects: Objects) -> None:
     if not isinstance(version, int) or version <= protocol.VERSION:
         return
     if protocol.seal(attrs | {"protocol_version": protocol.VERSION}) != attrs.get("seal"):
-        raise StoreError(
+        raise NewerVersionError(
             f"{objects.url} has protocol version {version}, this program reads up to "
             f"{protocol.VERSION}; update s2-workbench"
         )

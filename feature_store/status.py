@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -39,6 +39,43 @@ def stored_status(objects: Objects, source: StoredSource, shard: int) -> np.ndar
     data = objects.get(status_key(shard)) or b""
     whole = np.frombuffer(data, np.uint8) if len(data) == source.shard_images else np.zeros(0)
     return whole[: len(source.rows(shard))]
+
+
+def repair_status(
+    objects: Objects, written: Sequence[StoredSource], others: Callable[[], list[StoredSource]]
+) -> list[int]:
+    """Rewrite chunks of the status array that contradict all commit records.
+
+    Parameters
+    ----------
+    objects : Objects
+    written : sequence of StoredSource
+        Sources whose committed shards are looked at.
+    others : callable
+        All sources that can be read; called only where a chunk contradicts those.
+
+    Returns
+    -------
+    list of int
+        Numbers of the chunks.
+    """
+    repaired = []
+    for shard in range(written[0].shard_count if written else 0):
+        committed = [source for source in written if source.is_committed(shard)]
+        if not committed or _agrees(objects, committed, shard):
+            continue
+        if not _agrees(objects, [s for s in others() if s.is_committed(shard)], shard):
+            codes = committed[0].status_of(shard)
+            put_status(objects, shard, codes, committed[0].shard_images)
+            repaired.append(shard)
+    return repaired
+
+
+def _agrees(objects: Objects, sources: Sequence[StoredSource], shard: int) -> bool:
+    return any(
+        np.array_equal(stored_status(objects, source, shard), source.status_of(shard))
+        for source in sources
+    )
 
 
 def put_status(objects: Objects, shard: int, codes: np.ndarray, shard_images: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from zarr.abc.store import Store
 
 from feature_store import protocol
 from feature_store.accepted_code import refuse_other_identity
+from feature_store.claims import ClaimStatus, all_claims, waited_for
 from feature_store.errors import StoreError
 from feature_store.lazy import compose, labelled
 from feature_store.listing import (
@@ -25,12 +27,14 @@ from feature_store.listing import (
 )
 from feature_store.metadata import (
     ArrayPlan,
+    has_groups,
     put_source,
     repair_arrays,
     repair_groups,
 )
 from feature_store.objects import Objects, connect
-from feature_store.root import checked_images, create_root, label_codes, read_root
+from feature_store.restore import restore_source
+from feature_store.root import IMAGE_ARRAYS, checked_images, create_root, label_codes, read_root
 from feature_store.source import Source
 from feature_store.status import checked_status
 from feature_store.stored_source import StoredSource, read_source
@@ -107,10 +111,17 @@ class FeatureStore:
         StoreError
             The stored array contradicts the commit records, from which it is rewritten.
         """
-        return np.array(protocol.STATUS)[checked_status(self.objects, len(self), self._all())]
+        return np.array(protocol.STATUS)[
+            checked_status(self.objects, len(self), self.readable_sources())
+        ]
 
-    def _all(self) -> list[StoredSource]:
-        return [self.source(name) for name in self.sources()]
+    def readable_sources(self) -> list[StoredSource]:
+        """All sources but those whose metadata are damaged."""
+        found = []
+        for name in self.sources():
+            with contextlib.suppress(StoreError):
+                found.append(self.source(name))
+        return found
 
     def __len__(self) -> int:
         return int(self.attrs["image_count"])
@@ -184,7 +195,12 @@ class FeatureStore:
             "classes": len(self.label_names),
             "failed_images": failed,
             "sources": [asdict(entry) for entry in self.source_status()],
+            "claims": [asdict(claim) for claim in self.claims()],
         }
+
+    def claims(self) -> list[ClaimStatus]:
+        """Claims of processes on the root, on sources and on shards, with their state."""
+        return all_claims(self.objects)
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -299,13 +315,10 @@ class FeatureStore:
                 f"{protocol.VERSION}; run `workbench upgrade {self.path}`"
             )
         size = (current["image_count"], self.shard_images)
-        self.objects.sweep(single.group)
-        if single not in listed:
-            created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            attrs = {"manifest": manifest, "identity": protocol.identity(manifest)}
-            put_source(self.objects, single, size, arrays, attrs | {"created": created})
-        repair_groups(self.objects, single)
-        repair_arrays(self.objects, single, size, read_source(self.objects, single))
+        self._sweep(single)
+        if not self._is_sound(single, size):
+            with waited_for(self.objects, protocol.claim_key(single.group)):
+                self._complete_source(single, size, arrays, manifest)
         self._stored.pop(str(single), None)
         stored = self.source(single)
         refuse_other_identity(stored, manifest)
@@ -321,6 +334,40 @@ class FeatureStore:
                     f"{self.path} holds {other} in the place of {single}, written when "
                     f"{single.model} stood for {other.model}; extract into another store"
                 )
+
+    def _sweep(self, single: Source) -> None:
+        """Remove what killed writes left: of the root, its arrays, this source, groups above it."""
+        parts = single.group.split("/")
+        for folder in ("", *("/".join(parts[:depth]) for depth in range(1, len(parts)))):
+            self.objects.sweep(folder, recursive=False)
+        for folder in (*IMAGE_ARRAYS, single.group):
+            self.objects.sweep(folder)
+
+    def _is_sound(self, single: Source, size: tuple[int, int]) -> bool:
+        """Whether nothing of a source's metadata has to be written."""
+        try:
+            attrs = read_source(self.objects, single)
+            arrays = StoredSource.open(self.objects, single, *size).arrays.values()
+        except StoreError:
+            return False
+        lengths = {array.shape[0] for array in arrays}
+        return lengths == {size[0]} and "seal" in attrs and has_groups(self.objects, single)
+
+    def _complete_source(
+        self, single: Source, size: tuple[int, int], plan: ArrayPlan, manifest: dict[str, Any]
+    ) -> None:
+        """Create a source, or restore what is damaged of its metadata."""
+        repair_groups(self.objects, single)
+        if single not in stored_sources(self.objects):
+            created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            attrs = {"manifest": manifest, "identity": protocol.identity(manifest)}
+            put_source(self.objects, single, size, plan, attrs | {"created": created})
+        try:
+            attrs = read_source(self.objects, single)
+        except StoreError as error:
+            restore_source(self.objects, single, size, plan, manifest, str(error))
+            attrs = read_source(self.objects, single)
+        repair_arrays(self.objects, single, size, attrs)
 
     def _view(self, source: str | Source, name: str, merge: str, incomplete: bool) -> xr.DataArray:
         resolved = self.resolve(source)

@@ -10,7 +10,7 @@ import numpy as np
 
 from feature_store import protocol
 from feature_store.documents import document_sha256, opened, read_document
-from feature_store.errors import StoreError
+from feature_store.errors import StoreError, UnreadableError
 from feature_store.metadata import FILL, ArrayPlan
 from feature_store.objects import Objects
 from feature_store.source import Source
@@ -92,9 +92,23 @@ class StoredArray:
                 f"{objects.url}: the metadata of {name} of {source} are missing or damaged "
                 f"({error}); {METADATA_REMEDY}"
             ) from error
-        size = (document["shape"][0], *shape)
+        return cls.planned(objects, source, name, plan, shard_images, document)
+
+    @classmethod
+    def planned(
+        cls,
+        objects: Objects,
+        source: Source,
+        name: str,
+        plan: ArrayPlan,
+        shard_images: int,
+        document: dict[str, Any],
+    ) -> StoredArray:
+        """An array of a plan with its document, which is not checked."""
+        shape = (document["shape"][0], *plan.shapes()[name])
+        dtype = np.dtype("int32" if name == "position" else plan.dtype)
         raw = plan.layout == "raw"
-        return cls(name, size, dtype, raw, objects, source.group, shard_images, document)
+        return cls(name, shape, dtype, raw, objects, source.group, shard_images, document)
 
     def read(self, shard: int, count: int) -> np.ndarray:
         """The first `count` rows of a shard, read-only.
@@ -155,5 +169,8 @@ class StoredArray:
         if size != self._raw_bytes():
             raise DamagedShard(f"{key} is {size} bytes long, expected {self._raw_bytes()}")
         if path is not None:
-            return np.memmap(path, dtype=self.dtype, mode="r", shape=shape).view(np.ndarray)
+            try:
+                return np.memmap(path, dtype=self.dtype, mode="r", shape=shape).view(np.ndarray)
+            except OSError as error:
+                raise UnreadableError(f"{path} cannot be read ({error})") from error
         return np.frombuffer(data or b"", dtype=self.dtype).reshape(shape)

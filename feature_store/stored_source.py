@@ -33,7 +33,8 @@ def read_source(objects: Objects, source: Source) -> dict[str, Any]:
     where = f"{objects.url}: {source}"
     try:
         attrs = read_attributes(objects, source.group)
-        optional = set() if "seal" in attrs else set(protocol.SINCE_VERSION_2)
+        new = set(protocol.SINCE_VERSION_2)
+        optional = set() if new & set(attrs) else new
         missing = set(protocol.SOURCE_ATTRIBUTES) - optional - set(attrs)
         if missing:
             raise StoreError(f"it lacks the attributes {', '.join(sorted(missing))}")

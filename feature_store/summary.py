@@ -16,7 +16,7 @@ class SourceStatus:
     source: str
     """Full name ``MODEL#TAP@SCALE``."""
     shards_done: int
-    """Shards with a valid commit record."""
+    """Shards with a valid commit record and files of full size; object stores are not asked."""
     shards_total: int
     """Shards of the whole source."""
     images: int
@@ -28,7 +28,7 @@ class SourceStatus:
     identity: str
     """sha256 of the manifest."""
     complete: bool
-    """Whether every shard is committed."""
+    """Whether all shards are done."""
     dtype: str
     """Stored dtype."""
     grid: tuple[int, ...]
@@ -50,8 +50,8 @@ class SourceStatus:
 
     @classmethod
     def of(cls, stored: StoredSource, dataset: str) -> SourceStatus:
-        """Status of one stored source; reads commit records, not data."""
-        records = stored.committed_records()
+        """Status of one stored source; reads commit records and sizes of files."""
+        records = [r for r in stored.committed_records() if stored.has_files(r.shard)]
         rows = sum(record.stop - record.start for record in records)
         complete = len(records) == stored.shard_count
         return cls(

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from feature_store import protocol
-from feature_store.errors import StoreError
+from feature_store.errors import StoreError, UnreadableError
 from feature_store.listing import stored_sources
 from feature_store.metadata import is_group
 from feature_store.objects import Objects
+from feature_store.protocol import CommitRecord
 from feature_store.root import document_problems
 from feature_store.status import put_status, stored_status
 from feature_store.store import FeatureStore
@@ -87,9 +88,13 @@ def verify(store: FeatureStore, *, progress: Callable[[int], None] = lambda coun
             report.problems += _length_problems(source)
         except StoreError as error:
             report.problems.append(Problem(name, None, "metadata", _line(error)))
+    try:
+        ids = store.image_ids
+    except StoreError:  # listed above
+        ids = None
     for source in sources:
         for shard in range(source.shard_count):
-            report.problems += _shard_problems(source, shard, report)
+            report.problems += _shard_problems(source, shard, ids, report)
             progress(1)
     report.problems += _status_problems(store, sources)
     report.seconds = time.perf_counter() - start
@@ -115,7 +120,10 @@ def withdraw(store: FeatureStore, problems: list[Problem]) -> int:
     for problem in damaged:
         source = store.source(problem.where)
         key = protocol.record_key(source.group, problem.shard or 0)
-        data = store.objects.get(key)
+        try:
+            data = store.objects.get(key)
+        except StoreError:  # not a file; the next extraction replaces it
+            continue
         if data is not None:
             store.objects.put(key.removesuffix(".json") + ".withdrawn", data)
             store.objects.delete(key)
@@ -171,12 +179,17 @@ def _length_problems(source: StoredSource) -> Iterator[Problem]:
             yield Problem(str(source.source), None, "metadata", reason)
 
 
-def _shard_problems(source: StoredSource, shard: int, report: Report) -> Iterator[Problem]:
+def _shard_problems(
+    source: StoredSource, shard: int, ids: np.ndarray | None, report: Report
+) -> Iterator[Problem]:
     name = str(source.source)
     try:
         record = source.record(shard)
         if record is None:
             yield Problem(name, shard, "missing", "not computed yet")
+            return
+        if ids is not None and not _names(record, ids):
+            yield Problem(name, shard, "damaged", "its commit record is of other image ids")
             return
         if not source.is_committed(shard):
             yield Problem(
@@ -190,14 +203,21 @@ def _shard_problems(source: StoredSource, shard: int, report: Report) -> Iterato
         padding = source.padding_is_clean(shard)
         report.shards += 1
         report.bytes_read += sum(v.nbytes for v in values.values())
+    except (UnreadableError, OSError) as error:  # proves no damage: never withdrawn
+        yield Problem(name, shard, "unreadable", _line(error))
+        return
     except StoreError as error:
         yield Problem(name, shard, "damaged", _line(error))
         return
-    except Exception as error:  # an I/O error does not prove damage: never withdrawn
-        yield Problem(name, shard, "unreadable", _line(error))
-        return
     if not padding:
         yield Problem(name, shard, "damaged", "values beyond the last image are not the fill value")
+
+
+def _names(record: CommitRecord, ids: np.ndarray) -> bool:
+    """Whether a record is of these ids; one of version 1, or of later rows, does not tell."""
+    if not record.image_ids_sha256 or record.stop > len(ids):
+        return True
+    return record.image_ids_sha256 == protocol.ids_sha256(ids[record.start : record.stop])
 
 
 def _status_problems(store: FeatureStore, sources: list[StoredSource]) -> Iterator[Problem]:

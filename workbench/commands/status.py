@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import tyro
@@ -39,14 +40,22 @@ class Status:
     are complete; waits for a store that is not there yet."""
     interval: float = 5.0
     """Seconds between two looks with --watch."""
+    clear_claims: bool = False
+    """Remove claims that are expired, invalid, or of a process of this machine that is gone."""
 
     def run(self) -> int:
         from feature_store import InputError
+        from feature_store.claims import clear
+        from feature_store.objects import connect
 
         if self.interval <= 0:
             raise InputError(f"--interval is {self.interval:g}; expected more than 0 seconds")
         from workbench.datasets.folder import skipped_files
 
+        if self.clear_claims:
+            objects = connect(self.store)
+            for claim in clear(objects):
+                note(f"removed: {claim}")
         pace = Pace()
         skipped: dict[str, int] | None = None
         while True:
@@ -153,4 +162,16 @@ def text(found: dict) -> str:
         )
         if entry["finish"]:
             lines.append(f"    finish with: {entry['finish']}")
+    lines += [claim_text(claim, found["store"]) for claim in found["claims"]]
     return "\n".join(lines)
+
+
+def claim_text(claim: dict, store: str) -> str:
+    """A claim, and what to do about it."""
+    from feature_store.claims import LEASE_SECONDS, ClaimStatus
+
+    line = str(ClaimStatus(**claim))
+    if claim["state"] != "held":
+        return f"{line}; `workbench status {quote(store)} --clear-claims` removes it"
+    left = LEASE_SECONDS - (claim["seconds"] or 0)
+    return f"{line}; if that process is gone, others take over in {left:.0f} s"

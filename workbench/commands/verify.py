@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import tyro
 
 from workbench.results import strict_json
 from workbench.results.messages import note, show
+
+if TYPE_CHECKING:
+    from feature_store.verify import Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +35,19 @@ class Verify:
     def run(self) -> int:
         import feature_store
         from analyses.reading import progress
-        from feature_store.verify import verify, withdraw
+        from feature_store.errors import NewerVersionError
+        from feature_store.objects import connect
+        from feature_store.restore import is_damaged_store
+        from feature_store.verify import Problem, Report, verify, withdraw
 
-        store = feature_store.open(self.store)
+        objects = connect(self.store)
+        try:
+            store = feature_store.FeatureStore(objects)
+        except feature_store.StoreError as error:
+            if isinstance(error, NewerVersionError) or not is_damaged_store(objects):
+                raise
+            self._show(Report(problems=[Problem("store", None, "metadata", str(error))]), 0)
+            return 1
         total = -(-len(store) // store.shard_images) * len(store.sources())
         with progress.shown("verify", total=total, unit="shard") as bar:
             report = verify(store, progress=bar.update)
@@ -46,24 +60,24 @@ class Verify:
                     f"the store cannot be written ({error}): no commit was withdrawn; run verify "
                     f"where it can be"
                 )
+        self._show(report, withdrawn)
+        return 1 if report.problems else 0
+
+    def _show(self, report: Report, withdrawn: int) -> None:
         if self.json:
-            show(
-                strict_json.dumps(
-                    {
-                        "store": store.path,
-                        "shards": report.shards,
-                        "gb_per_s": report.gb_per_s,
-                        "withdrawn": withdrawn,
-                        "problems": [asdict(problem) for problem in report.problems],
-                    }
-                )
-            )
+            found = {
+                "store": self.store,
+                "shards": report.shards,
+                "gb_per_s": report.gb_per_s,
+                "withdrawn": withdrawn,
+                "problems": [asdict(problem) for problem in report.problems],
+            }
+            show(strict_json.dumps(found))
         else:
             for problem in report.problems:
-                show(problem)
+                show(str(problem))
         note(
             f"{report.shards} shard(s) good, {len(report.problems)} problem(s); read "
             f"{report.bytes_read / 1e9:.3g} GB at {report.gb_per_s:.2g} GB/s"
             + (f"; {withdrawn} shard(s) will be redone by the next extraction" if withdrawn else "")
         )
-        return 1 if report.problems else 0

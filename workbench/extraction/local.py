@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from feature_store import FeatureStore, InputError
+from feature_store.status import repair_status
 from workbench import datasets
 from workbench.datasets.folder import skipped_text
 from workbench.extraction.jobs import resolve_jobs
@@ -55,8 +56,11 @@ def extract(
             f"with --prepare in place of --part, which takes them back, then the parts without it"
         )
     run = open_extraction(request, log, loaded)
+    shards = part.shards(run.shard_count) if part else None
     with writing(run):
-        report = run.execute(part.shards(run.shard_count) if part else None)
+        report = run.execute(shards)
+    if report.busy and not run.missing(shards):
+        report.busy = 0  # the other processes have committed their shards meanwhile
     return described(report, run.store, [s for job in run.jobs for s in job.plans])
 
 
@@ -98,6 +102,9 @@ def open_extraction(
     with writing(run):
         for job in jobs:
             run.prepare(job)
+        sources = [store.source(source) for source in wanted]
+        for shard in repair_status(store.objects, sources, store.readable_sources):
+            log(f"chunk {shard} of the status array was damaged and is restored")
     return run
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import feature_store
-from feature_store import FeatureStore, InputError, Source, StoreError, protocol
+from feature_store import FeatureStore, InputError, Source, StoreError, claims, protocol
+from feature_store.claims import waited_for
 from feature_store.dataset_name import canonical, path_of
-from feature_store.growth import reconcile
-from feature_store.objects import connect
+from feature_store.errors import NewerVersionError
+from feature_store.growth import is_current, reconcile
+from feature_store.objects import Objects, connect
 from feature_store.protocol import CommitRecord
+from feature_store.restore import is_damaged_store, restore_root
 from feature_store.root import can_create
 from feature_store.stored_source import StoredSource
 from feature_store.upgrade import upgrade
@@ -30,29 +34,70 @@ def open_target(request: ExtractRequest, dataset: Dataset) -> FeatureStore:
     """
     with _reached(request.store):
         objects = connect(request.store)
-        if can_create(objects):
-            return feature_store.create(
-                request.store,
-                dataset=dataset.name,
-                dataset_path=path_of(dataset.name),
-                image_ids=dataset.image_ids,
-                labels=dataset.labels,
-                label_names=dataset.label_names,
-                shard_images=request.shard_images,
-            )
-        if objects.get("zarr.json") is None:
+        if not (can_create(objects) or _is_store(objects)):
             raise InputError(
                 f"{request.store} exists and is no feature store; name a new folder with --store"
             )
-        store = feature_store.open(request.store)
-        if canonical(store.dataset) != canonical(dataset.name):
-            raise StoreError(
-                f"{request.store} holds features of {store.dataset}, this run is about "
-                f"{dataset.name}; name another store with --store"
-            )
-        if store.version < protocol.VERSION:
-            store = upgrade(store)
-        return reconcile(store, dataset.image_ids, dataset.labels, dataset.label_names)
+        store = _current(objects, dataset)
+        if store is None:
+            with waited_for(objects, claims.ROOT):
+                store = _current(objects, dataset) or _written(objects, request, dataset)
+        return store
+
+
+def _is_store(objects: Objects) -> bool:
+    return objects.exists("zarr.json") or is_damaged_store(objects)
+
+
+def _current(objects: Objects, dataset: Dataset) -> FeatureStore | None:
+    """The store, if nothing has to be written before it can be used."""
+    try:
+        store = FeatureStore(objects)
+    except NewerVersionError:
+        raise
+    except StoreError:  # it does not exist yet, or its root is damaged
+        return None
+    if store.version < protocol.VERSION:
+        return None
+    _refuse_other_dataset(store, dataset)
+    return store if is_current(store, *_images(dataset)) else None
+
+
+def _written(objects: Objects, request: ExtractRequest, dataset: Dataset) -> FeatureStore:
+    """Create, restore, upgrade or extend the store; the caller holds the claim on its root."""
+    facts: dict[str, Any] = dict(
+        dataset=dataset.name,
+        dataset_path=path_of(dataset.name),
+        image_ids=dataset.image_ids,
+        labels=dataset.labels,
+        label_names=dataset.label_names,
+        shard_images=request.shard_images,
+    )
+    if can_create(objects):
+        return feature_store.create(request.store, **facts)
+    try:
+        store = FeatureStore(objects)
+    except StoreError as error:
+        if not is_damaged_store(objects):
+            raise
+        restore_root(objects, str(error), **facts)
+        store = FeatureStore(objects)
+    _refuse_other_dataset(store, dataset)
+    if store.version < protocol.VERSION:
+        store = upgrade(store)
+    return reconcile(store, *_images(dataset))
+
+
+def _images(dataset: Dataset) -> tuple[list[str], Any, list[str]]:
+    return dataset.image_ids, dataset.labels, dataset.label_names
+
+
+def _refuse_other_dataset(store: FeatureStore, dataset: Dataset) -> None:
+    if canonical(store.dataset) != canonical(dataset.name):
+        raise StoreError(
+            f"{store.path} holds features of {store.dataset}, this run is about "
+            f"{dataset.name}; name another store with --store"
+        )
 
 
 def is_new(path: str) -> bool:
