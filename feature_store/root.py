@@ -259,6 +259,8 @@ def read_root(objects: Objects) -> dict[str, Any]:
         The root is missing, damaged, incomplete, or of a newer protocol version.
     """
     if objects.get(document_key("")) is None:
+        if {"features", *IMAGE_ARRAYS} & set(objects.names("")) and not can_create(objects):
+            raise StoreError(f"{objects.url}/{document_key('')} is missing; {RESTORE}")
         raise StoreError(
             f"there is no feature store at {objects.url}; create one with `workbench "
             f"extract --dataset ... --model ... --store {objects.url}`"
