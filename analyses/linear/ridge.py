@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 RIDGES = tuple(float(r) for r in 10.0 ** np.arange(-6.0, 1.01, 0.25))  # path for ridge="auto"
-# Smallest eigenvalue of the correlation matrix, relative to the largest, that is told from
+# Smallest eigenvalue of the correlation matrix, relative to the largest, distinguishable from
 # rounding, per precision of the products. Measured in null directions (640 of 1280 channels, 8192
 # tokens): at most 4e-8 after float32 products and 1e-15 after float64 ones.
 NOISE = {"float32": 1e-6, "float64": 1e-12}

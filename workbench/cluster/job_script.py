@@ -27,7 +27,7 @@ def job_script(options: SlurmOptions, *, decoders: int = 0, name: str = "workben
 
 
 def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, Any]:
-    """What dask-jobqueue is told about each job."""
+    """Arguments of dask-jobqueue for each Slurm job."""
     cpus = options.cpus or (1 + decoders if options.gpu else 1)
     threads = 1 if options.gpu else cpus
     leave = options.seconds - options.leave_before

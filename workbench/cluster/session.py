@@ -111,11 +111,11 @@ class Session:
         return self.client.submit(function, *arguments, pure=False)
 
     def submit_all(self, function: Callable[..., Any], *columns: Sequence[Any]) -> list[Future]:
-        """Run on every row of the columns, all told to the scheduler in one message."""
+        """Run on every row of the columns, sent to the scheduler in one message."""
         return self.client.map(function, *columns, pure=False)
 
     def result(self, future: Future, stopping: Callable[[], bool] = lambda: False) -> Any:
-        """Wait for one result, watching the workers meanwhile; None once `stopping` says so.
+        """Wait for one result, watching the workers; None once `stopping` returns true.
 
         Raises
         ------

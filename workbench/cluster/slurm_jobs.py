@@ -38,7 +38,7 @@ class Jobs:
     """As many jobs as were asked for, each with a place that is filled again when its job ends.
 
     A place stays empty once too many of its jobs in a row were refused or had no worker: a broken
-    node takes and ends jobs faster than any other. The run goes on with the others.
+    node takes and ends jobs faster than any other. The other places keep running.
     """
 
     def __init__(

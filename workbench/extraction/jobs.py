@@ -80,7 +80,7 @@ def manifest(
     """Everything that determines the stored values; its hash is the source's identity.
 
     The code is named by a hash of the files that compute features rather than by a commit: the
-    same code resumes after an unrelated commit, and an uncommitted edit is told apart.
+    same code resumes after an unrelated commit, and an uncommitted edit changes the hash.
     """
     info = job.info
     return {
