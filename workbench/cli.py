@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import io
 import sys
@@ -100,7 +101,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module, form, _ = COMMANDS[name]
     try:  # a config checks its values as it is built, so that options may raise InputError too
         form = getattr(importlib.import_module(module), form)
-        return _parsed(form, name, _with_present_names(name, rest)).run()
+        if any("\0" in argument for argument in rest):
+            raise InputError("an argument holds a null byte, which no path or name may")
+        command = _parsed(form, name, _with_present_names(name, rest))
+        _check_devices(command)
+        return command.run()
     except BrokenPipeError:  # the reader of a pipe has closed it, as `head` does
         sys.stdout = None  # type: ignore[assignment]  # or the interpreter fails to flush it at exit
         return 0
@@ -131,6 +136,24 @@ def _parsed(form: Any, name: str, arguments: list[str]) -> Any:
     finally:
         if problem.getvalue():
             note(problem.getvalue().rstrip("\n"))
+
+
+def _check_devices(config: Any) -> None:
+    """Refuse a device that torch does not know or cannot reach here, in any part of a config."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            _check_devices(value)
+        elif field.name == "device" and value not in (None, "cpu", "auto"):
+            import torch
+
+            try:
+                torch.empty(0, device=value)
+            except (RuntimeError, AssertionError) as error:
+                reason = str(error).partition("\n")[0]
+                raise InputError(
+                    f"device {value!r} cannot be used here ({reason}); name cpu, cuda or cuda:1"
+                ) from error
 
 
 def _with_present_names(command: str, arguments: Sequence[str]) -> list[str]:

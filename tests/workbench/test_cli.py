@@ -90,3 +90,15 @@ def test_an_interruption_names_what_repeating_the_command_does(command, then, ca
     monkeypatch.setattr("workbench.cli.tyro.cli", lambda *form, **options: Interrupted())
     assert main([command]) == 130
     assert re.search(rf"workbench {command}: interrupted; .*{then}", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("device", ["$HOME", "", "cuda:4096"])
+def test_a_device_that_does_not_exist_is_refused(capsys, device):
+    given = ["memorize", "--train", "a", "--source", "m@224", "--device", device]
+    assert main(given) == 2
+    assert repr(device) in capsys.readouterr().err
+
+
+def test_a_null_byte_is_refused(capsys):
+    assert main(["status", "a\0b"]) == 2
+    assert "null byte" in capsys.readouterr().err
