@@ -106,6 +106,35 @@ def test_weights_that_cannot_be_read_leave_no_store(strange, tmp_path, capsys):
     assert not path.exists()
 
 
+def test_orientation_tolerance_and_size_are_options_and_recorded(tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    image = Image.fromarray(PIXELS)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(folder / "turned.jpg", exif=exif)
+    image.save(folder / "plain.png")
+    whole = (folder / "plain.png").read_bytes()
+    (folder / "plain.png").write_bytes(whole[:-12])  # without its last chunk
+    status, report = run(capsys, folder, tmp_path / "strict")
+    assert (status, list(report["failed"])) == (0, ["plain.png"])
+    options = ("--tolerant", "--orientation", "exif")
+    status, report = run(capsys, folder, tmp_path / "kept", *options)
+    assert (status, report["failed"]) == (0, {})
+    strict, kept = (feature_store.open(tmp_path / name) for name in ("strict", "kept"))
+    decoder = kept.manifest(f"{MODEL}@160")["decoder"]
+    assert "orientation applied" in decoder
+    assert "damaged files kept" in decoder
+    row = list(kept.image_ids).index("turned.jpg")
+    one, other = (store.features(f"{MODEL}@160").values[row] for store in (strict, kept))
+    assert np.abs(one - other).max() > 0.1
+    status, line = run(capsys, folder, tmp_path / "kept")  # another policy: another store
+    assert status == 2
+    assert "decoder" in line
+    status, report = run(capsys, folder, tmp_path / "small", "--max-pixels", "1999")
+    assert set(report["failed"]) == {"plain.png", "turned.jpg"}
+
+
 @pytest.mark.parametrize("name", ["pipe.pth", "pipe.safetensors", "zero.pth"])
 def test_a_pipe_or_device_as_checkpoint_is_refused_at_once(name, strange, tmp_path, capsys):
     if name == "zero.pth":
