@@ -68,6 +68,8 @@ def in_stored_words(
     `native` is the native size of a stored source's model.
     """
     models, nearest = [wanted.model], wanted
+    tagged = {s.model for s in stored if s.model.startswith(f"{wanted.model}.")}
+    models += tagged if len(tagged) == 1 else ()
     if wanted.model in SMALLER_ONCE:
         models.append(f"{wanted.model}:{SMALLER_ONCE[wanted.model]}")
     for model in models:

