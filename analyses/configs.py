@@ -34,6 +34,8 @@ class ProbeConfig:
     """How the converged head is trained."""
     minibatch: MinibatchConfig = field(default_factory=MinibatchConfig)
     """How the head of the paper's recipe is trained."""
+    keep_shared: bool = False
+    """Keep test images whose pixels are in the training set."""
     progress: bool = False
     """Show a progress bar on standard error."""
 
@@ -68,6 +70,8 @@ class FewShotConfig:
     """Bootstrap resamples, of draws and test images, behind the differences of sources."""
     seed: int = 0
     """Seed of the draws and resamples."""
+    keep_shared: bool = False
+    """Keep test images whose pixels are in the training set."""
     progress: bool = False
     """Show a progress bar on standard error."""
 
@@ -104,6 +108,8 @@ class DenseConfig:
     """Coverage of the intervals."""
     seed: int = 0
     """Seed of drawn tokens, folds and resamples."""
+    keep_shared: bool = False
+    """Keep test images whose pixels are in the training set."""
     head: HeadConfig = field(default_factory=lambda: HeadConfig(tolerance=1e-4))
     """How the segmentation head is trained."""
 

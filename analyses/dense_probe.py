@@ -32,7 +32,7 @@ from analyses.probe import choose_l2
 from analyses.reading import target_maps
 from analyses.reading.labelled_tokens import Maps, TrainingTokens, draw, good_rows, token_maps
 from analyses.reading.pooled import FeatureRows
-from analyses.reading.splits import refuse_shared_images
+from analyses.reading.splits import held_out
 from analyses.statistics.bootstrap import bootstrap_sums, interval
 from feature_store import FeatureStore, InputError
 
@@ -76,7 +76,7 @@ def compute(
         no penalty given, or images shared by both stores.
     """
     config = config or DenseConfig()
-    refuse_shared_images(train_store, test_store)
+    images = held_out(train_store, test_store, keep_shared=config.keep_shared)
     for store, maps in zip((train_store, test_store), targets, strict=True):
         if len(maps) != len(store):
             raise InputError(f"{len(maps)} target maps given; {store.path} needs {len(store)}")
@@ -89,6 +89,7 @@ def compute(
         )  # fmt: skip
         head, penalty = task.fit(seen, config)
         rows = good_rows(test_store, source)
+        rows = rows[~images.left_out[rows]]
         sums = _sums(test_store, source, rows, targets[1], head, config)
         record, resampled[source] = scores(sums, rows, len(test_store), config)
         records.append(
@@ -104,7 +105,7 @@ def compute(
         )
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}
-    table.attrs["resampled"] = resampled
+    table.attrs |= {"resampled": resampled, "shared_images": images.report()}
     return table
 
 

@@ -30,7 +30,7 @@ from analyses.reading.engine import Engine
 from analyses.reading.labels import match_labels
 from analyses.reading.pooled import FeatureRows, pool
 from analyses.reading.progress import each
-from analyses.reading.splits import refuse_shared_images
+from analyses.reading.splits import held_out
 from analyses.statistics.bootstrap import bootstrap_means
 from feature_store import FeatureStore, InputError
 
@@ -64,10 +64,9 @@ def compute(
         training image left to choose the ridge on.
     """
     config = config or FewShotConfig()
-    refuse_shared_images(train_store, test_store)
-    train, test = (
-        pool(s, sources, config.pooling, engine=engine) for s in (train_store, test_store)
-    )
+    images = held_out(train_store, test_store, keep_shared=config.keep_shared)
+    train = pool(train_store, sources, config.pooling, engine=engine)
+    test = pool(test_store, sources, config.pooling, left_out=images.left_out, engine=engine)
     split = match_labels(train_store, test_store, train.rows, test.rows)
     _check_counts(split.train, split.names, max(config.shots))
     records: list[dict] = []
@@ -89,7 +88,7 @@ def compute(
             resampled[shots][source] = _resampled(hits, tested, len(test_store), config)
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}
-    table.attrs["resampled"] = resampled
+    table.attrs |= {"resampled": resampled, "shared_images": images.report()}
     return table
 
 

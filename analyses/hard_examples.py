@@ -34,7 +34,7 @@ from analyses.reading.labels import LabelledSplit, match_labels
 from analyses.reading.pooled import Pooled, pool
 from analyses.reading.progress import each
 from analyses.reading.roles import Roles
-from analyses.reading.splits import refuse_shared_images
+from analyses.reading.splits import held_out
 from analyses.statistics.bootstrap import wilson
 from analyses.statistics.nearest_neighbours import class_distances, normalise, search
 from feature_store import FeatureStore
@@ -81,10 +81,11 @@ def compute(
     """
     config = config or HardConfig()
     roles = Roles.of(sources)
-    refuse_shared_images(train_store, test_store)
+    images = held_out(train_store, test_store, keep_shared=config.probe.keep_shared)
     ranked = {"small": roles.small, "s2": roles.s2, "large": roles.large}
     pooling = config.probe.pooling
-    train, test = (pool(s, sources, pooling, engine=engine) for s in (train_store, test_store))
+    train = pool(train_store, sources, pooling, engine=engine)
+    test = pool(test_store, sources, pooling, left_out=images.left_out, engine=engine)
     split = match_labels(train_store, test_store, train.rows, test.rows)
     logits = {
         name: _test_logits(train, test, name, split, config.probe)
@@ -119,6 +120,7 @@ def compute(
     table.attrs = {
         "config": asdict(config),
         "sources": ranked,
+        "shared_images": images.report(),
         "eligible": int(eligible.sum()),
         "unseen_classes": split.unseen,
         "accuracy": [{"source": name} | _accuracy(*evaluated[name]) for name in sources],

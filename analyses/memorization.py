@@ -29,6 +29,7 @@ from analyses.configs import MemorizationConfig
 from analyses.linear.instance import BankHead, InstanceHead, LinearHead
 from analyses.reading.pooled import Pooled, pool
 from analyses.reading.progress import each
+from analyses.reading.splits import repeated_images
 from feature_store import FeatureStore, InputError
 
 
@@ -82,6 +83,7 @@ def compute(
         records.append({"source": source} | _evaluate(head, arrays, len(views), config) | curves)
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "views": [store.path for store in views]}
+    table.attrs["shared_images"] = {"repeated": repeated_images(views[0])}
     return table
 
 

@@ -26,7 +26,7 @@ from analyses.reading.engine import Engine
 from analyses.reading.labels import LabelledSplit, match_labels
 from analyses.reading.pooled import FeatureRows, pool
 from analyses.reading.progress import each
-from analyses.reading.splits import refuse_shared_images
+from analyses.reading.splits import held_out
 from analyses.statistics.bootstrap import bootstrap_means, wilson
 from feature_store import FeatureStore, InputError
 
@@ -74,10 +74,9 @@ def compute(
     config = config or ProbeConfig()
     if not sources:
         raise InputError("no source given; name at least one, such as MODEL@1x")
-    refuse_shared_images(train_store, test_store)
-    train, test = (
-        pool(s, sources, config.pooling, engine=engine) for s in (train_store, test_store)
-    )
+    images = held_out(train_store, test_store, keep_shared=config.keep_shared)
+    train = pool(train_store, sources, config.pooling, engine=engine)
+    test = pool(test_store, sources, config.pooling, left_out=images.left_out, engine=engine)
     split = match_labels(train_store, test_store, train.rows, test.rows)
     records, resampled = [], {}
     tested = test.rows[split.test_rows]
@@ -97,7 +96,7 @@ def compute(
         )[:, 0].tolist()
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}
-    table.attrs["resampled"] = resampled
+    table.attrs |= {"resampled": resampled, "shared_images": images.report()}
     table.attrs["unseen_classes"] = split.unseen
     return table
 

@@ -25,6 +25,8 @@ FORMS = {
 """Kind of dataset → form of its names."""
 PATHS = ("folder", "csv")
 """Kinds whose names are a path behind the kind."""
+LOCATED = (*PATHS, "torchvision")
+"""Kinds whose names contain a path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +105,29 @@ class DatasetName:
         path = os.path.abspath(os.path.expanduser(base.path))
         return "files:" + (os.path.dirname(path) if base.kind == "csv" else path)
 
+    @property
+    def resolved_path(self) -> str:
+        """Absolute path of the images or their table, without links in it; empty if none is named.
+
+        A table that is a link keeps its own folder, from which its paths begin.
+        """
+        base = self.base
+        if base.kind not in LOCATED:
+            return ""
+        path = os.path.abspath(os.path.expanduser(base.path))
+        if base.kind == "csv":
+            return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+        return os.path.realpath(path)
+
     def resolved(self) -> DatasetName:
-        """The same name with an absolute path without links, so that one folder has one name."""
+        """The same name with :attr:`resolved_path`, so that one folder has one name."""
+        return self.at(self.resolved_path)
+
+    def at(self, path: str) -> DatasetName:
+        """The same name with another path; unchanged where it has none, or `path` is empty."""
         if self.of is not None:
-            return replace(self, of=self.of.resolved())
-        if self.kind not in PATHS:
-            return self
-        return replace(self, path=os.path.realpath(os.path.expanduser(self.path)))
+            return replace(self, of=self.of.at(path))
+        return replace(self, path=path) if path and self.kind in LOCATED else self
 
 
 def is_dataset_name(text: str) -> bool:
@@ -147,8 +165,19 @@ def canonical(text: str) -> str:
 def path_of(text: str) -> str:
     """Resolved path of a dataset's folder or table; empty for a dataset without one."""
     name = _parsed(text)
-    path = name.base.path if name else ""
-    return os.path.realpath(os.path.expanduser(path)) if path else ""
+    return name.resolved_path if name else ""
+
+
+def at(text: str, path: str) -> str:
+    """The dataset name with another path; unchanged where it has none, or `path` is empty.
+
+    Examples
+    --------
+    >>> at("view:1:folder:photos", "/data/photos")
+    'view:1:folder:/data/photos'
+    """
+    name = _parsed(text)
+    return str(name.at(path)) if name else text
 
 
 def base(text: str) -> str:

@@ -76,7 +76,7 @@ def grown(
     StoreError
         As :func:`reconcile`.
     """
-    stored = list(_trusted_ids(store, image_ids))
+    stored = list(trusted_ids(store, image_ids))
     position = {image_id: row for row, image_id in enumerate(image_ids)}
     removed = [i for i in stored if i not in position]
     if removed:
@@ -106,7 +106,7 @@ def _renumbered(
     return names, table[label_codes(labels, images, now)]
 
 
-def _trusted_ids(store: FeatureStore, image_ids: Sequence[str]) -> Sequence[str]:
+def trusted_ids(store: FeatureStore, image_ids: Sequence[str]) -> Sequence[str]:
     """Stored ids; if the array is damaged, the dataset's, if they have the recorded hash."""
     recorded = store.attrs["image_ids_sha256"]
     try:

@@ -108,6 +108,12 @@ def put_root(
     )
 
 
+def put_location(objects: Objects, dataset: str, dataset_path: str) -> None:
+    """Record another name and path of the same dataset."""
+    attrs = read_root(objects)
+    put_attributes(objects, "", attrs | {"dataset": dataset, "dataset_path": dataset_path})
+
+
 def can_create(objects: Objects) -> bool:
     """Whether nothing exists yet, or only the start of an interrupted creation."""
     names = set(objects.names(""))

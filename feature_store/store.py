@@ -17,6 +17,7 @@ from zarr.abc.store import Store
 from feature_store import protocol
 from feature_store.accepted_code import refuse_other_identity
 from feature_store.claims import ClaimStatus, all_claims, waited_for
+from feature_store.dataset_name import at, canonical
 from feature_store.errors import StoreError
 from feature_store.lazy import compose, labelled
 from feature_store.listing import (
@@ -76,6 +77,11 @@ class FeatureStore:
     def dataset_path(self) -> str:
         """Resolved path at which the dataset was found; empty where it has none."""
         return str(self.attrs.get("dataset_path", ""))
+
+    @property
+    def located_dataset(self) -> str:
+        """Name of the dataset with its resolved path, which means the same in every folder."""
+        return at(self.dataset, self.dataset_path) if self.dataset_path else canonical(self.dataset)
 
     @property
     def version(self) -> int:

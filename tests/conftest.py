@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import feature_store
+from feature_store.writer import ShardImages
 
 
 @pytest.fixture
@@ -23,6 +24,7 @@ def make_store(tmp_path):
         prefix=None,
         ids=None,
         failed=None,
+        fingerprints=None,
     ):
         count = len(next(iter(arrays.values())))
         ids = [f"{name}/{i:05d}" for i in range(count)] if ids is None else ids
@@ -52,6 +54,7 @@ def make_store(tmp_path):
                     np.asarray(array[part], np.float32),
                     None if first is None else np.asarray(first[part], np.float32),
                     {row: why for row, why in (failed or {}).items() if row in rows},
+                    images=ShardImages(fingerprints=fingerprints[part]) if fingerprints else None,
                 )
         return feature_store.open(tmp_path / name)
 

@@ -155,6 +155,7 @@ def pool(
     sources: Sequence[str],
     pooling: Pooling = "mean",
     *,
+    left_out: np.ndarray | None = None,
     engine: Engine | None = None,
 ) -> Pooled:
     """Pool every image of a store once for all the given sources.
@@ -168,6 +169,8 @@ def pool(
         S2 sources are taken apart into their scales.
     pooling : {"mean", "prefix"}
         Mean over all (row, col) tokens, in float32; or the first prefix token (CLS).
+    left_out : bool array, dims (image,), optional
+        Rows of the store to leave out.
     engine : Engine, optional
         Pools the partitions of the store; this process by default.
 
@@ -197,9 +200,10 @@ def pool(
         files = [stack.enter_context(path.open("wb")) for path in paths]
         vectors = partial(_vectors, names, pooling)
         for index, found in (engine or Local()).map(vectors, partitions(store)):
-            rows.append(index)
+            kept = slice(None) if left_out is None else ~left_out[index]
+            rows.append(index[kept])
             for name, file in zip(names, files, strict=True):
-                found[name].tofile(file)
+                found[name][kept].tofile(file)
     if not any(map(len, rows)):
         raise InputError(f"{store.path} holds no readable image for {', '.join(map(str, sources))}")
     return Pooled(store, np.concatenate(rows), widths, folder)

@@ -1,12 +1,107 @@
-"""Refusal of a test split that shares images with the training split."""
+"""Images that training and test have in common: refused by id, left out of the test by pixels."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from analyses.reading.features import Features
+from feature_store import FeatureStore
 from feature_store.dataset_name import collection
 from feature_store.errors import InputError
+from feature_store.recorded_images import recorded_images
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Which test images an analysis leaves out, and why.
+
+    Attributes
+    ----------
+    left_out : bool array, dims (test image,)
+        Rows to leave out of the test set.
+    shared : list of (str, str)
+        Id of a test image and of a training image with the same pixels.
+    repeated : list of list of str
+        Ids of training images with the same pixels as each other.
+    """
+
+    left_out: np.ndarray
+    shared: list[tuple[str, str]] = field(default_factory=list)
+    repeated: list[list[str]] = field(default_factory=list)
+
+    def report(self) -> dict[str, Any]:
+        """JSON-able: ``shared``, whether they were ``left_out``, and ``repeated``."""
+        return {
+            "shared": [list(pair) for pair in self.shared],
+            "left_out": bool(self.left_out.any()),
+            "repeated": self.repeated,
+        }
+
+
+def held_out(train: Features, test: Features, *, keep_shared: bool = False) -> HeldOut:
+    """Find test images whose pixels are in the training set, under whatever name.
+
+    Pixels are compared by the fingerprints that commit records contain; images without one, in
+    streams and in stores of protocol version 1, are compared by id alone.
+
+    Parameters
+    ----------
+    train, test : FeatureStore or Stream
+    keep_shared : bool
+        Leave no test image out.
+
+    Raises
+    ------
+    InputError
+        As :func:`refuse_shared_images`; or all test images are in the training set.
+    """
+    refuse_shared_images(train, test)
+    seen, unseen = _fingerprints(train), _fingerprints(test)
+    known, first = np.unique(seen, return_index=True)
+    place = np.minimum(np.searchsorted(known, unseen), len(known) - 1)
+    shared = (known[place] == unseen) & (unseen > 0)
+    if shared.any() and shared[unseen > 0].all() and not keep_shared:
+        raise InputError(
+            f"all {shared.sum()} test images have the pixels of training images, such as "
+            f"{test.image_ids[shared][0]!r}: nothing is held out; make splits without common "
+            f"images, or keep them with --keep-shared"
+        )
+    pairs = [
+        (str(test.image_ids[row]), str(train.image_ids[first[place[row]]]))
+        for row in np.flatnonzero(shared)
+    ]
+    left_out = np.zeros_like(shared) if keep_shared else shared
+    return HeldOut(left_out, pairs, repeated_images(train))
+
+
+def repeated_images(features: Features) -> list[list[str]]:
+    """Ids of images with the same pixels, group by group."""
+    seen = _fingerprints(features)
+    known, count = np.unique(seen, return_counts=True)
+    twice = known[(count > 1) & (known > 0)]
+    return [[str(i) for i in features.image_ids[seen == value]] for value in twice]
+
+
+def image_notes(report: Mapping[str, Any]) -> list[str]:
+    """The lines of prose that tell of a report's images; none where all are different."""
+    shared, repeated = report.get("shared", []), report["repeated"]
+    notes = []
+    if shared:
+        done = "were left out" if report["left_out"] else "were kept"
+        notes.append(
+            f"{len(shared)} test image(s) with the pixels of training images {done}: "
+            f"{_some([f'{test} = {train}' for test, train in shared])}"
+        )
+    if repeated:
+        notes.append(
+            f"{sum(map(len, repeated)) - len(repeated)} training image(s) repeat the pixels of "
+            f"others: {_some([' = '.join(alike) for alike in repeated])}"
+        )
+    return notes
 
 
 def refuse_shared_images(train: Features, test: Features) -> None:
@@ -19,7 +114,7 @@ def refuse_shared_images(train: Features, test: Features) -> None:
     InputError
         Says how many ids are in both, and names one.
     """
-    if collection(train.dataset) != collection(test.dataset):
+    if _collection(train) != _collection(test):
         return
     shared = np.intersect1d(train.image_ids, test.image_ids)
     if len(shared):
@@ -27,3 +122,19 @@ def refuse_shared_images(train: Features, test: Features) -> None:
             f"train and test share {len(shared)} of {len(test.image_ids)} test images, such as "
             f"{shared[0]!r}: test figures would not be held out; make splits without common images"
         )
+
+
+def _fingerprints(features: Features) -> np.ndarray:
+    """uint64, dims (image,); 0 where unknown."""
+    if isinstance(features, FeatureStore):
+        return recorded_images(features).fingerprints
+    return np.zeros(len(features.image_ids), np.uint64)
+
+
+def _some(items: list[str]) -> str:
+    return ", ".join(items[:3]) + (", ..." if len(items) > 3 else "")
+
+
+def _collection(features: Features) -> str:
+    stored = isinstance(features, FeatureStore)
+    return collection(features.located_dataset if stored else features.dataset)

@@ -37,6 +37,8 @@ class ReconstructionConfig:
     moments: str | None = None
     """Where to store the training moments (a ``moments.zarr``): loaded if they are there, completed
     if an interruption left them unfinished."""
+    keep_shared: bool = False
+    """Keep test images whose pixels are in the training set."""
     progress: bool = False
     """Show a progress bar on standard error."""
 

@@ -25,7 +25,7 @@ from analyses.reading.engine import Engine
 from analyses.reading.features import Features, singles
 from analyses.reading.grids import common_grid, grids_of, pooling_note
 from analyses.reading.passes import Reading
-from analyses.reading.splits import refuse_shared_images
+from analyses.reading.splits import held_out
 from analyses.reconstruction.errors import Errors, measure
 from analyses.reconstruction.question import Question, ReconstructionConfig
 from analyses.reconstruction.result import ROW_FIELDS, assemble, rows
@@ -82,7 +82,7 @@ def compute(
         differing token grids.
     """
     config = config or ReconstructionConfig()
-    refuse_shared_images(train_store, test_store)
+    images = held_out(train_store, test_store, keep_shared=config.keep_shared)
     question = Question.resolve(train_store, target, sources, reference)
     for name in question.used:
         singles(test_store, name)  # refuses what is not stored before the first pass
@@ -100,6 +100,7 @@ def compute(
     reading = Reading(
         question.used,
         config.grid,
+        done=images.left_out,
         label="test" if config.progress else "",
         cells=common_grid(grids) if len(grids) > 1 else None,
     )
@@ -108,6 +109,7 @@ def compute(
         raise InputError("no images to measure the reconstruction on")
     result = assemble(question, train, maps, errors, config)
     result.attrs["notes"] = [note] if note else []
+    result.attrs["shared_images"] = images.report()
     return result
 
 

@@ -71,7 +71,7 @@ class Done:
     """Why it cannot be done, for the user; empty if all is well."""
 
 
-ONCE = {"recheck": False, "retry_failed": False, "accept_code": False}
+ONCE = {"recheck": False, "retry_failed": False, "redo_changed": False, "accept_code": False}
 """Options that only the first worker acts upon."""
 
 _loaded: tuple[Ticket, Extraction] | None = None
@@ -134,9 +134,10 @@ def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Extraction:
 
         enter(ticket.folder)
         require_children(ticket.options["workers"])
-        # The first worker re-reads and withdraws for all.
-        options = ticket.options if first else ticket.options | ONCE
-        _loaded = (ticket, open_extraction(ExtractRequest(**options), notes.append, models))
+        # The first worker re-reads, withdraws and looks at the images for all.
+        request = ExtractRequest(**(ticket.options if first else ticket.options | ONCE))
+        run = open_extraction(request, notes.append, models, check_images=first)
+        _loaded = (ticket, run)
         _loaded[1].log = lambda line: None
     return _loaded[1]
 

@@ -14,6 +14,7 @@ from analyses.configs import HardConfig, ProbeConfig
 from analyses.linear.config import HeadConfig
 from analyses.reading.labels import unseen_lines
 from analyses.reading.progress import watched
+from analyses.reading.splits import image_notes
 from feature_store import FeatureStore
 from workbench.cluster import EngineOptions
 from workbench.cluster.engine import connect
@@ -47,7 +48,7 @@ class HardExamples:
     config: Annotated[HardConfig, options_of(HardConfig, "count", "neighbours", device=DEVICE)] = (
         field(default_factory=HardConfig)
     )
-    probe: Annotated[ProbeConfig, options_of(ProbeConfig, "pooling", "l2")] = field(
+    probe: Annotated[ProbeConfig, options_of(ProbeConfig, "pooling", "l2", "keep_shared")] = field(
         default_factory=lambda: ProbeConfig(progress=watched())
     )
     duplicates: float = 0.98
@@ -70,6 +71,8 @@ class HardExamples:
             table = hard_examples.compute(
                 *stores, sources=self.source, config=config, engine=engine
             )
+        for line in image_notes(table.attrs["shared_images"]):
+            note(line)
         rows = strict_json.records(table)
         if self.out is not None:
             strict_json.write({"rows": rows}, self.out / "hard.json")
@@ -78,7 +81,7 @@ class HardExamples:
             self._label_errors(*stores, table.attrs["sources"]["large"], self.out)
             self._accuracy(table.attrs["accuracy"], self.out)
         if self.json:
-            named = ("eligible", "sources", "accuracy", "unseen_classes")
+            named = ("eligible", "sources", "accuracy", "unseen_classes", "shared_images")
             found = {name: table.attrs[name] for name in named}
             show(strict_json.dumps({"rows": rows, **found}))
         else:

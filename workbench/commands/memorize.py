@@ -12,6 +12,7 @@ import tyro
 import feature_store
 from analyses.configs import MemorizationConfig, RandomLabelConfig
 from analyses.reading.progress import watched
+from analyses.reading.splits import image_notes
 from feature_store import FeatureStore, InputError
 from workbench.commands.extract import view_store
 from workbench.options import options_of
@@ -69,6 +70,9 @@ class Memorize:
             views, sources=self.source, held_out=held_out, config=self.budget
         )
         found = {"rows": strict_json.records(table), "config": table.attrs["config"]}
+        found["shared_images"] = table.attrs["shared_images"]
+        for line in image_notes(table.attrs["shared_images"]):
+            note(line)
         if self.random_labels:
             drawn = RandomLabelConfig(
                 pooling=self.budget.pooling, merge=self.budget.merge, seed=self.budget.seed

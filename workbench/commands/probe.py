@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import tyro
@@ -15,6 +15,7 @@ from analyses.linear.config import HeadConfig, MinibatchConfig
 from analyses.reading.engine import Engine
 from analyses.reading.labels import unseen_lines
 from analyses.reading.progress import watched
+from analyses.reading.splits import image_notes
 from analyses.statistics import bootstrap
 from feature_store import FeatureStore, InputError
 from workbench.cluster import EngineOptions
@@ -41,7 +42,8 @@ class Probe:
     source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
     """MODEL[#TAP]@SCALE[+SCALE...]; repeat for each source."""
     probe: Annotated[
-        ProbeConfig, options_of(ProbeConfig, "recipe", "pooling", "merge", "l2", "seed")
+        ProbeConfig,
+        options_of(ProbeConfig, "recipe", "pooling", "merge", "l2", "seed", "keep_shared"),
     ] = field(default_factory=lambda: ProbeConfig(progress=watched()))
     minibatch: Annotated[MinibatchConfig, options_of(MinibatchConfig, "optimizer", "device")] = (
         field(default_factory=MinibatchConfig)
@@ -78,7 +80,8 @@ class Probe:
             ridge = l2
         config = replace(
             self.per_token, task=task, merge=self.probe.merge, l2=l2, ridge=ridge,
-            seed=self.probe.seed, head=replace(self.per_token.head, device=self.minibatch.device),
+            seed=self.probe.seed, keep_shared=self.probe.keep_shared,
+            head=replace(self.per_token.head, device=self.minibatch.device),
         )  # fmt: skip
         stores = feature_store.open(self.train), feature_store.open(self.test)
         parts = []
@@ -91,6 +94,8 @@ class Probe:
         resampled: dict = {}
         for part in parts:
             resampled |= part.attrs["resampled"]
+        images = parts[0].attrs["shared_images"]
+        _note_images(images)
         against = bootstrap.differences(table, _DENSE[task][0], resampled)
         if self.out is not None:
             self._write_dense(table, against, task, self.out)
@@ -100,6 +105,7 @@ class Probe:
                     {
                         "rows": strict_json.records(table),
                         "differences": strict_json.records(against),
+                        "shared_images": images,
                     }
                 )
             )
@@ -132,6 +138,7 @@ class Probe:
         with connect(self.cluster) as engine:
             table = probe.compute(*stores, sources=self.source, config=config, engine=engine)
             shots = self._few_shot(*stores, engine)
+        _note_images(table.attrs["shared_images"])
         against = bootstrap.differences(table, "test_accuracy", table.attrs["resampled"])
         if self.out is not None:
             self._write(table, against, self.out)
@@ -143,6 +150,7 @@ class Probe:
                 "differences": strict_json.records(against),
                 "config": table.attrs["config"],
                 "unseen_classes": table.attrs["unseen_classes"],
+                "shared_images": table.attrs["shared_images"],
             }
             if shots is not None:
                 found["few_shot"] = strict_json.records(shots)
@@ -168,7 +176,7 @@ class Probe:
             return None
         config = replace(
             self.drawn, shots=self.few_shot, pooling=self.probe.pooling, merge=self.probe.merge,
-            seed=self.probe.seed,
+            seed=self.probe.seed, keep_shared=self.probe.keep_shared,
         )  # fmt: skip
         return few_shot.compute(train, test, sources=self.source, config=config, engine=engine)
 
@@ -210,6 +218,11 @@ class Probe:
             write_table(against, out / f"{task}_differences")
         draw_sources(table, out / task, metric=metric, label=label)
         write_curve(table, out / f"{task}_curve", metric=metric, label=label)
+
+
+def _note_images(report: dict[str, Any]) -> None:
+    for line in image_notes(report):
+        note(line)
 
 
 def _show(table: pd.DataFrame) -> None:

@@ -12,6 +12,7 @@ import xarray as xr
 import feature_store
 from analyses import reconstruction
 from analyses.reading.progress import watched
+from analyses.reading.splits import image_notes
 from analyses.reconstruction import ReconstructionConfig
 from feature_store import InputError
 from feature_store.dataset_name import is_dataset_name
@@ -50,7 +51,16 @@ class Reconstruct:
         ReconstructionConfig,
         options_of(
             ReconstructionConfig,
-            *("ridge", "grid", "resamples", "seed", "precision", "device", "moments"),
+            *(
+                "ridge",
+                "grid",
+                "resamples",
+                "seed",
+                "precision",
+                "device",
+                "moments",
+                "keep_shared",
+            ),
         ),
     ] = field(default_factory=lambda: ReconstructionConfig(progress=watched()))
     pairs: bool = False
@@ -90,7 +100,7 @@ class Reconstruct:
                 engine=engine,
             )
         (note if self.json else show)(to_markdown(layout(result)))
-        for line in result.attrs["notes"]:
+        for line in (*result.attrs["notes"], *image_notes(result.attrs["shared_images"])):
             note(line)
         for line in result.attrs["warnings"]:
             note(f"warning: {line}")
@@ -150,4 +160,5 @@ def report(result: xr.Dataset) -> dict:
         "notes": list(result.attrs["notes"]),
         **strict_json.jsonable({name: result.attrs[name] for name in counts}),
         "config": dict(result.attrs["config"]),
+        "shared_images": result.attrs["shared_images"],
     }

@@ -2,6 +2,6 @@
 
 from workbench.datasets.base import Dataset
 from workbench.datasets.decode import DecodeError, Decoding
-from workbench.datasets.registry import open
+from workbench.datasets.registry import open, open_of
 
-__all__ = ["Dataset", "DecodeError", "Decoding", "open"]
+__all__ = ["Dataset", "DecodeError", "Decoding", "open", "open_of"]

@@ -7,6 +7,7 @@ that worker processes can be handed the dataset and open the images themselves.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,8 @@ class Dataset:
     """Image id -> encoded bytes or an opened image."""
     decoding: Decoding = field(default_factory=Decoding)
     """How bytes become pixels."""
+    file_of: Callable[[str], str | None] | None = None
+    """Image id -> path of its file; None for a dataset without a file per image."""
     mask_reader: Callable[[str], np.ndarray] | None = None
     """Image id -> integer class map, dims (row, col), -1 = ignored pixel."""
     depth_reader: Callable[[str], np.ndarray] | None = None
@@ -79,6 +82,15 @@ class Dataset:
         # Readers of other libraries decode themselves, and damaged files make them raise anything.
         except Exception as error:
             raise DecodeError(f"cannot read: {type(error).__name__}: {error}") from error
+
+    def file(self, row: int) -> list[int] | None:
+        """[bytes, modification time in ns] of the file of the image in that row; None without."""
+        path = self.file_of(self.image_ids[row]) if self.file_of is not None else None
+        try:
+            found = os.stat(path) if path is not None else None
+        except OSError:
+            return None
+        return [found.st_size, found.st_mtime_ns] if found else None
 
     def image(self, row: int) -> np.ndarray:
         """Decoded pixels of the image in that row: RGB, uint8, dims (row, col, 3)."""

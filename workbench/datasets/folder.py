@@ -31,6 +31,10 @@ class FileReader:
     def __call__(self, image_id: str) -> bytes:
         return read_image_file(Path(self.root, image_id))
 
+    def path(self, image_id: str) -> str:
+        """Path of the image's file."""
+        return os.path.join(self.root, image_id)
+
 
 def read_image_file(path: Path) -> bytes:
     """The bytes of an image; pipes, sockets, devices and files without end are refused."""
@@ -72,12 +76,14 @@ def open_folder(name: DatasetName) -> Dataset:
     label_names = sorted({c for c in classes if c is not None})
     number = {c: n for n, c in enumerate(label_names)}
     labels = np.array([UNLABELLED if c is None else number[c] for c in classes], np.int32)
+    reader = FileReader(str(root))
     return Dataset(
         name=str(name),
         image_ids=ids,
         labels=labels,
         label_names=label_names,
-        reader=FileReader(str(root)),
+        reader=reader,
+        file_of=reader.path,
         skipped=dict(skipped),
     )
 

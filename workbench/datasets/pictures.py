@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from feature_store import InputError
+from feature_store.recorded_images import decoders, recorded_images
 from workbench.datasets.decode import DecodeError, Decoding
-from workbench.datasets.registry import open as open_dataset
+from workbench.datasets.registry import open_of
 from workbench.models.transform import Transform
 from workbench.results.messages import note
 
@@ -23,21 +24,23 @@ Reader = Callable[[int], np.ndarray | None]
 def reader(store: FeatureStore) -> Reader:
     """Store row to RGB uint8 (row, col, 3), through the dataset that the store names.
 
-    A row whose picture cannot be read gives None; if the whole dataset is gone, every row does,
-    and a line on standard error gives the reason.
+    A row whose picture cannot be read, or is another one now, gives None; if the whole dataset is
+    gone, every row does, and a line on standard error gives the reason.
     """
     try:
-        dataset = open_dataset(store.dataset, decoding=recorded_decoding(store))
+        dataset = open_of(store, decoding=recorded_decoding(store))
     except InputError as error:
         note(f"no pictures of {store.path}: {error}")
         return lambda row: None
     position = {image_id: n for n, image_id in enumerate(dataset.image_ids)}
+    recorded = recorded_images(store)
 
     def read(row: int) -> np.ndarray | None:
         try:
-            return dataset.image(position[str(store.image_ids[row])])
+            picture = dataset.image(position[str(store.image_ids[row])])
         except (DecodeError, KeyError):
             return None
+        return picture if recorded.may_be(row, picture) else None
 
     return read
 
@@ -57,9 +60,7 @@ def as_seen(store: FeatureStore, source: str) -> Reader:
 
 def recorded_decoding(store: FeatureStore) -> Decoding:
     """How the images of the store's first source were decoded; the default in an empty store."""
-    sources = store.sources()
-    manifest = store.source(sources[0]).manifest if sources else {}
-    return Decoding.recorded(str(manifest.get("decoder", "")))
+    return Decoding.recorded(next(iter(decoders(store)), ""))
 
 
 def recorded_transform(store: FeatureStore, source: str) -> Transform:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
@@ -19,6 +20,9 @@ from workbench.datasets.hub import open_hub
 from workbench.datasets.table import open_csv
 from workbench.datasets.torchvision_data import open_torchvision
 from workbench.datasets.views import open_view
+
+if TYPE_CHECKING:
+    from feature_store import FeatureStore
 
 BUNDLED: dict[str, Callable[[DatasetName], Dataset]] = {
     "textiles": open_textiles,
@@ -62,6 +66,25 @@ def open(name: str, *, limit: int | None = None, decoding: Decoding | None = Non
     (250, 250, 3)
     """
     return _open(DatasetName.parse(name), decoding or Decoding()).take(limit)
+
+
+def open_of(store: FeatureStore, *, decoding: Decoding | None = None) -> Dataset:
+    """The dataset that a store was made of: at the path that it records, or else by its name.
+
+    Raises
+    ------
+    InputError
+        It is at neither.
+    """
+    try:
+        return open(store.located_dataset, decoding=decoding)
+    except InputError as error:
+        try:
+            return open(
+                store.dataset, decoding=decoding
+            )  # as typed: below this folder, or on another machine
+        except InputError:
+            raise error from None
 
 
 def _open(name: DatasetName, decoding: Decoding) -> Dataset:

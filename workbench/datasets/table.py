@@ -75,6 +75,7 @@ def open_csv(name: DatasetName) -> Dataset:
         labels=labels,
         label_names=label_names,
         reader=reader,
+        file_of=reader.path,
         mask_reader=MaskReader(root, masks) if len(masks) == len(ids) else None,
         depth_reader=DepthReader(root, depths) if len(depths) == len(ids) else None,
     )

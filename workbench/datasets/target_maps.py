@@ -13,7 +13,7 @@ import numpy as np
 
 from feature_store.errors import InputError
 from workbench.datasets.pictures import recorded_transform
-from workbench.datasets.registry import open as open_dataset
+from workbench.datasets.registry import open_of
 from workbench.models.transform import Transform
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def targets_for(store: FeatureStore, source: str, task: str) -> AlignedMaps:
     InputError
         No maps in that dataset, or images of the store that it no longer has.
     """
-    dataset = open_dataset(store.dataset)
+    dataset = open_of(store)
     position = {image_id: row for row, image_id in enumerate(dataset.image_ids)}
     missing = [i for i in store.image_ids if i not in position]
     if missing:
@@ -129,7 +129,7 @@ def maps_sha256(store: FeatureStore, task: str) -> str:
     InputError
         The dataset cannot be opened.
     """
-    dataset = open_dataset(store.dataset)
+    dataset = open_of(store)
     reader = dataset.mask_reader if task == "segmentation" else dataset.depth_reader
     paths = getattr(reader, "paths", None)
     digest = hashlib.sha256()

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from feature_store import protocol
 from feature_store.errors import InputError
 from workbench.datasets import Dataset
 from workbench.datasets.decode import DecodeError
@@ -26,6 +27,19 @@ from workbench.models import Transform
 DECODED_TOGETHER = 32
 """Images that a CPU decodes before it computes on them: torch's threads spin for some milliseconds
 after a forward pass, in which a few images would be decoded already."""
+
+
+class Seen(NamedTuple):
+    """What is recorded of an image that was read."""
+
+    fingerprint: str
+    """Of its decoded pixels; empty where they could not be read."""
+    file: list[int] | None
+    """[bytes, modification time in ns] of its file before it was read; None without a file."""
+
+
+Decoded = tuple[int, list[np.ndarray] | str, Seen]
+"""Row, pixels for each transform or why there are none, and what is recorded of the image."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +56,24 @@ class ImageBatch:
         One entry per distinct transform.
     failed : dict of int to str
         Store row to reason, for images that could not be read.
+    seen : dict of int to Seen
+        Store row to what is recorded of the image, for all rows.
     """
 
     shard: int
     rows: list[int]
     pixels: dict[Transform, torch.Tensor]
     failed: dict[int, str]
+    seen: dict[int, Seen]
+
+
+class Collated(NamedTuple):
+    """Images of one batch, as :class:`ImageBatch` describes them; `tensors` has no names yet."""
+
+    rows: list[int]
+    tensors: list[torch.Tensor]
+    failed: dict[int, str]
+    seen: dict[int, Seen]
 
 
 class Pixels(TorchDataset):
@@ -61,18 +87,22 @@ class Pixels(TorchDataset):
         """(store row,) int: the image's place in the dataset."""
         self.transforms = transforms
 
-    def __getitem__(self, row: int) -> tuple[int, list[np.ndarray] | str]:
+    def __getitem__(self, row: int) -> Decoded:
+        place = int(self.index[row])
+        file = self.dataset.file(place)
         try:
-            image = Image.fromarray(self.dataset.image(int(self.index[row])))
-            return row, [transform(image) for transform in self.transforms]
+            pixels = self.dataset.image(place)
         except DecodeError as error:
-            return row, error.reason
+            return row, error.reason, Seen("", file)
+        image = Image.fromarray(pixels)
+        arrays = [transform(image) for transform in self.transforms]
+        return row, arrays, Seen(protocol.fingerprint(pixels), file)
 
-    def batch(
-        self, shard: int, rows: list[int], tensors: list[torch.Tensor], failed: dict[int, str]
-    ) -> ImageBatch:
+    def batch(self, shard: int, collated: Collated) -> ImageBatch:
         """What was decoded of one shard, by transform."""
-        return ImageBatch(shard, rows, dict(zip(self.transforms, tensors, strict=True)), failed)
+        rows, tensors, failed, seen = collated
+        pixels = dict(zip(self.transforms, tensors, strict=True))
+        return ImageBatch(shard, rows, pixels, failed, seen)
 
 
 def batches_of(rows: dict[int, range], size: int) -> list[tuple[int, list[int]]]:
@@ -119,10 +149,10 @@ def image_batches(
                     coming.append([decoder.submit(pixels.__getitem__, row) for row in wanted])
                 if not gpu:
                     wait(itertools.chain.from_iterable(coming))
-            rows, tensors, failed = collated([item.result() for item in coming.popleft()])
+            found = collated([item.result() for item in coming.popleft()])
             if gpu:
-                tensors = [tensor.pin_memory() for tensor in tensors]
-            yield pixels.batch(shard, rows, tensors, failed)
+                found = found._replace(tensors=[tensor.pin_memory() for tensor in found.tensors])
+            yield pixels.batch(shard, found)
 
 
 class Decoders:
@@ -154,8 +184,8 @@ class Decoders:
         """
         self._wanted.rows = [rows for _, rows in plan]
         try:
-            for (shard, _), (rows, tensors, failed) in zip(plan, self._loader, strict=True):
-                yield self.pixels.batch(shard, rows, tensors, failed)
+            for (shard, _), collated in zip(plan, self._loader, strict=True):
+                yield self.pixels.batch(shard, collated)
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
@@ -191,15 +221,14 @@ class _Collate:
     def __init__(self, transforms: tuple[Transform, ...]) -> None:
         self.transforms = transforms
 
-    def __call__(
-        self, items: list[tuple[int, list[np.ndarray] | str]]
-    ) -> tuple[list[int], list[torch.Tensor], dict[int, str]]:
-        good = [(row, arrays) for row, arrays in items if not isinstance(arrays, str)]
-        failed = {row: reason for row, reason in items if isinstance(reason, str)}
+    def __call__(self, items: list[Decoded]) -> Collated:
+        good = [(row, arrays) for row, arrays, _ in items if not isinstance(arrays, str)]
+        failed = {row: reason for row, reason, _ in items if isinstance(reason, str)}
         tensors = [
             torch.from_numpy(np.stack([arrays[k] for _, arrays in good]))
             if good
             else torch.empty((0, t.height, t.width, 3), dtype=torch.uint8)
             for k, t in enumerate(self.transforms)
         ]
-        return [row for row, _ in good], tensors, failed
+        seen = {row: of for row, _, of in items}
+        return Collated([row for row, _ in good], tensors, failed, seen)

@@ -48,14 +48,15 @@ def extract(
     InputError
         Anything wrong with the request, before a model runs; features that do not fit the dtype.
     """
-    if part and (request.recheck or request.retry_failed):
+    if part and (once := _withdrawing(request)):
         raise InputError(
-            f"part {part.number}/{part.of} cannot be combined with "
-            f"{'--recheck' if request.recheck else '--retry-failed'}: it takes back shards of the "
-            f"whole store, also those that other parts have just computed; run the command once "
-            f"with --prepare in place of --part, which takes them back, then the parts without it"
+            f"part {part.number}/{part.of} cannot be combined with {once[0]}: it takes back shards "
+            f"of the whole store, also those that other parts have just computed; run the command "
+            f"once with --prepare in place of --part, which takes them back, then the parts "
+            f"without it"
         )
-    run = open_extraction(request, log, loaded)
+    # Parts leave it to the --prepare step to look at every image.
+    run = open_extraction(request, log, loaded, check_images=part is None)
     shards = part.shards(run.shard_count) if part else None
     with writing(run):
         report = run.execute(shards)
@@ -68,10 +69,14 @@ def open_extraction(
     request: ExtractRequest,
     log: Callable[[str], None] = lambda line: None,
     loaded: LoadedModels | None = None,
+    *,
+    check_images: bool = True,
 ) -> Extraction:
     """Resolve the request, open or create its store, load its models and check their sources.
 
     Models in `loaded` are not loaded again; those that the request does not need leave it first.
+    `check_images` looks whether the images are still those that are stored, which one process does
+    for all.
 
     Raises
     ------
@@ -88,11 +93,15 @@ def open_extraction(
         log(f"skipped beside the images of {dataset.name}: {skipped_text(dataset.skipped)}")
     loaded = loaded or LoadedModels()
     loaded.keep_only(jobs, request.model_options)
-    store = None if is_new(request.store) else open_target(request, dataset)
+    store = (
+        None
+        if is_new(request.store)
+        else open_target(request, dataset, log, check_images=check_images)
+    )
     for job in jobs:
         loaded.get(job, request.model_options, log)
     # A new store only now: weights that cannot be had leave nothing behind.
-    store = store or open_target(request, dataset)
+    store = store or open_target(request, dataset, log, check_images=check_images)
     wanted = [source for job in jobs for source in job.plans]
     if request.recheck:
         withdraw_damaged(store, wanted, log)
@@ -106,6 +115,12 @@ def open_extraction(
         for shard in repair_status(store.objects, sources, store.readable_sources):
             log(f"chunk {shard} of the status array was damaged and is restored")
     return run
+
+
+def _withdrawing(request: ExtractRequest) -> list[str]:
+    """Options of the request that take back commits of the whole store."""
+    options = ("recheck", "retry_failed", "redo_changed")
+    return [f"--{name.replace('_', '-')}" for name in options if getattr(request, name)]
 
 
 @contextmanager

@@ -59,6 +59,9 @@ class ExtractRequest:
     """Images per shard of a new store: the most that a killed run has to redo."""
     retry_failed: bool = False
     """Read images again that could not be read before; with parts, when they are prepared."""
+    redo_changed: bool = False
+    """Compute the shards of images whose pixels have changed again, in every source of the store;
+    with parts, when they are prepared."""
     recheck: bool = False
     """Re-read what is committed first and redo what is damaged; with parts, when they are
     prepared."""

@@ -216,6 +216,7 @@ class Extraction:
     def _compute(self, batch: ImageBatch, buffers: ShardBuffers) -> None:
         """Run the batch through all models and scales that the shard misses."""
         buffers.failed |= batch.failed
+        buffers.seen |= batch.seen
         for claim in buffers.claims:
             claim.renew()
         if not batch.rows:
@@ -247,6 +248,7 @@ class Extraction:
                     None if prefix is None else prefix[tail],
                     {row: why for row, why in buffers.failed.items() if row in todo},
                     buffers.statistics[source],
+                    buffers.images(todo),
                 )
                 self.report.shards += 1
                 self.committed.add(buffers.shard)

@@ -10,8 +10,8 @@ import torch
 from feature_store import Source
 from feature_store.casting import CastStatistics
 from feature_store.claims import Claim
-from feature_store.writer import SourceWriter
-from workbench.extraction.image_loader import ImageBatch
+from feature_store.writer import ShardImages, SourceWriter
+from workbench.extraction.image_loader import ImageBatch, Seen
 from workbench.extraction.loaded_models import LoadedModel
 from workbench.models import Tokens
 from workbench.multiscale import ScalePlan, features
@@ -55,6 +55,8 @@ class ShardBuffers:
     tokens: dict[Source, np.ndarray] = field(default_factory=dict)
     prefix: dict[Source, np.ndarray] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
+    seen: dict[int, Seen] = field(default_factory=dict)
+    """What is recorded of the images of these rows."""
     copies: list[Copy] = field(default_factory=list)
     """Features still on their way here."""
 
@@ -62,6 +64,14 @@ class ShardBuffers:
         """Wait for all copies but the newest ones."""
         while len(self.copies) > keep:
             self.copies.pop(0).finish()
+
+    def images(self, rows: range) -> ShardImages:
+        """What the commit record says of the images of these rows."""
+        seen = [self.seen[row] for row in rows]
+        files = [one.file for one in seen]
+        return ShardImages(
+            fingerprints=[one.fingerprint for one in seen], files=files if any(files) else None
+        )
 
     def release(self) -> None:
         """Give up the claims."""

@@ -24,6 +24,7 @@ from workbench.extraction.image_loader import Pixels, image_batches
 from workbench.extraction.jobs import Job, manifest, resolve_jobs, transforms
 from workbench.extraction.loaded_models import LoadedModel, LoadedModels
 from workbench.extraction.request import ModelOptions, StreamConfig
+from workbench.extraction.same_images import compare
 from workbench.extraction.shard import forward
 from workbench.interrupts import stop_requests
 
@@ -212,9 +213,13 @@ def open_split(name: str, running: Running, limit: int | None = None) -> Streame
     if is_dataset_name(name):
         return StreamedSplit(datasets.open(name, limit=limit), running)
     store = feature_store.open(name)
-    return StreamedSplit(
-        datasets.open(store.dataset, decoding=recorded_decoding(store)), running, store
-    )
+    dataset = datasets.open_of(store, decoding=recorded_decoding(store))
+    if changed := compare(store, dataset, running.log).changed:
+        raise InputError(
+            f"{len(changed)} of the images in {store.path} have changed, such as "
+            f"{store.image_ids[changed[0]]}; `workbench extract --redo-changed` computes them again"
+        )
+    return StreamedSplit(dataset, running, store)
 
 
 def _computed(model: LoadedModel, batch: Any) -> dict[str, Any]:

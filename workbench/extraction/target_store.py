@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import feature_store
 from feature_store import FeatureStore, InputError, Source, StoreError, claims, protocol
 from feature_store.claims import waited_for
-from feature_store.dataset_name import canonical, path_of
+from feature_store.dataset_name import path_of
 from feature_store.errors import NewerVersionError
 from feature_store.growth import is_current, reconcile
 from feature_store.objects import Objects, connect
@@ -21,10 +22,20 @@ from feature_store.upgrade import upgrade
 from feature_store.verify import Problem, verify, withdraw
 from workbench.datasets import Dataset
 from workbench.extraction.request import ExtractRequest
+from workbench.extraction.same_images import is_at_its_path, require_same_images
 
 
-def open_target(request: ExtractRequest, dataset: Dataset) -> FeatureStore:
+def open_target(
+    request: ExtractRequest,
+    dataset: Dataset,
+    log: Callable[[str], None],
+    *,
+    check_images: bool = True,
+) -> FeatureStore:
     """Open the request's store, grown to the dataset, or create it.
+
+    A dataset at another path than the store's is always compared by its images, one at the same
+    path with `check_images`.
 
     Raises
     ------
@@ -38,10 +49,17 @@ def open_target(request: ExtractRequest, dataset: Dataset) -> FeatureStore:
             raise InputError(
                 f"{request.store} exists and is no feature store; name a new folder with --store"
             )
+        check = partial(
+            require_same_images, dataset=dataset, redo_changed=request.redo_changed, log=log
+        )
         store = _current(objects, dataset)
         if store is None:
             with waited_for(objects, claims.ROOT):
-                store = _current(objects, dataset) or _written(objects, request, dataset)
+                store = _current(objects, dataset)
+                if store is None:
+                    return _written(objects, request, dataset, check, check_images)
+        if check_images:
+            check(store)
         return store
 
 
@@ -59,11 +77,18 @@ def _current(objects: Objects, dataset: Dataset) -> FeatureStore | None:
         return None
     if store.version < protocol.VERSION:
         return None
-    _refuse_other_dataset(store, dataset)
+    if store.dataset_path != path_of(dataset.name) or not is_at_its_path(store, dataset.name):
+        return None
     return store if is_current(store, *_images(dataset)) else None
 
 
-def _written(objects: Objects, request: ExtractRequest, dataset: Dataset) -> FeatureStore:
+def _written(
+    objects: Objects,
+    request: ExtractRequest,
+    dataset: Dataset,
+    check: Callable[[FeatureStore], None],
+    check_images: bool,
+) -> FeatureStore:
     """Create, restore, upgrade or extend the store; the caller holds the claim on its root."""
     facts: dict[str, Any] = dict(
         dataset=dataset.name,
@@ -82,22 +107,16 @@ def _written(objects: Objects, request: ExtractRequest, dataset: Dataset) -> Fea
             raise
         restore_root(objects, str(error), **facts)
         store = FeatureStore(objects)
-    _refuse_other_dataset(store, dataset)
+    if check_images or not is_at_its_path(store, dataset.name):
+        check(store)
+        store = FeatureStore(objects)  # the dataset's path may be another now
     if store.version < protocol.VERSION:
-        store = upgrade(store)
+        store = upgrade(store, facts["dataset_path"])
     return reconcile(store, *_images(dataset))
 
 
 def _images(dataset: Dataset) -> tuple[list[str], Any, list[str]]:
     return dataset.image_ids, dataset.labels, dataset.label_names
-
-
-def _refuse_other_dataset(store: FeatureStore, dataset: Dataset) -> None:
-    if canonical(store.dataset) != canonical(dataset.name):
-        raise StoreError(
-            f"{store.path} holds features of {store.dataset}, this run is about "
-            f"{dataset.name}; name another store with --store"
-        )
 
 
 def is_new(path: str) -> bool:

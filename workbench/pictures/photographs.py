@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from feature_store import FeatureStore, InputError
+from feature_store.recorded_images import RecordedImages, recorded_images
 from workbench import datasets
 from workbench.datasets import Dataset, DecodeError
 from workbench.datasets.pictures import recorded_decoding
@@ -33,9 +34,13 @@ class Photographs:
     @cached_property
     def _dataset(self) -> Dataset | str:
         try:
-            return datasets.open(self._store.dataset, decoding=recorded_decoding(self._store))
+            return datasets.open_of(self._store, decoding=recorded_decoding(self._store))
         except InputError as error:
             return str(error)
+
+    @cached_property
+    def _recorded(self) -> RecordedImages:
+        return recorded_images(self._store)
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -50,6 +55,8 @@ class Photographs:
             return f"{self._dataset.name} no longer holds {image_id}"
         try:
             picture = self._dataset.image(self._places[image_id])
+            if not self._recorded.may_be(row, picture):
+                return f"{image_id} is another picture now than when its features were stored"
             return picture if transform is None else transform(Image.fromarray(picture))
         except DecodeError as error:
             return f"{image_id}: {error.reason}"

@@ -250,13 +250,11 @@ def stores(request_for, tmp_path):
 
 def test_analyses_on_workers_equal_those_here(session, stores, monkeypatch):
     monkeypatch.setattr(partition, "PARTITION_IMAGES", 6)
-    refusal = "analyses.reconstruction.reconstruction.refuse_shared_images"
-    monkeypatch.setattr(refusal, lambda *stores: None)
-    monkeypatch.setattr(few_shot, "refuse_shared_images", lambda *stores: None)
+    monkeypatch.setattr("analyses.reading.splits.refuse_shared_images", lambda *stores: None)
     small, both = (f"random:timm:test_vit.r160_in1k#final@{s}" for s in ("160", "160+320"))
     large = small.replace("@160", "@320")
     question = dict(target=large, sources=[small], reference=both)
-    config = reconstruction.ReconstructionConfig(resamples=10)
+    config = reconstruction.ReconstructionConfig(resamples=10, keep_shared=True)
     here = reconstruction.compute(*stores, **question, config=config)
     there = reconstruction.compute(*stores, **question, config=config, engine=session)
     for name in ("train_loss", "test_loss", "ridge", "loss_map"):
@@ -264,7 +262,7 @@ def test_analyses_on_workers_equal_those_here(session, stores, monkeypatch):
     here = similarity.compute(stores[0], sources=[small, large])
     there = similarity.compute(stores[0], sources=[small, large], engine=session)
     np.testing.assert_allclose(there["cka"], here["cka"], rtol=1e-10)
-    config = few_shot.FewShotConfig(shots=(1, 2), repeats=3)
+    config = few_shot.FewShotConfig(shots=(1, 2), repeats=3, keep_shared=True)
     here = few_shot.compute(*stores, sources=[both], config=config)
     assert few_shot.compute(*stores, sources=[both], config=config, engine=session).equals(here)
 

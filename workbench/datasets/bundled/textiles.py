@@ -38,6 +38,7 @@ def open_textiles(name: DatasetName) -> Dataset:
         labels=np.array([CLASSES.index(label) for label, _ in ordered], np.int32),
         label_names=list(CLASSES),
         reader=FileReader(str(root)),
+        file_of=FileReader(str(root)).path,
     )
 
 

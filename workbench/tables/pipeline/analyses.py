@@ -17,6 +17,7 @@ import numpy as np
 import analyses
 from analyses.linear.logistic import HeadConfig
 from analyses.linear.sgd import MinibatchConfig
+from analyses.reading.splits import image_notes
 from feature_store import Source
 from workbench import cost
 from workbench.datasets.target_maps import targets_for
@@ -43,6 +44,7 @@ def probe(context: Context, sources: Sequence[str], options: Mapping[str, Any]) 
     }
     resampled = {s: {"top1": _rounded(found, 100)} for s, found in table.attrs["resampled"].items()}
     said = tuple(notes) if config.recipe == "converged" else ()
+    said += tuple(image_notes(table.attrs["shared_images"]))
     return Measured(values, resampled, said, config=asdict(config))
 
 
@@ -56,7 +58,8 @@ def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any
     }
     of_shots = table.attrs["resampled"][options["shots"]]
     resampled = {s: {"top1": _rounded(found, 100)} for s, found in of_shots.items()}
-    return Measured(values, resampled, config=asdict(config))
+    said = tuple(image_notes(table.attrs["shared_images"]))
+    return Measured(values, resampled, said, config=asdict(config))
 
 
 def segmentation(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
@@ -131,6 +134,7 @@ def reconstruct(context: Context, sources: Sequence[str], options: Mapping[str, 
         }
         resampled[name] = {"test_info": result["resampled"].sel(source=full).values.tolist()}
     notes = (*result.attrs["notes"], *result.attrs["warnings"])
+    notes += tuple(image_notes(result.attrs["shared_images"]))
     return Measured(values, resampled, notes, config=asdict(config))
 
 
@@ -177,14 +181,16 @@ def hard(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -
     stores = context.stores["train"], context.stores["test"]
     (trio,) = sources
     table = analyses.hard_examples.compute(*stores, sources=trio.split(), config=config)
+    images = table.attrs["shared_images"]
     counts = {
-        "images": len(stores[1]),
+        "images": len(stores[1]) - len(images["shared"]) * images["left_out"],
         "eligible": table.attrs["eligible"],
         "rare": int(table["rare"].sum()),
         "ambiguous": int(table["ambiguous"].sum()),
     }
     values: dict[str, Value] = {name: (float(n), None, None) for name, n in counts.items()}
-    return Measured({trio: values}, detail=table.to_dict("records"), config=asdict(config))
+    detail, said = table.to_dict("records"), tuple(image_notes(images))
+    return Measured({trio: values}, notes=said, detail=detail, config=asdict(config))
 
 
 def _percent(row: Mapping[str, Any], name: str) -> Value:

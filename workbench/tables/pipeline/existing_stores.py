@@ -120,10 +120,10 @@ _ELSEWHERE = "name another folder, as `stores` in the config or with --out"
 
 def _holds_every_image(store: FeatureStore, split: Split, listing: Listing) -> bool:
     """Whether the store has a row for each image that the config names."""
-    if canonical(store.dataset) != canonical(split.dataset):
+    if store.located_dataset != canonical(split.dataset):
         raise InputError(
-            f"{store.path} holds features of {store.dataset}, but {split.key} is {split.dataset}; "
-            f"name the former there, or {_ELSEWHERE}"
+            f"{store.path} holds features of {store.located_dataset}, but {split.key} is "
+            f"{split.dataset}; name the former there, or {_ELSEWHERE}"
         )
     dataset = _listed(split, listing)
     if split.limit is not None and len(store) > len(dataset):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +11,8 @@ import pytest
 from PIL import Image
 
 import feature_store
-from feature_store import InputError, Source
+from feature_store import InputError, Source, protocol
+from feature_store.documents import put_attributes, read_attributes
 from workbench import code_hash, datasets
 from workbench.tables.pipeline import config
 from workbench.tables.pipeline.existing_stores import missing_sources, refuse_mixing
@@ -176,8 +176,11 @@ def test_stored_and_missing_features_of_two_versions_are_not_mixed(profile, stor
     full = replace(profile, data={"textiles": {"train": split_of(profile)}})
     found = {"textiles_train": {"toy:m#t": ["448"]}}
     if version == "another":
-        path = Path(store.path) / store.source(SOURCE).group / "zarr.json"
-        path.write_text(path.read_text().replace(code_hash.code_sha256(), "before"))
+        group = store.source(SOURCE).group
+        attrs = read_attributes(store.objects, group)
+        manifest = attrs["manifest"] | {"code_sha256": "before"}
+        changed = {"manifest": manifest, "identity": protocol.identity(manifest)}
+        put_attributes(store.objects, group, attrs | changed)
     plans = [
         MeasurementPlan(
             [SimpleNamespace(key=key, quantities=lambda _, own=own: own)],
