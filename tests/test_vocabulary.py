@@ -1,4 +1,4 @@
-"""One vocabulary: a field of one name has one type and one sentence in every config."""
+"""One vocabulary: a field of one name has one type and one sentence in configs and commands."""
 
 from __future__ import annotations
 
@@ -7,24 +7,33 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from workbench.cli import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 CONFIG = re.compile(r"\w+(Config|Options|Request)")
 
 
 def fields():
-    """(field, its config, type, sentence) of every config of the packages."""
+    """(field, its class, type, sentence) of every config and command of the packages."""
+    commands = {f"{module}.{form}" for module, form, _ in COMMANDS.values()}
     for package in ("analyses", "workbench"):
         for path in sorted((ROOT / package).rglob("*.py")):
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             for node in ast.parse(path.read_text(encoding="utf-8")).body:
-                if isinstance(node, ast.ClassDef) and CONFIG.fullmatch(node.name):
+                if isinstance(node, ast.ClassDef) and (
+                    CONFIG.fullmatch(node.name) or f"{module}.{node.name}" in commands
+                ):
                     yield from _fields(node)
 
 
 def _fields(node):
     for item, after in zip(node.body, [*node.body[1:], None], strict=True):
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            kind = ast.unparse(item.annotation)
+            if "options_of(" in kind or "name=''" in kind:
+                continue  # an embedded config: its fields are the options
             text = after.value.value if isinstance(after, ast.Expr) else ""
-            yield item.target.id, node.name, ast.unparse(item.annotation), " ".join(text.split())
+            yield item.target.id, node.name, kind, " ".join(text.split())
 
 
 def differing():
@@ -38,18 +47,33 @@ def differing():
 OTHERWISE = {
     "batch": "images, views or decoded images together: the unit is that of the pass",
     "device": "names the work that runs there",
+    "dry_run": "names what is printed instead",
+    "dtype": "what is stored, or what would be",
     "epochs": "passes over images or over their views",
     "folds": "names what is divided and what the folds choose",
     "head": "a kind of head, or how one is trained",
+    "images": "a number, or files to look at",
+    "json": "explore prints an address",
     "l2": "names the head it penalises",
     "learning_rate": "each head has its own optimiser",
+    "limit": "names the option that it depends on",
     "margin": "nats of an analysis, seconds of a job",
     "max_crops": "halved by an extraction only",
+    "model": "one or several, with what they run on",
+    "out": "names the files that the command writes",
     "precision": "products of tokens, of a block, or of the last passes of a solver",
     "repeats": "names what is drawn or timed",
     "resamples": "names what is resampled",
     "ridge": "one head's, or that of every map with its automatic choice",
+    "runs": "names the columns of the file",
+    "scales": "a command parses tuples, a request takes any sequence",
     "seed": "names what is drawn",
+    "source": "names the part that a source plays",
+    "store": "positional where it is the only input; names what it is read for",
+    "target": "names the part that the source plays",
+    "test": "names what is evaluated on these images",
+    "train": "names what is trained on these images",
+    "views": "made by one command, read by another",
 }
 """Fields whose sentence, or type, differs between configs, and why."""
 

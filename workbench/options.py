@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, Field, field, fields, make_dataclass
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import tyro
 
@@ -24,9 +24,9 @@ def options_of(config: type, *shown: str, **annotated: Any) -> Any:
     --------
     ``fit: Annotated[FitOptions, options_of(FitOptions, "seed")] = FitOptions()`` gives ``--seed``.
     """
-    hints = get_type_hints(config)
+    hints, suppressed = get_type_hints(config), cast(Any, tyro.conf.Suppress)
     again = [
-        (f.name, annotated.get(f.name, tyro.conf.Suppress[hints[f.name]]), _default(f))
+        (f.name, annotated.get(f.name, suppressed[hints[f.name]]), _default(f))
         for f in fields(config)
         if f.name in annotated or (shown and f.name not in shown)
     ]

@@ -26,7 +26,7 @@ class Cost:
     model: str
     """MODEL or MODEL#TAP, such as bundled:efficientnet_lite0."""
     scales: tuple[str, ...] = ("1x",)
-    """Pixels (224 448 448.whole) or multiples of the native size (1x 2x 0.5x)."""
+    """Pixels (224 448 448.whole 224x448) or multiples of the native size (1x 2x)."""
     dtype: str = "float16"
     """Stored dtype behind bytes per image: float16 or float32."""
     throughput: Annotated[
@@ -36,7 +36,8 @@ class Cost:
         ThroughputConfig,
         options_of(ThroughputConfig, "device", "arithmetic", "batch", "repeats"),
     ] = field(default_factory=lambda: ThroughputConfig(device="auto"))
-    json: Annotated[bool, tyro.conf.arg(help="Print one JSON object.")] = False
+    json: bool = False
+    """Print one JSON object on standard output."""
 
     def run(self) -> int:
         model, _, tap = self.model.partition("#")

@@ -56,7 +56,8 @@ class Extract:
     shards_per_task: int = 1
     """Shards given to a worker together, with --engine dask or slurm."""
     cluster: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
-    json: Annotated[bool, tyro.conf.arg(help="Print the report as one JSON object.")] = False
+    json: bool = False
+    """Print one JSON object on standard output."""
 
     def run(self) -> int:
         from workbench.extraction.loaded_models import LoadedModels  # deferred: torch takes 2 s

@@ -42,7 +42,7 @@ class HardExamples:
     """Store of the training images; must have labels."""
     test: str
     """Store of the test images; classes are matched by name."""
-    source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+    source: tyro.conf.UseAppendAction[tuple[str, ...]]
     """At least a small model at one scale, the same at several, and a larger model at one; of
     several larger models the one named last is compared with, the others are shown."""
     config: Annotated[HardConfig, options_of(HardConfig, "count", "neighbours", device=DEVICE)] = (

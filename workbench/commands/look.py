@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
@@ -35,7 +35,7 @@ class Look:
     """Store whose images are looked at."""
     image: str | None = None
     """Image id, or else row number."""
-    source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    source: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """MODEL[#TAP]@SCALE[+SCALE...]; repeat for each source. By default one model at all its
     stored scales; an S2 source is shown with its parts."""
     kind: Literal["tokens", "similarity", "loss", "scales"] = "tokens"
@@ -51,7 +51,7 @@ class Look:
     """Hide tokens whose first component, 0 to 1 over the data set, lies outside LOW HIGH."""
     images: tuple[str, ...] = ()
     """Image files to look at without a store."""
-    model: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    model: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """MODEL[#TAP] that runs on --images; repeat for several."""
     scales: tuple[str, ...] = ("1x",)
     """Scales of --images in pixels, or multiples of the native size."""

@@ -33,9 +33,9 @@ class Memorize:
 
     train: str
     """Store of the images to memorise."""
-    source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+    source: tyro.conf.UseAppendAction[tuple[str, ...]]
     """MODEL[#TAP]@SCALE[+SCALE...]; repeat for each source."""
-    view: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    view: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Further augmented views of the same images to train on; repeat for each store."""
     views: int = 0
     """Take so many views that `workbench extract --views` put beside --train (s.view1.zarr, ...);

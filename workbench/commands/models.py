@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from workbench.results import strict_json
 from workbench.results.messages import show
@@ -26,7 +24,8 @@ class Models:
     """MODEL or MODEL#TAP to describe: native size, grid, channels, transform, taps."""
     find: str | None = None
     """Part of a name: lists every timm and open_clip model that contains it."""
-    json: Annotated[bool, tyro.conf.arg(help="Print one JSON object.")] = False
+    json: bool = False
+    """Print one JSON object on standard output."""
 
     def run(self) -> int:
         if self.name is not None:

@@ -39,7 +39,7 @@ class Probe:
     """Store of the training images; must have labels."""
     test: str
     """Store of the test images; classes are matched by name."""
-    source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+    source: tyro.conf.UseAppendAction[tuple[str, ...]]
     """MODEL[#TAP]@SCALE[+SCALE...]; repeat for each source."""
     probe: Annotated[
         ProbeConfig,

@@ -77,7 +77,7 @@ class Reconstruct:
     )
     cluster: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
     json: bool = False
-    """Print one JSON object on standard output; the table goes to standard error."""
+    """Print one JSON object on standard output."""
 
     def run(self) -> int:
         """Fit, evaluate, report; the exit status."""

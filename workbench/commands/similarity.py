@@ -44,7 +44,7 @@ class Similarity:
     ] = field(default_factory=lambda: SimilarityConfig(progress=watched()))
     cluster: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
     json: bool = False
-    """Print one JSON object on standard output; the tables go to standard error."""
+    """Print one JSON object on standard output."""
 
     def run(self) -> int:
         """Compare, report; the exit status."""

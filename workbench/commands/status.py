@@ -6,16 +6,18 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from shlex import quote
-from typing import TYPE_CHECKING
 
 import tyro
+from tqdm import tqdm
 
+import feature_store
+from feature_store import FeatureStore, InputError
+from feature_store.claims import clear
+from feature_store.objects import connect
+from feature_store.summary import size_text
 from workbench import processors
 from workbench.results import strict_json
 from workbench.results.messages import note, show
-
-if TYPE_CHECKING:
-    from feature_store import FeatureStore
 
 WINDOW = 600.0
 """Seconds of looks that the pace is taken from."""
@@ -44,10 +46,6 @@ class Status:
     """Remove claims that are expired, invalid, or of a process of this machine that is gone."""
 
     def run(self) -> int:
-        from feature_store import InputError
-        from feature_store.claims import clear
-        from feature_store.objects import connect
-
         if self.interval <= 0:
             raise InputError(f"--interval is {self.interval:g}; expected more than 0 seconds")
         from workbench.datasets.folder import skipped_files
@@ -79,9 +77,6 @@ class Status:
 
     def _open(self) -> FeatureStore:
         """The store; with --watch as soon as it is there."""
-        import feature_store
-        from feature_store.objects import connect
-
         objects, waited = connect(self.store), False
         while self.watch and objects.get("zarr.json") is None:
             if not waited:
@@ -125,8 +120,6 @@ class Pace:
         self.left = 60 * missing / self.rate if self.rate and self.rate > 0 else None
 
     def __str__(self) -> str:
-        from tqdm import tqdm
-
         if self.rate is None:
             return "shards per minute and the time left follow with the next look"
         if self.left is None:
@@ -137,7 +130,6 @@ class Pace:
 
 def text(found: dict) -> str:
     """The same facts for a person: one block per source."""
-    from feature_store.summary import size_text
     from workbench.datasets.folder import skipped_text
 
     lines = [

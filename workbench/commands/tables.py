@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from feature_store.errors import InputError
 from workbench.results import strict_json
 from workbench.results.files import write_csv, write_text
 from workbench.results.messages import note, show
+from workbench.results.table_files import to_markdown
 
 if TYPE_CHECKING:
     from workbench.tables.pipeline.plan import MeasurementPlan
@@ -56,6 +58,7 @@ class Tables:
             return self._check(self.check)
         if self.columns == "cost":
             return self._cost()
+        # Deferred: torch, behind these, takes 2 s to import.
         from workbench.tables.pipeline import config
         from workbench.tables.pipeline import plan as planning
         from workbench.tables.specs import select
@@ -67,8 +70,6 @@ class Tables:
 
     def _refuse_unused(self) -> None:
         """Refuse options that the call would not look at."""
-        from feature_store.errors import InputError
-
         given = {
             "--only": bool(self.only),
             "--config": self.config is not None,
@@ -87,8 +88,7 @@ class Tables:
             raise InputError(f"{call} takes no {' or '.join(wrong)}; leave it out")
 
     def _run(self, plan: MeasurementPlan, profile: Profile, out: Path) -> int:
-        from feature_store.errors import InputError
-        from workbench.tables.pipeline import run
+        from workbench.tables.pipeline import run  # deferred: torch takes 2 s to import
 
         outcome = run.run(plan, profile, out, note)
         if outcome.written or outcome.measured or outcome.extracted or outcome.failed:
@@ -110,7 +110,7 @@ class Tables:
         return 0
 
     def _dry_run(self, plan: MeasurementPlan, profile: Profile) -> int:
-        from workbench.tables.pipeline import dry_run
+        from workbench.tables.pipeline import dry_run  # deferred: torch takes 2 s to import
 
         found = dry_run.dry_run(plan, profile)
         if self.json:
@@ -120,7 +120,7 @@ class Tables:
         return 1 if found["problems"] else 0
 
     def _check(self, folder: Path) -> int:
-        from workbench.tables.records.check import check
+        from workbench.tables.records.check import check  # deferred: torch takes 2 s to import
 
         found = check(folder)
         bad = [finding for finding in found if finding["state"] != "current"]
@@ -133,10 +133,9 @@ class Tables:
         return 1 if bad else 0
 
     def _cost(self) -> int:
-        from feature_store.errors import InputError
+        # Deferred: torch, behind these, takes 2 s to import.
         from workbench.cost import published_cost_columns
         from workbench.extraction.local import pick_device
-        from workbench.results.table_files import to_markdown
         from workbench.tables.pipeline.throughput import with_throughput
         from workbench.tables.records import provenance
 

@@ -10,6 +10,7 @@ from feature_store.dataset_name import base, is_on_hub, view_name
 TFLOPS = 200.0
 """Sustained TFLOP/s assumed, not measured, for GPU hours: a fifth of an H100's dense bf16 peak; the
 config's ``tflops`` replaces it."""
+from workbench.models.info import Arithmetic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class Profile:
     """Data keys whose columns stay empty when the config does not name them."""
     device: str = "auto"
     """Where models run."""
-    arithmetic: str = "fp32"
+    arithmetic: Arithmetic = "fp32"
     """Arithmetic of the forward pass."""
     workers: int = 0
     """Decoding processes."""
