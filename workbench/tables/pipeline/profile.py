@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from feature_store.dataset_name import base, is_on_hub, view_name
+from workbench.models.info import Arithmetic
 
 TFLOPS = 200.0
 """Sustained TFLOP/s assumed, not measured, for GPU hours: a fifth of an H100's dense bf16 peak; the
 config's ``tflops`` replaces it."""
-from workbench.models.info import Arithmetic
 
 
 @dataclass(frozen=True, kw_only=True)
