@@ -49,7 +49,8 @@ def test_files_json_and_escaping(stores, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["hard-examples", *stores, *ask, "--l2", "0.1", "--json", "--out", str(out)]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found) == {"rows", "eligible", "sources", "accuracy", "shared_images"}
+    more = {"shared_images", "unseen_classes"}
+    assert set(found) == {"rows", "eligible", "sources", "accuracy"} | more
     assert [row["source"] for row in found["accuracy"]] == SOURCES
     assert found["sources"]["large"] == SOURCES[3]
     names = {path.name for path in out.iterdir()}

@@ -16,7 +16,9 @@ from feature_store.recorded_images import recorded_images
 from feature_store.writer import ShardImages
 from workbench import datasets
 from workbench.cli import main
+from workbench.datasets.pictures import reader
 from workbench.extraction.same_images import compare, is_at_its_path, require_same_images
+from workbench.pictures.photographs import Photographs
 
 SOURCES = ("toy:a#b@8", "toy:b#b@8")
 NAMES = ("0.png", "1.png", "2.png", "3.png", "4.png")
@@ -192,3 +194,17 @@ def test_extract_records_and_recognises_images(folder, tmp_path, monkeypatch, ca
     assert main([*command, *model, "--redo-changed"]) == 0
     assert main([*command, *model]) == 0
     assert "nothing to do" in capsys.readouterr().err
+
+
+def test_pictures_are_found_from_another_directory_and_only_if_they_are_the_same(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(folder.parent)
+    store = stored("photos", tmp_path / "s")
+    monkeypatch.chdir(tmp_path)
+    assert store.dataset == "folder:photos"
+    photo(folder / "1.png", 99)
+    read = reader(store)
+    np.testing.assert_array_equal(read(0), np.asarray(Image.open(folder / "0.png")))
+    assert read(1) is None
+    assert "1.png" in str(Photographs(store)(1, SOURCES[0]))
