@@ -45,7 +45,7 @@ SUBSTITUTES = {
 }
 """What the pages name and a test has not: weights to be fetched, data sets, GPUs."""
 
-SERVES = {"jupyter lab ": "is running at"}
+SERVES = {"jupyter lab ": "is running at", "workbench explore ": "http://127.0.0.1"}
 """Beginnings of lines that serve until they are stopped, and what they print once they do."""
 
 STUB = """#!/usr/bin/env bash
@@ -105,6 +105,7 @@ def data(tmp_path_factory):
     _runs(folder)
     _checkpoint(folder / "weights")
     photo = next((folder / "photos/train").rglob("*.jpg")).relative_to(folder)
+    shutil.copy(folder / photo, folder / "photo.jpg")
     (folder / "photos.csv").write_text(f"path,label\n{photo},{photo.parent.name}\n")
     for name in ("notebooks", "scripts"):
         left = shutil.ignore_patterns(".ipynb_checkpoints", "results")
@@ -250,10 +251,10 @@ def test_command_lines_run(page, data, tmp_path, monkeypatch, stand_ins, request
 def run(line, set_before=""):
     """Exit status of one command line; ``workbench`` without a new process."""
     words = shlex.split(without_comment(line))
+    for start, promise in SERVES.items():
+        if line.startswith(start):
+            return serves(line, promise)
     if words[0] != "workbench":
-        for start, promise in SERVES.items():
-            if line.startswith(start):
-                return serves(line, promise)
         return subprocess.run(["bash", "-c", f"{set_before}{line}"], check=False).returncode
     if "slurm" in words and "--dry-run" not in words:
         words.append("--dry-run")  # workers would never come
@@ -266,9 +267,11 @@ def run(line, set_before=""):
 def serves(line, promise):
     """0 once a server has said that it runs; it is stopped then."""
     command = ["bash", "-c", f"exec {line}"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+    said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    env = {**os.environ, "BROWSER": "true"}
+    with subprocess.Popen(command, env=env, **said) as server:
         try:
-            return 0 if any(promise in said for said in server.stderr) else 1
+            return 0 if any(promise in text for text in server.stdout) else 1
         finally:
             server.terminate()
 

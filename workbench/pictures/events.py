@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from bokeh.model import Model
 
 
 def changed(model: Model, name: str, react: Callable[[], object]) -> None:
     """Call `react` whenever a property of a model changes."""
-    model.on_change(name, lambda attr, old, new: react())
+
+    def reacted(attr: str, old: Any, new: Any) -> None:
+        react()
+
+    model.on_change(name, reacted)
