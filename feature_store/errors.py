@@ -17,3 +17,21 @@ class UnreadableError(StoreError):
 
 class NewerVersionError(StoreError):
     """The store was written by a later version of this program."""
+
+
+class NotStoredError(StoreError):
+    """The store lacks a source; who knows the models may give a better remedy than extracting.
+
+    Attributes
+    ----------
+    found : str
+        What is missing and what is stored.
+    model : str
+        The model asked for.
+    remedy : str
+        How to extract it, if the model exists.
+    """
+
+    def __init__(self, found: str, model: str, remedy: str) -> None:
+        super().__init__(f"{found}. {remedy}")
+        self.found, self.model, self.remedy = found, model, remedy

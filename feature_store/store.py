@@ -18,7 +18,7 @@ from feature_store import protocol
 from feature_store.accepted_code import refuse_other_identity
 from feature_store.claims import ClaimStatus, all_claims, waited_for
 from feature_store.dataset_name import at, canonical
-from feature_store.errors import StoreError
+from feature_store.errors import NotStoredError, StoreError
 from feature_store.lazy import compose, labelled
 from feature_store.listing import (
     in_stored_words,
@@ -167,11 +167,12 @@ class FeatureStore:
         wanted = with_stored_tap(wanted, stored, self._is_default)
         absent = [str(s) for s in wanted.singles() if s not in stored]
         if absent:
-            raise StoreError(
+            raise NotStoredError(
                 f"{self.path} does not hold {', '.join(absent)}; it holds "
-                f"{', '.join(map(str, stored)) or 'no sources yet'}. Add it with `workbench "
-                f"extract --dataset {self.dataset} --model {wanted.model} --scales "
-                f"{' '.join(wanted.scales)} --store {self.path}`"
+                f"{', '.join(map(str, stored)) or 'no sources yet'}",
+                wanted.model,
+                f"Add it with `workbench extract --dataset {self.dataset} --model {wanted.model} "
+                f"--scales {' '.join(wanted.scales)} --store {self.path}`",
             )
         return wanted
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from feature_store.errors import InputError
+from feature_store.errors import InputError, NotStoredError
 from workbench.results.messages import note, show
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = None  # type: ignore[assignment]  # or the interpreter fails to flush it at exit
         return 0
     except (InputError, OSError) as error:
-        note(f"workbench {name}: {' '.join(str(error).split())}")
+        note(f"workbench {name}: {' '.join(_message(error).split())}")
         return 2
     except KeyboardInterrupt:
         then = (
@@ -154,6 +154,24 @@ def _check_devices(config: Any) -> None:
                 raise InputError(
                     f"device {value!r} cannot be used here ({reason}); name cpu, cuda or cuda:1"
                 ) from error
+
+
+def _message(error: Exception) -> str:
+    """The error's text; extracting a source is no remedy where its model does not exist."""
+    if not isinstance(error, NotStoredError):
+        return str(error)
+    import difflib
+
+    from workbench.models.registry import build
+
+    try:
+        build(error.model)
+    except InputError as unknown:
+        stored = error.found.partition("it holds ")[2].split(", ")
+        near = difflib.get_close_matches(error.model, {s.partition("#")[0] for s in stored}, n=1)
+        hint = f"; did you mean the stored {near[0]}?" if near else ""
+        return f"{error.found}. {unknown}{hint}"
+    return str(error)
 
 
 def _with_present_names(command: str, arguments: Sequence[str]) -> list[str]:

@@ -8,6 +8,8 @@ import re
 
 import pytest
 
+from feature_store.errors import NotStoredError
+from workbench import cli
 from workbench.cli import COMMANDS, RENAMED, main
 
 RENAMES = [(command, old, new) for command, names in RENAMED.items() for old, new in names.items()]
@@ -102,3 +104,12 @@ def test_a_device_that_does_not_exist_is_refused(capsys, device):
 def test_a_null_byte_is_refused(capsys):
     assert main(["status", "a\0b"]) == 2
     assert "null byte" in capsys.readouterr().err
+
+
+def test_extracting_is_no_remedy_where_the_model_does_not_exist():
+    stored = "a.zarr does not hold M; it holds bundled:efficientnet_lite2#blocks@260"
+    remedy = "Add it with `workbench extract`"
+    lost = cli._message(NotStoredError(stored, "bundled:eficientnet_lite2", remedy))
+    assert remedy not in lost
+    assert "did you mean the stored bundled:efficientnet_lite2?" in lost
+    assert remedy in cli._message(NotStoredError(stored, "bundled:efficientnet_lite0", remedy))

@@ -43,6 +43,7 @@ def build(name: ModelName) -> Architecture:
         if name.random:
             return tower(config, name.pixels, meta=False).eval(), None
         repository = str(record.get("hf_hub", "")).rstrip("/")
+        hub.require_reachable(str(name), repository, record.get("url"))
         return _fetch(name), hub.revision(repository)
 
     return describe(tower(config, name.pixels, meta=True).eval(), name, record, load)

@@ -22,11 +22,16 @@ DISPUTED = {"vit_base_patch16_clip_224.dfn2b": "open_clip:ViT-B-16-quickgelu/dfn
 
 def build(name: ModelName) -> Architecture:
     """The architecture of a ``timm:`` or ``random:timm:`` name, its weights yet to be loaded."""
+    import timm
+
     check_known(name)
     if not name.random:
         check_weights(name)
 
     def load() -> tuple[Any, str | None]:
+        if not name.random:
+            config = timm.get_pretrained_cfg(name.arch)
+            hub.require_reachable(str(name), config.hf_hub_id, config.url)
         module = create(name.arch, pixels=name.pixels, pretrained=not name.random, meta=False)
         return module, None if name.random else hub.revision(module.pretrained_cfg.get("hf_hub_id"))
 
