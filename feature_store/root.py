@@ -201,7 +201,11 @@ def read_images(objects: Objects, name: str, images: int) -> np.ndarray:
         The array cannot be decoded.
     """
     document = read_document(objects, name)
-    keys = [f"c.{k}" for k in range(-(-images // _ID_CHUNK))]
+    try:
+        (chunk,) = document["chunk_grid"]["configuration"]["chunk_shape"]
+        keys = [f"c.{k}" for k in range(-(-images // chunk))]
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise StoreError(f"{objects.url}/{name}/zarr.json is damaged ({error})") from error
     found = {key: objects.get(f"{name}/{key}") for key in keys}
     absent = [key for key, data in found.items() if data is None]
     if absent and name == "image_id":
