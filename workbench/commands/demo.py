@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from workbench.results.files import write_csv, write_text
 from workbench.results.messages import note, show
 
@@ -48,7 +50,7 @@ class Demo:
         from analyses import reconstruction
         from analyses.reconstruction.table2 import layout
         from workbench.figures.reconstruction_files import write
-        from workbench.results.table_files import to_markdown
+        from workbench.results.terminal import show_table
 
         stores = tuple(self._extract(split) for split in SPLITS)
         _log("reconstruct: how much of Lite2 is a linear function of the smaller models?")
@@ -58,12 +60,12 @@ class Demo:
         write(result, self.out)
         _log("probe: which features tell nominal weave from local and global defects?")
         probed = self._probe(stores)
-        findings = (*_table_sentences(result), _probe_sentence(probed))
+        findings = (_s2_sentence(result), _ratio_sentence(result), _probe_sentence(probed))
         write_text("\n".join(findings) + "\n", self.out / "found.md")
-        show(to_markdown(layout(result)))
+        show_table(layout(result))
         show("")
         shown = ["source", "train_loss", "test_accuracy", "low", "high", "gmacs", "params"]
-        show(to_markdown(probed[shown], ".4g"))
+        show_table(probed[shown], ".4g")
         show(f"\nTables, figures and both stores are in {self.out}.\n")
         show("\n".join(findings))
         return 0
@@ -104,35 +106,45 @@ def _log(line: str) -> None:
     note(line)
 
 
-def _table_sentences(result: xr.Dataset) -> tuple[str, str]:
-    from analyses import reconstruction
+def _s2_sentence(result: xr.Dataset) -> str:
+    """What the second scale adds to the same model, image by image."""
+    from analyses.statistics.bootstrap import interval
 
-    table = reconstruction.rows(result).set_index("source")
-    one, two = (table.loc[name] for name in result["source"].values[:2])
-    first = (
-        f"From unseen images, Lite0 at one scale holds {one.test_info_bits:.3f} bits about Lite2's "
-        f"features, which is {100 * one.test_ratio:.1f} % of what Lite1 holds "
-        f"({table.loc[table.index[-1]].test_info_bits:.3f} bits)."
+    one, two = result["test_info_bits"].values[:2]
+    low, high = interval(result["resampled"].values[1] - result["resampled"].values[0])
+    verdict = "adds" if low > 0 else "takes away" if high < 0 else "changes little:"
+    return (
+        f"Looking at the same unseen images at two scales instead of one {verdict} "
+        f"{two - one:+.3f} bits (95 % paired interval {low:+.3f} to {high:+.3f}) to the "
+        f"{one:.3f} bits that Lite0 holds about Lite2's features, without a single new parameter."
     )
-    gain = two.test_info_bits - one.test_info_bits
-    second = (
-        f"Adding the 448-pixel scale to the same Lite0 {'raises' if gain > 0 else 'lowers'} that "
-        f"to {two.test_info_bits:.3f} bits ({100 * two.test_ratio:.1f} %; 95 % interval "
-        f"{two.test_info_low:.3f} to {two.test_info_high:.3f} bits) without a single new parameter."
+
+
+def _ratio_sentence(result: xr.Dataset) -> str:
+    """The same beside a larger model."""
+    one, two, middle = result["test_info_bits"].values
+    ratios = 100 * result["test_ratio"].values
+    return (
+        f"Lite0-S2 thereby holds {ratios[1]:.1f} % of what the larger Lite1 holds ({two:.3f} of "
+        f"{middle:.3f} bits); Lite0 at one scale holds {ratios[0]:.1f} %."
     )
-    return first, second
 
 
 def _probe_sentence(table: pd.DataFrame) -> str:
+    """What a linear probe makes of it: S2 against one scale, and against the largest model."""
+    from analyses.statistics.bootstrap import interval
+
     small, s2, _, large = table.itertuples(index=False)  # one row per entry of SOURCES, in order
-    higher = s2.test_accuracy > large.test_accuracy
-    apart = s2.low > large.high or large.low > s2.high
-    verdict = ("is ahead of" if higher else "is behind") if apart else "is level with"
+    resampled = list(table.attrs["resampled"].values())
+    parts = []
+    for other, drawn, name in ((small, 0, "Lite0 at one scale"), (large, 3, "the larger Lite2")):
+        difference = s2.test_accuracy - other.test_accuracy
+        low, high = interval(np.subtract(resampled[1], resampled[drawn]))
+        parts.append(
+            f"{100 * difference:+.1f} points against {name} ({100 * low:+.1f} to {100 * high:+.1f})"
+        )
     return (
-        f"On the textile defects Lite0-S2 {verdict} the larger Lite2 under a linear probe "
-        f"({100 * s2.test_accuracy:.1f} % against {100 * large.test_accuracy:.1f} %, 95 % "
-        f"intervals {100 * s2.low:.0f} to {100 * s2.high:.0f} and {100 * large.low:.0f} to "
-        f"{100 * large.high:.0f}; Lite0 at one scale: {100 * small.test_accuracy:.1f} %) with "
-        f"{s2.params / large.params:.2f} times its parameters and {s2.gmacs / large.gmacs:.1f} "
-        f"times its multiply-accumulates."
+        f"A linear probe of textile defects on Lite0-S2 is right for {100 * s2.test_accuracy:.1f} "
+        f"% of the images: {', '.join(parts)}, with {s2.params / large.params:.2f} times Lite2's "
+        f"parameters and {s2.gmacs / large.gmacs:.1f} times its multiply-accumulates."
     )

@@ -51,7 +51,7 @@ def write_table(
 
 def to_markdown(table: pd.DataFrame, floats: str = ".4f") -> str:
     """A table in Markdown, without a line break at its end; text stays as it is."""
-    texts = table.map(lambda cell: _text(cell, floats).replace("|", "\\|"))
+    texts = cells(table, floats).map(lambda cell: cell.replace("|", "\\|"))
     numeric = map(pd.api.types.is_numeric_dtype, table.dtypes)
     align = ["right" if number else "left" for number in numeric]
     return texts.to_markdown(index=False, disable_numparse=True, colalign=align)
@@ -59,12 +59,17 @@ def to_markdown(table: pd.DataFrame, floats: str = ".4f") -> str:
 
 def to_latex(table: pd.DataFrame, floats: str = ".4f", caption: str = "") -> str:
     """A table in LaTeX with booktabs rules, its special characters escaped."""
-    texts = table.map(lambda cell: _text(cell, floats))
+    texts = cells(table, floats)
     align = "".join("l" if _is_text(texts.iloc[:, n]) else "r" for n in range(texts.shape[1]))
     style = texts.map(escaped).style.hide(axis="index").format_index(escaped, axis=1)
     return style.to_latex(
         hrules=True, caption=escaped(caption) or None, column_format=align, multicol_align="c"
     )
+
+
+def cells(table: pd.DataFrame, floats: str = ".4f") -> pd.DataFrame:
+    """Every cell as text; floating-point numbers in the given format."""
+    return table.map(lambda cell: _text(cell, floats))
 
 
 def _text(cell: Any, floats: str) -> str:
