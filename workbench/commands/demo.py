@@ -122,7 +122,7 @@ def _s2_sentence(result: xr.Dataset) -> str:
 
 def _ratio_sentence(result: xr.Dataset) -> str:
     """The same beside a larger model."""
-    one, two, middle = result["test_info_bits"].values
+    two, middle = result["test_info_bits"].values[1:]
     ratios = 100 * result["test_ratio"].values
     return (
         f"Lite0-S2 thereby holds {ratios[1]:.1f} % of what the larger Lite1 holds ({two:.3f} of "
