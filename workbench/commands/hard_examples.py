@@ -23,6 +23,7 @@ from workbench.results import strict_json
 from workbench.results.files import write_csv
 from workbench.results.messages import note, show
 from workbench.results.table_files import write_table
+from workbench.results.terminal import show_table
 
 DEVICE = Annotated[
     str, tyro.conf.arg(help="Torch device of the heads and of the neighbour search.")
@@ -86,7 +87,7 @@ class HardExamples:
             show(strict_json.dumps({"rows": rows, **found}))
         else:
             shown = ["image_id", "label", "drop", "s2_drop", "rare", "ambiguous"]
-            show(table[shown].to_string(index=False, float_format="{:.3f}".format))
+            show_table(table[shown], ".3f")
             show(
                 f"{table.attrs['eligible']} test images that only the larger model gets better; "
                 f"of the {len(table)} shown {table['rare'].sum()} are rare and "

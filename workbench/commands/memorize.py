@@ -19,6 +19,7 @@ from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
 from workbench.results.table_files import write_table
+from workbench.results.terminal import show_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +87,9 @@ class Memorize:
         if self.json:
             show(strict_json.dumps(found))
             return 0
-        show(table[_SHOWN].to_string(index=False, float_format="{:.4f}".format))
+        show_table(table[_SHOWN])
         if self.random_labels:
-            show(fitted[_FITTED].to_string(index=False))
+            show_table(fitted[_FITTED])
         return 0
 
     def _held_out(self, first: FeatureStore, path: str | None) -> FeatureStore | None:

@@ -24,6 +24,7 @@ from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
 from workbench.results.table_files import write_table
+from workbench.results.terminal import show_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +228,7 @@ def _note_images(report: dict[str, Any]) -> None:
 
 def _show(table: pd.DataFrame) -> None:
     if len(table):
-        show(table.to_string(index=False, float_format="{:.4f}".format))
+        show_table(table)
 
 
 _SHOWN = ["source", "train_loss", "train_accuracy", "test_accuracy", "low", "high", "l2"]

@@ -22,7 +22,7 @@ from workbench.extraction.request import StreamConfig
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
-from workbench.results.table_files import to_markdown
+from workbench.results.terminal import show_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ class Reconstruct:
                 config=config,
                 engine=engine,
             )
-        (note if self.json else show)(to_markdown(layout(result)))
+        show_table(layout(result), aside=self.json)
         for line in (*result.attrs["notes"], *image_notes(result.attrs["shared_images"])):
             note(line)
         for line in result.attrs["warnings"]:

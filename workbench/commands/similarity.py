@@ -21,6 +21,7 @@ from workbench.results import strict_json
 from workbench.results.files import write_csv, write_text
 from workbench.results.messages import note, show
 from workbench.results.table_files import to_latex, to_markdown
+from workbench.results.terminal import show_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,8 @@ class Similarity:
             note(line)
         report(caption(result) + "\n")
         for table in (pairs.drop(columns=[*similarity.NULLS]), shapes):
-            report(to_markdown(table, ".3f") + "\n")
+            show_table(table, ".3f", aside=self.json)
+            report("")
         for line in result.attrs["warnings"]:
             note(f"warning: {line}")
         if self.out is not None:
