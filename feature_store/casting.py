@@ -39,9 +39,14 @@ class CastStatistics:
         flat = exact.ravel().astype(np.float32, copy=False)
         largest = float(max(flat.max(), -flat.min())) if flat.size else 0.0
         error = flat - stored.ravel()  # float32 minus float16: exact enough for a mean square
-        one = CastStatistics(largest, float(np.dot(flat, flat)), float(np.dot(error, error)))
+        one = CastStatistics(largest, *(_sum_of_squares(values) for values in (flat, error)))
         self.merge(one)
         return largest
+
+
+def _sum_of_squares(values: np.ndarray) -> float:
+    """Rounded to float32, so that sums over images are exact in float64 and in any order."""
+    return float(np.float32(np.square(values).sum(dtype=np.float64)))
 
 
 def largest_bits(values: np.ndarray) -> float:

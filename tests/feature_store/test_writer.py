@@ -75,3 +75,17 @@ def test_a_record_keeps_what_is_known_of_the_images_also_after_growth(tmp_path):
     both = ShardImages.after(record, second)
     assert both.fingerprints == ["aa", "", "cc", "dd", "bb"]
     assert both.files == [None] * 4 + [[3, 7]]
+
+
+def test_sums_do_not_depend_on_the_order_and_batches_of_images():
+    images = RNG.standard_normal((50, 3, 3, 7)).astype(np.float32)
+    records = []
+    for order in (np.arange(50), np.arange(50)[::-1], np.roll(np.arange(50), 17)):
+        counted = CastStatistics()
+        for part in np.array_split(order, 1 + order[0] % 4):
+            one = CastStatistics()
+            for row in part:
+                one.add(images[row], images[row].astype(np.float16))
+            counted.merge(one)
+        records.append(counted)
+    assert records[0] == records[1] == records[2]

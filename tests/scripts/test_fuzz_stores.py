@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -33,3 +35,12 @@ def test_a_run_that_stops_at_any_call_is_completed_by_the_next():
     found = crashes.main(crashes.Crashes(points=20, seed=1))
     assert found["unexpected"] == []
     assert found["crash_points"] == 20
+
+
+def test_extractions_that_start_together_share_a_new_store(tmp_path):
+    report = tmp_path / "starts.json"
+    script = [sys.executable, FUZZERS / "starts.py", "--starts", "7", "--out", report]
+    subprocess.run(script, check=True, capture_output=True, timeout=600)
+    found = json.loads(report.read_text())
+    assert found["unexpected"] == []
+    assert sum(found["exit_codes"].values()) == 7

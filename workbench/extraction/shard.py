@@ -90,8 +90,8 @@ def start_copy(
     stored = values.to(getattr(torch, into.dtype.name))
     sums = None
     if counted is not None:
-        error = values - stored
-        sums = torch.stack([values.abs().amax(), values.square().sum(), error.square().sum()])
+        squares = [sum_of_squares(values), sum_of_squares(values - stored)]
+        sums = torch.stack([values.abs().amax().to(squares[0]), *squares])
         sums = sums.to("cpu", non_blocking=cuda)
     host = stored.to("cpu", non_blocking=cuda)
     arrived = None
@@ -99,6 +99,17 @@ def start_copy(
         arrived = torch.cuda.Event()
         arrived.record(torch.cuda.current_stream(values.device))
     return Copy(stored=host, sums=sums, arrived=arrived, into=into, rows=rows, counted=counted)
+
+
+def sum_of_squares(values: torch.Tensor) -> torch.Tensor:
+    """float64 sum over all values: that of each image is rounded to float32 first.
+
+    Sums of such numbers are exact in practice, so that a record does not depend on the batches in
+    which its images came; :meth:`CastStatistics.add` does the same.
+    """
+    wide = torch.float32 if values.device.type == "mps" else torch.float64  # which MPS lacks
+    each = values.square().flatten(1).sum(1, dtype=wide)
+    return each.float().to(wide).sum()
 
 
 def forward(
