@@ -301,6 +301,7 @@ def _refuse_newer(objects: Objects) -> None:
     version = attrs.get("protocol_version") if isinstance(attrs, dict) else None
     if not isinstance(version, int) or version <= protocol.VERSION:
         return
+    assert isinstance(attrs, dict)
     if protocol.seal(attrs | {"protocol_version": protocol.VERSION}) != attrs.get("seal"):
         raise NewerVersionError(
             f"{objects.url} has protocol version {version}, this program reads up to "

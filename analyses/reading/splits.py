@@ -136,5 +136,6 @@ def _some(items: list[str]) -> str:
 
 
 def _collection(features: Features) -> str:
-    stored = isinstance(features, FeatureStore)
-    return collection(features.located_dataset if stored else features.dataset)
+    if isinstance(features, FeatureStore):
+        return collection(features.located_dataset)
+    return collection(features.dataset)

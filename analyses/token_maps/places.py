@@ -100,7 +100,10 @@ def nearest(
         k is not positive, or the source keeps only some token positions.
     """
     last = deque(places_so_far(store, source, query, k, without=without), maxlen=1)
-    return last.pop() if last else Places(*np.empty((3, 0), np.int64), np.empty(0, np.float32))
+    if last:
+        return last.pop()
+    none = np.empty(0, np.int64)
+    return Places(none, none, none, np.empty(0, np.float32))
 
 
 def places_so_far(

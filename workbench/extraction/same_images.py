@@ -139,8 +139,8 @@ def compare(store: FeatureStore, dataset: Dataset, log: Callable[[str], None]) -
             raise _other_dataset(store, dataset, ", and the store does not record their pixels")
         known |= recorded.fingerprints > 0
         again = [
-            int(row)
-            for row in np.flatnonzero(recorded.fingerprints)
+            row
+            for row in np.flatnonzero(recorded.fingerprints).tolist()
             if places[row] >= 0 and _differs(recorded, row, files[row], found.moved)
         ]
         found.seen[decoder] = _looked_at(_decoded_by(dataset, decoder), places, again, log)

@@ -62,13 +62,13 @@ def tokens(
     InputError
         A row that does not exist, an image that failed, a source that keeps only some positions.
     """
-    maps, names = _asked(maps, image, sources)
-    names = list(dict.fromkeys(part for name in names for part in maps.parts(name)))
+    opened, names = _asked(maps, image, sources)
+    names = list(dict.fromkeys(part for name in names for part in opened.parts(name)))
     with mpl.rc_context(SETTINGS):
         figure, axes = new_panels(1 + len(names))
-        draw_photograph(axes[0], maps, image, names[0])
+        draw_photograph(axes[0], opened, image, names[0])
         for ax, name in zip(axes[1:], names, strict=True):
-            rgb = maps.basis(name).rgb(_tokens(maps, name, image))
+            rgb = opened.basis(name).rgb(_tokens(opened, name, image))
             ax.imshow(with_foreground(rgb, foreground), interpolation="nearest")
             set_title(ax, f"{short(name)}\n{rgb.shape[0]} x {rgb.shape[1]} tokens")
     return figure
@@ -95,17 +95,17 @@ def similarity(
     InputError
         A position outside the grid; whatever :func:`tokens` refuses.
     """
-    maps, names = _asked(maps, image, sources)
-    names = list(dict.fromkeys(part for name in names for part in maps.parts(name)))
-    first = _tokens(maps, names[0], image).shape[:2]
+    opened, names = _asked(maps, image, sources)
+    names = list(dict.fromkeys(part for name in names for part in opened.parts(name)))
+    first = _tokens(opened, names[0], image).shape[:2]
     require_position(first, token)
     with mpl.rc_context(SETTINGS):
         figure, axes = new_panels(1 + len(names), bar=True)
-        extent = draw_photograph(axes[0], maps, image, names[0])
+        extent = draw_photograph(axes[0], opened, image, names[0])
         outline(axes[0], token, first, extent)
-        shown = None
+        shown: Any = None
         for ax, name in zip(axes[1:], names, strict=True):
-            values = _tokens(maps, name, image)
+            values = _tokens(opened, name, image)
             at = matching(token, first, values.shape[:2])
             found = similarity_map(values, at)
             shown = ax.imshow(found, cmap="viridis", vmin=min(0.0, found.min()), vmax=1)
@@ -134,8 +134,8 @@ def loss(
     -------
     matplotlib.figure.Figure
     """
-    maps, names = _asked(maps, image, sources)
-    stored = _need_store(maps)
+    opened, names = _asked(maps, image, sources)
+    stored = _need_store(opened)
     _tokens(stored, names[0], image)
     found = stored.reconstruction(target, names).losses(stored.store, [image])
     shares = (found["loss"] / found["null_loss"].mean(("row", "col"))).values[:, 0]
@@ -159,8 +159,8 @@ def scales(maps: FeatureStore | StoredMaps, *, image: int, target: str, source: 
     -------
     matplotlib.figure.Figure
     """
-    maps, names = _asked(maps, image, [source] if source else ())
-    stored = _need_store(maps)
+    opened, names = _asked(maps, image, [source] if source else ())
+    stored = _need_store(opened)
     _tokens(stored, names[0], image)
     sources = token_loss.scale_sources(stored.store, names[0])
     losses = stored.reconstruction(target, sources).losses(stored.store, [image])

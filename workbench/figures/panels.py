@@ -19,7 +19,9 @@ PANEL = 2.2
 """Inches of a panel's side."""
 WIDE = 5
 """Panels in a line."""
-SETTINGS = {
+Extent = tuple[float, float, float, float]
+"""Left, right, bottom and top of a picture, in units of its axes."""
+SETTINGS: Any = {
     "font.size": 9,
     "axes.titlesize": 8,
     "axes.titlelocation": "left",
@@ -56,7 +58,7 @@ def new_panels(count: int, *, bar: bool = False) -> tuple[Picture, list[Axes]]:
     return figure, axes[:count]
 
 
-def draw_photograph(ax: Axes, maps: Maps, image: int, source: str) -> tuple[float, ...]:
+def draw_photograph(ax: Axes, maps: Maps, image: int, source: str) -> Extent:
     """Draw the photograph, or say what is missing; its extent."""
     picture = maps.photograph(image, source)
     image_id = str(maps.image_ids[image])

@@ -49,8 +49,8 @@ def _with_tag(text: str) -> str:
     if name.kind == "timm":
         tag = "" if "." in name.arch else _default_tag(name.arch)
         return text.replace(name.arch, f"{name.arch}.{tag}", 1) if tag else text
-    tag = _only_tag(name.arch, str(name.tag))
-    return text.replace(f"/{name.tag}", f"/{tag}", 1) if tag else text
+    only = _only_tag(name.arch, str(name.tag))
+    return text.replace(f"/{name.tag}", f"/{only}", 1) if only else text
 
 
 def _default_tag(arch: str) -> str:
@@ -104,11 +104,11 @@ def _readings(base: str) -> list[str]:
     if slash:
         only = _only_tag(arch, tag)
         return [f"open_clip:{arch}/{only}"] if only else []
-    found = [f"bundled:{base}"] if base in PACKAGES else []
+    named = [f"bundled:{base}"] if base in PACKAGES else []
     if "." in base:
-        return [*found, *([f"timm:{base}"] if base in timm.list_pretrained() else [])]
+        return [*named, *([f"timm:{base}"] if base in timm.list_pretrained() else [])]
     default = _default_tag(base)
-    return [*found, *([f"timm:{base}.{default}"] if default else [])]
+    return [*named, *([f"timm:{base}.{default}"] if default else [])]
 
 
 def _dinov2(size: str, *, registers: bool) -> str:

@@ -48,7 +48,7 @@ def load(module: torch.nn.Module, path: Path, name: str) -> None:
     """
     try:
         stored = read(path)
-        state = timm_names(stored, grid=module.patch_embed.grid_size)  # type: ignore[union-attr]
+        state = timm_names(stored, grid=module.patch_embed.grid_size)  # type: ignore[union-attr, arg-type]
         module.load_state_dict(state, strict=True)
     except (IndexError, KeyError, RuntimeError, StopIteration, ValueError) as error:
         raise InputError(f"{name}: {path} cannot be read as its weights ({error})") from error

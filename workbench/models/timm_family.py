@@ -31,7 +31,8 @@ def build(name: ModelName) -> Architecture:
     def load() -> tuple[Any, str | None]:
         if not name.random:
             config = timm.get_pretrained_cfg(name.arch)
-            hub.require_reachable(str(name), config.hf_hub_id, config.url)
+            if config is not None:
+                hub.require_reachable(str(name), config.hf_hub_id, str(config.url or ""))
         module = create(name.arch, pixels=name.pixels, pretrained=not name.random, meta=False)
         return module, None if name.random else hub.revision(module.pretrained_cfg.get("hf_hub_id"))
 

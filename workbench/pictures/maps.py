@@ -18,8 +18,10 @@ class Maps(Protocol):
     """Sources that have maps."""
     default: list[str]
     """Those that are shown where none is named."""
-    image_ids: Sequence[str]
-    """Id of each image, by row."""
+
+    @property
+    def image_ids(self) -> Sequence[str] | np.ndarray:
+        """Id of each image, by row."""
 
     def parts(self, source: str) -> list[str]:
         """The source itself, and its single scales where it has several; full names."""
@@ -34,7 +36,7 @@ class Maps(Protocol):
         """RGB uint8 as the source's model saw the image, or why it cannot be shown."""
 
 
-def find_image(image_ids: Sequence[str], text: str) -> int:
+def find_image(image_ids: Sequence[str] | np.ndarray, text: str) -> int:
     """Row of an image: by its exact id, or else by its row number.
 
     Raises

@@ -101,10 +101,11 @@ def class_colours(labels: np.ndarray) -> np.ndarray:
 
 def key_of_classes(names: list[tuple[int, str]], most: int = 12) -> str:
     """HTML that names the colours of classes; names are escaped."""
+    colours = class_colours(np.array([n for n, _ in names[:most]], np.int64))
     parts = [
-        f'<span class="key" style="background:{mpl.colors.to_hex(class_colours(np.array(n)))}">'
+        f'<span class="key" style="background:{mpl.colors.to_hex(tuple(colour))}">'
         f"</span>{escape(name)}"
-        for n, name in names[:most]
+        for colour, (_, name) in zip(colours, names[:most], strict=True)
     ]
     return "".join(parts) + (f" and {len(names) - most} more" if len(names) > most else "")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from html import escape
+from typing import Any
 
 import bokeh
 import numpy as np
@@ -49,7 +50,8 @@ class Page:
     """
 
     def __init__(self, doc: Document, stores: Sequence[StoredMaps], pool: Executor) -> None:
-        self.stores, self.panels = list(stores), {}
+        self.stores = list(stores)
+        self.panels: dict[str, Any] = {}
         self.row, self.at, self._quiet = 0, (0.5, 0.5), False
         self.maps = self.stores[0]
         self._build()
@@ -148,11 +150,10 @@ class Page:
 
     def _draw_image(self, *, search: bool = True) -> None:
         picture = self.maps.photograph(self.row, self.choices.query.value)
-        missing = isinstance(picture, str)
-        self.photograph.show(None if missing else picture)
+        self.photograph.show(None if isinstance(picture, str) else picture)
         self.legend.text = ""
         words = escape(self.chooser.describe(self.row)) if hasattr(self.chooser, "maps") else ""
-        if missing:
+        if isinstance(picture, str):
             words += f'<br><span class="warn">no photograph: {escape(picture)}</span>'
         self.caption.text = words
         self._draw_colours()
