@@ -262,6 +262,9 @@ def connect(path: str | Path | Store, *, read_only: bool = False) -> Objects:
         if isinstance(path, Store):
             sync(path._ensure_open())
             return RemoteObjects(path, text)
+        text = text.replace("zip::file://", "zip://", 1)
+        if text.startswith("zip::"):  # its listing has other names than those of folders
+            raise StoreError(f"cannot open {text}: copy the archive, and open zip:///FILE")
         if text.lower().startswith("zip://"):
             archive = ZipStore(_local_path(text), mode="r")
             sync(archive._ensure_open())

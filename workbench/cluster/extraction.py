@@ -81,6 +81,8 @@ def extract_on(
         finally:
             session.client.unsubscribe_topic(tasks.TOPIC)
     store = feature_store.open(request.store)
+    if report.busy and not any(store.source(name).missing() for name in prepared.sources):
+        report.busy = 0  # the other processes have committed their shards meanwhile
     return described(report, store, [Source.parse(name) for name in prepared.sources])
 
 
