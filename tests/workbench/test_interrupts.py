@@ -35,7 +35,7 @@ def command(tmp_path):
 
 def first_claim(store, seconds=60):
     end = time.monotonic() + seconds
-    while not list(Path(store).rglob(".claims/*.json")):
+    while not list(Path(store).rglob("tokens/.claims/[0-9]*.json")):
         assert time.monotonic() < end
         time.sleep(0.01)
 
@@ -61,7 +61,7 @@ def test_a_closed_terminal_ends_the_run_after_its_shard(command, tmp_path):
     scale = store.source(name)
     done = [shard for shard in range(scale.shard_count) if scale.is_committed(shard)]
     assert 1 <= len(done) < 4
-    assert not list((tmp_path / "s").rglob(".claims/*.json"))
+    assert not list((tmp_path / "s").rglob("tokens/.claims/*.json"))
     assert {problem.kind for problem in verify(store).problems} == {"missing"}
 
 

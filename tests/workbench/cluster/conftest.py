@@ -83,7 +83,7 @@ def same_store():
         assert a.keys() == b.keys()
         assert [k for k in a if a[k] != b[k]] == []
         assert verify(feature_store.open(one)).problems == []
-        assert not list(Path(one).rglob(".claims/*.json"))
+        assert not list(Path(one).rglob("tokens/.claims/*.json"))
 
     return check
 
@@ -95,7 +95,7 @@ def first_claim():
     def wait(store, seconds=60):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            for path in Path(store).rglob(".claims/*.json"):
+            for path in Path(store).rglob("tokens/.claims/*.json"):
                 try:
                     return json.loads(path.read_text())["pid"]
                 except (OSError, ValueError):  # released meanwhile

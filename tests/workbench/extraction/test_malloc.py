@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = """
 import ctypes, resource, sys
-from workbench.allocation import keep_blocks
+from workbench.extraction.malloc import keep_blocks
 if sys.argv[1] == "keep":
     keep_blocks()
 libc = ctypes.CDLL(None)

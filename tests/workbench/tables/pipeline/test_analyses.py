@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analyses import dense_probe
-from workbench.datasets import target_maps
+from workbench.tables.pipeline import analyses
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.records.measurement import Context
 
@@ -30,7 +30,7 @@ def test_tokens_that_a_dense_head_leaves_out_are_noted(make_store, monkeypatch, 
         for role, rows in (("train", slice(12)), ("test", slice(12, 24)))
     }
     maps = {"toy:train": classes[:12], "toy:test": classes[12:]}
-    monkeypatch.setattr(target_maps, "targets_for", lambda store, source, task: maps[store.dataset])
+    monkeypatch.setattr(analyses, "targets_for", lambda store, source, task: maps[store.dataset])
     compute = dense_probe.compute
 
     def limited(*stores, config, **rest):
