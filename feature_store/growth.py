@@ -9,9 +9,10 @@ import numpy as np
 
 from feature_store import protocol
 from feature_store.errors import StoreError
+from feature_store.image_arrays import document_problems
 from feature_store.listing import stored_sources
 from feature_store.metadata import repair_arrays
-from feature_store.root import document_problems, label_codes, put_root
+from feature_store.root import label_codes, put_root
 from feature_store.store import FeatureStore
 from feature_store.stored_source import read_source
 

@@ -15,11 +15,12 @@ from feature_store import protocol
 from feature_store.dataset_name import canonical
 from feature_store.documents import document_sha256, put_attributes, read_document
 from feature_store.errors import StoreError
+from feature_store.image_arrays import IMAGE_ARRAYS, read_images
 from feature_store.listing import stored_sources
 from feature_store.metadata import ArrayPlan, array_documents
 from feature_store.objects import Objects
 from feature_store.protocol import CommitRecord
-from feature_store.root import IMAGE_ARRAYS, label_codes, put_root, read_images
+from feature_store.root import label_codes, put_root
 from feature_store.source import Source
 from feature_store.stored_array import StoredArray
 from feature_store.stored_source import StoredSource

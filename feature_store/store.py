@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -16,9 +15,11 @@ from zarr.abc.store import Store
 
 from feature_store import protocol
 from feature_store.accepted_code import refuse_other_identity
-from feature_store.claims import ClaimStatus, all_claims, waited_for
+from feature_store.claims import ClaimStatus, all_claims
+from feature_store.complete_source import complete_source
 from feature_store.dataset_name import at, canonical
 from feature_store.errors import NotStoredError, StoreError
+from feature_store.image_arrays import checked_images
 from feature_store.lazy import compose, labelled
 from feature_store.listing import (
     in_stored_words,
@@ -28,17 +29,12 @@ from feature_store.listing import (
 )
 from feature_store.metadata import (
     ArrayPlan,
-    has_groups,
-    put_source,
-    repair_arrays,
-    repair_groups,
 )
 from feature_store.objects import Objects, connect
-from feature_store.restore import restore_source
-from feature_store.root import IMAGE_ARRAYS, checked_images, create_root, label_codes, read_root
+from feature_store.root import create_root, label_codes, read_root
 from feature_store.source import Source
 from feature_store.status import checked_status
-from feature_store.stored_source import StoredSource, read_source
+from feature_store.stored_source import StoredSource
 from feature_store.stream import Batch, batches
 from feature_store.subsample import SEED
 from feature_store.summary import SourceStatus, html_table
@@ -322,10 +318,7 @@ class FeatureStore:
                 f"{protocol.VERSION}; run `workbench upgrade {self.path}`"
             )
         size = (current["image_count"], self.shard_images)
-        self._sweep(single)
-        if not self._is_sound(single, size):
-            with waited_for(self.objects, protocol.claim_key(single.group)):
-                self._complete_source(single, size, arrays, manifest)
+        complete_source(self.objects, single, size, arrays, manifest)
         self._stored.pop(str(single), None)
         stored = self.source(single)
         refuse_other_identity(stored, manifest)
@@ -341,40 +334,6 @@ class FeatureStore:
                     f"{self.path} holds {other} in the place of {single}, written when "
                     f"{single.model} stood for {other.model}; extract into another store"
                 )
-
-    def _sweep(self, single: Source) -> None:
-        """Remove what killed writes left: of the root, its arrays, this source, groups above it."""
-        parts = single.group.split("/")
-        for folder in ("", *("/".join(parts[:depth]) for depth in range(1, len(parts)))):
-            self.objects.sweep(folder, recursive=False)
-        for folder in (*IMAGE_ARRAYS, single.group):
-            self.objects.sweep(folder)
-
-    def _is_sound(self, single: Source, size: tuple[int, int]) -> bool:
-        """Whether nothing of a source's metadata has to be written."""
-        try:
-            attrs = read_source(self.objects, single)
-            arrays = StoredSource.open(self.objects, single, *size).arrays.values()
-        except StoreError:
-            return False
-        lengths = {array.shape[0] for array in arrays}
-        return lengths == {size[0]} and "seal" in attrs and has_groups(self.objects, single)
-
-    def _complete_source(
-        self, single: Source, size: tuple[int, int], plan: ArrayPlan, manifest: dict[str, Any]
-    ) -> None:
-        """Create a source, or restore what is damaged of its metadata."""
-        repair_groups(self.objects, single)
-        if single not in stored_sources(self.objects):
-            created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            attrs = {"manifest": manifest, "identity": protocol.identity(manifest)}
-            put_source(self.objects, single, size, plan, attrs | {"created": created})
-        try:
-            attrs = read_source(self.objects, single)
-        except StoreError as error:
-            restore_source(self.objects, single, size, plan, manifest, str(error))
-            attrs = read_source(self.objects, single)
-        repair_arrays(self.objects, single, size, attrs)
 
     def _view(self, source: str | Source, name: str, merge: str, incomplete: bool) -> xr.DataArray:
         resolved = self.resolve(source)

@@ -10,11 +10,11 @@ import numpy as np
 
 from feature_store import protocol
 from feature_store.errors import StoreError, UnreadableError
+from feature_store.image_arrays import document_problems
 from feature_store.listing import stored_sources
 from feature_store.metadata import is_group
 from feature_store.objects import Objects
 from feature_store.protocol import CommitRecord
-from feature_store.root import document_problems
 from feature_store.status import put_status, stored_status
 from feature_store.store import FeatureStore
 from feature_store.stored_source import StoredSource

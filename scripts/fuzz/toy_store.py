@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 
 import feature_store
-from feature_store import FeatureStore, protocol, root
+from feature_store import FeatureStore, image_arrays, protocol
 from feature_store.status import repair_status
 from feature_store.writer import ShardImages
 from workbench.datasets import Dataset
@@ -29,11 +29,11 @@ SHARD = 3
 @contextmanager
 def small_id_chunks() -> Iterator[None]:
     """New stores have four ids in a chunk: several chunks, and quick to decode."""
-    usual, root._ID_CHUNK = root._ID_CHUNK, 4
+    usual, image_arrays._ID_CHUNK = image_arrays._ID_CHUNK, 4
     try:
         yield
     finally:
-        root._ID_CHUNK = usual
+        image_arrays._ID_CHUNK = usual
 
 
 def dataset(images: int) -> Dataset:
@@ -45,7 +45,7 @@ def dataset(images: int) -> Dataset:
         image_ids=ids,
         labels=labels,
         label_names=["ant", "bee", "cat"],
-        reader=bytes,
+        reader=str.encode,
     )
 
 
