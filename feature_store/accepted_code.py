@@ -17,8 +17,8 @@ from feature_store.stored_source import StoredSource, read_source
 
 ATTRIBUTE = "accepted_code"
 """Attribute of a source group: a list of :class:`AcceptedCode`, absent if it is empty."""
-CODE_FIELDS = ("code_sha256", "libraries")
-"""Manifest fields that identify the code that computed the values, and its libraries."""
+CODE_FIELDS = ("code_sha256", "libraries", "decoder")
+"""Manifest fields that identify the code that computed the values, its libraries and decoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,8 @@ class AcceptedCode:
     """sha256 of the code that computes features."""
     libraries: dict[str, str]
     """Versions of the libraries it ran with."""
+    decoder: str
+    """How it decodes images."""
     shard: int
     """Shard that was recomputed."""
     largest_difference: float
@@ -38,7 +40,7 @@ class AcceptedCode:
 
 
 def differs_in_code_only(stored: StoredSource, manifest: dict[str, Any]) -> bool:
-    """Whether a manifest has another identity only because of its code or libraries."""
+    """Whether a manifest has another identity only because of its code, libraries or decoder."""
     code = {name: stored.manifest[name] for name in CODE_FIELDS if name in stored.manifest}
     return protocol.identity(manifest) != stored.identity == protocol.identity(manifest | code)
 
@@ -84,14 +86,14 @@ def accept(
     stored : StoredSource
         The source.
     manifest : dict
-        Differs from the stored one in code and libraries only.
+        Differs from the stored one in code, libraries and decoder only.
     shard : int
         Shard that was recomputed.
     largest_difference : float
         Largest absolute difference between its recomputed and its stored values.
     """
     entry = AcceptedCode(
-        **{name: manifest[name] for name in CODE_FIELDS},
+        **{name: manifest.get(name, "") for name in CODE_FIELDS},
         shard=shard,
         largest_difference=largest_difference,
         accepted=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

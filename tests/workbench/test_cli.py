@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
+from dataclasses import dataclass
 
 import pytest
 
@@ -85,6 +86,7 @@ def test_help_shows_an_example_and_no_old_name(command, capsys):
 
 @pytest.mark.parametrize(("command", "then"), [("extract", "resume"), ("similarity", "rest")])
 def test_an_interruption_names_what_repeating_the_command_does(command, then, capsys, monkeypatch):
+    @dataclass
     class Interrupted:
         def run(self):
             raise KeyboardInterrupt
