@@ -95,7 +95,8 @@ def first_claim():
     def wait(store, seconds=60):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            for path in Path(store).rglob("tokens/.claims/*.json"):
+            # by numbers: the claim of a source's creation is not that of a shard
+            for path in Path(store).rglob("tokens/.claims/[0-9]*.json"):
                 try:
                     return json.loads(path.read_text())["pid"]
                 except (OSError, ValueError):  # released meanwhile

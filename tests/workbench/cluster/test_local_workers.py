@@ -569,12 +569,15 @@ def test_ctrl_c_before_the_first_worker_ends_at_once(request_for, tmp_path):
 def test_sigterm_and_sighup_end_the_block_as_ctrl_c_does(sign):
     from distributed import LocalCluster
 
-    usual = signal.getsignal(sign)
-    with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
-        options = EngineOptions(engine="dask", scheduler=cluster.scheduler_address)
-        with pytest.raises(KeyboardInterrupt), connect(options):
-            signal.raise_signal(sign)
-    assert signal.getsignal(sign) is usual
+    before = signal.signal(sign, signal.SIG_DFL)  # under nohup, SIGHUP is ignored
+    try:
+        with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+            options = EngineOptions(engine="dask", scheduler=cluster.scheduler_address)
+            with pytest.raises(KeyboardInterrupt), connect(options):
+                signal.raise_signal(sign)
+        assert signal.getsignal(sign) is signal.SIG_DFL
+    finally:
+        signal.signal(sign, before)
 
 
 def test_decoders_on_workers_that_may_not_start_any(request_for, tmp_path):
