@@ -227,9 +227,11 @@ def test_a_store_that_the_run_would_refuse_is_a_problem(tmp_path):
     given = configs.load("bundled", tmp_path, None)
     made = plan.make(select(["7"]), given)
     split, _ = made.needs(given)["scenes_test"]
-    feature_store.create(given.path(split), dataset="folder:other", image_ids=["a"])
+    other = f"folder:{tmp_path}/other"
+    feature_store.create(given.path(split), dataset=other, image_ids=["a"])
     (line,) = dry_run.dry_run(made, given)["problems"]
-    assert "scenes_test.zarr holds features of folder:other" in line
+    assert f"scenes_test.zarr holds features of {other}, but " in line
+    assert "datasets.scenes.test is bundled:scenes:test" in line
 
 
 @pytest.fixture

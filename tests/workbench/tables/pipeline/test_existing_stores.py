@@ -134,7 +134,10 @@ def test_other_labels_are_refused(profile, store, tmp_path):
 
 def test_other_images_are_refused(profile, store, tmp_path):
     table = tmp_path / "t.csv"
-    table.write_text(table.read_text().replace("images/2.png", "images/./2.png"), encoding="utf-8")
+    (tmp_path / "images/2.png").rename(tmp_path / "images/other.png")
+    table.write_text(
+        table.read_text().replace("images/2.png", "images/other.png"), encoding="utf-8"
+    )
     said = refusal(profile)
     assert "1 image(s) that the dataset no longer has" in said
     assert "name another folder" in said
