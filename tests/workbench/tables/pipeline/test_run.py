@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 import feature_store
-from feature_store import InputError
+from feature_store import InputError, protocol
+from feature_store.documents import put_attributes, read_attributes
 from workbench import cli, code_hash, datasets
 from workbench.results import strict_json
 from workbench.tables.pipeline import config as configs
@@ -282,11 +283,12 @@ def test_stores_that_moved_are_recorded_where_they_lie_now(config, copy, capsys)
 
 
 def test_changed_features_make_their_tables_stale(copy, capsys):
-    group = feature_store.open(copy / "stores/scenes_train.zarr").source(
-        "bundled:efficientnet_lite0@224"
-    )
-    path = copy / "stores/scenes_train.zarr" / group.group / "zarr.json"
-    path.write_text(path.read_text().replace(group.identity, "0" * len(group.identity)))
+    store = feature_store.open(copy / "stores/scenes_train.zarr")
+    group = store.source("bundled:efficientnet_lite0@224").group
+    attrs = read_attributes(store.objects, group)
+    manifest = attrs["manifest"] | {"code_sha256": "another"}
+    changed = {"manifest": manifest, "identity": protocol.identity(manifest)}
+    put_attributes(store.objects, group, attrs | changed)
     states = {f["table"]: f["state"] for f in check(copy)}
     assert states == {"2": "current", "10": "current", "12": "stale", "figure7": "current"}
     capsys.readouterr()
