@@ -9,19 +9,30 @@ from feature_store import InputError
 
 
 def cells(pixels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Pixels under each token: dims (row, col) to (token, pixel), for maps that the grid divides.
+    """Pixels under each token: dims (row, col) to (token, pixel).
+
+    A map that the grid does not divide is first enlarged, to the nearest pixel, until it does:
+    260 pixels under 9 tokens become 261.
 
     Raises
     ------
     InputError
-        Not one map, or map sides that are not multiples of the grid's.
+        Not one map, or a map with fewer pixels than tokens on a side.
     """
     if pixels.ndim != 2:
         raise InputError(f"a target map has shape {pixels.shape}; expected (row, col)")
     height, width = pixels.shape
-    if height % grid[0] or width % grid[1]:
-        raise InputError(f"maps of {height} x {width} pixels do not divide into {grid} tokens")
-    split = pixels.reshape(grid[0], height // grid[0], grid[1], width // grid[1])
+    if height < grid[0] or width < grid[1]:
+        raise InputError(f"maps of {height} x {width} pixels are smaller than {grid} tokens")
+    sides = [
+        -(-size // tokens) * tokens for size, tokens in zip((height, width), grid, strict=True)
+    ]
+    rows, cols = (
+        ((np.arange(large) + 0.5) * size / large).astype(np.int64)
+        for large, size in zip(sides, (height, width), strict=True)
+    )
+    split = pixels[np.ix_(rows, cols)]
+    split = split.reshape(grid[0], sides[0] // grid[0], grid[1], sides[1] // grid[1])
     return split.swapaxes(1, 2).reshape(grid[0] * grid[1], -1)
 
 

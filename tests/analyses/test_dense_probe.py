@@ -63,8 +63,11 @@ def test_what_pixels_teach_their_token_by_hand():
     np.testing.assert_allclose(
         mean_depth(np.array([[2.0, np.inf], [-np.inf, np.nan]])), [2, np.nan]
     )
-    with pytest.raises(InputError, match="do not divide into"):
-        cells(pixels, (3, 2))
+    # 4 rows of 3 tokens become 6: rows 0, 1, 1, 2, 3 and 3 of the map.
+    assert cells(pixels, (3, 2))[0].tolist() == [0, 0, 0, 2]
+    assert cells(pixels, (3, 2))[5].tolist() == [2, 0, 2, 0]
+    with pytest.raises(InputError, match="smaller than"):
+        cells(pixels, (5, 2))
     with pytest.raises(InputError, match=r"shape \(1, 4, 4\); expected"):
         cells(pixels[None], (2, 2))
 
