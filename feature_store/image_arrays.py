@@ -76,11 +76,8 @@ def read_images(objects: Objects, name: str, images: int) -> np.ndarray:
         The array cannot be decoded.
     """
     document = read_document(objects, name)
-    try:
-        (chunk,) = document["chunk_grid"]["configuration"]["chunk_shape"]
-        keys = [f"c.{k}" for k in range(-(-images // chunk))]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise StoreError(f"{objects.url}/{name}/zarr.json is damaged ({error})") from error
+    chunk = _chunk_length(objects, name, document)
+    keys = [f"c.{k}" for k in range(-(-images // chunk))]
     found = {key: objects.get(f"{name}/{key}") for key in keys}
     absent = [key for key, data in found.items() if data is None]
     if absent and name == "image_id":
@@ -124,9 +121,35 @@ def document_problems(objects: Objects, attrs: Mapping[str, Any]) -> list[str]:
                 problems.append(f"{document_key(name)} does not match its sha256 in the root")
             elif document["shape"][0] != size[0]:
                 problems.append(f"{name} has {document['shape'][0]} rows for {size[0]} images")
+            elif name in _DIGESTS and not _padding_is_clean(objects, name, document, size[0]):
+                problems.append(f"{name} has values beyond the last image")
         except StoreError as error:
             problems.append(str(error))
     return problems
+
+
+def _padding_is_clean(objects: Objects, name: str, document: dict[str, Any], images: int) -> bool:
+    """Whether the last chunk holds the fill value beyond the last image."""
+    chunk = _chunk_length(objects, name, document)
+    last = (images - 1) // chunk
+    data = objects.get(f"{name}/c.{last}")
+    if data is None:  # a chunk of fill values, in version 1
+        return name == "label"
+    try:
+        array = opened(document | {"shape": [chunk]}, {"c.0": data})
+        return bool(np.all(np.asarray(array[images - last * chunk :]) == array.fill_value))
+    except Exception as error:  # whatever a codec raises for damaged bytes
+        raise StoreError(f"{objects.url}/{name} cannot be decoded ({error})") from error
+
+
+def _chunk_length(objects: Objects, name: str, document: dict[str, Any]) -> int:
+    try:
+        (chunk,) = document["chunk_grid"]["configuration"]["chunk_shape"]
+        if type(chunk) is int and chunk > 0:
+            return chunk
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise StoreError(f"{objects.url}/{name}/zarr.json is damaged (it names no chunk length)")
 
 
 _DIGESTS: dict[str, tuple[str, Callable[[Any], str], type]] = {

@@ -62,20 +62,24 @@ def repair_status(
     repaired = []
     for shard in range(written[0].shard_count if written else 0):
         committed = [source for source in written if source.is_committed(shard)]
-        if not committed or _agrees(objects, committed, shard):
+        if not committed or any(agrees(objects, source, shard) for source in committed):
             continue
-        if not _agrees(objects, [s for s in others() if s.is_committed(shard)], shard):
+        more = [source for source in others() if source.is_committed(shard)]
+        if not any(agrees(objects, source, shard) for source in more):
             codes = committed[0].status_of(shard)
             put_status(objects, shard, codes, committed[0].shard_images)
             repaired.append(shard)
     return repaired
 
 
-def _agrees(objects: Objects, sources: Sequence[StoredSource], shard: int) -> bool:
-    return any(
-        np.array_equal(stored_status(objects, source, shard), source.status_of(shard))
-        for source in sources
-    )
+def agrees(objects: Objects, source: StoredSource, shard: int) -> bool:
+    """Whether a chunk of the status array is that of a committed shard, with its padding."""
+    record, rows = source.record(shard), len(source.rows(shard))
+    whole = np.frombuffer(objects.get(status_key(shard)) or b"", np.uint8)
+    if record is None or len(whole) != source.shard_images:
+        return False
+    last = max(rows, record.stop - record.start)  # more where another process grew the store
+    return np.array_equal(whole[:rows], source.status_of(shard)) and not whole[last:].any()
 
 
 def put_status(objects: Objects, shard: int, codes: np.ndarray, shard_images: int) -> None:

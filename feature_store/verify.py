@@ -15,7 +15,7 @@ from feature_store.listing import stored_sources
 from feature_store.metadata import is_group
 from feature_store.objects import Objects
 from feature_store.protocol import CommitRecord
-from feature_store.status import put_status, stored_status
+from feature_store.status import agrees, put_status
 from feature_store.store import FeatureStore
 from feature_store.stored_source import StoredSource
 
@@ -223,10 +223,8 @@ def _names(record: CommitRecord, ids: np.ndarray) -> bool:
 def _status_problems(store: FeatureStore, sources: list[StoredSource]) -> Iterator[Problem]:
     """Each chunk of the status array must agree with one commit record of its shard."""
     for shard in range(-(-len(store) // store.shard_images)):
-        allowed = [(s, s.status_of(shard)) for s in sources if s.is_committed(shard)]
-        if allowed and not any(
-            np.array_equal(stored_status(store.objects, s, shard), codes) for s, codes in allowed
-        ):
+        committed = [source for source in sources if source.is_committed(shard)]
+        if committed and not any(agrees(store.objects, source, shard) for source in committed):
             yield Problem("store", shard, "status", "contradicts all commit records")
 
 

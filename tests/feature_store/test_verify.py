@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 import feature_store
 from feature_store.errors import StoreError
@@ -234,3 +235,16 @@ def test_a_purged_file_is_missed_without_reading_anything(store):
     data_file(store, "tokens", 1).unlink()
     layout = "raw" if store.source(SOURCE).arrays["tokens"].raw else "packed"
     assert write(fresh(store), layout) == [1]
+
+
+def test_status_and_labels_beyond_the_last_image_count(store):
+    status = Path(store.path) / "status" / "c.2"  # three rows of four
+    status.write_bytes(status.read_bytes()[:3] + b"\1")
+    root = zarr.open_group(store.path, mode="r+", use_consolidated=False)
+    root["label"].resize((12,))
+    root["label"][11] = 5
+    root["label"].resize((11,))
+    found = {(p.shard, p.kind) for p in verify(fresh(store)).problems}
+    assert (2, "status") in found
+    label = [p.reason for p in verify(fresh(store)).problems if p.kind == "metadata"]
+    assert label == ["label has values beyond the last image"]
