@@ -41,7 +41,7 @@ def test_without_a_third_model_there_is_no_middle(make_store):
 
 def test_refusals_say_what_to_extract(make_store, tmp_path):
     store = stored(make_store, f"{LITE}1#blocks@224", f"{LITE}2#blocks@224")
-    with pytest.raises(InputError, match="no model at two or more scales.*--scales 224 448"):
+    with pytest.raises(InputError, match="no model at two or more scales.*--scales 1x 2x"):
         roles.find(store)
 
 

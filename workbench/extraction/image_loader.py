@@ -92,10 +92,10 @@ class Pixels(TorchDataset):
         file = self.dataset.file(place)
         try:
             pixels = self.dataset.image(place)
+            image = Image.fromarray(pixels)
+            arrays = [transform(image) for transform in self.transforms]
         except DecodeError as error:
             return row, error.reason, Seen("", file)
-        image = Image.fromarray(pixels)
-        arrays = [transform(image) for transform in self.transforms]
         return row, arrays, Seen(protocol.fingerprint(pixels), file)
 
     def batch(self, shard: int, collated: Collated) -> ImageBatch:

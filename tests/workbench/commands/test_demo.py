@@ -33,7 +33,7 @@ def test_tables_and_figures_are_written(out):
         assert {f"{stem}.png", f"{stem}.svg"} <= names
     assert {"table2.md", "table2.csv", "table2.tex", "probe.csv", "probe.md"} <= names
     table = pd.read_csv(out / "table2.csv")
-    assert [s.partition("@")[2] for s in table.source] == ["224", "224+448", "224"]
+    assert [s.partition("@")[2] for s in table.source] == ["224", "224+448", "240"]
     assert table.test_info_bits.gt(0.5).all()  # 1.66 to 1.70 bits with 450 training images
     assert table.test_info_low.le(table.test_info_bits).all()
     assert table.train_ratio.iloc[-1] == 1

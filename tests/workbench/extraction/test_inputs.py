@@ -181,10 +181,10 @@ def toy(monkeypatch, request):
 
     monkeypatch.setattr(timm_family, "create", create)
     monkeypatch.setattr(timm_family, "check_known", lambda name: None)
-    registry.build.cache_clear()
+    registry._built.cache_clear()
     registry._inspect.cache_clear()
     yield "random:timm:toy"
-    registry.build.cache_clear()
+    registry._built.cache_clear()
     registry._inspect.cache_clear()
 
 
