@@ -17,11 +17,25 @@ def endings() -> tuple[signal.Signals, ...]:
     return (signal.SIGTERM, hangup)
 
 
+_AFTER_SHARD = "stopping after this shard; once more to stop at once (the shard is then redone)"
+
+
 @contextmanager
-def stop_requests(log: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a request to stop after the current shard.
+def stop_requests(
+    log: Callable[[str], None], line: str = _AFTER_SHARD, also: Sequence[signal.Signals] = ()
+) -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a request to stop at the next good moment.
 
     Yields whether that was requested. A second signal raises KeyboardInterrupt.
+
+    Parameters
+    ----------
+    log : callable
+        Prints a line.
+    line : str
+        Printed at the first signal: when the run stops, and what a second signal does.
+    also : sequence of signals
+        Further signals that count as requests.
     """
     asked: list[int] = []
 
@@ -29,9 +43,9 @@ def stop_requests(log: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        tell(log, "stopping after this shard; once more to stop at once (the shard is then redone)")
+        tell(log, line)
 
-    with _handled((signal.SIGINT, *endings()), ask):
+    with _handled((signal.SIGINT, *endings(), *also), ask):
         yield lambda: bool(asked)
 
 

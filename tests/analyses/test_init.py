@@ -16,7 +16,13 @@ def test_every_question_has_a_line_and_is_exported():
     table = re.findall(r"^(\w+)  +(\S.*\?)$", analyses.__doc__, re.MULTILINE)
     assert sorted(name for name, _ in table) == sorted(analyses.__all__)
     modules = {found.name for found in pkgutil.iter_modules(analyses.__path__)}
-    assert modules - set(analyses.__all__) == {"configs", "linear", "moments", "reading", "statistics"}
+    assert modules - set(analyses.__all__) == {
+        "configs",
+        "linear",
+        "moments",
+        "reading",
+        "statistics",
+    }
     for name in analyses.__all__:
         assert getattr(analyses, name).__name__ == f"analyses.{name}"
         assert getattr(analyses, name).__doc__

@@ -1,0 +1,196 @@
+"""A run that is killed, stopped or damaged ends with the bits of an uninterrupted one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from feature_store import InputError
+from workbench.training import checkpoints
+from workbench.training.config import TrainingConfig
+from workbench.training.loop import Trained, train
+from workbench.training.randomness import rows_of_step, seed_step, step_generator
+
+CONFIG = TrainingConfig(iterations=40, checkpoint_every=10, log_every=4)
+
+
+def run(folder, config=CONFIG, *, seed=0, before=None, bad=None, log=print, rate=0.05):
+    """A small regression with dropout, momentum, a schedule and random batches."""
+    seed_step(0, seed)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 1))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.iterations)
+    x = torch.arange(30.0).reshape(10, 3) / 30
+
+    def read(step):
+        rows = rows_of_step(step, count=10, batch=4, seed=seed)
+        noise = step_generator(step, seed).normal(size=(4, 1))
+        return step, x[rows], torch.as_tensor(noise, dtype=torch.float32)
+
+    def loss(batch):
+        step, inputs, targets = batch
+        if before is not None:
+            before(step)
+        error = (model(inputs) - targets).square().mean()
+        return error * (float("nan") if step == bad else 1), {"error": float(error.detach())}
+
+    trained = Trained(model=model, optimizer=optimizer, schedule=schedule, read=read, loss=loss)
+    outcome = train(trained, folder, config, identity={"rate": rate}, seed=seed, log=log)
+    return outcome, [p.detach().clone() for p in model.parameters()]
+
+
+def assert_same(found, expected, folder, whole):
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+    assert (folder / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_saves_the_step_and_the_run_resumes_with_the_same_bits(tmp_path, number):
+    whole, expected = run(tmp_path / "whole")
+    assert (whole.step, whole.finished) == (40, True)
+    lines = []
+
+    def send(step):
+        if step == 17:
+            os.kill(os.getpid(), number)
+
+    outcome, _ = run(tmp_path / "a", before=send, log=lines.append)
+    assert (outcome.step, outcome.finished) == (17, False)
+    assert any("after this step" in line for line in lines)
+    again, found = run(tmp_path / "a", log=lines.append)
+    assert again.finished
+    assert any("after step 17" in line for line in lines)
+    assert_same(found, expected, tmp_path / "a", tmp_path / "whole")
+
+
+def test_a_killed_run_resumes_with_the_same_bits(tmp_path):
+    """SIGKILL in step 27, after the checkpoint of step 20 and the row of step 24."""
+    kill = f"""
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_loop
+def before(step):
+    if step == 27:
+        os.kill(os.getpid(), signal.SIGKILL)
+test_loop.run(Path({str(tmp_path / "a")!r}), before=before)
+"""
+    done = subprocess.run([sys.executable, "-c", kill], timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [p.name[:15] for p in checkpoints.existing(tmp_path / "a")] == [
+        "step_0000000020", "step_0000000010",
+    ]  # fmt: skip
+    assert "\n24," in (tmp_path / "a" / "metrics.csv").read_text()
+    _, expected = run(tmp_path / "whole")
+    _, found = run(tmp_path / "a")
+    assert_same(found, expected, tmp_path / "a", tmp_path / "whole")
+    steps = [line.split(",")[0] for line in (tmp_path / "a/metrics.csv").read_text().splitlines()]
+    assert steps == ["step", *map(str, range(4, 41, 4))]
+
+
+def test_a_finished_run_is_only_loaded(tmp_path):
+    _, expected = run(tmp_path)
+    outcome, found = run(tmp_path, before=lambda step: pytest.fail("trained again"))
+    assert (outcome.step, outcome.finished) == (40, True)
+    assert_same(found, expected, tmp_path, tmp_path)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
+    _, expected = run(tmp_path / "whole")
+    run(tmp_path / "a")
+    latest = checkpoints.existing(tmp_path / "a")[0]
+    data = bytearray(latest.read_bytes())
+    data[len(data) // 2] ^= 1
+    latest.write_bytes(data)
+    lines = []
+    _, found = run(tmp_path / "a", log=lines.append)
+    assert any("damaged" in line and latest.name in line for line in lines)
+    assert any("after step 30" in line for line in lines)
+    assert_same(found, expected, tmp_path / "a", tmp_path / "whole")
+    for path in checkpoints.existing(tmp_path / "a"):  # none is left: from the start
+        path.write_bytes(b"")
+    _, found = run(tmp_path / "a")
+    assert_same(found, expected, tmp_path / "a", tmp_path / "whole")
+
+
+def test_a_failed_write_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    def full(state, file):
+        file.write(b"begun")
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    run(tmp_path, TrainingConfig(iterations=10))
+    before = checkpoints.existing(tmp_path)
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="cannot write a checkpoint"):
+        checkpoints.save({"step": 11}, tmp_path, keep=1)
+    assert checkpoints.existing(tmp_path) == before
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_it_reaches_the_weights(tmp_path):
+    with pytest.raises(InputError, match="step 23: the loss is nan; earlier checkpoints"):
+        run(tmp_path, bad=23)
+    state = checkpoints.load(tmp_path, print)
+    assert state["step"] == 20
+    assert all(value.isfinite().all() for value in state["model"].values())
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    with pytest.raises(InputError, match="after step 1 0.weight is not finite"):
+        run(tmp_path, TrainingConfig(iterations=1), rate=float("inf"))
+    assert checkpoints.existing(tmp_path) == []
+
+
+def test_another_run_is_refused_by_the_name_of_what_differs(tmp_path):
+    run(tmp_path)
+    with pytest.raises(InputError, match="seed was 0 there and is 1 now"):
+        run(tmp_path, seed=1)
+    with pytest.raises(InputError, match="training.iterations was 40 there and is 50"):
+        run(tmp_path, TrainingConfig(iterations=50, checkpoint_every=10, log_every=4))
+    with pytest.raises(InputError, match="rate was 0.05 there and is 0.1"):
+        run(tmp_path, rate=0.1)
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c",
+         "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); "
+         "print('held', flush=True); time.sleep(60)", str(tmp_path / ".lock")],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match="another process"):
+            run(tmp_path)
+    finally:
+        holder.kill()
+        holder.wait()
+    assert run(tmp_path)[0].finished  # the lock ends with its process
+
+
+def test_only_the_latest_checkpoints_stay(tmp_path):
+    run(tmp_path, TrainingConfig(iterations=40, checkpoint_every=5, keep=3))
+    assert [int(p.name[5:15]) for p in checkpoints.existing(tmp_path)] == [40, 35, 30]
+
+
+def test_clipping_bounds_the_gradient(tmp_path):
+    free, clipped = (
+        run(tmp_path / str(clip), TrainingConfig(iterations=3, clip=clip))[1]
+        for clip in (None, 1e-12)
+    )
+    assert not torch.equal(free[0], clipped[0])
+
+
+@pytest.mark.parametrize("option", ["iterations", "checkpoint_every", "keep", "log_every"])
+def test_refused_options(option):
+    with pytest.raises(InputError, match=f"{option} must be at least 1, got 0"):
+        TrainingConfig(**{option: 0})
+    with pytest.raises(InputError, match="clip must be positive, got -1"):
+        TrainingConfig(clip=-1)

@@ -1,0 +1,66 @@
+"""Data order and random state, both functions of the seed and the step.
+
+A run that resumes at step n draws what an uninterrupted run would draw there. No random state has
+to be saved, and none can be forgotten.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+
+import numpy as np
+import torch
+
+ORDER, STATE, START = 0, 1, 2
+"""Streams of one seed: data order, random state of the steps, random state before the first."""
+
+
+def rows_of_step(step: int, *, count: int, batch: int, seed: int) -> np.ndarray:
+    """Rows of a step's batch: int64, dims (batch,).
+
+    Every epoch is a permutation of all rows, seeded by its number; batches run on across epochs, so
+    none is smaller.
+
+    Parameters
+    ----------
+    step : int
+        From 1.
+    count : int
+        Rows of the data, at least 1.
+    batch : int
+        Rows of a batch.
+    seed : int
+
+    Examples
+    --------
+    >>> two_epochs = [rows_of_step(step, count=3, batch=2, seed=0) for step in (1, 2, 3)]
+    >>> np.bincount(np.concatenate(two_epochs)).tolist()
+    [2, 2, 2]
+    """
+    places = np.arange((step - 1) * batch, step * batch)
+    epochs, offsets = places // count, places % count
+    orders = {epoch: _order(count, seed, epoch) for epoch in np.unique(epochs).tolist()}
+    return np.array([orders[e][o] for e, o in zip(epochs.tolist(), offsets, strict=True)])
+
+
+@functools.lru_cache(maxsize=2)
+def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((ORDER, seed, epoch)).permutation(count)
+
+
+def step_generator(step: int, seed: int) -> np.random.Generator:
+    """The generator of what is random in a step's batch, such as crops and flips."""
+    return np.random.default_rng((STATE, seed, step))
+
+
+def seed_step(step: int, seed: int) -> None:
+    """Set the global random states of torch, numpy and Python for a step.
+
+    Step 0 is what comes before the first: seed it, then build the model.
+    """
+    stream = START if step == 0 else STATE
+    first, second, third = np.random.SeedSequence((stream, seed, step)).generate_state(3).tolist()
+    torch.manual_seed(first)
+    np.random.seed(second)  # noqa: NPY002  # for libraries that draw from numpy's global state
+    random.seed(third)
