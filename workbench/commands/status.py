@@ -48,7 +48,7 @@ class Status:
     def run(self) -> int:
         if self.interval <= 0:
             raise InputError(f"--interval is {self.interval:g}; expected more than 0 seconds")
-        from workbench.datasets.folder import skipped_files
+        from workbench.datasets.registry import skipped_files
 
         if self.clear_claims:
             objects = connect(self.store)

@@ -44,6 +44,9 @@ class Dataset:
     """How bytes become pixels."""
     file_of: Callable[[str], str | None] | None = None
     """Image id -> path of its file; None for a dataset without a file per image."""
+    state_of: Callable[[str], list[int] | None] | None = None
+    """Image id -> [bytes, modification time in ns] of the archive that contains it, when it was
+    listed; None for a dataset that is no archive."""
     mask_reader: Callable[[str], np.ndarray] | None = None
     """Image id -> integer class map, dims (row, col), -1 = ignored pixel."""
     depth_reader: Callable[[str], np.ndarray] | None = None
@@ -84,7 +87,12 @@ class Dataset:
             raise DecodeError(f"cannot read: {type(error).__name__}: {error}") from error
 
     def file(self, row: int) -> list[int] | None:
-        """[bytes, modification time in ns] of the file of the image in that row; None without."""
+        """[bytes, modification time in ns] of the file of the image in that row; None without.
+
+        The file of an image in an archive is the archive.
+        """
+        if self.state_of is not None:
+            return self.state_of(self.image_ids[row])
         path = self.file_of(self.image_ids[row]) if self.file_of is not None else None
         try:
             found = os.stat(path) if path is not None else None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from feature_store.dataset_name import DatasetName, is_dataset_name
+from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from feature_store.regular_file import read_regular
 from workbench.datasets.base import UNLABELLED, Dataset
@@ -72,10 +72,7 @@ def open_folder(name: DatasetName) -> Dataset:
             f"{' '.join(sorted(extensions()))}"
             + (f"; skipped: {skipped_text(skipped)}" if skipped else "")
         )
-    classes = [i.split("/", 1)[0] if "/" in i else None for i in ids]
-    label_names = sorted({c for c in classes if c is not None})
-    number = {c: n for n, c in enumerate(label_names)}
-    labels = np.array([UNLABELLED if c is None else number[c] for c in classes], np.int32)
+    label_names, labels = folder_labels(ids)
     reader = FileReader(str(root))
     return Dataset(
         name=str(name),
@@ -88,23 +85,25 @@ def open_folder(name: DatasetName) -> Dataset:
     )
 
 
-def skipped_files(name: str, path: str = "") -> dict[str, int]:
-    """Files of a folder dataset that are skipped, by kind; none where the folder is not at hand.
+def first_folder(path: str) -> str:
+    """The first folder on a path: the class of an image; empty without one."""
+    return path.partition("/")[0] if "/" in path else ""
 
-    Parameters
-    ----------
-    name : str
-        Dataset name, of any kind.
-    path : str
-        Where the folder is, if known; by default the path in the name.
-    """
-    dataset = DatasetName.parse(name).base if is_dataset_name(name) else None
+
+def folder_labels(paths: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Class names in sorted order, and (image,) int32: the class of each path, -1 without one."""
+    classes = [first_folder(path) for path in paths]
+    names = sorted({c for c in classes if c})
+    number = {c: n for n, c in enumerate(names)}
+    return names, np.array([number.get(c, UNLABELLED) for c in classes], np.int32)
+
+
+def skipped_below(root: Path) -> dict[str, int]:
+    """Files below a folder that are skipped, by kind; none where the folder is not at hand."""
     skipped: Counter[str] = Counter()
-    if dataset is not None and dataset.kind == "folder":
-        root = Path(path or dataset.path).expanduser()
-        if root.is_dir():
-            with suppress(InputError):  # a folder that may not be listed
-                deque(_images_below(str(root), skipped), maxlen=0)
+    if root.is_dir():
+        with suppress(InputError):  # a folder that may not be listed
+            deque(_images_below(str(root), skipped), maxlen=0)
     return dict(skipped)
 
 

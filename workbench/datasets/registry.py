@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from feature_store.dataset_name import DatasetName
+from feature_store.dataset_name import DatasetName, is_dataset_name
 from feature_store.errors import InputError
+from workbench.datasets.archives.lmdb_file import open_lmdb
+from workbench.datasets.archives.parquet import open_parquet
+from workbench.datasets.archives.tar import open_tar
+from workbench.datasets.archives.webdataset import open_shards
+from workbench.datasets.archives.zip_file import open_zip
 from workbench.datasets.base import Dataset
 from workbench.datasets.bundled.photos import open_photos
 from workbench.datasets.bundled.scenes import open_scenes
 from workbench.datasets.bundled.stereo import open_stereo
 from workbench.datasets.bundled.textiles import open_textiles
 from workbench.datasets.decode import Decoding
-from workbench.datasets.folder import open_folder
-from workbench.datasets.hub import open_hub
+from workbench.datasets.folder import open_folder, skipped_below
+from workbench.datasets.hub import open_hub, open_saved
 from workbench.datasets.table import open_csv
 from workbench.datasets.torchvision_data import open_torchvision
 from workbench.datasets.views import open_view
@@ -36,6 +43,12 @@ KINDS: dict[str, Callable[[DatasetName], Dataset]] = {
     "csv": open_csv,
     "torchvision": open_torchvision,
     "hf": open_hub,
+    "wds": open_shards,
+    "tar": open_tar,
+    "zip": open_zip,
+    "parquet": open_parquet,
+    "hfdisk": open_saved,
+    "lmdb": open_lmdb,
     "bundled": lambda name: _bundled(name.name)(name),
 }
 """Kind of dataset → what opens it; a view opens the dataset that it is of."""
@@ -48,6 +61,7 @@ def open(name: str, *, limit: int | None = None, decoding: Decoding | None = Non
     ----------
     name : str
         One of ``folder:DIR``, ``csv:FILE``, ``torchvision:NAME:SPLIT:ROOT``, ``hf:NAME:SPLIT``,
+        ``wds:URLS``, ``tar:FILE``, ``zip:FILE``, ``parquet:FILES``, ``hfdisk:DIR``, ``lmdb:DIR``,
         ``bundled:NAME[:train|:test]``, or ``view:K:`` and one of these.
     limit : int, optional
         Keep the first ``limit`` images. For bundled datasets these are a fair sample.
@@ -85,6 +99,30 @@ def open_of(store: FeatureStore, *, decoding: Decoding | None = None) -> Dataset
             )  # as typed: below this folder, or on another machine
         except InputError:
             raise error from None
+
+
+def skipped_files(name: str, path: str = "") -> dict[str, int]:
+    """Files of a folder, or members of archives, that are no images, by kind.
+
+    Parameters
+    ----------
+    name : str
+        Dataset name of any kind, or any text.
+    path : str
+        Where folder or archives are, if known; by default the path in the name.
+
+    Returns
+    -------
+    dict of str to int
+        Empty for other kinds, and where folder or archives are not at hand.
+    """
+    dataset = DatasetName.parse(name).base.at(path) if is_dataset_name(name) else None
+    if dataset is not None and dataset.kind == "folder":
+        return skipped_below(Path(dataset.path).expanduser())
+    if dataset is not None and dataset.kind in ("wds", "tar", "zip"):
+        with suppress(InputError):
+            return KINDS[dataset.kind](dataset).skipped
+    return {}
 
 
 def _open(name: DatasetName, decoding: Decoding) -> Dataset:

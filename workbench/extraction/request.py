@@ -17,8 +17,9 @@ class ExtractRequest:
     """Options of one extraction; results depend on nothing else."""
 
     dataset: str
-    """folder:DIR, csv:FILE, bundled:NAME[:train|:test] (textiles, photos, scenes, stereo),
-    torchvision:NAME:SPLIT:ROOT or hf:NAME:SPLIT."""
+    """folder:DIR, csv:FILE, wds:URLS, tar:FILE, zip:FILE, parquet:FILES, hfdisk:DIR, lmdb:DIR,
+    bundled:NAME[:train|:test] (textiles, photos, scenes, stereo), torchvision:NAME:SPLIT:ROOT or
+    hf:NAME:SPLIT."""
     models: Sequence[str]
     """Model names, each ``MODEL`` or ``MODEL#TAP``; all run in one pass over the images."""
     scales: Sequence[str]

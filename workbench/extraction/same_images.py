@@ -181,7 +181,7 @@ def _looked_at(
 
 def _files(dataset: Dataset, places: Sequence[int]) -> list[list[int] | None]:
     """Size and time of the file at each place; None without a file."""
-    if dataset.file_of is None:
+    if dataset.file_of is None and dataset.state_of is None:
         return [None] * len(places)
 
     def look(start: int) -> list[list[int] | None]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from feature_store.dataset_name import DatasetName
+from feature_store.dataset_name import ONE_FILE, DatasetName
 from feature_store.errors import InputError
 from workbench.extraction.request import ExtractRequest
 from workbench.results.messages import note
@@ -92,6 +92,8 @@ def _problem(dataset: str, column: str) -> str:
         with path.open(newline="", encoding="utf-8-sig", errors="replace") as handle:
             columns = [text.strip() for text in next(csv.reader(handle), [])]
         return "" if not column or column in columns else f"the table has no column {column!r}"
+    if name.kind in ONE_FILE and not path.exists():
+        return f"there is no {path}"
     return ""
 
 

@@ -1,0 +1,224 @@
+"""The members of archives that are images: listed once, then read at their places.
+
+The listing of an archive is kept in the user's cache (``$XDG_CACHE_HOME/s2-workbench/archives``, by
+default below ``~/.cache``) under the archive's path, size and time, and made again for another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from feature_store.errors import InputError
+from workbench.datasets.archives.location import THREADS, Archive
+from workbench.datasets.archives.ranges import read_range
+from workbench.datasets.decode import DecodeError
+from workbench.datasets.folder import FILE_BYTES
+from workbench.datasets.formats import extensions
+from workbench.results.files import written_whole
+from workbench.results.messages import note
+
+VERSION = 1
+"""Of the listings in the cache."""
+RAW, STORED, DEFLATED = -1, 0, 8
+"""How a member is kept: its bytes as they are, or behind a header of zip, by zip's numbers."""
+
+
+@dataclass
+class Listing:
+    """Images of one archive, in archive order.
+
+    Attributes
+    ----------
+    ids : list of str
+        Image ids.
+    labels : list of str
+        Class names; empty for an unlabelled image.
+    places : list of tuples, or int64 array, dims (image, 5)
+        Offset and bytes in the archive, bytes of the image, one of RAW, STORED and DEFLATED, and
+        crc32 (0 for RAW).
+    skipped : Counter
+        Kind of member to the number of members that are not images.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    places: list[tuple[int, ...]] | np.ndarray = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class MemberReader:
+    """Image id -> bytes of the member."""
+
+    archives: tuple[Archive, ...]
+    places: np.ndarray = field(repr=False)
+    """int64, dims (image, 6): the archive's number, then as in :class:`Listing`."""
+    rows: dict[str, int] = field(repr=False)
+
+    def __call__(self, image_id: str) -> bytes:
+        number, offset, count, size, kept, crc = self.places[self.rows[image_id]].tolist()
+        archive = self.archives[number]
+        if max(count, size) > FILE_BYTES:
+            raise DecodeError(f"{max(count, size)} bytes, expected at most {FILE_BYTES}")
+        if kept != RAW:
+            offset += _header_bytes(read_range(archive, offset, 30))
+        data = read_range(archive, offset, count)
+        return data if kept == RAW else _unpacked(data, size, kept, crc)
+
+    def state(self, image_id: str) -> list[int] | None:
+        """[bytes, modification time in ns] of the image's archive when it was listed."""
+        return self.archives[self.places[self.rows[image_id], 0]].state
+
+
+def list_members(
+    kind: str, archives: Sequence[Archive], scan: Callable[[Archive], Listing]
+) -> list[Listing]:
+    """The listing of each archive, from the cache where it is there."""
+    kept = [(_cached(path := _cache_path(kind, archive)), path) for archive in archives]
+    absent = [n for n, (listing, _) in enumerate(kept) if listing is None]
+    if absent:
+        first = archives[absent[0]].path
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        note(f"listing the members of {first}{more}, once; the list is kept in {_cache()}")
+
+    def listed(n: int) -> Listing:
+        listing = scan(archives[n])
+        listing.places = np.array(listing.places, np.int64).reshape(-1, 5)
+        with suppress(OSError):  # without a cache the archive is listed each time
+            _keep(listing, kept[n][1])
+        return listing
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        new = dict(zip(absent, threads.map(listed, absent), strict=True))
+    return [new.get(n) or listing for n, (listing, _) in enumerate(kept)]  # type: ignore[misc]
+
+
+def reader_of(
+    archives: Sequence[Archive], listings: Sequence[Listing], what: str
+) -> tuple[list[str], MemberReader]:
+    """All image ids in archive order, and their reader.
+
+    Raises
+    ------
+    InputError
+        Two members have one id.
+    """
+    rows: dict[str, int] = {}
+    ids: list[str] = []
+    owner: list[int] = []
+    for number, listing in enumerate(listings):
+        for image_id in listing.ids:
+            if rows.setdefault(image_id, len(ids)) != len(ids):
+                first = archives[owner[rows[image_id]]].path
+                raise InputError(
+                    f"{what}: the id {image_id!r} occurs in {first} and in "
+                    f"{archives[number].path}; ids must be unique: rename one member, or give "
+                    f"each archive a store of its own"
+                )
+            ids.append(image_id)
+            owner.append(number)
+    parts = [np.asarray(listing.places, np.int64).reshape(-1, 5) for listing in listings]
+    places = np.concatenate([np.array(owner, np.int64)[:, None], np.concatenate(parts)], axis=1)
+    return ids, MemberReader(tuple(archives), places, rows)
+
+
+def image_name(path: str, skipped: Counter[str]) -> str | None:
+    """A member's path without ``./`` and doubled slashes; None, and counted, if it is no image."""
+    name = clean_name(path)
+    extension = PurePosixPath(name).suffix.lower()
+    if any(part.startswith(".") for part in name.split("/")):
+        skipped["hidden"] += 1
+    elif extension not in extensions():
+        skipped[extension or "without extension"] += 1
+    else:
+        return name
+    return None
+
+
+def clean_name(path: str) -> str:
+    """A member's path without ``./``, doubled and leading slashes.
+
+    Raises
+    ------
+    InputError
+        It is not valid UTF-8.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = path.encode("utf-8", "backslashreplace").decode()
+        raise InputError(
+            f"member name {shown} is not valid UTF-8 and cannot be an image id; rename it"
+        ) from None
+    return "/".join(part for part in path.split("/") if part not in ("", "."))
+
+
+def no_images(what: str, skipped: Counter[str]) -> InputError:
+    """Of archives without an image."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in skipped.most_common())
+    return InputError(
+        f"{what} holds no image; expected members that end in {' '.join(sorted(extensions()))}"
+        + (f"; skipped: {kinds}" if kinds else "")
+    )
+
+
+def _header_bytes(header: bytes) -> int:
+    """Length of a zip member's header: 30 bytes, its name and its extra field."""
+    if header[:4] != b"PK\3\4":
+        raise DecodeError("the archive holds no member at the place that its directory names")
+    return 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+
+
+def _unpacked(data: bytes, size: int, kept: int, crc: int) -> bytes:
+    if kept == DEFLATED:
+        try:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size or 1)
+        except zlib.error as error:
+            raise DecodeError(f"damaged in the archive: {error}") from None
+    if len(data) != size or zlib.crc32(data) != crc:
+        raise DecodeError("damaged in the archive: its checksum is wrong")
+    return data
+
+
+def _cache() -> Path:
+    above = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(above, "s2-workbench", "archives")
+
+
+def _cache_path(kind: str, archive: Archive) -> Path:
+    path = archive.path if archive.is_remote else os.path.realpath(archive.path)
+    facts = json.dumps([VERSION, kind, path, archive.size, archive.stamp, sorted(extensions())])
+    return _cache() / f"{hashlib.sha256(facts.encode()).hexdigest()[:32]}.npz"
+
+
+def _keep(listing: Listing, path: Path) -> None:
+    text = json.dumps([listing.ids, listing.labels, listing.skipped])
+    with written_whole(path) as partial:
+        np.savez_compressed(
+            partial, text=np.frombuffer(text.encode(), np.uint8), places=listing.places
+        )
+
+
+def _cached(path: Path) -> Listing | None:
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as found:
+            ids, labels, skipped = json.loads(found["text"].tobytes())
+            places = found["places"]
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
+        return None
+    if not len(ids) == len(labels) == len(places):
+        return None
+    return Listing(ids, labels, places, Counter(skipped))
