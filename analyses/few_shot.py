@@ -55,7 +55,8 @@ def compute(
         interval of that mean: what another set of draws would give, for these test images),
         ``ridge`` (the chosen one), ``repeats``. Attribute ``resampled``: shots to source to
         resamples of the accuracy, paired between sources. Both draws and test images are resampled,
-        so the resamples spread more than the interval, which holds the test images fixed.
+        so the resamples spread more than the interval, which holds the test images fixed. Attribute
+        ``unseen_classes``: class that training lacks to its number of test images, all errors.
 
     Raises
     ------
@@ -89,6 +90,7 @@ def compute(
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}
     table.attrs |= {"resampled": resampled, "shared_images": images.report()}
+    table.attrs["unseen_classes"] = split.unseen
     return table
 
 

@@ -28,10 +28,13 @@ class Candidates:
     label_errors : pandas.DataFrame
         ``split`` (train or test), ``image_id``, ``label``, ``suggested`` and ``share`` (of its
         neighbours in both splits that have the suggested label), highest first.
+    unseen_classes : dict of str to int
+        Class that training lacks to its number of test images, whose labels are not looked at.
     """
 
     duplicates: pd.DataFrame
     label_errors: pd.DataFrame
+    unseen_classes: dict[str, int]
 
 
 def find(
@@ -90,4 +93,4 @@ def find(
             "share": doubtful["share"],
         }
     )
-    return Candidates(pairs, errors)
+    return Candidates(pairs, errors, split.unseen)

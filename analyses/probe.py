@@ -65,6 +65,7 @@ def compute(
         with Wilson's interval ``low``, ``high``; ``l2`` (NaN for the paper's recipe);
         ``converged``; ``channels``; ``classes``; ``train_images``; ``test_images``. Attribute
         ``resampled``: source to bootstrap resamples of the test accuracy, paired between sources.
+        Attribute ``unseen_classes``: class that training lacks to its number of test images.
 
     Raises
     ------

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from numcodecs.zstd import Zstd
 from zarr.storage import MemoryStore
 
 from feature_store import protocol
@@ -83,11 +84,35 @@ def read_images(objects: Objects, name: str, images: int) -> np.ndarray:
     if absent and name == "image_id":
         raise StoreError(f"{objects.url}/{name}/{absent[0]} is missing")
     try:
-        document |= {"shape": [images]}
         chunks = {key: data for key, data in found.items() if data is not None}
-        return np.asarray(opened(document, chunks)[...]).astype(_DIGESTS[name][2])
+        return decoded(document, chunks, images).astype(_DIGESTS[name][2])
     except Exception as error:  # whatever a codec raises for damaged bytes
         raise StoreError(f"{objects.url}/{name} cannot be decoded ({error})") from error
+
+
+def decoded(document: dict[str, Any], chunks: Mapping[str, bytes], images: int) -> np.ndarray:
+    """The first values of ``image_id`` or ``label``, from the array's document and its chunks.
+
+    Raises
+    ------
+    Exception
+        Whatever a codec raises for damaged bytes.
+    """
+    if document["data_type"] == "string":
+        _refuse_other_counts(document, chunks)
+    return np.asarray(opened(document | {"shape": [images]}, chunks)[...])
+
+
+def _refuse_other_counts(document: dict[str, Any], chunks: Mapping[str, bytes]) -> None:
+    """The codec of strings allocates as many as a chunk's first four bytes say: up to 34 GB."""
+    codecs = [codec["name"] for codec in document["codecs"]]
+    if codecs != ["vlen-utf8", "zstd"]:
+        raise StoreError(f"its codecs are {codecs}, expected vlen-utf8 and zstd")
+    (chunk,) = document["chunk_grid"]["configuration"]["chunk_shape"]
+    for key, data in chunks.items():
+        count = int.from_bytes(bytes(Zstd().decode(data)[:4]), "little")
+        if count != chunk:
+            raise StoreError(f"{key} claims {count} ids, expected {chunk}")
 
 
 def checked_images(objects: Objects, attrs: Mapping[str, Any], name: str) -> np.ndarray:
@@ -136,8 +161,8 @@ def _padding_is_clean(objects: Objects, name: str, document: dict[str, Any], ima
     if data is None:  # a chunk of fill values, in version 1
         return name == "label"
     try:
-        array = opened(document | {"shape": [chunk]}, {"c.0": data})
-        return bool(np.all(np.asarray(array[images - last * chunk :]) == array.fill_value))
+        values = decoded(document, {"c.0": data}, chunk)
+        return bool(np.all(values[images - last * chunk :] == document["fill_value"]))
     except Exception as error:  # whatever a codec raises for damaged bytes
         raise StoreError(f"{objects.url}/{name} cannot be decoded ({error})") from error
 

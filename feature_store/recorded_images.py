@@ -104,7 +104,7 @@ def records(source: StoredSource) -> Iterator[CommitRecord]:
     """Valid commit records of a source, also those that the store has outgrown."""
     for shard in range(source.shard_count):
         try:
-            record = source.record(shard)
+            record = source.whole_record(shard)
         except StoreError:  # damaged: the shard is computed again
             continue
         if record is not None:
@@ -117,15 +117,14 @@ def record_files(store: FeatureStore, files: dict[int, list[int]]) -> None:
     A shard that another process is computing is left alone.
     """
     for source in readable_sources(store):
-        for record in list(records(source)):
+        for record in records(source):
             if record.files is None or not any(
                 r in files for r in range(record.start, record.stop)
             ):
                 continue
             claim = Claim(source.objects, protocol.claim_key(source.group, record.shard))
             with claim:
-                source.forget(record.shard)
-                current = source.record(record.shard) if claim.held else None
+                current = source.whole_record(record.shard) if claim.held else None
                 if current != record or current is None:
                     continue
                 now = [

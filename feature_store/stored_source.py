@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -55,7 +55,7 @@ class StoredSource:
     """Reads the shards of one single-scale source; writes nothing.
 
     A shard's values are checked against its commit record the first time a process reads them.
-    The parsed records and the set of checked shards are the only state.
+    The records, without their lists of images, and the set of checked shards are the only state.
     """
 
     objects: Objects
@@ -128,7 +128,10 @@ class StoredSource:
         return range(start, min(start + self.shard_images, self.images))
 
     def record(self, shard: int) -> CommitRecord | None:
-        """The shard's commit record, or None where there is none yet.
+        """The shard's commit record without its lists of images, or None where there is none yet.
+
+        ``fingerprints`` and ``files`` are left out: kept for every shard, those of a million
+        images would take a quarter of a gigabyte.
 
         Raises
         ------
@@ -136,19 +139,26 @@ class StoredSource:
             The record is damaged or belongs to another shard or another identity.
         """
         if shard not in self._records:
-            key = protocol.record_key(self.group, shard)
-            data = self.objects.get(key)
-            if data is None:
+            record = self.whole_record(shard)
+            if record is None:
                 return None
-            record = CommitRecord.from_json(data, f"{self.objects.url}/{key}")
-            if record.shard != shard or record.identity != self.identity:
-                raise StoreError(
-                    f"commit record {self.objects.url}/{key} belongs to shard {record.shard} of "
-                    f"identity {record.identity[:12]}, expected shard {shard} of "
-                    f"{self.identity[:12]}; run `workbench extract` again to redo the shard"
-                )
-            self._records[shard] = record
+            self._records[shard] = replace(record, fingerprints=[], files=None)
         return self._records[shard]
+
+    def whole_record(self, shard: int) -> CommitRecord | None:
+        """As :meth:`record`, with its lists of images; read anew at each call."""
+        key = protocol.record_key(self.group, shard)
+        data = self.objects.get(key)
+        if data is None:
+            return None
+        record = CommitRecord.from_json(data, f"{self.objects.url}/{key}")
+        if record.shard != shard or record.identity != self.identity:
+            raise StoreError(
+                f"commit record {self.objects.url}/{key} belongs to shard {record.shard} of "
+                f"identity {record.identity[:12]}, expected shard {shard} of "
+                f"{self.identity[:12]}; run `workbench extract` again to redo the shard"
+            )
+        return record
 
     def forget(self, shard: int) -> None:
         """Drop the cached record of a shard, because a new one was just written."""

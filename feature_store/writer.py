@@ -95,7 +95,8 @@ class SourceWriter:
             record = self.stored.record(shard)
             if record and record.start == rows.start and record.stop < rows.stop:
                 kept = range(record.start, record.stop)
-                return kept, self.stored.committed_values(shard), record
+                values = self.stored.committed_values(shard)
+                return kept, values, self.stored.whole_record(shard)
         except StoreError:  # damaged: the whole shard is computed again
             pass
         return range(rows.start, rows.start), {}, None

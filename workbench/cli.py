@@ -13,7 +13,7 @@ from typing import Any
 import tyro
 
 from feature_store.errors import InputError, NotStoredError
-from workbench.results.messages import note, show
+from workbench.results.messages import OutputClosed, note, show
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": (
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = _parsed(form, name, _with_present_names(name, rest))
         _check_devices(command)
         return command.run()
-    except BrokenPipeError:  # the reader of a pipe has closed it, as `head` does
+    except OutputClosed:
         sys.stdout = None  # type: ignore[assignment]  # or the interpreter fails to flush it at exit
         return 0
     except (InputError, OSError) as error:

@@ -45,6 +45,13 @@ class Stream(Protocol):
     def status(self) -> np.ndarray:
         """(image,) str: ``ok`` for readable images."""
 
+    @property
+    def fingerprints(self) -> np.ndarray:
+        """uint64, dims (image,): of the decoded pixels, 0 where they cannot be read.
+
+        Images that no pass has read yet are decoded.
+        """
+
     def resolve(self, source: str | Source, /) -> Source:
         """The source with its tap filled in, once every scale is known to be available."""
 

@@ -78,13 +78,16 @@ def match_labels(
 
 def unseen_lines(unseen: dict[str, int]) -> list[str]:
     """A line that names the classes that training lacks; none where there are none."""
-    if not unseen:
-        return []
-    named = ", ".join(f"{name!r} ({count})" for name, count in unseen.items())
-    return [
-        f"warning: {sum(unseen.values())} test image(s) of {len(unseen)} class(es) that training "
-        f"lacks count as errors: {named}"
-    ]
+    return [f"warning: counted as errors are {unseen_counts(unseen)}"] if unseen else []
+
+
+def unseen_counts(unseen: dict[str, int]) -> str:
+    """How many test images are of classes that training lacks, and of which."""
+    classes = ", ".join(f"{name!r} ({count})" for name, count in unseen.items())
+    return (
+        f"{sum(unseen.values())} test image(s) of {len(unseen)} class(es) that training lacks: "
+        f"{classes}"
+    )
 
 
 def _some(names: Sequence[str], count: int = 5) -> str:

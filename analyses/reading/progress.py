@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterable, Sequence
 from threading import RLock
@@ -14,8 +15,16 @@ class _Shown(tqdm):
     """tqdm with a lock of its own.
 
     tqdm's lock holds between processes, and making it fixes the start method of multiprocessing
-    for the whole program.
+    for the whole program. What cannot be written, as to a pipe without a reader, is lost.
     """
+
+    def display(self, *arguments: Any, **options: Any) -> Any:
+        with contextlib.suppress(OSError):
+            return super().display(*arguments, **options)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 _Shown.set_lock(RLock())

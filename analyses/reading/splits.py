@@ -45,8 +45,8 @@ class HeldOut:
 def held_out(train: Features, test: Features, *, keep_shared: bool = False) -> HeldOut:
     """Find test images whose pixels are in the training set, under whatever name.
 
-    Pixels are compared by the fingerprints that commit records contain; images without one, in
-    streams and in stores of protocol version 1, are compared by id alone.
+    Pixels are compared by their fingerprints: those in commit records, or those of the images that
+    a stream decodes. Images without one, in stores of protocol version 1, are compared by id alone.
 
     Parameters
     ----------
@@ -75,15 +75,18 @@ def held_out(train: Features, test: Features, *, keep_shared: bool = False) -> H
         for row in np.flatnonzero(shared)
     ]
     left_out = np.zeros_like(shared) if keep_shared else shared
-    return HeldOut(left_out, pairs, repeated_images(train))
+    return HeldOut(left_out, pairs, _repeated(train.image_ids, seen))
 
 
 def repeated_images(features: Features) -> list[list[str]]:
     """Ids of images with the same pixels, group by group."""
-    seen = _fingerprints(features)
+    return _repeated(features.image_ids, _fingerprints(features))
+
+
+def _repeated(image_ids: np.ndarray, seen: np.ndarray) -> list[list[str]]:
     known, count = np.unique(seen, return_counts=True)
     twice = known[(count > 1) & (known > 0)]
-    return [[str(i) for i in features.image_ids[seen == value]] for value in twice]
+    return [[str(i) for i in image_ids[seen == value]] for value in twice]
 
 
 def image_notes(report: Mapping[str, Any]) -> list[str]:
@@ -128,7 +131,7 @@ def _fingerprints(features: Features) -> np.ndarray:
     """uint64, dims (image,); 0 where unknown."""
     if isinstance(features, FeatureStore):
         return recorded_images(features).fingerprints
-    return np.zeros(len(features.image_ids), np.uint64)
+    return features.fingerprints
 
 
 def _some(items: list[str]) -> str:

@@ -25,7 +25,7 @@ from analyses.reading.engine import Engine
 from analyses.reading.features import Features, singles
 from analyses.reading.grids import common_grid, grids_of, pooling_note
 from analyses.reading.passes import Reading
-from analyses.reading.splits import held_out
+from analyses.reading.splits import held_out, refuse_shared_images
 from analyses.reconstruction.errors import Errors, measure
 from analyses.reconstruction.question import Question, ReconstructionConfig
 from analyses.reconstruction.result import ROW_FIELDS, assemble, rows
@@ -82,12 +82,14 @@ def compute(
         differing token grids.
     """
     config = config or ReconstructionConfig()
-    images = held_out(train_store, test_store, keep_shared=config.keep_shared)
+    refuse_shared_images(train_store, test_store)
     question = Question.resolve(train_store, target, sources, reference)
     for name in question.used:
         singles(test_store, name)  # refuses what is not stored before the first pass
     note = pooling_note(grids_of(train_store, question.used)) if config.grid == "pool" else None
     train = _moments(train_store, question, config, engine)
+    # A stream has decoded its training images by now.
+    images = held_out(train_store, test_store, keep_shared=config.keep_shared)
     maps = _maps(train, question, config)
     step = partial(
         measure,

@@ -130,7 +130,11 @@ def main(options: Crashes) -> dict:
     unexpected: list[str] = []
     cases = [(layout, grow) for layout in ("raw", "packed") for grow in (False, True)]
     total: dict[str, int] = {}
-    with tempfile.TemporaryDirectory() as folder, toy_store.small_id_chunks():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        toy_store.small_id_chunks(),
+        toy_store.one_thread(),
+    ):
         for case, (layout, grow) in enumerate(cases):
             base, path = Path(folder) / f"base{case}", Path(folder) / "s"
             if grow:

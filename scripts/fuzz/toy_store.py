@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import json
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import zarr
+from zarr.core import sync
 
 import feature_store
 from feature_store import FeatureStore, image_arrays, protocol
+from feature_store.recorded_images import recorded_images
 from feature_store.status import repair_status
 from feature_store.writer import ShardImages
 from workbench.datasets import Dataset
@@ -34,6 +39,30 @@ def small_id_chunks() -> Iterator[None]:
         yield
     finally:
         image_arrays._ID_CHUNK = usual
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """zarr works in this thread: with tiny stores, changing threads takes most of the time."""
+    loop, usual = asyncio.new_event_loop(), sync.sync
+    using = [
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith(("zarr.", "feature_store.")) and vars(module).get("sync") is usual
+    ]
+
+    async def called(function: Callable, *arguments: Any, **options: Any) -> Any:
+        return function(*arguments, **options)
+
+    def run(coroutine: Any, *_: Any, **__: Any) -> Any:
+        return loop.run_until_complete(coroutine)
+
+    with ExitStack() as patched:
+        patched.enter_context(patch.object(asyncio, "to_thread", called))
+        for module in using:
+            patched.enter_context(patch.object(module, "sync", run))
+        yield
+    loop.close()
 
 
 def dataset(images: int) -> Dataset:
@@ -95,7 +124,7 @@ def facts(path: Path) -> dict[str, Any]:
         "tokens": store.features(SOURCE).values.tobytes(),
         "manifest": store.manifest(SOURCE),
         "sources": [(s.source, s.complete, s.failed, s.grid) for s in store.source_status()],
-        "fingerprints": [r.fingerprints for r in store.source(SOURCE).committed_records()],
+        "fingerprints": recorded_images(store).fingerprints.tolist(),
     }
 
 

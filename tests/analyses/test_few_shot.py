@@ -120,6 +120,22 @@ def test_no_signal_stays_at_chance(make_store):
     assert table["test_accuracy"][0] == pytest.approx(1 / 3, abs=0.08)
 
 
+def test_a_class_that_training_lacks_is_named(make_store):
+    train, test = make_pair(make_store, 2.5)
+    names = ["a", "b", "cat"]
+    other = make_store(
+        "other", {SOURCE: test.features(SOURCE).values}, labels=test.labels, label_names=names
+    )
+    half = make_store(
+        "half",
+        {SOURCE: train.features(SOURCE).values},
+        labels=train.labels % 2,
+        label_names=["a", "b"],
+    )
+    table = few_shot.compute(half, other, sources=[SOURCE], config=FewShotConfig(shots=(5,)))
+    assert table.attrs["unseen_classes"] == {"cat": 20}
+
+
 def test_refusals(make_store):
     pair = make_pair(make_store, 1)
     with pytest.raises(InputError, match="has 30 training images, fewer than 31 shots"):

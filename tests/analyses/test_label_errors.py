@@ -43,6 +43,17 @@ def test_copies_and_swapped_labels_are_found_across_splits(make_store):
     assert (first["share"] > 0.5).all()
 
 
+def test_a_class_that_training_lacks_is_named(make_store):
+    train, test = stores(make_store)
+    names = ["b", "c", "d"]
+    other = make_store(
+        "other", {SOURCE: test.features(SOURCE).values}, labels=test.labels, label_names=names
+    )
+    found = label_errors.find(train, other, source=SOURCE)
+    assert found.unseen_classes == {"d": int((test.labels == 2).sum())}
+    assert "d" not in set(found.label_errors["label"])
+
+
 def test_store_without_labels_is_refused(make_store):
     train, test = stores(make_store, labels_test=np.full(30, -1))
     with pytest.raises(InputError, match="no labels.*reconstruct, similarity, memorize"):

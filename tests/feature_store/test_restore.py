@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+from numcodecs.zstd import Zstd
 
 import feature_store
 from feature_store.errors import StoreError
@@ -89,6 +90,14 @@ def test_a_lost_root_is_restored_from_dataset_and_records(path, layout, data, id
     restored = restore(path, shard_images=256)
     assert restored.attrs == before
     assert_whole(path, layout)
+
+
+def test_a_chunk_that_claims_too_many_ids_is_damaged_before_they_are_allocated(path):
+    chunk = path / "image_id" / "c.0"
+    ids = bytes(Zstd().decode(chunk.read_bytes()))
+    chunk.write_bytes(Zstd().encode((10**6).to_bytes(4, "little") + ids[4:]))
+    with pytest.raises(StoreError, match="c.0 claims 1000000 ids, expected 65536"):
+        feature_store.open(path).image_ids  # noqa: B018 the read is the check
 
 
 def test_rows_of_a_grown_store_keep_their_places(path, layout):

@@ -58,7 +58,7 @@ def test_upgrade_keeps_identities_and_data(store):
         k: v for k, v in data.items() if k.parts[0] == "features"
     }
     assert kinds(now) == problems
-    record = now.source(now.sources()[0]).record(1)
+    record = now.source(now.sources()[0]).whole_record(1)
     assert record.fingerprints == ["", ""]
     assert record.image_ids_sha256 == protocol.ids_sha256(now.image_ids[2:4])
 

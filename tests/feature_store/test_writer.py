@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,13 @@ def test_a_record_keeps_what_is_known_of_the_images_also_after_growth(tmp_path):
     both = ShardImages.after(record, second)
     assert both.fingerprints == ["aa", "", "cc", "dd", "bb"]
     assert both.files == [None] * 4 + [[3, 7]]
+
+
+def test_readers_keep_records_without_their_lists_of_images(tmp_path):
+    one, known = writer(tmp_path / "s"), ShardImages(fingerprints=list("abcd"), files=[None] * 4)
+    record = one.commit(0, X, images=known)
+    assert one.stored.whole_record(0) == record
+    assert one.stored.record(0) == replace(record, fingerprints=[], files=None)
 
 
 def test_sums_do_not_depend_on_the_order_and_batches_of_images():

@@ -12,7 +12,7 @@ import tyro
 import feature_store
 from analyses.configs import HardConfig, ProbeConfig
 from analyses.linear.config import HeadConfig
-from analyses.reading.labels import unseen_lines
+from analyses.reading.labels import unseen_counts, unseen_lines
 from analyses.reading.progress import watched
 from analyses.reading.splits import image_notes
 from feature_store import FeatureStore
@@ -125,6 +125,8 @@ class HardExamples:
             f"{len(found.duplicates)} near-duplicates across train and test, "
             f"{len(found.label_errors)} label-error candidates"
         )
+        if found.unseen_classes:
+            note(f"labels not looked at: those of {unseen_counts(found.unseen_classes)}")
 
     def _accuracy(self, rows: list[dict], out: Path) -> None:
         from workbench.figures.curve import write_curve  # deferred: matplotlib takes 1 s to import

@@ -174,9 +174,14 @@ def _looked_at(
     if not rows:
         return {}
     log(f"comparing the pixels of {len(rows)} image(s) whose file or path has changed")
+    now = fingerprints(dataset, [places[row] for row in rows])
+    return dict(zip(rows, now, strict=True))
+
+
+def fingerprints(dataset: Dataset, places: Sequence[int]) -> list[int]:
+    """Of the pixels that these images have now; 0 for one that cannot be read."""
     with ThreadPoolExecutor(THREADS) as threads:
-        now = threads.map(lambda row: _fingerprint(dataset, places[row]), rows)
-        return dict(zip(rows, now, strict=True))
+        return list(threads.map(lambda place: _fingerprint(dataset, place), places))
 
 
 def _files(dataset: Dataset, places: Sequence[int]) -> list[list[int] | None]:
@@ -202,7 +207,6 @@ def _differs(recorded: RecordedImages, row: int, file: list[int] | None, moved: 
 
 
 def _fingerprint(dataset: Dataset, place: int) -> int:
-    """Of the image's pixels now; 0 where it cannot be read."""
     try:
         return int(as_numbers([protocol.fingerprint(dataset.image(place))])[0])
     except DecodeError:

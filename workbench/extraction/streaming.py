@@ -17,14 +17,15 @@ import numpy as np
 import feature_store
 from feature_store import FeatureStore, InputError, Source, StoreError, protocol
 from feature_store.dataset_name import is_dataset_name
+from feature_store.recorded_images import as_numbers, recorded_images
 from workbench import datasets
 from workbench.datasets import Dataset
 from workbench.datasets.pictures import recorded_decoding
-from workbench.extraction.image_loader import Pixels, image_batches
+from workbench.extraction.image_loader import ImageBatch, Pixels, image_batches
 from workbench.extraction.jobs import Job, manifest, resolve_jobs, transforms
 from workbench.extraction.loaded_models import LoadedModel, LoadedModels
 from workbench.extraction.request import ModelOptions, StreamConfig
-from workbench.extraction.same_images import compare
+from workbench.extraction.same_images import compare, fingerprints
 from workbench.extraction.shard import forward
 from workbench.interrupts import stop_requests
 
@@ -108,6 +109,21 @@ class StreamedSplit:
         self.dataset = dataset.name
         self.path = dataset.name if store is None else store.path
         self.image_ids = np.array(dataset.image_ids, dtype=str)
+        self._fingerprints = np.zeros(len(self.image_ids), np.uint64)
+        if store is not None:
+            self._fingerprints = recorded_images(store).fingerprints
+        self._looked_at = self._fingerprints > 0
+
+    @property
+    def fingerprints(self) -> np.ndarray:
+        """uint64, dims (image,): of the decoded pixels, 0 where they cannot be read.
+
+        Images that no pass has read yet are decoded.
+        """
+        rows = np.flatnonzero(~self._looked_at)
+        self._fingerprints[rows] = fingerprints(self._dataset, rows.tolist())
+        self._looked_at[rows] = True
+        return self._fingerprints
 
     @property
     def status(self) -> np.ndarray:
@@ -185,6 +201,7 @@ class StreamedSplit:
             for batch in batches:
                 if stopping():
                     raise KeyboardInterrupt
+                self._note(batch)
                 if not batch.rows:
                     continue
                 index = np.array(batch.rows, dtype=np.int64)
@@ -192,6 +209,12 @@ class StreamedSplit:
                 for model in models:
                     tokens |= _computed(model, batch)
                 yield StreamedBatch(index, tokens)
+
+    def _note(self, batch: ImageBatch) -> None:
+        """Keep the fingerprints of the images that were decoded."""
+        rows = list(batch.seen)
+        self._fingerprints[rows] = as_numbers([seen.fingerprint for seen in batch.seen.values()])
+        self._looked_at[rows] = True
 
     def _is_stored(self, single: Source) -> bool:
         held = self._store is not None and str(single) in self._store.sources()

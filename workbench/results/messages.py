@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import Any
 
 from workbench.interrupts import leave_terminal
 
@@ -11,6 +12,39 @@ _RAW = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 """C0 and C1 without the line feed, marks that reorder text, and bytes that were not UTF-8."""
+
+
+class OutputClosed(Exception):
+    """The reader of standard output has closed it, as ``head`` does."""
+
+
+class Errors:
+    """Standard error that may close or fill up meanwhile: what cannot be written is lost.
+
+    Progress bars and warnings of libraries are written there too, and no line of theirs is a
+    reason to stop.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """As a text stream."""
+        try:
+            return int(self._stream.write(text))
+        except OSError:
+            leave_terminal()
+            return len(text)
+
+    def flush(self) -> None:
+        """As a text stream."""
+        try:
+            self._stream.flush()
+        except OSError:
+            leave_terminal()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def printable(text: str) -> str:
@@ -25,18 +59,23 @@ def printable(text: str) -> str:
 
 
 def show(text: str) -> None:
-    """Print on standard output; characters that its encoding lacks are written as escapes."""
+    """Print on standard output; characters that its encoding lacks are written as escapes.
+
+    Raises
+    ------
+    OutputClosed
+        Nobody reads it any more.
+    """
     if sys.stdout is not None:
         encoding = sys.stdout.encoding or "utf-8"
         text = printable(text).encode(encoding, "backslashreplace").decode(encoding)
-        print(text, flush=True)
+        try:
+            print(text, flush=True)
+        except BrokenPipeError as error:
+            raise OutputClosed from error
 
 
 def note(line: str) -> None:
     """Print on standard error; where it is closed, missing or full, the line is lost."""
-    if sys.stderr is None or sys.stderr.closed:
-        return
-    try:
-        print(printable(line), file=sys.stderr, flush=True)
-    except OSError:
-        leave_terminal()
+    if sys.stderr is not None and not sys.stderr.closed:
+        print(printable(line), file=Errors(sys.stderr), flush=True)

@@ -143,7 +143,7 @@ def test_an_image_stored_anew_with_the_same_pixels_is_the_same(folder, tmp_path)
 
 def test_sources_that_saw_different_pixels_are_found(folder, tmp_path):
     store = stored(folder, tmp_path / "s")
-    record = store.source(SOURCES[1]).record(0)
+    record = store.source(SOURCES[1]).whole_record(0)
     wrong = replace(record, fingerprints=["1" * 16, *record.fingerprints[1:]])
     key = protocol.record_key(store.source(SOURCES[1]).group, 0)
     store.objects.put(key, wrong.to_json())
@@ -176,7 +176,7 @@ def test_extract_records_and_recognises_images(folder, tmp_path, monkeypatch, ca
     assert extract() == 0  # grown
     store = feature_store.open("../s.zarr")
     assert store.dataset_path == str(folder.resolve())
-    (record,) = store.source(store.sources()[0]).committed_records()
+    record = store.source(store.sources()[0]).whole_record(0)
     dataset = datasets.open("folder:photos")
     seen = [protocol.fingerprint(dataset.image(n)) for n in (0, 1, 2, 4)]
     assert record.fingerprints == [*seen[:3], "", seen[3]]

@@ -62,6 +62,26 @@ def test_streamed_figures_are_those_of_stored_float32_features(folders):
     pd.testing.assert_frame_equal(table(*partly), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_test_images_with_the_pixels_of_training_images_are_left_out(folders, tmp_path, resumed):
+    again = folders / "test" / "again.png"
+    again.write_bytes((folders / "train" / "2.png").read_bytes())
+    options = {"moments": tmp_path / "m.zarr"} if resumed else {}
+    config = ReconstructionConfig(ridge=0.3, resamples=2, **options)
+
+    def compute():
+        splits = (streamed(folders, s) for s in ("train", "test"))
+        return reconstruction.compute(*splits, **ASK, config=config)
+
+    found = compute()
+    if resumed:  # from the stored moments, so that no pass decodes a training image
+        found = compute()
+    assert found.attrs["shared_images"]["shared"] == [["again.png", "2.png"]]
+    assert found.attrs["test_images"] == 5
+    again.unlink()
+    assert found.equals(compute())
+
+
 def test_only_what_a_store_lacks_is_computed(folders, monkeypatch):
     monkeypatch.setattr("workbench.extraction.streaming.forward", None)  # no model may run
     both = [streamed(folders, s, stored(folders, s)) for s in ("train", "test")]

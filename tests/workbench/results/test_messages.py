@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from workbench.cli import main
-from workbench.results.messages import note, printable, show
+from workbench.results.messages import OutputClosed, note, printable, show
 
 HOSTILE = "a\x1b[2J\x07\x9b\u202eb\udcffc"
 CLEAN = r"a\x1b[2J\x07\x9b\u202eb\udcffc"
@@ -37,6 +37,22 @@ def test_what_the_encoding_lacks_is_escaped(monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream)
     show("2×")
     assert stream.buffer.getvalue() == b"2\\xd7\n"
+
+
+def test_a_standard_output_without_a_reader_ends_a_command_in_silence(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with pytest.raises(OutputClosed):
+        show("lost")
+    assert main(["models"]) == 0
+
+
+def test_another_broken_pipe_is_no_success(monkeypatch, capsys):
+    def fail(*arguments, **options):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("workbench.cli._parsed", fail)
+    assert main(["models"]) == 2
+    assert "Broken pipe" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stream", [None, closed(), Closed()])

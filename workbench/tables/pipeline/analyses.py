@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 import analyses
 from analyses.linear.logistic import HeadConfig
 from analyses.linear.sgd import MinibatchConfig
+from analyses.reading.labels import unseen_lines
 from analyses.reading.splits import image_notes
 from feature_store import Source
 from workbench import cost
@@ -44,7 +46,7 @@ def probe(context: Context, sources: Sequence[str], options: Mapping[str, Any]) 
     }
     resampled = {s: {"top1": _rounded(found, 100)} for s, found in table.attrs["resampled"].items()}
     said = tuple(notes) if config.recipe == "converged" else ()
-    said += tuple(image_notes(table.attrs["shared_images"]))
+    said += _notes(table)
     return Measured(values, resampled, said, config=asdict(config))
 
 
@@ -58,8 +60,13 @@ def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any
     }
     of_shots = table.attrs["resampled"][options["shots"]]
     resampled = {s: {"top1": _rounded(found, 100)} for s, found in of_shots.items()}
-    said = tuple(image_notes(table.attrs["shared_images"]))
-    return Measured(values, resampled, said, config=asdict(config))
+    return Measured(values, resampled, _notes(table), config=asdict(config))
+
+
+def _notes(table: pd.DataFrame) -> tuple[str, ...]:
+    """Test images that were left out or that count as errors, and why."""
+    left_out = image_notes(table.attrs["shared_images"])
+    return *left_out, *unseen_lines(table.attrs["unseen_classes"])
 
 
 def segmentation(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:

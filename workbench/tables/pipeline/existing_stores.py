@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import feature_store
 from feature_store import FeatureStore, InputError, Source, protocol
 from feature_store.accepted_code import is_accepted
-from feature_store.dataset_name import base, canonical
+from feature_store.dataset_name import at, base
 from feature_store.growth import grown
 from feature_store.objects import connect
 from feature_store.root import can_create
 from workbench import code_hash, datasets
+from workbench.extraction.same_images import compare, is_at_its_path
+from workbench.results.messages import note
 from workbench.tables.pipeline.profile import Profile, Split
 
 if TYPE_CHECKING:
@@ -120,11 +122,7 @@ _ELSEWHERE = "name another folder, as `stores` in the config or with --out"
 
 def _holds_every_image(store: FeatureStore, split: Split, listing: Listing) -> bool:
     """Whether the store has a row for each image that the config names."""
-    if store.located_dataset != canonical(split.dataset):
-        raise InputError(
-            f"{store.path} holds features of {store.located_dataset}, but {split.key} is "
-            f"{split.dataset}; name the former there, or {_ELSEWHERE}"
-        )
+    _refuse_other_images(store, split)
     dataset = _listed(split, listing)
     if split.limit is not None and len(store) > len(dataset):
         raise InputError(
@@ -142,6 +140,25 @@ def _holds_every_image(store: FeatureStore, split: Split, listing: Listing) -> b
             f"tables: {_ELSEWHERE}"
         ) from error
     return len(ids) == len(store)
+
+
+def _refuse_other_images(store: FeatureStore, split: Split) -> None:
+    """A dataset at another path is the store's if its images have the recorded pixels."""
+    if is_at_its_path(store, split.dataset):
+        return
+    why = ""
+    if at(store.dataset, "/") == at(split.dataset, "/"):
+        try:
+            moved = compare(store, datasets.open(split.dataset, limit=split.limit), note)
+            if not moved.changed:
+                return
+            why = f", where {len(moved.changed)} of {moved.known} stored images have other pixels"
+        except InputError as error:
+            why = f": {error}"
+    raise InputError(
+        f"{store.path} holds features of {store.located_dataset}, but {split.key} is "
+        f"{split.dataset}{why}; name the former there, or {_ELSEWHERE}"
+    )
 
 
 def _as_recorded(store: FeatureStore, dataset: datasets.Dataset) -> bool:

@@ -13,6 +13,7 @@ from PIL import Image
 import feature_store
 from feature_store import InputError, Source, protocol
 from feature_store.documents import put_attributes, read_attributes
+from feature_store.writer import ShardImages
 from workbench import code_hash, datasets
 from workbench.tables.pipeline import config
 from workbench.tables.pipeline.existing_stores import missing_sources, refuse_mixing
@@ -67,7 +68,8 @@ def store(profile, images):
     writer = made.add_source(
         SOURCE, manifest=attrs, grid=(1, 1), channels=2, prefix=0, dtype="float32"
     )
-    writer.commit(0, np.zeros((4, 1, 1, 2), np.float32), None)
+    known = ShardImages(fingerprints=[protocol.fingerprint(dataset.image(k)) for k in range(4)])
+    writer.commit(0, np.zeros((4, 1, 1, 2), np.float32), images=known)
     return made
 
 
@@ -114,6 +116,19 @@ def test_another_dataset_is_refused(profile, store):
     said = refusal(profile, dataset="bundled:textiles:train")
     assert f"holds features of {store.dataset}" in said
     assert "datasets.textiles.train is bundled:textiles:train" in said
+    assert "name another folder" in said
+
+
+def test_a_moved_dataset_is_recognised_by_its_pixels(profile, store, tmp_path):
+    for name in ("images", "t.csv"):
+        (tmp_path / "moved").mkdir(exist_ok=True)
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    moved = f"csv:{tmp_path}/moved/t.csv"
+    found = missing_sources(split_of(profile, dataset=moved), [Source.parse(SOURCE)], profile)
+    assert found == {}
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "moved/images/2.png")
+    said = refusal(profile, dataset=moved)
+    assert "1 of 4 stored images have other pixels" in said
     assert "name another folder" in said
 
 
