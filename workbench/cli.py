@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import difflib
 import importlib
-import io
+import importlib.metadata
 import sys
 from collections.abc import Sequence
 from typing import Any
-
-import tyro
 
 from feature_store.errors import InputError, NotStoredError
 from workbench.results.messages import OutputClosed, note, show
@@ -96,14 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if given else 2
     name, rest = given[0], given[1:]
     if name not in COMMANDS:
-        note(f"workbench: no command {name!r}; commands: {', '.join(COMMANDS)}")
-        return 2
-    module, form, _ = COMMANDS[name]
+        return _program_option(name, rest)
     try:  # a config checks its values as it is built, so that options may raise InputError too
-        form = getattr(importlib.import_module(module), form)
+        from workbench import arguments as of_command  # deferred: tyro, and forms import much
+
         if any("\0" in argument for argument in rest):
             raise InputError("an argument holds a null byte, which no path or name may")
-        command = _parsed(form, name, _with_present_names(name, rest))
+        command = of_command.parse(form_of(name), name, _with_present_names(name, rest))
         _check_devices(command)
         return command.run()
     except OutputClosed:
@@ -111,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (InputError, OSError) as error:
         note(f"workbench {name}: {' '.join(_message(error).split())}")
+        for remedy in getattr(error, "__notes__", ()):
+            note(remedy)
         return 2
     except KeyboardInterrupt:
         then = (
@@ -122,20 +121,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parsed(form: Any, name: str, arguments: list[str]) -> Any:
-    """The command that the arguments describe; exits with 2 where they describe none."""
-    problem = io.StringIO()
-    try:  # tyro prints arguments as they are, and fails without a standard error
-        with contextlib.redirect_stderr(problem):
-            return tyro.cli(
-                form,
-                prog=f"workbench {name}",
-                args=arguments,
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
-    finally:
-        if problem.getvalue():
-            note(problem.getvalue().rstrip("\n"))
+def form_of(command: str) -> Any:
+    """The dataclass whose fields are the command's options."""
+    module, form, _ = COMMANDS[command]
+    return getattr(importlib.import_module(module), form)
+
+
+def _program_option(name: str, rest: list[str]) -> int:
+    """What the program does without a command; the exit status."""
+    if name == "--version":
+        show(f"workbench {importlib.metadata.version('s2-workbench')}")
+        return 0
+    if name == "--completion":
+        from workbench import arguments as of_command  # deferred: tyro, and forms import much
+
+        try:
+            of_command.complete(" ".join(rest), {one: form_of(one) for one in COMMANDS})
+        except InputError as error:
+            note(f"workbench: {error}")
+            return 2
+        return 0
+    options = ("--help", "--version", "--completion")
+    near = difflib.get_close_matches(name, (*COMMANDS, *options), n=1)
+    hint = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}"
+    what = "option" if name.startswith("-") else "command"
+    note(f"workbench: no {what} {name!r}; {hint}")
+    return 2
 
 
 def _check_devices(config: Any) -> None:
@@ -157,21 +168,21 @@ def _check_devices(config: Any) -> None:
 
 
 def _message(error: Exception) -> str:
-    """The error's text; extracting a source is no remedy where its model does not exist."""
+    """The error's text; extracting is no remedy for a model that is stored or does not exist."""
     if not isinstance(error, NotStoredError):
         return str(error)
-    import difflib
-
+    from workbench.models.aliases import full_name
     from workbench.models.registry import build
 
+    stored = {s.partition("#")[0] for s in error.found.partition("it holds ")[2].split(", ")}
     try:
         build(error.model)
     except InputError as unknown:
-        stored = error.found.partition("it holds ")[2].split(", ")
-        near = difflib.get_close_matches(error.model, {s.partition("#")[0] for s in stored}, n=1)
+        near = difflib.get_close_matches(error.model, stored, n=1)
         hint = f"; did you mean the stored {near[0]}?" if near else ""
         return f"{error.found}. {unknown}{hint}"
-    return str(error)
+    full = full_name(error.model)
+    return f"{error.found}. Did you mean {full}?" if full in stored else str(error)
 
 
 def _with_present_names(command: str, arguments: Sequence[str]) -> list[str]:
@@ -201,7 +212,9 @@ def _overview() -> str:
             "commands:",
             *lines,
             "",
-            "workbench COMMAND --help shows options and an example.",
+            "workbench COMMAND --help shows options and examples.",
+            "workbench --completion bash, zsh or fish prints a script that completes them.",
+            "workbench --version shows the version.",
         ]
     )
 

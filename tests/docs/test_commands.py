@@ -297,8 +297,9 @@ def test_lines_that_are_not_run_are_well_formed(page):
 def options_of(command):
     """Every option that a command's help names."""
     shown = io.StringIO()
-    with contextlib.redirect_stdout(shown), pytest.raises(SystemExit):
-        main([command, "--help"])
+    for which in ("--help", "--help-slurm"):
+        with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+            main([command, which])
     return frozenset(re.findall(r"--[a-z][a-z0-9.-]*", shown.getvalue()))
 
 

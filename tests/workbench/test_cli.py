@@ -6,10 +6,11 @@ import dataclasses
 import importlib
 import re
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import pytest
 
-from feature_store.errors import NotStoredError
+from feature_store.errors import InputError, NotStoredError
 from workbench import cli
 from workbench.cli import COMMANDS, RENAMED, main
 
@@ -91,7 +92,7 @@ def test_an_interruption_names_what_repeating_the_command_does(command, then, ca
         def run(self):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("workbench.cli.tyro.cli", lambda *form, **options: Interrupted())
+    monkeypatch.setattr("workbench.arguments.tyro.cli", lambda *form, **options: Interrupted())
     assert main([command]) == 130
     assert re.search(rf"workbench {command}: interrupted; .*{then}", capsys.readouterr().err)
 
@@ -115,3 +116,36 @@ def test_extracting_is_no_remedy_where_the_model_does_not_exist():
     assert remedy not in lost
     assert "did you mean the stored bundled:efficientnet_lite2?" in lost
     assert remedy in cli._message(NotStoredError(stored, "bundled:efficientnet_lite0", remedy))
+
+
+def test_a_stored_model_under_another_name_is_offered():
+    stored = "a.zarr does not hold M; it holds timm:vit_base_patch14_dinov2.lvd142m#final@518"
+    lost = cli._message(NotStoredError(stored, "facebook/dinov2-base", "Add it"))
+    assert lost.endswith("Did you mean timm:vit_base_patch14_dinov2.lvd142m?")
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [("extrat", "extract?"), ("--vresion", "--version?"), ("zzz", "commands: demo, ")],
+)
+def test_a_misspelt_command_is_named_with_the_nearest(capsys, given, hint):
+    assert main([given]) == 2
+    said = capsys.readouterr().err
+    assert repr(given) in said
+    assert hint in said
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"workbench {version('s2-workbench')}\n"
+
+
+def test_the_remedy_of_an_error_stands_on_a_line_of_its_own(capsys, monkeypatch):
+    def run(self):
+        error = InputError("this\nis wrong")
+        error.add_note("do that")
+        raise error
+
+    monkeypatch.setattr(importlib.import_module("workbench.commands.models").Models, "run", run)
+    assert main(["models"]) == 2
+    assert capsys.readouterr().err.splitlines() == ["workbench models: this is wrong", "do that"]

@@ -134,7 +134,7 @@ class EngineOptions:
     """Worker processes (dask: by default one for each GPU, or one for each CPU core) or worker jobs
     (slurm: by default 2)."""
     cluster_file: Path | None = None
-    """YAML file of the --slurm options below; flags given beside it win."""
+    """YAML file of the options that --help-slurm lists; flags given beside it win."""
     timeout: float = 20.0
     """Seconds in which a scheduler has to answer."""
     dry_run: bool = False

@@ -20,7 +20,9 @@ class Cost:
 
     GMACs are multiply-accumulates in 1e9 (what the papers call FLOPs), summed over all crops.
 
-    Example: workbench cost --model timm:vit_base_patch16_224 --scales 1x 2x 3x --json
+    Examples
+    --------
+    workbench cost --model timm:vit_base_patch16_224 --scales 1x 2x 3x --json
     """
 
     model: str

@@ -31,8 +31,10 @@ class Demo:
     """Run the main job on models and images that come with the packages, from nothing.
 
     Features of three models at one and two scales, the rows of Table 2, a linear probe, two
-    figures, and three sentences with the findings. Example:
+    figures, and three sentences with the findings. Repeat it to resume after an interruption.
 
+    Examples
+    --------
     workbench demo --out runs/demo
     """
 
@@ -85,7 +87,8 @@ class Demo:
                 dataset=f"bundled:textiles:{split}", models=models, scales=scales, store=path,
                 limit=limit, device=self.device, shard_images=100,
             )  # fmt: skip
-            extract(request, log=_log)
+            if extract(request, log=_log).interrupted:
+                raise KeyboardInterrupt
         return feature_store.open(path)
 
     def _probe(self, stores: tuple[FeatureStore, ...]) -> pd.DataFrame:

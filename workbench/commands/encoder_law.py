@@ -17,15 +17,18 @@ from feature_store.errors import InputError
 from workbench.results import strict_json
 from workbench.results.files import write_csv
 from workbench.results.messages import note, show
+from workbench.results.terminal import show_table
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderLaw:
     """Fit loss against encoder parameters and image-text pairs; say what a bigger encoder gains.
 
-    Example: workbench encoder-law --out runs/encoder-law
+    Without --runs, the 120 published losses.
 
-    That is the 120 published losses; --runs takes your own.
+    Examples
+    --------
+    workbench encoder-law --out runs/encoder-law
     """
 
     runs: str = "published"
@@ -148,7 +151,7 @@ def _print(
 ) -> None:
     """Tables for a reader: laws compared, gain of each step in size, best encoder by budget."""
     shown = ["llm", "dataset", "variant", "rms", "delta_aicc", "delta_bic", "beta"]
-    show(variants[shown].to_string(index=False, float_format="{:.4g}".format))
+    show_table(variants[shown], ".4g")
     for group in groups:
         show(f"\n{group.llm} on {group.dataset}: best law in size by BIC: {group.best}")
         for step in (s for s in steps if (s["llm"], s["dataset"]) == (group.llm, group.dataset)):

@@ -17,8 +17,10 @@ class Explore:
     """Serve one local page: token maps, similar tokens, losses, the data set as a scatter.
 
     Prints the page's address and serves until it is interrupted. Nothing leaves this machine, and
-    stores are only read. Example:
+    stores are only read.
 
+    Examples
+    --------
     workbench explore train.zarr
     """
 
@@ -34,16 +36,9 @@ class Explore:
     def run(self) -> int:
         """Serve until interrupted; the exit status."""
         import feature_store
+        from workbench.pictures.notebook import server_module
 
-        try:
-            from workbench.pictures import server
-        except ModuleNotFoundError as error:
-            if error.name != "bokeh":
-                raise
-            raise InputError(
-                "the page needs Bokeh: pip install 's2-workbench[explore]'; still pictures need "
-                "nothing: workbench look"
-            ) from error
+        server = server_module()
         if not self.stores:
             raise InputError("name at least one store")
         if not 0 <= self.port < 65536:

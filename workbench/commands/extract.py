@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from workbench.cluster.session import Session
     from workbench.extraction.loaded_models import LoadedModels
 
+SPLIT = "{split}"
+"""What the names of --splits replace."""
 MODELS = tyro.conf.arg(
     name="model",
     help="MODEL or MODEL#TAP; repeat for several models in one pass. `workbench models` lists "
@@ -30,12 +32,14 @@ MODELS = tyro.conf.arg(
 
 @dataclass(frozen=True, kw_only=True)
 class Extract:
-    """Run frozen models over images, at one or several scales, and store per-token features.
+    r"""Run frozen models over images, at one or several scales, and store per-token features.
 
     Stored shards are not computed again: repeat the command to resume after an interruption.
 
-    Example: workbench extract --dataset bundled:textiles:train --model bundled:efficientnet_lite0
-    --scales 1x 2x --store runs/textiles-train.zarr
+    Examples
+    --------
+    workbench extract --dataset bundled:textiles:{split} --splits train test \
+        --model bundled:efficientnet_lite0 --scales 1x 2x --store runs/textiles-{split}.zarr
     """
 
     request: Annotated[
@@ -45,6 +49,9 @@ class Extract:
             models=Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], MODELS],
         ),
     ]
+    splits: tuple[str, ...] = ()
+    """Names that take the place of {split} in --dataset and --store, one after the other, such as
+    train test."""
     views: int = 0
     """Also extract so many augmented views of every image (seeded crops and flips), each into a
     store of its own beside --store: s.zarr, s.view1.zarr, ... with equal image ids, as
@@ -65,7 +72,7 @@ class Extract:
         self._check()
         reports = []
         loaded = LoadedModels()
-        requests = [self.request, *self._views()]
+        requests = [one for split in self._splits() for one in (split, *self._views(split))]
         with connect(self.cluster, note, decoders=self.request.workers) as session:
             for request in requests:
                 report = self._extract(request, session, loaded)
@@ -77,17 +84,42 @@ class Extract:
                     break
         left = 0 if self.prepare else len(requests) - len(reports)
         if left:
-            note(f"{left} view(s) not begun; repeat the command to resume")
+            note(f"{left} split(s) or view(s) not begun; repeat the command to resume")
         if self.json and reports:
-            first, *views = reports
-            show(strict_json.dumps(first | ({"views": views} if self.views else {})))
+            each = 1 + self.views
+            found = [self._json(reports[k : k + each]) for k in range(0, len(reports), each)]
+            show(strict_json.dumps({"splits": found} if self.splits else found[0]))
         return 1 if left or any(one["stopped"] or one["busy"] for one in reports) else 0
 
-    def _views(self) -> list[ExtractRequest]:
+    def _json(self, reports: list[dict[str, Any]]) -> dict[str, Any]:
+        """Of one split: its report, and those of its views."""
+        first, *views = reports
+        return first | ({"views": views} if self.views else {})
+
+    def _splits(self) -> list[ExtractRequest]:
+        """The request of each split; the one given where there are none."""
+        given = {"--dataset": self.request.dataset, "--store": self.request.store}
+        for option, value in given.items():
+            if (SPLIT in value) != bool(self.splits):
+                raise InputError(
+                    f"{option} is {value!r}; with --splits train test it contains {SPLIT}, which "
+                    f"each of these names replaces, and without --splits it does not"
+                )
+        if not self.splits:
+            return [self.request]
+        if len(set(self.splits)) < len(self.splits):
+            raise InputError(f"--splits names one twice: {' '.join(self.splits)}")
+        return [
+            replace(
+                self.request,
+                dataset=self.request.dataset.replace(SPLIT, split),
+                store=self.request.store.replace(SPLIT, split),
+            )
+            for split in self.splits
+        ]
+
+    def _views(self, base: ExtractRequest) -> list[ExtractRequest]:
         """The same request for each augmented view."""
-        if self.views < 0:
-            raise InputError(f"views is {self.views}, expected at least 0")
-        base = self.request
         return [
             replace(base, dataset=view_name(k, base.dataset), store=view_store(base.store, k))
             for k in range(1, self.views + 1)
@@ -100,6 +132,8 @@ class Extract:
                 f"--part and --prepare are for processes without a scheduler, not for --engine "
                 f"{self.cluster.engine}, which divides the work itself"
             )
+        if self.views < 0:
+            raise InputError(f"views is {self.views}, expected at least 0")
         if self.shards_per_task < 1:
             raise InputError(f"--shards-per-task is {self.shards_per_task}; expected at least 1")
 

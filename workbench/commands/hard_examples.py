@@ -32,11 +32,13 @@ DEVICE = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class HardExamples:
-    """Test images that a larger model gets better and S2 does not, and why they are hard.
+    r"""Test images that a larger model gets better and S2 does not, and why they are hard.
 
-    Example: workbench hard-examples --train train.zarr --test test.zarr
-    --source bundled:efficientnet_lite0@1x --source bundled:efficientnet_lite0@1x+2x
-    --source bundled:efficientnet_lite2@1x --out runs/hard
+    Examples
+    --------
+    workbench hard-examples --train train.zarr --test test.zarr \
+        --source bundled:efficientnet_lite0@1x --source bundled:efficientnet_lite0@1x+2x \
+        --source bundled:efficientnet_lite2@1x --out runs/hard
     """
 
     train: str

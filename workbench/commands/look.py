@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """Draw token maps of one image: as colours, by similarity, by loss, or by what scales add.
+    r"""Draw token maps of one image: as colours, by similarity, by loss, or by what scales add.
 
-    Either of a store or straight from image files. Examples:
+    Either of a store or straight from image files.
 
+    Examples
+    --------
     workbench look train.zarr --image 3 --out pictures
-
     workbench look train.zarr --image 3 --kind similarity --token 2 4 --out pictures
-
-    workbench look --images photo.jpg --model bundled:efficientnet_lite0 --scales 1x 2x
-    --out pictures
+    workbench look --images photo.jpg --model bundled:efficientnet_lite0 --scales 1x 2x \
+        --out pictures
     """
 
     store: tyro.conf.Positional[str | None] = None

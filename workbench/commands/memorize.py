@@ -24,12 +24,15 @@ from workbench.results.terminal import show_table
 
 @dataclass(frozen=True, kw_only=True)
 class Memorize:
-    """How well each source tells every single image from all others, at a fixed budget.
+    r"""How well each source tells every single image from all others, at a fixed budget.
 
-    Labels are not used. Example: workbench memorize --train s.zarr --views 3
-    --source bundled:efficientnet_lite0@1x --source bundled:efficientnet_lite0@1x+2x
-    --out runs/memorize (after workbench extract --views 3 --store s.zarr ...: trained on s.zarr,
-    s.view1.zarr and s.view2.zarr, held out s.view3.zarr)
+    Labels are not used. After `workbench extract --views 3 --store s.zarr`, the example trains on
+    s.zarr, s.view1.zarr and s.view2.zarr, and holds s.view3.zarr out.
+
+    Examples
+    --------
+    workbench memorize --train s.zarr --views 3 --source bundled:efficientnet_lite0@1x \
+        --source bundled:efficientnet_lite0@1x+2x --out runs/memorize
     """
 
     train: str
@@ -116,7 +119,7 @@ class Memorize:
         paths = [
             *write_table(table, out / "memorize", shown=table[_SHOWN]),
             *draw_loss(table, out / "memorize"),
-            *write_curve(table, out / "curve", metric="loss", label=label),
+            *write_curve(table, out / "memorize_curve", metric="loss", label=label),
         ]
         note(f"wrote {', '.join(p.name for p in paths)} in {out}")
 

@@ -13,11 +13,13 @@ from workbench.results.messages import show
 class Models:
     """List models and where their weights come from, or describe one without its weights.
 
-    Without arguments: the bundled models and the papers' checkpoints. Example:
+    Without arguments: the bundled models and the papers' checkpoints.
 
-    workbench models                      what there is
+    Examples
+    --------
+    workbench models
     workbench models --name timm:vit_base_patch16_224.mae
-    workbench models --find dinov2        every timm and open_clip name with that in it
+    workbench models --find dinov2
     """
 
     name: str | None = None

@@ -29,11 +29,13 @@ from workbench.results.terminal import show_table
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """How well a linear head on each source's pooled features tells the classes apart.
+    r"""How well a linear head on each source's pooled features tells the classes apart.
 
-    Example: workbench probe --train runs/demo/textiles_train.zarr
-    --test runs/demo/textiles_test.zarr --source bundled:efficientnet_lite0@1x
-    --source bundled:efficientnet_lite0@1x+2x --out runs/probe
+    Examples
+    --------
+    workbench probe --train runs/demo/train.zarr --test runs/demo/test.zarr \
+        --source bundled:efficientnet_lite0@1x --source bundled:efficientnet_lite0@1x+2x \
+        --out runs/probe
     """
 
     train: str
@@ -190,7 +192,7 @@ class Probe:
             *write_table(table, out / "probe", shown=table[_SHOWN]),
             *(write_table(against, out / "probe_differences") if len(against) else ()),
             *draw_sources(table, out / "probe"),
-            *write_curve(table, out / "curve", metric="test_accuracy", label="test accuracy"),
+            *write_curve(table, out / "probe_curve", metric="test_accuracy", label="test accuracy"),
         ]
         note(f"wrote {', '.join(p.name for p in paths)} in {out}")
 

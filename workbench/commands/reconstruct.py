@@ -18,6 +18,7 @@ from feature_store import InputError
 from feature_store.dataset_name import is_dataset_name
 from workbench.cluster import EngineOptions
 from workbench.cluster.engine import connect
+from workbench.datasets.bundled.photos import few_photographs
 from workbench.extraction.request import StreamConfig
 from workbench.options import options_of
 from workbench.results import strict_json
@@ -27,12 +28,14 @@ from workbench.results.terminal import show_table
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruct:
-    """Reconstruct a model's features linearly from each source; information in bits (Table 2).
+    r"""Reconstruct a model's features linearly from each source; information in bits (Table 2).
 
-    Example: workbench reconstruct --train runs/demo/train.zarr --test runs/demo/test.zarr
-    --target bundled:efficientnet_lite2@1x --source bundled:efficientnet_lite0@1x
-    --source bundled:efficientnet_lite0@1x+2x --reference bundled:efficientnet_lite1@1x
-    --out runs/reconstruct
+    Examples
+    --------
+    workbench reconstruct --train runs/demo/train.zarr --test runs/demo/test.zarr \
+        --target bundled:efficientnet_lite2@1x --reference bundled:efficientnet_lite1@1x \
+        --source bundled:efficientnet_lite0@1x --source bundled:efficientnet_lite0@1x+2x \
+        --out runs/reconstruct
     """
 
     train: str
@@ -102,6 +105,7 @@ class Reconstruct:
         show_table(layout(result), aside=self.json)
         for line in (*result.attrs["notes"], *image_notes(result.attrs["shared_images"])):
             note(line)
+        result.attrs["warnings"] += few_photographs(train.dataset)
         for line in result.attrs["warnings"]:
             note(f"warning: {line}")
         pairs = self._pairs(result, config) if self.pairs else None

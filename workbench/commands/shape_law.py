@@ -19,6 +19,7 @@ from feature_store.errors import InputError
 from workbench.results import strict_json
 from workbench.results.files import write_csv
 from workbench.results.messages import note, show
+from workbench.results.terminal import show_table
 
 _SHOWN = [
     *("dimension", "a", "b", "c", "alpha", "beta", "xi", "epsilon", "s", "s_low", "s_high"),
@@ -30,9 +31,11 @@ _SHOWN = [
 class ShapeLaw:
     """Fit the shape law of "Getting ViT in Shape" to training runs, or plan such runs.
 
-    Example: workbench shape-law --runs bundled:digits --allow-unidentified --out runs/shape-law
+    Without --runs, --plan prints a sweep or the arithmetic of the paper.
 
-    Without --runs, --plan prints a sweep or the arithmetic of the paper, e.g.
+    Examples
+    --------
+    workbench shape-law --runs bundled:digits --allow-unidentified --out runs/shape-law
     workbench shape-law --plan star --json
     """
 
@@ -72,9 +75,9 @@ class ShapeLaw:
         else:
             frame = pd.DataFrame(rows)
             shown = [c for c in _SHOWN if c in frame]
-            show(frame[shown].to_string(index=False, float_format="{:.4g}".format))
+            show_table(frame[shown], ".4g")
             if self.joint:
-                show(_joint_text(both["joint"]))
+                _show_joint(both["joint"])
         for name, reason in both.get("joint", {}).get("unidentified", {}).items():
             note(f"warning: joint: {name} not determined: {reason}")
         for row in rows:
@@ -99,7 +102,7 @@ class ShapeLaw:
         if self.json:
             show(strict_json.dumps({"rows": frame.to_dict(orient="records")}))
         else:
-            show(frame.to_string(index=False, float_format="{:.5g}".format))
+            show_table(frame, ".5g")
         return 0
 
     def _draw(self, fits: list[ShapeFit], out: Path) -> None:
@@ -125,16 +128,16 @@ def _joint(table: pd.DataFrame, options: FitOptions) -> dict[str, Any]:
     return record | {"unidentified": fit.unidentified}
 
 
-def _joint_text(record: dict[str, Any]) -> str:
+def _show_joint(record: dict[str, Any]) -> None:
     """The joint law for a reader: one row per dimension, then what all share."""
     each = ("a", "b", "alpha", "beta", "s")
-    frame = pd.DataFrame({k: record[k] for k in each}, index=list(record["dimensions"]))
+    frame = pd.DataFrame({"dimension": list(record["dimensions"])} | {k: record[k] for k in each})
     for end in ("low", "high"):
         if f"c_{end}" in record:
             frame[f"s_{end}"] = [record[f"s_{name}_{end}"] for name in record["dimensions"]]
     shared = ", ".join(f"{k} = {record[k]:.4g}" for k in ("c", "xi", "epsilon", "r2"))
-    table = frame.to_string(float_format="{:.4g}".format)
-    return f"\njoint law, eq. (3): {shared}\n{table}"
+    show(f"\njoint law, eq. (3): {shared}")
+    show_table(frame, ".4g")
 
 
 def _planned(plan: str, tau: float) -> pd.DataFrame:

@@ -26,11 +26,13 @@ from workbench.results.terminal import show_table
 
 @dataclass(frozen=True, kw_only=True)
 class Similarity:
-    """Compare all pairs of sources, and describe the geometry of each, in one pass over a store.
+    r"""Compare all pairs of sources, and describe the geometry of each, in one pass over a store.
 
-    Example: workbench similarity --store runs/demo/test.zarr
-    --source bundled:efficientnet_lite0@1x --source bundled:efficientnet_lite0@1x+2x
-    --source bundled:efficientnet_lite2@1x --out runs/similarity
+    Examples
+    --------
+    workbench similarity --store runs/demo/test.zarr --source bundled:efficientnet_lite0@1x \
+        --source bundled:efficientnet_lite0@1x+2x --source bundled:efficientnet_lite2@1x \
+        --out runs/similarity
     """
 
     store: str

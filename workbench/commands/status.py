@@ -28,8 +28,10 @@ class Status:
     """Print, for every source of a store, what is done, what is missing and how to finish it.
 
     Reads commit records and lists the folder of the images, so it is quick and works while an
-    extraction runs. Example:
+    extraction runs.
 
+    Examples
+    --------
     workbench status runs/demo/train.zarr --json
     """
 

@@ -23,11 +23,13 @@ COST_TABLES = ("5", "6", "7", "8", "9", "10", "13")
 class Tables:
     """Regenerate the papers' tables and figures beside the published figures.
 
-    Example, offline in minutes: workbench tables --profile bundled --only 2 5 --out runs/tables
+    The examples: two tables offline in minutes; cost columns alone; what the real thing takes.
 
-    Cost columns alone: workbench tables --only 5 13 --columns cost --out runs/tables
-
-    What the real thing takes: workbench tables --profile paper --config paper.toml --dry-run
+    Examples
+    --------
+    workbench tables --profile bundled --only 2 5 --out runs/tables
+    workbench tables --only 5 13 --columns cost --out runs/tables
+    workbench tables --profile paper --config paper.toml --dry-run
     """
 
     profile: Literal["bundled", "paper"] = "bundled"

@@ -14,8 +14,10 @@ class Upgrade:
     """Add to a store of an older protocol version what the present one records.
 
     Checksums over all metadata are added; features are neither read nor written. `workbench
-    extract` upgrades the store that it writes to. Example:
+    extract` upgrades the store that it writes to.
 
+    Examples
+    --------
     workbench upgrade old/train.zarr
     """
 

@@ -20,8 +20,10 @@ class Verify:
 
     The commit of a damaged shard is withdrawn, so that the next `workbench extract` computes
     exactly the bad shards again; the damaged data stay until they are replaced. Exit status 0:
-    complete and undamaged; 1: something is damaged or missing. Example:
+    complete and undamaged; 1: something is damaged or missing.
 
+    Examples
+    --------
     workbench verify runs/demo/train.zarr
     """
 

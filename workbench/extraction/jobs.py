@@ -69,6 +69,19 @@ def resolve_jobs(models: Sequence[str], scales: Sequence[str], keep: int = 0) ->
     return jobs
 
 
+def below_native(jobs: Iterable[Job], scales: Iterable[str]) -> list[str]:
+    """A line for each model that a scale in plain pixels runs below the size it was trained at."""
+    each = (part for scale in scales for part in scale.split("+"))
+    sizes = [int(scale) for scale in each if scale.isascii() and scale.isdecimal()]
+    return [
+        f"warning: {job.info.name} was trained at {job.info.native} pixels and runs at {size}: it "
+        f"loses by that, and so do comparisons with it; 1x is its own size"
+        for job in jobs
+        for size in sizes
+        if size < job.info.native
+    ]
+
+
 def transforms(jobs: Iterable[Job]) -> tuple[Transform, ...]:
     """The distinct transforms that a decoded image has to go through."""
     return tuple(dict.fromkeys(job.transform(plan) for job in jobs for plan in job.plans.values()))

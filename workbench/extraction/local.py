@@ -10,8 +10,9 @@ import torch
 from feature_store import FeatureStore, InputError
 from feature_store.status import repair_status
 from workbench import datasets
+from workbench.datasets.bundled.photos import few_photographs
 from workbench.datasets.folder import skipped_text
-from workbench.extraction.jobs import resolve_jobs
+from workbench.extraction.jobs import below_native, resolve_jobs
 from workbench.extraction.loaded_models import LoadedModels
 from workbench.extraction.request import ExtractReport, ExtractRequest, Part
 from workbench.extraction.run import Extraction
@@ -91,6 +92,8 @@ def open_extraction(
     )
     if dataset.skipped:
         log(f"skipped beside the images of {dataset.name}: {skipped_text(dataset.skipped)}")
+    for line in (*below_native(jobs, request.scales), *few_photographs(dataset.name)):
+        log(line)
     loaded = loaded or LoadedModels()
     loaded.keep_only(jobs, request.model_options)
     store = (

@@ -22,7 +22,7 @@ from workbench import datasets
 from workbench.datasets import Dataset
 from workbench.datasets.pictures import recorded_decoding
 from workbench.extraction.image_loader import ImageBatch, Pixels, image_batches
-from workbench.extraction.jobs import Job, manifest, resolve_jobs, transforms
+from workbench.extraction.jobs import Job, below_native, manifest, resolve_jobs, transforms
 from workbench.extraction.loaded_models import LoadedModel, LoadedModels
 from workbench.extraction.request import ModelOptions, StreamConfig
 from workbench.extraction.same_images import compare, fingerprints
@@ -186,6 +186,8 @@ class StreamedSplit:
         if self._store is not None and not jobs:
             yield from self._store.stream(sources)  # type: ignore[misc]  # batches alike
             return
+        for line in below_native(jobs, [single.scales[0] for single in singles]):
+            self._running.log(line)
         models = [self._running.model(job) for job in jobs]
         rows = np.arange(len(self.image_ids)) if done is None else np.flatnonzero(~done)
         rows = np.setdiff1d(rows, self._unreadable(stored))

@@ -51,7 +51,7 @@ def write(result: xr.Dataset, out: Path) -> list[Path]:
     bits = {"test_info_low": "low", "test_info_high": "high"}
     drawn += write_curve(
         rows(result).rename(columns=bits),
-        out / "curve",
+        out / "reconstruct_curve",
         metric="test_info_bits",
         label="information, bits\n(unseen images)",
     )

@@ -49,6 +49,22 @@ def test_three_sentences(out):
     assert all(line.endswith(".") for line in lines)
 
 
+def test_an_interrupted_run_is_resumed(out, tmp_path, monkeypatch, capsys):
+    import workbench.extraction as extraction
+
+    def first_only(request, **options):
+        report = whole(request, **options)
+        report.interrupted = True
+        return report
+
+    whole, limits = extraction.extract, ["--limits", "4", "4"]
+    monkeypatch.setattr(extraction, "extract", first_only)
+    assert main(["demo", "--out", str(tmp_path), *limits]) == 130
+    assert "repeat the command to resume" in capsys.readouterr().err
+    assert len(feature_store.open(tmp_path / "train.zarr").sources()) == 2
+    assert not (tmp_path / "test.zarr").exists()
+
+
 def test_a_second_run_computes_nothing(out, capsys):
     assert main(["demo", "--out", str(out), "--limits", "60", "40"]) == 0
     assert "to compute" not in capsys.readouterr().err

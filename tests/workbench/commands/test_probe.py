@@ -58,10 +58,10 @@ def test_metric_is_drawn_against_cost_where_models_are_known(make_store, tmp_pat
     ask = ["--source", names[0], "--source", "timm:test_vit.r160_in1k@160+320"]
     out = tmp_path / "out"
     assert main(["probe", *given, *ask, "--few-shot", "1", "5", "--out", str(out)]) == 0
-    for figure in ("curve", "few_shot"):
+    for figure in ("probe_curve", "few_shot"):
         assert "GMACs per image" in (out / f"{figure}.svg").read_text()
     assert "5 images per class" in (out / "few_shot.svg").read_text()
-    assert "curve.png" in capsys.readouterr().err
+    assert "probe_curve.png" in capsys.readouterr().err
 
 
 def test_depth_of_the_stereo_pair_through_whole_images(tmp_path, capsys):

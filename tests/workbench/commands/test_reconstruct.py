@@ -55,7 +55,7 @@ def test_tables_and_figures_are_written_beside_the_published_figures(paths, tmp_
     assert "train_full_bits" in pd.read_csv(out / "beyond.csv")
     assert "7.972" in (out / "table2.md").read_text()
     assert r"\begin{tabular}" in (out / "table2.tex").read_text()
-    assert "GMACs per image" in (out / "curve.svg").read_text()
+    assert "GMACs per image" in (out / "reconstruct_curve.svg").read_text()
     for name in ("information.png", "information.svg", "map.png", "scales.png", "ranks.png"):
         assert (out / name).stat().st_size > 1000
 

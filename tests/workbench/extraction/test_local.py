@@ -631,7 +631,7 @@ def test_a_stop_during_the_last_shard_of_a_store_begins_no_view(
     command += ["--store", str(tmp_path / "s.zarr"), "--views", "2"]
     assert main(command) == 1
     said = capsys.readouterr().err
-    assert "2 view(s) not begun" in said
+    assert "2 split(s) or view(s) not begun" in said
     assert not (tmp_path / "s.view1.zarr").exists()
     assert main(command) == 0
     assert (tmp_path / "s.view2.zarr").exists()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from feature_store.dataset_name import DatasetName
+from feature_store.dataset_name import DatasetName, collection
 from feature_store.errors import InputError
 from workbench.datasets.base import UNLABELLED, Dataset, balanced_order, bundled_split, hash_split
 
@@ -77,6 +77,16 @@ def open_photos(name: DatasetName) -> Dataset:
             {file: folders[p] for p, files in PHOTOGRAPHS.values() for file in files}
         ),
     )
+
+
+def few_photographs(name: str) -> list[str]:
+    """A warning where a dataset is crops of these photographs; none elsewhere."""
+    if collection(name) != "bundled:photos":
+        return []
+    return [
+        f"warning: {name} is crops of {len(PHOTOGRAPHS)} photographs: they generalise so badly "
+        f"that a second scale looks harmful; for Table 2 use bundled:textiles or your own images"
+    ]
 
 
 def grid(width: int, height: int) -> list[tuple[int, int, int]]:

@@ -1,0 +1,157 @@
+"""Arguments of a command: taken apart, refused by name, shown as help, completed by a shell."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import inspect
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, make_dataclass
+from functools import cache
+from typing import Annotated, Any
+
+import tyro
+
+from feature_store.errors import InputError
+from workbench.cluster.options import EngineOptions, SlurmOptions
+from workbench.options import options_of
+from workbench.results.messages import note, show
+
+HELP = ("-h", "--help")
+HELP_SLURM = "--help-slurm"
+SHELLS = ("bash", "zsh", "fish")
+_CONFIG = (tyro.conf.FlagCreatePairsOff,)
+_EXAMPLES = re.compile(r"\n\s*Examples\n\s*-+\n(.*)\Z", re.DOTALL)
+_OPTION = re.compile(r"^.{0,3}(--[a-z][a-z0-9.-]*)", re.MULTILINE)
+
+
+def parse(form: Any, command: str, arguments: Sequence[str]) -> Any:
+    """The command that the arguments describe.
+
+    Parameters
+    ----------
+    form : type
+        The command's dataclass, whose fields are its options.
+    command : str
+        Its name.
+    arguments : sequence of str
+        What follows the name.
+
+    Raises
+    ------
+    InputError
+        An option that the command does not have; the nearest is named.
+    SystemExit
+        0 after help, 2 where the arguments describe no command.
+    """
+    if any(argument in HELP for argument in arguments):
+        show_help(form, command)
+        raise SystemExit(0)
+    if HELP_SLURM in arguments and _runs_elsewhere(form):
+        _tyro(_Slurm, command, ["--help"])
+    problem = io.StringIO()
+    try:  # tyro prints arguments as they are, and fails without a standard error
+        with contextlib.redirect_stderr(problem):
+            return _tyro(form, command, list(arguments))
+    except SystemExit:
+        _refuse_unknown(form, command, arguments)
+        note(problem.getvalue().rstrip("\n"))
+        raise
+
+
+def show_help(form: Any, command: str) -> None:
+    """Print the options, except those of Slurm jobs, and examples."""
+    with contextlib.suppress(SystemExit):
+        _tyro(_without_slurm(form), command, ["--help"])
+    if found := examples(form):
+        show(f"examples:\n{_indented(found)}")
+    if _runs_elsewhere(form):
+        show(f"\nworkbench {command} {HELP_SLURM} shows what Slurm jobs can ask for.")
+
+
+def examples(form: Any) -> str:
+    """The command lines in the section ``Examples`` of the docstring."""
+    found = _EXAMPLES.search(inspect.getdoc(form) or "")
+    return found[1].strip() if found else ""
+
+
+def complete(shell: str, forms: Mapping[str, Any]) -> None:
+    """Print a script that completes commands and options.
+
+    Parameters
+    ----------
+    shell : str
+        ``bash``, ``zsh`` or ``fish``.
+    forms : mapping of str to type
+        Command to its dataclass.
+
+    Raises
+    ------
+    InputError
+        Another shell.
+    """
+    if shell not in SHELLS:
+        raise InputError(f"no completion for {shell!r}; choose from {', '.join(SHELLS)}")
+    with contextlib.suppress(SystemExit):
+        tyro.extras.subcommand_cli_from_dict(
+            dict(forms),
+            prog="workbench",
+            args=["--tyro-print-completion", shell],
+            config=_CONFIG,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Slurm:
+    """What worker jobs ask Slurm for, with --engine slurm; --cluster-file reads it from a file."""
+
+    slurm: SlurmOptions = field(default_factory=SlurmOptions)
+
+
+def _tyro(form: Any, command: str, arguments: list[str]) -> Any:
+    return tyro.cli(form, prog=f"workbench {command}", args=arguments, config=_CONFIG)
+
+
+def _runs_elsewhere(form: Any) -> bool:
+    return any(one.name == "cluster" for one in fields(form))
+
+
+def _without_slurm(form: Any) -> Any:
+    """The form without the options of Slurm jobs."""
+    if not _runs_elsewhere(form):
+        return form
+    kept = (one.name for one in fields(EngineOptions) if one.name != "slurm")
+    engine = Annotated[EngineOptions, options_of(EngineOptions, *kept)]
+    return make_dataclass(
+        form.__name__,
+        [("cluster", engine, field(default_factory=EngineOptions))],
+        bases=(form,),
+        namespace={"__doc__": form.__doc__},
+        frozen=True,
+        kw_only=True,
+    )
+
+
+def _refuse_unknown(form: Any, command: str, arguments: Sequence[str]) -> None:
+    known = _options(form, command)
+    for argument in arguments:
+        option = argument.partition("=")[0].replace("_", "-")
+        if option.startswith("--") and option != "--" and option not in known:
+            near = difflib.get_close_matches(option, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "--help lists them"
+            raise InputError(f"no option {option!r}; {hint}")
+
+
+@cache
+def _options(form: Any, command: str) -> list[str]:
+    """All options that the command's help lists."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+        _tyro(form, command, ["--help"])
+    return _OPTION.findall(shown.getvalue()) + [HELP_SLURM] * _runs_elsewhere(form)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
