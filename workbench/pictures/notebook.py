@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import feature_store
-from feature_store import FeatureStore
+from feature_store import FeatureStore, InputError
 
 if TYPE_CHECKING:
     from bokeh.server.server import Server
@@ -58,7 +59,7 @@ def explore(*stores: FeatureStore | str | Path, port: int = 0) -> Explorer:
     Raises
     ------
     InputError
-        The port is taken, or a store has no source with maps.
+        Bokeh is not installed, the port is taken, or a store has no source with maps.
 
     Examples
     --------
@@ -73,18 +74,34 @@ def explore(*stores: FeatureStore | str | Path, port: int = 0) -> Explorer:
     (found,) = served
     if isinstance(found, BaseException):
         raise found
-    from workbench.pictures.server import address
+    return Explorer(server_module().address(found), found)
 
-    return Explorer(address(found), found)
+
+def server_module() -> ModuleType:
+    """The module that serves the page.
+
+    Raises
+    ------
+    InputError
+        Bokeh, which it needs, is not installed.
+    """
+    try:
+        from workbench.pictures import server
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] != "bokeh":
+            raise
+        raise InputError(
+            "the page needs Bokeh: pip install 's2-workbench[explore]'; still pictures need "
+            "nothing: workbench look"
+        ) from error
+    return server
 
 
 def _serve(stores: Sequence[FeatureStore], port: int, served: list, ready: threading.Event) -> None:
     """Serve in this thread, with an event loop of its own."""
-    from workbench.pictures.server import start
-
     asyncio.set_event_loop(asyncio.new_event_loop())
     try:
-        server = start(stores, port)
+        server = server_module().start(stores, port)
     except BaseException as error:
         served.append(error)
         return
