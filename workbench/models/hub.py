@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from feature_store.errors import InputError
 
@@ -32,17 +30,16 @@ def revision(repository: str | None) -> str | None:
     return None
 
 
-SECONDS = 3.0
-"""What a host is given to answer before weights are asked of it."""
-
-
 def require_reachable(name: str, repository: str | None, url: str | None = None) -> None:
     """Refuse weights that have to be fetched and cannot be, before minutes of retries.
+
+    Their host is given as long as the hub's library gives it (``HF_HUB_ETAG_TIMEOUT``, by default
+    10 seconds), through the same proxies; a host that answers anything but a failure will do.
 
     Raises
     ------
     InputError
-        They are not cached, and their host cannot be reached within :data:`SECONDS`.
+        They are not cached, and their host cannot be reached; a note of it gives the remedy.
     """
     import torch
     from huggingface_hub import constants
@@ -50,30 +47,36 @@ def require_reachable(name: str, repository: str | None, url: str | None = None)
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url or "").path).name
     if revision(repository) is not None or (url and file.is_file()):
         return
-    parts = urlsplit(constants.ENDPOINT if repository else url or "")
-    if not parts.hostname or getproxies() or constants.HF_HUB_OFFLINE:
+    address = constants.ENDPOINT if repository else url
+    if not address or constants.HF_HUB_OFFLINE:  # which its library refuses at once
         return
-    problem = unreachable(parts.hostname, parts.port or (80 if parts.scheme == "http" else 443))
+    problem = unreachable(address, constants.HF_HUB_ETAG_TIMEOUT)
     if problem is not None:
-        raise InputError(
-            f"the weights of {name} are not on this machine, and {parts.hostname} cannot be "
-            f"reached ({problem});\ncopy the hub's cache from a machine that has them, or the "
-            f"checkpoint, and name it as file:TIMM_NAME:PATH"
+        error = InputError(
+            f"the weights of {name} are not on this machine, and {urlsplit(address).hostname} "
+            f"cannot be reached ({problem})"
         )
+        error.add_note(
+            "Copy the hub's cache from a machine that has them, or name a checkpoint: "
+            "file:TIMM_NAME:PATH"
+        )
+        raise error
 
 
-def unreachable(host: str, port: int) -> str | None:
-    """Why no connection could be made; None if one was. Looking a name up may hang: a thread."""
-    found: list[str | None] = [f"no answer within {SECONDS:g} s"]
+def unreachable(address: str, seconds: float) -> str | None:
+    """Why a URL gives no answer; None if it does. Looking a name up may hang: a thread."""
+    from huggingface_hub import get_session
 
-    def connect() -> None:
+    found: list[str | None] = [f"no answer within {seconds:g} s"]
+
+    def ask() -> None:
         try:
-            socket.create_connection((host, port), timeout=SECONDS).close()
-            found.append(None)
-        except OSError as error:
-            found.append(error.strerror or str(error) or type(error).__name__)
+            status = get_session().head(address, timeout=seconds).status_code
+            found.append(f"it answers {status}" if status >= 500 else None)
+        except Exception as error:  # whatever the client of this version of the library raises
+            found.append(" ".join(str(error).split())[:120] or type(error).__name__)
 
-    thread = threading.Thread(target=connect, daemon=True)
+    thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(2 * SECONDS)
+    thread.join(seconds + 2)
     return found[-1]
