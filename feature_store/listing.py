@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,10 @@ from feature_store.source import Source
 SMALLER_ONCE = {"bundled:efficientnet_lite1": 224, "bundled:efficientnet_lite2": 224}
 """Model name → native size that it had in stores written before it got its own; such a source is
 listed as ``NAME:SIZE``, and :attr:`Source.stored_as` is the name in its path."""
+
+KINDS = ("bundled", "timm", "open_clip")
+"""Kinds of model names whose weights a short name may stand for."""
+_HUB = re.compile(r"^(hf[-_]hub:|https://huggingface\.co/)?(timm/)?")
 
 
 def stored_sources(objects: Objects) -> list[Source]:
@@ -68,8 +73,8 @@ def in_stored_words(
     `native` is the native size of a stored source's model.
     """
     models, nearest = [wanted.model], wanted
-    tagged = {s.model for s in stored if s.model.startswith(f"{wanted.model}.")}
-    models += tagged if len(tagged) == 1 else ()
+    meant = {s.model for s in stored if _stands_for(wanted.model, s.model)}
+    models += meant if len(meant) == 1 else ()
     if wanted.model in SMALLER_ONCE:
         models.append(f"{wanted.model}:{SMALLER_ONCE[wanted.model]}")
     for model in models:
@@ -83,6 +88,22 @@ def in_stored_words(
         if model == wanted.model:
             nearest = named
     return nearest
+
+
+def _stands_for(short: str, model: str) -> bool:
+    """Whether a name without its kind or its tag, or as a hub spells it, may mean a stored model.
+
+    >>> _stands_for("efficientnet_lite0", "bundled:efficientnet_lite0")
+    True
+    >>> _stands_for("timm/vit_base_patch16_224", "timm:vit_base_patch16_224.mae")
+    True
+    """
+    kind, _, name = model.partition(":")
+    if kind not in KINDS:  # a file, or random weights, which a short name never means
+        return False
+    known, _, rest = short.partition(":")
+    bare = rest if known == kind else _HUB.sub("", short)
+    return name == bare or name.startswith((f"{bare}.", f"{bare}_") if "/" in bare else f"{bare}.")
 
 
 def with_stored_tap(

@@ -67,7 +67,7 @@ def held_out(train: Features, test: Features, *, keep_shared: bool = False) -> H
     if shared.any() and shared[unseen > 0].all() and not keep_shared:
         raise InputError(
             f"all {shared.sum()} test images have the pixels of training images, such as "
-            f"{test.image_ids[shared][0]!r}: nothing is held out; make splits without common "
+            f"{str(test.image_ids[shared][0])!r}: nothing is held out; make splits without common "
             f"images, or keep them with --keep-shared"
         )
     pairs = [
@@ -123,7 +123,8 @@ def refuse_shared_images(train: Features, test: Features) -> None:
     if len(shared):
         raise InputError(
             f"train and test share {len(shared)} of {len(test.image_ids)} test images, such as "
-            f"{shared[0]!r}: test figures would not be held out; make splits without common images"
+            f"{str(shared[0])!r}: test figures would not be held out; make splits without common "
+            f"images"
         )
 
 

@@ -167,6 +167,34 @@ def test_multiples_are_of_the_native_size_that_a_model_has_in_the_store(tmp_path
         store.features("toy:a@240,480")
 
 
+@pytest.mark.parametrize(
+    ("short", "full"),
+    [
+        ("efficientnet_lite0", "bundled:efficientnet_lite0"),
+        ("vit_base_patch16_224", "timm:vit_base_patch16_224.mae"),
+        ("timm/vit_base_patch16_224.mae", "timm:vit_base_patch16_224.mae"),
+        ("timm:vit_base_patch16_224", "timm:vit_base_patch16_224.mae"),
+        ("ViT-B-16/laion2b", "open_clip:ViT-B-16/laion2b_s34b_b88k"),
+    ],
+)
+def test_a_short_name_is_the_one_stored_model_that_it_can_mean(make_store, short, full):
+    x = np.ones((2, 1, 1, 2), np.float32)
+    models = ("bundled:efficientnet_lite0", "timm:vit_base_patch16_224.mae")
+    models += ("open_clip:ViT-B-16/laion2b_s34b_b88k", "random:timm:vit_base_patch16_224")
+    models += ("timm:vit_base_patch16_224_miil.in21k", "bundled:efficientnet_lite1")
+    store = make_store("s", {f"{model}#f@8": x for model in models})
+    assert str(store.resolve(f"{short}@8")) == f"{full}#f@8"
+    assert str(store.resolve(f"{short}#f@8")) == f"{full}#f@8"
+
+
+def test_a_short_name_of_two_stored_models_is_refused(make_store):
+    x = np.ones((2, 1, 1, 2), np.float32)
+    both = ("bundled:efficientnet_lite0", "timm:efficientnet_lite0.ra_in1k")
+    store = make_store("s", {f"{model}#f@8": x for model in both})
+    with pytest.raises(StoreError, match="does not hold efficientnet_lite0@8"):
+        store.resolve("efficientnet_lite0@8")
+
+
 def test_a_source_stored_when_its_name_meant_224_pixels_opens_as_224(tmp_path):
     lite2 = "bundled:efficientnet_lite2"
     store = planted(tmp_path, {f"{lite2}#blocks@224": 224, f"{lite2}#blocks@448": 224})

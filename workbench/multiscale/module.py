@@ -101,8 +101,9 @@ class S2(nn.Module):
         super().__init__()
         self.info = backbone.info
         """Everything known about the model without its weights."""
-        texts = scales.replace("+", " ").split() if isinstance(scales, str) else scales
-        self.scales = [as_scale(scale, backbone.info.native) for scale in texts]
+        given = scales.split() if isinstance(scales, str) else scales
+        each = (s.split("+") if isinstance(s, str) else [s] for s in given)
+        self.scales = [as_scale(scale, backbone.info.native) for one in each for scale in one]
         """The scales in pixels, in channel order."""
         grids = {str(s): plan_scale(s, backbone.info).grid for s in self.scales}
         if len(set(grids.values())) != 1:

@@ -77,13 +77,16 @@ def as_scale(scale: Scale | str, native: int) -> Scale:
     """A scale as it is, or from text in pixels or multiples of a native size."""
     if isinstance(scale, Scale):
         return scale
-    return Scale.parse(resolve_scales([scale], native)[0])
+    found = resolve_scales([scale], native)
+    if len(found) > 1:
+        raise InputError(f"{scale!r} names {len(found)} scales, expected one")
+    return Scale.parse(found[0])
 
 
 def resolve_scales(texts: Sequence[str], native: int) -> list[str]:
     """Scales as given (pixels, or multiples such as ``1x``, ``2x``, ``0.5x``) to canonical text.
 
-    >>> resolve_scales(["1x", "2x.raw", "672"], 224)
+    >>> resolve_scales(["1x+2x.raw", "672"], 224)
     ['224', '448.raw', '672']
 
     Raises
@@ -92,8 +95,9 @@ def resolve_scales(texts: Sequence[str], native: int) -> list[str]:
         A malformed scale, a multiple that gives no whole pixel, a plain number of fewer than
         ``SMALLEST`` pixels, or one scale named twice.
     """
+    texts = [part for text in texts for part in text.split("+")]  # as in the name of a source
     _refuse_bare_factors(texts)
-    found = []
+    found: list[str] = []
     for text in texts:
         canonical = str(Scale.parse(in_pixels(text, native)))
         if canonical in found:

@@ -90,6 +90,7 @@ def test_images_without_a_store(tmp_path):
     assert [name.partition("@")[2] for name in maps.sources] == ["160+320", "160", "320"]
     assert len(look.tokens(maps, image=1).axes) == 4
     assert maps.photograph(0, maps.sources[0]).shape == (160, 160, 3)
+    assert maps.parts(f"{MODEL}@1x+2x") == maps.sources
     with pytest.raises(InputError, match="need a store"):
         look.loss(maps, image=0, target=maps.sources[0])
     (tmp_path / "0.png").write_bytes(b"")

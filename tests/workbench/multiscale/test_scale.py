@@ -51,6 +51,7 @@ def test_multiples_resolve_to_pixels_and_never_alias():
         "448.whole",
         "224x448",
     ]
+    assert resolve_scales(["1x+2x"], 224) == ["224", "448"]
     with pytest.raises(InputError, match="named twice"):
         resolve_scales(["1x", "224"], 224)
     with pytest.raises(InputError, match="not a whole pixel"):
