@@ -24,6 +24,12 @@ ABSENT = {
         ("conformal_clip_data", [*EXTRACT, "--model", LITE]),
         ("skimage", [*EXTRACT, "--model", LITE, "--dataset", "bundled:scenes"]),
     ],
+    "archives": [
+        ("braceexpand", [*EXTRACT, "--model", LITE, "--dataset", "wds:{a,b}.tar"]),
+        ("datasets", [*EXTRACT, "--model", LITE, "--dataset", "hf:a:train"]),
+        ("pyarrow", [*EXTRACT, "--model", LITE, "--dataset", "parquet:FILE"]),
+        ("lmdb", [*EXTRACT, "--model", LITE, "--dataset", "lmdb:FILE"]),
+    ],
     "cluster": [
         ("distributed", [*EXTRACT, "--model", LITE, "--engine", "dask"]),
         ("dask_jobqueue", [*EXTRACT, "--model", LITE, "--engine", "slurm", "--dry-run"]),
@@ -56,7 +62,11 @@ def without(monkeypatch):
     ("extra", "package", "line"),
     [(extra, *case) for extra, cases in ABSENT.items() for case in cases],
 )
-def test_an_absent_extra_is_named_in_one_line(without, seen_store, capsys, extra, package, line):
+def test_an_absent_extra_is_named_in_one_line(
+    without, seen_store, tmp_path, capsys, extra, package, line
+):
+    (tmp_path / "file").touch()
+    line = [word.replace("FILE", str(tmp_path / "file")) for word in line]
     line = [seen_store().path if word == "STORE" else word for word in line]
     without(package)
     assert main(line) == 2
