@@ -25,6 +25,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from analyses.configs import HardConfig
 from analyses.linear.head import loss_and_hits
@@ -171,7 +172,7 @@ def _describe(
             quantile=config.rare_quantile,
             device=config.device,
         )
-        probability = np.sort(_softmax(logits), axis=1)
+        probability = np.sort(softmax(logits, axis=1), axis=1)
         second = probability[:, -2] / probability[:, -1]
         for n, nearest in enumerate(found.row):
             others = float((split.train[nearest] != split.test[hard[n]]).mean())
@@ -201,13 +202,8 @@ def _easiest(
 
 
 def _top(logits: np.ndarray, names: list[str], config: HardConfig) -> list[list[tuple[str, float]]]:
-    probability = _softmax(logits)
+    probability = softmax(logits, axis=1)
     order = np.argsort(-probability, axis=1)[:, : config.predictions]
     return [
         [(names[c], float(p[c])) for c in best] for p, best in zip(probability, order, strict=True)
     ]
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    return shifted / shifted.sum(1, keepdims=True)

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from workbench.cli import COMMANDS
+from workbench.cli import COMMANDS, form_of
 
 ROOT = Path(__file__).parents[1]
 CONFIG = re.compile(r"\w+(Config|Options|Request)")
@@ -15,7 +15,7 @@ CONFIG = re.compile(r"\w+(Config|Options|Request)")
 
 def fields():
     """(field, its class, type, sentence) of every config and command of the packages."""
-    commands = {f"{module}.{form}" for module, form, _ in COMMANDS.values()}
+    commands = {f"{form.__module__}.{form.__name__}" for form in map(form_of, COMMANDS)}
     for package in ("analyses", "workbench"):
         for path in sorted((ROOT / package).rglob("*.py")):
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts)

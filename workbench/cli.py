@@ -13,62 +13,26 @@ from typing import Any
 from feature_store.errors import InputError, NotStoredError
 from workbench.results.messages import OutputClosed, note, show
 
-COMMANDS: dict[str, tuple[str, str, str]] = {
-    "demo": (
-        "workbench.commands.demo",
-        "Demo",
-        "extract, reconstruct and probe on bundled models and images",
-    ),
-    "models": (
-        "workbench.commands.models",
-        "Models",
-        "list models and where their weights come from",
-    ),
-    "extract": (
-        "workbench.commands.extract",
-        "Extract",
-        "run frozen models and store their features",
-    ),
-    "status": (
-        "workbench.commands.status",
-        "Status",
-        "which shards of a store are done and which are missing",
-    ),
-    "explore": (
-        "workbench.commands.explore",
-        "Explore",
-        "look at tokens and images in the browser",
-    ),
-    "look": (
-        "workbench.commands.look",
-        "Look",
-        "draw what a source sees in an image",
-    ),
-    "verify": ("workbench.commands.verify", "Verify", "re-read a store and name damaged shards"),
-    "upgrade": (
-        "workbench.commands.upgrade",
-        "Upgrade",
-        "bring a store of an older protocol version to the present one",
-    ),
-    "cost": ("workbench.commands.cost", "Cost", "parameters, GMACs, bytes, images per second"),
-    "reconstruct": (
-        "workbench.commands.reconstruct",
-        "Reconstruct",
-        "how much of one model is a linear function of another (Table 2)",
-    ),
-    "similarity": ("workbench.commands.similarity", "Similarity", "CKA, CCA, Procrustes, kNN"),
-    "probe": ("workbench.commands.probe", "Probe", "linear probe accuracy for each source"),
-    "memorize": ("workbench.commands.memorize", "Memorize", "memorization capacity (Table 3)"),
-    "hard-examples": (
-        "workbench.commands.hard_examples",
-        "HardExamples",
-        "images that only the larger model gets right (Figure 7)",
-    ),
-    "shape-law": ("workbench.commands.shape_law", "ShapeLaw", "SoViT shape scaling laws"),
-    "encoder-law": ("workbench.commands.encoder_law", "EncoderLaw", "VLM encoder-size laws"),
-    "tables": ("workbench.commands.tables", "Tables", "the papers' tables, regenerated"),
+COMMANDS: dict[str, str] = {
+    "demo": "extract, reconstruct and probe on bundled models and images",
+    "models": "list models and where their weights come from",
+    "extract": "run frozen models and store their features",
+    "status": "which shards of a store are done and which are missing",
+    "explore": "look at tokens and images in the browser",
+    "look": "draw what a source sees in an image",
+    "verify": "re-read a store and name damaged shards",
+    "upgrade": "bring a store of an older protocol version to the present one",
+    "cost": "parameters, GMACs, bytes, images per second",
+    "reconstruct": "how much of one model is a linear function of another (Table 2)",
+    "similarity": "CKA, CCA, Procrustes, kNN",
+    "probe": "linear probe accuracy for each source",
+    "memorize": "memorization capacity (Table 3)",
+    "hard-examples": "images that only the larger model gets right (Figure 7)",
+    "shape-law": "SoViT shape scaling laws",
+    "encoder-law": "VLM encoder-size laws",
+    "tables": "the papers' tables, regenerated",
 }
-"""Command name to (module, dataclass, summary). Modules load when called: help stays quick."""
+"""Command to its summary; :func:`form_of` loads its module when it is called: help stays quick."""
 
 RESUMING = ("demo", "extract", "tables")
 """Commands that store their work in parts; repeated after an interruption, they do the rest."""
@@ -122,9 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def form_of(command: str) -> Any:
-    """The dataclass whose fields are the command's options."""
-    module, form, _ = COMMANDS[command]
-    return getattr(importlib.import_module(module), form)
+    """A command's dataclass, such as ``HardExamples`` of ``workbench.commands.hard_examples``."""
+    module = importlib.import_module(f"workbench.commands.{command.replace('-', '_')}")
+    return getattr(module, command.title().replace("-", ""))
 
 
 def _program_option(name: str, rest: list[str]) -> int:
@@ -156,15 +120,11 @@ def _check_devices(config: Any) -> None:
         if dataclasses.is_dataclass(value):
             _check_devices(value)
         elif field.name == "device" and value not in (None, "cpu", "auto"):
-            import torch
+            from workbench.extraction.local import (
+                pick_device,  # deferred: torch takes 2 s to import
+            )
 
-            try:
-                torch.empty(0, device=value)
-            except (RuntimeError, AssertionError) as error:
-                reason = str(error).partition("\n")[0]
-                raise InputError(
-                    f"device {value!r} cannot be used here ({reason}); name cpu, cuda or cuda:1"
-                ) from error
+            pick_device(value)
 
 
 def _message(error: Exception) -> str:
@@ -201,7 +161,7 @@ def _with_present_names(command: str, arguments: Sequence[str]) -> list[str]:
 
 def _overview() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {summary}" for name, (_, _, summary) in COMMANDS.items()]
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
     return "\n".join(
         [
             "usage: workbench COMMAND [OPTIONS]",

@@ -114,24 +114,6 @@ def solve(moments: Moments, x: Sequence[str], y: Sequence[str], ridge: float) ->
     return Solution(tuple(x), weights, *means, float(ridge), dof, residual, variance / tokens)
 
 
-def errors_on(
-    moments: Moments, solution: Solution, y: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean squared error of a fitted map, and of its constant, on the images of other moments.
-
-    Returns
-    -------
-    (residual, null) : ndarrays of float64, dims (y channel,)
-        Errors of the prediction and of the training mean.
-    """
-    x, about = solution.sources, (solution.mean_x, solution.mean_y)
-    sxx = moments.comoment(x, x, about=(about[0], about[0]))
-    sxy = moments.comoment(x, y, about=about)
-    null = moments.variance_sum(y, about=about[1])
-    residual = np.maximum(null - explained(solution.weights, sxx, sxy), 0.0)
-    return residual / moments.count(), null / moments.count()
-
-
 def cross_validate(
     moments: Moments, x: Sequence[str], y: Sequence[str], ridges: Sequence[float] = RIDGES
 ) -> RidgePath:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import log_softmax
 
 from analyses.reading.pooled import FeatureRows
 
@@ -65,8 +66,6 @@ def loss_and_hits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, n
     labels : int array, dims (image,)
         -1 for a class that the head does not know: infinite loss, never a hit.
     """
-    top = logits.max(1, keepdims=True)
-    log_p = logits - top - np.log(np.exp(logits - top).sum(1, keepdims=True))
-    loss = -log_p[np.arange(len(labels)), labels]
+    loss = -log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
     known = labels >= 0
     return np.where(known, loss, np.inf), known & (logits.argmax(1) == labels)

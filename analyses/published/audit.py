@@ -9,10 +9,11 @@ overlap. Each cell is then recomputed from its neighbours, and listed if roundin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
 import pandas as pd
+
+from analyses import published
 
 BASES = {"2": 2.0, "e": float(np.e), "10": 10.0}
 
@@ -43,13 +44,6 @@ class Audit:
     cells: pd.DataFrame
 
 
-def load_printed() -> pd.DataFrame:
-    """The published Table 2 as text, which keeps printed digits such as 0.0010."""
-    path = files("analyses.published").joinpath("s2_table02_reconstruction.csv")
-    with path.open(encoding="utf-8") as handle:
-        return pd.read_csv(handle, dtype=str)
-
-
 def compute(printed: pd.DataFrame | None = None) -> Audit:
     """Audit a table of printed figures.
 
@@ -60,7 +54,7 @@ def compute(printed: pd.DataFrame | None = None) -> Audit:
         ``_ratio_pct``; by default the published Table 2. The last row of each block is its
         reference (100 %).
     """
-    table = load_printed() if printed is None else printed
+    table = published.load("s2_table02_reconstruction", text=True) if printed is None else printed
     studies = [
         _Study(f"{family} {target}", split, rows)
         for (family, target), rows in table.groupby(["family", "target"], sort=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,9 @@ from analyses.moments.second_moments import Moments
 from analyses.reconstruction.errors import Errors
 from analyses.reconstruction.question import Question, ReconstructionConfig
 from analyses.reconstruction.scale_subsets import Subset, subsets, unique_and_shared
-from analyses.statistics.gaussian import isotropy, low_rank
-from analyses.statistics.information import bits, bootstrap, interval, ratio
+from analyses.statistics.bootstrap import interval
+from analyses.statistics.gaussian import isotropy, rank_curve
+from analyses.statistics.information import bits, bootstrap, ratio
 from feature_store.source import Source
 
 ROW_FIELDS = (
@@ -66,7 +68,7 @@ def assemble(
     test_info = bits(errors.loss[:count], errors.loss[-1])
     resampled = bootstrap(errors.image[:count], null, resamples=config.resamples, seed=config.seed)
     low, high = interval(resampled)
-    ratio_low, ratio_high = interval(_ratios(resampled, at))
+    ratio_low, ratio_high = _ratio_interval(resampled, at)
     columns = {
         "train_loss": train_loss,
         "train_info_bits": train_info,
@@ -116,7 +118,7 @@ def _beyond_the_paper(
     """Log-det information and the curve over ranks of each row, on the training images."""
     goal = question.parts(question.target)
     measures = [isotropy(moments, solution, goal) for solution in fits]
-    curves = [low_rank(moments, solution, goal)["train_info_bits"].values for solution in fits]
+    curves = [rank_curve(moments, solution, goal) for solution in fits]
     made = {f"train_{key}_bits": ("source", [m[key] for m in measures]) for key in measures[0]}
     return {**made, "rank_info": (("source", "rank"), np.array(curves))}
 
@@ -143,12 +145,11 @@ def _scale_tables(
     return xr.concat(tables, "source", join="outer") if tables else xr.Dataset()
 
 
-def _ratios(resampled: np.ndarray, at: int | None) -> np.ndarray:
-    """Of every resample to the reference's, dims (source, resample); NaN without a reference."""
-    if at is None:
-        return np.full_like(resampled, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(resampled[at] > 0, resampled / resampled[at], np.nan)
+def _ratio_interval(resampled: np.ndarray, at: int | None) -> tuple[Any, Any]:
+    """Of the ratio to the reference, (source,) each; NaN where a resample has no reference."""
+    if at is None or not (resampled[at] > 0).all():
+        return np.nan * resampled[:, 0], np.nan * resampled[:, 0]
+    return interval(resampled / resampled[at])
 
 
 def warnings_for(result: xr.Dataset) -> list[str]:

@@ -128,36 +128,6 @@ def fit_maps(
     return FittedMaps(target, tuple(sources), solutions, grid)
 
 
-def scale_gains(
-    moments: Moments,
-    store: FeatureStore,
-    *,
-    target: str,
-    source: str,
-    rows: Sequence[int],
-    config: ReconstructionConfig | None = None,
-) -> xr.DataArray:
-    """How much each scale of an S2 source adds to the reconstruction of every token.
-
-    gain[scale] = (loss without the scale - loss with all) / mean null loss of the image
-
-    Parameters as in :func:`compute`, for one source; it needs at least two scales.
-
-    Returns
-    -------
-    xarray.DataArray, dims (scale, image, row, col)
-        A share of the null loss: negative where a token is better off without the scale, NaN for
-        images that failed. Coordinates ``scale`` and ``image`` (row numbers).
-
-    Raises
-    ------
-    InputError
-        A single scale; whatever :func:`compute` refuses.
-    """
-    sources = scale_sources(store, source)
-    return gains(compute(moments, store, target=target, sources=sources, rows=rows, config=config))
-
-
 def scale_sources(store: FeatureStore, source: str) -> list[str]:
     """An S2 source, and the same without each of its scales in turn: what :func:`gains` compares.
 
@@ -176,7 +146,21 @@ def scale_sources(store: FeatureStore, source: str) -> list[str]:
 
 
 def gains(result: xr.Dataset) -> xr.DataArray:
-    """What each scale adds, from the losses of :func:`scale_sources`: see :func:`scale_gains`."""
+    """How much each scale of an S2 source adds to the reconstruction of every token.
+
+    gain[scale] = (loss without the scale - loss with all) / mean null loss of the image
+
+    Parameters
+    ----------
+    result : xarray.Dataset
+        Losses of :func:`scale_sources`, in their order.
+
+    Returns
+    -------
+    xarray.DataArray, dims (scale, image, row, col)
+        A share of the null loss: negative where a token is better off without the scale, NaN for
+        images that failed. Coordinates ``scale`` and ``image`` (row numbers).
+    """
     gain = (result["loss"][1:] - result["loss"][0]) / result["null_loss"].mean(("row", "col"))
     scales = list(Source.parse(str(result["source"].values[0])).scales)
     gain = gain.drop_vars("source").rename(source="scale").assign_coords(scale=scales)

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analyses.scaling_laws.architecture import DIMENSIONS, ViTShape
+from analyses.scaling_laws.architecture import ViTShape
 from feature_store.errors import InputError
 
 # Appendix B.2 and B.3; patch 14, 16 heads; 500K, 1M and 2M steps of 128 images for the star and
@@ -37,35 +37,6 @@ GRID_VALUES: dict[str, tuple[int, ...]] = {
     "mlp": (768, 928, 1088, 1360),
 }
 GRID_IMAGES = 600_000_000
-
-
-def exponential_grid(low: int, high: int, count: int, *, multiple: int = 1) -> tuple[int, ...]:
-    """`count` values from `low` to `high` in equal ratios, rounded to a multiple.
-
-    Example
-    -------
-    >>> exponential_grid(8, 64, 4)
-    (8, 16, 32, 64)
-
-    Raises
-    ------
-    InputError
-        A range, count or multiple out of bounds, or values that coincide after rounding.
-    """
-    if not 0 < low < high:
-        raise InputError(f"a grid needs 0 < low < high, got low={low}, high={high}")
-    if count < 2:
-        raise InputError(f"count must be at least 2, got {count}")
-    if multiple < 1:
-        raise InputError(f"multiple must be at least 1, got {multiple}")
-    raw = np.geomspace(low, high, count)
-    grid = tuple(int(max(multiple, multiple * round(v / multiple))) for v in raw)
-    if len(set(grid)) != count:
-        raise InputError(
-            f"{count} values between {low} and {high} coincide after rounding to multiples of "
-            f"{multiple}: {grid}; ask for fewer values or a finer multiple"
-        )
-    return grid
 
 
 def star_sweep(
@@ -88,13 +59,13 @@ def star_sweep(
     """
     rows: list[tuple[str, float, ViTShape]] = []
     for dimension, values in grids.items():
-        largest = getattr(_known(centre, dimension), dimension)
+        rows += [(dimension, v, centre.with_dimension(dimension, v)) for v in values]
+        largest = getattr(centre, dimension)
         if max(values) >= largest:
             raise InputError(
                 f"a star's legs must stay below its centre: {dimension} has {max(values)}, "
                 f"the centre {largest}"
             )
-        rows += [(dimension, v, centre.with_dimension(dimension, v)) for v in values]
     rows.append(("centre", np.nan, centre))
     return _runs(rows, images)
 
@@ -112,7 +83,7 @@ def grid_sweep(
     for combination in itertools.product(*values.values()):
         shape = base
         for dimension, value in zip(values, combination, strict=True):
-            shape = _known(shape, dimension).with_dimension(dimension, value)
+            shape = shape.with_dimension(dimension, value)
         shapes.append(("grid", np.nan, shape))
     return _runs(shapes, images)
 
@@ -144,12 +115,6 @@ def scale_shape(
         raise InputError(f"all exponents must be positive, got {dict(exponents)}")
     share = 1 / len(start)
     return {name: value * tau ** (exponents[name] * share) for name, value in start.items()}
-
-
-def _known(shape: ViTShape, dimension: str) -> ViTShape:
-    if dimension not in DIMENSIONS:
-        raise InputError(f"no shape dimension {dimension!r}; choose from: {', '.join(DIMENSIONS)}")
-    return shape
 
 
 def _runs(shapes: Sequence[tuple[str, float, ViTShape]], images: Sequence[int]) -> pd.DataFrame:

@@ -59,17 +59,3 @@ class ShapeLaw:
         with np.errstate(divide="ignore"):
             ratio = np.divide(self.alpha * self.a, self.beta * self.b)
         return (ratio * np.asarray(t, float) ** self.c) ** (1 / (self.a + self.b))
-
-    def frontier(self, t: Array | float) -> Array:
-        """f(x*(t), t) through eq. (5): F x*^(−a) + G t^(−c) + ε with F = α(1 + a/b), G = ξ."""
-        t = np.asarray(t, float)
-        size = self.alpha * (1 + self.a / self.b) * self.optimum(t) ** (-self.a)
-        return size + self.xi * t ** (-self.c) + self.epsilon
-
-    def quasiconvex(self, low: float, high: float, t: float, points: int = 2001) -> bool:
-        """Whether f(·, t), once it rises on [low, high], never falls again (appendix A.1)."""
-        values = self.metric(np.geomspace(low, high, points), t)
-        steps = np.diff(values)
-        steps[np.abs(steps) < 1e-12 * np.abs(values).max()] = 0
-        rising = np.maximum.accumulate(steps > 0)
-        return not bool(np.any(rising & (steps < 0)))

@@ -34,7 +34,8 @@ class FourthOrder:
     def __init__(self, channels: Mapping[str, int], shift: np.ndarray | None = None) -> None:
         self.channels = dict(channels)
         width = sum(self.channels.values())
-        self._shift = shift
+        self.shift = shift
+        """What tokens are shifted by, dims (D,): by default the mean of the first batch."""
         self._square_square = np.zeros((len(self.channels), len(self.channels)))
         self._square_token = np.zeros((len(self.channels), width))
         self._square = np.zeros(len(self.channels))
@@ -44,23 +45,18 @@ class FourthOrder:
         z = np.concatenate(
             [tokens[n].reshape(-1, c).astype(np.float64) for n, c in self.channels.items()], axis=1
         )
-        if self._shift is None:
-            self._shift = z.mean(axis=0)
-        z -= self._shift
+        if self.shift is None:
+            self.shift = z.mean(axis=0)
+        z -= self.shift
         edges = np.cumsum([0, *self.channels.values()])[:-1]
         squares = np.add.reduceat(z**2, edges, axis=1)
         self._square_square += squares.T @ squares
         self._square_token += squares.T @ z
         self._square += squares.sum(axis=0)
 
-    @property
-    def shift(self) -> np.ndarray | None:
-        """What tokens are shifted by, dims (D,): by default the mean of the first batch."""
-        return self._shift
-
     def combine(self, other: FourthOrder) -> FourthOrder:
         """Sums over both sets of tokens; both are about the same shift."""
-        both = FourthOrder(self.channels, self._shift)
+        both = FourthOrder(self.channels, self.shift)
         both._square_square = self._square_square + other._square_square
         both._square_token = self._square_token + other._square_token
         both._square = self._square + other._square
@@ -70,7 +66,7 @@ class FourthOrder:
         """Q of every pair of sources, about their means: dims (source, source)."""
         names = list(self.channels)
         count = moments.count()
-        offset = moments.mean_of(names) - self._shift
+        offset = moments.mean_of(names) - self.shift
         about_shift = moments.comoment(names, names) + count * np.outer(offset, offset)
         groups = np.repeat(np.eye(len(names)), list(self.channels.values()), axis=0)  # (D, source)
         lift = groups * offset[:, None]  # column a: the offset within source a, else 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 
@@ -15,26 +14,12 @@ from analyses.reading import passes
 from analyses.reading.engine import Engine
 from analyses.reading.features import Batch, Features
 from analyses.reading.passes import Reading
+from analyses.similarity.config import SimilarityConfig
 from analyses.similarity.hsic import FourthOrder
 from feature_store.errors import InputError
 
 Shifts = tuple[np.ndarray, np.ndarray | None]
 """What tokens are shifted by for second and for fourth moments: dims (D,)."""
-
-
-class PassConfig(Protocol):
-    """The options of :class:`analyses.similarity.SimilarityConfig` that matter to the pass."""
-
-    @property
-    def unit(self) -> str: ...
-    @property
-    def images(self) -> int: ...
-    @property
-    def precision(self) -> str: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def progress(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +41,10 @@ class Sums:
 
 
 def one_pass(
-    features: Features, parts: dict[str, list[str]], config: PassConfig, engine: Engine | None
+    features: Features,
+    parts: dict[str, list[str]],
+    config: SimilarityConfig,
+    engine: Engine | None,
 ) -> Sums:
     """Sums over all images.
 
@@ -65,8 +53,6 @@ def one_pass(
     features : FeatureStore or Stream
     parts : dict
         Source to the single-scale sources that it is made of.
-    config : PassConfig
-    engine : Engine or None
 
     Raises
     ------
@@ -106,7 +92,7 @@ class _Running:
         self,
         parts: dict[str, list[str]],
         total: int,
-        config: PassConfig,
+        config: SimilarityConfig,
         shifts: Shifts | None = None,
     ) -> None:
         self._parts, self._total, self._config = parts, total, config

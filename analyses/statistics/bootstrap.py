@@ -7,6 +7,7 @@ of two sources has a much narrower interval if both are evaluated on the same re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,11 +56,11 @@ def bootstrap_means(
         return sums[:, :-1] / sums[:, -1:]
 
 
-def interval(values: np.ndarray | Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of resampled values, NaN left out."""
+def interval(values: np.ndarray | Sequence[float], confidence: float = 0.95) -> tuple[Any, Any]:
+    """Percentile interval of resampled values over the last axis, NaN left out: (low, high)."""
     tail = (1 - confidence) / 2
-    low, high = np.nanquantile(values, [tail, 1 - tail])
-    return float(low), float(high)
+    low, high = np.nanquantile(values, [tail, 1 - tail], axis=-1)
+    return low, high
 
 
 def wilson(hits: int, count: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import xarray as xr
 
 from analyses.linear.from_moments import Solution
-from analyses.linear.ridge import NOISE
+from analyses.linear.ridge import NOISE, explained
 from analyses.moments.second_moments import Moments
 from analyses.statistics.information import PERFECT, bits
 
@@ -25,15 +24,10 @@ def gaussian_bits(moments: Moments, x: Sequence[str], y: Sequence[str]) -> float
     """
     if list(x) == list(y):
         return PERFECT / 2 * whitener(moments, x).shape[1]
-    rho = canonical_correlations(moments, x, y)
-    return float(bits(1 - rho**2, 1.0).sum() / 2)
-
-
-def canonical_correlations(moments: Moments, x: Sequence[str], y: Sequence[str]) -> np.ndarray:
-    """Correlations of the canonical pairs of x and y, descending, in [0, 1]."""
     white_x, white_y = whitener(moments, x), whitener(moments, y)
-    singular = np.linalg.svd(white_x.T @ moments.comoment(x, y) @ white_y, compute_uv=False)
-    return np.clip(singular, 0.0, 1.0)
+    rho = np.linalg.svd(white_x.T @ moments.comoment(x, y) @ white_y, compute_uv=False)
+    rho = np.clip(rho, 0.0, 1.0)  # of the canonical pairs
+    return float(bits(1 - rho**2, 1.0).sum() / 2)
 
 
 def whitener(moments: Moments, names: Sequence[str]) -> np.ndarray:
@@ -82,42 +76,25 @@ def isotropy(moments: Moments, solution: Solution, target: Sequence[str]) -> dic
     }
 
 
-def low_rank(
-    train: Moments, solution: Solution, target: Sequence[str], *, test: Moments | None = None
-) -> xr.Dataset:
-    """Information of the best map of each rank: how many directions does the target need?
+def rank_curve(moments: Moments, solution: Solution, target: Sequence[str]) -> np.ndarray:
+    """Bits of the best map of each rank: how many directions does the target need?
 
     Reduced-rank (ridge) regression: the fitted target is projected onto the leading eigenvectors of
     its own (penalised) covariance W^T Sxy, which is optimal on the training images at every rank.
 
     Returns
     -------
-    xarray.Dataset, dims (rank,)
-        ``train_info_bits`` and, with test moments, ``test_info_bits``, for ranks from 0 to the
-        number of target channels.
+    ndarray of float64, dims (rank,)
+        For ranks from 0 to the number of target channels.
 
     Source: Izenman 1975, Reduced-rank regression for the multivariate linear model; Mukherjee and
     Zhu 2011 for its ridge form.
     """
-    sxy = train.comoment(solution.sources, target)
+    x = solution.sources
+    sxy = moments.comoment(x, target)
     fitted = solution.weights.T @ sxy
     basis = np.linalg.eigh((fitted + fitted.T) / 2)[1][:, ::-1]
-    curves = {"train_info_bits": _rank_curve(train, solution, target, basis)}
-    if test is not None:
-        curves["test_info_bits"] = _rank_curve(test, solution, target, basis)
-    return xr.Dataset(
-        {name: ("rank", value) for name, value in curves.items()},
-        coords={"rank": np.arange(basis.shape[1] + 1)},
-    )
-
-
-def _rank_curve(
-    moments: Moments, solution: Solution, target: Sequence[str], basis: np.ndarray
-) -> np.ndarray:
-    x, about = solution.sources, (solution.mean_x, solution.mean_y)
     turned = solution.weights @ basis
-    sxy = moments.comoment(x, target, about=about)
-    sxx = moments.comoment(x, x, about=(about[0], about[0]))
-    gain = 2 * (turned * (sxy @ basis)).sum(0) - (turned * (sxx @ turned)).sum(0)
-    null = moments.variance_sum(target, about=about[1]).sum()
+    gain = explained(turned, moments.comoment(x, x), sxy @ basis)
+    null = moments.variance_sum(target).sum()
     return bits(np.maximum(null - np.r_[0.0, np.cumsum(gain)], 0.0), null)

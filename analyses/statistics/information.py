@@ -72,10 +72,3 @@ def bootstrap(
     both = np.vstack([losses, null_losses]).T
     sums = bootstrap_sums(both, np.arange(images), images, resamples=resamples, seed=seed).T
     return bits(sums[:-1], sums[-1])
-
-
-def interval(samples: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval over the last axis: (low, high)."""
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(samples, [tail, 1 - tail], axis=-1)
-    return low, high

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import re
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,7 +11,7 @@ import pytest
 
 from feature_store.errors import InputError, NotStoredError
 from workbench import cli
-from workbench.cli import COMMANDS, RENAMED, main
+from workbench.cli import COMMANDS, RENAMED, form_of, main
 
 RENAMES = [(command, old, new) for command, names in RENAMED.items() for old, new in names.items()]
 
@@ -26,8 +25,8 @@ def values(monkeypatch):
         seen.update((name, str(value)) for name, value in _flat(self))
         return 0
 
-    for module, form, _ in COMMANDS.values():
-        monkeypatch.setattr(getattr(importlib.import_module(module), form), "run", record)
+    for name in COMMANDS:
+        monkeypatch.setattr(form_of(name), "run", record)
     return seen
 
 

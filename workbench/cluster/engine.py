@@ -20,7 +20,7 @@ from workbench.results.messages import note, show
 @contextmanager
 def connect(
     options: EngineOptions,
-    log: Callable[[str], None] | None = None,
+    log: Callable[[str], None] = note,
     *,
     decoders: int = 0,
 ) -> Iterator[Session | None]:
@@ -39,7 +39,6 @@ def connect(
     if options.engine == "local":
         yield None
         return
-    log = log or (note)
     require_dask()
     if options.dry_run:
         from workbench.cluster.job_script import job_script

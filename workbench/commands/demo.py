@@ -55,12 +55,12 @@ class Demo:
         from workbench.results.terminal import show_table
 
         stores = tuple(self._extract(split) for split in SPLITS)
-        _log("reconstruct: how much of Lite2 is a linear function of the smaller models?")
+        note("reconstruct: how much of Lite2 is a linear function of the smaller models?")
         result = reconstruction.compute(
             *stores, target=SOURCES[-1], sources=SOURCES[:2], reference=SOURCES[2]
         )
         write(result, self.out)
-        _log("probe: which features tell nominal weave from local and global defects?")
+        note("probe: which features tell nominal weave from local and global defects?")
         probed = self._probe(stores)
         findings = (_s2_sentence(result), _ratio_sentence(result), _probe_sentence(probed))
         write_text("\n".join(findings) + "\n", self.out / "found.md")
@@ -82,12 +82,12 @@ class Demo:
             limit = self.limits[list(SPLITS).index(split)]
         for models, scales in PASSES:
             names = ", ".join(m.partition(":")[2] for m in models)
-            _log(f"extract ({split} images): {names} at {' + '.join(scales)}")
+            note(f"extract ({split} images): {names} at {' + '.join(scales)}")
             request = ExtractRequest(
                 dataset=f"bundled:textiles:{split}", models=models, scales=scales, store=path,
                 limit=limit, device=self.device, shard_images=100,
             )  # fmt: skip
-            if extract(request, log=_log).interrupted:
+            if extract(request, log=note).interrupted:
                 raise KeyboardInterrupt
         return feature_store.open(path)
 
@@ -103,10 +103,6 @@ class Demo:
         write_text(text + "\n", self.out / "probe.md")
         draw_curve(probed, self.out / "accuracy_against_cost")
         return probed
-
-
-def _log(line: str) -> None:
-    note(line)
 
 
 def _s2_sentence(result: xr.Dataset) -> str:

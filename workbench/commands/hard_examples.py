@@ -74,11 +74,9 @@ class HardExamples:
             table = hard_examples.compute(
                 *stores, sources=self.source, config=config, engine=engine
             )
-        for line in image_notes(table.attrs["shared_images"]):
-            note(line)
-        rows = strict_json.records(table)
+        note(*image_notes(table.attrs["shared_images"]))
         if self.out is not None:
-            strict_json.write({"rows": rows}, self.out / "hard.json")
+            strict_json.write({"rows": table}, self.out / "hard.json")
             write_csv(table, self.out / "hard.csv")
             self._galleries(table, *stores, self.out)
             self._label_errors(*stores, table.attrs["sources"]["large"], self.out)
@@ -86,7 +84,7 @@ class HardExamples:
         if self.json:
             named = ("eligible", "sources", "accuracy", "unseen_classes", "shared_images")
             found = {name: table.attrs[name] for name in named}
-            show(strict_json.dumps({"rows": rows, **found}))
+            show(strict_json.dumps({"rows": table, **found}))
         else:
             shown = ["image_id", "label", "drop", "s2_drop", "rare", "ambiguous"]
             show_table(table[shown], ".3f")
@@ -95,8 +93,7 @@ class HardExamples:
                 f"of the {len(table)} shown {table['rare'].sum()} are rare and "
                 f"{table['ambiguous'].sum()} ambiguous"
             )
-        for line in unseen_lines(table.attrs["unseen_classes"]):
-            note(line)
+        note(*unseen_lines(table.attrs["unseen_classes"]))
         return 0
 
     def _galleries(

@@ -73,16 +73,15 @@ class Memorize:
         table = memorization.compute(
             views, sources=self.source, held_out=held_out, config=self.budget
         )
-        found = {"rows": strict_json.records(table), "config": table.attrs["config"]}
-        found["shared_images"] = table.attrs["shared_images"]
-        for line in image_notes(table.attrs["shared_images"]):
-            note(line)
+        about = {name: table.attrs[name] for name in ("config", "shared_images")}
+        found = {"rows": table} | about
+        note(*image_notes(table.attrs["shared_images"]))
         if self.random_labels:
             drawn = RandomLabelConfig(
                 pooling=self.budget.pooling, merge=self.budget.merge, seed=self.budget.seed
             )
             fitted = random_labels.compute(views[0], sources=self.source, config=drawn)
-            found["random_labels"] = strict_json.records(fitted)
+            found["random_labels"] = fitted
         if self.out is not None:
             self._write(table, self.out)
             if self.random_labels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pandas as pd
 import tyro
@@ -94,27 +94,18 @@ class Probe:
                 dense_probe.compute(*stores, sources=[source], targets=(train, test), config=config)
             )
         table = pd.concat(parts, ignore_index=True)
-        resampled: dict = {}
-        for part in parts:
-            resampled |= part.attrs["resampled"]
+        resampled = {k: v for part in parts for k, v in part.attrs["resampled"].items()}
         images = parts[0].attrs["shared_images"]
-        _note_images(images)
+        note(*image_notes(images))
         against = bootstrap.differences(table, _DENSE[task][0], resampled)
         if self.out is not None:
             self._write_dense(table, against, task, self.out)
         if self.json:
-            show(
-                strict_json.dumps(
-                    {
-                        "rows": strict_json.records(table),
-                        "differences": strict_json.records(against),
-                        "shared_images": images,
-                    }
-                )
-            )
+            found = {"rows": table, "differences": against, "shared_images": images}
+            show(strict_json.dumps(found))
         else:
-            _show(table)
-            _show(against)
+            show_table(table)
+            show_table(against)
         return 0
 
     def _refuse_pooled_options(self) -> None:
@@ -141,32 +132,23 @@ class Probe:
         with connect(self.cluster) as engine:
             table = probe.compute(*stores, sources=self.source, config=config, engine=engine)
             shots = self._few_shot(*stores, engine)
-        _note_images(table.attrs["shared_images"])
+        note(*image_notes(table.attrs["shared_images"]))
         against = bootstrap.differences(table, "test_accuracy", table.attrs["resampled"])
         if self.out is not None:
             self._write(table, against, self.out)
             if shots is not None:
                 self._write_shots(shots, self.out)
         if self.json:
-            found = {
-                "rows": strict_json.records(table),
-                "differences": strict_json.records(against),
-                "config": table.attrs["config"],
-                "unseen_classes": table.attrs["unseen_classes"],
-                "shared_images": table.attrs["shared_images"],
-            }
-            if shots is not None:
-                found["few_shot"] = strict_json.records(shots)
-            show(strict_json.dumps(found))
+            found = {"rows": table, "differences": against}
+            found |= {k: table.attrs[k] for k in ("config", "unseen_classes", "shared_images")}
+            show(strict_json.dumps(found | ({} if shots is None else {"few_shot": shots})))
         else:
-            _show(table[_SHOWN])
-            _show(against)
+            show_table(table[_SHOWN])
+            show_table(against)
             if shots is not None:
-                _show(shots)
-        for line in unseen_lines(table.attrs["unseen_classes"]):
-            note(line)
-        slow = table.loc[~table["converged"], "source"]
-        for name in slow:
+                show_table(shots)
+        note(*unseen_lines(table.attrs["unseen_classes"]))
+        for name in table.loc[~table["converged"], "source"]:
             note(f"warning: the head for {name} did not converge; raise --l2")
         return 0
 
@@ -221,16 +203,6 @@ class Probe:
             write_table(against, out / f"{task}_differences")
         draw_sources(table, out / task, metric=metric, label=label)
         write_curve(table, out / f"{task}_curve", metric=metric, label=label)
-
-
-def _note_images(report: dict[str, Any]) -> None:
-    for line in image_notes(report):
-        note(line)
-
-
-def _show(table: pd.DataFrame) -> None:
-    if len(table):
-        show_table(table)
 
 
 _SHOWN = ["source", "train_loss", "train_accuracy", "test_accuracy", "low", "high", "l2"]

@@ -54,16 +54,8 @@ class Reconstruct:
         ReconstructionConfig,
         options_of(
             ReconstructionConfig,
-            *(
-                "ridge",
-                "grid",
-                "resamples",
-                "seed",
-                "precision",
-                "device",
-                "moments",
-                "keep_shared",
-            ),
+            *("ridge", "grid", "resamples", "seed", "precision", "device", "moments"),
+            "keep_shared",
         ),
     ] = field(default_factory=lambda: ReconstructionConfig(progress=watched()))
     pairs: bool = False
@@ -94,20 +86,13 @@ class Reconstruct:
         train, test = self._splits()
         with connect(self.cluster) as engine:
             result = reconstruction.compute(
-                train,
-                test,
-                target=self.target,
-                sources=self.source,
-                reference=self.reference,
-                config=config,
-                engine=engine,
-            )
+                train, test, target=self.target, sources=self.source, reference=self.reference,
+                config=config, engine=engine,
+            )  # fmt: skip
         show_table(layout(result), aside=self.json)
-        for line in (*result.attrs["notes"], *image_notes(result.attrs["shared_images"])):
-            note(line)
+        note(*result.attrs["notes"], *image_notes(result.attrs["shared_images"]))
         result.attrs["warnings"] += few_photographs(train.dataset)
-        for line in result.attrs["warnings"]:
-            note(f"warning: {line}")
+        note(*(f"warning: {line}" for line in result.attrs["warnings"]))
         pairs = self._pairs(result, config) if self.pairs else None
         if self.out is not None:
             written = write(result, self.out)
@@ -117,7 +102,7 @@ class Reconstruct:
         if self.json:
             found = report(result)
             if pairs is not None:
-                found["pairs"] = strict_json.records(pair_rows(pairs))
+                found["pairs"] = pair_rows(pairs)
             show(strict_json.dumps(found))
         return 0
 
@@ -159,10 +144,10 @@ def report(result: xr.Dataset) -> dict:
     """The result as one JSON object: rows, warnings, counts."""
     counts = ("train_images", "train_tokens", "test_images", "null_train_loss", "null_test_loss")
     return {
-        "rows": strict_json.records(reconstruction.rows(result)),
+        "rows": reconstruction.rows(result),
         "warnings": list(result.attrs["warnings"]),
         "notes": list(result.attrs["notes"]),
-        **strict_json.jsonable({name: result.attrs[name] for name in counts}),
+        **{name: result.attrs[name] for name in counts},
         "config": dict(result.attrs["config"]),
         "shared_images": result.attrs["shared_images"],
     }

@@ -58,22 +58,18 @@ class Similarity:
             )
         pairs, shapes = tables(result)
         report = note if self.json else show
-        for line in result.attrs["notes"]:
-            note(line)
+        note(*result.attrs["notes"])
         report(caption(result) + "\n")
         for table in (pairs.drop(columns=[*similarity.NULLS]), shapes):
             show_table(table, ".3f", aside=self.json)
             report("")
-        for line in result.attrs["warnings"]:
-            note(f"warning: {line}")
+        note(*(f"warning: {line}" for line in result.attrs["warnings"]))
         if self.out is not None:
             written = write(result, self.out)
             note(f"wrote {', '.join(p.name for p in written)} in {self.out}")
         if self.json:
-            parts = {"pairs": pairs, "geometry": shapes}
-            found = {name: strict_json.records(table) for name, table in parts.items()}
             about = {k: result.attrs[k] for k in ("samples", "neighbour_images", "warnings")}
-            show(strict_json.dumps(found | about))
+            show(strict_json.dumps({"pairs": pairs, "geometry": shapes} | about))
         return 0
 
 

@@ -153,7 +153,7 @@ class Tables:
                 device = pick_device("auto")
                 note(f"table 13: measuring images/s on {device}, 1 minute")
                 table = with_throughput(table, profile=self.profile, device=device)
-            found[key] = strict_json.records(table)
+            found[key] = table
             text = to_markdown(table, ".4g")
             (note if self.json else show)(f"Table {key}\n\n{text}\n")
             if self.out is not None:

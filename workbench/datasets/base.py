@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -115,6 +115,27 @@ class Dataset:
         if self.depth_reader is None:
             raise InputError(f"{self.name} has no depth; {_DENSE_REMEDY}")
         return self.depth_reader(self.image_ids[row])
+
+    def places(self) -> dict[str, int]:
+        """Image id -> its row."""
+        return {image_id: row for row, image_id in enumerate(self.image_ids)}
+
+    def ordered_as(self, image_ids: Iterable[str], path: str) -> Dataset:
+        """The dataset with the images of a store at that path, in its order.
+
+        Raises
+        ------
+        InputError
+            It no longer holds one of them.
+        """
+        place = self.places()
+        try:
+            return self.rows([place[image_id] for image_id in map(str, image_ids)])
+        except KeyError as error:
+            raise InputError(
+                f"{self.name} no longer holds {error.args[0]}, which is in {path}; make a new "
+                f"store of it"
+            ) from error
 
     def rows(self, rows: Sequence[int]) -> Dataset:
         """The same dataset restricted to these rows, in the order given."""

@@ -32,7 +32,7 @@ def reader(store: FeatureStore) -> Reader:
     except InputError as error:
         note(f"no pictures of {store.path}: {error}")
         return lambda row: None
-    position = {image_id: n for n, image_id in enumerate(dataset.image_ids)}
+    position = dataset.places()
     recorded = recorded_images(store)
 
     def read(row: int) -> np.ndarray | None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from feature_store.errors import InputError
 from workbench.datasets.pictures import recorded_transform
 from workbench.datasets.registry import open_of
 from workbench.models.transform import Transform
@@ -97,13 +96,8 @@ def targets_for(store: FeatureStore, source: str, task: str) -> AlignedMaps:
     InputError
         No maps in that dataset, or images of the store that it no longer has.
     """
-    dataset = open_of(store)
-    position = {image_id: row for row, image_id in enumerate(dataset.image_ids)}
-    missing = [i for i in store.image_ids if i not in position]
-    if missing:
-        raise InputError(f"{store.dataset} no longer holds {missing[0]}, which is in {store.path}")
     transform = recorded_transform(store, source)
-    ordered = dataset.rows([position[i] for i in store.image_ids])
+    ordered = open_of(store).ordered_as(store.image_ids, store.path)
     masks = task == "segmentation"
     read = ordered.mask if masks else ordered.depth
     if (ordered.mask_reader if masks else ordered.depth_reader) is None:

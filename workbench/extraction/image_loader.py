@@ -8,7 +8,6 @@ import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,14 +41,11 @@ Decoded = tuple[int, list[np.ndarray] | str, Seen]
 """Row, pixels for each transform or why there are none, and what is recorded of the image."""
 
 
-@dataclass(frozen=True)
-class ImageBatch:
+class ImageBatch(NamedTuple):
     """Pixels of some rows of one shard.
 
     Attributes
     ----------
-    shard : int
-        Shard number.
     rows : list of int
         Store rows of the images that could be read, in order.
     pixels : dict of Transform to (image, height, width, 3) uint8 tensor
@@ -58,22 +54,15 @@ class ImageBatch:
         Store row to reason, for images that could not be read.
     seen : dict of int to Seen
         Store row to what is recorded of the image, for all rows.
+    shard : int
+        Shard number; -1 in a worker process, which does not know it.
     """
 
-    shard: int
     rows: list[int]
     pixels: dict[Transform, torch.Tensor]
     failed: dict[int, str]
     seen: dict[int, Seen]
-
-
-class Collated(NamedTuple):
-    """Images of one batch, as :class:`ImageBatch` describes them; `tensors` has no names yet."""
-
-    rows: list[int]
-    tensors: list[torch.Tensor]
-    failed: dict[int, str]
-    seen: dict[int, Seen]
+    shard: int = -1
 
 
 class Pixels(TorchDataset):
@@ -97,12 +86,6 @@ class Pixels(TorchDataset):
         except DecodeError as error:
             return row, error.reason, Seen("", file)
         return row, arrays, Seen(protocol.fingerprint(pixels), file)
-
-    def batch(self, shard: int, collated: Collated) -> ImageBatch:
-        """What was decoded of one shard, by transform."""
-        rows, tensors, failed, seen = collated
-        pixels = dict(zip(self.transforms, tensors, strict=True))
-        return ImageBatch(shard, rows, pixels, failed, seen)
 
 
 def batches_of(rows: dict[int, range], size: int) -> list[tuple[int, list[int]]]:
@@ -151,15 +134,14 @@ def image_batches(
                     wait(itertools.chain.from_iterable(coming))
             found = collated([item.result() for item in coming.popleft()])
             if gpu:
-                found = found._replace(tensors=[tensor.pin_memory() for tensor in found.tensors])
-            yield pixels.batch(shard, found)
+                found = found._replace(pixels={t: x.pin_memory() for t, x in found.pixels.items()})
+            yield found._replace(shard=shard)
 
 
 class Decoders:
     """Worker processes that decode, kept from one pass to the next: starting them takes seconds."""
 
     def __init__(self, pixels: Pixels, workers: int, *, gpu: bool) -> None:
-        self.pixels = pixels
         self._wanted = _Wanted()
         self._loader: Any = DataLoader(
             pixels,
@@ -185,7 +167,7 @@ class Decoders:
         self._wanted.rows = [rows for _, rows in plan]
         try:
             for (shard, _), collated in zip(plan, self._loader, strict=True):
-                yield self.pixels.batch(shard, collated)
+                yield collated._replace(shard=shard)
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
@@ -221,14 +203,14 @@ class _Collate:
     def __init__(self, transforms: tuple[Transform, ...]) -> None:
         self.transforms = transforms
 
-    def __call__(self, items: list[Decoded]) -> Collated:
+    def __call__(self, items: list[Decoded]) -> ImageBatch:
         good = [(row, arrays) for row, arrays, _ in items if not isinstance(arrays, str)]
         failed = {row: reason for row, reason, _ in items if isinstance(reason, str)}
-        tensors = [
-            torch.from_numpy(np.stack([arrays[k] for _, arrays in good]))
+        pixels = {
+            t: torch.from_numpy(np.stack([arrays[k] for _, arrays in good]))
             if good
             else torch.empty((0, t.height, t.width, 3), dtype=torch.uint8)
             for k, t in enumerate(self.transforms)
-        ]
+        }
         seen = {row: of for row, _, of in items}
-        return Collated([row for row, _ in good], tensors, failed, seen)
+        return ImageBatch([row for row, _ in good], pixels, failed, seen)

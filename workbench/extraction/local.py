@@ -163,5 +163,7 @@ def pick_device(name: str) -> str:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         first = str(error).splitlines()[0]
-        raise InputError(f"device {name!r} cannot be used ({first}); try --device auto") from error
+        raise InputError(
+            f"device {name!r} cannot be used here ({first}); name cpu, cuda or cuda:1"
+        ) from error
     return name

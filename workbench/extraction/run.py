@@ -143,7 +143,7 @@ class Extraction:
 
     def _pixels_for(self, jobs: Sequence[Job]) -> Pixels:
         """Store row to decoded pixels; the store may list the images in another order."""
-        place = {image_id: k for k, image_id in enumerate(self.dataset.image_ids)}
+        place = self.dataset.places()
         index = np.array([place[i] for i in self.store.image_ids])
         return Pixels(self.dataset, index, transforms(jobs))
 

@@ -128,8 +128,7 @@ def compare(store: FeatureStore, dataset: Dataset, log: Callable[[str], None]) -
         The dataset is at another path, and the store does not record the pixels of its images.
     """
     found = Comparison(not is_at_its_path(store, dataset.name))
-    place = {image_id: k for k, image_id in enumerate(dataset.image_ids)}
-    ids = trusted_ids(store, dataset.image_ids)
+    place, ids = dataset.places(), trusted_ids(store, dataset.image_ids)
     places = [place.get(image_id, -1) for image_id in ids]
     files = _files(dataset, places)
     known, changed = np.zeros(len(store), bool), set[int]()
@@ -163,8 +162,7 @@ def _decoded_by(dataset: Dataset, decoder: str) -> Dataset:
     if str(decoding) == str(dataset.decoding):
         return dataset
     opened = open_dataset(dataset.name, decoding=decoding)
-    place = {image_id: k for k, image_id in enumerate(opened.image_ids)}
-    return opened.rows([place[image_id] for image_id in dataset.image_ids])
+    return opened.ordered_as(dataset.image_ids, dataset.name)
 
 
 def _looked_at(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import feature_store
+from analyses.reading.grids import TokenBatch
 from feature_store import FeatureStore, InputError, Source, StoreError, protocol
 from feature_store.dataset_name import is_dataset_name
 from feature_store.recorded_images import as_numbers, recorded_images
@@ -28,22 +29,6 @@ from workbench.extraction.request import ModelOptions, StreamConfig
 from workbench.extraction.same_images import compare, fingerprints
 from workbench.extraction.shard import forward
 from workbench.interrupts import stop_requests
-
-
-@dataclass(frozen=True)
-class StreamedBatch:
-    """Tokens of some images.
-
-    Attributes
-    ----------
-    index : int64 array, dims (image,)
-        Row numbers in the split; images that could not be read are left out.
-    tokens : dict of str to array or tensor, dims (image, row, col, channel)
-        Computed ones are float32 tensors on the model's device, stored ones arrays.
-    """
-
-    index: np.ndarray
-    tokens: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -97,14 +82,7 @@ class StreamedSplit:
         self, dataset: Dataset, running: Running, store: FeatureStore | None = None
     ) -> None:
         if store is not None:
-            place = {image_id: row for row, image_id in enumerate(dataset.image_ids)}
-            missing = [i for i in store.image_ids if i not in place]
-            if missing:
-                raise InputError(
-                    f"{dataset.name} no longer holds {missing[0]}, which is in {store.path}; "
-                    f"make a new store of it"
-                )
-            dataset = dataset.rows([place[i] for i in store.image_ids])
+            dataset = dataset.ordered_as(store.image_ids, store.path)
         self._dataset, self._running, self._store = dataset, running, store
         self.dataset = dataset.name
         self.path = dataset.name if store is None else store.path
@@ -165,8 +143,11 @@ class StreamedSplit:
 
     def stream(
         self, sources: Sequence[str], *, done: np.ndarray | None = None
-    ) -> Iterator[StreamedBatch]:
+    ) -> Iterator[TokenBatch]:
         """Tokens of several sources, batch after batch; single-scale sources only.
+
+        Computed ones are float32 tensors on the model's device, stored ones arrays. Images that
+        cannot be read are left out.
 
         Parameters
         ----------
@@ -210,7 +191,7 @@ class StreamedSplit:
                 tokens = {name: self._stored_rows(name, index) for name in map(str, stored)}
                 for model in models:
                     tokens |= _computed(model, batch)
-                yield StreamedBatch(index, tokens)
+                yield TokenBatch(index, tokens)
 
     def _note(self, batch: ImageBatch) -> None:
         """Keep the fingerprints of the images that were decoded."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,28 @@ def _prefixes(names: Iterable[str], prefix: str, parts: tuple[str, ...]) -> list
         if any(name.startswith(longer) for name in inside):
             found += _prefixes(inside, longer, parts)
     return found
+
+
+def first_fitting(
+    groups: list[Candidate], fill: Callable[[Candidate], Any], path: Path, note: str | None
+) -> tuple[Any, str | None]:
+    """The module that `fill` makes of the first group that fits, and a line on what was taken.
+
+    Raises
+    ------
+    InputError
+        None fits: what `fill` says of the best group.
+    """
+    failures: list[InputError] = []
+    for group in groups:
+        try:
+            module = fill(group)
+        except InputError as error:
+            failures.append(error)
+        else:
+            notes = filter(None, [choose(group, groups, path), note])
+            return module, "; ".join(notes) or None
+    raise failures[0]
 
 
 def choose(fitting: Candidate, all_candidates: list[Candidate], path: Path) -> str | None:

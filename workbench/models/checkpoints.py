@@ -15,7 +15,7 @@ from workbench.models import clip_checkpoints, timm_family
 from workbench.models.checkpoint_tensors import (
     Candidate,
     candidates,
-    choose,
+    first_fitting,
     misfit,
     read,
     reported,
@@ -69,18 +69,13 @@ def fit(name: ModelName, path: Path) -> tuple[Any, str | None]:
     clip_checkpoints.refuse_quick_gelu(name, content.tensors)
     reference = timm_family.create(name.arch, pixels=None, pretrained=False, meta=True)
     wanted = [key for key in reference.state_dict() if key.rpartition(".")[0] not in _heads(name)]
-    groups = candidates(content, wanted)
-    failures: list[InputError] = []
-    for group in groups:
-        try:
-            refuse_other_inputs(name, reference, group.tensors)
-            module = _filled(name, group)
-        except InputError as error:
-            failures.append(error)
-            continue
-        notes = [choose(group, groups, path), clip_checkpoints.activation_note(name)]
-        return module, "; ".join(note for note in notes if note) or None
-    raise failures[0]
+
+    def fill(group: Candidate) -> Any:
+        refuse_other_inputs(name, reference, group.tensors)
+        return _filled(name, group)
+
+    note = clip_checkpoints.activation_note(name)
+    return first_fitting(candidates(content, wanted), fill, path, note)
 
 
 def _heads(name: ModelName) -> tuple[str, ...]:

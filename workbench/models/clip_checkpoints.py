@@ -16,7 +16,7 @@ from workbench.models.checkpoint_tensors import (
     PARTS,
     Candidate,
     candidates,
-    choose,
+    first_fitting,
     misfit,
     read,
     reported,
@@ -55,19 +55,15 @@ def _fit(name: ModelName, config: dict, path: Path) -> tuple[Any, str | None]:
     refuse_quick_gelu(name, content.tensors)
     tower = open_clip_family.tower(config, name.pixels, meta=False).eval()
     groups = candidates(content, tower.state_dict(), (*PARTS, "visual"))
-    failures: list[InputError] = []
-    for group in groups:
+
+    def fill(group: Candidate) -> Any:
         try:
             tower.load_state_dict(_resampled(name, tower, group))
-        except InputError as error:
-            failures.append(error)
-            continue
         except RuntimeError as error:
-            failures.append(misfit(name, group, reported(error)))
-            continue
-        notes = [choose(group, groups, path), activation_note(name)]
-        return tower, "; ".join(note for note in notes if note) or None
-    raise failures[0]
+            raise misfit(name, group, reported(error)) from error
+        return tower
+
+    return first_fitting(groups, fill, path, activation_note(name))
 
 
 def _resampled(name: ModelName, tower: Any, group: Candidate) -> dict[str, torch.Tensor]:

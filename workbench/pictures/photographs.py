@@ -45,7 +45,7 @@ class Photographs:
     @cached_property
     def _places(self) -> dict[str, int]:
         assert isinstance(self._dataset, Dataset)
-        return {image_id: n for n, image_id in enumerate(self._dataset.image_ids)}
+        return self._dataset.places()
 
     def _seen(self, row: int, transform: Transform | None) -> np.ndarray | str:
         if isinstance(self._dataset, str):

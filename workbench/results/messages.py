@@ -75,7 +75,8 @@ def show(text: str) -> None:
             raise OutputClosed from error
 
 
-def note(line: str) -> None:
-    """Print on standard error; where it is closed, missing or full, the line is lost."""
+def note(*lines: str) -> None:
+    """Print lines on standard error; where it is closed, missing or full, they are lost."""
     if sys.stderr is not None and not sys.stderr.closed:
-        print(printable(line), file=Errors(sys.stderr), flush=True)
+        for line in lines:
+            print(printable(line), file=Errors(sys.stderr), flush=True)

@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from feature_store.errors import InputError
 from workbench.results.files import write_text
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def jsonable(value: Any) -> Any:
-    """The same value in types that JSON has.
+    """The same value in types that JSON has; a table becomes a list with one object per row.
 
     Examples
     --------
     >>> jsonable({1: (np.float32(0.5), float("nan")), "all": np.arange(2)})
     {'1': [0.5, None], 'all': [0, 1]}
     """
+    if hasattr(value, "to_dict"):  # a pandas.DataFrame, without importing pandas
+        value = value.to_dict(orient="records")
     if isinstance(value, Mapping):
         return {str(k): jsonable(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set):
@@ -33,11 +32,6 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
-
-
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """One object per row of a table."""
-    return jsonable(table.to_dict(orient="records"))
 
 
 def dumps(value: Any) -> str:

@@ -16,7 +16,7 @@ NAMES = ("source", "target", "reference", "model", "than", "against")
 
 
 def show_table(table: pd.DataFrame, floats: str = ".4f", *, aside: bool = False) -> None:
-    """Print a table: narrow for a terminal, as Markdown for a pipe or a file.
+    """Print a table, unless it is empty: narrow for a terminal, as Markdown for a pipe or a file.
 
     Parameters
     ----------
@@ -26,6 +26,8 @@ def show_table(table: pd.DataFrame, floats: str = ".4f", *, aside: bool = False)
     aside : bool
         Print on standard error, where standard output has JSON.
     """
+    if table.empty:
+        return
     stream = sys.stderr if aside else sys.stdout
     terminal = stream is not None and not stream.closed and stream.isatty()
     width = shutil.get_terminal_size().columns

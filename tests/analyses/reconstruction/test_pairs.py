@@ -8,8 +8,9 @@ import pytest
 from analyses.moments.accumulate import Accumulator
 from analyses.moments.second_moments import MomentsConfig
 from analyses.reconstruction import ReconstructionConfig, fit, pairs
+from analyses.reconstruction.scale_subsets import subsets, unique_and_shared
 from analyses.statistics import gaussian
-from analyses.statistics.information import PERFECT
+from analyses.statistics.information import PERFECT, bits
 
 PLAIN = ReconstructionConfig(ridge=0, precision="float64")
 
@@ -75,24 +76,27 @@ def test_scale_decomposition_of_a_target_made_from_known_parts():
     two = np.concatenate([normal(5, 50_000, 1), both], 1)
     y = np.concatenate([one[:, :1], two[:, :1], both, normal(6, 50_000, 1)], 1)
     moments = moments_of({"m#f@1": one, "m#f@2": two, "y#f@1": y})
-    found = pairs.scales(moments, "m#f@1+2", "y#f@1", test=moments, config=PLAIN)
+    scales = ["m#f@1", "m#f@2"]
+    maps = {subset: fit(moments, subset, ["y#f@1"], PLAIN) for subset in subsets(scales)}
+    held = {s: float(bits(m.residual.mean(), m.variance.mean())) for s, m in maps.items()}
+    found = unique_and_shared(held, scales)
     np.testing.assert_allclose(found["together"], 2.0, atol=0.02)
     np.testing.assert_allclose(found["alone"], 1.0, atol=0.02)
     np.testing.assert_allclose(found["unique"], 1.0, atol=0.02)
     np.testing.assert_allclose(found["shared"], 0.0, atol=0.03)
-    single = pairs.scales(moments, "m#f@1", "y#f@1", config=PLAIN)
-    np.testing.assert_allclose(single["unique"], single["together"].values[:, None])
+    single = unique_and_shared(held, scales[:1])
+    np.testing.assert_allclose(single["unique"], single["together"])
 
 
 def test_pair_matrix_is_symmetric_where_it_should_be():
     x, w = normal(7, 5000, 4), normal(8, 5000, 3)
     moments = moments_of({"x#f@1": x, "v#f@1": x @ normal(9, 4, 4), "w#f@1": w})
-    found = pairs.pair_matrix(moments, ["x#f@1", "v#f@1", "w#f@1"], test=moments, config=PLAIN)
+    found = pairs.pair_matrix(moments, ["x#f@1", "v#f@1", "w#f@1"], config=PLAIN)
     np.testing.assert_allclose(found["gaussian_bits"], found["gaussian_bits"].values.T, atol=1e-9)
     assert found["gaussian_bits"].values[0, 2] < 0.01
     assert found["gaussian_bits"].values[0, 1] > 50
     assert found["train_info_bits"].values[0, 1] > 30
-    np.testing.assert_allclose(found["test_info_bits"][:2, 2], 0, atol=0.01)
+    np.testing.assert_allclose(found["train_info_bits"][:2, 2], 0, atol=0.01)
 
 
 def test_low_rank_curve_rises_to_the_full_map_and_is_optimal():
@@ -101,15 +105,13 @@ def test_low_rank_curve_rises_to_the_full_map_and_is_optimal():
     y = x @ mix + 0.3 * normal(13, 4000, 8)
     moments = moments_of({"x#f@1": x, "y#f@1": y})
     solution = fit(moments, ["x#f@1"], ["y#f@1"], PLAIN)
-    curve = gaussian.low_rank(moments, solution, ["y#f@1"], test=moments)
-    train = curve["train_info_bits"].values
+    train = gaussian.rank_curve(moments, solution, ["y#f@1"])
     assert train[0] == 0
     assert (np.diff(train) > -1e-12).all()
     np.testing.assert_allclose(
-        train[-1], pairs.information(moments, solution, ["y#f@1"]), rtol=1e-9
+        train[-1], bits(solution.residual.mean(), solution.variance.mean()), rtol=1e-9
     )
     assert train[-1] - train[2] < 0.01 * train[-1]
-    np.testing.assert_allclose(curve["test_info_bits"], train, rtol=1e-9, atol=1e-12)
     centred = x - x.mean(0)
     fitted = centred @ solution.weights
     top = np.linalg.svd(fitted, full_matrices=False)[2][:1]

@@ -8,7 +8,8 @@ import pytest
 
 from analyses import reconstruction
 from analyses.reconstruction import ReconstructionConfig
-from analyses.statistics.information import PERFECT, bits, bootstrap, interval, ratio
+from analyses.statistics.bootstrap import interval
+from analyses.statistics.information import PERFECT, bits, bootstrap, ratio
 from feature_store.errors import InputError
 
 EXACT = ReconstructionConfig(ridge=0, precision="float64", resamples=50)

@@ -105,16 +105,19 @@ def test_scale_gains_are_what_is_lost_without_each_scale(make_store):
     moments = from_batches(store.stream(names), names, MomentsConfig(folds=2))
     config = reconstruction.ReconstructionConfig(ridge=0)
     how = {"target": "m:y@2", "rows": [1, 5], "config": config}
-    gain = token_loss.scale_gains(moments, store, source="m:x@2+4", **how)
+    sources = ["m:x@2+4", "m:x@4", "m:x@2"]
+    resolved = token_loss.scale_sources(store, "m:x@2+4")
+    maps = token_loss.compute(moments, store, sources=resolved, **how)
+    gain = token_loss.gains(maps)
     assert gain.dims == ("scale", "image", "row", "col")
     assert gain["scale"].values.tolist() == ["2", "4"]
-    sources = ["m:x@2+4", "m:x@4", "m:x@2"]
     maps = token_loss.compute(moments, store, sources=sources, **how)
     null = maps["null_loss"].mean(("row", "col"))
     for n, without in enumerate((1, 2)):
         expected = (maps["loss"][without] - maps["loss"][0]) / null
         np.testing.assert_allclose(gain[n].values, expected.values)
-    whole = token_loss.scale_gains(moments, store, source="m:x@2+4", **how | {"rows": range(24)})
+    every = how | {"rows": range(24)}
+    whole = token_loss.gains(token_loss.compute(moments, store, sources=resolved, **every))
     assert float(whole[1, :, :, 0].mean()) > float(whole[1, :, :, 1:].mean())
     with pytest.raises(InputError, match="m:x@2 has one scale"):
-        token_loss.scale_gains(moments, store, source="m:x@2", **how)
+        token_loss.scale_sources(store, "m:x@2")

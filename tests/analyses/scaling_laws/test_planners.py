@@ -104,19 +104,6 @@ def test_star_legs_must_stay_below_the_centre():
         planners.star_sweep(images=[0])
 
 
-def test_exponential_grid():
-    assert planners.exponential_grid(8, 64, 4) == (8, 16, 32, 64)
-    assert planners.exponential_grid(100, 800, 4, multiple=64) == (128, 192, 384, 768)
-    with pytest.raises(InputError, match="coincide after rounding"):
-        planners.exponential_grid(1, 3, 6)
-    with pytest.raises(InputError, match="low=8, high=4"):
-        planners.exponential_grid(8, 4, 3)
-    with pytest.raises(InputError, match="count.* 2.* 1"):
-        planners.exponential_grid(1, 3, 1)
-    with pytest.raises(InputError, match="multiple.* 1.* 0"):
-        planners.exponential_grid(1, 3, 2, multiple=0)
-
-
 def test_scaling_is_a_sequence_of_d_steps():
     start, s = {"width": 600.0, "depth": 10.0}, {"width": 0.2, "depth": 0.4}
     scaled = planners.scale_shape(start, 16.0, s)

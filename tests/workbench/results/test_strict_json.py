@@ -40,7 +40,7 @@ def test_values_keep_their_full_precision_and_kind():
 
 def test_a_table_becomes_one_object_per_row():
     table = pd.DataFrame({"source": ["a", "b"], "loss": [0.25, np.nan], "top": [[("x", 0.5)], []]})
-    assert strict_json.records(table) == [
+    assert strict_json.jsonable(table) == [
         {"source": "a", "loss": 0.25, "top": [["x", 0.5]]},
         {"source": "b", "loss": None, "top": []},
     ]

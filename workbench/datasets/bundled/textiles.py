@@ -7,14 +7,13 @@ MIT licence. Images of different classes with the same number are no copies of e
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from feature_store.dataset_name import DatasetName
-from feature_store.errors import InputError
 from workbench.datasets.base import Dataset, balanced_order, bundled_split, hash_split
+from workbench.datasets.bundled.photos import package_folder
 from workbench.datasets.folder import FileReader
 
 CLASSES = ["global", "local", "nominal"]
@@ -26,27 +25,17 @@ def open_textiles(name: DatasetName) -> Dataset:
     The order interleaves the classes, so that the first N images are a stratified sample.
     """
     split = bundled_split(name)
-    root = _root()
+    root = Path(package_folder("conformal_clip_data", "data", "textile_images", "simulated"))
     groups = {
         label: hash_split([f"{label}/{p.name}" for p in (root / label).glob("*.jpg")], split)
         for label in CLASSES
     }
-    ordered = balanced_order(groups)
+    ordered, reader = balanced_order(groups), FileReader(str(root))
     return Dataset(
         name=str(name),
         image_ids=[i for _, i in ordered],
         labels=np.array([CLASSES.index(label) for label, _ in ordered], np.int32),
         label_names=list(CLASSES),
-        reader=FileReader(str(root)),
-        file_of=FileReader(str(root)).path,
+        reader=reader,
+        file_of=reader.path,
     )
-
-
-def _root() -> Path:
-    spec = find_spec("conformal_clip_data")
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError(
-            "bundled:textiles needs the package conformal-clip-data; "
-            'pip install "s2-workbench[bundled]"'
-        )
-    return Path(spec.submodule_search_locations[0], "data", "textile_images", "simulated")

@@ -82,7 +82,6 @@ def depth(context: Context, sources: Sequence[str], options: Mapping[str, Any]) 
 def _dense(
     task: str, context: Context, sources: Sequence[str], options: Mapping[str, Any]
 ) -> Measured:
-
     config = analyses.dense_probe.DenseConfig(
         task=task,  # type: ignore[arg-type]
         merge=options.get("merge", "concat"),

@@ -17,6 +17,7 @@ from feature_store import Source
 from feature_store.dataset_name import base
 from feature_store.errors import InputError
 from workbench import datasets
+from workbench.cost import cost
 from workbench.tables.pipeline import config
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.existing_stores import (
@@ -168,8 +169,6 @@ def _stored(source: str, wanted: Missing | None) -> bool | None:
 
 def _timed(plan: MeasurementPlan) -> list[dict[str, Any]]:
     """Models of Table 13, on the meta device: nothing of them is stored."""
-    from workbench.cost import cost
-
     found = []
     for name in plan.timed():
         source = Source.parse(name)

@@ -34,7 +34,7 @@ Listing = Callable[[str], datasets.Dataset]
 def missing_sources(
     split: Split, sources: list[Source], profile: Profile, listing: Listing = datasets.open
 ) -> Missing:
-    """The single-scale sources that a split's store is_missing, for some or for all of its images.
+    """The single-scale sources that a split's store lacks, for some or for all of its images.
 
     `listing` may remember what it lists: several splits are views of one dataset.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from feature_store import InputError
+from workbench.extraction import ExtractRequest, extract
 from workbench.tables.pipeline.existing_stores import Missing
 from workbench.tables.pipeline.profile import Profile, Split
 
@@ -24,8 +25,6 @@ def extract_missing(split: Split, missing: Missing, profile: Profile, log: Log) 
         by_scales.setdefault(tuple(scales), []).append(model)
     if not by_scales:
         return False
-    from workbench.extraction import ExtractRequest, extract
-
     extended = False
     path = profile.path(split)
     for together, models in by_scales.items():

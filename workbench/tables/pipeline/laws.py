@@ -15,10 +15,11 @@ from analyses.scaling_laws.encoder import GroupFit
 from analyses.scaling_laws.fitting import FitOptions, interval
 from workbench.tables.records.measurement import Context, Measured
 
+ENCODER_FIT = FitOptions(loss="linear")
+
 
 def shape_law(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
     """Scaling exponent s of each dimension, fitted to the bundled sweep of tiny transformers."""
-
     fit_options = FitOptions(residuals="relative", allow_unidentified=True)
     config = shape.ShapeLawConfig(options=fit_options)
     fits = shape.compute(load_digits_sweep(), config)
@@ -34,7 +35,6 @@ def shape_law(context: Context, sources: Sequence[str], options: Mapping[str, An
 
 def encoder_law(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
     """Loss under the law of least BIC at every (encoder parameters, pairs), with its interval."""
-
     group = encoder_group(options["llm"], options["dataset"])
     law = group.fits[group.best]
     size, pairs = np.array([name.split("/") for name in sources], float).T
@@ -47,20 +47,14 @@ def encoder_law(context: Context, sources: Sequence[str], options: Mapping[str, 
             for name, value, (low, high) in zip(sources, fitted, ends, strict=True)
         },
         notes=(f"the law of least BIC is {group.best!r}",),
-        config=asdict(_encoder_fit()),
+        config=asdict(ENCODER_FIT),
     )
 
 
 @functools.lru_cache(maxsize=8)
 def encoder_group(llm: str, dataset: str) -> GroupFit:
     """All laws fitted to the published losses of one language model on one data set."""
-
     runs = encoder.published_runs()
     part = runs[(runs["llm"] == llm) & (runs["dataset"] == dataset)]
-    (group,) = encoder.compute(part, _encoder_fit())
+    (group,) = encoder.compute(part, ENCODER_FIT)
     return group
-
-
-def _encoder_fit() -> FitOptions:
-
-    return FitOptions(loss="linear")

@@ -8,6 +8,7 @@ from typing import Any
 
 from feature_store import Source
 from feature_store.errors import InputError
+from workbench.cost import cost
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.profile import Profile, Split
 from workbench.tables.specs.schema import Quantity, TableSpec
@@ -130,8 +131,6 @@ def estimate(needs: Iterable[tuple[Split, list[Source]]], profile: Profile) -> l
     2 × GMACs × images over the profile's sustained TFLOP/s. Where the number of images is unknown,
     ``images``, ``bytes`` and ``gpu_hours`` are None.
     """
-    from workbench.cost import cost
-
     rows = []
     for split, sources in needs:
         for source in sources:

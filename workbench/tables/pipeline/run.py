@@ -10,17 +10,21 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import feature_store
 from analyses.moments import on_disk
 from feature_store import InputError
 from workbench import code_hash, datasets
+from workbench.cost.timing import describe_device
+from workbench.extraction.local import pick_device
 from workbench.results import strict_json
 from workbench.tables.pipeline import config, existing_stores
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.extract_missing import Log, extract_missing
 from workbench.tables.pipeline.plan import Measurement, MeasurementPlan
 from workbench.tables.pipeline.profile import Profile
-from workbench.tables.records import content, provenance
+from workbench.tables.records import check, content, provenance
 from workbench.tables.records.measurement import Context, StoredMeasurement
 from workbench.tables.render import view, write
 from workbench.tables.specs.schema import TableSpec
@@ -63,7 +67,7 @@ def run(plan: MeasurementPlan, profile: Profile, out: Path, log: Log) -> Outcome
         raise InputError("; ".join(found.values()))
     start = time.perf_counter()
     if plan.measurements:
-        _device(profile.device)  # before any work, and once for all of them
+        pick_device(profile.device)  # before any work, and once for all of them
     _claim(out, profile.name)
     outcome = Outcome()
     needs = list(plan.needs(profile).values())
@@ -157,8 +161,6 @@ class _Tables:
 
 def _claim(out: Path, profile: str) -> None:
     """Refuse a folder that holds tables of another profile, or what cannot be read as a table."""
-    from workbench.tables.records.check import records
-
     index = out / "provenance.json"
     if index.exists():
         stored = strict_json.read(index)
@@ -167,7 +169,7 @@ def _claim(out: Path, profile: str) -> None:
             what = f"tables of the profile {found}" if found else "a provenance.json of other work"
             raise InputError(f"{out} holds {what}, this run is of {profile}; name another --out")
     # The report reads them all, so a damaged one is named before hours of work.
-    for key, table in records(out).items():
+    for key, table in check.records(out).items():
         if table.get("profile") != profile:
             raise InputError(
                 f"{out} holds table {key} of the profile {table.get('profile')}, this run is of "
@@ -182,7 +184,7 @@ def _measure(
     """A stored result of the same fingerprint, or a new one; its stores where they lie now."""
     roles = profile.data[measurement.data] if measurement.data else {}
     stores = {role: feature_store.open(profile.path(split)) for role, split in roles.items()}
-    device = _device(profile.device)
+    device = pick_device(profile.device)
     maps = ANALYSES[measurement.analysis].maps
     described = provenance.of_stores(stores, measurement.singles(), maps)
     for store in described.values():
@@ -255,21 +257,10 @@ def _moments(measurement: Measurement, profile: Profile, stores: dict[str, Any])
     return str(folder / f"moments_{measurement.data}_{mark.hexdigest()[:10]}.zarr")
 
 
-def _device(name: str) -> str:
-    from workbench.extraction.local import pick_device
-
-    return pick_device(name)
-
-
 def _machine(device: str) -> dict[str, Any]:
     """What decides a speed beside the model: the device, libraries, code that runs and times."""
-    import torch
-
-    from workbench.cost.timing import describe_device
-
-    name = describe_device(torch.device(device))
     return {
-        "device": name,
+        "device": describe_device(torch.device(device)),
         "libraries": code_hash.model_library_versions(),
         "code_sha256": code_hash.timing_sha256(),
     }

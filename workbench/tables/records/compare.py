@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from analyses.statistics.bootstrap import interval
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.plan import Measurement, MeasurementPlan
 from workbench.tables.records.measurement import StoredMeasurement
@@ -95,8 +96,7 @@ def difference_interval(
     where they move together.
     """
     if resampled is not None:
-        low, high = np.nanquantile(resampled, [0.025, 0.975])
-        return float(low), float(high), "paired"
+        return *interval(resampled), "paired"
     ends = [a["low"], a["high"], b["low"], b["high"]]
     if any(end is None for end in ends):
         return None, None, "none"

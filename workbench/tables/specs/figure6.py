@@ -13,9 +13,9 @@ from workbench.tables.specs.common import (
     HUGE,
     LARGE,
     LINEAR_SEGMENTATION,
+    MODELS,
     SCALES,
     SCENES_SEGMENTATION,
-    STAND_INS,
     at,
 )
 from workbench.tables.specs.schema import Comparison, Label, Metric, Setup, TableSpec, each
@@ -61,7 +61,7 @@ TABLE = TableSpec(
                 )
             },
             deviations=(
-                STAND_INS.split(" One family")[0],
+                MODELS,
                 SCENES_SEGMENTATION,
                 SCALES,
                 LINEAR_SEGMENTATION,

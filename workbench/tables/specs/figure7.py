@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analyses.published.checkpoints import paper_model
-from workbench.tables.specs.common import BASE, CONVERGED, LARGE, STAND_INS, TEXTILES, at
+from workbench.tables.specs.common import BASE, CONVERGED, LARGE, MODELS, TEXTILES, at
 from workbench.tables.specs.schema import Metric, Quantity, Setup, TableSpec
 
 JUDGED = (
@@ -41,7 +41,7 @@ TABLE = TableSpec(
         "bundled": Setup(
             quantities=_quantities(BASE, LARGE, "textiles"),
             deviations=(
-                STAND_INS.split(" One family")[0],
+                MODELS,
                 TEXTILES,
                 *JUDGED,
             ),

@@ -9,7 +9,7 @@ from workbench.tables.specs.common import (
     HUGE,
     LARGE,
     LINEAR_DEPTH,
-    STAND_INS,
+    MODELS,
     TEXTILES,
     WILSON,
     at,
@@ -60,7 +60,7 @@ TABLE = TableSpec(
         "bundled": Setup(
             quantities=_quantities((BASE, LARGE, HUGE), "textiles", "scenes", "scenes"),
             deviations=(
-                STAND_INS.split(" One family")[0].replace("Huge and Giant", "XLarge"),
+                MODELS.replace("Huge and Giant", "XLarge"),
                 "The paper prints no figures for this picture, so none stand beside these.",
                 TEXTILES,
                 scenes_for("ADE20k and NYUv2"),

@@ -27,15 +27,6 @@ STAND_IN: dict[Label, str] = {
     ("ViT", "Large", "512"): at(LARGE, "1x"),
     ("ViT", "Huge", "512"): at(HUGE, "1x"),
 }
-LABELS: list[Label] = [
-    *STAND_IN,
-    *[("DINOv2", "Base", s) for s in ("518", "518+1036", "518+1036+1554")],
-    ("DINOv2", "Large", "518"),
-    ("DINOv2", "Giant", "518"),
-    *[("OpenCLIP", "Base", s) for s in ("512", "256+512+1024", "256+512+1536")],
-    ("OpenCLIP", "Large", "518"),
-    ("OpenCLIP", "Huge", "518"),
-]
 BY_FAMILY = (
     ("ViT", "256+512+1024", "Large", "512"),
     ("ViT", "256+512+1536", "Huge", "512"),
@@ -47,18 +38,6 @@ BY_FAMILY = (
 """(family, scales of Base, larger model, its scale)."""
 WHOLE_HUGE: dict[Label, str] = {("ViT", "Huge", "512"): "504"}
 """Patch 14 does not divide 512: run at 504."""
-
-
-def comparisons(metric: str) -> tuple[Comparison, ...]:
-    """Base with S2 against the larger models, and against Base at one scale."""
-    asked = []
-    for family, scales, larger, one in BY_FAMILY:
-        s2 = (family, "Base", scales)
-        question = f"{family} Base ({scales}) against {larger}"
-        asked.append(
-            Comparison(question=question, metric=metric, a=s2, b=(family, larger, one)),
-        )
-    return tuple(asked)
 
 
 TABLE = TableSpec(
@@ -89,7 +68,7 @@ TABLE = TableSpec(
         "paper": Setup(
             quantities={
                 "miou": each(
-                    paper_sources(LABELS, WHOLE_HUGE),
+                    paper_sources("s2_table06_ade20k", WHOLE_HUGE),
                     analysis="segmentation",
                     field="miou",
                     data="ade20k",
@@ -106,6 +85,14 @@ TABLE = TableSpec(
             expected="alone 0.6 GPU hours of forward passes at 200 TFLOP/s, 0.7 TB",
         ),
     },
-    comparisons=comparisons("miou"),
+    comparisons=tuple(
+        Comparison(
+            question=f"{family} Base ({scales}) against {larger}",
+            metric="miou",
+            a=(family, "Base", scales),
+            b=(family, larger, one),
+        )
+        for family, scales, larger, one in BY_FAMILY
+    ),
     blocks=("cost 6",),
 )

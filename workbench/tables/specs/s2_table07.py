@@ -15,17 +15,8 @@ from workbench.tables.specs.common import (
     paper_sources,
 )
 from workbench.tables.specs.s2_table06 import STAND_IN, WHOLE_HUGE
-from workbench.tables.specs.schema import Comparison, Label, Metric, Setup, TableSpec, each
+from workbench.tables.specs.schema import Comparison, Metric, Setup, TableSpec, each
 
-LABELS: list[Label] = [
-    *STAND_IN,
-    *[("DINOv2", "Base", s) for s in ("504", "504+1008", "504+1008+1512")],
-    *[("DINOv2", "Large", s) for s in ("504", "504+1008")],
-    ("DINOv2", "Giant", "504"),
-    *[("OpenCLIP", "Base", s) for s in ("512", "256+512+1024", "256+512+1536")],
-    ("OpenCLIP", "Large", "504"),
-    ("OpenCLIP", "Huge", "504"),
-]
 BY_FAMILY = (
     ("ViT", "Base", "256+512+1024", "Large", "512"),
     ("ViT", "Base", "256+512+1536", "Huge", "512"),
@@ -60,7 +51,10 @@ TABLE = TableSpec(
         "paper": Setup(
             quantities={
                 "rmse": each(
-                    paper_sources(LABELS, WHOLE_HUGE), analysis="depth", field="rmse", data="nyuv2"
+                    paper_sources("s2_table07_nyuv2", WHOLE_HUGE),
+                    analysis="depth",
+                    field="rmse",
+                    data="nyuv2",
                 )
             },
             deviations=(

@@ -12,8 +12,8 @@ from workbench.tables.specs.common import (
     CENTRE_CROP,
     LARGE,
     LINEAR_SEGMENTATION,
+    MODELS,
     SCENES_SEGMENTATION,
-    STAND_INS,
     at,
 )
 from workbench.tables.specs.schema import Comparison, Metric, Setup, TableSpec, each
@@ -53,7 +53,7 @@ TABLE = TableSpec(
                 )
             },
             deviations=(
-                STAND_INS.split(" One family")[0],
+                MODELS,
                 SCENES_SEGMENTATION,
                 "Scales: multiples of each model's native size in place of 518, 1036 and 1554.",
                 "A convolutional network has no position embeddings to resample and sees past the "

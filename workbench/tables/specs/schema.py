@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -186,14 +186,14 @@ class TableSpec:
         names = [*self.label, *(metric.column for metric in self.metrics), "flops_g"]
         if not self.published:
             return pd.DataFrame(self.rows, columns=list(self.label)).reindex(columns=names)
-        table = published.load(self.published, text=text)
-        for column, value in self.where.items():
-            table = table[table[column] == value]
+        table = _part(self.published, self.where, text=text)
         return table.reindex(columns=names).reset_index(drop=True)
 
     def labels(self) -> list[Label]:
         """Row names in order."""
-        return [tuple(map(text, row)) for row in self.printed()[list(self.label)].to_numpy()]
+        if not self.published:
+            return list(self.rows)
+        return labels_of(self.published, self.label, self.where)
 
     def quantities(self, profile: str) -> list[Quantity]:
         """Every number that a profile has to measure."""
@@ -201,7 +201,21 @@ class TableSpec:
         return [quantity for row in rows for quantity in row.values()]
 
 
-def text(value: object) -> str:
+def labels_of(
+    name: str, columns: Sequence[str], where: Mapping[str, str] | None = None
+) -> list[Label]:
+    """Row names of a published table, or of the part of it where columns have these values."""
+    return [tuple(map(_text, row)) for row in _part(name, where or {})[list(columns)].to_numpy()]
+
+
+def _part(name: str, where: Mapping[str, str], *, text: bool = False) -> pd.DataFrame:
+    table = published.load(name, text=text)
+    for column, value in where.items():
+        table = table[table[column] == value]
+    return table
+
+
+def _text(value: object) -> str:
     """A label cell as text; an empty cell is empty."""
     if value is None or value != value:
         return ""

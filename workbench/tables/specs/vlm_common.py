@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from analyses import published
 from workbench.tables.specs.schema import (
     Comparison,
-    Label,
     Metric,
     Quantity,
     Setup,
     TableSpec,
-    text,
+    labels_of,
 )
 
 SIZES = {"86000000": "86M", "304000000": "304M", "632000000": "632M", "1010000000": "1.01B"}
@@ -24,7 +22,7 @@ RUN_IT = (
 def table(number: int, llm: str, dataset: str) -> TableSpec:
     """Table `number`: 40 losses of one language model on one data set, beside a fitted law."""
     where = {"llm": llm, "dataset": dataset}
-    labels = _labels(where)
+    columns = ("vit_params", "image_text_pairs")
     run = Setup(
         quantities={
             "eval_loss": {
@@ -34,7 +32,7 @@ def table(number: int, llm: str, dataset: str) -> TableSpec:
                     source="/".join(label),
                     options=(("dataset", dataset), ("llm", llm)),
                 )
-                for label in labels
+                for label in labels_of("vlm_tables02_04_eval_loss", columns, where)
             }
         },
         comparable=True,
@@ -54,7 +52,7 @@ def table(number: int, llm: str, dataset: str) -> TableSpec:
         reference=f"Table {number}, section 4",
         published="vlm_tables02_04_eval_loss",
         where=where,
-        label=("vit_params", "image_text_pairs"),
+        label=columns,
         metrics=(Metric(column="eval_loss", name="loss", better="lower", digits=3),),
         setups={"bundled": run, "paper": run},
         comparisons=tuple(
@@ -68,10 +66,3 @@ def table(number: int, llm: str, dataset: str) -> TableSpec:
         ),
         blocks=(f"encoder gains {llm}/{dataset}", f"encoder laws {llm}/{dataset}"),
     )
-
-
-def _labels(where: dict[str, str]) -> list[Label]:
-    runs = published.load("vlm_tables02_04_eval_loss")
-    for column, value in where.items():
-        runs = runs[runs[column] == value]
-    return [tuple(map(text, row)) for row in runs[["vit_params", "image_text_pairs"]].to_numpy()]
