@@ -159,37 +159,29 @@ def _describe(
     rows = normalise(seen, mean)
     queries = normalise(test.features(source).keep(split.test_rows).load()[hard], mean)
     store_rows = train.rows[split.train_rows]
-    k = min(config.neighbours, len(rows))
-    records = []
-    if len(hard):
-        found = search(rows, queries, k, device=config.device)
-        distance, threshold = class_distances(
-            rows,
-            split.train,
-            queries,
-            split.test[hard],
-            neighbours=config.neighbours,
-            quantile=config.rare_quantile,
-            device=config.device,
-        )
-        probability = np.sort(softmax(logits, axis=1), axis=1)
-        second = probability[:, -2] / probability[:, -1]
-        for n, nearest in enumerate(found.row):
-            others = float((split.train[nearest] != split.test[hard[n]]).mean())
-            records.append(
-                {
-                    "rare": bool(distance[n] > threshold[n]),
-                    "ambiguous": bool(second[n] >= config.ratio or others >= 0.5),
-                    "distance": float(distance[n]),
-                    "threshold": float(threshold[n]),
-                    "second": float(second[n]),
-                    "other_labels": others,
-                    "nearest": store_rows[nearest].tolist(),
-                    "nearest_labels": [split.names[c] for c in split.train[nearest]],
-                }
-            )
-    columns = "rare ambiguous distance threshold second other_labels nearest nearest_labels"
-    return pd.DataFrame.from_records(records, columns=columns.split())
+    if not len(hard):
+        columns = "rare ambiguous distance threshold second other_labels nearest nearest_labels"
+        return pd.DataFrame(columns=columns.split())
+    near = search(rows, queries, min(config.neighbours, len(rows)), device=config.device).row
+    distance, threshold = class_distances(
+        rows, split.train, queries, split.test[hard], neighbours=config.neighbours,
+        quantile=config.rare_quantile, device=config.device,
+    )  # fmt: skip
+    probability = np.sort(softmax(logits, axis=1), axis=1)
+    second = probability[:, -2] / probability[:, -1]
+    others = (split.train[near] != split.test[hard][:, None]).mean(1)
+    return pd.DataFrame(
+        {
+            "rare": distance > threshold,
+            "ambiguous": (second >= config.ratio) | (others >= 0.5),
+            "distance": distance,
+            "threshold": threshold,
+            "second": second,
+            "other_labels": others,
+            "nearest": store_rows[near].tolist(),
+            "nearest_labels": [[split.names[c] for c in row] for row in split.train[near]],
+        }
+    )
 
 
 def _easiest(

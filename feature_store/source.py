@@ -36,6 +36,16 @@ def in_pixels(scale: str, native: int) -> str:
     return f"{int(pixels)}{multiple['options']}"
 
 
+def split_tap(text: str) -> tuple[str, str | None]:
+    """Model and tap of ``MODEL[#TAP]``; None for the default tap.
+
+    >>> split_tap("bundled:efficientnet_lite0#stage:1"), split_tap("timm:vit_base_patch16_224")
+    (('bundled:efficientnet_lite0', 'stage:1'), ('timm:vit_base_patch16_224', None))
+    """
+    model, _, tap = text.partition("#")
+    return model, tap or None
+
+
 @dataclass(frozen=True)
 class Source:
     """A model read at one tap, at one scale (single-scale) or several (S2).
@@ -74,7 +84,7 @@ class Source:
             The text does not have the form ``MODEL[#TAP]@SCALE[+SCALE...]``, or a scale repeats.
         """
         front, at, back = text.rpartition("@")
-        model, _, tap = front.partition("#")
+        model, tap = split_tap(front)
         if not at or not model or front.endswith("#"):
             raise InputError(f"source {text!r} is not of the form {_FORM}")
         scales = tuple(back.split("+"))
@@ -92,7 +102,7 @@ class Source:
                 )
         if len(set(scales)) != len(scales):
             raise InputError(f"source {text!r} names a scale twice")
-        return cls(model, tap or None, scales)
+        return cls(model, tap, scales)
 
     def singles(self) -> tuple[Source, ...]:
         """The single-scale sources of this source, in channel order."""

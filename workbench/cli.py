@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from feature_store.errors import InputError, NotStoredError
+from feature_store.source import split_tap
 from workbench.results.messages import OutputClosed, note, show
 
 COMMANDS: dict[str, str] = {
@@ -120,9 +121,8 @@ def _check_devices(config: Any) -> None:
         if dataclasses.is_dataclass(value):
             _check_devices(value)
         elif field.name == "device" and value not in (None, "cpu", "auto"):
-            from workbench.extraction.local import (
-                pick_device,  # deferred: torch takes 2 s to import
-            )
+            # Deferred: torch takes 2 s to import.
+            from workbench.extraction.local import pick_device
 
             pick_device(value)
 
@@ -134,7 +134,7 @@ def _message(error: Exception) -> str:
     from workbench.models.aliases import full_name
     from workbench.models.registry import build
 
-    stored = {s.partition("#")[0] for s in error.found.partition("it holds ")[2].split(", ")}
+    stored = {split_tap(s)[0] for s in error.found.partition("it holds ")[2].split(", ")}
     try:
         build(error.model)
     except InputError as unknown:

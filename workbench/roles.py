@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analyses.reading.roles import Roles
 from feature_store import FeatureStore, InputError, Source
+from feature_store.source import split_tap
 from workbench.cost import params
 
 
@@ -26,7 +27,7 @@ def find(store: FeatureStore) -> Roles:
     'bundled:efficientnet_lite0@1x+2x'
     """
     scales = _scales(store)
-    sizes = {name: params(name.partition("#")[0]) for name in scales}
+    sizes = {name: params(split_tap(name)[0]) for name in scales}
     several = sorted((n for n in scales if len(scales[n]) > 1), key=sizes.__getitem__)
     if not several:
         raise _refusal(store, "no model at two or more scales", "--scales 1x 2x")

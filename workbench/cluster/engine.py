@@ -97,12 +97,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def require_dask() -> None:
-    """
-    Raises
-    ------
-    InputError
-        Dask, or its part for Slurm, is not installed.
-    """
+    """Refuse (InputError) where Dask, or its part for Slurm, is not installed."""
     try:
         import dask_jobqueue  # noqa: F401
         import distributed  # noqa: F401

@@ -74,12 +74,7 @@ def submitted(
 
 
 def require_slurm() -> None:
-    """
-    Raises
-    ------
-    InputError
-        No ``sbatch`` in PATH.
-    """
+    """Refuse (InputError) a machine without ``sbatch`` in PATH."""
     if shutil.which("sbatch") is None:
         raise InputError(
             "there is no Slurm here (no sbatch in PATH); run this on a login node, load Slurm's "

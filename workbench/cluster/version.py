@@ -31,10 +31,6 @@ class Version:
         return f"{self.number} ({code}, in {self.folder})"
 
 
-UNKNOWN = Version("unknown", "unknown", "unknown", "an unknown folder")
-"""Of a driver that is too old to say what it runs."""
-
-
 @functools.cache
 def own_version() -> Version:
     """The version of this process; the files are read at the first call."""
@@ -93,12 +89,7 @@ def reported_version() -> Callable[[], tuple[str, str, str]]:
 
 
 def refuse_reported(answers: Iterable[object]) -> None:
-    """
-    Raises
-    ------
-    InputError
-        One of the workers that answered :func:`reported_version` runs other code.
-    """
+    """Refuse (InputError) workers that answered :func:`reported_version` with other code."""
     expected = own_version()
     for answer in answers:
         if isinstance(answer, tuple) and answer[1] != expected.code:

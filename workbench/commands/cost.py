@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 import workbench.cost
+from feature_store.source import split_tap
 from workbench.cost import ThroughputConfig
 from workbench.options import options_of
 from workbench.results import strict_json
@@ -42,17 +43,17 @@ class Cost:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        model, _, tap = self.model.partition("#")
-        counted = workbench.cost.cost(model, self.scales, tap=tap or None, dtype=self.dtype)
+        model, tap = split_tap(self.model)
+        counted = workbench.cost.cost(model, self.scales, tap=tap, dtype=self.dtype)
         report = asdict(counted) | (self._measured(model, tap) if self.throughput else {})
         show(strict_json.dumps(report) if self.json else _prose(report))
         return 0
 
-    def _measured(self, model: str, tap: str) -> dict:
+    def _measured(self, model: str, tap: str | None) -> dict:
         from workbench.extraction.local import pick_device  # deferred: torch takes 2 s to import
 
         config = replace(self.timing, device=pick_device(self.timing.device))
-        measured = workbench.cost.throughput(model, self.scales, config, tap=tap or None)
+        measured = workbench.cost.throughput(model, self.scales, config, tap=tap)
         return {
             "images_per_s": measured.median,
             "images_per_s_low": measured.low,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from feature_store.source import split_tap
 from workbench.results import strict_json
 from workbench.results.messages import show
 
@@ -31,7 +32,9 @@ class Models:
 
     def run(self) -> int:
         if self.name is not None:
-            report = self._described(self.name)
+            from workbench.models import resolve  # deferred: torch takes 2 s to import
+
+            report = asdict(resolve(*split_tap(self.name)))
             text = _describe(report)
         elif self.find is not None:
             report = {"models": find(self.find)}
@@ -43,12 +46,6 @@ class Models:
             text = _table(report["models"])
         show(strict_json.dumps(report) if self.json else text)
         return 1 if self.find is not None and not report["models"] else 0
-
-    def _described(self, name: str) -> dict[str, Any]:
-        from workbench.models import resolve
-
-        model, _, tap = name.partition("#")
-        return asdict(resolve(model, tap or None))
 
 
 def listed() -> list[dict[str, Any]]:

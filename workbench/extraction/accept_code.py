@@ -160,12 +160,7 @@ class Comparison:
         return np.maximum(unit, ROUNDING * np.nanmax(np.abs(self.values[name])))
 
     def refuse_difference(self) -> None:
-        """
-        Raises
-        ------
-        InputError
-            A difference was too large, or no image of the shard can be read now.
-        """
+        """Refuse (InputError) a difference too large, and a shard none of whose images is read."""
         where = f"shard {self.shard} of {self.stored.source}"
         if not self.compared:
             raise InputError(f"none of the images of {where} can be read, so nothing was compared")

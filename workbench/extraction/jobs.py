@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from feature_store.errors import InputError
-from feature_store.source import Source
+from feature_store.source import Source, split_tap
 from workbench import code_hash
 from workbench.datasets import Decoding
 from workbench.models import Backbone, BackboneInfo, Transform, resolve
@@ -48,8 +48,7 @@ def resolve_jobs(models: Sequence[str], scales: Sequence[str], keep: int = 0) ->
     """
     jobs: list[Job] = []
     for name in dict.fromkeys(models):
-        model, _, tap = name.partition("#")
-        info = resolve(model, tap or None)
+        info = resolve(*split_tap(name))
         if any((job.info.name, job.info.tap) == (info.name, info.tap) for job in jobs):
             raise InputError(f"{info.name}#{info.tap} is named twice; name each model and tap once")
         plans = {

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from feature_store.errors import InputError
-from feature_store.source import Source
+from feature_store.source import Source, split_tap
 from workbench import models
 from workbench.datasets.decode import DecodeError, decode
 from workbench.models.backbone import Backbone
@@ -61,8 +61,8 @@ def load(
     if "@" in name:
         source = Source.parse(name)
         name, scales = source.model_and_tap, source.scales
-    model, _, tap = name.partition("#")
-    backbone = models.load(model, device=device, tap=tap or None, arithmetic=arithmetic)
+    model, tap = split_tap(name)
+    backbone = models.load(model, device=device, tap=tap, arithmetic=arithmetic)
     return S2(backbone, scales, grad=grad, max_crops=max_crops).eval()
 
 

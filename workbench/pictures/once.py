@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+
+
+def once(method: Callable[..., Result]) -> Callable[..., Result]:
+    """A method whose result an object with an attribute ``_once`` computes once per arguments."""
+
+    @functools.wraps(method)
+    def found(self: Any, *args: Any) -> Result:
+        key = tuple(tuple(a) if isinstance(a, list) else a for a in args)
+        return self._once((method.__name__, *key), lambda: method(self, *args))
+
+    return found
 
 
 class Once:

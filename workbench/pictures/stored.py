@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
 from analyses.moments.one_pass import from_batches
 from analyses.moments.second_moments import Moments, MomentsConfig
@@ -19,7 +20,7 @@ from analyses.token_maps import Basis, TokenProbe, fit_basis, fit_probe, held_ou
 from analyses.token_maps.sample import require_maps, sampled_for_images
 from feature_store import FeatureStore, InputError, Source
 from workbench.pictures.maps import with_parts
-from workbench.pictures.once import Once
+from workbench.pictures.once import Once, once
 from workbench.pictures.photographs import Photographs
 
 FITTED_IMAGES = 4096
@@ -74,12 +75,12 @@ class StoredMaps:
 
     def tokens(self, source: str, row: int) -> np.ndarray:
         """float32, dims (row, col, channel); NaN for an image that failed."""
-        features = self._once(("features", source), lambda: self._features(source))
-        return features[row].values.astype(np.float32)
+        return self._features(source)[row].values.astype(np.float32)
 
+    @once
     def basis(self, source: str) -> Basis:
         """The principal basis of the source over the store."""
-        return self._once(("basis", source), lambda: fit_basis(self.store, source))
+        return fit_basis(self.store, source)
 
     def warm(self) -> None:
         """Begin with what a page shows first, in a thread."""
@@ -97,60 +98,23 @@ class StoredMaps:
     def failure(self, source: str, row: int) -> str | None:
         """Why the image has no features in this source; None where it has them."""
         for single in singles(self.store, source):
-            stored = self.store.source(single)
-            failed = self._once(("failed", single), stored.failed_rows)
-            if row in failed:
-                return failed[row]
+            if why := self._failed(single).get(row):
+                return why
         return None
 
     def moments(self, names: Sequence[str]) -> Moments:
         """Second moments of the named sources over sampled training images, on a common grid."""
         used = list(dict.fromkeys(s for name in names for s in singles(self.train, name)))
-        return self._once(("moments", *sorted(used)), lambda: self._moments(used))
+        return self._moments(sorted(used))
 
+    @once
     def reconstruction(self, target: str, sources: Sequence[str]) -> FittedMaps:
         """Maps to the target, fitted on sampled training images."""
-        return self._once(
-            ("reconstruction", target, *sources),
-            lambda: fit_maps(self.moments([*sources, target]), self.train, target, sources),
-        )
+        return fit_maps(self.moments([*sources, target]), self.train, target, sources)
 
+    @once
     def reconstruction_loss(self, target: str, source: str) -> np.ndarray:
         """Mean loss of each image of :meth:`vectors` over its null loss, float64."""
-        return self._once(
-            ("loss", target, source), lambda: self._reconstruction_loss(target, source)
-        )
-
-    def vectors(self, source: str) -> ImageVectors:
-        """Mean tokens of at most about :data:`SHOWN_IMAGES` images."""
-        return self._once(("vectors", source), lambda: self._vectors(source))
-
-    def layout(self, source: str, method: str) -> np.ndarray:
-        """Two coordinates for each image of :meth:`vectors`, dims (image, 2)."""
-        return self._once(
-            ("layout", source, method), lambda: embed(self.vectors(source).features, method)
-        )
-
-    def probe(self, source: str) -> TokenProbe:
-        """A probe of the store's labels, asked about tokens."""
-        return self._once(("probe", source), lambda: self._probe(source, fit_probe))
-
-    def probe_loss(self, source: str) -> np.ndarray:
-        """Held-out loss of each image of :meth:`vectors`, in nats."""
-        return self._once(("probe loss", source), lambda: self._probe(source, held_out_loss))
-
-    def _features(self, source: str):
-        require_maps(self.store, source)
-        return self.store.features(source)
-
-    def _moments(self, used: list[str]) -> Moments:
-        shards = sampled_for_images(self.train, used[0], FITTED_IMAGES)
-        batches = map(on_common_grid, self.train.stream(used, shards=shards))
-        moments = from_batches(batches, used, MomentsConfig())
-        moments.attrs["grid"] = "pool"
-        return moments
-
-    def _reconstruction_loss(self, target: str, source: str) -> np.ndarray:
         maps, rows, parts = self.reconstruction(target, [source]), self.vectors(source).rows, []
         for start in range(0, len(rows), BLOCK_IMAGES):
             found = maps.losses(self.store, rows[start : start + BLOCK_IMAGES].tolist())
@@ -158,7 +122,9 @@ class StoredMaps:
             parts.append((mean["loss"][0] / mean["null_loss"]).values)
         return np.concatenate(parts)
 
-    def _vectors(self, source: str) -> ImageVectors:
+    @once
+    def vectors(self, source: str) -> ImageVectors:
+        """Mean tokens of at most about :data:`SHOWN_IMAGES` images."""
         shards = sampled_for_images(self.store, source, SHOWN_IMAGES)
         rows, features = [], []
         for batch in self.store.stream([source], shards=shards):
@@ -167,6 +133,38 @@ class StoredMaps:
         if not rows:
             raise InputError(f"{self.store.path} holds no readable image for {source}")
         return ImageVectors(np.concatenate(rows), np.concatenate(features))
+
+    @once
+    def layout(self, source: str, method: str) -> np.ndarray:
+        """Two coordinates for each image of :meth:`vectors`, dims (image, 2)."""
+        return embed(self.vectors(source).features, method)
+
+    @once
+    def probe(self, source: str) -> TokenProbe:
+        """A probe of the store's labels, asked about tokens."""
+        return self._probe(source, fit_probe)
+
+    @once
+    def probe_loss(self, source: str) -> np.ndarray:
+        """Held-out loss of each image of :meth:`vectors`, in nats."""
+        return self._probe(source, held_out_loss)
+
+    @once
+    def _features(self, source: str) -> xr.DataArray:
+        require_maps(self.store, source)
+        return self.store.features(source)
+
+    @once
+    def _failed(self, single: str) -> dict[int, str]:
+        return self.store.source(single).failed_rows()
+
+    @once
+    def _moments(self, used: list[str]) -> Moments:
+        shards = sampled_for_images(self.train, used[0], FITTED_IMAGES)
+        batches = map(on_common_grid, self.train.stream(used, shards=shards))
+        moments = from_batches(batches, used, MomentsConfig())
+        moments.attrs["grid"] = "pool"
+        return moments
 
     def _probe(self, source, fit):
         if not (self.store.labels >= 0).any():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from feature_store.dataset_name import base, is_on_hub, view_name
 from workbench.models.info import Arithmetic
@@ -17,7 +18,7 @@ config's ``tflops`` replaces it."""
 class Split:
     """The images of one role (train, test, a view) of a data key."""
 
-    dataset: str
+    dataset: str = ""
     """Dataset name; empty where the config has yet to name it."""
     images: int | None
     """Images of the usual dataset, for the estimates of a dry run; None for one that the config
@@ -112,13 +113,7 @@ def bundled(stores: str) -> Profile:
     """Models and images that come as packages."""
     data = {
         key: {
-            role: Split(
-                dataset=dataset,
-                images=count,
-                limit=count,
-                key=f"datasets.{key}.{role}",
-                store=f"{key}_{role}",
-            )
+            role: _split(key, role, dataset=dataset, images=count, limit=count)
             for role, (dataset, count) in roles.items()
         }
         for key, roles in _BUNDLED.items()
@@ -130,48 +125,32 @@ def paper(stores: str) -> Profile:
     """The paper's models; the config names the images."""
     data = {
         key: {
-            role: Split(
-                dataset="",
-                images=count,
-                key=f"datasets.{key}.{role}",
-                store=f"{key}_{role}",
-                usual=None if key in _HALVED else count,
+            role: _split(
+                key, role, images=count, usual=None if key in _HALVED else count,
                 column=_COLUMNS.get(key, ""),
             )
             for role, count in zip(("train", "test"), counts, strict=True)
         }
         for key, counts in _PAPER.items()
-    }
-    data["imagenet_v2"] = {
-        "train": data["imagenet"]["train"],
-        "test": Split(
-            dataset="",
-            images=10_000,
-            key="datasets.imagenet_v2.test",
-            store="imagenet_v2_test",
-            usual=10_000,
-        ),
-    }
-    optional = frozenset(data) - set(_REQUIRED)
+    }  # fmt: skip
+    new_test = _split("imagenet_v2", "test", images=10_000, usual=10_000)
+    data["imagenet_v2"] = {"train": data["imagenet"]["train"], "test": new_test}
     return Profile(
-        name="paper",
-        data=data,
-        stores=stores,
-        optional=optional,
-        device="cuda",
-        arithmetic="bf16",
-        workers=8,
-    )
+        name="paper", data=data, stores=stores, optional=frozenset(data) - set(_REQUIRED),
+        device="cuda", arithmetic="bf16", workers=8,
+    )  # fmt: skip
+
+
+def _split(key: str, role: str, **options: Any) -> Split:
+    return Split(key=f"datasets.{key}.{role}", store=f"{key}_{role}", **options)
 
 
 def with_views(profile: Profile) -> Profile:
     """Add the augmented views that memorization needs, of the training images."""
-    images = "textiles" if profile.name == "bundled" else "imagenet"
-    key = "textile_views" if profile.name == "bundled" else "imagenet_views"
+    bundled = profile.name == "bundled"
+    images, key = ("textiles", "textile_views") if bundled else ("imagenet", "imagenet_views")
     train = profile.data[images]["train"]
-    limit = train.limit
-    if profile.name == "bundled":
-        limit = min(_BUNDLED_VIEWS, train.expected or _BUNDLED_VIEWS)
+    limit = min(_BUNDLED_VIEWS, train.expected or _BUNDLED_VIEWS) if bundled else train.limit
     views = {
         f"view{k}": replace(
             train,

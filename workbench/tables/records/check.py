@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +31,15 @@ def records(out: Path) -> dict[str, dict]:
         if isinstance(table, dict) and "digest" in table and "key" in table:
             found[table["key"]] = table
     order = list(known())
-    return {key: found[key] for key in sorted(found, key=lambda k: (k not in order, _at(order, k)))}
-
-
-def _at(order: list[str], key: str) -> int:
-    return order.index(key) if key in order else len(order)
+    return {key: found[key] for key in sorted(found, key=[*order, *found].index)}
 
 
 def check(out: Path) -> list[dict[str, Any]]:
     """One record per table: ``state`` (current, stale, mixed) and the reasons.
 
     A table is stale where a store holds other images, labels or features than it was made of,
-    where the analyses or their data have changed since, where the code behind its blocks (cost
-    columns and the like) has changed, where one of its files is gone or was changed by hand, or
+    where the analyses or their data have changed since, where the code behind its extra tables
+    (such as cost columns) has changed, where one of its files is gone or was changed by hand, or
     where its figure draws a table that is not current or was written anew; mixed where its own
     numbers come from different features or code, or the folder holds tables of several profiles.
 
@@ -68,17 +63,10 @@ def check(out: Path) -> list[dict[str, Any]]:
     return [_finding(key, found, own) for key in found]
 
 
-@dataclass(frozen=True)
-class _Own:
-    """What is wrong with a table by itself."""
-
-    mixed: list[str]
-    stale: list[str]
-
-
 def _own(
     table: Mapping[str, Any], out: Path, maps: Callable[[str, str], str], profiles: list[str]
-) -> _Own:
+) -> tuple[list[str], list[str]]:
+    """How a table by itself is mixed, and how it is stale."""
     stale = provenance.stale(table["measurements"], out, maps) + _older_blocks(table)
     stale += content.differences(table, out)
     made = [m["code"]["code_sha256"] for m in table["measurements"].values()]
@@ -90,12 +78,12 @@ def _own(
             f"is of the profile {table.get('profile')} in a folder with tables of "
             f"{' and '.join(profiles)}; move one profile's tables out"
         )
-    return _Own(mixed, stale)
+    return mixed, stale
 
 
-def _finding(key: str, tables: Mapping[str, dict], own: Mapping[str, _Own]) -> dict[str, Any]:
+def _finding(key: str, tables: Mapping[str, dict], own: Mapping[str, tuple]) -> dict[str, Any]:
     """A table's record, with what it inherits from the tables that its figure draws."""
-    mixed, stale = own[key].mixed, list(own[key].stale)
+    mixed, stale = map(list, own[key])
     for used, digest in tables[key].get("uses", {}).items():
         if used not in tables:
             stale.append(f"table {used}, which it draws, is gone")

@@ -43,8 +43,8 @@ def digests(specs: Sequence[TableSpec], tables: Mapping[str, dict]) -> dict[str,
             parts = [
                 LAYOUT,
                 _content(tables[key]),
-                list(spec.blocks),
-                extra_tables.code_of(spec.blocks),
+                list(spec.extra_tables),
+                extra_tables.code_of(spec.extra_tables),
             ]
             parts.append({used: of(used) for used in spec.uses})
             found[key] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -88,7 +88,7 @@ def write(
     out : Path
     """
     path = content.stem(out, spec.key)
-    found = [extra_tables.block(name) for name in spec.blocks]
+    found = [extra_tables.block(name) for name in spec.extra_tables]
     table = tables[spec.key] | {
         "code": provenance.stamp(),
         "date": provenance.now(),
@@ -102,7 +102,7 @@ def write(
         table
         | {
             "blocks": found,
-            "blocks_code_sha256": extra_tables.code_of(spec.blocks),
+            "blocks_code_sha256": extra_tables.code_of(spec.extra_tables),
             "files": {p.name: content.file_sha256(p) for p in sorted(files)},
             "digest": marks[spec.key],
         }

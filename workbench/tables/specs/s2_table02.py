@@ -128,5 +128,5 @@ TABLE = TableSpec(
         for family, target, reference in PAIRS
         for other in ("Base", reference)
     ),
-    blocks=("audit",),
+    extra_tables=("audit",),
 )

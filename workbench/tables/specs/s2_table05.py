@@ -16,8 +16,9 @@ from workbench.tables.specs.common import (
     WILSON,
     at,
     paper_sources,
+    top1,
 )
-from workbench.tables.specs.schema import Comparison, Label, Metric, Setup, TableSpec, each
+from workbench.tables.specs.schema import Comparison, Label, Metric, Setup, TableSpec
 
 STAND_IN: dict[Label, str] = {
     ("ViT", "Base", "224"): at(BASE, "1x"),
@@ -37,7 +38,7 @@ TABLE = TableSpec(
     metrics=(Metric(column="top1", name="top-1 (%)"),),
     setups={
         "bundled": Setup(
-            quantities={"top1": each(STAND_IN, analysis="probe", field="top1", data="textiles")},
+            quantities={"top1": top1(STAND_IN, data="textiles")},
             deviations=(
                 STAND_INS,
                 TEXTILES.plus("Three classes: chance is 50 % (the most frequent class)."),
@@ -48,13 +49,7 @@ TABLE = TableSpec(
         ),
         "paper": Setup(
             quantities={
-                "top1": each(
-                    paper_sources("s2_table05_imagenet"),
-                    analysis="probe",
-                    field="top1",
-                    data="imagenet",
-                    recipe="paper",
-                )
+                "top1": top1(paper_sources("s2_table05_imagenet"), data="imagenet", recipe="paper")
             },
             comparable=True,
             deviations=(
@@ -78,5 +73,5 @@ TABLE = TableSpec(
             ("224+448+672", "(1x, 2x, 3x)", largest),
         )
     ),
-    blocks=("cost 5",),
+    extra_tables=("cost 5",),
 )

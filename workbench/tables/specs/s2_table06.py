@@ -16,9 +16,10 @@ from workbench.tables.specs.common import (
     SCENES_SEGMENTATION,
     STAND_INS,
     at,
+    miou,
     paper_sources,
 )
-from workbench.tables.specs.schema import Comparison, Label, Metric, Setup, TableSpec, each
+from workbench.tables.specs.schema import Comparison, Label, Metric, Setup, TableSpec
 
 STAND_IN: dict[Label, str] = {
     ("ViT", "Base", "512"): at(BASE, "1x"),
@@ -51,9 +52,7 @@ TABLE = TableSpec(
     metrics=(Metric(column="miou", name="mIoU (%)"),),
     setups={
         "bundled": Setup(
-            quantities={
-                "miou": each(STAND_IN, analysis="segmentation", field="miou", data="scenes")
-            },
+            quantities={"miou": miou(STAND_IN, data="scenes")},
             deviations=(
                 STAND_INS,
                 SCENES_SEGMENTATION.plus(
@@ -67,12 +66,7 @@ TABLE = TableSpec(
         ),
         "paper": Setup(
             quantities={
-                "miou": each(
-                    paper_sources("s2_table06_ade20k", WHOLE_HUGE),
-                    analysis="segmentation",
-                    field="miou",
-                    data="ade20k",
-                )
+                "miou": miou(paper_sources("s2_table06_ade20k", WHOLE_HUGE), data="ade20k")
             },
             deviations=(
                 LINEAR_SEGMENTATION + " mIoU is lower than with the paper's decoder.",
@@ -94,5 +88,5 @@ TABLE = TableSpec(
         )
         for family, scales, larger, one in BY_FAMILY
     ),
-    blocks=("cost 6",),
+    extra_tables=("cost 6",),
 )

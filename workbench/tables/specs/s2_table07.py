@@ -13,9 +13,10 @@ from workbench.tables.specs.common import (
     SCENES_DEPTH,
     STAND_INS,
     paper_sources,
+    rmse,
 )
 from workbench.tables.specs.s2_table06 import STAND_IN, WHOLE_HUGE
-from workbench.tables.specs.schema import Comparison, Metric, Setup, TableSpec, each
+from workbench.tables.specs.schema import Comparison, Metric, Setup, TableSpec
 
 BY_FAMILY = (
     ("ViT", "Base", "256+512+1024", "Large", "512"),
@@ -38,7 +39,7 @@ TABLE = TableSpec(
     metrics=(Metric(column="rmse", name="RMSE (m)", better="lower", digits=3),),
     setups={
         "bundled": Setup(
-            quantities={"rmse": each(STAND_IN, analysis="depth", field="rmse", data="scenes")},
+            quantities={"rmse": rmse(STAND_IN, data="scenes")},
             deviations=(
                 STAND_INS,
                 SCENES_DEPTH.plus("The mean depth everywhere gives 3.07 m on the default images."),
@@ -49,14 +50,7 @@ TABLE = TableSpec(
             expected="seconds, once scenes are extracted",
         ),
         "paper": Setup(
-            quantities={
-                "rmse": each(
-                    paper_sources("s2_table07_nyuv2", WHOLE_HUGE),
-                    analysis="depth",
-                    field="rmse",
-                    data="nyuv2",
-                )
-            },
+            quantities={"rmse": rmse(paper_sources("s2_table07_nyuv2", WHOLE_HUGE), data="nyuv2")},
             deviations=(
                 LINEAR_DEPTH + " RMSE is higher than with the paper's decoder.",
                 CENTRE_CROP,
@@ -77,5 +71,5 @@ TABLE = TableSpec(
         )
         for family, size, scales, larger, one in BY_FAMILY
     ),
-    blocks=("cost 7",),
+    extra_tables=("cost 7",),
 )

@@ -33,5 +33,5 @@ TABLE = TableSpec(
         )
     ),
     missing=f"{NEEDED} {ODDITY}",
-    blocks=("cost 8",),
+    extra_tables=("cost 8",),
 )

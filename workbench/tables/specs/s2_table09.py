@@ -24,5 +24,5 @@ TABLE = TableSpec(
         )
     ),
     missing=f"{NEEDED} {ODDITY}",
-    blocks=("cost 9",),
+    extra_tables=("cost 9",),
 )

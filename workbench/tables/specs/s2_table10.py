@@ -19,5 +19,5 @@ TABLE = TableSpec(
         "16. Parameters and multiply-accumulates are counted here, on MAE's architecture, which is "
         "MVP's."
     ),
-    blocks=("cost 10",),
+    extra_tables=("cost 10",),
 )

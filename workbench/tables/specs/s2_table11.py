@@ -15,8 +15,9 @@ from workbench.tables.specs.common import (
     MODELS,
     SCENES_SEGMENTATION,
     at,
+    miou,
 )
-from workbench.tables.specs.schema import Comparison, Metric, Setup, TableSpec, each
+from workbench.tables.specs.schema import Comparison, Metric, Setup, TableSpec
 
 _B, _L = (paper_model("DINOv2", size).name for size in ("Base", "Large"))
 TWO, THREE = "518+1036", "518+1036+1554"
@@ -44,14 +45,7 @@ TABLE = TableSpec(
     metrics=(Metric(column="miou", name="mIoU (%)"),),
     setups={
         "bundled": Setup(
-            quantities={
-                "miou": each(
-                    _rows(BASE, LARGE),
-                    analysis="segmentation",
-                    field="miou",
-                    data="scenes",
-                )
-            },
+            quantities={"miou": miou(_rows(BASE, LARGE), data="scenes")},
             deviations=(
                 MODELS,
                 SCENES_SEGMENTATION,
@@ -64,14 +58,7 @@ TABLE = TableSpec(
             expected="about 1 minute for the whole-image scales, on two cores",
         ),
         "paper": Setup(
-            quantities={
-                "miou": each(
-                    _rows(_B, _L),
-                    analysis="segmentation",
-                    field="miou",
-                    data="ade20k",
-                )
-            },
+            quantities={"miou": miou(_rows(_B, _L), data="ade20k")},
             deviations=(LINEAR_SEGMENTATION, CENTRE_CROP, BOOTSTRAP),
             row_notes={
                 ("Base-S2", THREE, "no"): "out of memory in the paper, where a decoder is trained "

@@ -14,8 +14,9 @@ from workbench.tables.specs.common import (
     SCENES_SEGMENTATION,
     STAND_INS,
     at,
+    miou,
 )
-from workbench.tables.specs.schema import Comparison, Metric, Setup, TableSpec, each
+from workbench.tables.specs.schema import Comparison, Metric, Setup, TableSpec
 
 DINO = ("DINOv2-Base-S2", "518+1036+1536")
 CLIP = ("OpenCLIP-Base-S2", "256+512+1024")
@@ -29,7 +30,7 @@ def _quantities(sources: dict, data: str) -> dict:
     quantities: dict = {}
     for merge in ("add", "concat"):
         rows = {(*label, merge): source for label, source in sources.items()}
-        quantities |= each(rows, analysis="segmentation", field="miou", data=data, merge=merge)
+        quantities |= miou(rows, data=data, merge=merge)
     return quantities
 
 

@@ -66,5 +66,5 @@ TABLE = TableSpec(
             ("224+448+672", "(1x, 2x, 3x)", "Giant"),
         )
     ),
-    blocks=("cost 13",),
+    extra_tables=("cost 13",),
 )

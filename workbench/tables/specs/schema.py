@@ -147,7 +147,7 @@ class TableSpec:
     """Profile → how it is filled."""
     comparisons: tuple[Comparison, ...] = ()
     """Differences to report beside the paper's."""
-    blocks: tuple[str, ...] = ()
+    extra_tables: tuple[str, ...] = ()
     """Further tables, by name in :data:`workbench.tables.render.extra_tables.BLOCKS`."""
     missing: str = ""
     """What is needed to run it, where it cannot be run here."""

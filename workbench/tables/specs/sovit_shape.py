@@ -41,5 +41,5 @@ TABLE = TableSpec(
     label=("domain", "dimension"),
     metrics=(Metric(column="scaling_exponent", name="exponent s", digits=2),),
     setups={"bundled": _RUN, "paper": _RUN},
-    blocks=("sovit recipe", "sovit claims"),
+    extra_tables=("sovit recipe", "sovit claims"),
 )

@@ -5,8 +5,8 @@ Headline: SoViT-400m/14 88.2 on ImageNet against 88.4 of ViT-g/14 with 2.5 times
 
 from __future__ import annotations
 
-from workbench.tables.specs.common import BASE, HUGE, LARGE, TEXTILES, WILSON, at
-from workbench.tables.specs.schema import Label, Metric, Setup, TableSpec, each
+from workbench.tables.specs.common import BASE, HUGE, LARGE, TEXTILES, WILSON, at, top1
+from workbench.tables.specs.schema import Label, Metric, Setup, TableSpec
 
 ROWS: tuple[Label, ...] = (("ViT-L/16",), ("SoViT-400m/14",), ("ViT-g/14",))
 NO_SHAPE = (
@@ -53,14 +53,14 @@ TABLE = TableSpec(
     ),
     setups={
         "bundled": Setup(
-            quantities={"val": each(STAND_IN, analysis="probe", field="top1", data="textiles")},
+            quantities={"val": top1(STAND_IN, data="textiles")},
             deviations=(NO_SHAPE, TEXTILES, HEAD, WILSON),
             expected="nothing beyond Table 5",
         ),
         "paper": Setup(
             quantities={
-                "val": each(SIGLIP2, analysis="probe", field="top1", data="imagenet"),
-                "v2": each(SIGLIP2, analysis="probe", field="top1", data="imagenet_v2"),
+                "val": top1(SIGLIP2, data="imagenet"),
+                "v2": top1(SIGLIP2, data="imagenet_v2"),
             },
             deviations=(
                 PUBLIC,

@@ -86,7 +86,7 @@ def spec(key, **more):
 
 
 def test_digests_follow_content_blocks_code_and_what_is_drawn(monkeypatch):
-    specs = [spec("figure", uses=("a", "b")), spec("a", blocks=("cost 5",)), spec("b")]
+    specs = [spec("figure", uses=("a", "b")), spec("a", extra_tables=("cost 5",)), spec("b")]
     tables = {s.key: {"title": s.key, "measurements": {}} for s in specs}
     before = write.digests(specs, tables)
 

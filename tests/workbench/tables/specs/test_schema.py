@@ -32,7 +32,7 @@ def test_a_table_can_be_run_or_says_what_is_missing(key):
     for run in table.setups.values():
         assert run.deviations, "a run differs from the paper in something, and has to say in what"
         assert run.expected
-    for name in table.blocks:
+    for name in table.extra_tables:
         assert any(name.startswith(kind) for kind in extra_tables.BLOCKS)
     assert not table.figure or table.figure in figures.FIGURES
     assert set(table.uses) <= set(tables())
