@@ -1,8 +1,8 @@
 """Extraction on the workers of a session: which shard next, and what became of it.
 
-The store's commits and claims make it safe; this only hands out shards. A worker that is lost
-takes at most the shards in its hands with it: Dask gives them to another one. The claim that it
-leaves behind is removed here, because only here it is known that its holder is gone.
+The store's commits and claims make it safe; this only hands out shards. Where a worker is lost,
+Dask gives the shards that it was computing to another one. The claim that it leaves behind is
+removed here, because only here it is known that its holder is gone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from workbench.interrupts import stop_requests
 
 LOST_SECONDS = 30.0
 """Seconds after which a claim of a lost worker is removed: as long as Dask lets a worker that
-leaves in order finish what it has in hand."""
+leaves in order finish its shards."""
 OWN_RETRY_SECONDS = 1.0
 """Seconds before a shard that another worker of this run holds is offered again."""
 OTHER_RETRY_SECONDS = 60.0
@@ -156,7 +156,9 @@ class _Work:
         self.session.ending = self.stopping()
         present = self.session.look()
         if self.session.ending:  # only shards that a present worker is computing are waited for
-            self._cancel([f for f in self.under_way if not (f.done() or self._in_hand(f, present))])
+            waiting = [f for f in self.under_way if not f.done()]
+            begun = {f: {self.begun_at.get(shard) for shard in self.under_way[f]} for f in waiting}
+            self._cancel([f for f in waiting if begun[f].isdisjoint(present)])
             return bool(self.under_way)
         room = 2 * max(sum(present.values()), 1)
         self._free(store)
@@ -167,11 +169,9 @@ class _Work:
             self.under_way.update(zip(futures, groups, strict=True))
             for future in futures:
                 future.add_done_callback(self.finished.put)
-        return bool(self.under_way or self.waiting or self._ours())
-
-    def _in_hand(self, future: Any, present: dict[str, int]) -> bool:
-        """Whether a worker that is there began one of the task's shards."""
-        return any(self.begun_at.get(shard) in present for shard in self.under_way[future])
+        # Held shards whose holder is, or was, a worker of this run will come free.
+        ours = any(holder in self.addresses for holder, *_ in self.held.values())
+        return bool(self.under_way or self.waiting or ours)
 
     def _collect(self) -> list[tasks.Done]:
         """Answers that have come; waits a moment for the first."""
@@ -195,10 +195,6 @@ class _Work:
 
     def _pause(self, holder: str) -> float:
         return OWN_RETRY_SECONDS if holder in self.addresses else OTHER_RETRY_SECONDS
-
-    def _ours(self) -> dict[int, str]:
-        """Held shards whose holder is, or was, a worker of this run: they will come free."""
-        return {k: holder for k, (holder, *_) in self.held.items() if holder in self.addresses}
 
     def _free(self, store: FeatureStore) -> None:
         """Offer held shards again; remove the claims of workers that are gone for good."""

@@ -171,7 +171,8 @@ class StreamedSplit:
             self._running.log(line)
         models = [self._running.model(job) for job in jobs]
         rows = np.arange(len(self.image_ids)) if done is None else np.flatnonzero(~done)
-        rows = np.setdiff1d(rows, self._unreadable(stored))
+        for single in stored:
+            rows = np.setdiff1d(rows, list(self._store.source(single).failed_rows()))  # type: ignore[union-attr]
         size = self._running.config.batch
         plan = [(0, [int(r) for r in rows[k : k + size]]) for k in range(0, len(rows), size)]
         batches = image_batches(
@@ -188,9 +189,13 @@ class StreamedSplit:
                 if not batch.rows:
                     continue
                 index = np.array(batch.rows, dtype=np.int64)
-                tokens = {name: self._stored_rows(name, index) for name in map(str, stored)}
+                tokens: dict[str, Any] = {
+                    str(single): self._store.features(single).isel(image=index).values  # type: ignore[union-attr]
+                    for single in stored
+                }
                 for model in models:
-                    tokens |= _computed(model, batch)
+                    found = forward(model, model.job.plans, batch)
+                    tokens |= {str(single): of.map for single, of in found.items()}
                 yield TokenBatch(index, tokens)
 
     def _note(self, batch: ImageBatch) -> None:
@@ -202,13 +207,6 @@ class StreamedSplit:
     def _is_stored(self, single: Source) -> bool:
         held = self._store is not None and str(single) in self._store.sources()
         return held and not self._store.source(single).missing()  # type: ignore[union-attr]
-
-    def _unreadable(self, stored: Sequence[Source]) -> list[int]:
-        scales = [self._store.source(single) for single in stored]  # type: ignore[union-attr]
-        return sorted({row for scale in scales for row in scale.failed_rows()})
-
-    def _stored_rows(self, name: str, index: np.ndarray) -> np.ndarray:
-        return self._store.features(name).isel(image=index).values  # type: ignore[union-attr]
 
 
 def open_split(name: str, running: Running, limit: int | None = None) -> StreamedSplit:
@@ -226,12 +224,6 @@ def open_split(name: str, running: Running, limit: int | None = None) -> Streame
             f"{store.image_ids[changed[0]]}; `workbench extract --redo-changed` computes them again"
         )
     return StreamedSplit(dataset, running, store)
-
-
-def _computed(model: LoadedModel, batch: Any) -> dict[str, Any]:
-    """Maps of one model at all its scales."""
-    found = forward(model, model.job.plans, batch)
-    return {str(single): tokens.map for single, tokens in found.items()}
 
 
 def _job(source: Source) -> Job:

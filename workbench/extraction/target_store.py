@@ -45,7 +45,8 @@ def open_target(
     """
     with _reached(request.store):
         objects = connect(request.store)
-        if not (can_create(objects) or _is_store(objects)):
+        there = objects.exists("zarr.json") or is_damaged_store(objects)
+        if not (there or can_create(objects)):
             raise InputError(
                 f"{request.store} exists and is no feature store; name a new folder with --store"
             )
@@ -61,10 +62,6 @@ def open_target(
         if check_images:
             check(store)
         return store
-
-
-def _is_store(objects: Objects) -> bool:
-    return objects.exists("zarr.json") or is_damaged_store(objects)
 
 
 def _current(objects: Objects, dataset: Dataset) -> FeatureStore | None:

@@ -49,7 +49,8 @@ def check_known(name: ModelName) -> None:
         "." in name.arch and name.arch not in timm.list_models(include_tags=True)
     ):
         known = timm.list_models(include_tags=True) + timm.list_models()
-        raise unknown("timm model", name.arch, known, prefix=f"{_label(name)}:")
+        prefix = f"random:{name.kind}:" if name.random else f"{name.kind}:"
+        raise unknown("timm model", name.arch, known, prefix=prefix)
 
 
 def check_weights(name: ModelName) -> None:
@@ -89,10 +90,6 @@ def check_activation(name: ModelName) -> None:
             f"{name}: the weights were trained with QuickGELU and this architecture computes GELU, "
             f"which changes every feature; use {str(name).replace(name.arch, twin, 1)}"
         )
-
-
-def _label(name: ModelName) -> str:
-    return f"random:{name.kind}" if name.random else name.kind
 
 
 def create(arch: str, *, pixels: int | None, pretrained: bool, meta: bool, **extra: Any) -> Any:

@@ -130,7 +130,8 @@ def _lay_out(module: Any, x: torch.Tensor, output: Any, name: str) -> Tokens:
     output = readout.require_tensor(output, name, "final")
     if output.ndim == 4:
         last = output.shape[3] == module.num_features and (
-            output.shape[1] != module.num_features or _declares_channels_last(module)
+            output.shape[1] != module.num_features
+            or str(getattr(module, "output_fmt", "NCHW")) == "NHWC"
         )
         return readout.from_map(output, channels_last=last)
     if output.ndim == 3:
@@ -139,10 +140,6 @@ def _lay_out(module: Any, x: torch.Tensor, output: Any, name: str) -> Tokens:
     raise InputError(
         f"{name} returns one vector per image at tap final, no spatial grid; use its tap pre_logits"
     )
-
-
-def _declares_channels_last(module: Any) -> bool:
-    return str(getattr(module, "output_fmt", "NCHW")) == "NHWC"
 
 
 def token_grid(module: Any, x: torch.Tensor) -> tuple[int, int]:

@@ -108,17 +108,14 @@ def resolve_scales(texts: Sequence[str], native: int) -> list[str]:
 
 def _refuse_bare_factors(texts: Sequence[str]) -> None:
     """Refuse ``1 2 3`` for ``1x 2x 3x``: no model sees anything in an image of 3 pixels."""
-    bare = [text for text in texts if _is_number(text) and float(text) < SMALLEST]
+    numbers = [t for t in texts if t.isascii() and t.replace(".", "", 1).isdecimal()]
+    bare = [text for text in numbers if float(text) < SMALLEST]
     if bare:
         right = " ".join(f"{text}x" if text in bare else text for text in texts)
         raise InputError(
             f"scale {bare[0]!r} would be an image of {bare[0]} pixel(s); for multiples of the "
             f"model's native size write: {right}"
         )
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).isdecimal() and text.isascii()
 
 
 def base_size(scale: Scale, native: int) -> tuple[int, int]:

@@ -68,7 +68,7 @@ class ComputedMaps:
             self._transforms |= {str(s): job.transform(plan) for s, plan in job.plans.items()}
         self.default = self.sources
         singles = list(self._transforms)
-        split = StreamedSplit(dataset, Running(StreamConfig(), _quiet))
+        split = StreamedSplit(dataset, Running(StreamConfig(), lambda line: None))
         maps: dict[str, list[np.ndarray]] = {name: [] for name in singles}
         for batch in split.stream(singles):
             for name in singles:
@@ -117,7 +117,3 @@ def _picture(dataset: Dataset, row: int) -> np.ndarray:
         return dataset.image(row)
     except DecodeError as error:
         raise InputError(f"{dataset.image_ids[row]}: {error.reason}") from error
-
-
-def _quiet(line: str) -> None:
-    """Standard output is for the command that draws."""

@@ -6,11 +6,10 @@ import errno
 import io
 import socket
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
-from bokeh.document import Document
 from bokeh.server.server import Server
 from PIL import Image
 from tornado.web import HTTPError, RequestHandler
@@ -53,7 +52,7 @@ def start(stores: Sequence[FeatureStore], port: int = 0) -> Server:
             raise InputError(f"{one.store.path} has no maps to show ({wrong or 'no source'})")
         one.warm()
     pool = ThreadPoolExecutor(WORKERS)
-    application = Application(FunctionHandler(lambda doc: _open_page(doc, maps, pool)))
+    application = Application(FunctionHandler(lambda doc: Page(doc, maps, pool)))
     port = port or _free_port()
     try:
         server = Server(
@@ -75,10 +74,6 @@ def start(stores: Sequence[FeatureStore], port: int = 0) -> Server:
 def address(server: Server) -> str:
     """Where the browser finds the page."""
     return f"http://{ADDRESS}:{server.port}/"
-
-
-def _open_page(doc: Document, maps: Sequence[StoredMaps], pool: Executor) -> None:
-    Page(doc, maps, pool)
 
 
 def _free_port() -> int:

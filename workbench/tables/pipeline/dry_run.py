@@ -29,7 +29,6 @@ from workbench.tables.pipeline.existing_stores import (
 )
 from workbench.tables.pipeline.plan import MeasurementPlan, estimate
 from workbench.tables.pipeline.profile import Profile, Split
-from workbench.tables.specs.schema import TableSpec
 
 
 def dry_run(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
@@ -60,9 +59,10 @@ def dry_run(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
     found += refused or _mixing(plan, profile, existing)
     found += _splits(plan, profile, bad, listing)
     rows = [
-        row | {"stored": _stored(row["source"], existing.get(split.store))}
+        row | {"stored": None if missing is None else not is_missing(missing, source)}
         for split, sources in needs
-        for row in estimate([(split, sources)], profile)
+        for missing in [existing.get(split.store)]
+        for source, row in zip(sources, estimate([(split, sources)], profile), strict=True)
     ]
     timed = _timed(plan)
     return {
@@ -132,13 +132,18 @@ def _splits(plan: MeasurementPlan, profile: Profile, bad: set[str], listing: Lis
         opened = all(s.key not in bad and not s.on_hub for s in splits)
         if len(splits) < 2 or not opened:
             continue  # views of one dataset, or reported already
-        asking = [t.key for t in plan.tables if _asks_for_labels(t, profile.name, data)]
+        asking = [
+            table.key
+            for table in plan.tables
+            for quantity in table.quantities(profile.name)
+            if quantity.data == data and ANALYSES[quantity.analysis].labels
+        ]
         keys = f"{splits[0].key}, {splits[1].key}"
         try:
             train, test = (_as_stored(split, listing) for split in splits)
             refuse_shared_images(train, test)
             if asking:
-                keys = f"table {', '.join(asking)}: {keys}"
+                keys = f"table {', '.join(dict.fromkeys(asking))}: {keys}"
                 rows = (np.arange(len(split.image_ids)) for split in (train, test))
                 match_labels(train, test, *rows)
         except (InputError, OSError) as error:
@@ -156,15 +161,6 @@ def _as_stored(split: Split, listing: Listing) -> Any:
         labels=dataset.labels,
         label_names=dataset.label_names,
     )
-
-
-def _asks_for_labels(table: TableSpec, profile: str, data: str) -> bool:
-    return any(a.data == data and ANALYSES[a.analysis].labels for a in table.quantities(profile))
-
-
-def _stored(source: str, wanted: Missing | None) -> bool | None:
-    """Whether a source is complete in its store; None where that is unknown."""
-    return None if wanted is None else not is_missing(wanted, Source.parse(source))
 
 
 def _timed(plan: MeasurementPlan) -> list[dict[str, Any]]:

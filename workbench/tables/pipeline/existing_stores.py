@@ -201,18 +201,13 @@ def _refuse_other_versions(store: FeatureStore, unfinished: list[Source]) -> Non
             differing = _other_version(store, source)
         except InputError:
             continue  # not stored: nothing to resume
-        if differing and not _can_resume(store, source):
+        stored = store.source(store.resolve(source))
+        if differing and not is_accepted(stored, stored.manifest | _this_version()):
             raise InputError(
                 f"{store.path} lacks images of {source}, and the others were computed by another "
                 f"version ({differing}); complete it with `workbench extract --accept-code`, "
                 f"continue with that version, or {_ELSEWHERE}"
             )
-
-
-def _can_resume(store: FeatureStore, source: Source) -> bool:
-    """Whether this code was accepted for a stored source."""
-    stored = store.source(store.resolve(source))
-    return is_accepted(stored, stored.manifest | _this_version())
 
 
 def _this_version() -> dict[str, Any]:

@@ -67,7 +67,10 @@ def _own(
     table: Mapping[str, Any], out: Path, maps: Callable[[str, str], str], profiles: list[str]
 ) -> tuple[list[str], list[str]]:
     """How a table by itself is mixed, and how it is stale."""
-    stale = provenance.stale(table["measurements"], out, maps) + _older_blocks(table)
+    stale = provenance.stale(table["measurements"], out, maps)
+    if table.get("blocks_code_sha256", "") != code_of(block["name"] for block in table["blocks"]):
+        titles = ", ".join(block["title"] for block in table["blocks"])
+        stale.append(f"the code behind “{titles}” has changed")
     stale += content.differences(table, out)
     made = [m["code"]["code_sha256"] for m in table["measurements"].values()]
     if any(by != code_hash.measuring_sha256() for by in made):
@@ -96,11 +99,3 @@ def _finding(key: str, tables: Mapping[str, dict], own: Mapping[str, tuple]) -> 
         "state": "mixed" if mixed else "stale" if stale else "current",
         "reasons": mixed + stale,
     }
-
-
-def _older_blocks(table: Mapping[str, Any]) -> list[str]:
-    """Whether the further tables of a record come from other code than this."""
-    if table.get("blocks_code_sha256", "") == code_of(block["name"] for block in table["blocks"]):
-        return []
-    titles = ", ".join(block["title"] for block in table["blocks"])
-    return [f"the code behind “{titles}” has changed"]

@@ -71,19 +71,16 @@ def _resampled_differences(
         (quantity, plan.of[quantity])
         for quantity in (quantities[comparison.a], quantities[comparison.b])
     ]
-    if not _resampled_alike(*(measurement for _, measurement in pair)):
+    (_, a), (_, b) = pair
+    # One call; or two of an analysis that resamples a test store the same way in every call.
+    together = (a.analysis, a.data) == (b.analysis, b.data) and not ANALYSES[a.analysis].joint
+    if a != b and not together:
         return None
     try:
-        a, b = (np.array(measured[m].measured.resampled[k.source][k.field], float) for k, m in pair)
+        x, y = (np.array(measured[m].measured.resampled[k.source][k.field], float) for k, m in pair)
     except KeyError:
         return None
-    return a / b if comparison.kind == "ratio" else a - b
-
-
-def _resampled_alike(a: Measurement, b: Measurement) -> bool:
-    """One call; or two of an analysis that resamples a test store the same way in every call."""
-    same = (a.analysis, a.data) == (b.analysis, b.data)
-    return a == b or (same and not ANALYSES[a.analysis].joint)
+    return x / y if comparison.kind == "ratio" else x - y
 
 
 def difference_interval(

@@ -92,13 +92,10 @@ def found_path(path: str, out: Path) -> str:
 
 def fingerprint(call: Mapping[str, Any], stores: Mapping[str, Any]) -> str:
     """Hash of a call on stores as :func:`of_stores` describes them, and of the code behind it."""
-    content = {"call": call, "stores": _where_left_out(stores), "code": code.measuring_sha256()}
+    # Without their paths: a folder that moved holds the same features.
+    held = {role: {k: v for k, v in s.items() if k != "path"} for role, s in stores.items()}
+    content = {"call": call, "stores": held, "code": code.measuring_sha256()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
-
-
-def _where_left_out(stores: Mapping[str, Any]) -> dict[str, Any]:
-    """Stores without their paths: a folder that moved holds the same features."""
-    return {role: {k: v for k, v in s.items() if k != "path"} for role, s in stores.items()}
 
 
 @functools.cache
