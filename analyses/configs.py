@@ -7,7 +7,7 @@ from typing import Literal
 
 from analyses.linear.config import HeadConfig, MinibatchConfig
 from analyses.reading.pooled import Merge, Pooling
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_at_least, require_choices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +40,8 @@ class ProbeConfig:
     """Show a progress bar on standard error."""
 
     def __post_init__(self) -> None:
-        if self.recipe not in ("converged", "paper"):
-            raise InputError(f"recipe is {self.recipe!r}; choose converged or paper")
-        if self.folds < 2:
-            raise InputError(f"folds is {self.folds}; choosing the penalty needs at least 2")
-        if self.resamples < 1:
-            raise InputError(f"resamples is {self.resamples}; expected at least 1")
+        require_choices(self)
+        require_at_least(self, folds=2, resamples=1)
         if not 0 < self.confidence < 1:
             raise InputError(f"confidence is {self.confidence}; expected a number like 0.95")
 
@@ -78,10 +74,7 @@ class FewShotConfig:
     def __post_init__(self) -> None:
         if not self.shots or min(self.shots) < 1:
             raise InputError(f"shots are {self.shots}; expected positive numbers such as 1 5 10 25")
-        if self.repeats < 2:
-            raise InputError(f"repeats is {self.repeats}; an interval over draws needs at least 2")
-        if self.resamples < 1:
-            raise InputError(f"resamples is {self.resamples}; expected at least 1")
+        require_at_least(self, repeats=2, resamples=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,14 +107,8 @@ class DenseConfig:
     """How the segmentation head is trained."""
 
     def __post_init__(self) -> None:
-        if self.task not in ("segmentation", "depth"):
-            raise InputError(f"task is {self.task!r}; choose segmentation or depth")
-        for name, least in (("folds", 2), ("resamples", 1), ("train_tokens", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("l2", "ridge"):
-            if (getattr(self, name) or 0) < 0:
-                raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        require_choices(self)
+        require_at_least(self, folds=2, resamples=1, train_tokens=1, l2=0, ridge=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +137,7 @@ class MemorizationConfig:
     """Show a progress bar on standard error."""
 
     def __post_init__(self) -> None:
-        if self.head not in ("linear", "bank"):
-            raise InputError(f"head is {self.head!r}; choose linear or bank")
+        require_choices(self)
         for name in ("epochs", "batch", "chunk", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)}")
@@ -177,8 +163,7 @@ class RandomLabelConfig:
     def __post_init__(self) -> None:
         if not 0.5 < self.accuracy <= 1:
             raise InputError(f"accuracy must be above 0.5 and at most 1, got {self.accuracy}")
-        if self.repeats < 1:
-            raise InputError(f"repeats must be at least 1, got {self.repeats}")
+        require_at_least(self, repeats=1)
         if not 0 < self.resolution < 1:
             raise InputError(f"resolution must lie between 0 and 1, got {self.resolution}")
 
@@ -207,10 +192,7 @@ class HardConfig:
     """How the heads are trained, and whether a progress bar shows it."""
 
     def __post_init__(self) -> None:
-        least = {"count": 1, "easy": 0, "neighbours": 1, "predictions": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise InputError(f"{name} must be at least {value}, got {getattr(self, name)}")
+        require_at_least(self, count=1, easy=0, neighbours=1, predictions=1)
         if not 0 < self.rare_quantile < 1:
             raise InputError(f"rare_quantile must be between 0 and 1, got {self.rare_quantile}")
         if not 0 < self.ratio <= 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
 
 class InputError(ValueError):
     """An invalid request; the command line prints the message and exits with 2."""
@@ -35,3 +37,19 @@ class NotStoredError(StoreError):
     def __init__(self, found: str, model: str, remedy: str) -> None:
         super().__init__(f"{found}. {remedy}")
         self.found, self.model, self.remedy = found, model, remedy
+
+
+def require_choices(config: Any) -> None:
+    """Refuse a config in which a field of a Literal type has none of its values."""
+    for name, kind in get_type_hints(type(config)).items():
+        if get_origin(kind) is Literal and getattr(config, name) not in get_args(kind):
+            choices = " or ".join(map(str, get_args(kind)))
+            raise InputError(f"{name} is {getattr(config, name)!r}; choose {choices}")
+
+
+def require_at_least(config: Any, **least: float) -> None:
+    """Refuse a config in which a field is below its least value; None is no value."""
+    for name, value in least.items():
+        found = getattr(config, name)
+        if found is not None and found < value:
+            raise InputError(f"{name} is {found}; expected at least {value}")

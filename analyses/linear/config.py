@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_at_least, require_choices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +26,8 @@ class HeadConfig:
     def __post_init__(self) -> None:
         if self.tolerance <= 0:
             raise InputError(f"tolerance must be positive, got {self.tolerance}")
-        if self.max_passes < 1:
-            raise InputError(f"max_passes must be at least 1, got {self.max_passes}")
-        if self.memory_mb < 0:
-            raise InputError(f"memory_mb must be 0 or more, got {self.memory_mb}")
-        if self.precision not in ("float32", "float64"):
-            raise InputError(f"precision is {self.precision!r}; choose float32 or float64")
+        require_at_least(self, max_passes=1, memory_mb=0)
+        require_choices(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,5 +49,4 @@ class MinibatchConfig:
         for name in ("epochs", "batch", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.optimizer not in ("adam", "sgd"):
-            raise InputError(f"optimizer is {self.optimizer!r}; choose adam or sgd")
+        require_choices(self)

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_at_least, require_choices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,8 @@ class MomentsConfig:
 
     folds: int = 5
     """Groups of images for cross-validation; an image's fold is a hash of its row number."""
-    precision: str = "float32"
-    """Type of the products within a block of tokens, float32 or float64; sums are float64."""
+    precision: Literal["float32", "float64"] = "float32"
+    """Type of the products within a block of tokens; sums are float64."""
     device: str = "cpu"
     """Torch device that holds the accumulators."""
     block_tokens: int = 4096
@@ -34,12 +34,8 @@ class MomentsConfig:
     """Sources that are only ever reconstructed: of their own products only the diagonal is kept."""
 
     def __post_init__(self) -> None:
-        if self.folds < 1:
-            raise InputError(f"folds is {self.folds}; expected at least 1")
-        if self.block_tokens < 1:
-            raise InputError(f"block_tokens is {self.block_tokens}; expected at least 1")
-        if self.precision not in ("float32", "float64"):
-            raise InputError(f"precision is {self.precision!r}; choose float32 or float64")
+        require_at_least(self, folds=1, block_tokens=1)
+        require_choices(self)
 
 
 @dataclass(frozen=True)

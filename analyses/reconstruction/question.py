@@ -8,7 +8,7 @@ from typing import Literal
 
 from analyses.moments.second_moments import MomentsConfig
 from analyses.reading.features import Features
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_at_least, require_choices
 from feature_store.source import Source
 
 
@@ -47,10 +47,8 @@ class ReconstructionConfig:
             isinstance(self.ridge, int | float) and 0 <= self.ridge < float("inf")
         ):
             raise InputError(f'ridge is {self.ridge!r}; expected "auto", 0 or a positive number')
-        if self.grid not in ("same", "pool"):
-            raise InputError(f"grid is {self.grid!r}; choose same or pool")
-        if self.resamples < 1:
-            raise InputError(f"resamples is {self.resamples}; expected at least 1")
+        require_choices(self)
+        require_at_least(self, resamples=1)
 
     def accumulation(self, question: Question) -> MomentsConfig:
         """How to accumulate training moments that answer the question."""

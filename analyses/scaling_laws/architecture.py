@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_at_least, require_choices
 
 Pool = Literal["token", "avg", "map", "none"]
 DIMENSIONS = ("width", "depth", "mlp")
@@ -53,16 +53,12 @@ class ViTShape:
     """Outputs of the linear head; 0 means no head."""
 
     def __post_init__(self) -> None:
-        """Refuse impossible shapes."""
         for name in ("width", "depth", "mlp", "heads", "patch", "resolution", "in_channels"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if self.pool not in ("token", "avg", "map", "none"):
-            raise InputError(f"pool must be token, avg, map or none, got {self.pool!r}")
-        for name in ("registers", "classes"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        require_choices(self)
+        require_at_least(self, registers=0, classes=0)
         if self.width % self.heads:
             raise InputError(
                 f"width {self.width} is not a multiple of {self.heads} heads; "

@@ -30,7 +30,7 @@ from analyses.scaling_laws.separable import (
     grid_starts,
     huber_weights,
 )
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_choices
 
 _STARTS = 12
 _REWEIGHTINGS = 3
@@ -55,11 +55,7 @@ class FitOptions:
     """Return a fit, with the reasons, even if the runs do not determine all of its parameters."""
 
     def __post_init__(self) -> None:
-        """Refuse options outside their range."""
-        if self.loss not in ("huber", "linear"):
-            raise InputError(f"loss must be huber or linear, got {self.loss!r}")
-        if self.residuals not in ("absolute", "relative"):
-            raise InputError(f"residuals must be absolute or relative, got {self.residuals!r}")
+        require_choices(self)
         if self.resamples < 0 or 0 < self.resamples < 20:
             raise InputError(f"resamples must be 0 or at least 20, got {self.resamples}")
         if not 0.5 <= self.confidence < 1:

@@ -28,7 +28,7 @@ from analyses.scaling_laws.separable import Array, SeparableFit
 from analyses.scaling_laws.shape_basis import ShapeBasis
 from analyses.scaling_laws.shape_checks import lack_of_fit, quality, warnings
 from analyses.scaling_laws.shape_law import PARAMETERS, ShapeLaw
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_choices
 
 _REMEDY = {
     "a": "add smaller values, where the dimension is a bottleneck",
@@ -48,9 +48,7 @@ class ShapeLawConfig:
     """How each fit is made."""
 
     def __post_init__(self) -> None:
-        """Refuse an unknown choice."""
-        if self.holdout not in ("largest", "none"):
-            raise InputError(f"holdout must be largest or none, got {self.holdout!r}")
+        require_choices(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_at_least, require_choices
 
 FEWEST_PERMUTATIONS = 19
 """With fewer no score of the null reaches the 0.95 quantile."""
@@ -35,15 +35,11 @@ class SimilarityConfig:
     """Show a progress bar on standard error."""
 
     def __post_init__(self) -> None:
-        if self.unit not in ("token", "image"):
-            raise InputError(f"unit is {self.unit!r}; choose token or image")
+        require_choices(self)
+        require_at_least(self, k=1, images=3)
         if not 0 < self.variance <= 1:
             raise InputError(f"variance is {self.variance}; expected more than 0 and at most 1")
         if self.permutations and self.permutations < FEWEST_PERMUTATIONS:
             raise InputError(
                 f"permutations is {self.permutations}; expected 0 or at least {FEWEST_PERMUTATIONS}"
             )
-        if self.k < 1:
-            raise InputError(f"k must be at least 1, got {self.k}")
-        if self.images < 3:
-            raise InputError(f"images must be at least 3, got {self.images}")

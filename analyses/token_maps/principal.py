@@ -18,6 +18,7 @@ from sklearn.decomposition import PCA
 
 from analyses.token_maps.sample import sampled_shards
 from feature_store import FeatureStore, InputError
+from feature_store.errors import require_at_least
 
 COLOURS = 3
 RANGE = (0.01, 0.99)
@@ -38,10 +39,7 @@ class BasisConfig:
     """Seed of the sample."""
 
     def __post_init__(self) -> None:
-        if self.tokens < 1:
-            raise InputError(f"tokens is {self.tokens}; expected at least 1")
-        if self.shards < 1:
-            raise InputError(f"shards is {self.shards}; expected at least 1")
+        require_at_least(self, tokens=1, shards=1)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_at_least
 
 WALLTIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
 """[DAYS-]HOURS:MINUTES:SECONDS, one of the forms that Slurm takes."""
@@ -55,8 +55,7 @@ class SlurmOptions:
                 f"walltime is {self.walltime!r}; expected [DAYS-]HH:MM:SS such as 04:00:00 (quote "
                 f"it in YAML)"
             )
-        if self.cpus is not None and self.cpus < 1:
-            raise InputError(f"cpus is {self.cpus}; expected at least 1")
+        require_at_least(self, cpus=1)
         if self.patience is not None and not 0 < self.patience < math.inf:
             raise InputError(f"patience is {self.patience:g}; expected seconds, more than 0")
         if not 0 < self.leave_before < self.seconds:
@@ -142,8 +141,7 @@ class EngineOptions:
     slurm: SlurmOptions = field(default_factory=SlurmOptions)
 
     def __post_init__(self) -> None:
-        if self.processes is not None and self.processes < 1:
-            raise InputError(f"--processes is {self.processes}; expected at least 1")
+        require_at_least(self, processes=1)
         if not 0 < self.timeout < math.inf:
             raise InputError(f"--timeout is {self.timeout:g}; expected seconds, more than 0")
         if self.scheduler and self.engine != "dask":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from feature_store.dataset_name import view_name
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_at_least
 from workbench.cluster import EngineOptions
 from workbench.cluster.engine import connect
 from workbench.extraction.request import ExtractReport, ExtractRequest, Part
@@ -132,10 +132,7 @@ class Extract:
                 f"--part and --prepare are for processes without a scheduler, not for --engine "
                 f"{self.cluster.engine}, which divides the work itself"
             )
-        if self.views < 0:
-            raise InputError(f"views is {self.views}, expected at least 0")
-        if self.shards_per_task < 1:
-            raise InputError(f"--shards-per-task is {self.shards_per_task}; expected at least 1")
+        require_at_least(self, shards_per_task=1, views=0)
 
     def _extract(
         self, request: ExtractRequest, session: Session | None, loaded: LoadedModels

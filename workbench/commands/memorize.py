@@ -13,7 +13,8 @@ import feature_store
 from analyses.configs import MemorizationConfig, RandomLabelConfig
 from analyses.reading.progress import watched
 from analyses.reading.splits import image_notes
-from feature_store import FeatureStore, InputError
+from feature_store import FeatureStore
+from feature_store.errors import require_at_least
 from workbench.commands.extract import view_store
 from workbench.options import options_of
 from workbench.results import strict_json
@@ -64,8 +65,7 @@ class Memorize:
         """Memorise with every source and report; the exit status."""
         from analyses import memorization, random_labels  # deferred: torch takes 2 s to import
 
-        if self.views < 0:
-            raise InputError(f"views is {self.views}, expected at least 0")
+        require_at_least(self, views=0)
         beside = [view_store(self.train, k) for k in range(1, self.views + 1)]
         last = beside.pop() if beside and self.test is None else self.test
         views = [feature_store.open(path) for path in [self.train, *self.view, *beside]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from feature_store.errors import InputError
+from feature_store.errors import require_at_least
 from workbench.models.info import Arithmetic
 
 
@@ -26,7 +26,4 @@ class ThroughputConfig:
     """Timed passes."""
 
     def __post_init__(self) -> None:
-        for name, least in (("batch", 1), ("max_crops", 1), ("repeats", 1), ("warmup", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(f"{name} is {value}; expected at least {least}")
+        require_at_least(self, batch=1, max_crops=1, repeats=1, warmup=0)

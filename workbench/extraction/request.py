@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_at_least, require_choices
 from feature_store.metadata import DTYPES, LAYOUTS
 from workbench.datasets.decode import Decoding
 from workbench.datasets.pixel_bound import usual_pixels
-from workbench.models.info import ARITHMETICS, Arithmetic
+from workbench.models.info import Arithmetic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +71,9 @@ class ExtractRequest:
     that they hold: one committed shard of each is recomputed and compared."""
 
     def __post_init__(self) -> None:
-        for name, smallest in (
-            ("batch", 1),
-            ("max_crops", 1),
-            ("workers", 0),
-            ("tokens_per_image", 0),
-            ("shard_images", 1),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < smallest:
-                raise InputError(f"{name} is {value}, expected at least {smallest}")
-        choices = {"dtype": DTYPES, "layout": LAYOUTS, "arithmetic": ARITHMETICS}
+        require_at_least(self, batch=1, max_crops=1, workers=0, tokens_per_image=0, shard_images=1)
+        require_choices(self)
+        choices = {"dtype": DTYPES, "layout": LAYOUTS}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise InputError(
