@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, field, fields, make_dataclass
+from dataclasses import field, fields, make_dataclass
 from typing import Any, cast, get_type_hints
 
 import tyro
@@ -26,7 +26,11 @@ def options_of(config: type, *shown: str, **annotated: Any) -> Any:
     """
     hints, suppressed = get_type_hints(config), cast(Any, tyro.conf.Suppress)
     again = [
-        (f.name, annotated.get(f.name, suppressed[hints[f.name]]), _default(f))
+        (
+            f.name,
+            annotated.get(f.name, suppressed[hints[f.name]]),
+            field(default=f.default, default_factory=f.default_factory),  # one of them is missing
+        )
         for f in fields(config)
         if f.name in annotated or (shown and f.name not in shown)
     ]
@@ -45,9 +49,3 @@ def options_of(config: type, *shown: str, **annotated: Any) -> Any:
         kw_only=True,
     )
     return tyro.conf.arg(name="", constructor=form)
-
-
-def _default(old: Field) -> Any:
-    if old.default_factory is not MISSING:
-        return field(default_factory=old.default_factory)
-    return field() if old.default is MISSING else field(default=old.default)

@@ -90,8 +90,6 @@ class GroupFit:
     """Variant to fit."""
     own: dict[float, EncoderFit]
     """Encoder size to the fit L(D) = E + B D^(−β) of its runs alone."""
-    shared_noise: float
-    """Mean correlation of two encoders' residuals at the same D (free law); NaN if undefined."""
 
     @property
     def best(self) -> str:
@@ -166,8 +164,7 @@ def _fit_group(llm: str, dataset: str, runs: pd.DataFrame, options: FitOptions) 
         for size, part in runs.groupby("vit_params")
         if part["image_text_pairs"].nunique() >= 4
     }
-    noise = _shared_noise(runs, fits["free"])
-    return GroupFit(llm=llm, dataset=dataset, runs=runs, fits=fits, own=own, shared_noise=noise)
+    return GroupFit(llm=llm, dataset=dataset, runs=runs, fits=fits, own=own)
 
 
 def fit_variant(runs: pd.DataFrame, variant: str, options: FitOptions) -> EncoderFit:
@@ -238,16 +235,3 @@ def _blocks(runs: pd.DataFrame) -> NDArray[np.int64] | None:
     if sizes == 1 or not complete:
         return None
     return np.unique(runs["image_text_pairs"], return_inverse=True)[1]
-
-
-def _shared_noise(runs: pd.DataFrame, free: EncoderFit) -> float:
-    if _blocks(runs) is None:
-        return float("nan")
-    residual = runs["eval_loss"] - free.predict(runs["vit_params"], runs["image_text_pairs"])
-    table = runs.assign(residual=residual).pivot(
-        index="image_text_pairs", columns="vit_params", values="residual"
-    )
-    if (table.std() <= 1e-9 * runs["eval_loss"].mean()).any():
-        return float("nan")
-    matrix = np.corrcoef(table.to_numpy().T)
-    return float(matrix[np.triu_indices(len(matrix), 1)].mean())

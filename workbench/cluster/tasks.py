@@ -65,8 +65,6 @@ class Done:
     by a worker that was lost since or by another process."""
     busy: dict[int, str] = field(default_factory=dict)
     """Shard to the process (``host:pid``) that holds it."""
-    worker: str = ""
-    """The process that did it, ``host:pid``."""
     error: str = ""
     """Why it cannot be done, for the user; empty if all is well."""
 
@@ -110,8 +108,8 @@ def compute(ticket: Ticket, shards: tuple[int, ...]) -> Done:
                 run.execute(shards, progress=False)
             busy, computed = dict(run.busy), frozenset(run.committed)
     except InputError as error:
-        return Done(shards, worker=own_name(), error=str(error))
-    return Done(shards, computed, busy, own_name())
+        return Done(shards, error=str(error))
+    return Done(shards, computed, busy)
 
 
 def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Extraction:

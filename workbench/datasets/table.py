@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,27 +18,27 @@ from workbench.datasets.table_rows import numbered_labels, read_rows
 
 
 @dataclass(frozen=True)
-class MaskReader:
-    """Integer class map from an image file (grey value or palette index; 255 = ignored)."""
+class MapReader:
+    """Map from a ``.npy`` file or an image file, in which palette indices are kept."""
 
     root: str
     paths: dict[str, str] = field(repr=False)
+    clean: Callable[[np.ndarray], np.ndarray]
 
     def __call__(self, image_id: str) -> np.ndarray:
-        values = _pixels(self.root, self.paths[image_id]).astype(np.int32)
-        return np.where(values == 255, UNLABELLED, values)
+        return self.clean(_pixels(self.root, self.paths[image_id]))
 
 
-@dataclass(frozen=True)
-class DepthReader:
-    """Depth map from a ``.npy`` file or a greyscale image; zero and non-finite are unknown."""
+def class_map(values: np.ndarray) -> np.ndarray:
+    """int32 classes; 255 is ignored."""
+    values = values.astype(np.int32)
+    return np.where(values == 255, UNLABELLED, values)
 
-    root: str
-    paths: dict[str, str] = field(repr=False)
 
-    def __call__(self, image_id: str) -> np.ndarray:
-        values = _pixels(self.root, self.paths[image_id]).astype(np.float32)
-        return np.where(np.isfinite(values) & (values > 0), values, np.float32("nan"))
+def depth_map(values: np.ndarray) -> np.ndarray:
+    """float32; zero and non-finite are unknown, NaN."""
+    values = values.astype(np.float32)
+    return np.where(np.isfinite(values) & (values > 0), values, np.float32("nan"))
 
 
 def open_csv(name: DatasetName) -> Dataset:
@@ -76,8 +77,8 @@ def open_csv(name: DatasetName) -> Dataset:
         label_names=label_names,
         reader=reader,
         file_of=reader.path,
-        mask_reader=MaskReader(root, masks) if len(masks) == len(ids) else None,
-        depth_reader=DepthReader(root, depths) if len(depths) == len(ids) else None,
+        mask_reader=MapReader(root, masks, class_map) if len(masks) == len(ids) else None,
+        depth_reader=MapReader(root, depths, depth_map) if len(depths) == len(ids) else None,
     )
 
 

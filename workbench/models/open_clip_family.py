@@ -117,24 +117,11 @@ def describe(
         taps=taps,
         missing=missing,
         native=native,
-        transform=_transform(record, native, str(name)),
+        transform=Transform.recorded(record, native, str(name)),
         mean=tuple(record.get("mean") or OPENAI_MEAN),
         std=tuple(record.get("std") or OPENAI_STD),
         convnet=convnet,
         weights_from=f"random weights, seed {timm_family.SEED}" if name.random else str(origin),
-    )
-
-
-def _transform(record: dict[str, Any], native: int, name: str) -> Transform:
-    modes = {"shortest": "centre", "squash": "squash"}
-    mode = record.get("resize_mode") or "shortest"
-    if mode not in modes:
-        raise InputError(f"{name} asks for resize mode {mode!r}; supported: {', '.join(modes)}")
-    return Transform(
-        height=native,
-        width=native,
-        mode=modes[mode],
-        interpolation=record.get("interpolation") or "bicubic",
     )
 
 

@@ -176,7 +176,7 @@ def describe(
         taps=taps,
         missing=missing,
         native=native,
-        transform=resolve_transform(record, native, str(name)),
+        transform=Transform.recorded(record, native, str(name)),
         mean=tuple(record["mean"]),
         std=tuple(record["std"]),
         convnet=shape.axes == 4,
@@ -191,18 +191,3 @@ def _square(input_size: tuple[int, int, int], name: str) -> int:
     if height != width:
         raise InputError(f"{name} takes images of {height} x {width} pixels; expected a square")
     return height
-
-
-def resolve_transform(record: Mapping[str, Any], native: int, name: str) -> Transform:
-    """The evaluation transform of a checkpoint's record at the native size in use."""
-    modes = {"center": "centre", "squash": "squash"}
-    mode = record.get("crop_mode") or "center"
-    if mode not in modes:
-        raise InputError(f"{name} asks for crop mode {mode!r}; supported: {', '.join(modes)}")
-    return Transform(
-        height=native,
-        width=native,
-        resize_ratio=1.0 / record.get("crop_pct", 1.0),
-        mode=modes[mode],
-        interpolation=record.get("interpolation", "bicubic"),
-    )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -50,6 +52,21 @@ class Transform:
         if self.interpolation not in INTERPOLATIONS:
             choices = ", ".join(INTERPOLATIONS)
             raise InputError(f"interpolation {self.interpolation!r}; expected one of {choices}")
+
+    @classmethod
+    def recorded(cls, record: Mapping[str, Any], native: int, name: str) -> Transform:
+        """The evaluation transform of a timm or open_clip record, at the native size in use."""
+        modes = {"center": "centre", "shortest": "centre", "squash": "squash"}
+        mode = record.get("crop_mode") or record.get("resize_mode") or "center"
+        if mode not in modes:
+            raise InputError(f"{name} asks for {mode!r} images; supported: {', '.join(modes)}")
+        return cls(
+            height=native,
+            width=native,
+            resize_ratio=1.0 / record.get("crop_pct", 1.0),
+            mode=modes[mode],
+            interpolation=record.get("interpolation") or "bicubic",
+        )
 
     def at(self, height: int, width: int) -> Transform:
         """The same field of view at another size: what a ``raw`` scale is read with."""

@@ -11,7 +11,6 @@ from torchvision import transforms
 from feature_store.errors import InputError
 from workbench.datasets.decode import DecodeError
 from workbench.models import Transform
-from workbench.models.timm_family import resolve_transform
 
 
 def photograph(width, height):
@@ -43,7 +42,7 @@ def test_equals_timm_s_transform(side, share, mode):
         img_size=side, crop_pct=share, crop_mode=mode, interpolation="bicubic", normalize=False
     )
     config = {"crop_pct": share, "crop_mode": mode, "interpolation": "bicubic"}
-    ours = resolve_transform(config, side, "timm:any")(image)
+    ours = Transform.recorded(config, side, "timm:any")(image)
     np.testing.assert_array_equal(ours, oracle(image).permute(1, 2, 0).numpy())
 
 

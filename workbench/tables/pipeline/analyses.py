@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,19 +70,10 @@ def _notes(table: pd.DataFrame) -> tuple[str, ...]:
     return *left_out, *unseen_lines(table.attrs["unseen_classes"])
 
 
-def segmentation(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
-    """mIoU in per cent of a linear head on tokens, bootstrap over images."""
-    return _dense("segmentation", context, sources, options)
-
-
-def depth(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
-    """RMSE in metres of a linear head on tokens, bootstrap over images."""
-    return _dense("depth", context, sources, options)
-
-
-def _dense(
+def dense(
     task: str, context: Context, sources: Sequence[str], options: Mapping[str, Any]
 ) -> Measured:
+    """mIoU in per cent, or RMSE in metres, of a linear head on tokens; bootstrap over images."""
     config = analyses.dense_probe.DenseConfig(
         task=task,  # type: ignore[arg-type]
         merge=options.get("merge", "concat"),
@@ -231,8 +223,8 @@ class Analysis:
 ANALYSES: dict[str, Analysis] = {
     "probe": Analysis(run=probe, labels=True),
     "few_shot": Analysis(run=few_shot, labels=True),
-    "segmentation": Analysis(run=segmentation, maps="segmentation"),
-    "depth": Analysis(run=depth, maps="depth"),
+    "segmentation": Analysis(run=partial(dense, "segmentation"), maps="segmentation"),
+    "depth": Analysis(run=partial(dense, "depth"), maps="depth"),
     "reconstruct": Analysis(run=reconstruct, joint=True, moments=True),
     "memorize": Analysis(run=memorize),
     "throughput": Analysis(run=throughput, timed=True),
