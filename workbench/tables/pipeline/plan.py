@@ -46,7 +46,7 @@ class MeasurementPlan:
     tables : list of TableSpec
     measurements : list of Measurement
     of : dict of Quantity to Measurement
-        Asks of data that the config does not name are absent.
+        Quantities of data that the config does not name are absent.
     skipped : dict of str to str
         Data key → why its columns stay empty.
     """

@@ -69,8 +69,8 @@ TABLE = TableSpec(
             quantities={"miou": miou(_rows(_DINO), data="ade20k")},
             deviations=(
                 "DINOv2 of the three families. The paper says in words that at the giant model's "
-                "cost S2 of Large is better than S2 of Base by about 1 mIoU; a figure is not "
-                "printed.",
+                "cost S2 of Large is better than S2 of Base by about 1 mIoU; it prints no "
+                "figure.",
                 LINEAR_SEGMENTATION,
                 CENTRE_CROP,
                 BOOTSTRAP,

@@ -10,7 +10,8 @@ JUDGED = (
     CONVERGED,
     "S2 is 224 and 448 pixels, and improvement is a drop of the loss on unseen images; the paper "
     "states neither for this figure.",
-    "Distances and second classes separate rare from ambiguous; no one looked at the images.",
+    "Rare and ambiguous are told apart by distances and second classes; nobody looked at the "
+    "images.",
 )
 COLUMNS = {
     "images": "test images",

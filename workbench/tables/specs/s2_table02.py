@@ -91,8 +91,9 @@ TABLE = TableSpec(
                 ),
                 "Fit: exact, from second moments, with a ridge chosen by cross-validation over "
                 "images; the paper trains the map without one.",
-                "Lite2 is hardly larger than Lite1 and no upper bound, as the paper's huge models "
-                "are: a ratio above 100 % means that its features predict Lite1's less well.",
+                "Lite2 is hardly larger than Lite1, so it is not an upper bound, as the paper's "
+                "huge models are: a ratio above 100 % means that Lite2's features predict Lite1's "
+                "less well than the source's do.",
                 BOOTSTRAP + " Ratios are resampled together with their reference.",
             ),
             expected="seconds, once textiles are extracted",
@@ -105,7 +106,7 @@ TABLE = TableSpec(
                 "images; the paper trains the map without one.",
                 "Tokens: those of the map. The paper averages over all output tokens and does not "
                 "say whether the class token is one of them.",
-                "Features: each model's default tap, for vision transformers the last block behind "
+                "Features: each model's default tap, for vision transformers the last block after "
                 "the final norm; the paper names neither layer nor normalisation. Losses are in "
                 "squared feature units and change with both: compare information and ratios first. "
                 "The constant's loss that the paper's figures imply stands below.",

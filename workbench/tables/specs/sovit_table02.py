@@ -11,7 +11,7 @@ from workbench.tables.specs.schema import Label, Metric, Setup, TableSpec
 ROWS: tuple[Label, ...] = (("ViT-L/16",), ("SoViT-400m/14",), ("ViT-g/14",))
 NO_SHAPE = (
     "Models: EfficientNet-Lite0, 1 and 2 stand in for the three sizes. They were scaled by one "
-    "factor, none of them is shape-optimised, so the paper's claim (the middle one equals the "
+    "factor and none of them is shape-optimised, so the paper's claim (the middle one equals the "
     "largest) is not tested and no comparison is drawn."
 )
 STAND_IN: dict[Label, str] = {
@@ -27,7 +27,7 @@ HEAD = (
     "Head: softmax to convergence on the mean over tokens of one centre crop, with a penalty "
     "chosen on training images. The paper's reads the attention-pooled vector and is trained by "
     "SGD with sigmoid cross-entropy, random crops, flips and mixup, the settings of each model "
-    "chosen on a held-out part of training images."
+    "chosen on a held-out part of the training images."
 )
 PUBLIC = (
     "Models: SigLIP 2 encoders (WebLI) of nearly the same shapes in place of the paper's, whose "
