@@ -30,7 +30,7 @@ from analyses.linear.head import Head
 from analyses.linear.logistic import Problem
 from analyses.probe import choose_l2
 from analyses.reading import target_maps
-from analyses.reading.labelled_tokens import Maps, TrainingTokens, draw, good_rows, token_maps
+from analyses.reading.labelled_tokens import TargetMaps, TrainingTokens, draw, good_rows, token_maps
 from analyses.reading.pooled import FeatureRows
 from analyses.reading.splits import held_out
 from analyses.statistics.bootstrap import bootstrap_sums, interval
@@ -45,7 +45,7 @@ def compute(
     test_store: FeatureStore,
     *,
     sources: Sequence[str],
-    targets: tuple[Maps, Maps],
+    targets: tuple[TargetMaps, TargetMaps],
     config: DenseConfig | None = None,
 ) -> pd.DataFrame:
     """One row per source.
@@ -72,8 +72,8 @@ def compute(
     Raises
     ------
     InputError
-        Maps that do not fit the stores, no known pixel, targets in one training image only and
-        no penalty given, or images shared by both stores.
+        Target maps that do not fit the stores, no known pixel, targets in one training image only
+        and no penalty given, or images shared by both stores.
     """
     config = config or DenseConfig()
     images = held_out(train_store, test_store, keep_shared=config.keep_shared)
@@ -151,7 +151,7 @@ def _sums(
     store: FeatureStore,
     source: str,
     rows: np.ndarray,
-    maps: Maps,
+    maps: TargetMaps,
     head: Head,
     config: DenseConfig,
 ) -> list[np.ndarray]:

@@ -14,7 +14,7 @@ from feature_store import FeatureStore, InputError
 from feature_store.subsample import positions
 
 
-class Maps(Protocol):
+class TargetMaps(Protocol):
     """Target maps by store row; an array, or an object that reads them when asked."""
 
     def __len__(self) -> int: ...
@@ -58,7 +58,7 @@ def good_rows(store: FeatureStore, source: str) -> np.ndarray:
 def draw(
     store: FeatureStore,
     source: str,
-    maps: Maps,
+    maps: TargetMaps,
     target: Callable[[np.ndarray], np.ndarray],
     *,
     merge: Merge,
@@ -74,7 +74,7 @@ def draw(
     ----------
     store : FeatureStore
     source : str
-    maps : Maps
+    maps : TargetMaps
     target : callable
         Pixels under tokens, dims (token, pixel), to what they teach, dims (token,), NaN = nothing.
     merge : {"concat", "add"}

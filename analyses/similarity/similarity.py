@@ -88,7 +88,7 @@ def compute(
     near = {name: neighbour_rows(points, config.k) for name, points in means.items()}
     varying = [name for name in names if _varies(moments, name) and np.ptp(means[name], 0).any()]
     hsic = _Hsic(moments, fourth)
-    sides = {name: Prepared.of(moments, [name], config.variance) for name in names}
+    sides = {name: Side.of(moments, [name], config.variance) for name in names}
     for i, a in enumerate(names):
         for j, b in enumerate(names):
             if a not in varying or b not in varying:
@@ -163,7 +163,7 @@ def _bias_warnings(moments: Moments, names: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Side:
     """A source to compare: its scatter (channel, channel) and two whitened bases.
 
     ``white`` spans all directions with variance, ``leading`` the principal components that SVCCA
@@ -175,18 +175,18 @@ class Prepared:
     leading: np.ndarray
 
     @classmethod
-    def of(cls, moments: Moments, names: Sequence[str], variance: float = 0.99) -> Prepared:
+    def of(cls, moments: Moments, names: Sequence[str], variance: float = 0.99) -> Side:
         """Prepare a source once for all of its pairs."""
         scatter = moments.comoment(names, names)
         return cls(scatter, whitener(moments, names), _leading(scatter, variance))
 
 
-def pair_measures(a: Prepared, b: Prepared, cross: np.ndarray) -> dict[str, float]:
+def pair_measures(a: Side, b: Side, cross: np.ndarray) -> dict[str, float]:
     """Measures of one pair that need nothing but second moments.
 
     Parameters
     ----------
-    a, b : Prepared
+    a, b : Side
     cross : ndarray of float64, dims (channel of a, channel of b)
         Scatter between them, S_ab below.
 

@@ -145,6 +145,6 @@ def test_the_remedy_of_an_error_stands_on_a_line_of_its_own(capsys, monkeypatch)
         error.add_note("do that")
         raise error
 
-    monkeypatch.setattr(importlib.import_module("workbench.commands.models").Models, "run", run)
+    monkeypatch.setattr(form_of("models"), "run", run)
     assert main(["models"]) == 2
     assert capsys.readouterr().err.splitlines() == ["workbench models: this is wrong", "do that"]

@@ -45,7 +45,7 @@ ATTENTION_RULES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class RowReading:
     """One way of reading a row: which model at which sizes was counted."""
 
     family: str
@@ -111,7 +111,7 @@ def published_cost_columns(table: int) -> pd.DataFrame:
 
 def _row(row: dict) -> dict:
     sides = tuple(int(side) for side in str(row["scales"]).split("+"))
-    label = Reading(family=row["family"], size=row["size"], sides=sides)
+    label = RowReading(family=row["family"], size=row["size"], sides=sides)
     model = paper_model(label.family, label.size).name
     counted_params = params(model) / 1e6
     gmacs = counted(label, 1.0)
@@ -129,7 +129,7 @@ def _row(row: dict) -> dict:
     return found | {"gmacs_explanation": explanation, "gmacs_explained": explained}
 
 
-def counted(reading: Reading, attention: float) -> float:
+def counted(reading: RowReading, attention: float) -> float:
     """GMACs of a reading, with a share of the attention products.
 
     The first scale is the size of a crop; sides that the patch does not divide lose the rest, as
@@ -144,17 +144,17 @@ def counted(reading: Reading, attention: float) -> float:
     return crops * (one.linear + attention * one.attention) / 1e9
 
 
-def readings(label: Reading) -> Iterator[Reading]:
+def readings(label: RowReading) -> Iterator[RowReading]:
     """The label as printed first, then with another model, other sizes, and both."""
     model = (label.family, label.size)
     sizes = [(label.sides, "")] + [(new, says) for old, new, says in RESIZED if old == label.sides]
     swaps = [(model, "")] + [(new, says) for old, new, says in SWAPPED if old == model]
     for (sides, resized), ((family, size), swapped) in itertools.product(sizes, swaps):
         says = "; ".join(filter(None, [resized, swapped]))
-        yield Reading(family=family, size=size, sides=sides, says=says)
+        yield RowReading(family=family, size=size, sides=sides, says=says)
 
 
-def explain_gmacs(label: Reading, printed: float) -> tuple[str, float]:
+def explain_gmacs(label: RowReading, printed: float) -> tuple[str, float]:
     """Words for the first reading that reproduces a printed figure to 0.5 %, and its GMACs."""
     for reading in readings(label):
         by_rule = {share: counted(reading, share) for share in ATTENTION_RULES}
@@ -164,7 +164,7 @@ def explain_gmacs(label: Reading, printed: float) -> tuple[str, float]:
     return "", counted(label, 1.0)
 
 
-def _explain_params(label: Reading, printed: float, found: float) -> str:
+def _explain_params(label: RowReading, printed: float, found: float) -> str:
     """Words for a parameter count that differs by more than 3 %: whose count it is."""
     if math.isnan(printed) or abs(found / printed - 1) <= TOLERANCE:
         return ""

@@ -73,7 +73,7 @@ def accept_code(
         if differs_in_code_only(stored, manifest) and not is_accepted(stored, manifest)
     ]
     shards = _choose_shards([stored for stored, _ in changed])
-    comparisons = [Comparison(*one, shard) for one, shard in zip(changed, shards, strict=True)]
+    comparisons = [Recomputed(*one, shard) for one, shard in zip(changed, shards, strict=True)]
     for shard in sorted(set(shards)):
         _recompute(model, [c for c in comparisons if c.shard == shard], pixels, batch)
     for comparison in comparisons:
@@ -113,7 +113,7 @@ def _readable_shards(stored: StoredSource) -> set[int]:
     return shards
 
 
-class Comparison:
+class Recomputed:
     """One shard of a source as it is stored and as this code computes it."""
 
     def __init__(self, stored: StoredSource, manifest: dict[str, Any], shard: int) -> None:
@@ -176,7 +176,7 @@ class Comparison:
 
 
 def _recompute(
-    model: LoadedModel, comparisons: list[Comparison], pixels: Pixels, batch: int
+    model: LoadedModel, comparisons: list[Recomputed], pixels: Pixels, batch: int
 ) -> None:
     """Run the images of one shard and compare what comes out."""
     plans = {c.stored.source: model.job.plans[c.stored.source] for c in comparisons}

@@ -37,7 +37,7 @@ CHUNK = 1024
 
 
 @dataclass
-class Comparison:
+class ImageComparison:
     """A store's images and those of a dataset.
 
     Attributes
@@ -117,7 +117,7 @@ def require_same_images(
         put_location(store.objects, dataset.name, path)
 
 
-def compare(store: FeatureStore, dataset: Dataset, log: Callable[[str], None]) -> Comparison:
+def compare(store: FeatureStore, dataset: Dataset, log: Callable[[str], None]) -> ImageComparison:
     """Compare the images that have features with those of the dataset; writes nothing.
 
     Images whose recorded file has the recorded size and time are taken to be the same.
@@ -127,7 +127,7 @@ def compare(store: FeatureStore, dataset: Dataset, log: Callable[[str], None]) -
     StoreError
         The dataset is at another path, and the store does not record the pixels of its images.
     """
-    found = Comparison(not is_at_its_path(store, dataset.name))
+    found = ImageComparison(not is_at_its_path(store, dataset.name))
     place, ids = dataset.places(), trusted_ids(store, dataset.image_ids)
     places = [place.get(image_id, -1) for image_id in ids]
     files = _files(dataset, places)
@@ -211,7 +211,7 @@ def _fingerprint(dataset: Dataset, place: int) -> int:
         return 0
 
 
-def _withdraw(store: FeatureStore, found: Comparison, log: Callable[[str], None]) -> None:
+def _withdraw(store: FeatureStore, found: ImageComparison, log: Callable[[str], None]) -> None:
     """Take back the commits of all shards that were computed from other pixels."""
     problems = []
     for source in readable_sources(store):

@@ -58,7 +58,7 @@ def start(stores: Sequence[FeatureStore], port: int = 0) -> Server:
         server = Server(
             {"/": application}, address=ADDRESS, port=port,
             allow_websocket_origin=[f"{name}:{port}" for name in (ADDRESS, "localhost")],
-            extra_patterns=[(r"/picture", Pictures, {"maps": maps})],
+            extra_patterns=[(r"/picture", PictureHandler, {"maps": maps})],
         )  # fmt: skip
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
@@ -82,7 +82,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Pictures(RequestHandler):
+class PictureHandler(RequestHandler):
     """One photograph as a JPEG, as a source's model saw it."""
 
     def initialize(self, maps: Sequence[StoredMaps]) -> None:

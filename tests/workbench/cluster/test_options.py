@@ -101,7 +101,7 @@ def test_options_that_contradict_are_refused(options):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ("--processes 0", "--processes is 0; expected at least 1"),
+        ("--processes 0", "processes is 0; expected at least 1"),
         ("--scheduler tcp://a:1", "--scheduler needs --engine dask, not local"),
         ("--engine dask --dry-run", "it needs --engine slurm, not dask"),
         ("--timeout -1", "--timeout is -1; expected seconds, more than 0"),
@@ -142,7 +142,7 @@ def program(folder, name, lines):
 def test_shards_per_task_are_checked_before_anything_is_started(tmp_path, capsys):
     options = ["--engine", "slurm", "--shards-per-task", "0"]
     assert main([*EXTRACT, str(tmp_path / "s"), *options]) == 2
-    assert "--shards-per-task is 0; expected at least 1" in capsys.readouterr().err
+    assert "shards_per_task is 0; expected at least 1" in capsys.readouterr().err
 
 
 def test_a_slurm_that_does_not_answer_is_said(tmp_path, monkeypatch):
