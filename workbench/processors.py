@@ -2,8 +2,9 @@
 
 Threads of one operator wait for each other at its end. GNU OpenMP lets them spin meanwhile, by
 default for milliseconds, on cores that another program could use: beside a busy program, most of
-the time goes into spinning. A short spin costs an idle machine nothing and a busy one little;
-``scripts/benchmarks/busy_machine.py`` measured which.
+the time goes into spinning. A short spin costs an idle machine little;
+``scripts/benchmarks/busy_machine.py`` measured which. The forward passes of an extraction on a CPU
+do not wait at all (:mod:`workbench.multiscale.streams`).
 
 OpenMP reads its environment once, when torch is first imported. The ``workbench`` command therefore
 calls :func:`share` before anything else; importing this package changes nothing.
@@ -20,8 +21,8 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """What the arithmetic libraries read their number of threads from."""
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 """What decides how long a thread spins before it sleeps."""
-SPINS = 3000
-"""Rounds that a waiting thread spins before it sleeps: some tens of microseconds."""
+SPINS = 300
+"""Rounds that a waiting thread spins before it sleeps: a few microseconds."""
 SLURM = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
 """Cores that Slurm has given to this task; the first that is set counts."""
 

@@ -1,14 +1,16 @@
-"""Extraction alone on the machine, and beside one and two busy processes, under several waits.
+"""Commands alone on the machine, and beside one and two busy processes, under several waits.
 
     python scripts/benchmarks/busy_machine.py [--rounds 3] [--images 160]
 
-Each figure is images/s of `workbench extract` (EfficientNet-Lite0 at 224 and 448 pixels on bundled
-textiles, decoding and writing included) in a process of its own. `chosen` is what the command sets
+`extract` is images/s of EfficientNet-Lite0 at 224 and 448 pixels on bundled textiles, decoding and
+writing included; `reconstruct` and `probe` are runs per minute over such features of 300 and 300 images.
+Each is the command as a user starts it, in a process of its own. `chosen` is what the command sets
 by itself; the others are given in its environment: OpenMP's own default, threads that sleep at
-once, other spins, one thread. All settings run in turn within a round; the medians and the ratios
-to the best setting of the same load are what to read. A busy process is a Python loop.
+once, a longer spin, one thread. All settings run in turn within a round; the medians, and their
+ratios to the best setting of the same load, are what to read. A busy process is a Python loop.
+`of_fair_share` is the rate over the share of the cores that is left, times the best rate alone.
 
-Expected on 2 cores: 12 minutes, 2 GB of memory. Writes results/busy_machine.json.
+Expected on 2 cores: 20 minutes, 2 GB of memory. Writes results/busy_machine.json.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from workbench import processors
@@ -33,9 +37,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "chosen": {},
     "OpenMP's default": {"GOMP_SPINCOUNT": "300000"},
     "passive": {"OMP_WAIT_POLICY": "passive"},
-    "spin 300": {"GOMP_SPINCOUNT": "300"},
-    "spin 1000": {"GOMP_SPINCOUNT": "1000"},
-    "spin 10000": {"GOMP_SPINCOUNT": "10000"},
+    "spin 3000": {"GOMP_SPINCOUNT": "3000"},
     "one thread": {"OMP_NUM_THREADS": "1"},
 }
 BUSY = (0, 1, 2)
@@ -50,53 +52,79 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     options = parser.parse_args()
     load = os.getloadavg()[0]
-    found: dict[str, dict[str, list[float]]] = {}
-    for _ in range(options.rounds):
-        for busy in BUSY:
-            for name in options.settings:
-                rate = images_per_s(SETTINGS[name], busy, options.images)
-                found.setdefault(f"{busy} busy", {}).setdefault(name, []).append(rate)
-                print(f"{busy} busy, {name}: {rate:.1f} images/s", file=sys.stderr)
-    RESULTS.write_text(
-        json.dumps(about(load, options) | {"loads": summary(found)}, indent=1) + "\n"
-    )
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for split in ("train", "test"):
+            workbench(*extraction(split, 300, f"{folder}/{split}.zarr"))
+        for _ in range(options.rounds):
+            for busy in BUSY:
+                for setting in options.settings:
+                    rates = measured(Path(folder), SETTINGS[setting], busy, options.images)
+                    print(f"{busy} busy, {setting}: {rates}", file=sys.stderr)
+                    for command, rate in rates.items():
+                        by_load = found.setdefault(command, {}).setdefault(f"{busy} busy", {})
+                        by_load.setdefault(setting, []).append(rate)
+    report = about(load, options) | {name: summary(rates) for name, rates in found.items()}
+    RESULTS.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def images_per_s(setting: dict[str, str], busy: int, images: int) -> float:
-    """One extraction in a process of its own beside some busy ones."""
-    own = (*processors.THREADS, *processors.WAITING)
-    clean = {name: value for name, value in os.environ.items() if name not in own}
+def measured(folder: Path, setting: dict[str, str], busy: int, images: int) -> dict[str, float]:
+    """Rates of the three commands beside some busy processes."""
+    splits = ["--train", f"{folder}/train.zarr", "--test", f"{folder}/test.zarr"]
+    sources = ["--source", f"{MODEL}@224", "--source", f"{MODEL}@224+448"]
     others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run(
-                [
-                    *(sys.executable, "-m", "workbench", "extract", "--json"),
-                    *("--dataset", "bundled:textiles:train", "--limit", str(images)),
-                    *("--model", MODEL, "--scales", "224", "448", "--store", f"{folder}/s.zarr"),
-                ],
-                env=clean | setting, capture_output=True, text=True, check=True,
-            )  # fmt: skip
-        return float(json.loads(done.stdout)["images_per_s"])
+        with tempfile.TemporaryDirectory() as store:
+            done = workbench(*extraction("train", images, f"{store}/s.zarr"), setting=setting)
+        rates = {"extract": float(json.loads(done)["images_per_s"])}
+        for command in (
+            ["reconstruct", *splits, "--target", f"{MODEL}@448", *sources],
+            ["probe", *splits, *sources],
+        ):
+            start = time.perf_counter()
+            workbench(*command, "--json", setting=setting)
+            rates[command[0]] = 60 / (time.perf_counter() - start)
     finally:
         for other in others:
             other.kill()
             other.wait()
+    return rates
+
+
+def extraction(split: str, images: int, store: str) -> list[str]:
+    return [
+        "extract", "--json", "--dataset", f"bundled:textiles:{split}", "--limit", str(images),
+        "--model", MODEL, "--scales", "224", "448", "--store", store,
+    ]  # fmt: skip
+
+
+def workbench(*arguments: str, setting: Mapping[str, str] = {}) -> str:
+    """Standard output of a command, without threads and waits of the caller's own."""
+    own = (*processors.THREADS, *processors.WAITING)
+    clean = {name: value for name, value in os.environ.items() if name not in own}
+    done = subprocess.run(
+        [sys.executable, "-m", "workbench", *arguments],
+        env=clean | dict(setting), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
 
 
 def summary(found: dict[str, dict[str, list[float]]]) -> dict:
-    """Medians, all rounds, and each setting over the best of its load."""
-    result = {}
-    for load, rates in found.items():
-        medians = {name: statistics.median(values) for name, values in rates.items()}
+    """Medians, all rounds, each setting over the best of its load and over its fair share."""
+    alone = max(statistics.median(rates) for rates in found["0 busy"].values())
+    cores, result = processors.cores(), {}
+    for load, by_setting in found.items():
+        medians = {name: statistics.median(values) for name, values in by_setting.items()}
         best = max(medians.values())
+        share = alone * cores / (cores + int(load.split()[0]))
         result[load] = {
             name: {
-                "images_per_s": round(medians[name], 1),
+                "rate": round(medians[name], 1),
                 "of_the_best": round(medians[name] / best, 3),
+                "of_fair_share": round(medians[name] / share, 3),
                 "rounds": [round(value, 1) for value in values],
             }
-            for name, values in rates.items()
+            for name, values in by_setting.items()
         }
     return result
 

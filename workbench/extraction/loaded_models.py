@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import torch
+
 from workbench.extraction.jobs import Job
 from workbench.extraction.malloc import keep_blocks
 from workbench.extraction.request import ModelOptions, usual_crops
 from workbench.models import Backbone, load
 from workbench.models.compiling import compiled
 from workbench.multiscale import CropLimit
+from workbench.multiscale.streams import one_core_threads
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,10 @@ class LoadedModels:
             if info.name.startswith("file:") and backbone.info.revision:
                 log(f"{info.name}: {backbone.info.revision}")
             crops = usual_crops(backbone.device.type, convnet=info.convnet)
-            limit = CropLimit(options.max_crops or crops, log=log)
+            threads = torch.get_num_threads()
+            alone = backbone.device.type != "cpu" or backbone.compiled or threads == 1
+            streams = None if alone else one_core_threads(threads)
+            limit = CropLimit(options.max_crops or crops, log=log, streams=streams)
             self._loaded[key] = backbone, limit
         return LoadedModel(job, *self._loaded[key])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Literal, TypeVar
 
 import torch
@@ -27,30 +28,44 @@ class CropLimit:
     Keep one for a whole run, so that a limit found once holds for the rest of it.
     """
 
-    def __init__(self, crops: int = 64, *, log: Callable[[str], None] = warnings.warn) -> None:
+    def __init__(
+        self,
+        crops: int = 64,
+        *,
+        log: Callable[[str], None] = warnings.warn,
+        streams: Executor | None = None,
+    ) -> None:
         if crops < 1:
             raise InputError(f"crops per forward pass: found {crops}, expected at least 1")
         self.at_once: dict[Unit, int | None] = {"crops": crops, "images": None}
         """None: as many as are given."""
         self.log = log
+        self.streams = streams
+        """Runs crops side by side, as many at once in each of its threads; None: one after another.
+        """
 
     def run(
         self, unit: Unit, count: int, function: Callable[[slice], Result], backbone: Backbone
     ) -> list[Result]:
         """Results of a function on slices of `count` crops or images, as many at a time as fit."""
+        side_by_side = self.streams.map if self.streams and unit == "crops" else map
         results: list[Result] = []
         done = 0
         while done < count or not results:
             tried = min(self.at_once[unit] or count, count - done)
+            starts = range(done, count, tried) if count else range(1)
+            parts = [slice(start, min(start + tried, count)) for start in starts]
             try:
-                results.append(function(slice(done, done + tried)))
+                for part, result in zip(parts, side_by_side(function, parts), strict=True):
+                    results.append(result)
+                    done = part.stop
             except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
             else:
-                done += tried
                 continue
-            self.halve(unit, tried, backbone.info.name)  # outside the handler, which keeps tensors
+            # Outside the handler, which keeps tensors.
+            self.halve(unit, min(tried, count - done), backbone.info.name)
             if backbone.device.type == "cuda":
                 torch.cuda.empty_cache()
         return results

@@ -11,6 +11,7 @@ from feature_store.errors import InputError
 from workbench import models
 from workbench.models.info import Tokens
 from workbench.multiscale import CropLimit, Scale, features, forward, interpolate, scale_features
+from workbench.multiscale.streams import one_core_threads
 
 VIT = "random:timm:vit_tiny_patch16_224"
 
@@ -50,6 +51,15 @@ def test_out_of_memory_halves_the_crop_batch_and_says_so(vit, images):
     assert len(said) == 2
     assert "4 crops" in said[0]
     roomy = scale_features(Forgetful(vit.info, holds=99), images, "448")
+    torch.testing.assert_close(ours.map, roomy.map)
+
+
+def test_out_of_memory_in_a_stream_halves_the_crops_of_all(vit, images):
+    with one_core_threads(2) as pool:
+        limit = CropLimit(8, log=lambda line: None, streams=pool)
+        ours = scale_features(Forgetful(vit.info, holds=3), images, "672", max_crops=limit)
+    assert limit.at_once["crops"] == 2
+    roomy = scale_features(Forgetful(vit.info, holds=99), images, "672")
     torch.testing.assert_close(ours.map, roomy.map)
 
 
