@@ -3,7 +3,7 @@
     python scripts/benchmarks/busy_machine.py [--rounds 3] [--images 160]
 
 `extract` is images/s of EfficientNet-Lite0 at 224 and 448 pixels on bundled textiles, decoding and
-writing included; `reconstruct` and `probe` are runs per minute over such features (300 + 300 images).
+writing included; `reconstruct` and `probe` are runs per minute over features of 300 + 300 images.
 Each is the command as a user starts it, in a process of its own. `chosen` is what the command sets
 by itself; the others are given in its environment: OpenMP's own default, threads that sleep at
 once, a longer spin, one thread. All settings run in turn within a round; the medians, and their
