@@ -22,18 +22,8 @@
 
 # %%
 import os
-from pathlib import Path
 
-from IPython.display import Image
-
-import feature_store
-from analyses import probe, reconstruction
-from analyses.reconstruction import table2
-from workbench import roles
-from workbench.extraction import ExtractRequest, extract
-from workbench.figures.probe import draw_sources
-
-FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
+FOLDER = os.environ.get("S2_WORKBENCH_STORES", "../runs/demo")
 TRAIN, TEST = "bundled:textiles:train", "bundled:textiles:test"
 IMAGES = int(os.environ.get("S2_WORKBENCH_IMAGES", 400))
 TRAIN_IMAGES, TEST_IMAGES = IMAGES, IMAGES // 2  # the first so many; None for all
@@ -48,9 +38,11 @@ MODELS = {
 # two cores. What is stored already is not computed again, also after an interruption, so run this cell as often as you like.
 
 # %%
+from workbench.extraction import ExtractRequest, extract
+
 for split, dataset, limit in (("train", TRAIN, TRAIN_IMAGES), ("test", TEST, TEST_IMAGES)):
     for model, scales in MODELS.items():
-        path = str(FOLDER / f"{split}.zarr")
+        path = f"{FOLDER}/{split}.zarr"
         request = ExtractRequest(
             dataset=dataset, models=[model], scales=scales, store=path, limit=limit
         )
@@ -63,7 +55,10 @@ for split, dataset, limit in (("train", TRAIN, TRAIN_IMAGES), ("test", TEST, TES
 # **The store.** One row per model and scale. An S2 source such as `...@224+448` is a view over two rows, and costs nothing.
 
 # %%
-train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLDER / "test.zarr")
+import feature_store
+from workbench import roles
+
+train, test = (feature_store.open(f"{FOLDER}/{split}.zarr") for split in ("train", "test"))
 names = roles.find(train)
 print(f"small {names.small}\nS2    {names.s2}\nlarge {names.large}")
 train
@@ -74,6 +69,9 @@ train
 # different patch sizes are averaged to their common grid.
 
 # %%
+from analyses import reconstruction
+from analyses.reconstruction import table2
+
 config = reconstruction.ReconstructionConfig(progress=True)
 result = reconstruction.compute(
     train,
@@ -90,8 +88,11 @@ table2.layout(result).set_index("source").drop(columns=["target", "train loss", 
 # source by itself; all are judged on the same images, so overlap alone does not make two sources equal.
 
 # %%
+from analyses import probe
+from workbench.figures.probe import draw_sources
+
 scores = probe.compute(train, test, sources=names.all, config=probe.ProbeConfig(progress=True))
-Image(draw_sources(scores, FOLDER / "figures" / "probe")[0], width=640)
+draw_sources(scores)
 
 # %% [markdown]
 # Next: `2_what_s2_adds`, what S2 adds, scale by scale and place by place.

@@ -20,22 +20,12 @@
 
 # %%
 import os
-from pathlib import Path
-
-from IPython.display import Image
 
 import feature_store
-from analyses import reconstruction
-from analyses.moments import on_disk
-from analyses.reconstruction import table2, token_loss
 from workbench import roles
-from workbench.datasets import pictures
-from workbench.figures import loss_maps
-from workbench.figures import reconstruction as figures
 
-FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
-FIGURES = FOLDER / "figures"
-train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLDER / "test.zarr")
+FOLDER = os.environ.get("S2_WORKBENCH_STORES", "../runs/demo")
+train, test = (feature_store.open(f"{FOLDER}/{split}.zarr") for split in ("train", "test"))
 names = roles.find(train)
 test
 
@@ -50,8 +40,11 @@ train.features(names.s2)
 # second moments, which are kept in `pooled_moments.zarr`. Information is −log2 of the loss over the loss of the best constant.
 
 # %%
+from analyses import reconstruction
+from analyses.reconstruction import table2
+
 config = reconstruction.ReconstructionConfig(
-    decompose=True, moments=str(FOLDER / "pooled_moments.zarr"), progress=True
+    decompose=True, moments=f"{FOLDER}/pooled_moments.zarr", progress=True
 )
 result = reconstruction.compute(
     train,
@@ -65,7 +58,9 @@ print(*(result.attrs["warnings"] or ["no warnings"]), sep="\n")
 table2.layout(result).set_index("source").drop(columns=["target", "train loss", "test loss"])
 
 # %%
-Image(figures.draw_information(result, FIGURES / "information")[0], width=720)
+from workbench.figures import reconstruction as figures
+
+figures.draw_information(result)
 
 # %% [markdown]
 # The bars are what counts: unseen images. A tick far to the right of its bar means that the map fits its training images only;
@@ -75,40 +70,47 @@ Image(figures.draw_information(result, FIGURES / "information")[0], width=720)
 # **Which scale?** Bits of each scale alone, and the unique part: what is lost when that scale is left out of the set.
 
 # %%
-Image(figures.draw_scales(result, FIGURES / "scales")[0], width=480)
+figures.draw_scales(result)
 
 # %% [markdown]
 # **Where in the image, on average?** Bits for every cell of the token grid, over all test images.
 
 # %%
-Image(figures.draw_map(result, FIGURES / "map")[0], width=640)
+figures.draw_map(result)
 
 # %% [markdown]
-# **Where in single images?** Loss of each token, drawn over the picture as the model saw it: dark is well reconstructed. Shown
-# are the test images on which the small model and its S2 differ most from place to place.
+# **Where in single images?** Loss of each token, drawn over the picture as the model saw it: where the picture shows through,
+# little is lost. The last column is the difference that S2 makes. Shown are the test images on which the small model and its S2
+# differ most from place to place.
 
 # %%
-moments = on_disk.load(FOLDER / "pooled_moments.zarr")
+from analyses.moments import on_disk
+from analyses.reconstruction import token_loss
+
+moments = on_disk.load(f"{FOLDER}/pooled_moments.zarr")
 searched = range(min(len(test), 200))
 losses = token_loss.compute(
     moments, test, target=names.large, sources=[names.small, names.s2], rows=searched
 )
 order = token_loss.contrast(losses).argsort().values[::-1]
 shown = losses.isel(image=order[:3])
+
+# %% [markdown]
+# Losses have the dims (source, image, row, col). Photographs are resized and cropped as the model sees them.
+
+# %%
+from workbench.datasets.pictures import as_seen
+from workbench.figures.loss_maps import draw_loss_maps
+
 titles = [str(test.image_ids[row]) for row in shown["image"].values]
-Image(
-    loss_maps.draw_loss_maps(
-        shown, pictures.as_seen(test, names.small), FIGURES / "loss_maps", titles=titles
-    ),
-    width=640,
-)
+draw_loss_maps(shown, as_seen(test, names.small), titles=titles)
 
 # %% [markdown]
 # **How many directions?** Information of the best map of each rank, on the training images: how many of the target's
 # directions a source reaches.
 
 # %%
-Image(figures.draw_ranks(result, FIGURES / "ranks")[0], width=560)
+figures.draw_ranks(result)
 
 # %% [markdown]
 # Next: `3_hard_examples`, hard examples, the images for which none of this is enough.

@@ -21,23 +21,18 @@
 
 # %%
 import os
-from pathlib import Path
-
-from IPython.display import FileLink, Image, display
 
 import feature_store
-from analyses import hard_examples, label_errors, probe
 from workbench import roles
-from workbench.datasets.pictures import reader
-from workbench.figures.gallery import Pictures, write_html, write_jpeg
 
-FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
-FIGURES = FOLDER / "figures"
-FIGURES.mkdir(exist_ok=True)
-train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLDER / "test.zarr")
+FOLDER = os.environ.get("S2_WORKBENCH_STORES", "../runs/demo")
+train, test = (feature_store.open(f"{FOLDER}/{split}.zarr") for split in ("train", "test"))
 names = roles.find(train)
+test
 
 # %%
+from analyses import hard_examples, probe
+
 config = hard_examples.HardConfig(probe=probe.ProbeConfig(progress=True))
 hard = hard_examples.compute(
     train, test, sources=[names.small, names.s2, names.large], config=config
@@ -53,23 +48,37 @@ hard[columns].head(10).round(3)
 # `drop` is what scaling the model gives, `s2_drop` what scaling the image gives, in nats. `second` is the likelihood of the second
 # class over the first, `other_labels` the share of training neighbours with another label.
 #
-# **The gallery.** Each row: a hard image, two easy ones of the same class, and its nearest training images in the large model's
-# features. Look for what the easy ones have and the hard one lacks. The page behind the link has all of them with predictions.
+# **The gallery.** Each line: a hard image, what each source takes it for, two easy images of the same class, and its nearest
+# training images in the large model's features. Look for what the easy ones have and the hard one lacks.
 
 # %%
+from workbench.datasets.pictures import reader
+from workbench.figures.gallery import Pictures, sheet
+
 sides = Pictures(reader(train), reader(test), train.image_ids, test.image_ids)
-write_html(
-    hard, sides, FIGURES / "hard.html", f"Hard examples: {names.small}, {names.s2}, {names.large}"
-)
-write_jpeg(hard.head(4), sides, FIGURES / "hard.jpg")
-display(Image(FIGURES / "hard.jpg", width=760) if len(hard) else "no hard example in this store")
-FileLink(FIGURES / "hard.html")
+sheet(hard.head(4), sides) if len(hard) else "no hard example in this store"
+
+# %% [markdown]
+# The page behind the link has all of them, with the next likely classes.
+
+# %%
+from pathlib import Path
+
+from IPython.display import FileLink
+
+from workbench.figures.gallery_page import write_html
+
+page = Path(FOLDER, "figures", "hard.html")
+write_html(hard, sides, page, f"Hard examples: {names.small}, {names.s2}, {names.large}")
+FileLink(page)
 
 # %% [markdown]
 # **Before believing any of it**: are test images near-copies of training images, and which labels look wrong? Both lists
 # are candidates for a look, not verdicts.
 
 # %%
+from analyses import label_errors
+
 found = label_errors.find(train, test, source=names.large)
 print(f"{len(found.duplicates)} near-duplicates across training and test images")
 found.label_errors.head(8)

@@ -20,23 +20,14 @@
 
 # %%
 import os
-from pathlib import Path
-
-import numpy as np
-from IPython.display import Image
 
 import feature_store
-from analyses import few_shot, memorization, probe, similarity
 from workbench import roles
-from workbench.figures.curve import with_cost
-from workbench.figures.memorization import draw_loss
-from workbench.figures.probe import draw_curve
-from workbench.figures.similarity import draw_matrices
 
-FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
-FIGURES = FOLDER / "figures"
-train, test = feature_store.open(FOLDER / "train.zarr"), feature_store.open(FOLDER / "test.zarr")
+FOLDER = os.environ.get("S2_WORKBENCH_STORES", "../runs/demo")
+train, test = (feature_store.open(f"{FOLDER}/{split}.zarr") for split in ("train", "test"))
 names = roles.find(train)
+test
 
 # %% [markdown]
 # **Capacity (Table 3).** Every image is its own class, and a head has a fixed budget of epochs to tell each from all others; labels
@@ -44,18 +35,24 @@ names = roles.find(train)
 # `views=2` (`--views 2`) and give `train.view1.zarr`, `train.view2.zarr` as well.
 
 # %%
+from analyses import memorization
+from workbench.figures.memorization import draw_loss
+
 budget = memorization.MemorizationConfig(progress=True)
 memory = memorization.compute([train], sources=names.all, config=budget)
-Image(draw_loss(memory, FIGURES / "memorization")[0], width=560)
+draw_loss(memory)
 
 # %% [markdown]
 # **How alike are they?** Four measures over all pairs of sources. Darker is more alike in every panel.
 
 # %%
+from analyses import similarity
+from workbench.figures.similarity import draw_matrices
+
 alike = similarity.compute(
     test, sources=names.all, config=similarity.SimilarityConfig(progress=True)
 )
-Image(draw_matrices(alike, FIGURES / "similarity")[0], width=640)
+draw_matrices(alike)
 
 # %% [markdown]
 # **The geometry of each**: effective rank and participation ratio say over how many directions the variance spreads, the intrinsic
@@ -69,6 +66,9 @@ alike[["effective_rank", "participation_ratio", "intrinsic_dimension"]].to_dataf
 # in the store.
 
 # %%
+from analyses import probe
+from workbench.figures.curve import draw_curve, with_cost
+
 scores = with_cost(
     probe.compute(train, test, sources=names.all, config=probe.ProbeConfig(progress=True))
 )
@@ -81,12 +81,16 @@ scores[["source", "params", "gmacs", "train_loss", "test_accuracy", "low", "high
 # goes straight up, because it adds none; against multiply-accumulates it has to earn its crops.
 
 # %%
-Image(draw_curve(scores, FIGURES / "accuracy_against_cost")[0], width=760)
+draw_curve(scores)
 
 # %% [markdown]
 # **Few labels.** Closed-form ridge heads on a handful of images per class, the mean of several draws, the same draws for every source.
 
 # %%
+import numpy as np
+
+from analyses import few_shot
+
 fewest = np.unique(train.labels[train.labels >= 0], return_counts=True)[1].min()
 config = few_shot.FewShotConfig(
     shots=tuple(n for n in (1, 5, 10) if n <= fewest), repeats=10, progress=True

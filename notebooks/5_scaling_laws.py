@@ -19,35 +19,33 @@
 # Change `SHAPE_RUNS` and `ENCODER_RUNS` to CSV files of your own.
 
 # %%
-import os
-from pathlib import Path
-
-import pandas as pd
-from IPython.display import Image
-
-from analyses.scaling_laws import encoder, encoder_gain, planners, shape, sovit
 from analyses.scaling_laws.digits import load_digits_sweep
-from analyses.scaling_laws.fitting import FitOptions
 from analyses.scaling_laws.runs import read_runs
-from workbench.figures import encoder_laws, scaling_laws
 
-FIGURES = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo")) / "figures"
 SHAPE_RUNS = None  # a CSV with columns value, compute, metric[, dimension]
 ENCODER_RUNS = None  # a CSV with columns vit_params, image_text_pairs, eval_loss
+runs = read_runs(SHAPE_RUNS) if SHAPE_RUNS else load_digits_sweep()
+runs.head(4)
 
 # %% [markdown]
 # **A real sweep**: 112 tiny vision transformers on 8 × 8 digits, a star around one shape at four budgets. The law is
 # f(x, t) = α x^(−a) + (β x^b + ξ) t^(−c) + ε for a dimension x and compute t; its optimum grows as t^s with s = c / (a + b).
 
 # %%
-runs = read_runs(SHAPE_RUNS) if SHAPE_RUNS else load_digits_sweep()
+import pandas as pd
+
+from analyses.scaling_laws import shape
+from analyses.scaling_laws.fitting import FitOptions
+
 options = FitOptions(residuals="relative", resamples=200, allow_unidentified=True)
 fits = shape.compute(runs, shape.ShapeLawConfig(options=options))
 laws = pd.DataFrame([fit.row() for fit in fits]).set_index("dimension")
 laws[["s", "s_low", "s_high", "r2", "lack_of_fit_p", "runs"]].round(3)
 
 # %%
-Image(scaling_laws.draw_isoflop(fits, FIGURES / "isoflop")[0], width=860)
+from workbench.figures import scaling_laws
+
+scaling_laws.draw_isoflop(fits)
 
 # %% [markdown]
 # Read the warnings before the numbers: a fit always returns some exponent, and these say which of them the runs do not determine.
@@ -61,15 +59,19 @@ for fit in fits:
 # the path, and not on it ([why](../docs/scaling_laws.md)).
 
 # %%
+from analyses.scaling_laws import sovit
+
 sovit.reproduce(sovit.TARGETS[0]).round(3)
 
 # %%
-Image(scaling_laws.draw_published_frontier(FIGURES / "published_frontier")[0], width=900)
+scaling_laws.draw_published_frontier()
 
 # %% [markdown]
 # **Planning your own star sweep**: the runs to start, with parameters and cost.
 
 # %%
+from analyses.scaling_laws import planners
+
 planners.star_sweep().head(6)
 
 # %% [markdown]
@@ -77,12 +79,17 @@ planners.star_sweep().head(6)
 # number of image-text pairs: above zero it pays.
 
 # %%
+from analyses.scaling_laws import encoder
+from workbench.figures import encoder_laws
+
 groups = encoder.compute(
     read_runs(ENCODER_RUNS) if ENCODER_RUNS else encoder.published_runs(), options
 )
-Image(encoder_laws.draw_gains(groups, FIGURES / "gains")[0], width=860)
+encoder_laws.draw_gains(groups)
 
 # %%
+from analyses.scaling_laws import encoder_gain
+
 steps = pd.concat([encoder_gain.summary(group) for group in groups])
 steps[["small", "large"]] /= 1e6  # million parameters
 columns = ["llm", "dataset", "small", "large", "mean", "mean_low", "mean_high", "verdict"]

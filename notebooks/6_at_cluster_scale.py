@@ -21,33 +21,25 @@
 
 # %%
 import os
-from collections import Counter
-from dataclasses import asdict
-from importlib.util import find_spec
-from pathlib import Path
-
-import pandas as pd
 
 import feature_store
-from feature_store.claims import holder_of
-from feature_store.protocol import claim_key
 from workbench import roles
-from workbench.cluster import EngineOptions, SlurmOptions
-from workbench.cluster.engine import connect
-from workbench.cluster.extraction import extract_on
-from workbench.cost import cost
-from workbench.extraction import ExtractRequest, extract
 
-FOLDER = Path(os.environ.get("S2_WORKBENCH_STORES", "../runs/demo"))
+FOLDER = os.environ.get("S2_WORKBENCH_STORES", "../runs/demo")
 DATASET, IMAGES = "bundled:textiles:test", 32  # what the workers compute further down
-train = feature_store.open(FOLDER / "train.zarr")
+train = feature_store.open(f"{FOLDER}/train.zarr")
 names = roles.find(train)
+names
 
 # %% [markdown]
 # **What is done, what is missing?** From the commit records alone, so it is quick and may be asked while workers write. `finish` is
 # the command that computes what is missing; here nothing is.
 
 # %%
+from dataclasses import asdict
+
+import pandas as pd
+
 shown = ["source", "shards_done", "shards_total", "images", "failed", "bytes", "finish"]
 pd.DataFrame([asdict(entry) for entry in train.source_status()])[shown]
 
@@ -56,6 +48,8 @@ pd.DataFrame([asdict(entry) for entry in train.source_status()])[shown]
 # to fill in.
 
 # %%
+from workbench.cost import cost
+
 SUSTAINED = 200e12  # FLOP per second that the device gives, two per multiply-accumulate
 million = []
 for source in map(feature_store.Source.parse, names.all):
@@ -71,10 +65,14 @@ pd.DataFrame(million).round(3)
 # and are replaced until the work is done, so short jobs, which start sooner, are enough.
 
 # %%
+from importlib.util import find_spec
+
+from workbench.cluster import EngineOptions, SlurmOptions
+
 if find_spec("dask_jobqueue"):
     from workbench.cluster.job_script import job_script
 
-    logs = str(FOLDER / "slurm-logs")
+    logs = f"{FOLDER}/slurm-logs"
     print(job_script(SlurmOptions(partition="gpu", gpu="gpu:1", walltime="02:00:00", logs=logs)))
 else:
     print("pip install 's2-workbench[cluster]' brings the Slurm engine")
@@ -84,12 +82,16 @@ else:
 # Nothing changes for the store: run the cell again and there is nothing to do.
 
 # %%
+from workbench.cluster.engine import connect
+from workbench.cluster.extraction import extract_on
+from workbench.extraction import ExtractRequest, extract
+
 options = EngineOptions(engine="dask" if find_spec("distributed") else "local", processes=2)
 request = ExtractRequest(
     dataset=DATASET,
     models=[names.small.partition("@")[0]],
     scales=["1x"],
-    store=str(FOLDER / "workers.zarr"),
+    store=f"{FOLDER}/workers.zarr",
     limit=IMAGES,
     shard_images=8,
 )
@@ -102,7 +104,12 @@ print(f"{report.computed} of {report.images} images computed now")
 # that stays belongs to a process that works, or died, and is taken over when its time runs out.
 
 # %%
-store = feature_store.open(FOLDER / "workers.zarr")
+from collections import Counter
+
+from feature_store.claims import holder_of
+from feature_store.protocol import claim_key
+
+store = feature_store.open(f"{FOLDER}/workers.zarr")
 scale = store.source(store.sources()[0])
 shards = range(scale.shard_count)
 writers = Counter(scale.record(shard).writer for shard in shards if scale.is_committed(shard))

@@ -93,15 +93,15 @@ class Demo:
 
     def _probe(self, stores: tuple[FeatureStore, ...]) -> pd.DataFrame:
         from analyses import probe
-        from workbench.figures.curve import with_cost
-        from workbench.figures.probe import draw_curve
+        from workbench.figures import style
+        from workbench.figures.curve import draw_curve, with_cost
         from workbench.results.table_files import to_markdown
 
         probed = with_cost(probe.compute(*stores, sources=SOURCES))
         write_csv(probed, self.out / "probe.csv")
         text = to_markdown(probed, ".4g")
         write_text(text + "\n", self.out / "probe.md")
-        draw_curve(probed, self.out / "accuracy_against_cost")
+        style.save(draw_curve(probed), self.out / "accuracy_against_cost")
         return probed
 
 

@@ -102,7 +102,7 @@ class EncoderLaw:
         variants: pd.DataFrame,
         tables: dict[str, list[dict[str, Any]]],
     ) -> None:
-        from workbench.figures import encoder_laws
+        from workbench.figures import encoder_laws, style
 
         out = Path(self.out or ".")
         out.mkdir(parents=True, exist_ok=True)
@@ -111,8 +111,8 @@ class EncoderLaw:
             write_csv(pd.DataFrame(rows), out / f"{name}.csv")
         write_csv(pd.concat([group.residuals() for group in groups]), out / "residuals.csv")
         for number, group in enumerate(groups, start=1):
-            encoder_laws.draw_losses(group, out / f"figure{number}_losses")
-        encoder_laws.draw_gains(groups, out / "gains", self.fit.confidence)
+            style.save(encoder_laws.draw_losses(group), out / f"figure{number}_losses")
+        style.save(encoder_laws.draw_gains(groups, self.fit.confidence), out / "gains")
 
 
 def _rows(groups: list[GroupFit], variants: pd.DataFrame) -> list[dict[str, Any]]:

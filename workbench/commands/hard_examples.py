@@ -101,13 +101,18 @@ class HardExamples:
     ) -> None:
         # Deferred: torch and matplotlib, behind these, take 3 s to import.
         from workbench.datasets.pictures import reader
-        from workbench.figures.gallery import Pictures, write_html, write_png
+        from workbench.figures import style
+        from workbench.figures.gallery import Pictures, sheet
+        from workbench.figures.gallery_page import write_html
 
         pictures = Pictures(reader(train), reader(test), train.image_ids, test.image_ids)
         title = f"Hard examples: {', '.join(table.attrs['sources'].values())}"
         write_html(table, pictures, out / "hard.html", title)
-        write_png(table, pictures, out / "hard.png")
-        note(f"wrote hard.html and hard.png in {out}")
+        written = ["hard.html"]
+        if len(table):  # photographs inside an SVG would only make it large
+            paths = style.save(sheet(table.head(6), pictures), out / "hard", ["png"])
+            written += [path.name for path in paths]
+        note(f"wrote {' and '.join(written)} in {out}")
 
     def _label_errors(
         self, train: FeatureStore, test: FeatureStore, source: str, out: Path

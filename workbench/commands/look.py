@@ -10,7 +10,6 @@ import tyro
 
 from feature_store import InputError
 from workbench.results import strict_json
-from workbench.results.files import written_whole
 from workbench.results.messages import note, show
 
 if TYPE_CHECKING:
@@ -62,10 +61,13 @@ class Look:
 
     def run(self) -> int:
         """Draw and write; the exit status."""
+        from workbench.figures import style  # deferred: matplotlib takes 1 s to import
+
         maps, rows = self._maps()
-        written, ids = [], []
+        written: list[Path] = []
+        ids: list[str] = []
         for row in rows:
-            written += _save(self._draw(maps, row), self.out / f"{self.kind}_{row}")
+            written += style.save(self._draw(maps, row), self.out / f"{self.kind}_{row}")
             ids.append(str(maps.image_ids[row]))
         if self.json:
             files = [str(path) for path in written]
@@ -111,13 +113,3 @@ class Look:
         if len(self.source) > 1:
             raise InputError(f"--kind scales shows one --source, found {len(self.source)}")
         return look.scales(maps, image=row, target=self.target, source="".join(self.source))
-
-
-def _save(figure: Figure, stem: Path) -> list[Path]:
-    """Write PNG and SVG; their paths. The same picture is the same file."""
-    png, svg = (stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg"))
-    with written_whole(png) as partial:
-        figure.savefig(partial, dpi=160)
-    with written_whole(svg) as partial:
-        figure.savefig(partial, metadata={"Date": None})
-    return [png, svg]

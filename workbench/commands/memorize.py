@@ -111,22 +111,24 @@ class Memorize:
 
     def _write(self, table: pd.DataFrame, out: Path) -> None:
         # Deferred: matplotlib takes 1 s to import.
+        from workbench.figures import style
         from workbench.figures.curve import write_curve
         from workbench.figures.memorization import draw_loss
 
         label = "instance loss, nats\n(lower is better)"
         paths = [
             *write_table(table, out / "memorize", shown=table[_SHOWN]),
-            *draw_loss(table, out / "memorize"),
+            *style.save(draw_loss(table), out / "memorize"),
             *write_curve(table, out / "memorize_curve", metric="loss", label=label),
         ]
         note(f"wrote {', '.join(p.name for p in paths)} in {out}")
 
     def _write_random(self, fitted: pd.DataFrame, out: Path) -> None:
-        from workbench.figures.memorization import draw_capacity  # deferred: matplotlib takes 1 s
+        from workbench.figures import style  # deferred: matplotlib takes 1 s to import
+        from workbench.figures.memorization import draw_capacity
 
         write_table(fitted, out / "random_labels", shown=fitted[_FITTED])
-        draw_capacity(fitted, out / "random_labels")
+        style.save(draw_capacity(fitted), out / "random_labels")
 
 
 _SHOWN = [

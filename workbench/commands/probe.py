@@ -167,13 +167,14 @@ class Probe:
 
     def _write(self, table: pd.DataFrame, against: pd.DataFrame, out: Path) -> None:
         # Deferred: matplotlib takes 1 s to import.
+        from workbench.figures import style
         from workbench.figures.curve import write_curve
         from workbench.figures.probe import draw_sources
 
         paths = [
             *write_table(table, out / "probe", shown=table[_SHOWN]),
             *(write_table(against, out / "probe_differences") if len(against) else ()),
-            *draw_sources(table, out / "probe"),
+            *style.save(draw_sources(table), out / "probe"),
             *write_curve(table, out / "probe_curve", metric="test_accuracy", label="test accuracy"),
         ]
         note(f"wrote {', '.join(p.name for p in paths)} in {out}")
@@ -194,6 +195,7 @@ class Probe:
         self, table: pd.DataFrame, against: pd.DataFrame, task: str, out: Path
     ) -> None:
         # Deferred: matplotlib takes 1 s to import.
+        from workbench.figures import style
         from workbench.figures.curve import write_curve
         from workbench.figures.probe import draw_sources
 
@@ -201,7 +203,7 @@ class Probe:
         write_table(table, out / task)
         if len(against):
             write_table(against, out / f"{task}_differences")
-        draw_sources(table, out / task, metric=metric, label=label)
+        style.save(draw_sources(table, metric=metric, label=label), out / task)
         write_curve(table, out / f"{task}_curve", metric=metric, label=label)
 
 

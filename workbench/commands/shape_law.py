@@ -96,9 +96,10 @@ class ShapeLaw:
             self.out.mkdir(parents=True, exist_ok=True)
             write_csv(frame, self.out / f"{self.plan}.csv")
             if self.plan == "sovit":
-                from workbench.figures.scaling_laws import draw_published_frontier
+                from workbench.figures import scaling_laws, style
 
-                draw_published_frontier(self.out / "published_frontier")
+                drawn = scaling_laws.draw_published_frontier()
+                style.save(drawn, self.out / "published_frontier")
         if self.json:
             show(strict_json.dumps({"rows": frame.to_dict(orient="records")}))
         else:
@@ -106,17 +107,17 @@ class ShapeLaw:
         return 0
 
     def _draw(self, fits: list[ShapeFit], out: Path) -> None:
-        from workbench.figures import scaling_laws
+        from workbench.figures import scaling_laws, style
 
         out.mkdir(parents=True, exist_ok=True)
         write_csv(pd.DataFrame([fit.row() for fit in fits]), out / "shape_law.csv")
         runs = pd.concat([fit.runs.assign(leg=fit.dimension) for fit in fits])
         write_csv(runs, out / "predicted.csv")
-        scaling_laws.draw_runs(fits, out / "runs")
-        scaling_laws.draw_isoflop(fits, out / "isoflop")
-        scaling_laws.draw_predicted(fits, out / "predicted")
-        scaling_laws.draw_exponents(fits, out / "exponents")
-        scaling_laws.draw_frontier(fits, out / "frontier")
+        style.save(scaling_laws.draw_runs(fits), out / "runs")
+        style.save(scaling_laws.draw_isoflop(fits), out / "isoflop")
+        style.save(scaling_laws.draw_predicted(fits), out / "predicted")
+        style.save(scaling_laws.draw_exponents(fits), out / "exponents")
+        style.save(scaling_laws.draw_frontier(fits), out / "frontier")
 
 
 def _joint(table: pd.DataFrame, options: FitOptions) -> dict[str, Any]:

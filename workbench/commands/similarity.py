@@ -100,7 +100,8 @@ def caption(result: xr.Dataset) -> str:
 
 def write(result: xr.Dataset, out: Path) -> list[Path]:
     """Write the tables (Markdown, CSV, LaTeX) and the figure; their paths."""
-    from workbench.figures.similarity import draw_matrices  # matplotlib takes 1 s to import
+    from workbench.figures import style  # deferred: matplotlib takes 1 s to import
+    from workbench.figures.similarity import draw_matrices
 
     pairs, shapes = tables(result)
     paths = [out / f"similarity.{suffix}" for suffix in ("md", "csv", "tex")] + [
@@ -113,4 +114,4 @@ def write(result: xr.Dataset, out: Path) -> list[Path]:
     write_csv(pairs, paths[1])
     write_text(to_latex(shown, ".3f", caption(result)), paths[2])
     write_csv(shapes, paths[3])
-    return [*paths, *draw_matrices(result, out / "similarity")]
+    return [*paths, *style.save(draw_matrices(result), out / "similarity")]

@@ -6,9 +6,9 @@ Source: figures 1 to 3 of "Are Bigger Encoders Always Better in Vision Large Mod
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from analyses.scaling_laws.encoder import GroupFit
@@ -18,7 +18,7 @@ from workbench.figures import style
 
 
 @style.styled
-def draw_losses(group: GroupFit, stem: Path) -> tuple[Path, Path]:
+def draw_losses(group: GroupFit) -> Figure:
     """Loss against pairs per encoder: runs, their own fit L(D), and the best law in N and D."""
     figure, (ax,) = style.figure(6.2, 4.2)
     d = np.geomspace(
@@ -33,18 +33,16 @@ def draw_losses(group: GroupFit, stem: Path) -> tuple[Path, Path]:
         if float(size) in group.own:
             ax.plot(d / 1e6, group.own[float(size)].predict(float(size), d), color=colour, lw=1.6)
         ax.plot(d / 1e6, law.predict(float(size), d), color=colour, lw=1.2, ls="--")
-    ax.plot([], [], color="black", lw=1.6, label="L(D) per encoder")
-    ax.plot([], [], color="black", lw=1.2, ls="--", label=f"{group.best} law in N and D")
+    ax.plot([], [], color=style.INK, lw=1.6, label="L(D) per encoder")
+    ax.plot([], [], color=style.INK, lw=1.2, ls="--", label=f"{group.best} law in N and D")
     ax.set(xlabel="image-text pairs (millions)", ylabel="evaluation loss")
     ax.set_title(f"{group.llm} on {group.dataset}")
     ax.legend(frameon=False, fontsize=8, ncols=2)
-    return style.save(figure, stem)
+    return figure
 
 
 @style.styled
-def draw_gains(
-    groups: Sequence[GroupFit], stem: Path, confidence: float = 0.95
-) -> tuple[Path, Path]:
+def draw_gains(groups: Sequence[GroupFit], confidence: float = 0.95) -> Figure:
     """Gain of the largest encoder over the next at every D, with the interval of its trend."""
     figure, axes = style.figure(3.6 * len(groups) + 0.4, 3.4, columns=len(groups))
     drawn = []
@@ -57,7 +55,7 @@ def draw_gains(
             continue
         drawn.append(frame)
         d = frame["image_text_pairs"] / 1e6
-        ax.axhline(0, color="black", lw=0.8)
+        ax.axhline(0, color=style.INK, lw=0.8)
         ax.fill_between(d, frame["low"], frame["high"], color=style.GREEN, alpha=0.2, lw=0)
         ax.plot(
             d,
@@ -73,7 +71,7 @@ def draw_gains(
         ax.minorticks_off()
         ax.set_title(f"{group.llm}, {group.dataset}", fontsize=10)
     if not drawn:
-        return style.save(figure, stem)
+        return figure
     low = min(min(f["low"].min(), f["observed"].min()) for f in drawn)
     high = max(max(f["high"].max(), f["observed"].max()) for f in drawn)
     pad = 0.08 * (high - low)
@@ -84,7 +82,7 @@ def draw_gains(
     else:
         axes[0].set_ylabel("loss(second largest) − loss(largest)")
     axes[0].legend(*axes[0].get_legend_handles_labels(), frameon=False, fontsize=8)
-    return style.save(figure, stem)
+    return figure
 
 
 def _size(params: float) -> str:

@@ -1,28 +1,28 @@
-"""Gallery of hard examples: one self-contained HTML file, and one picture."""
+"""Gallery of hard examples: each with its predictions, easy images and nearest training images."""
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
-from html import escape
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from workbench.datasets.pictures import Reader
 from workbench.figures import style
-from workbench.figures.html_page import page
-from workbench.results.files import write_text
+from workbench.figures.panels import set_title
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from PIL import Image
 
-THUMBNAIL = 160  # pixels, longer side
+THUMBNAIL = 200
+"""Pixels, longer side."""
 ROLES = {"small": "small", "s2": "S2", "large": "large"}
+MARKS = {"right": "✓", "wrong": "✗"}
+NEAREST = 3
+"""Training images in a line of the figure; the page has all."""
 
 
 @dataclass(frozen=True)
@@ -43,129 +43,63 @@ class Pictures:
     test_names: np.ndarray
 
 
-_CSS = """
-article { border-top: 1px solid var(--line); padding: 1rem 0; }
-article { display: flex; gap: 1.5rem; flex-wrap: wrap; } article > div { min-width: 0; }
-figure { margin: 0; width: 10rem; } figcaption { font-size: 12px; overflow-wrap: anywhere; }
-img { max-width: 10rem; max-height: 10rem; display: block; } .none { color: var(--soft); }
-.group { display: flex; gap: .5rem; flex-wrap: wrap; }
-h3 { font-size: 13px; margin: 0 0 .3rem; color: var(--soft); }
-table { border-collapse: collapse; font-size: 13px; } td { padding: 0 .6rem .2rem 0; }
-.rare, .ambiguous { color: var(--warn); } .wrong { color: var(--warn); font-weight: 600; }
-"""
-
-
-def write_html(
-    table: pd.DataFrame, pictures: Pictures, path: Path, title: str, made: str = ""
-) -> None:
-    """Write the table of :func:`analyses.hard_examples.compute` as a page without outside links.
-
-    Every label and file name is escaped: they come from folder and file names. `made` says at its
-    end where the page comes from.
-    """
-    body = "\n".join(_article(row, pictures) for row in table.to_dict("records"))
-    if table.empty:
-        body = "<p>No image that the larger model gets better and S2 does not.</p>"
-    shown = (
-        f"<h1>{escape(title)}</h1>\n<p>Loss drop: cross-entropy of the small model's head minus "
-        f"that of the large model's, in nats.</p>\n{body}"
-        + (f'\n<p class="made">{escape(made)}</p>' if made else "")
-    )
-    write_text(page(title, shown, _CSS), path)
-
-
-@style.styled
-def write_png(table: pd.DataFrame, pictures: Pictures, path: Path) -> None:
-    """The first six hard examples with their easy and nearest images, one row each."""
-    if not table.empty:
-        _, drawing = style.save(sheet(table.head(6), pictures), path.with_suffix(""))
-        drawing.unlink()  # photographs inside an SVG only make it large
-
-
-@style.styled
-def write_jpeg(table: pd.DataFrame, pictures: Pictures, path: Path) -> None:
-    """The same figure, small enough to keep inside a notebook."""
-    if not table.empty:
-        style.save_pictures(sheet(table.head(6), pictures), path)
-
-
 @style.styled
 def sheet(table: pd.DataFrame, pictures: Pictures) -> Figure:
-    """Every row's image, easy images of its class and nearest training images, one line each."""
+    """One line per hard example: image, predictions, easy images of its class, nearest images.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of :func:`analyses.hard_examples.compute`, at least one.
+    pictures : Pictures
+    """
     rows = table.to_dict("records")
-    columns = 1 + max(len(r["easy"]) for r in rows) + min(3, max(len(r["nearest"]) for r in rows))
-    drawn, axes = style.figure(1.7 * columns, 2.0 * len(rows), rows=len(rows), columns=columns)
+    easy = max(len(row["easy"]) for row in rows)
+    nearest = min(NEAREST, max(len(row["nearest"]) for row in rows))
+    columns = 2 + easy + nearest
+    drawn, axes = style.figure(1.75 * columns, 1.95 * len(rows), rows=len(rows), columns=columns)
     for ax in axes:
         ax.set_axis_off()
     for n, row in enumerate(rows):
-        easy = [(pictures.test(i), f"easy: {row['label']}") for i in row["easy"]]
+        hard, said, *others = axes[n * columns : (n + 1) * columns]
+        _show(hard, pictures.test(row["row"]), f"{row['label']}{kinds(row)}")
+        _predictions(said, row)
+        for ax, at in zip(others, row["easy"], strict=False):
+            _show(ax, pictures.test(at), f"easy: {row['label']}")
         near = zip(row["nearest"], row["nearest_labels"], strict=True)
-        nearest = [(pictures.train(i), f"near: {label}") for i, label in near][:3]
-        first = (pictures.test(row["row"]), f"{row['label']}{_kinds(row)}\ndrop {row['drop']:.2f}")
-        for ax, (image, text) in zip(axes[n * columns :], [first, *easy, *nearest], strict=False):
-            if image is not None:
-                ax.imshow(_small(image))
-            # Matplotlib would set text between two dollar signs as mathematics.
-            ax.set_title(text.replace("$", r"\$"), fontsize=8)
+        for ax, (at, label) in zip(others[easy:], near, strict=False):
+            _show(ax, pictures.train(at), f"near: {label}")
     return drawn
 
 
-def _article(row: dict, pictures: Pictures) -> str:
-    hard = _figure(pictures.test(row["row"]), row["image_id"])
-    easy = "".join(_figure(pictures.test(i), pictures.test_names[i]) for i in row["easy"])
-    near = "".join(
-        _figure(pictures.train(i), f"{label}: {pictures.train_names[i]}")
-        for i, label in zip(row["nearest"], row["nearest_labels"], strict=True)
-    )
-    tops = "".join(
-        f"<tr><td>{name}<td>{row[f'{role}_loss']:.2f}<td>{_top(row[f'{role}_top'], row['label'])}"
-        for role, name in ROLES.items()
-    )
-    tops += "".join(
-        f"<tr><td>{escape(name)}<td>{loss:.2f}<td>{_top(best, row['label'])}"
-        for name, loss, best in row["others"]
-    )
-    return (
-        f"<article><div><h3>{escape(row['label'])}{_kinds_html(row)}</h3>{hard}"
-        f"loss drop {row['drop']:.2f}</div>"
-        f"<div><h3>source, loss, predictions</h3><table>{tops}</table></div>"
-        f'<div><h3>easy, same class</h3><div class="group">{easy}</div></div>'
-        f'<div><h3>nearest in training</h3><div class="group">{near}</div></div></article>'
-    )
-
-
-def _top(predictions: list[tuple[str, float]], label: str) -> str:
-    parts = []
-    for n, (name, probability) in enumerate(predictions):
-        wrong = ' class="wrong"' if n == 0 and name != label else ""
-        parts.append(f"<span{wrong}>{escape(name)} {probability:.2f}</span>")
-    return ", ".join(parts)
-
-
-def _kinds(row: dict) -> str:
+def kinds(row: dict[str, Any]) -> str:
+    """What makes the example hard, as the end of its title."""
     return "".join(f", {kind}" for kind in ("rare", "ambiguous") if row[kind])
 
 
-def _kinds_html(row: dict) -> str:
-    kinds = [k for k in ("rare", "ambiguous") if row[k]]
-    return "".join(f' <span class="{k}">{k}</span>' for k in kinds)
-
-
-def _figure(image: np.ndarray | None, caption: str) -> str:
-    shown = '<div class="none">not readable</div>' if image is None else _thumbnail(image)
-    return f"<figure>{shown}<figcaption>{escape(str(caption))}</figcaption></figure>"
-
-
-def _thumbnail(image: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    _small(image).save(buffer, "JPEG", quality=88)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img alt="" src="data:image/jpeg;base64,{data}">'
-
-
-def _small(image: np.ndarray) -> Image.Image:
+def thumbnail(image: np.ndarray) -> Image.Image:
+    """The image, its longer side :data:`THUMBNAIL` pixels at most."""
     from PIL import Image
 
     small = Image.fromarray(image)
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     return small
+
+
+def _show(ax: Axes, image: np.ndarray | None, title: str) -> None:
+    if image is not None:
+        ax.imshow(thumbnail(image))
+    set_title(ax, title if len(title) <= 26 else title[:25] + "…")
+
+
+def _predictions(ax: Axes, row: dict[str, Any]) -> None:
+    """What each source takes the image for; wrong and right are marked by sign and colour."""
+    ax.text(0, 1, f"loss drop {row['drop']:.2f}", va="top", fontsize=8, transform=ax.transAxes)
+    for n, (role, name) in enumerate(ROLES.items(), 1):
+        predicted, probability = row[f"{role}_top"][0]
+        kind = "right" if predicted == row["label"] else "wrong"
+        ax.text(
+            0, 1 - 0.24 * n, f"{MARKS[kind]} {name}: {probability:.2f}\n   {predicted}"[:40],
+            va="top", fontsize=8, transform=ax.transAxes, parse_math=False,
+            color=style.GREEN if kind == "right" else style.PALETTE[5],
+        )  # fmt: skip

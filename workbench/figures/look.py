@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -18,20 +17,21 @@ from analyses.reconstruction import token_loss
 from analyses.token_maps import similarity_map
 from analyses.token_maps.places import require_position
 from feature_store import FeatureStore, InputError
+from workbench.figures import style
 from workbench.figures.panels import (
-    SETTINGS,
     draw_over_photograph,
     draw_photograph,
     new_panels,
     outline,
     set_title,
-    short,
     with_foreground,
 )
+from workbench.figures.sources import short, two_lines
 from workbench.pictures.maps import Maps, matching
 from workbench.pictures.stored import StoredMaps
 
 
+@style.styled
 def tokens(
     maps: FeatureStore | Maps,
     *,
@@ -64,16 +64,16 @@ def tokens(
     """
     opened, names = _asked(maps, image, sources)
     names = list(dict.fromkeys(part for name in names for part in opened.parts(name)))
-    with mpl.rc_context(SETTINGS):
-        figure, axes = new_panels(1 + len(names))
-        draw_photograph(axes[0], opened, image, names[0])
-        for ax, name in zip(axes[1:], names, strict=True):
-            rgb = opened.basis(name).rgb(_tokens(opened, name, image))
-            ax.imshow(with_foreground(rgb, foreground), interpolation="nearest")
-            set_title(ax, f"{short(name)}\n{rgb.shape[0]} x {rgb.shape[1]} tokens")
+    figure, axes = new_panels(1 + len(names))
+    draw_photograph(axes[0], opened, image, names[0])
+    for ax, name in zip(axes[1:], names, strict=True):
+        rgb = opened.basis(name).rgb(_tokens(opened, name, image))
+        ax.imshow(with_foreground(rgb, foreground), interpolation="nearest")
+        set_title(ax, f"{two_lines(name)}, {rgb.shape[0]} x {rgb.shape[1]} tokens")
     return figure
 
 
+@style.styled
 def similarity(
     maps: FeatureStore | Maps, *, image: int, token: tuple[int, int], sources: Sequence[str] = ()
 ) -> Figure:
@@ -99,22 +99,22 @@ def similarity(
     names = list(dict.fromkeys(part for name in names for part in opened.parts(name)))
     first = _tokens(opened, names[0], image).shape[:2]
     require_position(first, token)
-    with mpl.rc_context(SETTINGS):
-        figure, axes = new_panels(1 + len(names), bar=True)
-        extent = draw_photograph(axes[0], opened, image, names[0])
-        outline(axes[0], token, first, extent)
-        shown: Any = None
-        for ax, name in zip(axes[1:], names, strict=True):
-            values = _tokens(opened, name, image)
-            at = matching(token, first, values.shape[:2])
-            found = similarity_map(values, at)
-            shown = ax.imshow(found, cmap="viridis", vmin=min(0.0, found.min()), vmax=1)
-            outline(ax, at, found.shape, (-0.5, found.shape[1] - 0.5, found.shape[0] - 0.5, -0.5))
-            set_title(ax, f"{short(name)}\ntoken {at[0]}, {at[1]}")
-        figure.colorbar(shown, ax=axes, label="cosine", shrink=0.8)
+    figure, axes = new_panels(1 + len(names), bar=True)
+    extent = draw_photograph(axes[0], opened, image, names[0])
+    outline(axes[0], token, first, extent)
+    shown: Any = None
+    for ax, name in zip(axes[1:], names, strict=True):
+        values = _tokens(opened, name, image)
+        at = matching(token, first, values.shape[:2])
+        found = similarity_map(values, at)
+        shown = ax.imshow(found, cmap="viridis", vmin=min(0.0, found.min()), vmax=1)
+        outline(ax, at, found.shape, (-0.5, found.shape[1] - 0.5, found.shape[0] - 0.5, -0.5))
+        set_title(ax, f"{two_lines(name)}, token {at[0]}, {at[1]}")
+    figure.colorbar(shown, ax=axes, label="cosine", shrink=0.8)
     return figure
 
 
+@style.styled
 def loss(
     maps: FeatureStore | StoredMaps, *, image: int, target: str, sources: Sequence[str] = ()
 ) -> Figure:
@@ -139,12 +139,13 @@ def loss(
     _tokens(stored, names[0], image)
     found = stored.reconstruction(target, names).losses(stored.store, [image])
     shares = (found["loss"] / found["null_loss"].mean(("row", "col"))).values[:, 0]
-    titles = [f"{short(n)}\nmean {s.mean():.2f}" for n, s in zip(names, shares, strict=True)]
-    label = f"loss of {short(target)} / loss of the best constant"
+    titles = [f"{two_lines(n)}, mean {s.mean():.2f}" for n, s in zip(names, shares, strict=True)]
+    label = f"loss of {short(target)}\n/ loss of the best constant"
     limits = (0, max(float(shares.max()), 1e-9))
     return draw_over_photograph(stored, image, names[0], shares, titles, label, "magma", limits)
 
 
+@style.styled
 def scales(maps: FeatureStore | StoredMaps, *, image: int, target: str, source: str = "") -> Figure:
     """How much each scale of an S2 source adds to the reconstruction of every token of the image.
 
@@ -170,7 +171,7 @@ def scales(maps: FeatureStore | StoredMaps, *, image: int, target: str, source: 
         f"scale {scale} adds\nmean {value.mean():.3f}"
         for scale, value in zip(found["scale"].values, values, strict=True)
     ]
-    label = f"loss of {short(target)} saved by the scale / loss of the best constant"
+    label = f"loss of {short(target)}\nsaved by the scale\n/ loss of the best constant"
     limit = max(float(np.abs(values).max()), 1e-9)
     return draw_over_photograph(
         stored, image, names[0], values, titles, label, "PRGn", (-limit, limit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from feature_store import Source
+from workbench.figures import style
 from workbench.pictures.maps import Maps
 
 PANEL = 2.2
@@ -21,38 +20,17 @@ WIDE = 5
 """Panels in a line."""
 Extent = tuple[float, float, float, float]
 """Left, right, bottom and top of a picture, in units of its axes."""
-SETTINGS: Any = {
-    "font.size": 9,
-    "axes.titlesize": 8,
-    "axes.titlelocation": "left",
-    "svg.fonttype": "none",
-    "svg.hashsalt": "s2-workbench",
-}
-OVERLAY = 0.65
-"""Opacity of a map over the greyscale photograph."""
+CLEAR, OPAQUE = 0.1, 0.85
+"""Opacity of the least and the most remarkable values of a map over the greyscale photograph."""
 OUTLINE = "#ff7f0e"
 
 
-class Picture(Figure):
-    """A figure that shows itself in a notebook, whichever backend is set there."""
-
-    def savefig(self, *args: Any, **options: Any) -> None:
-        """As matplotlib's, in the settings that the figure was drawn in."""
-        with mpl.rc_context(SETTINGS):
-            super().savefig(*args, **options)
-
-    def _repr_png_(self) -> bytes:
-        written = io.BytesIO()
-        self.savefig(written, dpi=110)
-        return written.getvalue()
-
-
-def new_panels(count: int, *, bar: bool = False) -> tuple[Picture, list[Axes]]:
+def new_panels(count: int, *, bar: bool = False) -> tuple[Figure, list[Axes]]:
+    """Axes without frames; the caller is :func:`workbench.figures.style.styled`."""
     columns = min(count, WIDE)
     lines = -(-count // columns)
     size = (PANEL * columns + (0.9 if bar else 0), (PANEL + 0.4) * lines)
-    figure = Picture(figsize=size, layout="constrained", facecolor="white")
-    axes = list(figure.subplots(lines, columns, squeeze=False).flat)
+    figure, axes = style.figure(*size, rows=lines, columns=columns)
     for ax in axes:
         ax.set_axis_off()
     return figure, axes[:count]
@@ -84,26 +62,57 @@ def draw_over_photograph(
 ) -> Figure:
     """The photograph, then each map, dims (map, row, col), over its greyscale."""
     picture = maps.photograph(image, source)
-    with mpl.rc_context(SETTINGS):
-        figure, axes = new_panels(1 + len(values), bar=True)
-        extent = draw_photograph(axes[0], maps, image, source)
-        for ax, shown, title in zip(axes[1:], values, titles, strict=True):
-            if not isinstance(picture, str):
-                ax.imshow(grey(picture), cmap="gray", vmin=0, vmax=255)
-            ax.imshow(
-                shown, cmap=colours, vmin=limits[0], vmax=limits[1], alpha=OVERLAY, extent=extent
-            )
-            set_title(ax, title)
-        scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(*limits), colours)
-        bar = figure.colorbar(scale, ax=axes, shrink=0.8)
-        bar.set_label(label.replace(" / ", "\n/ "), fontsize=7)
+    figure, axes = new_panels(1 + len(values), bar=True)
+    extent = draw_photograph(axes[0], maps, image, source)
+    for ax, shown, title in zip(axes[1:], values, titles, strict=True):
+        lay_over(ax, None if isinstance(picture, str) else picture, shown, colours, limits, extent)
+        set_title(ax, title)
+    draw_bar(figure, axes, label, colours, limits)
     return figure
+
+
+def lay_over(
+    ax: Axes,
+    picture: np.ndarray | None,
+    values: np.ndarray,
+    colours: str,
+    limits: tuple[float, float],
+    extent: tuple[float, ...],
+) -> None:
+    """The photograph in grey and the map over it, clear where its values are unremarkable."""
+    if picture is not None:
+        ax.imshow(grey(picture), cmap="gray", vmin=0, vmax=255)
+    shown = seen_through(colours)
+    ax.imshow(values, cmap=shown, vmin=limits[0], vmax=limits[1], extent=extent)
+
+
+def draw_bar(
+    figure: Figure,
+    axes: Sequence[Axes],
+    label: str,
+    colours: str,
+    limits: tuple[float, float],
+    **options: Any,
+) -> None:
+    """The bar of a map that lies over photographs."""
+    scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(*limits), seen_through(colours))
+    bar = figure.colorbar(scale, ax=axes, shrink=0.8, **options)
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label(label, fontsize=8)
+
+
+def seen_through(colours: str) -> mpl.colors.Colormap:
+    """A colour map that is clear at its neutral end: the middle of PRGn, the start of others."""
+    found = mpl.colormaps[colours](np.linspace(0, 1, 256))
+    at = np.linspace(-1, 1, 256) if colours.startswith("PRGn") else np.linspace(0, 1, 256)
+    found[:, 3] = CLEAR + (OPAQUE - CLEAR) * np.abs(at)
+    return mpl.colors.ListedColormap(found)
 
 
 def set_title(ax: Axes, text: str) -> None:
     """Matplotlib would set text between two dollar signs as mathematics."""
     printable = "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
-    ax.set_title(printable, parse_math=False)
+    ax.set_title(printable, fontsize=8, parse_math=False)
 
 
 def outline(
@@ -123,12 +132,6 @@ def with_foreground(rgb: np.ndarray, foreground: tuple[float, float] | None) -> 
     return np.concatenate([np.nan_to_num(rgb), shown[..., None].astype(rgb.dtype)], axis=-1)
 
 
-def short(source: str) -> str:
-    """A source without its provider and tap: ``efficientnet_lite0 @ 224 + 448``."""
-    parsed = Source.parse(source)
-    return f"{parsed.model.rpartition(':')[2]} @ {' + '.join(parsed.scales)}"
-
-
 def grey(picture: np.ndarray) -> np.ndarray:
     """Greyscale, lifted so that dark places do not hide the map over them: (row, col), 0 to 255."""
-    return picture.mean(-1) * 0.6 + 100
+    return picture.mean(-1) * 0.75 + 60

@@ -2,104 +2,111 @@
 
 from __future__ import annotations
 
-import itertools
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analyses.reconstruction.table2 import published_row
 from analyses.statistics.information import PERFECT, bits_text
 from feature_store.source import Source
 from workbench.figures import style
-
-
-def label(source: str) -> str:
-    """A source as two short lines: model without its provider, then tap and scales."""
-    parsed = Source.parse(source)
-    tap = f"{parsed.tap} " if parsed.tap else ""
-    return f"{parsed.model.partition(':')[2]}\n{tap}@ {' + '.join(parsed.scales)}"
-
-
-def colour(source: str) -> str:
-    """Green for S2 sources, grey for single-scale ones."""
-    return style.GREEN if len(Source.parse(source).scales) > 1 else style.GREY
+from workbench.figures.sources import colour, looks, short, two_lines
 
 
 @style.styled
-def draw_information(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
-    """Bars of test information with 95 % intervals; the paper's figures as open diamonds.
+def draw_information(result: xr.Dataset) -> Figure:
+    """Bars of test information with 95 % intervals, each with its ratio beside it.
+
+    Ticks are the information on training images, and open diamonds the paper's figures. The axis
+    ends where bars and ratios do; a tick beyond it is given as a number.
 
     Parameters
     ----------
     result : xarray.Dataset
         As :func:`analyses.reconstruction.compute` returns it.
-    stem : str or Path
-        Path without suffix; PNG and SVG are written.
     """
     names = [str(n) for n in result["source"].values]
-    info = result["test_info_bits"].values
-    spans = np.abs(np.stack([info - result["test_info_low"], result["test_info_high"] - info]))
+    info, high = result["test_info_bits"].values, result["test_info_high"].values
+    spans = np.abs(np.stack([info - result["test_info_low"], high - info]))
     at = np.arange(len(names))
-    drawn, (axes,) = style.figure(7.2, 1.4 + 0.62 * len(names))
+    drawn, (axes,) = style.figure(7.2, 1.5 + 0.62 * len(names))
     axes.barh(at, info, color=[colour(n) for n in names], height=0.6)
-    axes.errorbar(info, at, xerr=spans, fmt="none", ecolor="black", capsize=4, linewidth=1.2)
-    axes.plot(
-        result["train_info_bits"], at, "|", color="black", markersize=14, label="on training images"
-    )
-    paper = {i: published_row(result.attrs["target"], n) for i, n in enumerate(names)}
-    known = {i: row["test_info"] for i, row in paper.items() if row is not None}
-    if known:
-        axes.plot(
-            list(known.values()),
-            list(known),
-            "D",
-            mfc="none",
-            mec="black",
-            label="S2 paper, Table 2 (test)",
-        )
-    finite = np.concatenate([info, result["test_info_high"], result["train_info_bits"]])
-    below = finite[finite < PERFECT]  # the bar of a perfect reconstruction runs into the margin
-    edge = float(below.max(initial=0.0) or finite.max(initial=0.0))
-    for y, name, value in zip(at, names, result["test_ratio"].values, strict=True):
+    axes.errorbar(info, at, xerr=spans, fmt="none", ecolor=style.INK, capsize=4, linewidth=1.2)
+    ends = np.maximum(info, high)
+    below = ends[info < PERFECT]  # the bar of a perfect reconstruction runs into the margin
+    edge = float(below.max(initial=0.0) or ends.max(initial=0.0))
+    ends = np.minimum(ends, edge)
+    for values, look in _marks(result, names):
+        inside = np.where(values <= 1.08 * edge, values, np.nan)
+        axes.plot(inside, at, ls="", mec=style.INK, **look)
+        ends = np.fmax(ends, inside)
+        for y in np.flatnonzero(values > 1.08 * edge):
+            axes.annotate(
+                f"{bits_text(values[y], 2)} →", (1, y), xycoords=("axes fraction", "data"),
+                ha="right", va="center", fontsize=8,
+            )  # fmt: skip
+    for y, (name, ratio) in enumerate(zip(names, result["test_ratio"].values, strict=True)):
         note = "perfect, " if info[y] >= PERFECT else ""
-        note += "" if np.isnan(value) else f"{100 * value:.1f} %"
+        note += "" if np.isnan(ratio) else f"{100 * ratio:.1f} %"
         note += " (reference)" if name == result.attrs["reference"] else ""
-        axes.annotate(note, (edge, y), (8, 0), textcoords="offset points", va="center")
-    axes.set_yticks(at, [label(n) for n in names])
+        axes.annotate(note, (ends[y], y), (6, 0), textcoords="offset points", va="center")
+    axes.set_yticks(at, [two_lines(n) for n in names])
     axes.invert_yaxis()
     axes.margins(x=0.02)
-    axes.set_xlim(right=edge * 1.28 if edge > 0 else None)
-    axes.set_xlabel("information on unseen images, bits (bar: 95 % interval over images)")
-    goal = label(result.attrs["target"]).replace("\n", " ")
-    axes.set_title(f"What each source knows about {goal}", loc="left")
+    axes.set_xlim(right=edge * 1.4 if edge > 0 else None)
+    axes.set_xlabel("information on unseen images, bits (whiskers: 95 % interval over images)")
+    axes.set_title(f"What each source knows about {short(result.attrs['target'])}")
     handles = axes.get_legend_handles_labels()
-    drawn.legend(*handles, loc="outside lower right", ncols=2, fontsize=9, frameon=False)
-    return style.save(drawn, stem)
+    drawn.legend(*handles, loc="outside lower right", ncols=2, fontsize=9)
+    return drawn
+
+
+def _marks(result: xr.Dataset, names: list[str]) -> list[tuple[np.ndarray, dict[str, Any]]]:
+    """Values beside the bars, NaN where there is none, and how they are drawn."""
+    train = {"marker": "|", "ms": 14, "label": "on training images"}
+    found = [(result["train_info_bits"].values, train)]
+    rows = [published_row(result.attrs["target"], name) for name in names]
+    if any(row is not None for row in rows):
+        paper = np.array([np.nan if row is None else row["test_info"] for row in rows], float)
+        found.append((paper, {"marker": "D", "mfc": "white", "label": "S2 paper, Table 2 (test)"}))
+    return found
 
 
 @style.styled
-def draw_map(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
+def draw_map(result: xr.Dataset) -> Figure:
     """Where in the image the information lies: bits per cell of the token grid, test images."""
     names = [str(n) for n in result["source"].values]
     maps = result["info_map"].values
     low, high = float(np.nanmin(maps)), float(np.nanmax(maps))
     columns = min(len(names), 4)
     lines = -(-len(names) // columns)
-    drawn, axes = style.figure(2.5 * columns + 0.8, 2.7 * lines, rows=lines, columns=columns)
-    for ax, name, values in zip(axes, names, maps, strict=False):
+    size = (2.5 * columns + 1.4, 2.6 * lines + 0.7)
+    drawn, axes = style.figure(*size, rows=lines, columns=columns)
+    for n, (ax, name, values) in enumerate(zip(axes, names, maps, strict=False)):
         shown = ax.imshow(values, cmap="viridis", vmin=low, vmax=high)
-        ax.set_title(label(name), fontsize=8)
-        ax.set_xticks([])
-        ax.set_yticks([])
+        ax.set_title(two_lines(name), fontsize=9)
+        ax.tick_params(labelsize=8)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(4, integer=True))
+        ax.set_xlabel("token column", fontsize=9)
+        if n % columns == 0:
+            ax.set_ylabel("token row", fontsize=9)
     for ax in axes[len(names) :]:
         ax.set_axis_off()
-    drawn.colorbar(shown, ax=axes, label="bits", shrink=0.8)
-    return style.save(drawn, stem)
+    drawn.suptitle(
+        f"Where sources know {short(result.attrs['target'])}: "
+        f"mean over {result.attrs['test_images']} test images",
+        x=0.01, ha="left", fontsize=11,
+    )  # fmt: skip
+    drawn.colorbar(shown, ax=axes, label="information, bits", shrink=0.8)
+    return drawn
 
 
 @style.styled
-def draw_scales(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
+def draw_scales(result: xr.Dataset) -> Figure:
     """Which scale carries the information: alone, unique part, and all together, test images."""
     found = result.sel(split="test").dropna("source", subset=["together"])
     names = [str(n) for n in found["source"].values]
@@ -122,39 +129,40 @@ def draw_scales(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
             fontsize=8,
             color=style.GREEN,
         )
-        ax.axhline(0, color="black", linewidth=0.8)
+        ax.axhline(0, color=style.INK, linewidth=0.8)
         ax.set_xticks(at, [str(s) for s in one["scale"].values])
         ax.set_xlabel("scale, pixels")
-        ax.set_title(label(name), fontsize=9)
+        ax.set_title(two_lines(name), fontsize=9)
         ax.margins(y=0.15)
     axes[0].set_ylabel("information on unseen images, bits")
     drawn.legend(
         handles=[alone, unique, together], loc="outside right upper", fontsize=9, frameon=False
     )
-    return style.save(drawn, stem)
+    return drawn
 
 
 @style.styled
-def draw_ranks(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
+def draw_ranks(result: xr.Dataset) -> Figure:
     """How many directions are needed: information of the best map of each rank, training images."""
-    drawn, (axes,) = style.figure(6.4, 4.0)
-    lines = itertools.cycle(("-", "--", "-.", ":"))
-    for name, line in zip(map(str, result["source"].values), lines, strict=False):
+    drawn, (axes,) = style.figure(6.4, 4.2)
+    names = [str(n) for n in result["source"].values]
+    for n, (name, look) in enumerate(zip(names, looks(names), strict=True)):
         curve = result["rank_info"].sel(source=name)
-        text = label(name).replace("\n", " ")
-        axes.plot(curve["rank"], curve, color=colour(name), linestyle=line, label=text)
+        # Where curves coincide, the later is thinner, and markers stand at different ranks.
+        width, every = 1.4 + 1.3 * (len(names) - 1 - n), (0.04 * n, 0.15)
+        style.curve(axes, curve["rank"], curve, look, short(name), lw=width, markevery=every)
     axes.set_xscale("symlog", linthresh=1)
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("rank of the linear map")
+    axes.set_xlabel("rank of the linear map, log scale")
     axes.set_ylabel("information on training images, bits")
-    axes.legend(fontsize=9, frameon=False)
-    return style.save(drawn, stem)
+    axes.legend(fontsize=9, handlelength=3.5, loc="lower right")
+    return drawn
 
 
 @style.styled
-def draw_pairs(pairs: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
+def draw_pairs(pairs: xr.Dataset) -> Figure:
     """Bits that each source (row) has about each other (column), on training images.
 
     A target that is a part of the source itself is left blank.
@@ -163,10 +171,8 @@ def draw_pairs(pairs: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     ----------
     pairs : xarray.Dataset
         As :func:`analyses.reconstruction.pairs.pair_matrix` returns it.
-    stem : str or Path
-        Path without suffix; PNG and SVG are written.
     """
-    names = [label(str(n)) for n in pairs["source"].values]
+    names = [two_lines(str(n)) for n in pairs["source"].values]
     values = pairs["train_info_bits"].values.copy()
     singles = [set(Source.parse(str(n)).singles()) for n in pairs["source"].values]
     held = np.array([[about <= source for about in singles] for source in singles])
@@ -184,4 +190,4 @@ def draw_pairs(pairs: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
     axes.set_ylabel("from")
     axes.set_xlabel("about")
     drawn.colorbar(shown, ax=axes, label="information on training images, bits", shrink=0.8)
-    return style.save(drawn, stem)
+    return drawn

@@ -10,6 +10,7 @@ import xarray as xr
 from analyses.reconstruction import rows
 from analyses.reconstruction.table2 import layout
 from analyses.statistics.information import bits_text
+from workbench.figures import style
 from workbench.figures.curve import write_curve
 from workbench.figures.reconstruction import (
     draw_information,
@@ -47,21 +48,22 @@ def write(result: xr.Dataset, out: Path) -> list[Path]:
         caption=caption,
         notes=[*attrs["notes"], *attrs["warnings"]],
     )
-    drawn = [*draw_information(result, out / "information"), *draw_map(result, out / "map")]
+    drawings = {"information": draw_information(result), "map": draw_map(result)}
     bits = {"test_info_low": "low", "test_info_high": "high"}
-    drawn += write_curve(
+    curve = write_curve(
         rows(result).rename(columns=bits),
         out / "reconstruct_curve",
         metric="test_info_bits",
         label="information, bits\n(unseen images)",
     )
     if "alone" in result:
-        drawn += draw_scales(result, out / "scales")
+        drawings["scales"] = draw_scales(result)
     if "rank_info" in result:
-        drawn += draw_ranks(result, out / "ranks")
+        drawings["ranks"] = draw_ranks(result)
         paths.append(out / "beyond.csv")
         write_csv(result[[*_BEYOND]].to_dataframe().reset_index(), paths[-1])
-    return [*paths, *drawn]
+    written = [path for name, drawn in drawings.items() for path in style.save(drawn, out / name)]
+    return [*paths, *written, *curve]
 
 
 def pair_rows(pairs: xr.Dataset) -> pd.DataFrame:
@@ -75,4 +77,7 @@ def write_pairs(pairs: xr.Dataset, out: Path) -> list[Path]:
     """Write pairs.md, .csv, .tex and the figure; their paths."""
     table = pair_rows(pairs)
     shown = table.assign(train_info_bits=table["train_info_bits"].map(lambda b: bits_text(b, 4)))
-    return [*write_table(table, out / "pairs", shown=shown), *draw_pairs(pairs, out / "pairs")]
+    return [
+        *write_table(table, out / "pairs", shown=shown),
+        *style.save(draw_pairs(pairs), out / "pairs"),
+    ]

@@ -6,12 +6,12 @@ Source: figures 1, 3, 4 and 5 of "Getting ViT in Shape".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from analyses.scaling_laws import sovit
 from analyses.scaling_laws.architecture import DIMENSIONS, named_shape
@@ -25,7 +25,7 @@ _LABELS = {"width": "width", "depth": "depth", "mlp": "MLP size"}
 
 
 @style.styled
-def draw_isoflop(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
+def draw_isoflop(fits: Sequence[ShapeFit]) -> Figure:
     """Metric against the dimension at fixed compute, with the runs and the optima (figure 4)."""
     figure, axes = style.figure(3.6 * len(fits) + 0.9, 3.6, columns=len(fits))
     for ax, fit in zip(axes, fits, strict=True):
@@ -37,7 +37,9 @@ def draw_isoflop(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
             ax.plot(x, law.metric(x, t), color=colour(limits(t)), lw=1.4)
             best = float(law.optimum(t))
             if x[0] <= best <= x[-1]:
-                ax.plot(best, law.metric(best, t), "*", color=colour(limits(t)), ms=11, mec="black")
+                ax.plot(
+                    best, law.metric(best, t), "*", color=colour(limits(t)), ms=11, mec=style.INK
+                )
         ax.scatter(
             runs["value"],
             runs["metric"],
@@ -45,7 +47,7 @@ def draw_isoflop(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
             cmap=colour,
             norm=limits,
             s=22,
-            ec="black",
+            ec=style.INK,
             lw=0.4,
         )
         _log_ticks(ax, runs["value"])
@@ -54,11 +56,11 @@ def draw_isoflop(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
         bar = figure.colorbar(mpl.cm.ScalarMappable(limits, colour), ax=ax, pad=0.02)
         bar.set_label("compute", fontsize=9)
     axes[0].set_ylabel("metric")
-    return style.save(figure, stem)
+    return figure
 
 
 @style.styled
-def draw_predicted(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
+def draw_predicted(fits: Sequence[ShapeFit]) -> Figure:
     """Predicted against actual metric; the held-out largest value in violet (figure 4, left)."""
     figure, axes = style.figure(3.5 * len(fits), 3.5, columns=len(fits))
     for ax, fit in zip(axes, fits, strict=True):
@@ -69,7 +71,7 @@ def draw_predicted(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
             0.9 * min(v.min() for v in both if len(v)),
             1.1 * max(v.max() for v in both if len(v)),
         ]
-        ax.plot(ends, ends, color="black", lw=0.8)
+        ax.plot(ends, ends, color=style.INK, lw=0.8)
         ax.scatter(
             runs["metric"], runs["predicted"], s=22, color=style.GREY, label="fitted, all runs"
         )
@@ -84,14 +86,14 @@ def draw_predicted(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
         ax.set(title=_title(fit), xlabel="actual metric", xscale="log", yscale="log")
         ax.set(xlim=ends, ylim=ends, aspect="equal")
         for axis in (ax.xaxis, ax.yaxis):
-            _plain_log(axis)
+            style.log_axis(axis)
     axes[0].set_ylabel("predicted metric")
     axes[0].legend(frameon=False, fontsize=8, loc="upper left")
-    return style.save(figure, stem)
+    return figure
 
 
 @style.styled
-def draw_exponents(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
+def draw_exponents(fits: Sequence[ShapeFit]) -> Figure:
     """Exponents a, b, c and s of every dimension with their intervals (figure 5)."""
     figure, axes = style.figure(9.0, 3.0, columns=4)
     for ax, name in zip(axes, ("a", "b", "c", "s"), strict=True):
@@ -105,16 +107,16 @@ def draw_exponents(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
         ax.set(title=f"${name}$" if name != "s" else "$s = c/(a+b)$", ylim=(-0.6, len(fits) - 0.4))
         ax.set_yticks(range(len(fits)), [_LABELS.get(f.dimension, f.dimension) for f in fits])
         ax.set_xscale("log")
-        _plain_log(ax.xaxis)
+        style.log_axis(ax.xaxis)
         if ax is not axes[0]:
             ax.tick_params(labelleft=False)
     if any(fit.unidentified for fit in fits):
         axes[0].set_xlabel("hollow: not determined by the runs", fontsize=8)
-    return style.save(figure, stem)
+    return figure
 
 
 @style.styled
-def draw_frontier(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
+def draw_frontier(fits: Sequence[ShapeFit]) -> Figure:
     """Optimal value against compute with the middle 95 % of resamples; dotted outside the runs."""
     figure, axes = style.figure(3.5 * len(fits), 3.4, columns=len(fits))
     for ax, fit in zip(axes, fits, strict=True):
@@ -132,14 +134,14 @@ def draw_frontier(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
         ax.scatter(fit.runs["compute"], fit.runs["value"], s=10, color=style.GREY, label="runs")
         ax.set(xscale="log", yscale="log", title=_title(fit), xlabel="compute")
         ax.set_ylim(fit.runs["value"].min() / 3, fit.runs["value"].max() * 3)
-        _plain_log(ax.yaxis)
+        style.log_axis(ax.yaxis)
     axes[0].set_ylabel("compute-optimal value")
     axes[-1].legend(frameon=False, fontsize=8, loc="lower right")
-    return style.save(figure, stem)
+    return figure
 
 
 @style.styled
-def draw_runs(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
+def draw_runs(fits: Sequence[ShapeFit]) -> Figure:
     """Metric against compute of every run, Pareto-optimal ones joined (figure 3)."""
     figure, (ax,) = style.figure(6.2, 4.0)
     names = ["compute", "metric"]
@@ -152,15 +154,15 @@ def draw_runs(fits: Sequence[ShapeFit], stem: Path) -> tuple[Path, Path]:
         label = f"{_title(fit)} varied" if len(fits) > 1 else "runs"
         ax.scatter(part["compute"], part["metric"], color=colour, marker=marker, label=label, s=26)
     best = table[pareto(table)].sort_values("compute")
-    ax.plot(best["compute"], best["metric"], color="black", lw=1.2, label="Pareto-optimal")
+    ax.plot(best["compute"], best["metric"], color=style.INK, lw=1.2, label="Pareto-optimal")
     ax.set(xscale="log", yscale="log", xlabel="compute", ylabel="metric")
-    _plain_log(ax.yaxis)
+    style.log_axis(ax.yaxis)
     ax.legend(frameon=False, fontsize=8)
-    return style.save(figure, stem)
+    return figure
 
 
 @style.styled
-def draw_published_frontier(stem: Path) -> tuple[Path, Path]:
+def draw_published_frontier() -> Figure:
     """The paper's recipe from x⁰ on, and the published networks at their compute (figure 1)."""
     figure, axes = style.figure(11.5, 3.2, columns=4)
     start = {name: float(getattr(sovit.SMALL_OPTIMUM, name)) for name in DIMENSIONS}
@@ -186,9 +188,9 @@ def draw_published_frontier(stem: Path) -> tuple[Path, Path]:
             ax.plot(compute, value, marker, color=colour, ms=7, ls="", label=label)
         ax.set(xscale="log", yscale="log", xlabel="compute (GFLOPs)")
         ax.set_title("parameters (M)" if name == "params" else _LABELS[name])
-        _plain_log(ax.yaxis)
+        style.log_axis(ax.yaxis)
     axes[-1].legend(frameon=False, fontsize=7.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return style.save(figure, stem)
+    return figure
 
 
 def _band(fit: ShapeFit, t: np.ndarray) -> np.ndarray:
@@ -207,18 +209,3 @@ def _log_ticks(ax: Axes, values: np.ndarray) -> None:
     turned = 90 if len(distinct) > 5 and distinct[-1] >= 100 else 0  # long labels would touch
     ax.set_xticks(distinct, [f"{v:g}" for v in distinct], fontsize=8, rotation=turned)
     ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
-
-
-def _plain_log(axis: mpl.axis.Axis) -> None:
-    """Few plain numbers on a logarithmic axis, whatever its span."""
-    low, high = axis.get_view_interval()
-    decades = np.log10(high / low)
-    axis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:g}"))
-    axis.set_minor_locator(mpl.ticker.NullLocator())
-    if decades < 0.3:  # less than a factor of two: evenly spaced numbers stay apart
-        axis.set_major_locator(mpl.ticker.MaxNLocator(4))
-        return
-    subs = (
-        (1.0,) if decades > 2 else (1, 2, 5) if decades > 0.8 else (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8)
-    )
-    axis.set_major_locator(mpl.ticker.LogLocator(subs=subs, numticks=12))

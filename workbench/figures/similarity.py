@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 
 from workbench.figures import style
-from workbench.figures.reconstruction import label
+from workbench.figures.sources import two_lines
 
 _TITLES = {
     "cka_debiased": "CKA (debiased)",
@@ -19,9 +18,9 @@ _TITLES = {
 
 
 @style.styled
-def draw_matrices(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
+def draw_matrices(result: xr.Dataset) -> Figure:
     """Four measures as matrices with their values; darker is more alike in every panel."""
-    names = [label(str(n)) for n in result["source"].values]
+    names = [two_lines(str(n)) for n in result["source"].values]
     size = 1.1 + 0.75 * len(names)
     drawn, axes = style.figure(2 * size + 2.6, 2 * size + 1.6, rows=2, columns=2)
     for number, (ax, (measure, title)) in enumerate(zip(axes, _TITLES.items(), strict=True)):
@@ -38,4 +37,4 @@ def draw_matrices(result: xr.Dataset, stem: str | Path) -> tuple[Path, Path]:
         ax.set_xticks(ticks, names if number > 1 else [], rotation=45, ha="right", fontsize=8)
         ax.set_yticks(ticks, names if number % 2 == 0 else [], fontsize=8)
         ax.set_title(title)
-    return style.save(drawn, stem)
+    return drawn

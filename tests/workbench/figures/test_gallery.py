@@ -1,4 +1,4 @@
-"""The gallery shows every part and lets no label or file name become markup."""
+"""The gallery shows every part, marks predictions, and lets no label become markup."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.figures.gallery import Pictures, write_html, write_jpeg, write_png
+from workbench.figures import style
+from workbench.figures.gallery import Pictures, sheet
+from workbench.figures.gallery_page import write_html
 
 EVIL = "<script>alert(1)</script>"
 IMAGE = np.full((20, 30, 3), 128, np.uint8)
@@ -45,19 +47,27 @@ def test_html_escapes_labels_and_names(table, tmp_path):
     assert "not readable" in text
     assert 'class="rare"' in text
     assert "m:&lt;script&gt;" in text
-    assert 'class="wrong">a &amp; b' in text
+    assert 'class="wrong">✗ a &amp; b' in text
+    assert 'class="right">✓ &lt;script&gt;' in text
     assert "http" not in text
 
 
-def test_png_takes_any_label(table, tmp_path):
-    write_png(table, pictures(), tmp_path / "g.png")
-    assert (tmp_path / "g.png").stat().st_size > 3000
-    write_jpeg(table, pictures(), tmp_path / "g.jpg")
-    assert 3000 < (tmp_path / "g.jpg").stat().st_size < 2 * (tmp_path / "g.png").stat().st_size
+def test_the_sheet_marks_predictions_by_sign_and_colour(table):
+    figure = sheet(table, pictures())
+    hard, said, easy, *nearest = figure.axes
+    assert [len(ax.images) for ax in (hard, easy, *nearest)] == [1, 0, 1, 1]
+    drop, *predictions = said.texts
+    assert drop.get_text() == "loss drop 2.00"
+    assert [t.get_text()[:7] for t in predictions] == ["✗ small", "✓ S2: 0", "✓ large"]
+    assert len({t.get_color() for t in predictions}) == 2
+
+
+def test_the_sheet_takes_any_label(table, tmp_path):
+    table.at[0, "label"] = "$a$_{"
+    (path,) = style.save(sheet(table, pictures()), tmp_path / "g", ["png"])
+    assert path.stat().st_size > 3000
 
 
 def test_empty_table_says_so(table, tmp_path):
     write_html(table.iloc[:0], pictures(), tmp_path / "g.html", "none")
     assert "No image that the larger model" in (tmp_path / "g.html").read_text()
-    write_png(table.iloc[:0], pictures(), tmp_path / "g.png")
-    assert not (tmp_path / "g.png").exists()

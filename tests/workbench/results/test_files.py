@@ -30,7 +30,7 @@ def test_an_error_leaves_the_file_of_before_and_nothing_else(tmp_path):
 
 
 def test_a_full_disk_leaves_no_file(tmp_path, monkeypatch):
-    """Every writer: a text, JSON, a table in three formats, a drawing and photographs."""
+    """Every writer: a text, JSON, a table in three formats and a drawing."""
     table = pd.DataFrame({"a": ["=1"]})
 
     @style.styled
@@ -54,7 +54,6 @@ def test_a_full_disk_leaves_no_file(tmp_path, monkeypatch):
         lambda: write_csv(table, out / "a.csv"),
         lambda: write_table(table, out / "a"),
         lambda: style.save(drawn, out / "a"),
-        lambda: style.save_pictures(drawn, out / "a"),
     ):
         with pytest.raises(OSError, match="No space"):
             write()

@@ -55,7 +55,7 @@ def scaling(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
             ax.set_title("here: " + _who(tables[key], family), fontsize=9)
             ax.set_ylabel(label, fontsize=9)
     for ax in axes[-len(TASKS) :]:
-        ax.set_xlabel("GMACs per image")
+        ax.set_xlabel("GMACs per image, log scale")
     _legend(drawn, axes)
     return list(style.save(drawn, stem))
 
@@ -71,7 +71,7 @@ def which_size(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     _curves(right, _points(tables[spec.key], "miou", "value"))
     right.set_title("here: " + _who(tables[spec.key], family), fontsize=9)
     for ax in (left, right):
-        ax.set_xlabel("GMACs per image")
+        ax.set_xlabel("GMACs per image, log scale")
     left.set_ylabel("mIoU (%)")
     _legend(drawn, [right, left])
     return list(style.save(drawn, stem))
@@ -85,7 +85,7 @@ def convnet(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     for ax, metric in zip(axes, table["metrics"], strict=True):
         _curves(ax, _points(table, metric["column"], "value"))
         ax.set_ylabel(metric["name"])
-        ax.set_xlabel("GMACs per image")
+        ax.set_xlabel("GMACs per image, log scale")
     _legend(drawn, axes)
     return list(style.save(drawn, stem))
 
@@ -94,7 +94,8 @@ def convnet(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
 def gallery(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     """Figure 7: the hardest examples with easy ones and nearest training images."""
     from workbench.datasets.pictures import reader
-    from workbench.figures import gallery as pictures
+    from workbench.figures.gallery import Pictures, sheet
+    from workbench.figures.gallery_page import write_html
 
     table = tables[spec.key]
     examples = pd.DataFrame(table["detail"])
@@ -103,12 +104,11 @@ def gallery(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     (made,) = table["measurements"].values()
     paths = (made["stores"][role]["path"] for role in ("train", "test"))
     train, test = (feature_store.open(provenance.found_path(p, stem.parent)) for p in paths)
-    shown = pictures.Pictures(reader(train), reader(test), train.image_ids, test.image_ids)
+    shown = Pictures(reader(train), reader(test), train.image_ids, test.image_ids)
     page = stem.with_name(f"{stem.name}_gallery.html")
     page.parent.mkdir(parents=True, exist_ok=True)
-    pictures.write_html(examples, shown, page, "Hard examples", provenance.line(table))
-    sheet = pictures.sheet(examples.head(6), shown)
-    return [*style.save(sheet, stem), page]
+    write_html(examples, shown, page, "Hard examples", provenance.line(table))
+    return [*style.save(sheet(examples.head(6), shown), stem), page]
 
 
 def _points(table: dict, metric: str, which: str) -> pd.DataFrame:
@@ -151,13 +151,7 @@ def _curves(ax: Axes, points: pd.DataFrame) -> None:
         held = part.dropna(subset=["low", "high"])
         ax.vlines(held["gmacs"], held["low"], held["high"], color=look[0], lw=1, alpha=0.8)
     ax.set_xscale("log")
-    ticks = sorted(set(points["gmacs"]))
-    kept: list[float] = []
-    for tick in ticks:
-        if not kept or tick > kept[-1] * (ticks[-1] / ticks[0]) ** 0.14:
-            kept.append(tick)
-    ax.set_xticks(kept, [f"{tick:.2g}" if tick < 100 else f"{tick:.0f}" for tick in kept])
-    ax.set_xticks([], minor=True)
+    style.log_axis(ax.xaxis)
     ax.tick_params(labelsize=8)
     for axis in (ax.xaxis, ax.yaxis):
         axis.label.set_fontsize(9)

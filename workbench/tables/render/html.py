@@ -16,7 +16,8 @@ h2 { font-size: 1.2rem; margin: 2.6rem 0 .3rem; padding-top: .8rem;
 h3 { font-size: .95rem; margin: 1.2rem 0 .2rem; color: var(--soft); }
 nav ul { columns: 20rem; column-gap: 2.2rem; padding-left: 1.1rem; margin: .5rem 0; }
 nav li { margin: .1rem 0; }
-.box { overflow-x: auto; max-width: 100%; margin: .5rem 0; border: 1px solid var(--line); }
+.box { overflow-x: auto; max-width: 100%; margin: .5rem 0; border: 1px solid var(--line);
+  width: fit-content; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line);
   vertical-align: top; white-space: nowrap; }
@@ -24,7 +25,13 @@ td:last-child { white-space: normal; min-width: 9rem; max-width: 26rem; }
 .wordy td:last-child { min-width: 22rem; } .wordy thead th { white-space: normal; }
 tbody tr:hover td { background: var(--head); }
 thead th { background: var(--head); font-weight: 600; } tbody tr:last-child td { border-bottom: 0; }
-.notes { font-size: 13px; color: var(--soft); padding-left: 1.4rem; max-width: 52rem; }
+th:first-child, td:first-child { position: sticky; left: 0; background: var(--page);
+  border-right: 1px solid var(--line); }
+thead th:first-child { background: var(--head); }
+details { margin: .3rem 0 .8rem; font-size: 13px; } summary { cursor: pointer; color: var(--soft); }
+.notes { font-size: 13px; color: var(--soft); max-width: 62rem; margin: .8rem 0; display: grid;
+  grid-template-columns: max-content minmax(0, 1fr); gap: .15rem 1rem; }
+.notes dt { font-weight: 600; grid-column: 1; } .notes dd { grid-column: 2; margin: 0; }
 .made { font-size: 12px; color: var(--soft); } .warn { color: var(--warn); font-weight: 600; }
 figure { margin: .8rem 0; background: #ffffff; border: 1px solid var(--line); padding: .5rem;
   overflow-x: auto; }
@@ -44,17 +51,35 @@ def section(table: dict, blocks: list[dict], folder: Path) -> str:
         f"<p>{escape(table['question'])}</p>",
     ]
     if table["rows"]:
-        parts.append(_box(view.shown(table)))
+        parts.append(_rows(table))
     if table["comparisons"]:
         parts += ["<h3>Directions</h3>", _box(view.comparisons(table))]
     for block in blocks:
         parts += [f"<h3>{escape(block['title'])}</h3>", f"<p>{escape(block['caption'])}</p>"]
         parts.append(_box(view.block_frame(block)))
     if found := view.notes(table):
-        items = "".join(f"<li>{escape(line)}</li>" for line in found)
-        parts.append(f'<ol class="notes">{items}</ol>')
+        parts.append(_notes(found))
     parts += [_picture(folder / name, table["title"]) for name in pictures(table)]
     return "\n".join(parts)
+
+
+def _rows(table: dict) -> str:
+    """The table; its figures on training images stand behind a line to click."""
+    first, training = view.on_page(view.shown(table), len(table["label"]))
+    if training.shape[1] == 1:
+        return _box(first)
+    return (
+        f"{_box(first)}\n<details><summary>On training images</summary>{_box(training)}</details>"
+    )
+
+
+def _notes(lines: list[str]) -> str:
+    """Footnotes under the word that says what they are about."""
+    items = "".join(
+        f"<dt>{escape(group)}</dt>" + "".join(f"<dd>{escape(text)}</dd>" for text in texts)
+        for group, texts in view.grouped(lines).items()
+    )
+    return f'<dl class="notes">{items}</dl>'
 
 
 def pictures(table: dict) -> list[str]:

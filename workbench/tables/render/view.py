@@ -39,6 +39,39 @@ def shown(table: dict) -> pd.DataFrame:
     return pd.DataFrame({k: pd.Series(v, dtype=object) for k, v in columns.items()})
 
 
+def on_page(frame: pd.DataFrame, labels: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """:func:`shown` for a page: unseen images first, training images apart.
+
+    The row's labels share one column, and differences that are n/c throughout are left out.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    labels : int
+        Number of columns, at the left, that name the row.
+
+    Returns
+    -------
+    first, training : pandas.DataFrame
+        The second has no column but the labels' where no metric is given on both.
+    """
+    metrics = {metric for metric, _ in frame.columns}
+    trained = {m for m in metrics if m.startswith("train ") and f"test {m[6:]}" in metrics}
+    kept = [
+        column
+        for column in frame.columns[labels:]
+        if column[1] != "difference" or not set(frame[column]) <= {NOT_COMPARABLE, BLANK}
+    ]
+    named = frame.iloc[:, :labels]
+    name = ("", ", ".join(label for _, label in named.columns))
+    parts = []
+    for columns in ([c for c in kept if c[0] not in trained], [c for c in kept if c[0] in trained]):
+        part = frame[columns]
+        part.insert(0, name, named.agg(", ".join, axis=1), allow_duplicates=True)
+        parts.append(part)
+    return parts[0], parts[1]
+
+
 def comparisons(table: dict) -> pd.DataFrame:
     """Differences between rows, the paper's beside ours, and whether they point the same way."""
     digits = {metric["column"]: metric["digits"] for metric in table["metrics"]}
@@ -170,6 +203,18 @@ def notes(table: dict) -> list[str]:
         )
         found.append(f"Unpaired intervals of differences treat rows as independent; {reason}")
     return [*found, *table["footnotes"]]
+
+
+def grouped(lines: list[str]) -> dict[str, list[str]]:
+    """Footnotes by the word before their colon, such as *Models* or *Fit*; the rest first."""
+    found: dict[str, list[str]] = {"Notes": []}
+    for line in lines:
+        group, colon, text = line.partition(": ")
+        if colon and group.isalpha() and group.istitle():
+            found.setdefault(group, []).append(text)
+        else:
+            found["Notes"].append(line)
+    return {group: texts for group, texts in found.items() if texts}
 
 
 def _printed(table: dict) -> list[bool]:

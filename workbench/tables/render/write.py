@@ -20,7 +20,7 @@ from workbench.tables.records.check import check, records
 from workbench.tables.render import extra_tables, figures, html, latex, markdown, report, view
 from workbench.tables.specs.schema import TableSpec
 
-LAYOUT = 7
+LAYOUT = 8
 """Raised when the written files change for the same content, so that they are written again."""
 
 

@@ -1,0 +1,57 @@
+"""Figure 2 style curves: which sources make which curve, on logarithmic axes, nothing hidden."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from workbench.figures import style
+from workbench.figures.curve import curves, draw_curve, side_by_side
+
+TABLE = pd.DataFrame(
+    {
+        "source": ["bundled:b0@224", "bundled:b0@224+448", "bundled:b1@224", "bundled:b2@224"],
+        "test_accuracy": [0.7, 0.8, 0.72, 0.75],
+        "low": [0.6, 0.7, 0.62, 0.65],
+        "high": [0.8, 0.9, 0.82, 0.85],
+        "gmacs": [0.4, 2.0, 0.6, 0.9],
+        "params": [4.0, 4.0, 5.0, 6.0],
+    }
+)
+
+
+def test_s2_curve_starts_at_its_own_single_scale():
+    grey, green = curves(TABLE)
+    assert grey[:2] == ("model size", style.MODEL_SIZE)
+    assert grey[2]["source"].tolist() == ["bundled:b0@224", "bundled:b1@224", "bundled:b2@224"]
+    assert green[:2] == ("S2 of b0", style.S2_CURVES[0])
+    assert green[2]["source"].tolist() == ["bundled:b0@224", "bundled:b0@224+448"]
+
+
+def test_axes_are_logarithmic_and_say_so():
+    gmacs, params = draw_curve(TABLE).axes
+    for ax, name in ((gmacs, "GMACs per image"), (params, "parameters (millions)")):
+        assert ax.get_xscale() == "log"
+        assert name in ax.get_xlabel()
+        assert "log scale" in ax.get_xlabel()
+    assert gmacs.get_ylabel() == "test accuracy"
+
+
+def test_every_source_has_one_interval_and_none_lies_over_another():
+    for ax in draw_curve(TABLE).axes:
+        ends = [line for drawn in ax.collections for line in drawn.get_segments()]
+        assert len(ends) == len(TABLE)
+        at = np.log(sorted(line[0, 0] for line in ends))
+        assert np.diff(at).min() > 0.02 * np.ptp(at)
+
+
+def test_costs_keep_their_order_and_move_only_where_they_are_alike():
+    assert side_by_side(pd.Series([5.0, 4.0, 4.0])).sort_index().round(2).tolist() == [5, 4, 4.04]
+    apart = pd.Series([3.0, 1.0, 9.0])
+    assert side_by_side(apart).sort_index().tolist() == apart.tolist()
+
+
+def test_curves_are_told_apart_without_colour():
+    looks = [style.MODEL_SIZE, *style.S2_CURVES]
+    markers, lines = ({look[n] for look in looks} for n in (1, 2))
+    assert len(markers) == len(lines) == len(looks)
