@@ -21,8 +21,11 @@ from workbench.results.messages import note, show
 
 HELP = ("-h", "--help")
 HELP_SLURM = "--help-slurm"
+SLURM = "slurm"
+"""The part of a command's options that concerns Slurm jobs."""
 SHELLS = ("bash", "zsh", "fish")
-_CONFIG = (tyro.conf.FlagCreatePairsOff,)
+CONFIG = (tyro.conf.FlagCreatePairsOff,)
+"""How a form becomes options: ``--flag``, and no ``--no-flag``."""
 _EXAMPLES = re.compile(r"\n\s*Examples\n\s*-+\n(.*)\Z", re.DOTALL)
 _OPTION = re.compile(r"^.{0,3}(--[a-z][a-z0-9.-]*)", re.MULTILINE)
 
@@ -77,6 +80,11 @@ def examples(form: Any) -> str:
     return found[1].strip() if found else ""
 
 
+def description(form: Any) -> str:
+    """The docstring without its examples."""
+    return _EXAMPLES.sub("", inspect.getdoc(form) or "").strip()
+
+
 def complete(shell: str, forms: Mapping[str, Any]) -> None:
     """Print a script that completes commands and options.
 
@@ -99,7 +107,7 @@ def complete(shell: str, forms: Mapping[str, Any]) -> None:
             dict(forms),
             prog="workbench",
             args=["--tyro-print-completion", shell],
-            config=_CONFIG,
+            config=CONFIG,
         )
 
 
@@ -111,7 +119,7 @@ class _Slurm:
 
 
 def _tyro(form: Any, command: str, arguments: list[str]) -> Any:
-    return tyro.cli(form, prog=f"workbench {command}", args=arguments, config=_CONFIG)
+    return tyro.cli(form, prog=f"workbench {command}", args=arguments, config=CONFIG)
 
 
 def _runs_elsewhere(form: Any) -> bool:
@@ -122,7 +130,7 @@ def _without_slurm(form: Any) -> Any:
     """The form without the options of Slurm jobs."""
     if not _runs_elsewhere(form):
         return form
-    kept = (one.name for one in fields(EngineOptions) if one.name != "slurm")
+    kept = (one.name for one in fields(EngineOptions) if one.name != SLURM)
     engine = Annotated[EngineOptions, options_of(EngineOptions, *kept)]
     return make_dataclass(
         form.__name__,

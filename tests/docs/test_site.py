@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import yaml
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from mkdocs.exceptions import Abort
+
+from workbench.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("feature_store", "analyses", "workbench")
@@ -24,6 +32,51 @@ def site(tmp_path_factory):
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.mark.parametrize(
+    ("link", "is_sound"),
+    [
+        ("other.md#place", True),
+        ("../README.md", True),
+        ("missing.md", False),
+        ("other.md#missing", False),
+        ("../missing.md", False),
+    ],
+)
+def test_a_broken_link_fails_the_build(tmp_path, link, is_sound):
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    config |= {"docs_dir": "pages", "hooks": [str(ROOT / "docs/hooks.py")], "plugins": []}
+    del config["nav"], config["exclude_docs"]
+    (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(config))
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "index.md").write_text(f"# Home\n\nA [link]({link}).\n")
+    (tmp_path / "pages" / "other.md").write_text("# Other\n\n## Place\n")
+    found = load_config(str(tmp_path / "mkdocs.yml"))
+    with nullcontext() if is_sound else pytest.raises(Abort, match="1 warning"):
+        build(found)
+
+
+def test_options_of_every_command_are_in_the_reference():
+    hooks = runpy.run_path(str(ROOT / "docs/hooks.py"))
+    parts = hooks["option_tables"]().split("\n## ")
+    assert [part.split("\n")[0].removeprefix("## ") for part in parts[:-1]] == list(COMMANDS)
+    (extract,) = [part for part in parts if part.startswith("extract\n")]
+    assert "| `--dataset` | STR | folder:DIR" in extract
+    assert "| `--arithmetic` | fp32, bf16, fp16 |" in extract
+    assert "| `--json` |  | Print one" in extract
+    assert "```bash\nworkbench extract --dataset" in extract
+    assert "--slurm." not in "".join(parts[:-1])
+    assert "`--slurm.walltime`" in parts[-1]
+    assert "{None}" not in "".join(parts)
+
+
+@pytest.mark.slow
+def test_the_reference_shows_the_tables_and_no_source_of_the_list_of_commands(site):
+    page = (site / "reference/commands.html").read_text(encoding="utf-8")
+    assert "<td><code>--splits</code></td>" in page
+    assert 'id="workbench.cli.main"' in page
+    assert 'id="workbench.cli.COMMANDS"' not in page
 
 
 @pytest.mark.slow

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 from pathlib import Path
 
 import jupytext
 import nbclient
 import pytest
+from jupytext.cli import jupytext as jupytext_program
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9]_*.py"))
 FIRST, *LATER = NOTEBOOKS
@@ -85,3 +87,13 @@ def test_no_cell_has_more_than_three_imports(path):
 def test_the_quickstart_has_five_steps():
     cells = [c for c in jupytext.read(FIRST).cells if c.cell_type == "code"]
     assert len(cells) == 5
+
+
+def test_pairing_leaves_the_text_as_it_is(tmp_path):
+    for path in (*NOTEBOOKS, FIRST.with_name("jupytext.toml")):
+        shutil.copy(path, tmp_path)
+    texts = sorted(tmp_path.glob("*.py"))
+    assert jupytext_program(["--quiet", "--sync", *map(str, texts)]) == 0
+    for path, text in zip(NOTEBOOKS, texts, strict=True):
+        assert text.with_suffix(".ipynb").exists()
+        assert text.read_text(encoding="utf-8") == path.read_text(encoding="utf-8")
