@@ -6,8 +6,18 @@
 """
 
 from feature_store.errors import InputError, StoreError
+from feature_store.foreign import import_features
 from feature_store.source import Source
 from feature_store.store import FeatureStore, create, open
 from feature_store.stream import Batch
 
-__all__ = ["Batch", "FeatureStore", "InputError", "Source", "StoreError", "create", "open"]
+__all__ = [
+    "Batch",
+    "FeatureStore",
+    "InputError",
+    "Source",
+    "StoreError",
+    "create",
+    "import_features",
+    "open",
+]

@@ -39,6 +39,8 @@ class SourceStatus:
     """Token positions kept per image; 0 = all of the grid."""
     pretrained: bool | None
     """False for random weights; None where the manifest does not say."""
+    foreign: bool
+    """Whether another tool made the features."""
     float16_relative_rms: float | None
     """Relative root mean square error of the stored dtype; None before the first commit."""
     created: str
@@ -68,6 +70,7 @@ class SourceStatus:
             channels=stored.channels,
             kept=stored.kept,
             pretrained=stored.manifest.get("pretrained"),
+            foreign=stored.manifest.get("foreign") is True,
             float16_relative_rms=stored.float16_relative_rms(),
             created=stored.created,
             updated=max((record.written for record in records), default=None),
@@ -84,6 +87,8 @@ DECODING = {
 
 def finishing_command(stored: StoredSource, dataset: str) -> str:
     """The command line that computes the missing shards, with the settings of the stored ones."""
+    if stored.manifest.get("foreign") is True:
+        return "feature_store.import_features, with the arrays of this source"
     source = stored.source
     default = stored.manifest.get("default_tap") == source.tap
     options = {

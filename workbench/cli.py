@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "explore": "look at tokens and images in the browser",
     "look": "draw what a source sees in an image",
     "verify": "re-read a store and name damaged shards",
+    "export": "features as npz, safetensors, parquet or a Hugging Face dataset",
     "upgrade": "bring a store of an older protocol version to the present one",
     "cost": "parameters, GMACs, bytes, images per second",
     "reconstruct": "how much of one model is a linear function of another (Table 2)",

@@ -153,6 +153,7 @@ def text(found: dict) -> str:
             + (f" (relative rounding error {error:.1e})" if error is not None else "")
             + f", identity {entry['identity'][:12]}, {entry['updated'] or entry['created']}"
             + (", RANDOM WEIGHTS" if entry["pretrained"] is False else "")
+            + (", made by another tool" if entry["foreign"] else "")
         )
         if entry["finish"]:
             lines.append(f"    finish with: {entry['finish']}")

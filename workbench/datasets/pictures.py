@@ -46,10 +46,16 @@ def reader(store: FeatureStore) -> Reader:
 
 
 def as_seen(store: FeatureStore, source: str) -> Reader:
-    """Like :func:`reader`, resized and cropped as the source's model saw the picture."""
+    """Like :func:`reader`, resized and cropped as the source's model saw the picture.
+
+    Whole, where another tool made the features.
+    """
     from PIL import Image
 
-    read, transform = reader(store), recorded_transform(store, source)
+    read = reader(store)
+    if store.source(store.resolve(source).singles()[0]).manifest.get("foreign") is True:
+        return read
+    transform = recorded_transform(store, source)
 
     def seen(row: int) -> np.ndarray | None:
         picture = read(row)
@@ -64,6 +70,18 @@ def recorded_decoding(store: FeatureStore) -> Decoding:
 
 
 def recorded_transform(store: FeatureStore, source: str) -> Transform:
-    """The transform in the manifest of the source's first scale."""
-    recorded = store.manifest(store.resolve(source).singles()[0])["transform"]
+    """The transform in the manifest of the source's first scale.
+
+    Raises
+    ------
+    InputError
+        Another tool made the features, and the manifest does not say which part of an image they
+        are of.
+    """
+    recorded = store.manifest(store.resolve(source).singles()[0]).get("transform")
+    if recorded is None:
+        raise InputError(
+            f"the manifest of {source} in {store.path} names no transform, which tells the part of "
+            "an image under each token; choose a source that `workbench extract` stored"
+        )
     return Transform(**{field.name: recorded[field.name] for field in fields(Transform)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; the file gets its name only when it is written without an error.
+    """Yield a path to write to; file or folder gets its name only when written without an error.
 
     A full disk or an interruption leaves the file that was there before, or none. Folders are made.
     """
@@ -24,6 +25,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except BaseException:
+        if partial.is_dir():
+            shutil.rmtree(partial)
         partial.unlink(missing_ok=True)
         raise
 

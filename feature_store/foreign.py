@@ -1,0 +1,182 @@
+"""Features that other tools made, as a source of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from feature_store.errors import InputError
+from feature_store.metadata import DTYPES
+from feature_store.objects import connect
+from feature_store.root import can_create
+from feature_store.source import Source
+from feature_store.store import FeatureStore, create
+
+TAP = "features"
+"""Tap of a source that names none."""
+
+
+def import_features(
+    path: str | Path,
+    features: Any,
+    *,
+    source: str,
+    image_ids: Sequence[str],
+    manifest: Mapping[str, Any],
+    labels: Sequence[str] | None = None,
+    prefix: Any = None,
+    dataset: str = "foreign",
+    shard_images: int = 256,
+) -> FeatureStore:
+    """Store arrays as a single-scale source, so that every analysis reads them.
+
+    They are read shard by shard, twice: once for a checksum, which is part of the identity, and
+    once to be stored. Repeat the call to resume.
+
+    Parameters
+    ----------
+    path : str or Path
+        A new store, or one with the same images in any order, to which the source is added.
+    features : array-like, dims (image, row, col, channel) or (image, channel)
+        Anything with a shape and rows, such as an array, a memory map, or an array of HDF5, zarr or
+        Dask. A vector per image becomes a map of one token. float16 and float32 are stored as they
+        are, anything else as float32.
+    source : str
+        A name for them, ``MODEL[#TAP]@SCALE``, such as ``thingsvision:resnet50#avgpool@224``.
+    image_ids : sequence of str
+        One per image, unique.
+    manifest : mapping
+        What determines the values, as far as it is known: tool, model, weights, preprocessing.
+        JSON-able; the stored manifest has it under ``made_by``, beside ``foreign: true``.
+    labels : sequence of str, optional
+        Class name of each image, empty = unlabelled.
+    prefix : array-like, dims (image, prefix, channel), optional
+        Prefix tokens.
+    dataset : str
+        Name of the images in a new store, such as ``folder:photos``, where galleries find them.
+    shard_images : int
+        Images per shard of a new store.
+
+    Raises
+    ------
+    InputError
+        Shapes, ids or labels that do not fit together, or a value that is not finite.
+    StoreError
+        The source is stored with other values or another manifest.
+    """
+    single = _single(source)
+    shape = _shape(features, len(image_ids))
+    store = _store(path, list(map(str, image_ids)), labels, dataset, shard_images)
+    place = {image_id: n for n, image_id in enumerate(map(str, image_ids))}
+    order = np.array([place[image_id] for image_id in store.image_ids.tolist()])
+    found = np.dtype(getattr(features, "dtype", np.float32)).name
+    writer = store.add_source(
+        single,
+        manifest={
+            "foreign": True,
+            "made_by": dict(manifest),
+            "model": single.model,
+            "tap": single.tap,
+            "default_tap": single.tap,
+            "values_xxh3": _checksum([features, prefix], order, store.shard_images),
+        },
+        grid=(shape[1], shape[2]),
+        channels=shape[3],
+        prefix=0 if prefix is None else prefix.shape[1],
+        dtype=found if found in DTYPES else "float32",
+    )
+    for shard in writer.missing():
+        rows = order[writer.rows(shard).start : writer.rows(shard).stop]
+        first = None if prefix is None else _rows(prefix, rows)
+        writer.commit(shard, _rows(features, rows).reshape(-1, *shape[1:]), first)
+    return FeatureStore(store.objects)
+
+
+def _single(source: str) -> Source:
+    parsed = Source.parse(source)
+    if len(parsed.scales) > 1:
+        raise InputError(f"{source} names {len(parsed.scales)} scales; import one at a time")
+    return parsed if parsed.tap else replace(parsed, tap=TAP)
+
+
+def _shape(features: Any, images: int) -> tuple[int, ...]:
+    shape = tuple(features.shape)
+    shape = (shape[0], 1, 1, shape[1]) if len(shape) == 2 else shape
+    if len(shape) != 4:
+        raise InputError(
+            f"features have shape {shape}, expected (image, row, col, channel) or (image, channel)"
+        )
+    if shape[0] != images:
+        raise InputError(f"{shape[0]} rows of features for {images} image ids")
+    return shape
+
+
+def _store(
+    path: str | Path,
+    image_ids: list[str],
+    labels: Sequence[str] | None,
+    dataset: str,
+    shard_images: int,
+) -> FeatureStore:
+    """A new store of these images, or the one that is there and has the same."""
+    names = sorted({*map(str, labels)} - {""}) if labels is not None else []
+    objects = connect(path)
+    if can_create(objects):
+        number = {name: n for n, name in enumerate(names)}
+        codes = None if labels is None else [number.get(str(label), -1) for label in labels]
+        return create(
+            path, dataset=dataset, image_ids=image_ids, labels=codes, label_names=names,
+            shard_images=shard_images,
+        )  # fmt: skip
+    store = FeatureStore(objects)
+    if len(set(image_ids)) != len(image_ids):
+        raise InputError(f"{len(image_ids) - len(set(image_ids))} image ids repeat")
+    other = set(image_ids) ^ set(store.image_ids.tolist())
+    if other:
+        raise InputError(
+            f"{store.path} holds {len(store)} images, and {len(image_ids)} were given; "
+            f"{len(other)} of them, such as {min(other)!r}, are on one side alone. Give features "
+            "of the same images, or name another store"
+        )
+    if labels is not None:
+        stored = dict(zip(store.image_ids.tolist(), store.labels.tolist(), strict=True))
+        classes = [*store.label_names, ""]
+        wrong = [
+            image_id
+            for image_id, label in zip(image_ids, labels, strict=True)
+            if classes[stored[image_id]] != str(label)
+        ]
+        if wrong:
+            raise InputError(
+                f"{len(wrong)} labels, such as that of {wrong[0]!r}, differ from those in "
+                f"{store.path}"
+            )
+    return store
+
+
+def _rows(array: Any, rows: np.ndarray) -> np.ndarray:
+    """Some rows in that order; HDF5 gives rows in ascending order only."""
+    ascending, back = np.unique(rows, return_inverse=True)
+    first, last = int(ascending[0]), int(ascending[-1]) + 1
+    whole = last - first == len(ascending)
+    found = np.asarray(array[first:last] if whole else array[ascending])
+    return found[back]
+
+
+def _checksum(arrays: Sequence[Any], order: np.ndarray, block: int) -> str:
+    """xxh3-128 in hex of the values in the store's order, and of their shapes and dtypes."""
+    digest = xxhash.xxh3_128()
+    for array in arrays:
+        if array is None:
+            continue
+        for start in range(0, len(order), block):
+            values = np.ascontiguousarray(_rows(array, order[start : start + block]))
+            if not start:
+                digest.update(f"{array.shape} {values.dtype.str}".encode())
+            digest.update(values.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
