@@ -62,7 +62,7 @@ def test_it_runs_and_shows_what_it_promises(execute, path):
     assert [word for word in SHOWN[path.stem] if word not in text] == []
     warned = [o["text"] for o in outputs if o.get("name") == "stderr" and "Warning" in o["text"]]
     assert warned == []
-    assert len(str(outputs)) < 2_000_000
+    assert len(str(outputs)) < 3_000_000
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

@@ -13,7 +13,7 @@ from analyses.reconstruction.table2 import published_row
 from analyses.statistics.information import PERFECT, bits_text
 from feature_store.source import Source
 from workbench.figures import style
-from workbench.figures.sources import colour, looks, short, two_lines
+from workbench.figures.sources import colour, looks, short, two_lines, without_common_tap
 
 
 @style.styled
@@ -28,7 +28,7 @@ def draw_information(result: xr.Dataset) -> Figure:
     result : xarray.Dataset
         As :func:`analyses.reconstruction.compute` returns it.
     """
-    names = [str(n) for n in result["source"].values]
+    names, shown, goal = _named(result)
     info, high = result["test_info_bits"].values, result["test_info_high"].values
     spans = np.abs(np.stack([info - result["test_info_low"], high - info]))
     at = np.arange(len(names))
@@ -53,15 +53,22 @@ def draw_information(result: xr.Dataset) -> Figure:
         note += "" if np.isnan(ratio) else f"{100 * ratio:.1f} %"
         note += " (reference)" if name == result.attrs["reference"] else ""
         axes.annotate(note, (ends[y], y), (6, 0), textcoords="offset points", va="center")
-    axes.set_yticks(at, [two_lines(n) for n in names])
+    axes.set_yticks(at, [two_lines(name) for name in shown])
     axes.invert_yaxis()
     axes.margins(x=0.02)
     axes.set_xlim(right=edge * 1.4 if edge > 0 else None)
     axes.set_xlabel("information on unseen images, bits (whiskers: 95 % interval over images)")
-    axes.set_title(f"What each source knows about {short(result.attrs['target'])}")
+    axes.set_title(f"What each source knows about {goal}")
     handles = axes.get_legend_handles_labels()
     drawn.legend(*handles, loc="outside lower right", ncols=2, fontsize=9)
     return drawn
+
+
+def _named(result: xr.Dataset) -> tuple[list[str], list[str], str]:
+    """Sources as in the result and as shown, and the target as shown."""
+    names = [str(n) for n in result["source"].values]
+    *shown, goal = without_common_tap([*names, result.attrs["target"]])
+    return names, shown, short(goal)
 
 
 def _marks(result: xr.Dataset, names: list[str]) -> list[tuple[np.ndarray, dict[str, Any]]]:
@@ -78,15 +85,15 @@ def _marks(result: xr.Dataset, names: list[str]) -> list[tuple[np.ndarray, dict[
 @style.styled
 def draw_map(result: xr.Dataset) -> Figure:
     """Where in the image the information lies: bits per cell of the token grid, test images."""
-    names = [str(n) for n in result["source"].values]
+    names, shown, goal = _named(result)
     maps = result["info_map"].values
     low, high = float(np.nanmin(maps)), float(np.nanmax(maps))
     columns = min(len(names), 4)
     lines = -(-len(names) // columns)
     size = (2.5 * columns + 1.4, 2.6 * lines + 0.7)
     drawn, axes = style.figure(*size, rows=lines, columns=columns)
-    for n, (ax, name, values) in enumerate(zip(axes, names, maps, strict=False)):
-        shown = ax.imshow(values, cmap="viridis", vmin=low, vmax=high)
+    for n, (ax, name, values) in enumerate(zip(axes, shown, maps, strict=False)):
+        drawing = ax.imshow(values, cmap="viridis", vmin=low, vmax=high)
         ax.set_title(two_lines(name), fontsize=9)
         ax.tick_params(labelsize=8)
         for axis in (ax.xaxis, ax.yaxis):
@@ -97,11 +104,10 @@ def draw_map(result: xr.Dataset) -> Figure:
     for ax in axes[len(names) :]:
         ax.set_axis_off()
     drawn.suptitle(
-        f"Where sources know {short(result.attrs['target'])}: "
-        f"mean over {result.attrs['test_images']} test images",
+        f"Where sources know {goal}: mean over {result.attrs['test_images']} test images",
         x=0.01, ha="left", fontsize=11,
     )  # fmt: skip
-    drawn.colorbar(shown, ax=axes, label="information, bits", shrink=0.8)
+    drawn.colorbar(drawing, ax=axes, label="information, bits", shrink=0.8)
     return drawn
 
 
@@ -145,9 +151,9 @@ def draw_scales(result: xr.Dataset) -> Figure:
 def draw_ranks(result: xr.Dataset) -> Figure:
     """How many directions are needed: information of the best map of each rank, training images."""
     drawn, (axes,) = style.figure(6.4, 4.2)
-    names = [str(n) for n in result["source"].values]
-    for n, (name, look) in enumerate(zip(names, looks(names), strict=True)):
-        curve = result["rank_info"].sel(source=name)
+    names, shown, _ = _named(result)
+    for n, (name, look) in enumerate(zip(shown, looks(names), strict=True)):
+        curve = result["rank_info"].sel(source=names[n])
         # Where curves coincide, the later is thinner, and markers stand at different ranks.
         width, every = 1.4 + 1.3 * (len(names) - 1 - n), (0.04 * n, 0.15)
         style.curve(axes, curve["rank"], curve, look, short(name), lw=width, markevery=every)

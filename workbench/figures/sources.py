@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 from feature_store import Source
 from workbench.figures import style
@@ -26,6 +27,14 @@ def short(source: str) -> str:
 def two_lines(source: str) -> str:
     """The same, its scales on a line of their own."""
     return short(source).replace(" @ ", "\n@ ")
+
+
+def without_common_tap(sources: Sequence[str]) -> list[str]:
+    """The sources, without their tap where all have the same one."""
+    parsed = [Source.parse(source) for source in sources]
+    if len({source.tap for source in parsed}) > 1:
+        return list(sources)
+    return [str(replace(source, tap=None)) for source in parsed]
 
 
 def is_s2(source: str) -> bool:

@@ -85,6 +85,47 @@ def test_labels_that_count_millions():
     ]  # fmt: skip
 
 
+def test_a_page_shows_unseen_images_first_and_leaves_out_what_is_not_comparable():
+    columns = [("", "family"), ("", "source"), ("train info", "here"), ("test info", "paper"),
+               ("test info", "here"), ("test info", "difference"), ("train loss", "here"),
+               ("", "run here")]  # fmt: skip
+    frame = pd.DataFrame([[*"ab12345m"]], columns=pd.MultiIndex.from_tuples(columns))
+    frame["test info", "difference"] = "n/c"
+    first, training = view.on_page(frame, 2)
+    name = ("", "family, source")
+    assert first.iloc[0].to_dict() == {
+        name: "a, b", ("test info", "paper"): "2", ("test info", "here"): "3",
+        ("train loss", "here"): "5", ("", "run here"): "m",
+    }  # fmt: skip
+    assert training.iloc[0].to_dict() == {name: "a, b", ("train info", "here"): "1"}
+    frame["test info", "difference"] = "+0.1"
+    assert ("test info", "difference") in view.on_page(frame, 2)[0].columns
+
+
+def test_training_images_are_folded_on_the_page(table):
+    table["metrics"] += [{**table["metrics"][0], "column": c, "name": n} for c, n in
+                         (("a", "train info"), ("b", "test info"))]  # fmt: skip
+    for row in table["rows"]:
+        row["cells"] |= dict.fromkeys("ab", row["cells"]["top1"])
+    before, folded = html.section(table, [], Path()).split("<details>")
+    assert "test info" in before
+    assert "train info" not in before
+    assert "train info" in folded.split("</details>")[0]
+
+
+def test_footnotes_stand_under_the_word_that_they_begin_with():
+    lines = [
+        "n/c: not comparable",
+        "Fit: exact",
+        "It says: this",
+        "Fit: b",
+    ]
+    assert view.grouped(lines) == {
+        "Notes": ["n/c: not comparable", "It says: this"],
+        "Fit": ["exact", "b"],
+    }
+
+
 def test_html_escapes_everything(table):
     parsed = Tags()
     parsed.feed(html.section(table, [BLOCK], Path()))
