@@ -2,15 +2,23 @@
 
 Width and depth raise CKA, CCA, Procrustes similarity and mutual kNN of unrelated representations.
 For a score s of two representations of the same images let s_1, ..., s_P be the scores with the
-images of the second in random orders, and q the k-th smallest of them, k = ceil(0.95 (P + 1)). For
-unrelated representations s is at most q with probability 0.95 or more. The calibrated score is
+images of the second in random orders, and q the k-th smallest of them, k = ceil(0.95 (P + 1)). If
+the representations are independent and the images exchangeable (no two frames of one film), every
+rank of s among the P + 1 scores is equally likely, so that s exceeds q with probability 0.05 at
+most, in any number of channels. The calibrated score is
 
     max(0, (s - q) / (1 - q)),
 
-which is 0 for whatever chance explains and 1 for equal representations. Images are permuted and not
-tokens, because tokens of one image depend on each other; so all scores here are of mean tokens.
+which is 0 for whatever chance explains and 1 for equal representations: 1 is the largest score of
+all four measures. Where s exceeds q, q is also the k-th smallest of all P + 1 scores, which is the
+paper's threshold. Images are permuted and not tokens, because tokens of one image depend on each
+other; so all scores here are of mean tokens, whatever the samples of the other scores are.
 
-Source: "Revisiting the Platonic representation hypothesis", arXiv 2602.14486.
+Each pair is calibrated by itself. The largest of many pairs, such as all blocks of two models, is
+inflated again by the choice: its null is the largest score of all pairs in one random order.
+
+Source: Groeger, Wen, Brbic, "Revisiting the Platonic Representation Hypothesis: An Aristotelian
+View", arXiv 2602.14486 (null calibration with s_max = 1).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tornado.ioloop import IOLoop
+from tornado.platform.asyncio import BaseAsyncIOLoop
 
 import feature_store
 from workbench.cli import COMMANDS, main
@@ -183,7 +183,7 @@ def fuzz(lines: int, seed: int, seconds: float = SECONDS) -> dict:
         inputs(Path(folder))
         os.chdir(folder)
         try:  # a page that is served would be served for ever
-            IOLoop.start, served = lambda loop: None, IOLoop.start
+            BaseAsyncIOLoop.start, served = lambda loop: None, BaseAsyncIOLoop.start
             known = {name: options_of(name) for name in LINES if name in COMMANDS}
             for number in range(lines):
                 command = list(known)[number % len(known)]
@@ -195,7 +195,7 @@ def fuzz(lines: int, seed: int, seconds: float = SECONDS) -> dict:
                 if outcome not in ("0", "1", "2"):
                     findings.append({"line": line, "outcome": outcome, "words": words})
         finally:
-            IOLoop.start = served
+            BaseAsyncIOLoop.start = served
             os.chdir(here)
     return {"lines": lines, "seed": seed, "outcomes": dict(sorted(counts.items())),
             "findings": findings}  # fmt: skip

@@ -65,22 +65,12 @@ def test_a_closed_terminal_ends_the_run_after_its_shard(command, tmp_path):
     assert {problem.kind for problem in verify(store).problems} == {"missing"}
 
 
-def test_a_broken_standard_error_does_not_stop_the_work(command, tmp_path):
-    run = subprocess.Popen([*command[:-1], "160"], stderr=subprocess.PIPE)
-    run.stderr.close()  # progress bars and lines have no reader
-    assert run.wait(100) == 0
-    store = feature_store.open(tmp_path / "s")
-    assert store.source(store.sources()[0]).missing() == []
-
-
-@pytest.mark.parametrize(("arguments", "status"), [(["status", "none"], 2), (["models"], 0)])
-def test_a_broken_standard_error_leaves_the_status(arguments, status, tmp_path):
+def test_a_standard_error_without_a_reader_leaves_the_status():
     run = subprocess.Popen(
-        [sys.executable, "-m", "workbench", *arguments],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-m", "workbench", "status", "none"], stderr=subprocess.PIPE
+    )
     run.stderr.close()
-    assert run.wait(60) == status
+    assert run.wait() == 2
 
 
 def test_nohup_is_obeyed():

@@ -176,6 +176,32 @@ def test_wide_unrelated_sources_seem_alike_and_calibrated_scores_do_not(make_sto
     assert "0.43" in warning
 
 
+def test_chance_exceeds_its_threshold_once_in_twenty():
+    exceeded = np.zeros(len(calibration.MEASURES))
+    for k in range(300):
+        sides = [normal([k, side], 12, 3 + 5 * side) for side in (0, 1)]
+        points = [Points.of(x, neighbour_rows(x, 3)) for x in sides]
+        found = calibration.calibrate(*points, permutations=19, seed=k)
+        exceeded += [found[f"calibrated_{name}"] > 0 for name in calibration.MEASURES]
+    assert (exceeded <= 30).all()  # 15 expected; four standard deviations
+    assert (exceeded[:3] >= 2).all()
+
+
+def test_the_threshold_of_a_similar_pair_is_the_quantile_of_all_scores():
+    a = normal(0, 40, 4)
+    sides = a, a @ normal(1, 4, 6) + 0.5 * normal(2, 40, 6)
+    points = [Points.of(x, neighbour_rows(x, 5)) for x in sides]
+    found = calibration.calibrate(*points, permutations=40, seed=3)
+    rng = np.random.default_rng(3)
+    everything = [scores(*points, np.arange(40))]
+    everything += [scores(*points, rng.permutation(40)) for _ in range(40)]
+    q = np.quantile(everything, 0.95, axis=0)  # rank 39 of 41, no interpolation
+    beyond = (everything[0] - q) / (1 - q)
+    for name, threshold, score in zip(calibration.MEASURES, q, beyond, strict=True):
+        assert found[f"null_{name}"] == pytest.approx(threshold)
+        assert found[f"calibrated_{name}"] == pytest.approx(score)
+
+
 def test_scores_in_the_images_own_order_are_the_measures(make_store, arrays):
     a, b = (x[:, :1, :1] for x in (arrays["a#f@1"], arrays["b#f@1"]))
     found = similarity.compute(

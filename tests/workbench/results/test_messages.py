@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
+from analyses.reading.progress import each, shown
 from workbench.cli import main
-from workbench.results.messages import OutputClosed, note, printable, show
+from workbench.results.messages import Errors, OutputClosed, note, printable, show
 
 HOSTILE = "a\x1b[2J\x07\x9b\u202eb\udcffc"
 CLEAN = r"a\x1b[2J\x07\x9b\u202eb\udcffc"
@@ -37,6 +38,15 @@ def test_what_the_encoding_lacks_is_escaped(monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream)
     show("2×")
     assert stream.buffer.getvalue() == b"2\\xd7\n"
+
+
+@pytest.mark.parametrize("wrap", [Errors, lambda stream: stream], ids=["command", "library"])
+def test_progress_bars_need_no_reader(monkeypatch, wrap):
+    monkeypatch.setattr(sys, "stderr", wrap(Closed()))
+    with shown("work", total=2, unit="image") as bar:
+        bar.update(1)
+        bar.refresh()
+    assert list(each(["a", "b"], progress=True, label="work")) == ["a", "b"]
 
 
 def test_a_standard_output_without_a_reader_ends_a_command_in_silence(monkeypatch):
