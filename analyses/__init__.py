@@ -6,7 +6,7 @@ few_shot            How well does it do so after a handful of labelled images?
 dense_probe         How well do single tokens predict segmentation and depth?
 memorization        How well does a head tell every image from all others?
 random_labels       How many coin-flip labels can a linear head fit?
-hard_examples       Which images does a larger model get right where S2 on a smaller one does not?
+hard_examples       On which images does a larger model lose less where S2 on a smaller does not?
 label_errors        Which images are near-duplicates across splits, or labelled doubtfully?
 token_maps          Which places of an image, and of all images, does a source see alike?
 reconstruction      How much of one model's features is a linear function of another's?

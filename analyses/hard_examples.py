@@ -1,4 +1,4 @@
-"""Hard examples: images that the larger model gets better and S2 on the smaller one does not.
+"""Hard examples: images on which the larger model loses less and S2 on the smaller does not.
 
 For every labelled test image, with L the cross-entropy (nats) of a linear head on the source's
 pooled features (heads of :mod:`analyses.probe`):

@@ -167,6 +167,25 @@ def collection(text: str) -> str:
     return name.collection if name else text
 
 
+def family(text: str) -> str:
+    """What the splits of one dataset have in common: a name, or the folder that they lie in.
+
+    Examples
+    --------
+    >>> family("folder:/data/cats/train") == family("csv:/data/cats/test.csv")
+    True
+    >>> family("bundled:textiles:train") == family("bundled:photos:test")
+    False
+    """
+    name = _parsed(text)
+    if name is None:
+        return text.partition(":")[0]
+    base = name.base
+    return (
+        os.path.dirname(_absolute(base.path)) if base.kind in PATHS else f"{base.kind}:{base.name}"
+    )
+
+
 def canonical(text: str) -> str:
     """The dataset name with a path in it made absolute, so that one folder has one name."""
     name = _parsed(text)

@@ -29,7 +29,7 @@ COMMANDS: dict[str, str] = {
     "similarity": "CKA, CCA, Procrustes, kNN",
     "probe": "linear probe accuracy for each source",
     "memorize": "memorization capacity (Table 3)",
-    "hard-examples": "images that only the larger model gets right (Figure 7)",
+    "hard-examples": "images on which only the larger model loses less (Figure 7)",
     "shape-law": "SoViT shape scaling laws",
     "encoder-law": "VLM encoder-size laws",
     "tables": "the papers' tables, regenerated",

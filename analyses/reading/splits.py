@@ -10,7 +10,7 @@ import numpy as np
 
 from analyses.reading.features import Features
 from feature_store import FeatureStore
-from feature_store.dataset_name import collection
+from feature_store.dataset_name import collection, family
 from feature_store.errors import InputError
 from feature_store.recorded_images import recorded_images
 
@@ -27,15 +27,19 @@ class HeldOut:
         Id of a test image and of a training image with the same pixels.
     repeated : list of list of str
         Ids of training images with the same pixels as each other.
+    datasets : list of str
+        Names of the two datasets where they do not look like splits of one; else empty.
     """
 
     left_out: np.ndarray
     shared: list[tuple[str, str]] = field(default_factory=list)
     repeated: list[list[str]] = field(default_factory=list)
+    datasets: list[str] = field(default_factory=list)
 
     def report(self) -> dict[str, Any]:
-        """JSON-able: ``shared``, whether they were ``left_out``, and ``repeated``."""
-        return {
+        """JSON-able: ``shared``, whether ``left_out``, ``repeated``, and ``datasets`` if any."""
+        apart = {"datasets": self.datasets} if self.datasets else {}
+        return apart | {
             "shared": [list(pair) for pair in self.shared],
             "left_out": bool(self.left_out.any()),
             "repeated": self.repeated,
@@ -75,7 +79,9 @@ def held_out(train: Features, test: Features, *, keep_shared: bool = False) -> H
         for row in np.flatnonzero(shared)
     ]
     left_out = np.zeros_like(shared) if keep_shared else shared
-    return HeldOut(left_out, pairs, _repeated(train.image_ids, seen))
+    located = [getattr(side, "located_dataset", side.dataset) for side in (train, test)]
+    apart = [train.dataset, test.dataset] if len(set(map(family, located))) > 1 else []
+    return HeldOut(left_out, pairs, _repeated(train.image_ids, seen), apart)
 
 
 def repeated_images(features: Features) -> list[list[str]]:
@@ -93,6 +99,11 @@ def image_notes(report: Mapping[str, Any]) -> list[str]:
     """The lines of prose that tell of a report's images; none where all are different."""
     shared, repeated = report.get("shared", []), report["repeated"]
     notes = []
+    if datasets := report.get("datasets"):
+        notes.append(
+            f"warning: train is {datasets[0]} and test is {datasets[1]}: if these are different "
+            f"data sets, test figures also show what does not carry over from one to the other"
+        )
     if shared:
         done = "were left out" if report["left_out"] else "were kept"
         notes.append(

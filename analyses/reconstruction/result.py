@@ -176,8 +176,9 @@ def warnings_for(result: xr.Dataset) -> list[str]:
             and row["test_info_high"] < train
         ):
             automatic = result.attrs["config"]["ridge"] == "auto"
+            alike = "check that train and test images are alike, and " if test < 0 else ""
             found.append(
-                f"{name}: overfits, {train:.3f} bits on train but {test:.3f} on test images; use "
-                f"more images{'' if automatic else ' or ridge=auto'}"
+                f"{name}: overfits, {train:.3f} bits on train but {test:.3f} on test images; "
+                f"{alike}use more images{'' if automatic else ' or ridge=auto'}"
             )
     return found

@@ -1,4 +1,4 @@
-"""``workbench hard-examples``: what only the larger model gets right (Figure 7)."""
+"""``workbench hard-examples``: where only the larger model loses less (Figure 7)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DEVICE = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class HardExamples:
-    r"""Test images that a larger model gets better and S2 does not, and why they are hard.
+    r"""Test images on which a larger model loses less and S2 does not, and why they are hard.
 
     Examples
     --------
@@ -89,7 +89,7 @@ class HardExamples:
             shown = ["image_id", "label", "drop", "s2_drop", "rare", "ambiguous"]
             show_table(table[shown], ".3f")
             show(
-                f"{table.attrs['eligible']} test images that only the larger model gets better; "
+                f"{table.attrs['eligible']} test images on which only the larger model loses less; "
                 f"of the {len(table)} shown {table['rare'].sum()} are rare and "
                 f"{table['ambiguous'].sum()} ambiguous"
             )

@@ -73,7 +73,7 @@ def below_native(jobs: Iterable[Job], scales: Iterable[str]) -> list[str]:
     each = (part for scale in scales for part in scale.split("+"))
     sizes = [int(scale) for scale in each if scale.isascii() and scale.isdecimal()]
     return [
-        f"warning: {job.info.name} was trained at {job.info.native} pixels and runs at {size}: it "
+        f"{job.info.name} was trained at {job.info.native} pixels and runs at {size}: it "
         f"loses by that, and so do comparisons with it; 1x is its own size"
         for job in jobs
         for size in sizes

@@ -93,7 +93,7 @@ def open_extraction(
     if dataset.skipped:
         log(f"skipped beside the images of {dataset.name}: {skipped_text(dataset.skipped)}")
     for line in (*below_native(jobs, request.scales), *few_photographs(dataset.name)):
-        log(line)
+        log(f"warning: {line}")
     loaded = loaded or LoadedModels()
     loaded.keep_only(jobs, request.model_options)
     store = (

@@ -168,7 +168,7 @@ class StreamedSplit:
             yield from self._store.stream(sources)  # type: ignore[misc]  # batches alike
             return
         for line in below_native(jobs, [single.scales[0] for single in singles]):
-            self._running.log(line)
+            self._running.log(f"warning: {line}")
         models = [self._running.model(job) for job in jobs]
         rows = np.arange(len(self.image_ids)) if done is None else np.flatnonzero(~done)
         for single in stored:

@@ -42,7 +42,7 @@ def write_html(
     """
     body = "\n".join(_article(row, pictures) for row in table.to_dict("records"))
     if table.empty:
-        body = "<p>No image that the larger model gets better and S2 does not.</p>"
+        body = "<p>No image on which the larger model loses less and S2 does not.</p>"
     shown = (
         f"<h1>{escape(title)}</h1>\n<p>Loss drop: cross-entropy of the small model's head minus "
         f"that of the large model's, in nats.</p>\n{body}"

@@ -76,6 +76,28 @@ def test_shared_and_repeated_images_are_named_and_counted(stores):
     assert held_out(train, rest).shared == []
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "apart"),
+    [
+        ("bundled:textiles:train", "bundled:photos:test", True),
+        ("bundled:textiles:train", "view:1:bundled:textiles:test", False),
+        ("folder:/data/cats/train", "folder:/data/cats/test", False),
+        ("folder:/data/cats/train", "csv:/data/dogs/test.csv", True),
+        ("hf:cifar10:train", "hf:cifar100:test", True),
+        ("toy:train", "toy:test", False),
+    ],
+)
+def test_different_datasets_are_both_named(make_store, monkeypatch, first, second, apart):
+    x = np.ones((2, 1, 1, 2), np.float32)
+    stores = [make_store(n, {SMALL: x}, fingerprints=prints(k, 2)) for k, n in ((5, "a"), (9, "b"))]
+    for store, name in zip(stores, (first, second), strict=True):
+        store.attrs["dataset"] = name
+    report = held_out(*stores).report()
+    assert report.get("datasets", []) == ([first, second] if apart else [])
+    said = " ".join(image_notes(report))
+    assert (first in said and second in said) == apart
+
+
 def test_unknown_fingerprints_are_equal_to_nothing(make_store):
     x = np.ones((2, 1, 1, 2), np.float32)
     one, other = (make_store(n, {SMALL: x}, fingerprints=["", ""]) for n in ("one", "other"))

@@ -84,7 +84,7 @@ def few_photographs(name: str) -> list[str]:
     if collection(name) != "bundled:photos":
         return []
     return [
-        f"warning: {name} is crops of {len(PHOTOGRAPHS)} photographs: they generalise so badly "
+        f"{name} is crops of {len(PHOTOGRAPHS)} photographs: they generalise so badly "
         f"that a second scale looks harmful; for Table 2 use bundled:textiles or your own images"
     ]
 
