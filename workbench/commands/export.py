@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write features, ids, labels and where they come from to one file, or folder, of another kind.
+    r"""Write features, ids, labels and their origin to one file, or folder, of another kind.
 
-    Images that could not be read are left out and named in the description. Example:
+    Images that could not be read are left out and named in the description.
 
-    workbench export runs/demo/train.zarr --source bundled:efficientnet_lite0@1x --to npz
-    --out lite0.npz
+    Examples
+    --------
+    workbench export runs/demo/train.zarr --source bundled:efficientnet_lite0@1x --to npz \
+        --out lite0.npz
     """
 
     store: tyro.conf.Positional[str]
