@@ -16,6 +16,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tarfile
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -104,6 +105,7 @@ def data(tmp_path_factory):
     _scenes(folder / "scenes")
     _runs(folder)
     _checkpoint(folder / "weights")
+    _archives(folder)
     photo = next((folder / "photos/train").rglob("*.jpg")).relative_to(folder)
     shutil.copy(folder / photo, folder / "photo.jpg")
     (folder / "photos.csv").write_text(f"path,label\n{photo},{photo.parent.name}\n")
@@ -145,6 +147,21 @@ def _scenes(folder):
             np.save(folder / f"depth/{stem}.npy", scenes.depth(row))
             table.append(f"images/{stem}.png,masks/{stem}.png,depth/{stem}.npy")
         (folder / f"{split}.csv").write_text("\n".join(table) + "\n")
+
+
+def _archives(folder):
+    """The training images in a tar archive and in two shards, one image per class in each."""
+    (folder / "shards").mkdir()
+    with tarfile.open(folder / "photos.tar", "w") as tar:
+        tar.add(folder / "photos/train", "")
+    for shard in range(2):
+        with tarfile.open(folder / f"shards/train-{shard:03d}.tar", "w") as tar:
+            for label in sorted((folder / "photos/train").iterdir()):
+                image = sorted(label.iterdir())[shard]
+                tar.add(image, f"{label.name}-{image.name}")
+                name = tarfile.TarInfo(f"{label.name}-{image.stem}.cls")
+                name.size = len(label.name)
+                tar.addfile(name, io.BytesIO(label.name.encode()))
 
 
 def _runs(folder):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import glob
 import io
-import itertools
+import math
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ MOST = 100_000
 """Archives that one name may stand for: a mistyped range ends here."""
 THREADS = 16
 """Archives looked at together: a network answers slowly, but many at a time."""
+
+_RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}")
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,13 @@ def expanded(pattern: str, what: str) -> list[str]:
     paths = [pattern]
     if "{" in pattern:
         braces = library("braceexpand", what)
+        ranges = [abs(int(last) - int(first)) + 1 for first, last in _RANGE.findall(pattern)]
+        if math.prod(ranges) > MOST:  # the library would hold all of them in memory
+            raise InputError(
+                f"{what} stands for {math.prod(ranges)} files, expected at most {MOST}"
+            )
         try:
-            paths = list(itertools.islice(braces.braceexpand(pattern), MOST + 1))
+            paths = list(braces.braceexpand(pattern))
         except (ValueError, TypeError) as error:
             raise InputError(f"{what}: its braces cannot be expanded ({error})") from None
     found: list[str] = []
@@ -83,8 +91,6 @@ def expanded(pattern: str, what: str) -> list[str]:
             if not matches:
                 raise InputError(f"{what}: no file matches {path!r}; check the path")
         found += matches
-    if len(found) > MOST:
-        raise InputError(f"{what} stands for more than {MOST} files; name fewer")
     return found
 
 
