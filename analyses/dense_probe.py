@@ -7,9 +7,9 @@ compared there with the target map, on images that training has not seen. The pe
 held-out training images, never on tokens of the images that trained the head.
 
 Memory: the training tokens, at most `train_tokens` rows of 4 bytes a channel; for segmentation, a
-standardised copy of them, up to the head's `memory_mb`; for depth, channel-by-channel matrices, one
-for each fold; shards of the store as they stream; one test image enlarged to its pixels; three
-counts per class for each test image.
+standardised copy of them, up to the head's `memory_mb`, and a second one while the penalty is
+chosen; for depth, channel-by-channel matrices, one for each fold; shards of the store as they
+stream; one test image enlarged to its pixels; three counts per class for each test image.
 
 Source: the questions of Tables 6, 7, 11 and 12 of Shi et al. (2024). Deviation: their decoders are
 Mask2Former and VPD; here the head is linear, so that the representation decides.
@@ -32,10 +32,13 @@ from analyses.probe import choose_l2
 from analyses.reading import target_maps
 from analyses.reading.labelled_tokens import TargetMaps, TrainingTokens, draw, good_rows, token_maps
 from analyses.reading.pooled import FeatureRows
+from analyses.reading.progress import shown
 from analyses.reading.splits import held_out
-from analyses.statistics.bootstrap import bootstrap_sums, interval
+from analyses.statistics.dense_scores import PerImage, count_pixels, scores
 from feature_store import FeatureStore, InputError
 
+Say = Callable[[str], object]
+"""Shows what is being done beside the progress bar."""
 RIDGES = tuple(10.0**e for e in range(-6, 3))
 """Ridges tried for depth: penalties over the mean eigenvalue of the tokens' scatter."""
 
@@ -66,8 +69,9 @@ def compute(
         ``low``, ``high``, ``pixel_accuracy``; depth: ``rmse`` (metres), ``low``, ``high``,
         ``delta1`` (share of pixels within a factor of 1.25); ``l2`` (segmentation) or ``ridge``
         (depth), ``channels``, ``train_images``, ``tokens_per_image`` (drawn for training),
-        ``test_images``. Attribute ``resampled``: source to bootstrap resamples of miou or rmse,
-        paired between sources.
+        ``test_images``. Attributes ``resampled``: source to bootstrap resamples of miou or rmse,
+        paired between sources; ``per_image``: source to
+        :class:`~analyses.statistics.dense_scores.PerImage`.
 
     Raises
     ------
@@ -81,17 +85,20 @@ def compute(
         if len(maps) != len(store):
             raise InputError(f"{len(maps)} target maps given; {store.path} needs {len(store)}")
     task = _TASKS[config.task]
-    records, resampled = [], {}
+    records, resampled, per_image = [], {}, {}
     for source in sources:
-        seen = draw(
-            train_store, source, targets[0], task.target,
-            merge=config.merge, limit=config.train_tokens, seed=config.seed,
-        )  # fmt: skip
-        head, penalty = task.fit(seen, config)
         rows = good_rows(test_store, source)
         rows = rows[~images.left_out[rows]]
-        sums = _sums(test_store, source, rows, targets[1], head, config)
+        total = len(good_rows(train_store, source)) + len(rows)
+        with shown(source, total=total, unit="image", wanted=config.progress) as bar:
+            seen = draw(
+                train_store, source, targets[0], task.target, merge=config.merge,
+                limit=config.train_tokens, seed=config.seed, count=bar.update,
+            )  # fmt: skip
+            head, penalty = task.fit(seen, config, bar.set_postfix_str)
+            sums = _sums(test_store, source, rows, targets[1], head, config, bar.update)
         record, resampled[source] = scores(sums, rows, len(test_store), config)
+        per_image[source] = PerImage(rows, sums)
         records.append(
             {"source": source}
             | record
@@ -106,45 +113,8 @@ def compute(
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}
     table.attrs |= {"resampled": resampled, "shared_images": images.report()}
+    table.attrs["per_image"] = per_image
     return table
-
-
-def scores(
-    sums: Sequence[np.ndarray], rows: np.ndarray, images: int, config: DenseConfig
-) -> tuple[dict[str, float], list[float]]:
-    """The task's metric, its interval and the second metric; and resamples of the metric.
-
-    Parameters
-    ----------
-    sums : sequence of arrays, dims (3, class)
-        For each image the result of :func:`~analyses.reading.target_maps.class_counts` or
-        :func:`~analyses.reading.target_maps.depth_sums`.
-    rows : int array, dims (image,)
-        Row numbers of these images in a store of `images`.
-    images : int
-    config : DenseConfig
-
-    Raises
-    ------
-    InputError
-        No image, or no known pixel.
-    """
-    if not sums:
-        raise InputError("no test image is readable")
-    task = _TASKS[config.task]
-    metric, second = task.metrics
-    wide = max(part.shape[1] for part in sums)
-    per_image = np.stack([np.pad(part, ((0, 0), (0, wide - part.shape[1]))) for part in sums])
-    flat = per_image.reshape(len(sums), -1).astype(np.float64)
-    total = flat.sum(0).reshape(3, wide)
-    value = metric(total)
-    if np.isnan(value):
-        raise InputError("the test maps hold no known pixel")
-    totals = bootstrap_sums(flat, rows, images, resamples=config.resamples, seed=config.seed)
-    values = [metric(one.reshape(3, wide)) for one in totals]
-    low, high = interval(values, config.confidence)
-    record = {task.names[0]: value, "low": low, "high": high, task.names[1]: second(total)}
-    return record, values
 
 
 def _sums(
@@ -154,17 +124,18 @@ def _sums(
     maps: TargetMaps,
     head: Head,
     config: DenseConfig,
+    done: Callable[[], object],
 ) -> list[np.ndarray]:
     """The sums behind the task's metrics, image by image."""
     weight, bias = head.weight.astype(np.float32), head.bias.astype(np.float32)
-    count = _TASKS[config.task].count
-    return [
-        count(tokens @ weight + bias, maps[row])
-        for row, tokens in token_maps(store, source, config.merge, rows)
-    ]
+    sums = []
+    for row, tokens in token_maps(store, source, config.merge, rows):
+        sums.append(count_pixels(tokens @ weight + bias, maps[row], config.task))
+        done()
+    return sums
 
 
-def _fit_segmentation(seen: TrainingTokens, config: DenseConfig) -> tuple[Head, float]:
+def _fit_segmentation(seen: TrainingTokens, config: DenseConfig, say: Say) -> tuple[Head, float]:
     labels = seen.y.astype(np.int64)
     classes = int(labels.max(initial=0)) + 1
     if classes < 2:
@@ -172,7 +143,9 @@ def _fit_segmentation(seen: TrainingTokens, config: DenseConfig) -> tuple[Head, 
     problem = Problem(FeatureRows.of(seen.x), labels, classes, config.head)
     l2 = config.l2
     if l2 is None:
-        l2 = choose_l2(problem, _known_elsewhere(_folds(seen, config), labels))
+        folds = _known_elsewhere(_folds(seen, config), labels)
+        l2 = choose_l2(problem, folds, lambda tried: say(f"trying l2 {tried:g}"))
+    say(f"l2 {l2:g}")
     return problem.fit(l2=l2), l2
 
 
@@ -190,7 +163,7 @@ def _known_elsewhere(folds: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return known
 
 
-def _fit_depth(seen: TrainingTokens, config: DenseConfig) -> tuple[Head, float]:
+def _fit_depth(seen: TrainingTokens, config: DenseConfig, say: Say) -> tuple[Head, float]:
     if not len(seen.y):
         raise InputError("the training depth maps hold no known pixel")
     ridge = config.ridge
@@ -198,6 +171,7 @@ def _fit_depth(seen: TrainingTokens, config: DenseConfig) -> tuple[Head, float]:
     moments = from_moments.of_rows(seen.x, seen.y[:, None], folds)
     if ridge is None:
         ridge = from_moments.cross_validate(moments, ["x"], ["y"], RIDGES).best
+    say(f"ridge {ridge:g}")
     best = from_moments.solve(moments, ["x"], ["y"], ridge)
     return Head(best.weights, best.mean_y - best.mean_x @ best.weights), ridge
 
@@ -223,16 +197,10 @@ class _Task:
 
     target: Callable[[np.ndarray], np.ndarray]
     """From the pixels under a token to its training target."""
-    fit: Callable[[TrainingTokens, DenseConfig], tuple[Head, float]]
+    fit: Callable[[TrainingTokens, DenseConfig, Say], tuple[Head, float]]
     """Head and penalty."""
     penalty: Literal["l2", "ridge"]
     """Option and column of the penalty."""
-    count: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    """From the head's output map and an image's target map to the sums behind the metrics."""
-    names: tuple[str, str]
-    """Columns of the two metrics."""
-    metrics: tuple[Callable[[np.ndarray], float], Callable[[np.ndarray], float]]
-    """From the summed counts to the two metrics; the first has the interval."""
 
 
 _TASKS = {
@@ -240,16 +208,10 @@ _TASKS = {
         target=target_maps.majority,
         fit=_fit_segmentation,
         penalty="l2",
-        count=target_maps.class_counts,
-        names=("miou", "pixel_accuracy"),
-        metrics=(target_maps.mean_iou, lambda sums: float(sums[0].sum() / sums[1].sum())),
     ),
     "depth": _Task(
         target=target_maps.mean_depth,
         fit=_fit_depth,
         penalty="ridge",
-        count=target_maps.depth_sums,
-        names=("rmse", "delta1"),
-        metrics=(target_maps.rmse, lambda sums: float(sums[1, 0] / sums[2, 0])),
     ),
 }

@@ -12,13 +12,14 @@ options here, by default Adam and the mean over all tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
 from analyses.configs import ProbeConfig
+from analyses.linear.folds import FitsInTurn, FoldedFits
 from analyses.linear.head import Head
 from analyses.linear.logistic import Problem
 from analyses.linear.sgd import fit_minibatch
@@ -125,7 +126,9 @@ def train_head(
     return problem.fit(l2=l2), l2
 
 
-def choose_l2(problem: Problem, folds: np.ndarray) -> float:
+def choose_l2(
+    problem: Problem, folds: np.ndarray, trying: Callable[[float], object] = lambda l2: None
+) -> float:
     """The penalty with the smallest mean held-out cross-entropy.
 
     Penalties are tried from strong to weak, each fit starting at the previous solution, until the
@@ -137,22 +140,14 @@ def choose_l2(problem: Problem, folds: np.ndarray) -> float:
     problem : Problem
     folds : int array, dims (image,)
         Fold in which the image is held out, -1 = never.
+    trying : callable
+        Called with each penalty before it is tried.
     """
+    held_out_loss = (FoldedFits if problem.in_memory else FitsInTurn)(problem, folds).held_out_loss
     best, worse, chosen = np.inf, 0, L2_GRID[0]
-    heads: dict[int, Head | None] = dict.fromkeys(range(folds.max() + 1))
     for l2 in L2_GRID:
-        total = 0.0
-        for fold, start in heads.items():
-            held_out = folds == fold
-            head = problem.fit(
-                l2=l2,
-                weights=(~held_out).astype(float),
-                start=start,
-                tolerance=COMPARISON_TOLERANCE,
-            )
-            heads[fold] = head
-            loss, _ = problem.evaluate(head)
-            total += loss[held_out].sum()
+        trying(l2)
+        total = held_out_loss(l2, COMPARISON_TOLERANCE)
         worse = worse + 1 if total >= best else 0
         if total < best:
             best, chosen = total, l2

@@ -85,7 +85,7 @@ class Problem:
         self._scale = torch.where(varies, 1 / spread.clamp(min=1e-300), 0.0)
         self._cache: list[torch.Tensor] | None = None
         if 4 * rows.shape[0] * rows.shape[1] <= self.config.memory_mb * 2**20:
-            self._cache = list(self._blocks())
+            self._cache = list(self.blocks())
         self._small = rows.shape[0] * rows.shape[1] * classes <= SMALL_PASS
         if self._small and self._cache:
             self._cache = [torch.cat(self._cache).to(self._final)]
@@ -155,7 +155,7 @@ class Problem:
     def evaluate(self, head: Head) -> tuple[np.ndarray, np.ndarray]:
         """The head's cross-entropy in nats, and its hits, for every row: dims (image,)."""
         at = self._start(head)
-        logits = (at[:, :-1] @ block.double().T + at[:, -1:] for block in self._blocks())
+        logits = (at[:, :-1] @ block.double().T + at[:, -1:] for block in self.blocks())
         return loss_and_hits_of_blocks(
             (z.T.cpu().numpy() for z in logits), self.labels.cpu().numpy()
         )
@@ -184,7 +184,7 @@ class Problem:
         gradient = torch.zeros_like(at)
         w, offset = at[:, :-1].to(dtype), at[:, -1:].to(dtype)
         loss, done = 0.0, 0
-        for block in self._blocks():
+        for block in self.blocks():
             part = slice(done, done + len(block))
             done += len(block)
             x, labels = block.to(dtype), self.labels[None, part]
@@ -210,8 +210,13 @@ class Problem:
         mean = total / len(self.labels)
         return first + mean, (square / len(self.labels) - mean**2).clamp(min=0).sqrt()
 
-    def _blocks(self) -> Iterator[torch.Tensor]:
-        """Standardised rows, float32: from memory, or read and standardised again."""
+    @property
+    def in_memory(self) -> bool:
+        """Whether the standardised rows are held in memory."""
+        return self._cache is not None
+
+    def blocks(self) -> Iterator[torch.Tensor]:
+        """Standardised rows: from memory, or read and standardised again."""
         if self._cache is not None:
             yield from self._cache
             return

@@ -64,6 +64,7 @@ def draw(
     merge: Merge,
     limit: int,
     seed: int,
+    count: Callable[[], object] = lambda: None,
 ) -> TrainingTokens:
     """At most `limit` tokens, equally many of each image; all of them if they are no more.
 
@@ -79,6 +80,8 @@ def draw(
         Pixels under tokens, dims (token, pixel), to what they teach, dims (token,), NaN = nothing.
     merge : {"concat", "add"}
     limit, seed : int
+    count : callable
+        Called after each image.
     """
     grid, channels = whole_maps(store, source, merge)
     rows = good_rows(store, source)
@@ -95,6 +98,7 @@ def draw(
         part = slice(done, done := done + int(known.sum()))
         x[part] = tokens.reshape(-1, channels)[places[n][known]]
         y[part], image[part] = values[known], n
+        count()
     return TrainingTokens(x[:done], y[:done], image[:done], len(rows), per_image)
 
 

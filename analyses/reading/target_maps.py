@@ -114,11 +114,23 @@ def mean_iou(counts: np.ndarray) -> float:
     >>> mean_iou(np.array([[3.0, 4.0], [4.0, 4.0], [3.0, 5.0]]))  # 3/4 and 4/5
     0.775
     """
+    found = class_iou(counts)
+    occurs = ~np.isnan(found)
+    return float(found[occurs].mean()) if occurs.any() else float("nan")
+
+
+def class_iou(counts: np.ndarray) -> np.ndarray:
+    """hits / (true + predicted - hits), dims (class,); NaN where the truth lacks the class.
+
+    Parameters
+    ----------
+    counts : array, dims (3, class)
+        :func:`class_counts`, summed over images.
+    """
     hits, true, predicted = counts
     occurs = true > 0
-    if not occurs.any():
-        return float("nan")
-    return float((hits[occurs] / (true + predicted - hits)[occurs]).mean())
+    union = np.where(occurs, true + predicted - hits, 1)
+    return np.where(occurs, hits / union, np.nan)
 
 
 def rmse(sums: np.ndarray) -> float:

@@ -7,12 +7,14 @@ import tracemalloc
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import confusion_matrix
 
 import feature_store
 from analyses import dense_probe
 from analyses.dense_probe import DenseConfig
 from analyses.reading.labelled_tokens import draw
 from analyses.reading.target_maps import cells, class_counts, depth_sums, majority, mean_depth
+from analyses.statistics.dense_scores import PerImage, scores
 from feature_store import InputError
 
 RNG = np.random.default_rng(0)
@@ -27,18 +29,34 @@ def test_miou_and_pixel_accuracy_by_hand():
     predicted = np.array([[0, 1, 1], [1, 0, 2]])
     counts = class_counts(np.eye(3, dtype=np.float32)[predicted], truth)
     assert counts.tolist() == [[1, 2, 0], [2, 3, 0], [2, 3, 0]]
-    found, draws = dense_probe.scores([counts], np.arange(1), 1, CONFIG)
+    found, draws = scores([counts], np.arange(1), 1, CONFIG)
     # class 0: 1 hit, union 3; class 1: 2 hits, union 4; class 2 does not occur.
     assert found["miou"] == pytest.approx((1 / 3 + 2 / 4) / 2)
     assert found["pixel_accuracy"] == pytest.approx(3 / 5)
     assert draws == [found["miou"]] * 20  # one image
 
 
+def test_miou_equals_that_of_scikit_learn_s_confusion_matrix():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(-1, 4, (3, 6, 5))
+    predicted = rng.integers(0, 5, truth.shape)  # class 4 never occurs in the truth
+    logits = np.eye(5, dtype=np.float32)[predicted]
+    sums = [class_counts(*pair) for pair in zip(logits, truth, strict=True)]
+    known = truth >= 0
+    matrix = confusion_matrix(truth[known], predicted[known], labels=range(5))
+    hits = matrix.diagonal()
+    iou = (hits / (matrix.sum(0) + matrix.sum(1) - hits))[:4]
+    found, _ = scores(sums, np.arange(3), 3, CONFIG)
+    assert found["miou"] == pytest.approx(iou.mean())
+    by_class = PerImage(np.arange(3), sums).class_iou()
+    np.testing.assert_allclose(by_class, [*iou, np.nan])
+
+
 def test_images_with_classes_that_training_lacks_are_added_up():
     known, beyond = (
         class_counts(np.ones((1, 2, 2), np.float32), np.array([[0, c]])) for c in (1, 3)
     )
-    found, _ = dense_probe.scores([known, beyond], np.arange(2), 2, CONFIG)
+    found, _ = scores([known, beyond], np.arange(2), 2, CONFIG)
     # Always class 0: 2 hits of 4 pixels; classes 1 and 3 occur and are missed.
     assert found["miou"] == pytest.approx((2 / 4 + 0 + 0) / 3)
 
@@ -46,7 +64,7 @@ def test_images_with_classes_that_training_lacks_are_added_up():
 def test_rmse_and_delta_by_hand():
     truth = np.array([[1.0, 2.0, np.nan, 4.0]])
     depth = np.array([[[1.2], [1.0], [9.0], [4.0]]], np.float32)
-    found, _ = dense_probe.scores([depth_sums(depth, truth)], np.arange(1), 1, DEPTH)
+    found, _ = scores([depth_sums(depth, truth)], np.arange(1), 1, DEPTH)
     assert found["rmse"] == pytest.approx(np.sqrt((0.04 + 1 + 0) / 3))
     assert found["delta1"] == pytest.approx(2 / 3)
     assert found["low"] == found["high"] == pytest.approx(found["rmse"])  # one image
@@ -99,7 +117,7 @@ def test_planted_map_is_recovered(make_store):
     )
     # What exact token depths would give:
     sums = [depth_sums(truth[::2, ::2, None].astype(np.float32), truth) for truth in test[2]]
-    blurred, _ = dense_probe.scores(sums, np.arange(10), 10, DEPTH)
+    blurred, _ = scores(sums, np.arange(10), 10, DEPTH)
     assert table["rmse"][0] == pytest.approx(blurred["rmse"], abs=0.05)
 
 
@@ -143,7 +161,7 @@ def test_all_tokens_at_once_give_the_same_heads(make_store):
     np.testing.assert_array_equal(seen.x, x[~np.isnan(y)])
     np.testing.assert_array_equal(seen.y, y[~np.isnan(y)])
     assert (seen.images, seen.per_image) == (20, 16)
-    head, ridge = dense_probe._fit_depth(seen, DenseConfig(task="depth", ridge=0.1))
+    head, ridge = dense_probe._fit_depth(seen, DenseConfig(task="depth", ridge=0.1), print)
     scatter = np.cov(seen.x.T, bias=True) * len(seen.y)
     oracle = Ridge(alpha=0.1 * np.trace(scatter) / 6).fit(seen.x.astype(float), seen.y)
     np.testing.assert_allclose(head.weight[:, 0], oracle.coef_, rtol=1e-6)
@@ -157,7 +175,7 @@ def test_all_tokens_at_once_give_the_same_heads(make_store):
     one = judge.decision_function(x / seen.x.std(0)).reshape(20, 4, 4) / 2
     logits = np.stack([-one, one], -1).astype(np.float32)
     counts = [class_counts(*pair) for pair in zip(logits, classes, strict=True)]
-    expected, _ = dense_probe.scores(counts, np.arange(20), 20, CONFIG)
+    expected, _ = scores(counts, np.arange(20), 20, CONFIG)
     assert table["pixel_accuracy"][0] == pytest.approx(expected["pixel_accuracy"], abs=0.01)
 
 

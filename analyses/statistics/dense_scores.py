@@ -1,0 +1,119 @@
+"""Scores of dense predictions: mean IoU and RMSE over images, with intervals, and IoU by class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analyses.configs import DenseConfig
+from analyses.reading import target_maps
+from analyses.statistics.bootstrap import bootstrap_sums, interval
+from feature_store import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class PerImage:
+    """What a source's metrics are summed from.
+
+    Attributes
+    ----------
+    rows : int array, dims (image,)
+        Rows of the test store.
+    sums : list of arrays, dims (3, class) or (3, 1)
+        As :func:`count_pixels` returns them.
+    """
+
+    rows: np.ndarray
+    sums: list[np.ndarray]
+
+    def class_iou(self) -> np.ndarray:
+        """Intersection over union of each class over all images; NaN for one that never occurs."""
+        wide = max(part.shape[1] for part in self.sums)
+        padded = [np.pad(part, ((0, 0), (0, wide - part.shape[1]))) for part in self.sums]
+        return target_maps.class_iou(np.sum(padded, 0))
+
+
+def scores(
+    sums: Sequence[np.ndarray], rows: np.ndarray, images: int, config: DenseConfig
+) -> tuple[dict[str, float], list[float]]:
+    """The task's metric, its interval and the second metric; and resamples of the metric.
+
+    Parameters
+    ----------
+    sums : sequence of arrays, dims (3, class)
+        For each image the result of :func:`~analyses.reading.target_maps.class_counts` or
+        :func:`~analyses.reading.target_maps.depth_sums`.
+    rows : int array, dims (image,)
+        Row numbers of these images in a store of `images`.
+    images : int
+    config : DenseConfig
+
+    Raises
+    ------
+    InputError
+        No image, or no known pixel.
+    """
+    if not sums:
+        raise InputError("no test image is readable")
+    task = _METRICS[config.task]
+    metric, second = task.functions
+    wide = max(part.shape[1] for part in sums)
+    per_image = np.stack([np.pad(part, ((0, 0), (0, wide - part.shape[1]))) for part in sums])
+    flat = per_image.reshape(len(sums), -1).astype(np.float64)
+    total = flat.sum(0).reshape(3, wide)
+    value = metric(total)
+    if np.isnan(value):
+        raise InputError("the test maps hold no known pixel")
+    totals = bootstrap_sums(flat, rows, images, resamples=config.resamples, seed=config.seed)
+    values = [metric(one.reshape(3, wide)) for one in totals]
+    low, high = interval(values, config.confidence)
+    record = {task.names[0]: value, "low": low, "high": high, task.names[1]: second(total)}
+    return record, values
+
+
+def count_pixels(output: np.ndarray, truth: np.ndarray, task: str) -> np.ndarray:
+    """The sums behind a task's metrics for one image.
+
+    Parameters
+    ----------
+    output : float32 array, dims (row, col, value)
+        A head's output map: score of each class, or metres.
+    truth : array, dims (pixel row, pixel col)
+        int, -1 = ignored; or float metres, NaN = unknown.
+    task : {"segmentation", "depth"}
+
+    Returns
+    -------
+    array, dims (3, class) or (3, 1)
+        See :func:`~analyses.reading.target_maps.class_counts` and
+        :func:`~analyses.reading.target_maps.depth_sums`.
+    """
+    return _METRICS[task].count(output, truth)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Metrics:
+    """A task's metrics."""
+
+    count: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    """From the head's output map and an image's target map to the sums behind the metrics."""
+    names: tuple[str, str]
+    """Columns of the two metrics."""
+    functions: tuple[Callable[[np.ndarray], float], Callable[[np.ndarray], float]]
+    """From the summed counts to the two metrics; the first has the interval."""
+
+
+_METRICS = {
+    "segmentation": _Metrics(
+        count=target_maps.class_counts,
+        names=("miou", "pixel_accuracy"),
+        functions=(target_maps.mean_iou, lambda sums: float(sums[0].sum() / sums[1].sum())),
+    ),
+    "depth": _Metrics(
+        count=target_maps.depth_sums,
+        names=("rmse", "delta1"),
+        functions=(target_maps.rmse, lambda sums: float(sums[1, 0] / sums[2, 0])),
+    ),
+}
