@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import tyro
@@ -20,11 +21,13 @@ from analyses.statistics import bootstrap
 from feature_store import FeatureStore, InputError
 from workbench.cluster import EngineOptions
 from workbench.cluster.engine import connect
+from workbench.heads.config import DecoderConfig
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
 from workbench.results.table_files import write_table
 from workbench.results.terminal import show_table
+from workbench.training.config import TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +55,22 @@ class Probe:
         field(default_factory=MinibatchConfig)
     )
     dense: Literal["segmentation", "depth"] | None = None
-    """Instead: a linear head on every token, for datasets with masks or depth."""
+    """Instead: a head on every token, for datasets with masks or depth."""
     per_token: Annotated[DenseConfig, options_of(DenseConfig, "train_tokens", "ridge")] = field(
-        default_factory=DenseConfig
+        default_factory=lambda: DenseConfig(progress=watched())
     )
+    depth_unit: Literal["m", "mm"] = "m"
+    """Unit of the dataset's depth maps, with --dense depth."""
+    decoder: Annotated[
+        DecoderConfig,
+        options_of(
+            DecoderConfig, "head", "hidden", "layers", "stride", "batch", "learning_rate",
+            "max_depth",
+        ),
+    ] = field(default_factory=DecoderConfig)  # fmt: skip
+    training: Annotated[
+        TrainingConfig, options_of(TrainingConfig, "iterations", "checkpoint_every")
+    ] = field(default_factory=TrainingConfig)
     few_shot: tuple[int, ...] = ()
     """Also: accuracy of closed-form ridge heads on so many images per class, such as 1 5 10 25."""
     drawn: Annotated[FewShotConfig, options_of(FewShotConfig, "repeats")] = field(
@@ -69,14 +84,17 @@ class Probe:
 
     def run(self) -> int:
         """Probe every source and report; the exit status."""
+        self._refuse_decoder_options()
         return self._dense(self.dense) if self.dense else self._pooled()
 
     def _dense(self, task: Literal["segmentation", "depth"]) -> int:
         # Deferred: torch, behind these, takes 2 s to import.
         from analyses import dense_probe
         from workbench.datasets.target_maps import targets_for
+        from workbench.heads.report import METRICS, class_table, write_dense
 
         self._refuse_pooled_options()
+        self.decoder.check_task(task)
         l2, ridge = self.probe.l2, self.per_token.ridge
         if task == "depth" and l2 is not None and ridge is None:
             note("note: the penalty of --dense depth is now --ridge")
@@ -89,24 +107,72 @@ class Probe:
         stores = feature_store.open(self.train), feature_store.open(self.test)
         parts = []
         for source in self.source:  # models may crop differently: each has its own targets
-            train, test = (targets_for(store, source, task) for store in stores)
-            parts.append(
-                dense_probe.compute(*stores, sources=[source], targets=(train, test), config=config)
-            )
+            train, test = (targets_for(store, source, task, self.depth_unit) for store in stores)
+            asked: dict[str, Any] = {
+                "sources": [source], "targets": (train, test), "config": config
+            }  # fmt: skip
+            if self.decoder.head == "linear":
+                parts.append(dense_probe.compute(*stores, **asked))
+                continue
+            part = self._decoded(*stores, **asked)
+            if part is None:
+                return 1
+            parts.append(part)
         table = pd.concat(parts, ignore_index=True)
         resampled = {k: v for part in parts for k, v in part.attrs["resampled"].items()}
         images = parts[0].attrs["shared_images"]
         note(*image_notes(images))
-        against = bootstrap.differences(table, _DENSE[task][0], resampled)
+        against = bootstrap.differences(table, METRICS[task][0], resampled)
+        classes = class_table(parts) if task == "segmentation" else pd.DataFrame()
         if self.out is not None:
-            self._write_dense(table, against, task, self.out)
+            write_dense(table, against, classes, task, self.out)
         if self.json:
             found = {"rows": table, "differences": against, "shared_images": images}
+            if len(classes):
+                found["classes"] = classes
             show(strict_json.dumps(found))
         else:
             show_table(table)
             show_table(against)
         return 0
+
+    def _decoded(
+        self, train: FeatureStore, test: FeatureStore, **asked: Any
+    ) -> pd.DataFrame | None:
+        """A decoder's row; None where its training was asked to stop."""
+        from workbench.heads import fit  # deferred: torch
+
+        with tempfile.TemporaryDirectory() as temporary:  # without --out nothing is resumed
+            part = fit.compute(
+                train, test, **asked, training=self.training, folder=self.out or Path(temporary),
+                decoder=replace(self.decoder, device=self.minibatch.device), log=note,
+            )  # fmt: skip
+        if part is None:
+            where = "" if self.out else "; with --out, the training would resume"
+            note(f"workbench probe: stopped before the end; repeat the command to resume{where}")
+        return part
+
+    def _refuse_decoder_options(self) -> None:
+        """Refuse what the chosen head would silently ignore."""
+        linear = self.decoder.head == "linear"
+        asked = replace(self.decoder, head="linear") != DecoderConfig()
+        if linear and (asked or self.training != TrainingConfig()):
+            raise InputError(
+                "--iterations and the sizes of a decoder are for --head mask2former, upernet, vpd "
+                "or dpt; name one, or leave them out"
+            )
+        if self.dense is None and not linear:
+            raise InputError(
+                f"--head {self.decoder.head} predicts maps; add --dense segmentation or depth"
+            )
+        given = {
+            "--l2": self.probe.l2 is not None,
+            "--ridge": self.per_token.ridge is not None,
+            "--train-tokens": self.per_token.train_tokens != DenseConfig().train_tokens,
+        }
+        wrong = [name for name, is_given in given.items() if is_given]
+        if wrong and not linear:
+            raise InputError(f"{', '.join(wrong)} is for --head linear; leave it out")
 
     def _refuse_pooled_options(self) -> None:
         """Refuse what a head on every token would silently ignore."""
@@ -191,25 +257,5 @@ class Probe:
             label=f"test accuracy\n({most} images per class)",
         )
 
-    def _write_dense(
-        self, table: pd.DataFrame, against: pd.DataFrame, task: str, out: Path
-    ) -> None:
-        # Deferred: matplotlib takes 1 s to import.
-        from workbench.figures import style
-        from workbench.figures.curve import write_curve
-        from workbench.figures.probe import draw_sources
-
-        metric, label = _DENSE[task]
-        write_table(table, out / task)
-        if len(against):
-            write_table(against, out / f"{task}_differences")
-        style.save(draw_sources(table, metric=metric, label=label), out / task)
-        write_curve(table, out / f"{task}_curve", metric=metric, label=label)
-
 
 _SHOWN = ["source", "train_loss", "train_accuracy", "test_accuracy", "low", "high", "l2"]
-_DENSE = {
-    "segmentation": ("miou", "mean IoU on unseen images"),
-    "depth": ("rmse", "depth error, RMSE in metres\n(lower is better)"),
-}
-"""Task to the metric that is drawn, and what the axis calls it."""

@@ -7,16 +7,24 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from feature_store.errors import InputError
 from workbench.datasets.pictures import recorded_transform
 from workbench.datasets.registry import open_of
 from workbench.models.transform import Transform
 
 if TYPE_CHECKING:
     from feature_store import FeatureStore
+
+
+DepthUnit = Literal["m", "mm"]
+MOST_METRES = 1000.0
+"""Larger depths are taken for millimetres: no camera measures them."""
+LEAST_MILLIMETRES = 100.0
+"""A map whose largest depth is smaller is taken for metres."""
 
 
 def source_pixels(transform: Transform, height: int, width: int) -> np.ndarray:
@@ -61,6 +69,8 @@ class AlignedMaps:
     """The model's."""
     outside: float
     """Value of pixels beyond the original: -1 for masks, NaN for depth."""
+    unit: DepthUnit | None = None
+    """Of depth maps; None for masks."""
     _under: dict[tuple[int, ...], np.ndarray] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -68,6 +78,8 @@ class AlignedMaps:
 
     def __getitem__(self, row: int) -> np.ndarray:
         values = self.read(row)
+        if self.unit is not None:
+            values = in_metres(values, self.unit)
         if values.shape not in self._under:  # only the last shape: a data set may have thousands
             self._under = {values.shape: source_pixels(self.transform, *values.shape)}
         index = self._under[values.shape]
@@ -75,7 +87,37 @@ class AlignedMaps:
         return np.where(index < 0, np.asarray(self.outside, values.dtype), seen)
 
 
-def targets_for(store: FeatureStore, source: str, task: str) -> AlignedMaps:
+def in_metres(depth: np.ndarray, unit: DepthUnit) -> np.ndarray:
+    """A depth map in metres.
+
+    Parameters
+    ----------
+    depth : float array, dims (row, col)
+        NaN = unknown.
+    unit : {"m", "mm"}
+
+    Raises
+    ------
+    InputError
+        Values that are too large for metres, or too small for millimetres.
+    """
+    largest = float(np.nanmax(depth, initial=-np.inf))
+    if unit == "m" and largest > MOST_METRES:
+        raise InputError(
+            f"a depth map holds {largest:g}, expected at most {MOST_METRES:g} metres; for "
+            f"millimetres give --depth-unit mm"
+        )
+    if unit == "mm" and 0 < largest < LEAST_MILLIMETRES:
+        raise InputError(
+            f"the largest value of a depth map is {largest:g}, expected at least "
+            f"{LEAST_MILLIMETRES:g} millimetres; for metres leave out --depth-unit mm"
+        )
+    return depth / np.float32(1000) if unit == "mm" else depth
+
+
+def targets_for(
+    store: FeatureStore, source: str, task: str, depth_unit: DepthUnit = "m"
+) -> AlignedMaps:
     """Maps of a store's images as the source's model saw them, read on access.
 
     Parameters
@@ -85,6 +127,8 @@ def targets_for(store: FeatureStore, source: str, task: str) -> AlignedMaps:
     source : str
         Whose transform is followed (from the manifest of its first scale).
     task : {"segmentation", "depth"}
+    depth_unit : {"m", "mm"}
+        Of the dataset's depth maps.
 
     Returns
     -------
@@ -103,7 +147,7 @@ def targets_for(store: FeatureStore, source: str, task: str) -> AlignedMaps:
     if (ordered.mask_reader if masks else ordered.depth_reader) is None:
         read(0)  # refuses now, rather than after the training
     outside = -1 if masks else np.nan
-    return AlignedMaps(read, len(ordered), transform, outside)
+    return AlignedMaps(read, len(ordered), transform, outside, None if masks else depth_unit)
 
 
 def maps_sha256(store: FeatureStore, task: str) -> str:

@@ -93,6 +93,18 @@ def test_depth_of_the_stereo_pair_through_whole_images(tmp_path, capsys):
         "depth_differences.md",
     ):
         assert (out / name).stat().st_size > 100
+    decoder = ["--dense", "depth", "--head", "vpd", "--hidden", "32", "--batch", "4"]
+    asked = ["probe", *given, *ask[:2], *decoder, "--iterations", "3", "--json", "--out", str(out)]
+    assert main(asked) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["head"], row["iterations"], row["tokens_per_image"]) == ("vpd", 3, 100)
+    assert row["head_params"] > 1000
+    assert 0 < row["low"] <= row["rmse"] <= row["high"]
+    assert len(list(out.glob("*-vpd-seed0/step_*.pt"))) == 1
+    assert main([*asked, "--ridge", "1"]) == 2
+    assert "--ridge is for --head linear" in capsys.readouterr().err
+    assert main([*asked, "--depth-unit", "mm", "--seed", "1"]) == 2
+    assert "leave out --depth-unit mm" in capsys.readouterr().err
     assert main(["probe", *given, *ask, "--dense", "segmentation"]) == 2
     assert "has no masks" in capsys.readouterr().err
     assert main(["probe", *given, *ask, "--dense", "depth", "--pooling", "prefix"]) == 2
@@ -117,5 +129,9 @@ def test_misuse(arguments, capsys):
     error = capsys.readouterr().err
     assert "toy:a#blocks@672" in error
     assert len(error.splitlines()) == 1
+    assert main([*arguments, "--head", "dpt"]) == 2
+    assert "--head dpt predicts maps; add --dense" in capsys.readouterr().err
+    assert main([*arguments, "--iterations", "5"]) == 2
+    assert "--head mask2former, upernet, vpd or dpt" in capsys.readouterr().err
     assert main([*arguments[:4], arguments[2], *arguments[5:]]) == 2
     assert "share 40 of 40 test images" in capsys.readouterr().err

@@ -1,0 +1,205 @@
+"""Does image scaling help dense tasks on real images? Lite0 at several scales, Lite1 and Lite2.
+
+    python scripts/experiments/dense_heads.py --data DIR [--only nyu13] [--head linear] [--seed 0]
+    python scripts/experiments/dense_heads.py --summary
+
+A list of runs, each a row, a head and a seed; a run whose JSON is in results/dense_heads/ beside
+this file is skipped. DIR holds camvid/, nyu13/ and depth_rooms/, each with train.csv and test.csv
+(path and mask or depth). Stores go to --stores (runs/dense_heads); 1 GB. All rows but those named
+"own size" and "unpooled" have a 7 x 7 grid. Expected on two idle cores: extraction 2 (depth_rooms),
+3 (nyu13) and 8 minutes (camvid); a linear run half a minute; a decoder 5 to 20 minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+import feature_store
+from analyses import dense_probe
+from analyses.configs import DenseConfig
+from analyses.reading.labelled_tokens import whole_maps
+from analyses.statistics.bootstrap import interval
+from analyses.statistics.dense_scores import scores
+from workbench.datasets.target_maps import targets_for
+from workbench.extraction import ExtractRequest, extract
+from workbench.heads import fit
+from workbench.heads.config import DecoderConfig
+from workbench.results import strict_json
+from workbench.training.config import TrainingConfig
+
+RESULTS = Path(__file__).parent / "results" / "dense_heads"
+LITE = "bundled:efficientnet_lite{}@{}"
+ROWS = {
+    "Lite0": LITE.format(0, "224"),
+    "Lite0-S2": LITE.format(0, "224+448"),
+    "Lite1": LITE.format(1, "224"),
+    "Lite2": LITE.format(2, "224"),
+    "Lite1 own size": LITE.format(1, "240"),
+    "Lite2 own size": LITE.format(2, "260"),
+    "Lite0-S2 raw": LITE.format(0, "224+448.raw"),
+    "Lite0 unpooled": LITE.format(0, "448.unpooled"),
+    "Lite0-S2 3 scales": LITE.format(0, "224+448+672"),
+}
+SCALES = {0: ("224", "448", "448.raw", "448.unpooled", "672"), 1: ("224", "240"), 2: ("224", "260")}
+MAIN = tuple(ROWS)[:6]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """A data set, what is predicted, which rows are run, and a part that is also scored alone."""
+
+    task: str
+    rows: tuple[str, ...]
+    files: tuple[str, str] = ("train.csv", "test.csv")
+    folder: str = ""
+    unit: str = "m"
+    part: str = ""
+
+
+DATA = {
+    "depth_rooms": Data(task="depth", rows=tuple(ROWS), unit="mm"),
+    "depth_rooms_cross": Data(
+        task="depth", rows=MAIN, folder="depth_rooms", unit="mm",
+        files=("cross_train.csv", "cross_test.csv"),
+    ),
+    "nyu13": Data(task="segmentation", rows=tuple(ROWS)),
+    "camvid": Data(task="segmentation", rows=tuple(ROWS), part="Seq05VD"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One row of one data set."""
+
+    data: str
+    row: str
+    head: str
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        name = f"{self.data}-{self.row}-{self.head}-seed{self.seed}.json"
+        return RESULTS / name.replace(" ", "_")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--stores", type=Path, default=Path("runs/dense_heads"))
+    parser.add_argument("--only", nargs="+", choices=DATA, default=list(DATA))
+    parser.add_argument("--row", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--head", nargs="+", default=["linear"])
+    parser.add_argument("--seed", nargs="+", type=int, default=[0])
+    parser.add_argument("--iterations", type=int, default=400)
+    parser.add_argument("--hidden", type=int, default=64)
+    parser.add_argument("--summary", action="store_true", help="print what is there, and stop")
+    asked = parser.parse_args()
+    if asked.summary:
+        print(json.dumps(summary(), indent=1))
+        return
+    if asked.data is None:
+        parser.error("--data DIR is needed")
+    for data in asked.only:
+        runs = [
+            Run(data=data, row=row, head=head, seed=seed)
+            for seed in asked.seed
+            for head in asked.head
+            for row in asked.row
+            if row in DATA[data].rows
+        ]
+        for run in (run for run in runs if not run.path.exists()):
+            print(run.path.stem, flush=True)
+            strict_json.write(measured(run, asked), run.path)
+
+
+def measured(run: Run, asked: argparse.Namespace) -> dict:
+    data, source = DATA[run.data], ROWS[run.row]
+    stores = [stored(run, asked, side) for side in (0, 1)]
+    targets = tuple(targets_for(store, source, data.task, data.unit) for store in stores)
+    config = DenseConfig(task=data.task, seed=run.seed)
+    given = {"sources": [source], "targets": targets, "config": config}
+    start, clock = time.perf_counter(), time.process_time()
+    if run.head == "linear":
+        table, options = dense_probe.compute(*stores, **given), {}
+    else:
+        decoder = DecoderConfig(head=run.head, hidden=asked.hidden)
+        training = TrainingConfig(iterations=asked.iterations)
+        folder = asked.stores / "runs" / run.data
+        table = fit.compute(
+            *stores, **given, decoder=decoder, training=training, folder=folder, log=print
+        )
+        if table is None:
+            sys.exit("stopped; repeat the command to resume")
+        options = {"decoder": asdict(decoder), "training": asdict(training)}
+    found = table.attrs["per_image"][source]
+    record = {
+        **asdict(run),
+        **table.iloc[0].to_dict(),
+        "grid": whole_maps(stores[0], source, "concat")[0],
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": time.process_time() - clock,
+        "resampled": np.round(table.attrs["resampled"][source], 5).tolist(),
+        **options,
+        "date": str(datetime.date.today()),
+        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "torch": importlib.metadata.version("torch"),
+    }
+    if data.task == "segmentation":
+        record["class_iou"] = np.round(found.class_iou(), 4).tolist()
+    if data.part:
+        ids = stores[1].image_ids[found.rows]
+        kept = np.flatnonzero([data.part in image_id for image_id in ids])
+        part, resampled = scores(
+            [found.sums[k] for k in kept], found.rows[kept], len(stores[1]), config
+        )
+        record[data.part] = {
+            "images": len(kept), **part, "resampled": np.round(resampled, 5).tolist()
+        }  # fmt: skip
+    return record
+
+
+def stored(run: Run, asked: argparse.Namespace, side: int) -> feature_store.FeatureStore:
+    """The store of one side, with the features of the run's source."""
+    data, (name, _, scales) = DATA[run.data], ROWS[run.row].partition("@")
+    table = asked.data / (data.folder or run.data) / data.files[side]
+    path = asked.stores / f"{run.data}_{('train', 'test')[side]}.zarr"
+    extract(
+        ExtractRequest(
+            dataset=f"csv:{table}", models=[name], scales=scales.split("+"), store=str(path)
+        )
+    )
+    return feature_store.open(str(path))
+
+
+def summary() -> list[dict]:
+    """Every run, with its paired difference from Lite0-S2 of the same data, head and seed."""
+    runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-seed*.json"))]
+    base = {(r["data"], r["head"], r["seed"]): r for r in runs if r["row"] == "Lite0-S2"}
+    rows = []
+    for run in runs:
+        metric = "miou" if "miou" in run else "rmse"
+        row = {key: run[key] for key in ("data", "row", "head", "seed", "grid", metric)}
+        row |= {"low": run["low"], "high": run["high"]}
+        other = base.get((run["data"], run["head"], run["seed"]))
+        if other is not None and other is not run:
+            low, high = interval(np.subtract(other["resampled"], run["resampled"]))
+            row["S2_minus_this"] = [other[metric] - run[metric], low, high]
+        rows.append(row)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Decoders trained on frozen token maps: segmentation and depth at image resolution."""

@@ -1,0 +1,222 @@
+"""Train a decoder on the stored tokens of one source, and score it on unseen images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+from analyses.configs import DenseConfig
+from analyses.reading.labelled_tokens import TargetMaps, good_rows
+from analyses.reading.progress import shown
+from analyses.reading.splits import held_out
+from analyses.statistics.dense_scores import PerImage, count_pixels, scores
+from feature_store import FeatureStore
+from workbench.code_hash import parts_sha256
+from workbench.datasets.target_maps import maps_sha256
+from workbench.heads.base import DenseHead
+from workbench.heads.config import DecoderConfig
+from workbench.heads.images import Survey, TokenImages, survey
+from workbench.heads.registry import build
+from workbench.training.config import TrainingConfig
+from workbench.training.loop import Trained, train
+from workbench.training.randomness import rows_of_step, seed_step
+
+WARM_UP = 50
+"""Steps over which the learning rate rises."""
+DECAY = 0.9
+"""Power of the polynomial decay. Source: Zhao et al. (2023) and mmsegmentation's schedules."""
+
+
+def compute(
+    train_store: FeatureStore,
+    test_store: FeatureStore,
+    *,
+    sources: Sequence[str],
+    targets: tuple[TargetMaps, TargetMaps],
+    config: DenseConfig,
+    decoder: DecoderConfig,
+    training: TrainingConfig,
+    folder: Path,
+    log: Callable[[str], None],
+) -> pd.DataFrame | None:
+    """One row per source, as :func:`analyses.dense_probe.compute`; repeated, it resumes.
+
+    Parameters
+    ----------
+    train_store, test_store : FeatureStore
+    sources : sequence of str
+    targets : (train, test)
+        As of the linear probe.
+    config : DenseConfig
+        Task, merge, resamples and seed.
+    decoder : DecoderConfig
+    training : TrainingConfig
+    folder : Path
+        Each source's run folder is made in it, see :func:`run_name`.
+    log : callable
+        Prints a line.
+
+    Returns
+    -------
+    pandas.DataFrame or None
+        Metric and interval as of the linear probe; ``head``, ``iterations``, ``head_params``,
+        ``channels``, ``train_images`` (with a known pixel), ``tokens_per_image``, ``test_images``.
+        Attributes ``resampled``, ``per_image`` and ``shared_images``. None where a run was asked to
+        stop.
+
+    Raises
+    ------
+    InputError
+        As :func:`~workbench.training.loop.train`; no known pixel; images in both stores.
+    """
+    split = held_out(train_store, test_store, keep_shared=config.keep_shared)
+    records, resampled, per_image = [], {}, {}
+    for source in sources:
+        where = folder / run_name(source, decoder, config.seed)
+        seen = TokenImages(train_store, source, config.merge, targets[0])
+        head, found, done = _train(seen, config, decoder, training, where, log)
+        if not done:
+            return None
+        rows = good_rows(test_store, source)
+        rows = rows[~split.left_out[rows]]
+        unseen = TokenImages(test_store, source, config.merge, targets[1])
+        sums = evaluate(head, unseen, rows, config, decoder)
+        record, resampled[source] = scores(sums, rows, len(test_store), config)
+        per_image[source] = PerImage(rows, sums)
+        records.append(
+            {"source": source}
+            | record
+            | {
+                "head": decoder.head,
+                "iterations": training.iterations,
+                "head_params": sum(p.numel() for p in head.parameters()),
+                "channels": len(found.mean),
+                "train_images": len(found.rows),
+                "tokens_per_image": found.grid[0] * found.grid[1],
+                "test_images": len(rows),
+            }
+        )
+    table = pd.DataFrame.from_records(records)
+    table.attrs = {"resampled": resampled, "per_image": per_image}
+    table.attrs["shared_images"] = split.report()
+    return table
+
+
+def _train(
+    images: TokenImages,
+    config: DenseConfig,
+    decoder: DecoderConfig,
+    training: TrainingConfig,
+    folder: Path,
+    log: Callable[[str], None],
+) -> tuple[DenseHead, Survey, bool]:
+    """A decoder, trained or resumed; what it was built for; whether the training is finished."""
+    total = len(good_rows(images.store, images.source))
+    with shown("survey", total=total, unit="image", wanted=config.progress) as bar:
+        found = survey(images, bar.update)
+    seed_step(0, config.seed)
+    head = build(decoder, found).to(decoder.device)
+    outcome = train(
+        _trained(head, images, found.rows, decoder, training.iterations, config.seed),
+        folder,
+        training,
+        identity=_identity(images, config.task, decoder),
+        seed=config.seed,
+        log=log,
+        progress=config.progress,
+    )
+    return head, found, outcome.finished
+
+
+@torch.inference_mode()
+def evaluate(
+    head: DenseHead,
+    images: TokenImages,
+    rows: np.ndarray,
+    config: DenseConfig,
+    decoder: DecoderConfig,
+) -> list[np.ndarray]:
+    """The sums behind the task's metrics for some store rows, as of the linear head."""
+    head.eval()
+    sums = []
+    with shown("test", total=len(rows), unit="image", wanted=config.progress) as bar:
+        for start in range(0, len(rows), decoder.batch):
+            tokens, truth = images.batch(rows[start : start + decoder.batch])
+            outputs = head(tokens.to(decoder.device)).permute(0, 2, 3, 1).float().cpu().numpy()
+            sums += [
+                count_pixels(output, known, config.task)
+                for output, known in zip(outputs, truth.numpy(), strict=True)
+            ]
+            bar.update(len(truth))
+    return sums
+
+
+def run_name(source: str, decoder: DecoderConfig, seed: int) -> str:
+    """Name of a run's folder.
+
+    Examples
+    --------
+    >>> run_name("timm:vit@1x+2x", DecoderConfig(head="upernet"), 0)
+    'timm_vit@1x+2x-upernet-seed0'
+    """
+    return re.sub(r"[^A-Za-z0-9@+.-]", "_", f"{source}-{decoder.head}-seed{seed}")
+
+
+def _trained(
+    head: DenseHead,
+    images: TokenImages,
+    rows: np.ndarray,
+    decoder: DecoderConfig,
+    steps: int,
+    seed: int,
+) -> Trained:
+    """AdamW on batches of these store rows, with warm-up and polynomial decay."""
+    optimizer = torch.optim.AdamW(
+        head.parameters(), lr=decoder.learning_rate, weight_decay=decoder.weight_decay
+    )
+    warm_up = min(WARM_UP, max(steps // 10, 1))
+
+    def read(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return images.batch(
+            rows[rows_of_step(step, count=len(rows), batch=decoder.batch, seed=seed)]
+        )
+
+    def loss(batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
+        tokens, truth = (part.to(decoder.device, non_blocking=True) for part in batch)
+        return head.loss(tokens, truth), {}
+
+    return Trained(
+        model=head,
+        optimizer=optimizer,
+        read=read,
+        loss=loss,
+        schedule=LambdaLR(
+            optimizer,
+            lambda done: min((done + 1) / warm_up, 1) * max(1 - done / steps, 0) ** DECAY,
+        ),
+    )
+
+
+def _identity(images: TokenImages, task: str, decoder: DecoderConfig) -> dict[str, Any]:
+    """What decides the weights, besides the training's own options and seed."""
+    store, options = images.store, asdict(decoder)
+    options.pop("device")
+    singles = [str(single) for single in store.resolve(images.source).singles()]
+    return {
+        "task": task,
+        "source": images.source,
+        "merge": images.merge,
+        "decoder": options,
+        "images": store.attrs["image_ids_sha256"],
+        "features": {single: store.source(single).identity for single in singles},
+        "maps": maps_sha256(store, task),
+        "code": parts_sha256(("workbench/heads", "workbench/training")),
+    }

@@ -1,0 +1,66 @@
+"""Tables and figures of dense probes, whichever head was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from workbench.results.table_files import write_table
+
+METRICS = {
+    "segmentation": ("miou", "mean IoU on unseen images"),
+    "depth": ("rmse", "depth error, RMSE in metres\n(lower is better)"),
+}
+"""Task to the metric that is drawn, and what the axis calls it."""
+
+
+def class_table(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Intersection over union of each class that occurs in the test maps.
+
+    Parameters
+    ----------
+    parts : sequence of DataFrame
+        As of :func:`analyses.dense_probe.compute`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``class``, its number, and a column for each source.
+    """
+    columns = {
+        source: pd.Series(found.class_iou())
+        for part in parts
+        for source, found in part.attrs["per_image"].items()
+    }
+    table = pd.DataFrame(columns).dropna(how="all")
+    return table.rename_axis("class").reset_index()
+
+
+def write_dense(
+    table: pd.DataFrame, against: pd.DataFrame, classes: pd.DataFrame, task: str, out: Path
+) -> None:
+    """Write a table, its differences and classes where there are any, and its figures.
+
+    Parameters
+    ----------
+    table, against, classes : DataFrame
+        As of the probe, :func:`analyses.statistics.bootstrap.differences`, :func:`class_table`.
+    task : {"segmentation", "depth"}
+    out : Path
+        Folder.
+    """
+    # Deferred: matplotlib takes 1 s to import.
+    from workbench.figures import style
+    from workbench.figures.curve import write_curve
+    from workbench.figures.probe import draw_sources
+
+    metric, label = METRICS[task]
+    write_table(table, out / task)
+    if len(against):
+        write_table(against, out / f"{task}_differences")
+    if len(classes):
+        write_table(classes, out / f"{task}_classes")
+    style.save(draw_sources(table, metric=metric, label=label), out / task)
+    write_curve(table, out / f"{task}_curve", metric=metric, label=label)
