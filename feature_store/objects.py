@@ -99,6 +99,7 @@ class LocalObjects:
                 handle.write(memoryview(data).cast("B"))
                 handle.flush()
                 os.fsync(handle.fileno())
+            _set_folder_aside(path)
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
@@ -125,9 +126,12 @@ class LocalObjects:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
+            if error.errno == errno.ELOOP:  # a link to itself is no folder
+                return []
             raise _unreadable(f"{self.url}/{folder}", error) from error
 
     def delete(self, key: str) -> None:
+        _set_folder_aside(self.root / key)
         (self.root / key).unlink(missing_ok=True)
 
     def local_path(self, key: str) -> Path | None:
@@ -176,6 +180,11 @@ class RemoteObjects:
         return self._answer(self.zarr_store.exists(key))
 
     def put(self, key: str, data: Any) -> None:
+        if self.zarr_store.read_only:
+            raise StoreError(
+                f"{self.url} can be read, not written; copy it into a folder (unpack an archive), "
+                f"and name that"
+            )
         self._answer(self.zarr_store.set(key, _buffer(data)))
 
     def put_new(self, key: str, data: bytes) -> bool:
@@ -303,6 +312,12 @@ def _buffer(data: Any) -> Any:
 
     flat = np.frombuffer(memoryview(data).cast("B"), dtype=np.uint8)
     return default_buffer_prototype().buffer.from_array_like(flat)
+
+
+def _set_folder_aside(path: Path) -> None:
+    """Rename a folder in the place of an object, which is damage, to a name that readers ignore."""
+    if path.is_dir() and not path.is_symlink():
+        path.rename(path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial"))
 
 
 def _sync_folder(folder: Path) -> None:

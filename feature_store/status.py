@@ -36,9 +36,17 @@ def checked_status(objects: Objects, images: int, sources: Sequence[StoredSource
 
 def stored_status(objects: Objects, source: StoredSource, shard: int) -> np.ndarray:
     """A chunk of the status array as it is stored; empty if it is missing or of another size."""
-    data = objects.get(status_key(shard)) or b""
+    data = _chunk(objects, shard)
     whole = np.frombuffer(data, np.uint8) if len(data) == source.shard_images else np.zeros(0)
     return whole[: len(source.rows(shard))]
+
+
+def _chunk(objects: Objects, shard: int) -> bytes:
+    """A chunk's bytes; none where it is missing or is not a file: records replace it."""
+    try:
+        return objects.get(status_key(shard)) or b""
+    except StoreError:
+        return b""
 
 
 def repair_status(
@@ -75,7 +83,7 @@ def repair_status(
 def agrees(objects: Objects, source: StoredSource, shard: int) -> bool:
     """Whether a chunk of the status array is that of a committed shard, with its padding."""
     record, rows = source.record(shard), len(source.rows(shard))
-    whole = np.frombuffer(objects.get(status_key(shard)) or b"", np.uint8)
+    whole = np.frombuffer(_chunk(objects, shard), np.uint8)
     if record is None or len(whole) != source.shard_images:
         return False
     last = max(rows, record.stop - record.start)  # more where another process grew the store

@@ -8,7 +8,19 @@ import time
 import numpy as np
 
 import feature_store
-from feature_store.objects import PARTIAL_SECONDS
+from feature_store.objects import PARTIAL_SECONDS, LocalObjects
+
+
+def test_a_folder_in_the_place_of_an_object_makes_room(tmp_path):
+    objects = LocalObjects(tmp_path)
+    for key in ("a/put.json", "a/deleted.json"):
+        (tmp_path / key).mkdir(parents=True)
+        (tmp_path / key / "kept").touch()
+    objects.put("a/put.json", b"1")
+    objects.delete("a/deleted.json")
+    assert objects.get("a/put.json") == b"1"
+    assert objects.names("a") == ["put.json"]
+    assert len(list(tmp_path.glob("a/.*.partial/kept"))) == 2
 
 
 def test_only_what_a_killed_write_left_is_swept(tmp_path):

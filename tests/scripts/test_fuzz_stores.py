@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +29,33 @@ def test_flipped_bytes_of_metadata_are_noticed_and_repaired(layout):
     found = metadata.main(metadata.Flips(layout=layout, sample=10, seed=1))
     assert found["unexpected"] == []
     assert sum(found["outcomes"].values()) == 10
+
+
+KINDS = {
+    "missing": lambda path: None,
+    "folder": lambda path: path.mkdir(),
+    "pipe": os.mkfifo,
+    "loop": lambda path: path.symlink_to(path.name),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_takes_the_place_of_a_file_is_noticed_and_repaired(kind, tmp_path):
+    import metadata
+    import toy_store
+
+    good, path = tmp_path / "good", tmp_path / "s"
+    with toy_store.small_id_chunks(), toy_store.one_thread():
+        toy_store.extract(good, 5, "packed")
+        truth = toy_store.facts(good)
+        found = {}
+        for file in sorted(p.relative_to(good) for p in good.rglob("*") if p.is_file()):
+            shutil.copytree(good, path)
+            (path / file).unlink()
+            KINDS[kind](path / file)
+            found[str(file)] = metadata.one(path, truth, False, "packed")
+            shutil.rmtree(path)
+    assert {f: o for f, o in found.items() if o != "noticed and repaired"} == {}
 
 
 def test_a_run_that_stops_at_any_call_is_completed_by_the_next():

@@ -58,7 +58,7 @@ def open_target(
             with waited_for(objects, claims.ROOT):
                 store = _current(objects, dataset)
                 if store is None:
-                    return _written(objects, request, dataset, check, check_images)
+                    return _written(objects, request, dataset, check, check_images, log)
         if check_images:
             check(store)
         return store
@@ -85,6 +85,7 @@ def _written(
     dataset: Dataset,
     check: Callable[[FeatureStore], None],
     check_images: bool,
+    log: Callable[[str], None],
 ) -> FeatureStore:
     """Create, restore, upgrade or extend the store; the caller holds the claim on its root."""
     facts: dict[str, Any] = dict(
@@ -103,6 +104,7 @@ def _written(
         if not is_damaged_store(objects):
             raise
         restore_root(objects, str(error), **facts)
+        log(f"{objects.url}: restored the root's metadata from the data set and commit records")
         store = FeatureStore(objects)
     if check_images or not is_at_its_path(store, dataset.name):
         check(store)
