@@ -93,7 +93,7 @@ def _difference(one: dict[str, str], other: dict[str, str]) -> str:
     )
 
 
-def numbered_labels(table: Path, labels: Sequence[str]) -> tuple[list[str], np.ndarray]:
+def numbered_labels(table: Path | str, labels: Sequence[str]) -> tuple[list[str], np.ndarray]:
     """Class names in order, and (image,) int32: the number of each label, -1 for an empty one.
 
     Raises

@@ -8,7 +8,6 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -189,7 +188,7 @@ def _numbered(
     number = {c: n for n, c in enumerate(classes)}
     if classes and set(names) <= {*number, ""}:
         return classes, np.array([number.get(n, UNLABELLED) for n in names], np.int32)
-    return numbered_labels(Path(name.path), names)
+    return numbered_labels(name.path, names)
 
 
 @lru_cache(maxsize=GROUPS)

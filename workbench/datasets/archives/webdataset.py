@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import BinaryIO
 
 from feature_store.dataset_name import DatasetName
@@ -67,7 +66,7 @@ def open_shards(name: DatasetName) -> Dataset:
     if not ids:
         raise no_images(what, skipped)
     labels = [label for listing in listings for label in listing.labels]
-    label_names, codes = numbered_labels(Path(name.path), labels)
+    label_names, codes = numbered_labels(name.path, labels)
     return Dataset(
         name=what,
         image_ids=ids,

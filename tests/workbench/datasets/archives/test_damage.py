@@ -14,6 +14,7 @@ from workbench import datasets
 from workbench.cli import main
 from workbench.datasets.decode import DecodeError
 from workbench.extraction import ExtractRequest, extract
+from workbench.extraction.loaded_models import LoadedModels
 
 
 def cut(path, size):
@@ -181,27 +182,31 @@ def test_a_damaged_list_is_made_again(packed, own_cache):
     assert listing.stat().st_size > 100
 
 
+LOADED = LoadedModels()
+"""One model for all extractions."""
+SOURCE = "random:timm:test_vit.r160_in1k@1x"
+
+
 def extracted(name, store, **changes):
     options = dict(
         dataset=name, models=["random:timm:test_vit.r160_in1k"], scales=["1x"], store=str(store),
         device="cpu", dtype="float32", shard_images=2,
     )  # fmt: skip
-    report = extract(ExtractRequest(**(options | changes)))
+    report = extract(ExtractRequest(**(options | changes)), loaded=LOADED)
     return report, feature_store.open(store)
 
 
 def test_features_are_those_of_the_folder_and_an_archive_that_changed_keeps_its_rows(
     packed, put, tmp_path, capsys
 ):
-    source = "random:timm:test_vit.r160_in1k@1x"
     _, expected = extracted(f"folder:{tmp_path}/photos", tmp_path / "folder.zarr")
     place = {image_id: n for n, image_id in enumerate(expected.image_ids.tolist())}
     name, path = packed.names["tar"], tmp_path / "photos.tar"
     _, store = extracted(name, tmp_path / "tar.zarr", limit=4)
     _, store = extracted(name, tmp_path / "tar.zarr")
     rows = [place[image_id] for image_id in store.image_ids.tolist()]
-    values = store.features(source).values
-    np.testing.assert_array_equal(values, expected.features(source).values[rows])
+    values = store.features(SOURCE).values
+    np.testing.assert_array_equal(values, expected.features(SOURCE).values[rows])
     names = [store.label_names[k] for k in store.labels]
     assert names == [expected.label_names[k] for k in expected.labels[rows]]
 
@@ -209,7 +214,7 @@ def test_features_are_those_of_the_folder_and_an_archive_that_changed_keeps_its_
     put.tar(path, [*packed.photos.items(), ("dog/06.png", new)])  # the same and one more
     report, store = extracted(name, tmp_path / "tar.zarr")
     assert report.computed == 1
-    np.testing.assert_array_equal(store.features(source).values[:6], values)
+    np.testing.assert_array_equal(store.features(SOURCE).values[:6], values)
 
     paths = list(packed.photos)
     swapped = dict(packed.photos) | {paths[0]: packed.photos[paths[2]], "dog/06.png": new}
@@ -220,8 +225,23 @@ def test_features_are_those_of_the_folder_and_an_archive_that_changed_keeps_its_
     with pytest.raises(InputError, match="4 image"):
         extracted(name, tmp_path / "tar.zarr")
     stored = feature_store.open(tmp_path / "tar.zarr")
-    np.testing.assert_array_equal(stored.features(source).values[:6], values)
+    np.testing.assert_array_equal(stored.features(SOURCE).values[:6], values)
     assert main(["status", str(tmp_path / "tar.zarr"), "--json"]) == 0
+
+
+def test_features_of_every_kind_are_those_of_the_folder(packed, tmp_path):
+    """In rows of the archive's order: the same set of features, each with its class."""
+    _, folder = extracted(f"folder:{tmp_path}/photos", tmp_path / "folder.zarr")
+
+    def by_class(store):
+        found = store.features(SOURCE)
+        pairs = zip(found.coords["label"].values.tolist(), found.values, strict=True)
+        return sorted((label, values.tobytes()) for label, values in pairs)
+
+    for kind, name in packed.names.items():
+        _, store = extracted(name, tmp_path / f"{kind}.zarr")
+        assert store.image_ids.tolist() == datasets.open(name).image_ids
+        assert by_class(store) == by_class(folder), kind
 
 
 def test_an_archive_that_changes_during_a_run_gives_failed_rows(packed, tmp_path, monkeypatch):

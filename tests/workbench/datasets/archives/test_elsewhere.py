@@ -22,23 +22,24 @@ from workbench.tables.pipeline.config import _problem
 
 @pytest.fixture
 def bucket(monkeypatch):
-    """URL of a fresh bucket on a server of this machine."""
+    """A file system, the name of a fresh bucket there, and the address of its server."""
     moto_server = pytest.importorskip("moto.server", reason="needs moto[server] and s3fs")
     s3fs = pytest.importorskip("s3fs")
     server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
     s3fs.S3FileSystem.clear_instance_cache()
     name = f"photos-{uuid.uuid4().hex}"
-    s3fs.S3FileSystem().mkdir(name)
-    yield s3fs.S3FileSystem(), name
+    s3fs.S3FileSystem().mkdir(name, acl="public-read")
+    yield s3fs.S3FileSystem(), name, address
     server.stop()
 
 
 def test_shards_in_a_bucket_are_those_of_the_disk(bucket, packed, tmp_path, monkeypatch):
-    system, name = bucket
+    system, name, address = bucket
     monkeypatch.setattr(ranges, "BLOCK", 5000)  # images lie across blocks
     system.put(f"{tmp_path}/shards/", f"{name}/", recursive=True)
     (folder,) = {Path(path).parent for path in system.find(name)}
@@ -48,6 +49,8 @@ def test_shards_in_a_bucket_are_those_of_the_disk(bucket, packed, tmp_path, monk
     assert there.label_names == ["cat", "dog"]
     for row in (0, 5, 2):
         np.testing.assert_array_equal(there.image(row), here.image(row))
+    web = datasets.open(f"wds:{address}/{folder}/{{0000..0001}}.tar")
+    np.testing.assert_array_equal(web.image(4), here.image(4))
     size, time = there.file(0)
     assert size == here.file(0)[0]
     assert time > 10**18
