@@ -49,7 +49,7 @@ def test_three_sentences(out):
     assert all(line.endswith(".") for line in lines)
 
 
-def test_an_interrupted_run_is_resumed(out, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_run_stops_and_names_the_way_on(tmp_path, monkeypatch, capsys):
     import workbench.extraction as extraction
 
     def first_only(request, **options):
