@@ -50,7 +50,7 @@ def draw_gains(groups: Sequence[GroupFit], confidence: float = 0.95) -> Figure:
         small, large = sorted(group.runs["vit_params"].unique())[-2:]
         try:
             frame = gains(group, small, large, confidence)
-        except InputError:  # too few common D: say so in the panel
+        except InputError:  # the panel names the reason
             ax.text(0.5, 0.5, "too few common D", ha="center", transform=ax.transAxes)
             continue
         drawn.append(frame)

@@ -93,7 +93,7 @@ def _show(ax: Axes, image: np.ndarray | None, title: str) -> None:
 
 
 def _predictions(ax: Axes, row: dict[str, Any]) -> None:
-    """What each source takes the image for; wrong and right are marked by sign and colour."""
+    """What each source takes the image for; wrong and right are marked by sign and weight."""
     ax.text(0, 1, f"loss drop {row['drop']:.2f}", va="top", fontsize=8, transform=ax.transAxes)
     for n, (role, name) in enumerate(ROLES.items(), 1):
         predicted, probability = row[f"{role}_top"][0]
@@ -101,5 +101,5 @@ def _predictions(ax: Axes, row: dict[str, Any]) -> None:
         ax.text(
             0, 1 - 0.24 * n, f"{MARKS[kind]} {name}: {probability:.2f}\n   {predicted}"[:40],
             va="top", fontsize=8, transform=ax.transAxes, parse_math=False,
-            color=style.GREEN if kind == "right" else style.PALETTE[5],
+            weight="bold" if kind == "wrong" else "normal",
         )  # fmt: skip

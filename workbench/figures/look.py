@@ -26,7 +26,7 @@ from workbench.figures.panels import (
     set_title,
     with_foreground,
 )
-from workbench.figures.sources import short, two_lines
+from workbench.figures.sources import short, two_lines, without_common_tap
 from workbench.pictures.maps import Maps, matching
 from workbench.pictures.stored import StoredMaps
 
@@ -66,10 +66,10 @@ def tokens(
     names = list(dict.fromkeys(part for name in names for part in opened.parts(name)))
     figure, axes = new_panels(1 + len(names))
     draw_photograph(axes[0], opened, image, names[0])
-    for ax, name in zip(axes[1:], names, strict=True):
+    for ax, name, shown in zip(axes[1:], names, without_common_tap(names), strict=True):
         rgb = opened.basis(name).rgb(_tokens(opened, name, image))
         ax.imshow(with_foreground(rgb, foreground), interpolation="nearest")
-        set_title(ax, f"{two_lines(name)}, {rgb.shape[0]} x {rgb.shape[1]} tokens")
+        set_title(ax, f"{two_lines(shown)}, {rgb.shape[0]} x {rgb.shape[1]} tokens")
     return figure
 
 
@@ -102,15 +102,15 @@ def similarity(
     figure, axes = new_panels(1 + len(names), bar=True)
     extent = draw_photograph(axes[0], opened, image, names[0])
     outline(axes[0], token, first, extent)
-    shown: Any = None
-    for ax, name in zip(axes[1:], names, strict=True):
+    drawing: Any = None
+    for ax, name, shown in zip(axes[1:], names, without_common_tap(names), strict=True):
         values = _tokens(opened, name, image)
         at = matching(token, first, values.shape[:2])
         found = similarity_map(values, at)
-        shown = ax.imshow(found, cmap="viridis", vmin=min(0.0, found.min()), vmax=1)
+        drawing = ax.imshow(found, cmap="viridis", vmin=min(0.0, found.min()), vmax=1)
         outline(ax, at, found.shape, (-0.5, found.shape[1] - 0.5, found.shape[0] - 0.5, -0.5))
-        set_title(ax, f"{two_lines(name)}, token {at[0]}, {at[1]}")
-    figure.colorbar(shown, ax=axes, label="cosine", shrink=0.8)
+        set_title(ax, f"{two_lines(shown)}, token {at[0]}, {at[1]}")
+    figure.colorbar(drawing, ax=axes, label="cosine", shrink=0.8)
     return figure
 
 

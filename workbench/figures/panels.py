@@ -20,6 +20,8 @@ WIDE = 5
 """Panels in a line."""
 Extent = tuple[float, float, float, float]
 """Left, right, bottom and top of a picture, in units of its axes."""
+MEDIUM = 0.65
+"""Grey of an ordinary photograph after :func:`grey`."""
 CLEAR, OPAQUE = 0.1, 0.85
 """Opacity of the least and the most remarkable values of a map over the greyscale photograph."""
 OUTLINE = "#ff7f0e"
@@ -94,8 +96,11 @@ def draw_bar(
     limits: tuple[float, float],
     **options: Any,
 ) -> None:
-    """The bar of a map that lies over photographs."""
-    scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(*limits), seen_through(colours))
+    """The bar of a map that lies over photographs: its colours over a medium grey."""
+    rgba = seen_through(colours)(np.linspace(0, 1, 256))
+    over_grey = rgba[:, :3] * rgba[:, 3:] + MEDIUM * (1 - rgba[:, 3:])
+    shown = mpl.colors.ListedColormap(over_grey)
+    scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(*limits), shown)
     bar = figure.colorbar(scale, ax=axes, shrink=0.8, **options)
     bar.ax.tick_params(labelsize=8)
     bar.set_label(label, fontsize=8)

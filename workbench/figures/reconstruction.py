@@ -133,12 +133,11 @@ def draw_scales(result: xr.Dataset) -> Figure:
             textcoords="offset points",
             ha="right",
             fontsize=8,
-            color=style.GREEN,
         )
         ax.axhline(0, color=style.INK, linewidth=0.8)
         ax.set_xticks(at, [str(s) for s in one["scale"].values])
         ax.set_xlabel("scale, pixels")
-        ax.set_title(two_lines(name), fontsize=9)
+        ax.set_title(two_lines(without_common_tap([name])[0]), fontsize=9)
         ax.margins(y=0.15)
     axes[0].set_ylabel("information on unseen images, bits")
     drawn.legend(

@@ -63,6 +63,7 @@ _RC: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.prop_cycle": cycler(color=PALETTE),
     "patch.facecolor": GREEN,
+    "patch.force_edgecolor": False,
     "legend.frameon": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "s2-workbench",

@@ -52,14 +52,14 @@ def test_html_escapes_labels_and_names(table, tmp_path):
     assert "http" not in text
 
 
-def test_the_sheet_marks_predictions_by_sign_and_colour(table):
+def test_the_sheet_marks_predictions_by_sign_and_weight(table):
     figure = sheet(table, pictures())
     hard, said, easy, *nearest = figure.axes
     assert [len(ax.images) for ax in (hard, easy, *nearest)] == [1, 0, 1, 1]
     drop, *predictions = said.texts
     assert drop.get_text() == "loss drop 2.00"
     assert [t.get_text()[:7] for t in predictions] == ["✗ small", "✓ S2: 0", "✓ large"]
-    assert len({t.get_color() for t in predictions}) == 2
+    assert [t.get_weight() for t in predictions] == ["bold", "normal", "normal"]
 
 
 def test_the_sheet_takes_any_label(table, tmp_path):

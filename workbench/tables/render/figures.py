@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 import feature_store
 from analyses.published.checkpoints import PAPER_MODELS
@@ -31,11 +32,13 @@ Tables = Mapping[str, dict]
 
 def draw(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     """Draw a table's figure, if it has one; the written files."""
-    return FIGURES[spec.figure](spec, tables, stem) if spec.figure else []
+    if spec.figure == GALLERY:
+        return write_gallery(tables[spec.key], stem)
+    return list(style.save(FIGURES[spec.figure](spec, tables), stem)) if spec.figure else []
 
 
 @style.styled
-def scaling(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
+def scaling(spec: TableSpec, tables: Tables) -> Figure:
     """Figure 2: three tasks by three families as printed, and a row for each family that ran."""
     here = {key: _points(tables[key], TASKS[key][0], "value") for key in TASKS}
     ran = [
@@ -57,11 +60,11 @@ def scaling(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     for ax in axes[-len(TASKS) :]:
         ax.set_xlabel("GMACs per image, log scale")
     _legend(drawn, axes)
-    return list(style.save(drawn, stem))
+    return drawn
 
 
 @style.styled
-def which_size(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
+def which_size(spec: TableSpec, tables: Tables) -> Figure:
     """Figure 6: S2 from base and from large beside model size, segmentation, one family."""
     drawn, (left, right) = style.figure(9.0, 3.8, columns=2)
     family = _family(tables[spec.key])
@@ -74,11 +77,11 @@ def which_size(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
         ax.set_xlabel("GMACs per image, log scale")
     left.set_ylabel("mIoU (%)")
     _legend(drawn, [right, left])
-    return list(style.save(drawn, stem))
+    return drawn
 
 
 @style.styled
-def convnet(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
+def convnet(spec: TableSpec, tables: Tables) -> Figure:
     """Figure 8: three tasks on a convolutional network."""
     table = tables[spec.key]
     drawn, axes = style.figure(10.0, 3.4, columns=3)
@@ -87,17 +90,15 @@ def convnet(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
         ax.set_ylabel(metric["name"])
         ax.set_xlabel("GMACs per image, log scale")
     _legend(drawn, axes)
-    return list(style.save(drawn, stem))
+    return drawn
 
 
-@style.styled
-def gallery(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
+def write_gallery(table: dict, stem: Path) -> list[Path]:
     """Figure 7: the hardest examples with easy ones and nearest training images."""
     from workbench.datasets.pictures import reader
     from workbench.figures.gallery import Pictures, sheet
     from workbench.figures.gallery_page import write_html
 
-    table = tables[spec.key]
     examples = pd.DataFrame(table["detail"])
     if examples.empty:
         return []
@@ -147,8 +148,11 @@ def _curves(ax: Axes, points: pd.DataFrame) -> None:
         if len(part) > 1:
             sets.append((f"S2 of {size}", look, part))
     for name, look, part in sets:
-        style.curve(ax, part["gmacs"], part["value"], look, name)
-        held = part.dropna(subset=["low", "high"])
+        own = part["scales"].gt(1) | (
+            look == style.MODEL_SIZE
+        )  # S2 starts at a marker of model size
+        style.curve(ax, part["gmacs"], part["value"], look, name, markevery=list(own))
+        held = part[own].dropna(subset=["low", "high"])
         ax.vlines(held["gmacs"], held["low"], held["high"], color=look[0], lw=1, alpha=0.8)
     ax.set_xscale("log")
     style.log_axis(ax.xaxis)
@@ -195,10 +199,10 @@ def _who(table: dict, family: str) -> str:
     return ", ".join(names)
 
 
-FIGURES: dict[str, Callable[[TableSpec, Tables, Path], list[Path]]] = {
+GALLERY = "gallery"
+FIGURES: dict[str, Callable[[TableSpec, Tables], Figure]] = {
     "scaling": scaling,
     "which_size": which_size,
     "convnet": convnet,
-    "gallery": gallery,
 }
-"""Name in a declaration → what draws it; returns the files it wrote."""
+"""Name in a declaration → what draws it; :data:`GALLERY` has a page beside its figure."""

@@ -154,7 +154,7 @@ class TableSpec:
     uses: tuple[str, ...] = ()
     """Other tables that its figure draws."""
     figure: str = ""
-    """Name in :data:`workbench.tables.render.figures.FIGURES`."""
+    """Name in :data:`workbench.tables.render.figures.FIGURES`, or ``gallery``."""
 
     def __post_init__(self) -> None:
         if self.published:

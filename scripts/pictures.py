@@ -1,0 +1,111 @@
+"""The pictures of README and docs, drawn again from models and photographs that come as packages.
+
+Purpose   information.png, look_tokens.png, look_similarity.png, hard_examples.jpg in docs/img.
+Command   bash scripts/demo.sh && python scripts/pictures.py
+Expected  two minutes on two cores beside the demo, 1 GB of memory, 100 MB of disk; no download.
+Data      scikit-image's photographs. The hard examples are crops of twelve of them, the left half
+          for training and the right for testing: which photograph is it?
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import skimage
+from matplotlib.figure import Figure
+from PIL import Image
+
+import feature_store
+from analyses import hard_examples, reconstruction
+from workbench.commands.demo import LARGE, S2, SMALL, SOURCES, SPLITS
+from workbench.datasets.pictures import reader
+from workbench.extraction import ExtractRequest, extract
+from workbench.figures import look, style
+from workbench.figures.gallery import Pictures, sheet
+from workbench.figures.reconstruction import draw_information
+from workbench.pictures.computed import ComputedMaps
+
+DATA = Path(skimage.__file__).parent / "data"
+CAT = "photos/chelsea.png"
+PHOTOGRAPHS = {
+    "astronaut": "astronaut.png", "brick": "brick.png", "cat": "chelsea.png",
+    "clock": "clock_motion.png", "coffee": "coffee.png", "coins": "coins.png",
+    "galaxies": "hubble_deep_field.jpg", "grass": "grass.png", "gravel": "gravel.png",
+    "moon": "moon.png", "retina": "retina.jpg", "rocket": "rocket.jpg",
+}  # fmt: skip
+CROPS = 8
+"""Per photograph and split."""
+
+
+def crops(folder: Path) -> None:
+    """Write ``SPLIT/PHOTOGRAPH/N.png``, a quarter to a half of the shorter side of each half."""
+    chance = np.random.default_rng(0)
+    for name, file in PHOTOGRAPHS.items():
+        whole = Image.open(DATA / file).convert("RGB")
+        width, height = whole.size[0] // 2, whole.size[1]
+        for split, start in (("train", 0), ("test", width)):
+            (folder / split / name).mkdir(parents=True)
+            for n in range(CROPS):
+                side = int(min(width, height) * chance.uniform(0.25, 0.5))
+                left, top = start + chance.integers(width - side), chance.integers(height - side)
+                crop = whole.crop((left, top, left + side, top + side))
+                crop.save(folder / split / name / f"{n}.png")
+
+
+def hard(folder: Path) -> Figure:
+    """The three hardest crops."""
+    crops(folder / "crops")
+    for split in SPLITS:
+        for model, scales in ((SMALL, ("1x", "2x")), (LARGE, ("1x",))):
+            dataset, store = f"folder:{folder}/crops/{split}", f"{folder}/{split}.zarr"
+            extract(ExtractRequest(dataset=dataset, models=[model], scales=scales, store=store))
+    train, test = (feature_store.open(f"{folder}/{split}.zarr") for split in SPLITS)
+    found = hard_examples.compute(train, test, sources=[SOURCES[0], S2, SOURCES[-1]])
+    sides = Pictures(reader(train), reader(test), train.image_ids, test.image_ids)
+    return sheet(found.head(3), sides)
+
+
+def information(demo: Path) -> Figure:
+    """What the demo found."""
+    stores = (feature_store.open(f"{demo}/{split}.zarr") for split in ("train", "test"))
+    options = {"target": SOURCES[-1], "sources": SOURCES[:2], "reference": SOURCES[2]}
+    return draw_information(reconstruction.compute(*stores, **options))
+
+
+def save(drawn: Figure, path: Path, width: int) -> None:
+    """Write the picture small: a JPEG, or a PNG of 128 colours."""
+    (png,) = style.save(drawn, path.with_suffix(""), ["png"])
+    picture = Image.open(png).convert("RGB")
+    picture.thumbnail((width, width))
+    png.unlink()
+    if path.suffix == ".jpg":
+        picture.save(path, quality=75)
+    else:
+        picture.quantize(128).save(path, optimize=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--demo", type=Path, default=Path("runs/demo"))
+    parser.add_argument("--out", type=Path, default=Path("docs/img"))
+    asked = parser.parse_args()
+    out = asked.out.resolve()
+    save(information(asked.demo), out / "information.png", 1160)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path("photos").mkdir()
+        Image.open(DATA / "chelsea.png").save(CAT)
+        maps = ComputedMaps([CAT], [SMALL], ["1x", "2x", "2x.unpooled"])
+        one, two, unpooled = (f"{SMALL}@{scale}" for scale in ("224", "448", "448.unpooled"))
+        drawn = look.tokens(maps, image=0, sources=[one, two, unpooled])
+        save(drawn, out / "look_tokens.png", 900)
+        drawn = look.similarity(maps, image=0, token=(2, 2), sources=[f"{SMALL}@224+448"])
+        save(drawn, out / "look_similarity.png", 900)
+        save(hard(Path(folder)), out / "hard_examples.jpg", 900)
+
+
+if __name__ == "__main__":
+    main()
