@@ -249,6 +249,9 @@ def _hint(text: str) -> str:
     if os.path.isdir(os.path.expanduser(text)):
         return f" (a folder of that name exists: folder:{text})"
     if os.path.isfile(os.path.expanduser(text)):
+        kind = os.path.splitext(text)[1][1:].lower()
+        if kind in FORMS:
+            return f" (a file of that name exists: {kind}:{text} reads its images)"
         return f" (a file of that name exists: csv:{text} reads a table of image paths)"
     kind, _, rest = text.partition(":")
     near = get_close_matches(kind, FORMS, n=1, cutoff=0.6)

@@ -71,6 +71,9 @@ def import_features(
     """
     single = _single(source)
     shape = _shape(features, len(image_ids))
+    for name, given in (("prefix", prefix), ("labels", labels)):
+        if given is not None and len(given) != len(image_ids):
+            raise InputError(f"{len(given)} {name} for {len(image_ids)} image ids")
     store = _store(path, list(map(str, image_ids)), labels, dataset, shard_images)
     place = {image_id: n for n, image_id in enumerate(map(str, image_ids))}
     order = np.array([place[image_id] for image_id in store.image_ids.tolist()])

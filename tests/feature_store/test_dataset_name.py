@@ -95,6 +95,9 @@ def test_an_unknown_kind_is_refused_with_every_form_and_a_guess(tmp_path):
     (tmp_path / "a.csv").touch()
     with pytest.raises(InputError, match=f"csv:{tmp_path}/a.csv"):
         DatasetName.parse(str(tmp_path / "a.csv"))
+    (tmp_path / "a.tar").touch()
+    with pytest.raises(InputError, match=f"tar:{tmp_path}/a.tar reads its images"):
+        DatasetName.parse(str(tmp_path / "a.tar"))
 
 
 def test_equal_ids_are_one_image_within_a_collection_only():

@@ -80,6 +80,8 @@ def test_refusals(tmp_path):
     features = RNG.normal(size=(10, 6)).astype(np.float32)
     with pytest.raises(InputError, match="10 rows of features for 3 image ids"):
         imported(tmp_path / "s", features, image_ids=IDS[:3])
+    with pytest.raises(InputError, match="9 labels for 10 image ids"):
+        imported(tmp_path / "s", features, labels=["cat"] * 9)
     with pytest.raises(InputError, match=r"shape \(10, 6, 1\)"):
         imported(tmp_path / "s", features[..., None])
     with pytest.raises(InputError, match="names 2 scales"):

@@ -31,8 +31,8 @@ class RowReader:
     """What changes with a dataset that was saved to disk; None for one of the hub."""
 
     def __call__(self, image_id: str) -> bytes:
-        if self.saved and _state(self.saved.path) != self.saved.state:
-            raise DecodeError(f"{self.saved.path} has changed since it was opened")
+        if self.saved:
+            self.saved.require_unchanged()
         cell = self.rows[int(image_id)][self.column]
         if cell is None:
             raise DecodeError("no image in this row")
@@ -103,11 +103,6 @@ def _dataset(name: DatasetName, hub: Any, rows: Any, saved: Archive | None) -> D
         reader=reader,
         state_of=reader.state if saved else None,
     )
-
-
-def _state(path: str) -> list[int]:
-    found = os.stat(path)
-    return [found.st_size, found.st_mtime_ns]
 
 
 def _labels(rows: Any, column: str | None) -> np.ndarray:

@@ -32,9 +32,7 @@ class ValueReader:
     archive: Archive
 
     def __call__(self, image_id: str) -> bytes:
-        found = os.stat(self.archive.path)
-        if (found.st_size, found.st_mtime_ns) != (self.archive.size, self.archive.stamp):
-            raise DecodeError(f"{self.archive.path} has changed since it was listed")
+        self.archive.require_unchanged()
         with _opened(self.archive).begin() as transaction:
             value = transaction.get(image_id.encode())
         if value is None:

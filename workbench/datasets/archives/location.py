@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, cast
 
 from feature_store.errors import InputError
 from feature_store.regular_file import open_regular
+from workbench.datasets.decode import DecodeError
 from workbench.datasets.optional import library
 
 MOST = 100_000
@@ -52,6 +53,23 @@ class Archive:
     def state(self) -> list[int] | None:
         """[bytes, modification time in ns], as commit records keep them; None without a time."""
         return [self.size, self.stamp] if self.stamp else None
+
+    def require_unchanged(self) -> None:
+        """Refuse to read a local file that is no longer the one that was listed.
+
+        Raises
+        ------
+        DecodeError
+            Its size or time is another.
+        OSError
+            It is gone.
+        """
+        found = os.stat(self.path)
+        if (found.st_size, found.st_mtime_ns) != (self.size, self.stamp):
+            raise DecodeError(
+                f"{self.path} has changed since it was listed ({self.size} bytes then, "
+                f"{found.st_size} now)"
+            )
 
     @property
     def stem(self) -> str:

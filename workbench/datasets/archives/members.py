@@ -95,7 +95,13 @@ def list_members(
         note(f"listing the members of {first}{more}, once; the list is kept in {_cache()}")
 
     def listed(n: int) -> Listing:
-        listing = scan(archives[n])
+        try:
+            listing = scan(archives[n])
+        except InputError:
+            raise
+        except Exception as error:  # drivers of fsspec have errors of their own
+            line = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(f"cannot list {archives[n].path}: {line}") from error
         listing.places = np.array(listing.places, np.int64).reshape(-1, 5)
         with suppress(OSError):  # without a cache the archive is listed each time
             _keep(listing, kept[n][1])

@@ -201,7 +201,6 @@ def _group(archive: Archive, number: int, column: str) -> Any:
         The file is not the one that was listed.
     """
     parquet = library("pyarrow.parquet", f"parquet:{archive.path}")
-    if located([archive.path], archive.path) != [archive]:
-        raise DecodeError(f"{archive.path} has changed since it was listed")
+    archive.require_unchanged()
     with parquet.ParquetFile(archive.path) as opened:
         return opened.read_row_group(number, [column], use_threads=False)[0]

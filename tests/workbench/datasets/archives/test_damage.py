@@ -174,6 +174,25 @@ def test_damaged_tables(packed, tmp_path):
         datasets.open(packed.names["parquet"])
 
 
+def test_damaged_saved_datasets(packed, tmp_path):
+    dataset = datasets.open(packed.names["hfdisk"])
+    state, (rows,) = tmp_path / "saved" / "state.json", (tmp_path / "saved").glob("*.arrow")
+    state.write_text(state.read_text() + " ")
+    with pytest.raises(DecodeError, match=r"state\.json has changed since"):
+        dataset.image(0)
+    state.unlink()
+    with pytest.raises(DecodeError, match="cannot read: No such file"):
+        dataset.image(0)
+    state.write_text("{}")
+    cut(rows, 3000)
+    with pytest.raises(InputError, match="cannot load hfdisk:"):
+        datasets.open(packed.names["hfdisk"])
+    (tmp_path / "splits" / "train").mkdir(parents=True)
+    (tmp_path / "splits" / "dataset_dict.json").write_text("{}")
+    with pytest.raises(InputError, match="holds the splits train; name one"):
+        datasets.open(f"hfdisk:{tmp_path}/splits")
+
+
 def test_a_damaged_list_is_made_again(packed, own_cache):
     first = datasets.open(packed.names["tar"])
     (listing,) = own_cache.iterdir()
