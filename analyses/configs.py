@@ -95,6 +95,10 @@ class DenseConfig:
     training images."""
     folds: int = 3
     """Groups of training images on which the penalty is chosen."""
+    depth_cap: float | None = None
+    """Depth: true depths beyond it (metres) are not scored, and predictions are cut to it."""
+    median_scaling: bool = False
+    """Depth: multiply each image's prediction by the ratio of its true to its predicted median."""
     resamples: int = 200
     """Image-bootstrap resamples behind the intervals."""
     confidence: float = 0.95
@@ -110,7 +114,9 @@ class DenseConfig:
 
     def __post_init__(self) -> None:
         require_choices(self)
-        require_at_least(self, folds=2, resamples=1, train_tokens=1, l2=0, ridge=0)
+        require_at_least(
+            self, folds=2, resamples=1, train_tokens=1, l2=0, ridge=0, depth_cap=1e-3
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -130,7 +130,7 @@ def _sums(
     weight, bias = head.weight.astype(np.float32), head.bias.astype(np.float32)
     sums = []
     for row, tokens in token_maps(store, source, config.merge, rows):
-        sums.append(count_pixels(tokens @ weight + bias, maps[row], config.task))
+        sums.append(count_pixels(tokens @ weight + bias, maps[row], config))
         done()
     return sums
 

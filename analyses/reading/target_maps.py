@@ -88,7 +88,9 @@ def class_counts(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(part, minlength=classes) for part in counted])
 
 
-def depth_sums(depth: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def depth_sums(
+    depth: np.ndarray, truth: np.ndarray, cap: float | None = None, median_scaling: bool = False
+) -> np.ndarray:
     """Squared error, pixels within a factor of 1.25, and pixels of an image: dims (3, 1).
 
     Parameters
@@ -97,9 +99,18 @@ def depth_sums(depth: np.ndarray, truth: np.ndarray) -> np.ndarray:
         Metres, enlarged to the pixels.
     truth : float array, dims (pixel row, pixel col)
         NaN = unknown.
+    cap : float, optional
+        Metres: larger truths are not scored, and predictions are cut to it.
+    median_scaling : bool
+        Multiply the prediction by the ratio of the medians of truth and prediction first.
     """
-    known = np.isfinite(truth)
+    known = np.isfinite(truth) & (truth <= (np.inf if cap is None else cap))
+    if not known.any():
+        return np.zeros((3, 1))
     p, t = enlarged(depth, truth.shape)[..., 0][known], truth[known]
+    if median_scaling:
+        p = p * (np.median(t) / np.maximum(np.median(p), 1e-3))
+    p = np.minimum(p, cap) if cap is not None else p
     near = np.maximum(t / np.maximum(p, 1e-3), p / t) < 1.25
     return np.array([[((p - t) ** 2).sum()], [near.sum()], [known.sum()]], np.float64)
 

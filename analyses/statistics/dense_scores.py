@@ -73,7 +73,7 @@ def scores(
     return record, values
 
 
-def count_pixels(output: np.ndarray, truth: np.ndarray, task: str) -> np.ndarray:
+def count_pixels(output: np.ndarray, truth: np.ndarray, config: DenseConfig) -> np.ndarray:
     """The sums behind a task's metrics for one image.
 
     Parameters
@@ -82,7 +82,8 @@ def count_pixels(output: np.ndarray, truth: np.ndarray, task: str) -> np.ndarray
         A head's output map: score of each class, or metres.
     truth : array, dims (pixel row, pixel col)
         int, -1 = ignored; or float metres, NaN = unknown.
-    task : {"segmentation", "depth"}
+    config : DenseConfig
+        Task; for depth, cap and median scaling.
 
     Returns
     -------
@@ -90,15 +91,15 @@ def count_pixels(output: np.ndarray, truth: np.ndarray, task: str) -> np.ndarray
         See :func:`~analyses.reading.target_maps.class_counts` and
         :func:`~analyses.reading.target_maps.depth_sums`.
     """
-    return _METRICS[task].count(output, truth)
+    if config.task == "depth":
+        return target_maps.depth_sums(output, truth, config.depth_cap, config.median_scaling)
+    return target_maps.class_counts(output, truth)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Metrics:
     """A task's metrics."""
 
-    count: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    """From the head's output map and an image's target map to the sums behind the metrics."""
     names: tuple[str, str]
     """Columns of the two metrics."""
     functions: tuple[Callable[[np.ndarray], float], Callable[[np.ndarray], float]]
@@ -107,12 +108,10 @@ class _Metrics:
 
 _METRICS = {
     "segmentation": _Metrics(
-        count=target_maps.class_counts,
         names=("miou", "pixel_accuracy"),
         functions=(target_maps.mean_iou, lambda sums: float(sums[0].sum() / sums[1].sum())),
     ),
     "depth": _Metrics(
-        count=target_maps.depth_sums,
         names=("rmse", "delta1"),
         functions=(target_maps.rmse, lambda sums: float(sums[1, 0] / sums[2, 0])),
     ),

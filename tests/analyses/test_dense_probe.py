@@ -70,6 +70,18 @@ def test_rmse_and_delta_by_hand():
     assert found["low"] == found["high"] == pytest.approx(found["rmse"])  # one image
 
 
+def test_caps_and_median_scaling_of_depth_by_hand():
+    truth = np.array([[1.0, 2.0, 4.0, 9.0]])
+    depth = np.array([[[2.0], [4.0], [10.0], [1.0]]], np.float32)
+    # The cap of 5 leaves 1, 2 and 4, and cuts 10 to 5.
+    assert depth_sums(depth, truth, cap=5).ravel().tolist() == [1 + 4 + 1, 0, 3]
+    # Medians 2 and 4: the predictions become 1, 2 and 5; 5 is not within a factor of 1.25 of 4.
+    assert depth_sums(depth, truth, 5, True).ravel().tolist() == [1, 2, 3]
+    assert depth_sums(depth, truth, cap=0.5).ravel().tolist() == [0, 0, 0]
+    with pytest.raises(InputError, match="depth_cap is -1; expected at least"):
+        DenseConfig(depth_cap=-1)
+
+
 def test_what_pixels_teach_their_token_by_hand():
     pixels = np.array([[0, 0, 1, 1], [0, 2, -1, 1], [-1, -1, 2, 2], [-1, -1, 2, 0]])
     under = cells(pixels, (2, 2))

@@ -56,11 +56,13 @@ class Probe:
     )
     dense: Literal["segmentation", "depth"] | None = None
     """Instead: a head on every token, for datasets with masks or depth."""
-    per_token: Annotated[DenseConfig, options_of(DenseConfig, "train_tokens", "ridge")] = field(
-        default_factory=lambda: DenseConfig(progress=watched())
-    )
+    per_token: Annotated[
+        DenseConfig, options_of(DenseConfig, "train_tokens", "ridge", "depth_cap", "median_scaling")
+    ] = field(default_factory=lambda: DenseConfig(progress=watched()))
     depth_unit: Literal["m", "mm"] = "m"
     """Unit of the dataset's depth maps, with --dense depth."""
+    eigen_crop: Literal["none", "nyu", "kitti"] = "none"
+    """Score depth inside the crop of Eigen et al. for this data set: nyu or kitti."""
     decoder: Annotated[
         DecoderConfig,
         options_of(
@@ -107,7 +109,10 @@ class Probe:
         stores = feature_store.open(self.train), feature_store.open(self.test)
         parts = []
         for source in self.source:  # models may crop differently: each has its own targets
-            train, test = (targets_for(store, source, task, self.depth_unit) for store in stores)
+            train, test = (
+                targets_for(store, source, task, self.depth_unit, crop)
+                for store, crop in zip(stores, ("none", self.eigen_crop), strict=True)
+            )
             asked: dict[str, Any] = {
                 "sources": [source], "targets": (train, test), "config": config
             }  # fmt: skip

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 
 DepthUnit = Literal["m", "mm"]
+Crop = Literal["none", "nyu", "kitti"]
+CROPS = {
+    "nyu": (45 / 480, 471 / 480, 41 / 640, 601 / 640),
+    "kitti": (0.3324324, 0.91351351, 0.0359477, 0.96405229),
+}
+"""Top, bottom, left and right of the crops of Eigen et al. (2014), as shares of the map's sides."""
 MOST_METRES = 1000.0
 """Larger depths are taken for millimetres: no camera measures them."""
 LEAST_MILLIMETRES = 100.0
@@ -71,6 +77,8 @@ class AlignedMaps:
     """Value of pixels beyond the original: -1 for masks, NaN for depth."""
     unit: DepthUnit | None = None
     """Of depth maps; None for masks."""
+    crop: Crop = "none"
+    """Part of the original depth map that is known; the rest counts as unknown."""
     _under: dict[tuple[int, ...], np.ndarray] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -79,7 +87,7 @@ class AlignedMaps:
     def __getitem__(self, row: int) -> np.ndarray:
         values = self.read(row)
         if self.unit is not None:
-            values = in_metres(values, self.unit)
+            values = cropped(in_metres(values, self.unit), self.crop)
         if values.shape not in self._under:  # only the last shape: a data set may have thousands
             self._under = {values.shape: source_pixels(self.transform, *values.shape)}
         index = self._under[values.shape]
@@ -115,8 +123,36 @@ def in_metres(depth: np.ndarray, unit: DepthUnit) -> np.ndarray:
     return depth / np.float32(1000) if unit == "mm" else depth
 
 
+def cropped(depth: np.ndarray, crop: Crop) -> np.ndarray:
+    """A depth map that is unknown outside of a published evaluation crop.
+
+    Parameters
+    ----------
+    depth : float array, dims (row, col)
+    crop : {"none", "nyu", "kitti"}
+
+    Examples
+    --------
+    >>> int(np.isfinite(cropped(np.ones((480, 640), np.float32), "nyu")).sum()) == 426 * 560
+    True
+    """
+    if crop == "none":
+        return depth
+    height, width = depth.shape
+    top, bottom, left, right = CROPS[crop]
+    rows = slice(round(top * height), round(bottom * height))
+    cols = slice(round(left * width), round(right * width))
+    kept = np.full_like(depth, np.nan)
+    kept[rows, cols] = depth[rows, cols]
+    return kept
+
+
 def targets_for(
-    store: FeatureStore, source: str, task: str, depth_unit: DepthUnit = "m"
+    store: FeatureStore,
+    source: str,
+    task: str,
+    depth_unit: DepthUnit = "m",
+    crop: Crop = "none",
 ) -> AlignedMaps:
     """Maps of a store's images as the source's model saw them, read on access.
 
@@ -129,6 +165,8 @@ def targets_for(
     task : {"segmentation", "depth"}
     depth_unit : {"m", "mm"}
         Of the dataset's depth maps.
+    crop : {"none", "nyu", "kitti"}
+        See :func:`cropped`.
 
     Returns
     -------
@@ -147,7 +185,7 @@ def targets_for(
     if (ordered.mask_reader if masks else ordered.depth_reader) is None:
         read(0)  # refuses now, rather than after the training
     outside = -1 if masks else np.nan
-    return AlignedMaps(read, len(ordered), transform, outside, None if masks else depth_unit)
+    return AlignedMaps(read, len(ordered), transform, outside, None if masks else depth_unit, crop)
 
 
 def maps_sha256(store: FeatureStore, task: str) -> str:

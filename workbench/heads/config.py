@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_at_least, require_choices
 
 HeadName = Literal["linear", "mask2former", "upernet", "dpt", "vpd"]
 
@@ -42,9 +42,10 @@ class DecoderConfig:
     """Torch device of the decoder."""
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "layers", "queries", "points", "stride", "batch", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name} must be positive, got {getattr(self, name)}")
+        require_choices(self)
+        require_at_least(self, hidden=32, layers=1, queries=1, points=1, stride=1, batch=1)
+        if self.learning_rate <= 0:
+            raise InputError(f"learning_rate must be positive, got {self.learning_rate}")
         if self.hidden % 32:
             raise InputError(f"hidden must be a multiple of 32, got {self.hidden}")
         if self.head == "upernet" and self.batch < 2:

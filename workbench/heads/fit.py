@@ -152,7 +152,7 @@ def evaluate(
             tokens, truth = images.batch(rows[start : start + decoder.batch])
             outputs = head(tokens.to(decoder.device)).permute(0, 2, 3, 1).float().cpu().numpy()
             sums += [
-                count_pixels(output, known, config.task)
+                count_pixels(output, known, config)
                 for output, known in zip(outputs, truth.numpy(), strict=True)
             ]
             bar.update(len(truth))

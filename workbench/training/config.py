@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,6 @@ class TrainingConfig:
     """Largest norm of the gradient of all parameters together; larger ones are scaled down."""
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "checkpoint_every", "keep", "log_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        require_at_least(self, iterations=1, checkpoint_every=1, keep=1, log_every=1)
         if self.clip is not None and self.clip <= 0:
             raise InputError(f"clip must be positive, got {self.clip}")

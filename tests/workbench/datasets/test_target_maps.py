@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from feature_store import InputError
-from workbench.datasets.target_maps import in_metres
+from workbench.datasets.target_maps import cropped, in_metres
 
 
 def test_units_of_depth():
@@ -22,3 +22,13 @@ def test_units_of_depth():
 @pytest.mark.parametrize("unit", ["m", "mm"])
 def test_a_map_without_known_depth_has_any_unit(unit):
     assert np.isnan(in_metres(np.full((2, 2), np.nan), unit)).all()
+
+
+def test_crops_of_eigen():
+    known = np.isfinite(cropped(np.ones((480, 640)), "nyu"))
+    assert np.argwhere(known).min(0).tolist() == [45, 41]
+    assert np.argwhere(known).max(0).tolist() == [470, 600]
+    known = np.isfinite(cropped(np.ones((375, 1242)), "kitti"))
+    assert np.argwhere(known).min(0).tolist() == [125, 45]
+    assert np.argwhere(known).max(0).tolist() == [342, 1196]
+    assert np.isfinite(cropped(np.ones((5, 5)), "none")).all()

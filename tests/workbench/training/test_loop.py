@@ -190,7 +190,7 @@ def test_clipping_bounds_the_gradient(tmp_path):
 
 @pytest.mark.parametrize("option", ["iterations", "checkpoint_every", "keep", "log_every"])
 def test_refused_options(option):
-    with pytest.raises(InputError, match=f"{option} must be at least 1, got 0"):
+    with pytest.raises(InputError, match=f"{option} is 0; expected at least 1"):
         TrainingConfig(**{option: 0})
     with pytest.raises(InputError, match="clip must be positive, got -1"):
         TrainingConfig(clip=-1)
