@@ -144,7 +144,7 @@ def test_refusals(make_store):
         few_shot.compute(*pair, sources=[SOURCE], config=FewShotConfig(shots=(30,)))
     with pytest.raises(InputError, match="expected positive numbers"):
         FewShotConfig(shots=())
-    with pytest.raises(InputError, match="needs at least 2"):
+    with pytest.raises(InputError, match="repeats is 1; expected at least 2"):
         FewShotConfig(repeats=1)
     with pytest.raises(InputError, match="resamples is 0"):
         FewShotConfig(resamples=0)

@@ -191,7 +191,7 @@ def test_shared_images_are_refused(stores):
     ("options", "message"),
     [
         ({"recipe": "sgd"}, "choose converged or paper"),
-        ({"folds": 1}, "needs at least 2"),
+        ({"folds": 1}, "folds is 1; expected at least 2"),
         ({"confidence": 95}, "expected a number like 0.95"),
     ],
 )

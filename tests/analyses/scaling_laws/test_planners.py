@@ -57,7 +57,7 @@ def test_sovit_400m_has_the_printed_size_and_flops():
         ({"width": 100}, "not a multiple of 16 heads; take 96"),
         ({"depth": 0}, "depth must be a whole number"),
         ({"mlp": 2.5}, "mlp must be a whole number"),
-        ({"pool": "max"}, "token, avg, map.*max"),
+        ({"pool": "max"}, "pool is .max.; choose token"),
         ({"resolution": 8}, "smaller than one patch"),
         ({"registers": -1}, "registers.* -1"),
     ],
