@@ -21,7 +21,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from analyses.configs import FewShotConfig
 from analyses.linear.head import Head
@@ -146,7 +146,7 @@ def _hits(heads: Sequence[Head], rows: FeatureRows, labels: np.ndarray) -> np.nd
 def _summary(hits: np.ndarray, best: int, config: FewShotConfig) -> dict[str, object]:
     """Mean accuracy and its interval from hits, dims (image, draw)."""
     test = hits.mean(0)
-    half = student.ppf(0.5 + config.confidence / 2, config.repeats - 1) * test.std(ddof=1)
+    half = stdtrit(config.repeats - 1, 0.5 + config.confidence / 2) * test.std(ddof=1)
     half /= np.sqrt(config.repeats)
     mean = float(test.mean())
     return {

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import numpy as np
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
@@ -308,8 +309,6 @@ def _unreadable(where: str, error: OSError) -> UnreadableError:
 
 
 def _buffer(data: Any) -> Any:
-    import numpy as np
-
     flat = np.frombuffer(memoryview(data).cast("B"), dtype=np.uint8)
     return default_buffer_prototype().buffer.from_array_like(flat)
 

@@ -21,7 +21,7 @@ import itertools
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from analyses.scaling_laws.encoder import EncoderFit, GroupFit
 from analyses.scaling_laws.fitting import interval
@@ -144,7 +144,7 @@ def _line(
     slope = float(x @ y / (x @ x))
     residual = y - y.mean() - slope * x
     spread = float(np.sqrt(residual @ residual / (n - 2)))
-    t = stats.t.ppf((1 + confidence) / 2, n - 2)
+    t = stdtrit(n - 2, (1 + confidence) / 2)
     line = y.mean() + slope * x
     margin = t * spread * np.sqrt(1 / n + x**2 / (x @ x))
     wide = t * spread * np.sqrt(1 + 1 / n + x**2 / (x @ x))
@@ -172,7 +172,7 @@ def _line(
 
 
 def _mean(y: np.ndarray, confidence: float) -> dict[str, float]:
-    error = stats.t.ppf((1 + confidence) / 2, len(y) - 1) * y.std(ddof=1) / np.sqrt(len(y))
+    error = stdtrit(len(y) - 1, (1 + confidence) / 2) * y.std(ddof=1) / np.sqrt(len(y))
     return {
         "mean": float(y.mean()),
         "mean_low": float(y.mean() - error),

@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtr, stdtrit
 
 from analyses.scaling_laws.separable import (
     Array,
@@ -196,7 +196,7 @@ def leverage(basis: Basis, solution: SeparableFit, base: Array) -> Array:
 
 def interval(replicates: Array, freedom: int, confidence: float) -> Array:
     """Expanded percentile interval along the first axis: (2, ...)."""
-    tail = stats.norm.cdf(-stats.t.ppf((1 + confidence) / 2, max(freedom, 1)))
+    tail = ndtr(-stdtrit(max(freedom, 1), (1 + confidence) / 2))
     return np.quantile(replicates, [tail, 1 - tail], axis=0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import fdtrc
 
 from analyses.scaling_laws.fitting import FitOptions, run_weights
 from analyses.scaling_laws.separable import Array
@@ -44,7 +44,7 @@ def lack_of_fit(table: pd.DataFrame, parameters: int, options: FitOptions) -> di
     plain = table["metric"] - table.groupby(["value", "compute"])["metric"].transform("mean")
     return {
         "repeat_rms": float(np.sqrt((plain**2).sum() / repeats)),
-        "lack_of_fit_p": float(stats.f.sf(f, rest, repeats)),
+        "lack_of_fit_p": float(fdtrc(rest, repeats, f)),
     }
 
 

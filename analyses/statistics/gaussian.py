@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analyses.linear.from_moments import Solution
-from analyses.linear.ridge import NOISE, explained
+from analyses.linear.ridge import NOISE
 from analyses.moments.second_moments import Moments
 from analyses.statistics.information import PERFECT, bits
 
@@ -95,6 +95,7 @@ def rank_curve(moments: Moments, solution: Solution, target: Sequence[str]) -> n
     fitted = solution.weights.T @ sxy
     basis = np.linalg.eigh((fitted + fitted.T) / 2)[1][:, ::-1]
     turned = solution.weights @ basis
-    gain = explained(turned, moments.comoment(x, x), sxy @ basis)
+    sxx = moments.comoment(x, x)
+    gain = 2 * (turned * (sxy @ basis)).sum(0) - (turned * (sxx @ turned)).sum(0)
     null = moments.variance_sum(target).sum()
     return bits(np.maximum(null - np.r_[0.0, np.cumsum(gain)], 0.0), null)

@@ -61,8 +61,6 @@ def extract_on(
     InputError
         Anything wrong with the request; workers of another version of the project; no workers.
     """
-    if shards_per_task < 1:
-        raise InputError(f"shards per task is {shards_per_task}; expected at least 1")
     ticket = tasks.Ticket(asdict(request), uuid.uuid4().hex, os.getcwd(), session.token)
     with stop_requests(log) as stopping:
         work = _Work(session, ticket, log, stopping)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
+import yaml
+
 from feature_store.errors import InputError, require_at_least
 
 WALLTIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
@@ -90,8 +92,6 @@ class SlurmOptions:
         InputError
             No such file, no mapping, an unknown name or a value of another type.
         """
-        import yaml
-
         try:
             found = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import tyro
 
+import feature_store
 from feature_store import InputError
 from workbench.results.messages import show
 
@@ -35,7 +36,6 @@ class Explore:
 
     def run(self) -> int:
         """Serve until interrupted; the exit status."""
-        import feature_store
         from workbench.pictures.notebook import server_module
 
         server = server_module()

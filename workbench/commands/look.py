@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+import feature_store
 from feature_store import InputError
 from workbench.results import strict_json
 from workbench.results.messages import note, show
@@ -86,7 +87,6 @@ class Look:
 
             computed = ComputedMaps(self.images, self.model, self.scales)
             return computed, list(range(len(self.images)))
-        import feature_store
         from workbench.pictures.maps import find_image
         from workbench.pictures.stored import StoredMaps
 

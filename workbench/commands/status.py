@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 import feature_store
 from feature_store import FeatureStore, InputError
-from feature_store.claims import clear
+from feature_store.claims import LEASE_SECONDS, ClaimStatus, clear
 from feature_store.objects import connect
 from feature_store.summary import size_text
 from workbench import processors
@@ -163,8 +163,6 @@ def text(found: dict) -> str:
 
 def claim_text(claim: dict, store: str) -> str:
     """A claim, and what to do about it."""
-    from feature_store.claims import LEASE_SECONDS, ClaimStatus
-
     line = str(ClaimStatus(**claim))
     if claim["state"] != "held":
         return f"{line}; `workbench status {quote(store)} --clear-claims` removes it"

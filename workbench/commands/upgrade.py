@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import tyro
 
+import feature_store
+from feature_store import protocol
+from feature_store.upgrade import upgrade
 from workbench.results.messages import note
 
 
@@ -25,10 +28,6 @@ class Upgrade:
     """Folder or URL of the store."""
 
     def run(self) -> int:
-        import feature_store
-        from feature_store import protocol
-        from feature_store.upgrade import upgrade
-
         store = feature_store.open(self.store)
         if store.version == protocol.VERSION:
             note(f"{store.path} has protocol version {store.version} already")

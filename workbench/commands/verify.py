@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 import tyro
 
+import feature_store
+from analyses.reading import progress
+from feature_store.errors import NewerVersionError
+from feature_store.objects import connect
+from feature_store.restore import is_damaged_store
+from feature_store.verify import Problem, Report, verify, withdraw
 from workbench.results import strict_json
 from workbench.results.messages import note, show
-
-if TYPE_CHECKING:
-    from feature_store.verify import Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +37,6 @@ class Verify:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        import feature_store
-        from analyses.reading import progress
-        from feature_store.errors import NewerVersionError
-        from feature_store.objects import connect
-        from feature_store.restore import is_damaged_store
-        from feature_store.verify import Problem, Report, verify, withdraw
-
         objects = connect(self.store)
         try:
             store = feature_store.FeatureStore(objects)

@@ -8,17 +8,14 @@ animation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from feature_store.errors import InputError
 from workbench.datasets.formats import open_raster
 from workbench.datasets.integrity import checked_pixels
 from workbench.datasets.pixel_bound import PILLOW_PIXELS, usual_pixels
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 ORIENTATIONS = ("ignore", "exif")
 BACKGROUND = (255, 255, 255)
@@ -106,8 +103,6 @@ def decode(source: bytes | Image.Image, decoding: Decoding | None = None) -> np.
     >>> decode(Image.new("L", (2, 1), 7)).tolist()
     [[[7, 7, 7], [7, 7, 7]]]
     """
-    from PIL import Image
-
     if isinstance(source, bytes) and not source:
         raise DecodeError("zero bytes: the file is empty")
     decoding = decoding or Decoding()
@@ -160,8 +155,6 @@ def open_within(source: bytes | Image.Image, decoding: Decoding) -> Image.Image:
 
 
 def _rgb(opened: Image.Image) -> np.ndarray:
-    from PIL import Image
-
     if opened.mode in ("I", "F") or opened.mode.startswith("I;"):
         grey = _eight_bits(opened)
         return np.repeat(grey[..., None], 3, axis=-1)

@@ -9,10 +9,8 @@ from __future__ import annotations
 import functools
 import importlib
 import io
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from PIL import Image
+from PIL import Image
 
 RASTER = (
     "JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF", "JPEG2000", "HEIF", "JXL", "ICO",
@@ -28,8 +26,6 @@ NOT_PICTURES = {".pfm"}
 @functools.cache
 def readable() -> tuple[str, ...]:
     """The formats of `RASTER` that this installation decodes."""
-    from PIL import Image
-
     Image.init()
     for package, register in PLUGINS.items():
         try:
@@ -44,8 +40,6 @@ def readable() -> tuple[str, ...]:
 @functools.cache
 def extensions() -> frozenset[str]:
     """File extensions of the readable formats, in lower case with their dot."""
-    from PIL import Image
-
     names = {*readable(), "MPO"}  # several JPEGs in one file; the first is the picture
     known = Image.registered_extensions().items()
     return frozenset(end for end, name in known if name in names) - NOT_PICTURES
@@ -53,6 +47,4 @@ def extensions() -> frozenset[str]:
 
 def open_raster(data: bytes) -> Image.Image:
     """An image of a readable format, with its header read and its pixels not yet decoded."""
-    from PIL import Image
-
     return Image.open(io.BytesIO(data), formats=readable())

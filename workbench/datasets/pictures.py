@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
-from feature_store import InputError
+from feature_store import FeatureStore, InputError
 from feature_store.recorded_images import decoders, recorded_images
 from workbench.datasets.decode import DecodeError, Decoding
 from workbench.datasets.registry import open_of
 from workbench.models.transform import Transform
 from workbench.results.messages import note
-
-if TYPE_CHECKING:
-    from feature_store import FeatureStore
 
 Reader = Callable[[int], np.ndarray | None]
 
@@ -50,8 +47,6 @@ def as_seen(store: FeatureStore, source: str) -> Reader:
 
     Whole, where another tool made the features.
     """
-    from PIL import Image
-
     read = reader(store)
     if store.source(store.resolve(source).singles()[0]).manifest.get("foreign") is True:
         return read

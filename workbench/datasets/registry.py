@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from feature_store import FeatureStore
 from feature_store.dataset_name import DatasetName, is_dataset_name
 from feature_store.errors import InputError
 from workbench.datasets.archives.lmdb_file import open_lmdb
@@ -27,9 +27,6 @@ from workbench.datasets.hub import open_hub, open_saved
 from workbench.datasets.table import open_csv
 from workbench.datasets.torchvision_data import open_torchvision
 from workbench.datasets.views import open_view
-
-if TYPE_CHECKING:
-    from feature_store import FeatureStore
 
 BUNDLED: dict[str, Callable[[DatasetName], Dataset]] = {
     "textiles": open_textiles,

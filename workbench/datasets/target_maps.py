@@ -7,18 +7,16 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from PIL import Image
 
+from feature_store import FeatureStore
 from feature_store.errors import InputError
 from workbench.datasets.pictures import recorded_transform
 from workbench.datasets.registry import open_of
 from workbench.models.transform import Transform
-
-if TYPE_CHECKING:
-    from feature_store import FeatureStore
-
 
 DepthUnit = Literal["m", "mm"]
 Crop = Literal["none", "nyu", "kitti"]
@@ -52,8 +50,6 @@ def source_pixels(transform: Transform, height: int, width: int) -> np.ndarray:
     int64 array, dims (row, col) of the transformed image
         Index into the flattened original, -1 outside of it.
     """
-    from PIL import Image
-
     number = np.arange(1, height * width + 1).reshape(height, width)  # 0 = outside
     digits = np.stack([number >> 16, number >> 8 & 255, number & 255], -1).astype(np.uint8)
     seen = replace(transform, interpolation="nearest")(Image.fromarray(digits)).astype(np.int64)

@@ -9,16 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from feature_store.dataset_name import DatasetName
 from workbench.datasets.base import Dataset, hash_key
 from workbench.datasets.decode import Decoding, decode
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 AREA = (0.2, 1.0)  # share of the image that a crop covers; as in Wu et al. (2018)
 ASPECT = (3 / 4, 4 / 3)  # width over height of the crop
@@ -33,8 +30,6 @@ class ViewReader:
     view: int
 
     def __call__(self, image_id: str) -> Image.Image:
-        from PIL import Image, ImageOps
-
         image = Image.fromarray(decode(self.below(image_id), self.decoding))
         rng = np.random.default_rng([self.view, hash_key(image_id)])
         left, top, width, height = crop_box(image.width, image.height, rng)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from workbench.datasets.pictures import Reader
 from workbench.figures import style
@@ -15,7 +16,6 @@ from workbench.figures.panels import set_title
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from PIL import Image
 
 THUMBNAIL = 200
 """Pixels, longer side."""
@@ -79,8 +79,6 @@ def kinds(row: dict[str, Any]) -> str:
 
 def thumbnail(image: np.ndarray) -> Image.Image:
     """The image, its longer side :data:`THUMBNAIL` pixels at most."""
-    from PIL import Image
-
     small = Image.fromarray(image)
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     return small

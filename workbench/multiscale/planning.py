@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from feature_store.errors import InputError
 from workbench import models
+from workbench.models.info import BackboneInfo
 from workbench.models.transform import LARGEST
 from workbench.multiscale.scale import Scale, as_scale, base_size, near_sizes
-
-if TYPE_CHECKING:
-    from workbench.models.info import BackboneInfo
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,16 +11,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from feature_store.dataset_name import DatasetName, collection
 from feature_store.errors import InputError
 from workbench.datasets.base import UNLABELLED, Dataset, balanced_order, bundled_split, hash_split
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 _SKIMAGE = [
     "astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "clock_motion.png",
@@ -111,15 +108,12 @@ def grid(width: int, height: int) -> list[tuple[int, int, int]]:
 @lru_cache(maxsize=32)
 def _photograph(path: str) -> Image.Image:
     # All photographs stay decoded, 25 MB in each process, because the order interleaves them.
-    from PIL import Image
 
     with Image.open(path) as opened:
         return opened.convert("RGB")
 
 
 def _boxes(path: Path) -> list[str]:
-    from PIL import Image
-
     with Image.open(path) as opened:
         width, height = opened.size
     return [",".join(map(str, box)) for box in grid(width, height)]

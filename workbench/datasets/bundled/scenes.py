@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+from PIL import Image
 
 from feature_store.dataset_name import DatasetName
 from workbench.datasets.base import Dataset, bundled_split, hash_key, hash_split
@@ -49,8 +50,6 @@ class SceneReader:
     part: str
 
     def __call__(self, image_id: str):
-        from PIL import Image
-
         picture, mask, depth = render(image_id)
         if self.part == "image":
             return Image.fromarray(picture)
@@ -133,8 +132,6 @@ def _hazed(surface: np.ndarray, distance: float) -> np.ndarray:
 
 def _cut(textures: tuple[np.ndarray, ...], rng: np.random.Generator) -> np.ndarray:
     """A random square of a random photograph crop, enlarged to the scene: float, RGB."""
-    from PIL import Image
-
     texture = textures[rng.integers(len(textures))]
     side = int(rng.integers(96, min(texture.shape[:2]) + 1))
     top, left = (int(rng.integers(0, n - side + 1)) for n in texture.shape[:2])

@@ -14,17 +14,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from workbench.datasets.base import UNLABELLED, Dataset, bundled_split, hash_key
 from workbench.datasets.bundled.photos import package_folder
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 PICTURE, DISPARITY = "motorcycle_left.png", "motorcycle_disp.npz"
 SIZE = (500, 741)  # pixels, height and width
@@ -86,8 +83,6 @@ def open_stereo(name: DatasetName) -> Dataset:
 
 @lru_cache(maxsize=1)
 def _picture(folder: str) -> Image.Image:
-    from PIL import Image
-
     with Image.open(Path(folder, PICTURE)) as opened:
         return opened.convert("RGB")
 
