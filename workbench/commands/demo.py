@@ -10,6 +10,8 @@ import numpy as np
 
 from workbench.results.files import write_csv, write_text
 from workbench.results.messages import note, show
+from workbench.results.table_files import to_markdown
+from workbench.results.terminal import show_table
 
 if TYPE_CHECKING:  # imported when the demo runs: torch, behind them, takes 3 s to import
     import pandas as pd
@@ -52,7 +54,6 @@ class Demo:
         from analyses import reconstruction
         from analyses.reconstruction.table2 import layout
         from workbench.figures.reconstruction_files import write
-        from workbench.results.terminal import show_table
 
         stores = tuple(self._extract(split) for split in SPLITS)
         note("reconstruct: how much of Lite2 is a linear function of the smaller models?")
@@ -95,7 +96,6 @@ class Demo:
         from analyses import probe
         from workbench.figures import style
         from workbench.figures.curve import draw_curve, with_cost
-        from workbench.results.table_files import to_markdown
 
         probed = with_cost(probe.compute(*stores, sources=SOURCES))
         write_csv(probed, self.out / "probe.csv")

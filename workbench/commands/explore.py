@@ -10,6 +10,7 @@ import tyro
 
 import feature_store
 from feature_store import InputError
+from workbench.pictures.notebook import server_module
 from workbench.results.messages import show
 
 
@@ -36,8 +37,6 @@ class Explore:
 
     def run(self) -> int:
         """Serve until interrupted; the exit status."""
-        from workbench.pictures.notebook import server_module
-
         server = server_module()
         if not self.stores:
             raise InputError("name at least one store")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from analyses.published.checkpoints import PAPER_MODELS
 from feature_store.source import split_tap
+from workbench.models.packages import PACKAGES
 from workbench.results import strict_json
 from workbench.results.messages import show
 
@@ -50,9 +52,6 @@ class Models:
 
 def listed() -> list[dict[str, Any]]:
     """The bundled models and the papers' checkpoints: name, family, size, weights, installed."""
-    from analyses.published.checkpoints import PAPER_MODELS
-    from workbench.models.packages import PACKAGES
-
     bundled = [
         {
             "name": f"bundled:{arch}",

@@ -16,6 +16,8 @@ from feature_store.claims import LEASE_SECONDS, ClaimStatus, clear
 from feature_store.objects import connect
 from feature_store.summary import size_text
 from workbench import processors
+from workbench.datasets.folder import skipped_text
+from workbench.datasets.registry import skipped_files
 from workbench.results import strict_json
 from workbench.results.messages import note, show
 
@@ -50,7 +52,6 @@ class Status:
     def run(self) -> int:
         if self.interval <= 0:
             raise InputError(f"--interval is {self.interval:g}; expected more than 0 seconds")
-        from workbench.datasets.registry import skipped_files
 
         if self.clear_claims:
             objects = connect(self.store)
@@ -132,8 +133,6 @@ class Pace:
 
 def text(found: dict) -> str:
     """The same facts for a person: one block per source."""
-    from workbench.datasets.folder import skipped_text
-
     lines = [
         f"{found['store']}: {found['dataset']}, {found['images']} images, "
         f"{found['classes']} classes, {len(found['failed_images'])} unreadable"

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analyses.reading.csv_cells import neutralised
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -39,7 +41,5 @@ def write_text(text: str, path: Path) -> None:
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV without its index, see :mod:`analyses.reading.csv_cells`."""
-    from analyses.reading.csv_cells import neutralised
-
     with written_whole(path) as partial:
         neutralised(table).to_csv(partial, index=False)
