@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
@@ -37,6 +38,12 @@ class NotStoredError(StoreError):
     def __init__(self, found: str, model: str, remedy: str) -> None:
         super().__init__(f"{found}. {remedy}")
         self.found, self.model, self.remedy = found, model, remedy
+
+
+def some(names: Sequence[str], count: int = 3) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(map(str, names[:count])) + more
 
 
 def require_choices(config: Any) -> None:

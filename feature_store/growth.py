@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from feature_store import protocol
-from feature_store.errors import StoreError
+from feature_store.errors import StoreError, some
 from feature_store.image_arrays import document_problems
 from feature_store.listing import stored_sources
 from feature_store.metadata import repair_arrays
@@ -83,7 +83,7 @@ def grown(
     if removed:
         raise StoreError(
             f"{store.path} holds {len(removed)} image(s) that the dataset no longer has "
-            f"({_some(removed)}). Stored rows are never dropped: restore the images (or raise "
+            f"({some(removed)}). Stored rows are never dropped: restore the images (or raise "
             f"--limit), or extract into another store"
         )
     known = set(stored)
@@ -140,7 +140,7 @@ def _refuse_changed_labels(store: FeatureStore, stored: list[str], codes: np.nda
         changed = np.arange(len(stored))
     raise StoreError(
         f"{store.path}: labels of {len(changed)} stored image(s) changed "
-        f"({_some([stored[k] for k in changed])}); extract into another store"
+        f"({some([stored[k] for k in changed])}); extract into another store"
     )
 
 
@@ -151,7 +151,3 @@ def _grow(store: FeatureStore, ids: list[str], codes: np.ndarray, label_names: l
         repair_arrays(objects, source, size, read_source(objects, source))
     kept = ("dataset", "dataset_path", "shard_images")
     put_root(objects, {name: store.attrs[name] for name in kept}, ids, codes, label_names)
-
-
-def _some(items: list[str]) -> str:
-    return ", ".join(map(str, items[:3])) + (", ..." if len(items) > 3 else "")

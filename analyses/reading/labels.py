@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from feature_store import FeatureStore, InputError
+from feature_store.errors import some
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ def match_labels(
         theirs = [test_store.label_names[c] for c in np.unique(raw_test[test_rows])]
         raise InputError(
             f"no class of the test images occurs in training: {test_store.path} has "
-            f"{_some(theirs)}; {train_store.path} has {_some(names)}. Classes are matched by name; "
+            f"{some([*map(repr, theirs)], 5)}; {train_store.path} has "
+            f"{some([*map(repr, names)], 5)}. Classes are matched by name; "
             "name them alike in both datasets, or take a test split of the same dataset"
         )
     codes, counts = np.unique(raw_test[test_rows][matched < 0], return_counts=True)
@@ -88,8 +89,3 @@ def unseen_counts(unseen: dict[str, int]) -> str:
         f"{sum(unseen.values())} test image(s) of {len(unseen)} class(es) that training lacks: "
         f"{classes}"
     )
-
-
-def _some(names: Sequence[str], count: int = 5) -> str:
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(map(repr, names[:count])) + more

@@ -11,7 +11,7 @@ import numpy as np
 from analyses.reading.features import Features
 from feature_store import FeatureStore
 from feature_store.dataset_name import collection, family
-from feature_store.errors import InputError
+from feature_store.errors import InputError, some
 from feature_store.recorded_images import recorded_images
 
 
@@ -108,12 +108,12 @@ def image_notes(report: Mapping[str, Any]) -> list[str]:
         done = "were left out" if report["left_out"] else "were kept"
         notes.append(
             f"{len(shared)} test image(s) with the pixels of training images {done}: "
-            f"{_some([f'{test} = {train}' for test, train in shared])}"
+            f"{some([f'{test} = {train}' for test, train in shared])}"
         )
     if repeated:
         notes.append(
             f"{sum(map(len, repeated)) - len(repeated)} training image(s) repeat the pixels of "
-            f"others: {_some([' = '.join(alike) for alike in repeated])}"
+            f"others: {some([' = '.join(alike) for alike in repeated])}"
         )
     return notes
 
@@ -144,10 +144,6 @@ def _fingerprints(features: Features) -> np.ndarray:
     if isinstance(features, FeatureStore):
         return recorded_images(features).fingerprints
     return features.fingerprints
-
-
-def _some(items: list[str]) -> str:
-    return ", ".join(items[:3]) + (", ..." if len(items) > 3 else "")
 
 
 def _collection(features: Features) -> str:

@@ -128,16 +128,3 @@ NAMED_SHAPES: dict[str, ViTShape] = {
     "SoViT-400m/14": ViTShape(width=1152, depth=27, mlp=4304, pool="map"),
     "SoViT-150m/14": ViTShape(width=880, depth=18, mlp=2320, pool="map"),
 }
-
-
-def named_shape(name: str) -> ViTShape:
-    """One of :data:`NAMED_SHAPES`.
-
-    Raises
-    ------
-    InputError
-        Unknown name; the message lists the known ones.
-    """
-    if name not in NAMED_SHAPES:
-        raise InputError(f"no shape named {name!r}; choose from: {', '.join(NAMED_SHAPES)}")
-    return NAMED_SHAPES[name]

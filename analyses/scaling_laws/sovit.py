@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from analyses import published
-from analyses.scaling_laws.architecture import DIMENSIONS, ViTShape, named_shape
+from analyses.scaling_laws.architecture import DIMENSIONS, NAMED_SHAPES, ViTShape
 from analyses.scaling_laws.planners import GRID_IMAGES, scale_shape
 
 SMALL_OPTIMUM = ViTShape(width=608, depth=10, mlp=928, pool="map")
@@ -74,10 +74,10 @@ def reproduce(target: Target, s: Mapping[str, float] | None = None) -> pd.DataFr
         `fitted` (the shape at the τ that suits all three dimensions best in logarithms).
     """
     s = dict(s or exponents())
-    shape = named_shape(target.name)
+    shape = NAMED_SHAPES[target.name]
     start = {name: float(getattr(SMALL_OPTIMUM, name)) for name in DIMENSIONS}
     goal = {name: float(getattr(shape, name)) for name in DIMENSIONS}
-    tau = gflops(named_shape(target.reference), target.images) / gflops(SMALL_OPTIMUM, GRID_IMAGES)
+    tau = gflops(NAMED_SHAPES[target.reference], target.images) / gflops(SMALL_OPTIMUM, GRID_IMAGES)
     share = np.array([s[name] / len(DIMENSIONS) for name in DIMENSIONS])
     growth = np.array([np.log(goal[name] / start[name]) for name in DIMENSIONS])
     best = float(np.exp(share @ growth / (share @ share)))
@@ -109,8 +109,8 @@ def claims() -> pd.DataFrame:
 def _growth_claims() -> list[tuple[str, float, float, str]]:
     s = exponents()
     start = {name: float(getattr(SMALL_OPTIMUM, name)) for name in DIMENSIONS}
-    small, large = named_shape("SoViT-150m/14"), named_shape("SoViT-400m/14")
-    ratio = gflops(named_shape("g/14"), 16e9) / gflops(named_shape("B/14"), 4e9)
+    small, large = NAMED_SHAPES["SoViT-150m/14"], NAMED_SHAPES["SoViT-400m/14"]
+    ratio = gflops(NAMED_SHAPES["g/14"], 16e9) / gflops(NAMED_SHAPES["B/14"], 4e9)
     undivided = {name: start[name] * 10 ** s[name] for name in DIMENSIONS}
     growth = "parameters for ×10 compute"
     return [
@@ -138,12 +138,12 @@ def _ratio_claims() -> list[tuple[str, float, float, str]]:
 
 
 def _size_claims() -> list[tuple[str, float, float, str]]:
-    large = named_shape("SoViT-400m/14")
+    large = NAMED_SHAPES["SoViT-400m/14"]
     return [
         (
             "GFLOPs of ViT-g/14 on 16B images",
             9e12,
-            gflops(named_shape("g/14"), 16e9),
+            gflops(NAMED_SHAPES["g/14"], 16e9),
             "2 × MACs × images",
         ),
         (

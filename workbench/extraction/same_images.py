@@ -15,6 +15,7 @@ import numpy as np
 
 from feature_store import FeatureStore, StoreError, protocol
 from feature_store.dataset_name import at, canonical, path_of
+from feature_store.errors import some
 from feature_store.growth import trusted_ids
 from feature_store.recorded_images import (
     RecordedImages,
@@ -96,16 +97,16 @@ def require_same_images(
     if at(store.dataset, "/") != at(dataset.name, "/"):
         raise _other_dataset(store, dataset, "")
     found = compare(store, dataset, log)
+    names = some([store.image_ids[row] for row in found.changed])
     if found.changed and redo_changed:
         _withdraw(store, found, log)
     elif found.changed and found.moved:
-        some = _named(store, found.changed)
         count = f"{len(found.changed)} of {found.known} stored images have other pixels there"
-        raise _other_dataset(store, dataset, f": {count} ({some})")
+        raise _other_dataset(store, dataset, f": {count} ({names})")
     elif found.changed:
         raise StoreError(
             f"{len(found.changed)} of {found.known} images stored in {store.path} have changed "
-            f"since ({_named(store, found.changed)}). Restore them, name another store with "
+            f"since ({names}). Restore them, name another store with "
             f"--store, or compute their shards again, for all sources, with --redo-changed"
         )
     if found.files:
@@ -233,8 +234,3 @@ def _other_dataset(store: FeatureStore, dataset: Dataset, why: str) -> StoreErro
         f"{store.path} holds features of {store.located_dataset}, this run is about "
         f"{dataset.name}{why}; name another store with --store"
     )
-
-
-def _named(store: FeatureStore, rows: Sequence[int]) -> str:
-    names = [str(store.image_ids[row]) for row in rows[:3]]
-    return ", ".join(names) + (", ..." if len(rows) > 3 else "")

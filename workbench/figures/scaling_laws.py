@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analyses.scaling_laws import sovit
-from analyses.scaling_laws.architecture import DIMENSIONS, named_shape
+from analyses.scaling_laws.architecture import DIMENSIONS, NAMED_SHAPES
 from analyses.scaling_laws.planners import GRID_IMAGES, scale_shape
 from analyses.scaling_laws.runs import pareto
 from analyses.scaling_laws.shape import ShapeFit
@@ -182,8 +182,8 @@ def draw_published_frontier() -> Figure:
             line = np.array([p[name] for p in path])
         ax.plot(first * tau, line, color=style.GREEN, lw=1.8, label="recipe from $x^0$")
         for label, (key, images, colour, marker) in networks.items():
-            shape = named_shape(key)
-            compute = sovit.gflops(shape if images else named_shape("B/14"), images or 4e9)
+            shape = NAMED_SHAPES[key]
+            compute = sovit.gflops(shape if images else NAMED_SHAPES["B/14"], images or 4e9)
             value = shape.params / 1e6 if name == "params" else getattr(shape, name)
             ax.plot(compute, value, marker, color=colour, ms=7, ls="", label=label)
         ax.set(xscale="log", yscale="log", xlabel="compute (GFLOPs)")

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from feature_store.errors import InputError
+from feature_store.errors import InputError, some
 from workbench.models.names import ModelName
 
 AVERAGES = ("model_ema", "state_dict_ema", "ema_model", "ema", "teacher")
@@ -238,8 +238,3 @@ def reported(error: Exception) -> str:
         elif not line.startswith("Error(s) in loading"):
             parts.append(" ".join(line.split())[:200])
     return "; ".join(parts[:4])
-
-
-def some(keys: list[str]) -> str:
-    """The first three names, and how many more there are."""
-    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from feature_store.errors import InputError
+from feature_store.errors import InputError, some
 from workbench.models import clip_checkpoints, timm_family
 from workbench.models.checkpoint_tensors import (
     Candidate,
@@ -19,7 +19,6 @@ from workbench.models.checkpoint_tensors import (
     misfit,
     read,
     reported,
-    some,
 )
 from workbench.models.info import Architecture
 from workbench.models.names import ModelName
