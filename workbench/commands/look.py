@@ -83,10 +83,11 @@ class Look:
         if (self.store is None) == (not self.images):
             raise InputError("name a store, or --images with --model; one of the two")
         if self.images:
-            from workbench.pictures.computed import ComputedMaps
+            from workbench.pictures.computed import ComputedMaps  # deferred: torch takes 2 s
 
             computed = ComputedMaps(self.images, self.model, self.scales)
             return computed, list(range(len(self.images)))
+        # Deferred: torch, behind these, takes 2 s to import.
         from workbench.pictures.maps import find_image
         from workbench.pictures.stored import StoredMaps
 
@@ -98,7 +99,7 @@ class Look:
         return StoredMaps(store, train), [find_image(store.image_ids, self.image)]
 
     def _draw(self, maps: Any, row: int) -> Figure:
-        from workbench.figures import look
+        from workbench.figures import look  # deferred: matplotlib takes 1 s
 
         if self.kind == "tokens":
             return look.tokens(maps, image=row, sources=self.source, foreground=self.foreground)

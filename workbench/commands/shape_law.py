@@ -96,7 +96,7 @@ class ShapeLaw:
             self.out.mkdir(parents=True, exist_ok=True)
             write_csv(frame, self.out / f"{self.plan}.csv")
             if self.plan == "sovit":
-                from workbench.figures import scaling_laws, style
+                from workbench.figures import scaling_laws, style  # deferred: matplotlib takes 1 s
 
                 drawn = scaling_laws.draw_published_frontier()
                 style.save(drawn, self.out / "published_frontier")
@@ -107,7 +107,7 @@ class ShapeLaw:
         return 0
 
     def _draw(self, fits: list[ShapeFit], out: Path) -> None:
-        from workbench.figures import scaling_laws, style
+        from workbench.figures import scaling_laws, style  # deferred: matplotlib takes 1 s
 
         out.mkdir(parents=True, exist_ok=True)
         write_csv(pd.DataFrame([fit.row() for fit in fits]), out / "shape_law.csv")
