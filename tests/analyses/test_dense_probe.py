@@ -324,7 +324,7 @@ def test_refusals(make_store):
             DenseConfig(**{field: -1})
     with pytest.raises(InputError, match="folds is 1; expected at least 2"):
         DenseConfig(folds=1)
-    with pytest.raises(InputError, match=r"resamples.* 1.* 0"):
+    with pytest.raises(InputError, match="resamples is 0; expected at least 1"):
         DenseConfig(resamples=0)
 
 
