@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,8 +29,12 @@ RESTORE = "repeat the `workbench extract` command to restore it"
 _ID_CHUNK = 65536  # ids per object: one object for most stores, twenty for ImageNet-1k
 
 
+@functools.cache
 def image_documents(images: int, shard_images: int) -> dict[str, Any]:
-    """Documents of ``image_id``, ``label`` and ``status`` (one chunk of it per shard)."""
+    """Documents of ``image_id``, ``label`` and ``status`` (one chunk of it per shard).
+
+    They are shared: change copies only.
+    """
 
     def create(group: zarr.Group) -> None:
         for name in IMAGE_ARRAYS:

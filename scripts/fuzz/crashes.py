@@ -1,6 +1,6 @@
 """Stop the writing of a store at every file-system call in turn, and finish it with the next run.
 
-    python scripts/fuzz/crashes.py --out scripts/benchmarks/results/fuzz_crashes.json
+    python scripts/fuzz/crashes.py --out scripts/fuzz/crashes.json
 
 Takes about 4 minutes and 10 MB of disk on one core. A run creates a store of 5 images, or extends
 one to 8;

@@ -1,8 +1,9 @@
 """Flip one bit of every byte of every metadata file of a small store, then read and repair it.
 
-    python scripts/fuzz/metadata.py --layout raw --out RESULT.json
+    python scripts/fuzz/metadata.py --layout raw --out scripts/fuzz/metadata_raw.json
 
-Takes about 10 minutes and 10 MB of disk on one core. Every flip must be noticed
+Takes 8 minutes of one idle core, 10 MB of disk and 140 MB of memory. Ctrl-C reports the flips so
+far. Every flip must be noticed
 by a read or by `verify`, or leave the same content (JSON, or values of a chunk); no exception but
 StoreError may escape; and an extraction must repair the store or say that it is beyond repair. Any
 other outcome is printed and ends the run with status 1.
@@ -10,13 +11,16 @@ other outcome is printed and ends the run with status 1.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +70,7 @@ def main(options: Flips) -> dict:
         if options.sample:
             flips = rng.sample(flips, options.sample)
         shutil.copytree(good, path)
-        for name, place in flips:
+        for name, place in until_interrupted(flips):
             data = bytearray((good / name).read_bytes())
             data[place] ^= 1 << rng.randrange(8)
             (path / name).write_bytes(data)
@@ -83,11 +87,20 @@ def main(options: Flips) -> dict:
     return {
         "layout": options.layout,
         "files": len(names),
-        "flips": len(flips),
+        "bytes": len(flips),
+        "flips": sum(counts.values()),
         "outcomes": dict(sorted(counts.items())),
         "unexpected": unexpected,
         "seconds": round(time.time() - start, 1),
     }
+
+
+def until_interrupted(flips: list[tuple[Path, int]]) -> Iterator[tuple[Path, int]]:
+    """The flips, as many as begin before Ctrl-C."""
+    asked: list[int] = []
+    usual = signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
+    yield from itertools.takewhile(lambda flip: not asked, flips)
+    signal.signal(signal.SIGINT, usual)
 
 
 def is_metadata(path: Path) -> bool:

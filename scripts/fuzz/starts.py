@@ -1,6 +1,6 @@
 """Start three extractions at once on a store that does not exist yet, again and again.
 
-    python scripts/fuzz/starts.py --out scripts/benchmarks/results/fuzz_starts.json
+    python scripts/fuzz/starts.py --out scripts/fuzz/starts.json
 
 Takes about 5 minutes, 2 GB of memory and 10 MB of disk on 2 cores. Every process must end with 0
 (all shards are committed) or 1 (another process still computes some), at least one of them with 0,

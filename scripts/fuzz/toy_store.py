@@ -35,10 +35,12 @@ SHARD = 3
 def small_id_chunks() -> Iterator[None]:
     """New stores have four ids in a chunk: several chunks, and quick to decode."""
     usual, image_arrays._ID_CHUNK = image_arrays._ID_CHUNK, 4
+    image_arrays.image_documents.cache_clear()
     try:
         yield
     finally:
         image_arrays._ID_CHUNK = usual
+        image_arrays.image_documents.cache_clear()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A sample of each fuzzer of stores; scripts/benchmarks/results has the reports of whole runs."""
+"""A sample of each fuzzer of stores; their reports of whole runs lie beside them."""
 
 from __future__ import annotations
 
@@ -64,6 +64,15 @@ def test_a_run_that_stops_at_any_call_is_completed_by_the_next():
     found = crashes.main(crashes.Crashes(points=20, seed=1))
     assert found["unexpected"] == []
     assert found["crash_points"] == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "count"), [("crashes", "crash_points", 300), ("starts", "starts", 50)]
+)
+def test_the_recorded_runs_are_whole_and_clean(name, unit, count):
+    found = json.loads((FUZZERS / f"{name}.json").read_text())
+    assert found[unit] >= count
+    assert found["unexpected"] == []
 
 
 def test_extractions_that_start_together_share_a_new_store(tmp_path):
