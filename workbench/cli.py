@@ -63,12 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _program_option(name, rest)
     try:  # a config checks its values as it is built, so that options may raise InputError too
         from workbench import arguments as of_command  # deferred: tyro, and forms import much
+        from workbench.short_names import with_full_names
 
         if any("\0" in argument for argument in rest):
             raise InputError("an argument holds a null byte, which no path or name may")
         command = of_command.parse(form_of(name), name, _with_present_names(name, rest))
         _check_devices(command)
-        return command.run()
+        return with_full_names(command).run()
     except OutputClosed:
         sys.stdout = None  # type: ignore[assignment]  # or the interpreter fails to flush it at exit
         return 0
