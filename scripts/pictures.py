@@ -83,7 +83,7 @@ def save(drawn: Figure, path: Path, width: int) -> None:
     picture.thumbnail((width, width))
     png.unlink()
     if path.suffix == ".jpg":
-        picture.save(path, quality=75)
+        picture.save(path, quality=70)
     else:
         picture.quantize(128).save(path, optimize=True)
 
