@@ -2,7 +2,7 @@
 
 Purpose   information.png, look_tokens.png, look_similarity.png, hard_examples.jpg in docs/img.
 Command   bash scripts/demo.sh && python scripts/pictures.py
-Expected  two minutes on two cores beside the demo, 1 GB of memory, 100 MB of disk; no download.
+Expected  a few minutes beside the demo, 1 GB of memory, 100 MB of disk; no download.
 Data      scikit-image's photographs. The hard examples are crops of twelve of them, the upper
           half for training and the lower for testing: which photograph is it?
 """
@@ -51,7 +51,8 @@ def crops(folder: Path) -> None:
             (folder / split / name).mkdir(parents=True)
             for n in range(CROPS[split]):
                 side = int(min(width, height) * chance.uniform(0.2, 0.5))
-                left, top = chance.integers(width - side), start + chance.integers(height - side)
+                left = int(chance.integers(width - side))
+                top = start + int(chance.integers(height - side))
                 crop = whole.crop((left, top, left + side, top + side))
                 crop.save(folder / split / name / f"{n}.png")
 

@@ -48,8 +48,8 @@ def draw_loss_maps(
         if n % count == 0:
             line = n // count
             set_title(ax, titles[line] if titles else f"row {rows[line]}")
-            if seen[line] is not None:
-                ax.imshow(seen[line])
+            if (picture := seen[line]) is not None:
+                ax.imshow(picture)
     columns = [axes[n::count] for n in range(count)]
     for parts, kept, colours, low, label in (
         (losses, columns[1 : 1 + len(losses)], "magma", 0, "loss\n/ loss of the best constant"),

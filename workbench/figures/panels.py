@@ -79,7 +79,7 @@ def lay_over(
     values: np.ndarray,
     colours: str,
     limits: tuple[float, float],
-    extent: tuple[float, ...],
+    extent: Extent,
 ) -> None:
     """The photograph in grey and the map over it, clear where its values are unremarkable."""
     if picture is not None:

@@ -43,9 +43,9 @@ def draw_information(result: xr.Dataset) -> Figure:
         inside = np.where(values <= 1.08 * edge, values, np.nan)
         axes.plot(inside, at, ls="", mec=style.INK, **look)
         ends = np.fmax(ends, inside)
-        for y in np.flatnonzero(values > 1.08 * edge):
+        for far in np.flatnonzero(values > 1.08 * edge):
             axes.annotate(
-                f"{bits_text(values[y], 2)} →", (1, y), xycoords=("axes fraction", "data"),
+                f"{bits_text(values[far], 2)} →", (1, far), xycoords=("axes fraction", "data"),
                 ha="right", va="center", fontsize=8,
             )  # fmt: skip
     for y, (name, ratio) in enumerate(zip(names, result["test_ratio"].values, strict=True)):

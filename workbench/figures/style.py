@@ -162,7 +162,7 @@ def log_axis(axis: mpl.axis.Axis) -> None:
         (1.0,) if decades > 2 else (1, 2, 5) if decades > 0.8 else (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8)
     )
     axis.set_major_locator(LogLocator(subs=subs, numticks=12))
-    axis.set_minor_locator(LogLocator(subs=np.arange(1, 10), numticks=12))
+    axis.set_minor_locator(LogLocator(subs=range(1, 10), numticks=12))
 
 
 def save(

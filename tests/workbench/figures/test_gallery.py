@@ -70,4 +70,4 @@ def test_the_sheet_takes_any_label(table, tmp_path):
 
 def test_empty_table_says_so(table, tmp_path):
     write_html(table.iloc[:0], pictures(), tmp_path / "g.html", "none")
-    assert "No image that the larger model" in (tmp_path / "g.html").read_text()
+    assert "No image on which the larger model" in (tmp_path / "g.html").read_text()
