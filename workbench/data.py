@@ -126,7 +126,9 @@ class TokenDataset(Dataset):
     def _read(self, shard: int, places: np.ndarray) -> np.ndarray:
         """Some rows of a shard, pooled and merged."""
         parts = [self._pooled(scale[places]) for scale in self._scales(shard)]
-        if len(parts) == 1 or self.merge == "concat":
+        if len(parts) == 1:
+            return parts[0]
+        if self.merge == "concat":
             return np.concatenate(parts, axis=-1)
         return np.asarray(np.sum(parts, axis=0, dtype=np.float32))
 
