@@ -25,13 +25,14 @@ _HUB = re.compile(r"^(hf[-_]hub:|https://huggingface\.co/)?(timm/)?")
 
 def stored_sources(objects: Objects) -> list[Source]:
     """All single-scale sources, also damaged ones, sorted by name; reads no array."""
-    groups = (
-        f"features/{model}/{tap}/{scale}"
-        for model in objects.names("features")
-        for tap in objects.names(f"features/{model}")
-        for scale in objects.names(f"features/{model}/{tap}")
-        if scale != "zarr.json"
-    )
+    groups = ["features"]
+    for _ in ("model", "tap", "scale"):
+        groups = [
+            f"{group}/{name}"
+            for group in groups
+            for name in objects.names(group)
+            if name != "zarr.json"
+        ]
     return sorted((_named(objects, g) for g in groups if _is_source(objects, g)), key=str)
 
 

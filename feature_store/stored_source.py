@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -142,15 +143,28 @@ class StoredSource:
             record = self.whole_record(shard)
             if record is None:
                 return None
-            self._records[shard] = replace(record, fingerprints=[], files=None)
+            self._keep(shard, record)
         return self._records[shard]
+
+    def _keep(self, shard: int, record: CommitRecord) -> None:
+        self._records[shard] = replace(record, fingerprints=[], files=None)
+
+    def _read_records(self) -> None:
+        """Read all sound records that are not known yet, from an object store many at a time."""
+        unknown = [shard for shard in range(self.shard_count) if shard not in self._records]
+        keys = [protocol.record_key(self.group, shard) for shard in unknown]
+        for shard, data in zip(unknown, self.objects.get_each(keys), strict=True):
+            if data is not None:
+                with contextlib.suppress(StoreError):  # raised where the shard is read
+                    self._keep(shard, self._parsed(shard, data))
 
     def whole_record(self, shard: int) -> CommitRecord | None:
         """As :meth:`record`, with its lists of images; read anew at each call."""
+        data = self.objects.get(protocol.record_key(self.group, shard))
+        return None if data is None else self._parsed(shard, data)
+
+    def _parsed(self, shard: int, data: bytes) -> CommitRecord:
         key = protocol.record_key(self.group, shard)
-        data = self.objects.get(key)
-        if data is None:
-            return None
         record = CommitRecord.from_json(data, f"{self.objects.url}/{key}")
         if record.shard != shard or record.identity != self.identity:
             raise StoreError(
@@ -170,21 +184,23 @@ class StoredSource:
 
         The record covers more rows where another process grew the store in the meantime.
         """
-        try:
-            record = self.record(shard)
-        except StoreError:
-            return False
-        rows = self.rows(shard)
+        with contextlib.suppress(StoreError):
+            self.record(shard)
+        return self._is_covered(shard)
+
+    def _is_covered(self, shard: int) -> bool:
+        record, rows = self._records.get(shard), self.rows(shard)
         return record is not None and record.start == rows.start and record.stop >= rows.stop
 
     def missing(self) -> list[int]:
         """Numbers of the shards that are not committed; the unit of resumption."""
-        return [shard for shard in range(self.shard_count) if not self.is_committed(shard)]
+        self._read_records()
+        return [shard for shard in range(self.shard_count) if not self._is_covered(shard)]
 
     def committed_records(self) -> list[CommitRecord]:
         """Records of the committed shards, in shard order."""
-        done = (self.record(s) for s in range(self.shard_count) if self.is_committed(s))
-        return [record for record in done if record is not None]
+        self._read_records()
+        return [self._records[s] for s in range(self.shard_count) if self._is_covered(s)]
 
     def status_of(self, shard: int) -> np.ndarray:
         """(n,) uint8: codes of ``protocol.STATUS`` that a committed shard's record implies."""

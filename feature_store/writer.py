@@ -70,7 +70,12 @@ class SourceWriter:
 
     def missing(self) -> list[int]:
         """Shards without a valid commit record, or whose files are missing or of another size."""
-        return [shard for shard in range(self.stored.shard_count) if not self.is_done(shard)]
+        missing = set(self.stored.missing())
+        return [
+            shard
+            for shard in range(self.stored.shard_count)
+            if shard in missing or not self.stored.has_files(shard)
+        ]
 
     def is_done(self, shard: int) -> bool:
         """Whether the shard is committed and its files exist; reads no values."""

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 import feature_store
-from feature_store.objects import PARTIAL_SECONDS, LocalObjects
+from feature_store.objects import PARTIAL_SECONDS, LocalObjects, connect
 
 
 def test_a_folder_in_the_place_of_an_object_makes_room(tmp_path):
@@ -39,3 +39,10 @@ def test_only_what_a_killed_write_left_is_swept(tmp_path):
     assert not dead.exists()
     assert alive.exists()
     assert store.features("toy:a#b@1").values.item() == 1
+
+
+def test_many_objects_at_once_are_those_that_can_be_read(tmp_path):
+    found = connect(tmp_path)
+    found.put("a", b"1")
+    (tmp_path / "folder").mkdir()
+    assert list(found.get_each(["a", "folder", "absent", "a"])) == [b"1", None, None, b"1"]

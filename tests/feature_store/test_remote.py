@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import feature_store
-from feature_store import protocol
+from feature_store import objects, protocol
 from feature_store.claims import Claim
 from feature_store.errors import StoreError
 from feature_store.verify import verify, withdraw
@@ -56,6 +56,27 @@ def test_write_read_verify_repair(url, layout):
     assert [(p.shard, p.kind) for p in problems] == [(1, "damaged")]
     withdraw(again, problems)
     assert feature_store.open(url).add_source(SOURCE, **plan).missing() == [1]
+
+
+def test_records_are_read_side_by_side(url, monkeypatch):
+    monkeypatch.setattr(objects, "REQUESTS", 2)
+    store = feature_store.create(url, dataset="d", image_ids=list("abcde"), shard_images=1)
+    plan = dict(manifest={}, grid=(2, 2), channels=3, dtype="float32")
+    writer = store.add_source(SOURCE, **plan)
+    for shard in range(5):
+        writer.commit(shard, TOKENS[shard : shard + 1])
+    group = writer.stored.group
+    store.objects.put(protocol.record_key(group, 2), b"{}")
+    store.objects.delete(protocol.record_key(group, 4))
+    asked = []
+    plain = type(store.objects).get
+    monkeypatch.setattr(
+        type(store.objects), "get", lambda self, key: asked.append(key) or plain(self, key)
+    )
+    again = feature_store.open(url)
+    assert again.source(SOURCE).missing() == [2, 4]
+    assert [r.shard for r in again.source(SOURCE).committed_records()] == [0, 1, 3]
+    assert not [key for key in asked if protocol.COMMITS in key]  # none of them one by one
 
 
 def test_claims(url):

@@ -100,9 +100,12 @@ class Extraction:
         """Shard (of the given ones, or of all) to the rows that some source misses, in order."""
         rows: dict[int, range] = {}
         for writer in self.writers.values():
-            for shard in range(writer.stored.shard_count) if shards is None else shards:
-                if writer.is_done(shard):
-                    continue
+            absent = (
+                writer.missing()
+                if shards is None
+                else [shard for shard in shards if not writer.is_done(shard)]
+            )
+            for shard in absent:
                 part = writer.todo(shard)
                 first = min(part.start, rows[shard].start) if shard in rows else part.start
                 rows[shard] = range(first, part.stop)
