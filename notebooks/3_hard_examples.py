@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # Hard examples: what only the larger model gets right
+# # Hard examples: what the larger model alone does better on
 #
 # Heads are trained on the small model, its S2 and the large model. An image is hard when the large model's loss is lower than
 # the small one's and S2 does not help. The paper finds two kinds by eye (section 4.1, Figure 7): *rare* images, far from the
