@@ -67,11 +67,18 @@ def test_a_run_that_stops_at_any_call_is_completed_by_the_next():
 
 
 @pytest.mark.parametrize(
-    ("name", "unit", "count"), [("crashes", "crash_points", 300), ("starts", "starts", 50)]
+    ("name", "unit", "count"),
+    [
+        ("crashes", "crash_points", 300),
+        ("starts", "starts", 50),
+        ("metadata_raw", "flips", 5555),
+        ("metadata_packed", "flips", 6255),
+    ],
 )
 def test_the_recorded_runs_are_whole_and_clean(name, unit, count):
     found = json.loads((FUZZERS / f"{name}.json").read_text())
     assert found[unit] >= count
+    assert found[unit] == found.get("bytes", found[unit])  # no byte was left out
     assert found["unexpected"] == []
 
 
