@@ -41,7 +41,7 @@ class ValueReader:
             raise DecodeError("a pickle, which is not loaded; store the encoded image")
         return value
 
-    def state(self, image_id: str) -> list[int] | None:
+    def state(self, image_id: str) -> list[int]:
         """[bytes, modification time in ns] of the database."""
         return self.archive.state
 

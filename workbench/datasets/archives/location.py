@@ -10,7 +10,9 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO, cast
 
 from feature_store.errors import InputError
@@ -50,25 +52,31 @@ class Archive:
         return "://" in self.path
 
     @property
-    def state(self) -> list[int] | None:
-        """[bytes, modification time in ns], as commit records keep them; None without a time."""
-        return [self.size, self.stamp] if self.stamp else None
+    def state(self) -> list[int]:
+        """[bytes, modification time in ns], as commit records keep them."""
+        return [self.size, self.stamp]
 
     def require_unchanged(self) -> None:
-        """Refuse to read a local file that is no longer the one that was listed.
+        """Refuse to read a file that is no longer the one that was listed.
 
         Raises
         ------
         DecodeError
             Its size or time is another.
         OSError
-            It is gone.
+            It is gone; drivers of fsspec have errors of their own.
         """
-        found = os.stat(self.path)
-        if (found.st_size, found.st_mtime_ns) != (self.size, self.stamp):
+        if self.is_remote:
+            self.require(*_remote_state(self.path))
+        else:
+            found = os.stat(self.path)
+            self.require(found.st_size, found.st_mtime_ns)
+
+    def require(self, size: int, stamp: int) -> None:
+        """Refuse a file of another size or time than the one that was listed."""
+        if (size, stamp) != (self.size, self.stamp):
             raise DecodeError(
-                f"{self.path} has changed since it was listed ({self.size} bytes then, "
-                f"{found.st_size} now)"
+                f"{self.path} has changed since it was listed ({self.size} bytes then, {size} now)"
             )
 
     @property
@@ -179,16 +187,23 @@ def _local(path: str, what: str) -> Archive:
 
 
 def _remote(url: str, what: str) -> Archive:
-    import fsspec
-
     try:
-        system, path = fsspec.core.url_to_fs(url)
-        found = system.info(path)
-        size = int(found["size"])
+        return Archive(url, *_remote_state(url))
     # Each driver has errors of its own, and the absence of a driver is an ImportError.
     except Exception as error:
         line = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{what}: cannot read {url!r} ({line}); check it") from None
+
+
+def _remote_state(url: str) -> tuple[int, int]:
+    """Bytes and time in ns, 0 where the server tells none; http gives the time as text."""
+    import fsspec
+
+    system, path = fsspec.core.url_to_fs(url)
+    found = system.info(path)
     names = ("LastModified", "mtime", "updated", "last_modified", "created")
     time = next((t for n in names if isinstance(t := found.get(n), datetime.datetime)), None)
-    return Archive(url, size, int(time.timestamp() * 1e9) if time else 0)
+    if time is None and "Last-Modified" in found:
+        with suppress(ValueError):
+            time = parsedate_to_datetime(found["Last-Modified"])
+    return int(found["size"]), int(time.timestamp() * 1e9) if time else 0

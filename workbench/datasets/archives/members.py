@@ -78,7 +78,7 @@ class MemberReader:
         data = read_range(archive, offset, count)
         return data if kept == RAW else _unpacked(data, size, kept, crc)
 
-    def state(self, image_id: str) -> list[int] | None:
+    def state(self, image_id: str) -> list[int]:
         """[bytes, modification time in ns] of the image's archive when it was listed."""
         return self.archives[self.places[self.rows[image_id], 0]].state
 

@@ -76,7 +76,7 @@ class CellReader:
             )
         return data
 
-    def state(self, image_id: str) -> list[int] | None:
+    def state(self, image_id: str) -> list[int]:
         """[bytes, modification time in ns] of the image's file when it was listed."""
         return self.tables[image_id.rpartition("/")[0]].archive.state
 

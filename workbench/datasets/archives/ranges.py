@@ -43,11 +43,7 @@ def _of_file(archive: Archive, offset: int, count: int) -> bytes:
         _kept.archive, _kept.file = None, _File(archive.path)
         _kept.archive = archive
     found = os.fstat(_kept.file.number)
-    if (found.st_size, found.st_mtime_ns) != (archive.size, archive.stamp):
-        raise DecodeError(
-            f"{archive.path} has changed since it was listed ({archive.size} bytes then, "
-            f"{found.st_size} now)"
-        )
+    archive.require(found.st_size, found.st_mtime_ns)
     return os.pread(_kept.file.number, count, offset)
 
 
@@ -81,6 +77,7 @@ def _block(archive: Archive, number: int, process: int) -> bytes:
     system, path = fsspec.core.url_to_fs(archive.path)
     start, stop = number * BLOCK, min((number + 1) * BLOCK, archive.size)
     data = system.cat_file(path, start=start, end=stop)
+    archive.require_unchanged()
     if len(data) != stop - start:
         raise OSError(f"{archive.path}: {len(data)} bytes came, {stop - start} were asked for")
     return data

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import email.utils
+import http.server
+import os
+import threading
 import uuid
 from pathlib import Path
 
@@ -60,6 +64,60 @@ def test_shards_in_a_bucket_are_those_of_the_disk(bucket, packed, tmp_path, monk
         there.image(0)
     with pytest.raises(InputError, match=r"cannot read 's3://.*0000\.tar'"):
         datasets.open(there.name)
+
+
+@pytest.fixture
+def web(tmp_path):
+    """Address of a server of the test's folder, and the same without times of change."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self, body=True):
+            _, kind, name = self.path.split("/")
+            file = tmp_path / name
+            data, span = file.read_bytes(), self.headers.get("Range")
+            first, last = (span or f"bytes=0-{len(data) - 1}").removeprefix("bytes=").split("-")
+            part = data[int(first) : int(last) + 1]
+            self.send_response(206 if span else 200)
+            self.send_header("Content-Length", len(part))
+            if span:
+                self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+            if kind == "timed":
+                time = email.utils.formatdate(file.stat().st_mtime, usegmt=True)
+                self.send_header("Last-Modified", time)
+            self.end_headers()
+            if body:
+                self.wfile.write(part)
+
+        def do_HEAD(self):
+            self.do_GET(body=False)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_an_archive_that_changed_on_a_server_is_known_by_its_time_or_else_its_size(
+    web, photos, put, tmp_path
+):
+    pytest.importorskip("aiohttp", reason="needs aiohttp")
+    path = put.tar(tmp_path / "a.tar", photos.items())
+    os.utime(path, (10**9, 10**9))
+    timed, untimed = (datasets.open(f"tar:{web}/{kind}/a.tar") for kind in ("timed", "untimed"))
+    assert timed.file(0) == [path.stat().st_size, 10**18]
+    assert untimed.file(0) == [path.stat().st_size, 0]
+    np.testing.assert_array_equal(timed.image(0), untimed.image(0))
+    ranges._block.cache_clear()
+    os.utime(path, (10**9 + 1, 10**9 + 1))
+    with pytest.raises(DecodeError, match=r"a\.tar has changed since it was listed"):
+        timed.image(0)
+    path.write_bytes(path.read_bytes() + bytes(512))
+    with pytest.raises(DecodeError, match=r"a\.tar has changed since it was listed"):
+        untimed.image(0)
+    assert datasets.open(untimed.name).file(0) == [path.stat().st_size, 0]
 
 
 def test_an_address_without_a_driver_is_refused():
