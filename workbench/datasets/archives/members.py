@@ -30,7 +30,7 @@ from workbench.datasets.formats import extensions
 from workbench.results.files import written_whole
 from workbench.results.messages import note
 
-VERSION = 1
+VERSION = 2
 """Of the listings in the cache."""
 RAW, STORED, DEFLATED = -1, 0, 8
 """How a member is kept: its bytes as they are, or behind a header of zip, by zip's numbers."""
@@ -141,9 +141,8 @@ def reader_of(
     return ids, MemberReader(tuple(archives), places, rows)
 
 
-def image_name(path: str, skipped: Counter[str]) -> str | None:
-    """A member's path without ``./`` and doubled slashes; None, and counted, if it is no image."""
-    name = clean_name(path)
+def image_name(name: str, skipped: Counter[str]) -> str | None:
+    """A member's cleaned path; None, and counted, if it is no image."""
     extension = PurePosixPath(name).suffix.lower()
     if any(part.startswith(".") for part in name.split("/")):
         skipped["hidden"] += 1
@@ -154,7 +153,7 @@ def image_name(path: str, skipped: Counter[str]) -> str | None:
     return None
 
 
-def clean_name(path: str) -> str:
+def clean_name(path: str, where: str) -> str:
     """A member's path without ``./``, doubled and leading slashes.
 
     Raises
@@ -167,7 +166,7 @@ def clean_name(path: str) -> str:
     except UnicodeEncodeError:
         shown = path.encode("utf-8", "backslashreplace").decode()
         raise InputError(
-            f"member name {shown} is not valid UTF-8 and cannot be an image id; rename it"
+            f"{where}: the name {shown} is not valid UTF-8 and cannot be an image id; rename it"
         ) from None
     return "/".join(part for part in path.split("/") if part not in ("", "."))
 

@@ -25,6 +25,8 @@ from workbench.datasets.folder import first_folder, folder_labels
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7z": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 """How compressed files begin."""
 UNENDED = "archive without an end mark"
+PADDING = 1 << 20
+"""Most bytes of zeros at the end of an archive: writers fill up a record, mostly of 10 kB."""
 
 
 def open_tar(name: DatasetName) -> Dataset:
@@ -96,7 +98,7 @@ def members(
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # a million of them would stay in memory
                 if member.isreg() and not member.sparse:
-                    yield member, clean_name(member.name)
+                    yield member, clean_name(member.name, where)
                 elif not member.isdir():
                     skipped[_kind(member)] += 1
             _check_end(handle, tar.offset, where, skipped)
@@ -111,7 +113,8 @@ def members(
 def _scan(handle: BinaryIO, where: str, start: int, folder: str, found: Listing) -> None:
     for member, path in members(handle, where, found.skipped):
         place = start + member.offset_data
-        if path.endswith(".tar") and not folder:
+        is_hidden = path.rpartition("/")[2].startswith(".")
+        if path.endswith(".tar") and not folder and not is_hidden:
             inside = cast(BinaryIO, Section(handle, place, member.size))
             _scan(inside, f"{where}, {path}", place, path.removesuffix(".tar") + "/", found)
         elif image_id := image_name(folder + path, found.skipped):
@@ -131,14 +134,22 @@ def _refuse_compressed(handle: BinaryIO, where: str) -> None:
 
 
 def _check_end(handle: BinaryIO, place: int, where: str, skipped: Counter[str]) -> None:
-    """Refuse an archive that ends in anything but blocks of zeros; some writers leave these out."""
+    """Refuse an archive that ends in anything but blocks of zeros; some writers leave these out.
+
+    Behind the zeros may be another archive, or they fill what was never copied.
+    """
     handle.seek(place)
-    block = handle.read(tarfile.BLOCKSIZE)
-    if not block:
+    end = handle.read(PADDING + 1)
+    if not end:
         skipped[UNENDED] += 1
-    elif block != tarfile.NUL * tarfile.BLOCKSIZE:
+    elif end[: tarfile.BLOCKSIZE] != tarfile.NUL * tarfile.BLOCKSIZE:
         raise InputError(
             f"{where} is damaged or truncated at byte {place}; copy it again, or leave it out"
+        )
+    elif len(end) > PADDING or end.strip(tarfile.NUL):
+        raise InputError(
+            f"{where} goes on behind its end mark at byte {place}, expected at most {PADDING} "
+            "bytes of zeros; copy it again, or pack archives that were joined as one"
         )
 
 

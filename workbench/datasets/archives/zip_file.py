@@ -12,6 +12,7 @@ from workbench.datasets.archives.members import (
     DEFLATED,
     STORED,
     Listing,
+    clean_name,
     image_name,
     list_members,
     no_images,
@@ -69,7 +70,7 @@ def scan(archive: Archive) -> Listing:
             continue
         if kind := _unreadable(entry):
             found.skipped[kind] += 1
-        elif image_id := image_name(entry.filename, found.skipped):
+        elif image_id := image_name(clean_name(entry.filename, archive.path), found.skipped):
             found.ids.append(image_id)
             found.labels.append(first_folder(image_id))
             found.places.append(  # type: ignore[union-attr]

@@ -42,6 +42,20 @@ def test_a_tar_that_ends_between_members_is_read_and_told(photos, put, tmp_path)
     assert dataset.skipped == {"archive without an end mark": 1}
 
 
+def test_an_end_mark_before_the_end_is_refused(photos, put, tmp_path):
+    """Archives that were joined, and a download that was never completed behind its place."""
+    path = put.tar(tmp_path / "a.tar", photos.items())
+    whole = path.read_bytes()
+    path.write_bytes(whole * 2)
+    with pytest.raises(InputError, match=r"a\.tar goes on behind its end mark.*joined"):
+        datasets.open(f"tar:{path}")
+    path.write_bytes(whole + bytes(1 << 20))
+    with pytest.raises(InputError, match=r"a\.tar goes on behind its end mark.*copy it again"):
+        datasets.open(f"wds:{path}")
+    path.write_bytes(whole + bytes(1 << 18))
+    assert len(datasets.open(f"tar:{path}")) == 6
+
+
 def test_a_header_of_nonsense_is_refused(photos, put, tmp_path):
     path = put.tar(tmp_path / "a.tar", photos.items())
     with tarfile.open(path) as tar:
@@ -68,12 +82,12 @@ def test_members_that_are_no_images_are_counted_by_kind(photos, tmp_path, put):
             info = tarfile.TarInfo(name)
             info.type = kind
             tar.addfile(info)
-        for name in ("./cat//1.jpg", "cat/._1.jpg", "read.me", "noext"):
+        for name in ("./cat//1.jpg", "cat/._1.jpg", "._cat.tar", "read.me", "noext"):
             tar.addfile(tarfile.TarInfo(name))
     dataset = datasets.open(f"tar:{tmp_path}/a.tar")
     assert dataset.image_ids == ["cat/1.jpg"]
     assert dataset.skipped == {
-        "link": 1, "pipe, socket or device": 1, "hidden": 1, ".me": 1, "without extension": 1,
+        "link": 1, "pipe, socket or device": 1, "hidden": 2, ".me": 1, "without extension": 1,
     }  # fmt: skip
     with pytest.raises(DecodeError, match="zero bytes"):
         dataset.image(0)
@@ -88,7 +102,7 @@ def test_names_that_are_no_text_or_come_twice_are_refused(photos, put, tmp_path)
     with pytest.raises(InputError, match=r"'a\.jpg'.*unique"):
         datasets.open(f"tar:{tmp_path}/a.tar")
     put.tar(tmp_path / "b.tar", [("\udcff.jpg", data)])
-    with pytest.raises(InputError, match=r"\\udcff\.jpg is not valid UTF-8"):
+    with pytest.raises(InputError, match=r"b\.tar: the name \\udcff\.jpg is not valid UTF-8"):
         datasets.open(f"tar:{tmp_path}/b.tar")
 
 
