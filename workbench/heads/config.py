@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 from feature_store.errors import InputError, require_at_least, require_choices
@@ -54,8 +55,13 @@ class DecoderConfig:
             raise InputError(f"max_depth must be positive, got {self.max_depth}")
 
     def check_task(self, task: str) -> None:
-        """Refuse a head that is not one of the task's."""
+        """Refuse a head that is not one of the task's, or whose package is not installed."""
         if self.head not in TASKS[task]:
             raise InputError(
                 f"head {self.head} does not fit --dense {task}; choose {', '.join(TASKS[task])}"
+            )
+        if task == "segmentation" and self.head != "linear" and find_spec("transformers") is None:
+            raise InputError(
+                f"head {self.head} needs the package transformers; pip install "
+                f"'s2-workbench[decoders]'"
             )
