@@ -26,13 +26,16 @@ def show_table(table: pd.DataFrame, floats: str = ".4f", *, aside: bool = False)
     aside : bool
         Print on standard error, where standard output has JSON.
     """
-    if table.empty:
-        return
+    if not table.empty:
+        (note if aside else show)(as_shown(table, floats, aside=aside))
+
+
+def as_shown(table: pd.DataFrame, floats: str = ".4f", *, aside: bool = False) -> str:
+    """What :func:`show_table` prints of a table that is not empty."""
     stream = sys.stderr if aside else sys.stdout
     terminal = stream is not None and not stream.closed and stream.isatty()
     width = shutil.get_terminal_size().columns
-    text = fitted(table, width, floats) if terminal else to_markdown(table, floats)
-    (note if aside else show)(text)
+    return fitted(table, width, floats) if terminal else to_markdown(table, floats)
 
 
 def fitted(table: pd.DataFrame, width: int, floats: str = ".4f") -> str:

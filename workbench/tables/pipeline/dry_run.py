@@ -18,6 +18,7 @@ from feature_store.dataset_name import base
 from feature_store.errors import InputError
 from workbench import datasets
 from workbench.cost import cost
+from workbench.results.terminal import as_shown
 from workbench.tables.pipeline import config
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.existing_stores import (
@@ -218,11 +219,11 @@ def text(found: dict[str, Any]) -> str:
     """The same for a reader."""
     lines = []
     if found["sources"]:
-        lines += [_sources(pd.DataFrame(found["sources"])).to_string(index=False), ""]
+        lines += [as_shown(_sources(pd.DataFrame(found["sources"])), ".2f"), ""]
     if found["timed"]:
-        frame = pd.DataFrame(found["timed"])[["source", "gmacs_per_image"]].round(1)
-        frame.columns = ["timed, not stored", "GMACs/image"]
-        lines += [frame.to_string(index=False), ""]
+        frame = pd.DataFrame(found["timed"])[["source", "gmacs_per_image"]]
+        frame.columns = ["source", "GMACs/image"]
+        lines += ["timed, not stored:", "", as_shown(frame, ".2f"), ""]
     for table in found["tables"]:
         said = table["expected"] or table["missing"] or "nothing to measure"
         lines.append(f"{table['table']}, {table['title']}: {said}")
@@ -261,12 +262,12 @@ def _sources(frame: pd.DataFrame) -> pd.DataFrame:
     images = counts.fillna(1000)
     return pd.DataFrame(
         {
-            "store": frame["store"],
             "source": frame["source"],
+            "store": frame["store"],
             "images": ["per 1,000" if pd.isna(n) else f"{n:.0f}" for n in counts],
-            "GMACs/image": frame["gmacs_per_image"].round(1),
-            "GB": (frame["bytes_per_image"] * images / 1e9).round(2),
-            "GPU hours": (frame["gpu_hours_per_1000"] * images / 1000).round(2),
+            "GMACs/image": frame["gmacs_per_image"],
+            "GB": frame["bytes_per_image"] * images / 1e9,
+            "GPU hours": frame["gpu_hours_per_1000"] * images / 1000,
             "stored": ["complete" if stored else "" for stored in frame["stored"]],
         }
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -188,6 +191,17 @@ def test_table_13_s_models_are_resolved_though_nothing_is_stored(tmp_path):
     said = dry_run.text(found)
     assert "timed, not stored" in said
     assert "vit_giant_patch14_dinov2" in said
+
+
+@pytest.mark.parametrize("only", ["7", "13"])
+def test_the_sources_of_a_dry_run_fit_the_terminal(monkeypatch, only):
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(closed=False, isatty=lambda: True))
+    monkeypatch.setenv("COLUMNS", "80")
+    given = configs.load("bundled", Path("runs"), None)
+    said = dry_run.text(dry_run.dry_run(plan.make(select([only]), given), given))
+    tables = said[: said.index(f"\n{only}, ")]
+    assert "GMACs/image" in tables
+    assert max(map(len, tables.splitlines())) <= 80
 
 
 def test_stores_that_are_complete_are_marked_and_left_out_of_what_is_left(tmp_path, monkeypatch):
