@@ -52,7 +52,7 @@ for split, dataset, limit in (("train", TRAIN, TRAIN_IMAGES), ("test", TEST, TES
         )
 
 # %% [markdown]
-# **The store.** One row per model and scale. An S2 source such as `...@224+448` is a view over two rows, and costs nothing.
+# **The store.** One row per model and scale. An S2 source such as `...@1x+2x` is a view over two rows, and costs nothing.
 
 # %%
 import feature_store

@@ -77,6 +77,11 @@ def test_the_reference_shows_the_tables_and_no_source_of_the_list_of_commands(si
     assert "<td><code>--splits</code></td>" in page
     assert 'id="workbench.cli.main"' in page
     assert 'id="workbench.cli.COMMANDS"' not in page
+    models = (site / "reference/workbench.html").read_text(encoding="utf-8")
+    assert 'id="analyses.published.checkpoints.paper_model"' in models
+    assert 'id="workbench.models.packages.Package"' in models
+    assert 'id="analyses.published.checkpoints.PAPER_MODELS"' not in models
+    assert 'id="workbench.models.packages.PACKAGES"' not in models
 
 
 @pytest.mark.slow
