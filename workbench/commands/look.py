@@ -33,6 +33,8 @@ class Look:
 
     store: tyro.conf.Positional[str | None] = None
     """Store whose images are looked at."""
+    out: Path
+    """Folder for KIND_ROW.png and KIND_ROW.svg."""
     image: str | None = None
     """Image id, or else row number."""
     source: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -55,8 +57,6 @@ class Look:
     """MODEL[#TAP] that runs on --images; repeat for several."""
     scales: tuple[str, ...] = ("1x",)
     """Scales of --images in pixels, or multiples of the native size."""
-    out: Path
-    """Folder for KIND_ROW.png and KIND_ROW.svg."""
     json: bool = False
     """Print one JSON object on standard output."""
 

@@ -19,7 +19,11 @@ APART = 0.025
 
 @style.styled
 def draw_curve(
-    table: pd.DataFrame, *, metric: str = "test_accuracy", label: str = "test accuracy"
+    table: pd.DataFrame,
+    *,
+    metric: str = "test_accuracy",
+    label: str = "test accuracy",
+    confidence: float = 0.95,
 ) -> Figure:
     """Metric against GMACs and against parameters, as in the paper's Figure 2.
 
@@ -31,6 +35,8 @@ def draw_curve(
         several scales makes a green curve that starts at its own single scale.
     metric, label : str
         Column that is drawn, and what the axis calls it.
+    confidence : float
+        Of the intervals, named on the axis.
     """
     drawn, panels = style.figure(9.0, 3.8, columns=2)
     for axes, cost in zip(panels, COST_LABELS, strict=True):
@@ -42,7 +48,8 @@ def draw_curve(
         style.log_axis(axes.xaxis)
         aside = "\n(equal costs side by side)" if moved else ""
         axes.set_xlabel(f"{COST_LABELS[cost]}, log scale{aside}")
-    panels[0].set_ylabel(label)
+    bars = f"\n(bars: {100 * confidence:g} % intervals)" if "low" in table else ""
+    panels[0].set_ylabel(label + bars)
     handles = panels[0].get_legend_handles_labels()
     drawn.legend(*handles, loc="outside upper left", ncols=len(handles[0]), handlelength=3.5)
     return drawn

@@ -34,7 +34,9 @@ def test_axes_are_logarithmic_and_say_so():
         assert ax.get_xscale() == "log"
         assert name in ax.get_xlabel()
         assert "log scale" in ax.get_xlabel()
-    assert gmacs.get_ylabel() == "test accuracy"
+    assert gmacs.get_ylabel() == "test accuracy\n(bars: 95 % intervals)"
+    without = draw_curve(TABLE.drop(columns=["low", "high"])).axes[0]
+    assert without.get_ylabel() == "test accuracy"
 
 
 def test_every_source_has_one_interval_and_none_lies_over_another():
