@@ -89,6 +89,7 @@ class StoredMaps:
     def _warm(self) -> None:
         for source in self.parts(self.sources[0]):
             self.basis(source)
+            self.tokens(source, 0)
         self.photograph(0, self.sources[0])
 
     def photograph(self, row: int, source: str) -> np.ndarray | str:
