@@ -31,7 +31,6 @@ def test_existing_folder_without_its_prefix_is_recognised(tmp_path):
 
 @pytest.mark.parametrize("name", ["bundled:textiles", "bundled:photos"])
 def test_missing_package_is_named(name, monkeypatch):
-    monkeypatch.setattr("workbench.datasets.bundled.textiles.find_spec", lambda _: None)
     monkeypatch.setattr("workbench.datasets.bundled.photos.find_spec", lambda _: None)
     with pytest.raises(InputError, match="needs the package .*pip install"):
         datasets.open(name)
