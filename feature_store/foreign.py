@@ -17,6 +17,8 @@ from feature_store.root import can_create
 from feature_store.source import Source
 from feature_store.store import FeatureStore, create
 
+BLOCK = 256
+"""Images whose values are checked at a time."""
 TAP = "features"
 """Tap of a source that names none."""
 
@@ -28,7 +30,7 @@ def import_features(
     source: str,
     image_ids: Sequence[str],
     manifest: Mapping[str, Any],
-    labels: Sequence[str] | None = None,
+    labels: Sequence[str | None] | None = None,
     prefix: Any = None,
     dataset: str = "foreign",
     shard_images: int = 256,
@@ -54,7 +56,7 @@ def import_features(
         What determines the values, as far as it is known: tool, model, weights, preprocessing.
         JSON-able; the stored manifest has it under ``made_by``, beside ``foreign: true``.
     labels : sequence of str, optional
-        Class name of each image, empty = unlabelled.
+        Class name of each image, empty or None = unlabelled.
     prefix : array-like, dims (image, prefix, channel), optional
         Prefix tokens.
     dataset : str
@@ -74,10 +76,26 @@ def import_features(
     for name, given in (("prefix", prefix), ("labels", labels)):
         if given is not None and len(given) != len(image_ids):
             raise InputError(f"{len(given)} {name} for {len(image_ids)} image ids")
-    store = _store(path, list(map(str, image_ids)), labels, dataset, shard_images)
-    place = {image_id: n for n, image_id in enumerate(map(str, image_ids))}
-    order = np.array([place[image_id] for image_id in store.image_ids.tolist()])
-    found = np.dtype(getattr(features, "dtype", np.float32)).name
+    if prefix is not None and (len(prefix.shape) != 3 or prefix.shape[2] != shape[3]):
+        raise InputError(
+            f"prefix has shape {tuple(prefix.shape)}, expected (image, prefix, channel) with "
+            f"{shape[3]} channels, as the features"
+        )
+    ids = list(map(str, image_ids))
+    named = None if labels is None else ["" if label is None else str(label) for label in labels]
+    found = np.asarray(features[:1]).dtype.name
+    dtype = found if found in DTYPES else "float32"
+    objects = connect(path)
+    if can_create(objects):
+        order = np.arange(len(ids))
+        values = _checksum([features, prefix], order, ids, dtype)
+        store = _created(path, ids, named, dataset, shard_images)
+    else:
+        store = FeatureStore(objects)
+        _require_same_images(store, ids, named)
+        place = {image_id: n for n, image_id in enumerate(ids)}
+        order = np.array([place[image_id] for image_id in store.image_ids.tolist()])
+        values = _checksum([features, prefix], order, ids, dtype)
     writer = store.add_source(
         single,
         manifest={
@@ -86,12 +104,12 @@ def import_features(
             "model": single.model,
             "tap": single.tap,
             "default_tap": single.tap,
-            "values_xxh3": _checksum([features, prefix], order, store.shard_images),
+            "values_xxh3": values,
         },
         grid=(shape[1], shape[2]),
         channels=shape[3],
         prefix=0 if prefix is None else prefix.shape[1],
-        dtype=found if found in DTYPES else "float32",
+        dtype=dtype,
     )
     for shard in writer.missing():
         rows = order[writer.rows(shard).start : writer.rows(shard).stop]
@@ -119,24 +137,26 @@ def _shape(features: Any, images: int) -> tuple[int, ...]:
     return shape
 
 
-def _store(
+def _created(
     path: str | Path,
     image_ids: list[str],
-    labels: Sequence[str] | None,
+    labels: list[str] | None,
     dataset: str,
     shard_images: int,
 ) -> FeatureStore:
-    """A new store of these images, or the one that is there and has the same."""
-    names = sorted({*map(str, labels)} - {""}) if labels is not None else []
-    objects = connect(path)
-    if can_create(objects):
-        number = {name: n for n, name in enumerate(names)}
-        codes = None if labels is None else [number.get(str(label), -1) for label in labels]
-        return create(
-            path, dataset=dataset, image_ids=image_ids, labels=codes, label_names=names,
-            shard_images=shard_images,
-        )  # fmt: skip
-    store = FeatureStore(objects)
+    names = sorted({*(labels or [])} - {""})
+    number = {name: n for n, name in enumerate(names)}
+    codes = None if labels is None else [number.get(label, -1) for label in labels]
+    return create(
+        path, dataset=dataset, image_ids=image_ids, labels=codes, label_names=names,
+        shard_images=shard_images,
+    )  # fmt: skip
+
+
+def _require_same_images(
+    store: FeatureStore, image_ids: list[str], labels: list[str] | None
+) -> None:
+    """Refuse other images than those of a store, and other classes."""
     if len(set(image_ids)) != len(image_ids):
         raise InputError(f"{len(image_ids) - len(set(image_ids))} image ids repeat")
     other = set(image_ids) ^ set(store.image_ids.tolist())
@@ -152,14 +172,13 @@ def _store(
         wrong = [
             image_id
             for image_id, label in zip(image_ids, labels, strict=True)
-            if classes[stored[image_id]] != str(label)
+            if classes[stored[image_id]] != label
         ]
         if wrong:
             raise InputError(
                 f"{len(wrong)} labels, such as that of {wrong[0]!r}, differ from those in "
                 f"{store.path}"
             )
-    return store
 
 
 def _rows(array: Any, rows: np.ndarray) -> np.ndarray:
@@ -171,15 +190,31 @@ def _rows(array: Any, rows: np.ndarray) -> np.ndarray:
     return found[back]
 
 
-def _checksum(arrays: Sequence[Any], order: np.ndarray, block: int) -> str:
-    """xxh3-128 in hex of the values in the store's order, and of their shapes and dtypes."""
+def _checksum(
+    arrays: Sequence[Any], order: np.ndarray, image_ids: Sequence[str], dtype: str
+) -> str:
+    """xxh3-128 in hex of the values in that order, and of their shapes and dtypes.
+
+    Raises
+    ------
+    InputError
+        A value is not finite in the dtype to be stored: found before anything is written.
+    """
     digest = xxhash.xxh3_128()
     for array in arrays:
         if array is None:
             continue
-        for start in range(0, len(order), block):
-            values = np.ascontiguousarray(_rows(array, order[start : start + block]))
+        for start in range(0, len(order), BLOCK):
+            values = np.ascontiguousarray(_rows(array, order[start : start + BLOCK]))
+            with np.errstate(over="ignore"):
+                finite = np.isfinite(values.astype(dtype)).reshape(len(values), -1).all(1)
+            if not finite.all():
+                bad = image_ids[order[start + int(np.argmin(finite))]]
+                raise InputError(
+                    f"features of {bad!r} contain a value that is not finite in {dtype}; leave the "
+                    "image out, or mend its features"
+                )
             if not start:
-                digest.update(f"{array.shape} {values.dtype.str}".encode())
+                digest.update(f"{tuple(array.shape)} {values.dtype.str}".encode())
             digest.update(values.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

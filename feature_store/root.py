@@ -76,6 +76,9 @@ def put_root(
     dict
         The attributes as they are stored.
     """
+    cut = next((image_id for image_id in image_ids if image_id.endswith("\0")), None)
+    if cut is not None:  # NumPy drops such a character, and ids would become one
+        raise InputError(f"image id {cut!r} ends in a zero character; give ids that are text")
     images = len(image_ids)
     values = {"image_id": np.array(image_ids, dtype=object), "label": labels}
     for name, array in values.items():

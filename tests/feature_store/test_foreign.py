@@ -76,6 +76,32 @@ def test_a_repeated_import_resumes_and_other_values_are_refused(tmp_path, monkey
     np.testing.assert_array_equal(store.features(SOURCE).values[:, 0, 0], features)
 
 
+def test_values_that_are_not_finite_are_refused_before_anything_is_written(tmp_path):
+    features = RNG.normal(size=(10, 6)).astype(np.float32)
+    damaged = features.copy()
+    damaged[7, 2] = np.nan
+    with pytest.raises(InputError, match=r"features of '07\.jpg' .* not finite in float32"):
+        imported(tmp_path / "s", damaged, shard_images=4)
+    with pytest.raises(InputError, match=r"'00\.jpg' .* not finite in float32"):
+        imported(tmp_path / "s", features.astype(np.float64) + 1e39)
+    assert not (tmp_path / "s").exists()
+    store = imported(tmp_path / "s", features)
+    with pytest.raises(InputError, match=r"'02\.jpg' .* not finite"):
+        imported(tmp_path / "s", damaged, source="a:b@1", image_ids=IDS[5:] + IDS[:5])
+    assert store.sources() == [SOURCE]
+
+
+def test_tensors_and_labels_that_are_none(tmp_path):
+    torch = pytest.importorskip("torch")
+    features = RNG.normal(size=(10, 6)).astype(np.float16)
+    labels = [None, "cat"] * 5
+    store = imported(tmp_path / "s", torch.from_numpy(features), labels=labels)
+    np.testing.assert_array_equal(store.features(SOURCE).values[:, 0, 0], features)
+    assert store.label_names == ["cat"]
+    assert store.labels.tolist() == [-1, 0] * 5
+    imported(tmp_path / "s", features, labels=labels)  # the same values
+
+
 def test_refusals(tmp_path):
     features = RNG.normal(size=(10, 6)).astype(np.float32)
     with pytest.raises(InputError, match="10 rows of features for 3 image ids"):
@@ -86,8 +112,8 @@ def test_refusals(tmp_path):
         imported(tmp_path / "s", features[..., None])
     with pytest.raises(InputError, match="names 2 scales"):
         imported(tmp_path / "s", features, source="a:b@1+2")
-    with pytest.raises(InputError, match="largest absolute value nan"):
-        imported(tmp_path / "n", np.full((10, 6), np.nan, np.float32))
+    with pytest.raises(InputError, match=r"prefix has shape \(10, 6\), expected"):
+        imported(tmp_path / "s", features, prefix=features)
     store = imported(tmp_path / "s", features, labels=["cat"] * 10)
     with pytest.raises(InputError, match=r"such as '09\.jpg', are on one side"):
         imported(tmp_path / "s", features, image_ids=[*IDS[:9], "x"])

@@ -283,6 +283,11 @@ def test_ids_and_labels_are_checked_on_first_read(make_store, name, how):
         again.image_ids if name == "image_id" else again.labels  # noqa: B018 the read is the test
 
 
+def test_an_id_that_ends_in_a_zero_character_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"'a\\x00' ends in a zero character"):
+        feature_store.create(tmp_path / "s", dataset="d", image_ids=["a", "a\0"])
+
+
 def test_no_store_there(tmp_path):
     with pytest.raises(StoreError, match="nothing.zarr"):
         feature_store.open(tmp_path / "nothing.zarr")
