@@ -61,6 +61,14 @@ def test_splits_and_their_place_belong_together(command, tmp_path, capsys, optio
     assert not (tmp_path / "runs").exists()
 
 
+def test_scales_with_commas_are_refused_with_the_right_form(command, tmp_path, capsys):
+    given = ["--dataset", "folder:train", "--store", "s.zarr", "--scales", "1x,2x,", "448"]
+    assert main([*command, *given]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.endswith("--scales 1x 2x 448")
+    assert not (tmp_path / "s.zarr").exists()
+
+
 def test_plain_pixels_below_the_native_size_are_warned_of(command, capsys):
     small = ["--scales", "96", "0.5x", "1x", "320"]
     assert main([*command, "--dataset", "folder:train", "--store", "s.zarr", *small]) == 0
