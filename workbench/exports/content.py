@@ -11,7 +11,7 @@ import numpy as np
 
 from analyses.reading.labelled_tokens import good_rows
 from analyses.reading.pooled import pool
-from feature_store import FeatureStore, protocol
+from feature_store import FeatureStore, InputError, protocol
 
 ExportPooling = Literal["mean", "prefix", "none"]
 
@@ -41,12 +41,17 @@ class Content:
 
         Raises
         ------
+        InputError
+            No image could be read.
         StoreError
             It is not stored, incomplete, or has no prefix tokens though they are asked for.
         """
         resolved = str(store.resolve(source))
         store.prefix(resolved) if pooling == "prefix" else store.features(resolved)
-        return cls(store, resolved, pooling, good_rows(store, resolved))
+        rows = good_rows(store, resolved)
+        if not len(rows):
+            raise InputError(f"{store.path} holds no readable image for {resolved}")
+        return cls(store, resolved, pooling, rows)
 
     @property
     def dims(self) -> tuple[str, ...]:

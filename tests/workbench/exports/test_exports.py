@@ -153,6 +153,15 @@ def test_an_interrupted_export_leaves_what_was_there(to, store, tmp_path, monkey
     assert to == "hf" or out.read_text() == "old"
 
 
+def test_a_source_without_a_readable_image_is_refused(make_store, tmp_path, capsys):
+    store = make_store("f", {SOURCE: np.ones((1, 2, 3, 4))}, failed={0: "damaged"})
+    for to in READERS:
+        arguments = ["--to", to, "--out", str(tmp_path / "a"), "--pooling", "none"]
+        assert main(["export", store.path, "--source", SOURCE, *arguments]) == 2
+        assert "holds no readable image for toy:a#b@28" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
 def test_refusals(store, tmp_path, capsys, monkeypatch):
     def refused(*changes):
         arguments = ["--to", "npz", "--out", str(tmp_path / "a.npz"), *changes]

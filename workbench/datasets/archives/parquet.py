@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -86,8 +87,8 @@ def open_parquet(name: DatasetName) -> Dataset:
 
     FILE is the file's name without ``.parquet``, ROW counts from 0 in 8 digits. Images are in the
     column that the Hugging Face metadata call an Image, or else in the first column of bytes, or of
-    structs with bytes. Classes are the ClassLabel of the metadata by name, or else the column
-    ``label``.
+    structs with bytes. Classes are the ClassLabel of the metadata by name, or else the texts
+    or numbers of the column ``label``.
 
     Raises
     ------
@@ -155,7 +156,8 @@ def _columns(schema: Any, where: str) -> Columns:
     label = next((c for c in schema.names if kinds.get(c) == "ClassLabel"), None)
     if label is not None:
         return Columns(image, label, [str(n) for n in features[label].get("names", [])])
-    return Columns(image, "label" if "label" in schema.names else None, [])
+    named = "label" in schema.names and _names_classes(schema.field("label").type)
+    return Columns(image, "label" if named else None, [])
 
 
 def _features(schema: Any) -> dict[str, dict[str, Any]]:
@@ -175,7 +177,19 @@ def _holds_bytes(kind: Any) -> bool:
     return pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)
 
 
+def _names_classes(kind: Any) -> bool:
+    """Whether values of an Arrow type are texts or numbers, rather than lists or bytes."""
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    text = types.is_string(kind) or types.is_large_string(kind)
+    return text or types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+
+
 def _class_name(value: Any, classes: list[str]) -> str:
+    """Empty without a class; pandas makes floats of whole numbers where some are missing."""
+    if isinstance(value, float):
+        value = None if math.isnan(value) else int(value) if value.is_integer() else value
     if value is None or (classes and value == UNLABELLED):
         return ""
     return classes[value] if classes and 0 <= value < len(classes) else str(value)

@@ -188,6 +188,23 @@ def test_damaged_tables(packed, tmp_path):
         datasets.open(packed.names["parquet"])
 
 
+def test_labels_of_tables(photos, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="needs the extra archives")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "whole": ([1.0, float("nan"), None], ["1"], [0, -1, -1]),
+        "text": (["b", None, "a"], ["a", "b"], [1, -1, 0]),
+        "lists": ([[1], [2], [1, 2]], [], [-1, -1, -1]),
+        "bytes": ([b"b", b"a", b"b"], [], [-1, -1, -1]),
+    }
+    for name, (values, label_names, labels) in columns.items():
+        images = pyarrow.array(list(photos.values())[:3])
+        table = pyarrow.table({"image": images, "label": pyarrow.array(values)})
+        parquet.write_table(table, tmp_path / f"{name}.parquet")
+        dataset = datasets.open(f"parquet:{tmp_path}/{name}.parquet")
+        assert (dataset.label_names, dataset.labels.tolist()) == (label_names, labels), name
+
+
 def test_damaged_saved_datasets(packed, tmp_path):
     dataset = datasets.open(packed.names["hfdisk"])
     state, (rows,) = tmp_path / "saved" / "state.json", (tmp_path / "saved").glob("*.arrow")
