@@ -21,11 +21,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
-from workbench.datasets.archives.location import THREADS, Archive
+from workbench.datasets.archives.location import THREADS, Archive, located
 from workbench.datasets.archives.ranges import read_range
+from workbench.datasets.base import Dataset
 from workbench.datasets.decode import DecodeError
-from workbench.datasets.folder import FILE_BYTES
+from workbench.datasets.folder import FILE_BYTES, folder_labels
 from workbench.datasets.formats import extensions
 from workbench.results.files import written_whole
 from workbench.results.messages import note
@@ -45,7 +47,7 @@ class Listing:
     ids : list of str
         Image ids.
     labels : list of str
-        Class names; empty for an unlabelled image.
+        Class names, empty for an unlabelled image; none where paths name the classes.
     places : list of tuples, or int64 array, dims (image, 5)
         Offset and bytes in the archive, bytes of the image, one of RAW, STORED and DEFLATED, and
         crc32 (0 for RAW).
@@ -141,6 +143,25 @@ def reader_of(
     return ids, MemberReader(tuple(archives), places, rows)
 
 
+def open_one(name: DatasetName, scan: Callable[[Archive], Listing]) -> Dataset:
+    """Images of one archive; the first folder on the path of each is its class."""
+    archives = located([name.path], str(name))
+    (listing,) = listings = list_members(name.kind, archives, scan)
+    ids, reader = reader_of(archives, listings, str(name))
+    if not ids:
+        raise no_images(str(name), listing.skipped)
+    label_names, labels = folder_labels(ids)
+    return Dataset(
+        name=str(name),
+        image_ids=ids,
+        labels=labels,
+        label_names=label_names,
+        reader=reader,
+        state_of=reader.state,
+        skipped=dict(listing.skipped),
+    )
+
+
 def image_name(name: str, skipped: Counter[str]) -> str | None:
     """A member's cleaned path; None, and counted, if it is no image."""
     extension = PurePosixPath(name).suffix.lower()
@@ -224,6 +245,6 @@ def _cached(path: Path) -> Listing | None:
             places = found["places"]
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
         return None
-    if not len(ids) == len(labels) == len(places):
+    if len(ids) != len(places) or len(labels) not in (0, len(ids)):
         return None
     return Listing(ids, labels, places, Counter(skipped))

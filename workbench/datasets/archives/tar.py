@@ -9,18 +9,15 @@ from typing import BinaryIO, cast
 
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
-from workbench.datasets.archives.location import Archive, Section, located, opened
+from workbench.datasets.archives.location import Archive, Section, opened
 from workbench.datasets.archives.members import (
     RAW,
     Listing,
     clean_name,
     image_name,
-    list_members,
-    no_images,
-    reader_of,
+    open_one,
 )
 from workbench.datasets.base import Dataset
-from workbench.datasets.folder import first_folder, folder_labels
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7z": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 """How compressed files begin."""
@@ -43,21 +40,7 @@ def open_tar(name: DatasetName) -> Dataset:
         Missing, compressed, damaged or truncated archive, no image in it, a name twice or one that
         is not valid UTF-8.
     """
-    archives = located([name.path], str(name))
-    listings = list_members("tar", archives, scan)
-    ids, reader = reader_of(archives, listings, str(name))
-    if not ids:
-        raise no_images(str(name), listings[0].skipped)
-    label_names, labels = folder_labels(ids)
-    return Dataset(
-        name=str(name),
-        image_ids=ids,
-        labels=labels,
-        label_names=label_names,
-        reader=reader,
-        state_of=reader.state,
-        skipped=dict(listings[0].skipped),
-    )
+    return open_one(name, scan)
 
 
 def scan(archive: Archive) -> Listing:
@@ -119,7 +102,6 @@ def _scan(handle: BinaryIO, where: str, start: int, folder: str, found: Listing)
             _scan(inside, f"{where}, {path}", place, path.removesuffix(".tar") + "/", found)
         elif image_id := image_name(folder + path, found.skipped):
             found.ids.append(image_id)
-            found.labels.append(first_folder(image_id))
             found.places.append((place, member.size, member.size, RAW, 0))  # type: ignore[union-attr]
 
 

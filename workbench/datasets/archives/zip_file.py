@@ -7,20 +7,17 @@ import zipfile
 
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
-from workbench.datasets.archives.location import Archive, located
+from workbench.datasets.archives.location import Archive
 from workbench.datasets.archives.members import (
     DEFLATED,
     STORED,
     Listing,
     clean_name,
     image_name,
-    list_members,
-    no_images,
-    reader_of,
+    open_one,
 )
 from workbench.datasets.archives.tar import readable
 from workbench.datasets.base import Dataset
-from workbench.datasets.folder import first_folder, folder_labels
 
 _ENCRYPTED = 1
 
@@ -37,21 +34,7 @@ def open_zip(name: DatasetName) -> Dataset:
         Missing, damaged or truncated archive, no image in it, a name twice or one that is not valid
         UTF-8.
     """
-    archives = located([name.path], str(name))
-    listings = list_members("zip", archives, scan)
-    ids, reader = reader_of(archives, listings, str(name))
-    if not ids:
-        raise no_images(str(name), listings[0].skipped)
-    label_names, labels = folder_labels(ids)
-    return Dataset(
-        name=str(name),
-        image_ids=ids,
-        labels=labels,
-        label_names=label_names,
-        reader=reader,
-        state_of=reader.state,
-        skipped=dict(listings[0].skipped),
-    )
+    return open_one(name, scan)
 
 
 def scan(archive: Archive) -> Listing:
@@ -72,7 +55,6 @@ def scan(archive: Archive) -> Listing:
             found.skipped[kind] += 1
         elif image_id := image_name(clean_name(entry.filename, archive.path), found.skipped):
             found.ids.append(image_id)
-            found.labels.append(first_folder(image_id))
             found.places.append(  # type: ignore[union-attr]
                 (
                     entry.header_offset,
