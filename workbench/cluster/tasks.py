@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from feature_store.errors import InputError
-from workbench.cluster.version import Version, own_name, own_version, require_same
+from workbench.cluster.version import UNKNOWN, Version, own_name, own_version, require_same
 
 if TYPE_CHECKING:
     from workbench.extraction.run import Extraction
@@ -122,7 +122,7 @@ def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Extraction:
         the request is wrong.
     """
     global _loaded
-    require_same(ticket.version)
+    require_same(getattr(ticket, "version", UNKNOWN))
     if _loaded is None or _loaded[0].token != ticket.token:
         same = _loaded is not None and ticket.command and _loaded[0].command == ticket.command
         models = _loaded[1].loaded if _loaded is not None and same else None

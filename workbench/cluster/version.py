@@ -31,6 +31,10 @@ class Version:
         return f"{self.number} ({code}, in {self.folder})"
 
 
+UNKNOWN = Version("unknown", "unknown", "unknown", "an unknown folder")
+"""Of a driver that is too old to say what it runs."""
+
+
 @functools.cache
 def own_version() -> Version:
     """The version of this process; the files are read at the first call."""

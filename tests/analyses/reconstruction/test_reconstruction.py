@@ -11,6 +11,7 @@ from analyses.reconstruction import ReconstructionConfig
 from analyses.statistics.bootstrap import interval
 from analyses.statistics.information import PERFECT, bits, bootstrap, ratio
 from feature_store.errors import InputError
+from feature_store.recorded_images import recorded_images
 
 EXACT = ReconstructionConfig(ridge=0, precision="float64", resamples=50)
 
@@ -252,6 +253,10 @@ class Running:
 
     def __getattr__(self, name):
         return getattr(self._store, name)
+
+    @property
+    def fingerprints(self):
+        return recorded_images(self._store).fingerprints
 
     def stream(self, sources, *, done=None):
         return self._store.stream(sources)

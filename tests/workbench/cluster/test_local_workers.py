@@ -250,7 +250,8 @@ def stores(request_for, tmp_path):
 
 def test_analyses_on_workers_equal_those_here(session, stores, monkeypatch):
     monkeypatch.setattr(partition, "PARTITION_IMAGES", 6)
-    monkeypatch.setattr("analyses.reading.splits.refuse_shared_images", lambda *stores: None)
+    for module in ("reading.splits", "reconstruction.reconstruction"):
+        monkeypatch.setattr(f"analyses.{module}.refuse_shared_images", lambda *stores: None)
     small, both = (f"random:timm:test_vit.r160_in1k#final@{s}" for s in ("160", "160+320"))
     large = small.replace("@160", "@320")
     question = dict(target=large, sources=[small], reference=both)
