@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,10 +88,11 @@ class StoredMaps:
         threading.Thread(target=self._warm, daemon=True).start()
 
     def _warm(self) -> None:
-        for source in self.parts(self.sources[0]):
-            self.basis(source)
-            self.tokens(source, 0)
-        self.photograph(0, self.sources[0])
+        with contextlib.suppress(InputError):  # whoever asks for it is told
+            for source in self.parts(self.sources[0]):
+                self.basis(source)
+                self.tokens(source, 0)
+            self.photograph(0, self.sources[0])
 
     def photograph(self, row: int, source: str) -> np.ndarray | str:
         """RGB uint8 as the source's model saw the image, or why it cannot be shown."""
