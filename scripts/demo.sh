@@ -2,7 +2,7 @@
 # The main study on bundled models and images, from scratch: features at one and two scales, the
 # rows of Table 2, a linear probe, two figures.
 #
-#   bash scripts/demo.sh             less than 5 minutes on 2 cores after the set-up, 3 GB of memory;
+#   bash scripts/demo.sh             less than 3 minutes on 2 idle cores after the set-up, 3 GB of memory;
 #                                    the set-up takes about 3 minutes and 6.1 GB of disk, once
 #   bash scripts/demo.sh --full      all bundled textiles, about 15 minutes
 #
