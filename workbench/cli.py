@@ -130,7 +130,7 @@ def _check_devices(config: Any) -> None:
 
 
 def _message(error: Exception) -> str:
-    """The error's text; extracting is no remedy for a model that is stored or does not exist."""
+    """The error's text; extracting does not help if a model is stored or does not exist."""
     if not isinstance(error, NotStoredError):
         return str(error)
     from workbench.models.aliases import full_name
