@@ -92,9 +92,11 @@ def resolve_scales(texts: Sequence[str], native: int) -> list[str]:
     Raises
     ------
     InputError
-        A malformed scale, a multiple that gives no whole pixel, a plain number of fewer than
-        ``SMALLEST`` pixels, or one scale named twice.
+        No scale, a malformed one, a multiple that gives no whole pixel, a plain number of fewer
+        than ``SMALLEST`` pixels, or one scale named twice.
     """
+    if not texts:
+        raise InputError("no scale was named; give at least one, such as 1x 2x")
     texts = [part for text in texts for part in text.split("+")]  # as in the name of a source
     _refuse_bare_factors(texts)
     found: list[str] = []

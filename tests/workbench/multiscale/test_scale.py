@@ -56,6 +56,8 @@ def test_multiples_resolve_to_pixels_and_never_alias():
         resolve_scales(["1x", "224"], 224)
     with pytest.raises(InputError, match="not a whole pixel"):
         resolve_scales(["0.3x"], 224)
+    with pytest.raises(InputError, match="no scale was named.*1x 2x"):
+        resolve_scales([], 224)
 
 
 @pytest.mark.parametrize("given", ["1 2 3", "0.5 1 2", "1x 2"])
