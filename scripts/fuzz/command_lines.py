@@ -54,6 +54,7 @@ LINES = {
     "look": ["train.zarr", "--image", "0", "--source", SOURCE, "--out", "pictures"],
     "tables": ["--check", "photos"],
     "upgrade": ["old.zarr"],
+    "export": ["train.zarr", "--source", SOURCE, "--to", "npz", "--out", "features.npz"],
     "explore": ["train.zarr", "--port", "0", "--no-browser"],
     "demo": ["--device", "cpu"],
 }
@@ -71,7 +72,7 @@ JUNK = (
     *("\t", "%s%n", "$HOME", "%(x)s"),
 )  # fmt: skip
 NEVER = ("--watch", "--full", "--help", "--engine", "--scheduler", "--compile", "--out", "--config")
-"""Options that wait, take minutes, or write where the value says."""
+"""Options that wait, take minutes, or write where the value says (`export` writes one file)."""
 SECONDS = 60
 OLD = Path(__file__).parents[2] / "tests" / "data" / "half_filled.zarr"
 """A store of protocol version 1."""
@@ -114,9 +115,10 @@ def options_of(command: str) -> list[str]:
     return [name for name in found if name not in NEVER]
 
 
-def broken(line: list[str], options: list[str], rng: np.random.Generator) -> list[str]:
-    """The line with one or two faults."""
-    line = list(line)
+def broken(command: str, options: list[str], rng: np.random.Generator) -> list[str]:
+    """The valid line of a command with one or two faults."""
+    line = list(LINES[command])
+    never = set(NEVER) - ({"--out"} if command == "export" else set())
 
     def junk() -> str:
         return JUNK[rng.integers(len(JUNK))]
@@ -137,7 +139,7 @@ def broken(line: list[str], options: list[str], rng: np.random.Generator) -> lis
             other = int(rng.integers(len(line)))
             line[at % len(line)], line[other] = line[other], line[at % len(line)]
     # What is written goes below the folder; a line never waits for more to come.
-    return [text for text in line if text not in NEVER]
+    return [text for text in line if text not in never]
 
 
 class TooLongError(BaseException):
@@ -179,16 +181,18 @@ def fuzz(lines: int, seed: int, seconds: float = SECONDS) -> dict:
     counts: Counter[str] = Counter()
     findings = []
     here = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder:
-        inputs(Path(folder))
+    with tempfile.TemporaryDirectory() as outer:
+        folder = Path(outer) / "inner"  # `../` stays inside
+        folder.mkdir()
+        inputs(folder)
         os.chdir(folder)
         try:  # a page that is served would be served for ever
             BaseAsyncIOLoop.start, served = lambda loop: None, BaseAsyncIOLoop.start
             known = {name: options_of(name) for name in LINES if name in COMMANDS}
             for number in range(lines):
                 command = list(known)[number % len(known)]
-                line = [command, *broken(LINES[command], known[command], rng)]
-                if "--check" not in line:
+                line = [command, *broken(command, known[command], rng)]
+                if "--check" not in line or "None" in line:  # "None" counts as no value
                     line += ENDS.get(command, [])
                 outcome, words = run(line, seconds)
                 counts[outcome] += 1
