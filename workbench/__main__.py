@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 from workbench import processors
 
@@ -10,6 +11,9 @@ from workbench import processors
 def command() -> int:
     """Run the command line in a process of its own; the exit status."""
     processors.share()  # before any library that has threads is imported
+    # Pillow's remark on large images: the data set has a bound on pixels, and says what exceeds it.
+    warnings.filterwarnings("ignore", message="Image size")
+    sys.warnoptions.append("ignore:Image size")  # decoding processes inherit it
     from workbench.cli import main
     from workbench.results.messages import Errors
 

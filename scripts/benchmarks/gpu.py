@@ -363,7 +363,7 @@ def out_of_memory(folder: Path, size: Size) -> dict:
 
 
 def training(folder: Path, size: Size) -> dict:
-    """Forward, backward and step of AdamW in bf16: the bare model, then S2 at one and more scales."""
+    """Forward, backward and step of AdamW in bf16: bare model, S2 at one scale, at two."""
     del folder
     model = list(size.cases)[1 if size.device == "cuda" else 0]
     found: dict = {"model": model, "images": size.batch // 4 or 1}
@@ -435,7 +435,9 @@ def write_photographs(folder: Path, count: int) -> str:
         pixels = np.zeros((375, 500, 3), np.float32)
         for side in (4, 16, 64, 250):
             noise = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
-            pixels += np.asarray(Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC))
+            pixels += np.asarray(
+                Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC)
+            )
         Image.fromarray((pixels / 4).astype(np.uint8)).save(folder / f"{k:05d}.jpg", quality=90)
     return f"folder:{folder}"
 
