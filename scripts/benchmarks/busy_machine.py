@@ -1,16 +1,18 @@
 """Commands alone on the machine, and beside one and two busy processes, under several waits.
 
-    python scripts/benchmarks/busy_machine.py [--rounds 3] [--images 160]
+    python scripts/benchmarks/busy_machine.py [--rounds 3] [--busy 0 1 2] [--images 160]
 
 `extract` is images/s of EfficientNet-Lite0 at 224 and 448 pixels on bundled textiles, decoding and
 writing included; `reconstruct` and `probe` are runs per minute over features of 300 + 300 images.
 Each is the command as a user starts it, in a process of its own. `chosen` is what the command sets
 by itself; the others are given in its environment: OpenMP's own default, threads that sleep at
-once, a longer spin, one thread. All settings run in turn within a round; the medians, and their
-ratios to the best setting of the same load, are what to read. A busy process is a Python loop.
-`of_fair_share` is the rate over the share of the cores that is left, times the best rate alone.
+once, a longer spin, one thread. All settings run in turn within a round, each round begins with
+another; the medians, and their ratios to the best setting of the same load, are what to read. A
+busy process is a Python loop. `of_fair_share` is the rate over the share of the cores that is left,
+times the best rate alone in the same run.
 
-Expected on 2 cores: 20 minutes, 2 GB of memory. Writes results/busy_machine.json.
+Expected on 2 cores: 15 minutes a round, 2 GB of memory. Writes results/busy_machine.json; `--busy`
+and `--settings` measure some loads again and keep the rest.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--busy", type=int, nargs="+", choices=BUSY, default=list(BUSY))
     parser.add_argument("--images", type=int, default=160)
     parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     options = parser.parse_args()
@@ -56,15 +59,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for split in ("train", "test"):
             workbench(*extraction(split, 300, f"{folder}/{split}.zarr"))
-        for _ in range(options.rounds):
-            for busy in BUSY:
-                for setting in options.settings:
+        for turn in range(options.rounds):
+            first = turn % len(options.settings)
+            for busy in sorted({0, *options.busy}):  # fair shares are of the best rate alone
+                for setting in options.settings[first:] + options.settings[:first]:
                     rates = measured(Path(folder), SETTINGS[setting], busy, options.images)
                     print(f"{busy} busy, {setting}: {rates}", file=sys.stderr)
                     for command, rate in rates.items():
                         by_load = found.setdefault(command, {}).setdefault(f"{busy} busy", {})
                         by_load.setdefault(setting, []).append(rate)
-    report = about(load, options) | {name: summary(rates) for name, rates in found.items()}
+    report = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    measured_on = about(load, options)
+    for name, rates in found.items():
+        new = {at: {"measured_on": measured_on} | row for at, row in summary(rates).items()}
+        report[name] = report.get(name, {}) | new
     RESULTS.write_text(json.dumps(report, indent=1) + "\n")
 
 
