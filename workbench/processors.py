@@ -2,9 +2,9 @@
 
 Threads of one operator wait for each other at its end. GNU OpenMP lets them spin meanwhile, by
 default for milliseconds, on cores that another program could use: beside a busy program, most of
-the time goes into spinning. A short spin costs an idle machine little;
-``scripts/benchmarks/busy_machine.py`` measured which. The forward passes of an extraction on a CPU
-do not wait at all (:mod:`workbench.multiscale.streams`).
+the time goes into spinning. On an idle machine the long spin is a little faster. So what runs when
+a command starts decides (``scripts/benchmarks/busy_machine.py`` has the figures). The forward
+passes of an extraction on a CPU do not wait at all (:mod:`workbench.multiscale.streams`).
 
 OpenMP reads its environment once, when torch is first imported. The ``workbench`` command therefore
 calls :func:`share` before anything else; importing this package changes nothing.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -22,7 +23,9 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 """What decides how long a thread spins before it sleeps."""
 SPINS = 300
-"""Rounds that a waiting thread spins before it sleeps: a few microseconds."""
+"""Rounds that a waiting thread spins before it sleeps beside other programs: a few microseconds."""
+SPINS_ALONE = 300_000
+"""The same while nothing else runs; OpenMP's own default."""
 SLURM = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
 """Cores that Slurm has given to this task; the first that is set counts."""
 
@@ -32,7 +35,20 @@ def share(environment: MutableMapping[str, str] = os.environ) -> None:
     for name in THREADS:
         environment.setdefault(name, environment.get("OMP_NUM_THREADS", str(cores(environment))))
     if not any(name in environment for name in WAITING):
-        environment["GOMP_SPINCOUNT"] = str(SPINS)
+        environment["GOMP_SPINCOUNT"] = str(SPINS_ALONE if alone() else SPINS)
+
+
+def alone(root: Path = Path("/")) -> bool:
+    """Whether no other process runs all the time, by three looks; False where unknown."""
+    for _ in range(3):
+        try:
+            running = (root / "proc/loadavg").read_text().split()[3].partition("/")[0]
+        except (OSError, IndexError):
+            return False
+        if running == "1":
+            return True
+        time.sleep(0.005)
+    return False
 
 
 def describe(environment: MutableMapping[str, str] = os.environ) -> dict[str, str | int]:
