@@ -32,8 +32,9 @@ from workbench.heads.config import DecoderConfig
 from workbench.heads.images import TokenImages, survey
 from workbench.heads.registry import build
 from workbench.training.config import TrainingConfig
-from workbench.training.loop import Trained, train
+from workbench.training.loop import train
 from workbench.training.randomness import rows_of_step, seed_step
+from workbench.training.trained import Trained
 
 RESULTS = Path(__file__).parent / "results" / "dense_heads.json"
 SOURCE = "toy:lite#blocks@224"

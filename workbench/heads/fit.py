@@ -26,8 +26,9 @@ from workbench.heads.config import DecoderConfig
 from workbench.heads.images import Survey, TokenImages, survey
 from workbench.heads.registry import build
 from workbench.training.config import TrainingConfig
-from workbench.training.loop import Trained, train
+from workbench.training.loop import train
 from workbench.training.randomness import rows_of_step, seed_step
+from workbench.training.trained import Trained
 
 WARM_UP = 50
 """Steps over which the learning rate rises."""

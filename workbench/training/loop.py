@@ -18,45 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from analyses.reading.progress import shown
 from feature_store.errors import InputError
 from workbench.interrupts import stop_requests
-from workbench.training import checkpoints
+from workbench.training import checkpoints, ranks
 from workbench.training.config import TrainingConfig
+from workbench.training.files import EVALUATION, METRICS
 from workbench.training.randomness import seed_step
 from workbench.training.run_folder import Metrics, check_identity, held
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What a run trains, and on what."""
-
-    model: torch.nn.Module
-    """Trained in place."""
-    optimizer: Optimizer
-    """Of the model's parameters."""
-    read: Callable[[int], Any]
-    """Step, from 1, to its batch. Called one step ahead in a thread: it draws from
-    :func:`~workbench.training.randomness.step_generator`, never from a global random state."""
-    loss: Callable[[Any], tuple[torch.Tensor, Mapping[str, float]]]
-    """Batch to its loss, a scalar that is differentiated, and further columns of metrics.csv."""
-    schedule: LRScheduler | None = None
-    """Advanced once a step."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a run ended."""
-
-    step: int
-    """Steps done."""
-    finished: bool
-    """Whether these are all; otherwise the run was asked to stop."""
-    seconds: float
-    """Time in all steps, those before a resumption included."""
+from workbench.training.trained import Outcome, Trained
 
 
 def train(
@@ -96,6 +67,7 @@ def train(
     whole = {**identity, "training": asdict(config), "seed": seed}
     with held(folder):
         check_identity(folder, whole, str(device), log)
+        ranks.wait()
         step, seconds = _resume(trained, folder, log)
         run = _Run(trained, folder, config, seed, step, seconds)
         if step < config.iterations:
@@ -128,7 +100,8 @@ class _Run:
 
     def steps(self, stopping: Callable[[], bool], bar: Any) -> None:
         """Steps until the last one or a request to stop, then a checkpoint."""
-        metrics = Metrics(self.folder, self.step)
+        metrics = Metrics(self.folder, METRICS, self.step)
+        evaluation = Metrics(self.folder, EVALUATION, self.step) if self.trained.evaluate else None
         self.trained.model.train()
         clock = time.perf_counter() - self.seconds
         try:
@@ -138,16 +111,35 @@ class _Run:
                 last = step == self.config.iterations
                 if last or step % self.config.log_every == 0:
                     metrics.add(row)
-                    bar.set_postfix(loss=f"{row['loss']:.4g}", refresh=False)
+                    bar.set_postfix(self._shown(row, bar), refresh=False)
                 bar.update()
-                stop = stopping()
-                if last or stop or step % self.config.checkpoint_every == 0:
+                stop = ranks.any_of(stopping())
+                due = last or step % self.config.checkpoint_every == 0
+                if due and evaluation is not None:
+                    evaluation.add({"step": step, **self._evaluated()})
+                if due or stop:
                     metrics.sync()
                     self._save()
                 if stop:
                     return
         finally:
             metrics.close()
+            if evaluation is not None:
+                evaluation.close()
+
+    def _shown(self, row: Mapping[str, float], bar: Any) -> dict[str, str]:
+        """What stands beside the bar."""
+        found = {"loss": f"{row['loss']:.4g}", "rate": f"{row['learning_rate']:.2g}"}
+        speed = (bar.format_dict["rate"] or 0) * self.trained.images
+        return found | ({"images/s": f"{speed:.4g}"} if speed else {})
+
+    def _evaluated(self) -> Mapping[str, float]:
+        assert self.trained.evaluate is not None
+        self.trained.model.eval()
+        try:
+            return self.trained.evaluate(self.step)
+        finally:
+            self.trained.model.train()
 
     def _batches(self) -> Iterator[tuple[int, Any]]:
         """Steps and their batches, each read while the step before it is computed."""
@@ -161,27 +153,43 @@ class _Run:
 
     def _one(self, step: int, batch: Any) -> dict[str, float]:
         """Take a step; its row of metrics."""
-        model, optimizer = self.trained.model, self.trained.optimizer
-        seed_step(step, self.seed)
-        optimizer.zero_grad(set_to_none=True)
-        loss, more = self.trained.loss(batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise self._not_finite(f"step {step}: the loss is {value}")
-        loss.backward()
+        trained, optimizer = self.trained, self.trained.optimizer
+        if trained.before is not None:
+            trained.before(step)
+        seed_step(step, self.seed, ranks.rank())
+        parts = [batch] if trained.parts is None else trained.parts(batch)
+        rows = [self._part(step, part, k, len(parts)) for k, part in enumerate(parts)]
         if self.config.clip is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), self.config.clip)
+            torch.nn.utils.clip_grad_norm_(trained.model.parameters(), self.config.clip)
         rate = optimizer.param_groups[0]["lr"]
         optimizer.step()
-        if self.trained.schedule is not None:
-            self.trained.schedule.step()
-        return {"step": step, "loss": value, "learning_rate": float(rate), **more}
+        if trained.schedule is not None:
+            trained.schedule.step()
+        if trained.after is not None:
+            trained.after(step)
+        means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+        loss = means.pop("loss")
+        return {"step": step, "loss": loss, "learning_rate": float(rate), **means}
+
+    def _part(self, step: int, part: Any, number: int, count: int) -> dict[str, float]:
+        """Add the gradients of one part of a batch; its loss and further values."""
+        loss, more = self.trained.loss(part)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            before = largest_gradient(self.trained.model)
+            raise self._not_finite(f"step {step}: the loss is {value}{before}")
+        if number == 0:  # only now, so that the message can name the gradients before
+            self.trained.optimizer.zero_grad(set_to_none=True)
+        (loss / count).backward()
+        return {"loss": value, **more}
 
     def _save(self) -> None:
         model, schedule = self.trained.model, self.trained.schedule
         for name, value in model.state_dict().items():
             if not bool(torch.isfinite(value).all()):
                 raise self._not_finite(f"after step {self.step} {name} is not finite")
+        if ranks.rank() > 0:
+            return
         state = {
             "step": self.step,
             "seconds": self.seconds,
@@ -197,6 +205,17 @@ class _Run:
             f"folder with a lower learning rate or a smaller clip, and check the data for values "
             f"that are not finite"
         )
+
+
+def largest_gradient(model: torch.nn.Module) -> str:
+    """Words on the largest gradient that a model holds, and whose it is; empty without any."""
+    found = {
+        n: float(p.grad.abs().max()) for n, p in model.named_parameters() if p.grad is not None
+    }
+    if not found:
+        return ""
+    name = max(found, key=lambda key: (math.isnan(found[key]), found[key]))
+    return f" (the largest gradient before it was {found[name]:.3g}, of {name})"
 
 
 def _resume(trained: Trained, folder: Path, log: Callable[[str], None]) -> tuple[int, float]:

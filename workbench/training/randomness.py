@@ -54,13 +54,16 @@ def step_generator(step: int, seed: int) -> np.random.Generator:
     return np.random.default_rng((STATE, seed, step))
 
 
-def seed_step(step: int, seed: int) -> None:
+def seed_step(step: int, seed: int, *more: int) -> None:
     """Set the global random states of torch, numpy and Python for a step.
 
-    Step 0 is what comes before the first: seed it, then build the model.
+    Step 0 is what comes before the first: seed it, then build the model. Further numbers give
+    streams of their own, such as to each of several processes or of the images of a batch; 0 adds
+    nothing.
     """
     stream = START if step == 0 else STATE
-    first, second, third = np.random.SeedSequence((stream, seed, step)).generate_state(3).tolist()
+    numbers = (stream, seed, step, *more)
+    first, second, third = np.random.SeedSequence(numbers).generate_state(3).tolist()
     torch.manual_seed(first)
     np.random.seed(second)  # noqa: NPY002  # for libraries that draw from numpy's global state
     random.seed(third)

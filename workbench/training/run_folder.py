@@ -16,15 +16,16 @@ import torch
 from feature_store.errors import InputError
 from workbench.results import strict_json
 from workbench.results.files import write_text
-
-IDENTITY, METRICS = "run.json", "metrics.csv"
+from workbench.training import ranks
+from workbench.training.files import IDENTITY
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Make the folder if needed, and keep other processes from training in it meanwhile.
 
-    The lock ends with the process, however it ends.
+    The lock ends with the process, however it ends; processes that it forked, such as those that
+    read its data, do not hold it.
 
     Raises
     ------
@@ -32,10 +33,13 @@ def held(folder: Path) -> Iterator[None]:
         Another process trains in the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if ranks.rank() > 0:  # the first process holds it for all of them
+        yield
+        return
     with (folder / ".lock").open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             raise InputError(
                 f"another process trains in {folder}; wait for it, or name another folder"
             ) from None
@@ -65,11 +69,13 @@ def check_identity(
         "identity": strict_json.jsonable(identity),
         "environment": {
             "torch": torch.__version__, "python": platform.python_version(), "device": device,
+            **({"processes": ranks.count()} if ranks.count() > 1 else {}),
         },
     }  # fmt: skip
     path = folder / IDENTITY
     if not path.exists():
-        strict_json.write(now, path)
+        if ranks.rank() == 0:
+            strict_json.write(now, path)
         return
     then = strict_json.read(path)
     for name, value in _differing(then["identity"], now["identity"]):
@@ -91,17 +97,22 @@ def _differing(then: Any, now: Any, name: str = "") -> Iterator[tuple[str, tuple
 
 
 class Metrics:
-    """The rows of ``metrics.csv``: step, loss, learning rate and what else a run reports.
+    """The rows of a table of a run: step, and what is reported of it.
 
     Parameters
     ----------
     folder : Path
+    name : str
+        ``metrics.csv`` or ``evaluation.csv``.
     after : int
         Step from which the run goes on: rows of later steps, of a run that was killed, are removed.
     """
 
-    def __init__(self, folder: Path, after: int) -> None:
-        path = folder / METRICS
+    def __init__(self, folder: Path, name: str, after: int) -> None:
+        path = folder / name if ranks.rank() == 0 else Path(os.devnull)
+        if ranks.rank() > 0:
+            self._empty, self._file = True, path.open("a", encoding="utf-8")
+            return
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         kept = [line for line in lines[1:] if int(line.partition(",")[0] or 0) <= after]
         write_text("".join(lines[:1] + kept if after else []), path)
@@ -119,7 +130,8 @@ class Metrics:
 
     def sync(self) -> None:
         """Put all rows on the disk."""
-        os.fsync(self._file.fileno())
+        if ranks.rank() == 0:
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""

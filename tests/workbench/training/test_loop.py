@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,13 +15,14 @@ import torch
 from feature_store import InputError
 from workbench.training import checkpoints
 from workbench.training.config import TrainingConfig
-from workbench.training.loop import Trained, train
+from workbench.training.loop import train
 from workbench.training.randomness import rows_of_step, seed_step, step_generator
+from workbench.training.trained import Trained
 
 CONFIG = TrainingConfig(iterations=40, checkpoint_every=10, log_every=4)
 
 
-def run(folder, config=CONFIG, *, seed=0, before=None, bad=None, log=print, rate=0.05):
+def run(folder, config=CONFIG, *, seed=0, before=None, bad=None, log=print, rate=0.05, **more):
     """A small regression with dropout, momentum, a schedule and random batches."""
     seed_step(0, seed)
     model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 1))
@@ -40,7 +42,9 @@ def run(folder, config=CONFIG, *, seed=0, before=None, bad=None, log=print, rate
         error = (model(inputs) - targets).square().mean()
         return error * (float("nan") if step == bad else 1), {"error": float(error.detach())}
 
-    trained = Trained(model=model, optimizer=optimizer, schedule=schedule, read=read, loss=loss)
+    trained = Trained(
+        model=model, optimizer=optimizer, schedule=schedule, read=read, loss=loss, **more
+    )
     outcome = train(trained, folder, config, identity={"rate": rate}, seed=seed, log=log)
     return outcome, [p.detach().clone() for p in model.parameters()]
 
@@ -135,8 +139,11 @@ def test_a_failed_write_leaves_the_checkpoint_before(tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_it_reaches_the_weights(tmp_path):
-    with pytest.raises(InputError, match="step 23: the loss is nan; earlier checkpoints"):
+    with pytest.raises(InputError, match="step 23: the loss is nan") as found:
         run(tmp_path, bad=23)
+    assert re.search(
+        r"largest gradient before it was [0-9.e-]+, of [02]\.(weight|bias)", str(found)
+    )
     state = checkpoints.load(tmp_path, print)
     assert state["step"] == 20
     assert all(value.isfinite().all() for value in state["model"].values())
@@ -161,7 +168,7 @@ def test_another_run_is_refused_by_the_name_of_what_differs(tmp_path):
 def test_two_processes_do_not_train_in_one_folder(tmp_path):
     holder = subprocess.Popen(
         [sys.executable, "-c",
-         "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); "
+         "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); "
          "print('held', flush=True); time.sleep(60)", str(tmp_path / ".lock")],
         stdout=subprocess.PIPE,
     )  # fmt: skip
@@ -194,3 +201,34 @@ def test_refused_options(option):
         TrainingConfig(**{option: 0})
     with pytest.raises(InputError, match="clip must be positive, got -1"):
         TrainingConfig(clip=-1)
+
+
+def test_hooks_surround_every_step_and_evaluations_are_rows(tmp_path):
+    seen = []
+    hooks = {
+        "before": lambda step: seen.append(("before", step)),
+        "after": lambda step: seen.append(("after", step)),
+        "evaluate": lambda step: {"accuracy": step / 100},
+    }
+    run(tmp_path, TrainingConfig(iterations=5, checkpoint_every=2), **hooks)
+    assert seen == [(name, step) for step in range(1, 6) for name in ("before", "after")]
+    lines = (tmp_path / "evaluation.csv").read_text().splitlines()
+    assert lines == ["step,accuracy", "2,0.02", "4,0.04", "5,0.05"]
+
+
+def test_parts_of_a_batch_give_the_gradients_of_the_whole(tmp_path):
+    """Dropout aside: the loss is a mean over equal parts."""
+
+    def split(batch):
+        step, inputs, targets = batch
+        return [(step, inputs[k : k + 2], targets[k : k + 2]) for k in (0, 2)]
+
+    config = TrainingConfig(iterations=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn, "Dropout", lambda p: torch.nn.Identity())
+        (_, whole), (_, parts) = (
+            run(tmp_path / "a", config),
+            run(tmp_path / "b", config, parts=split),
+        )
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one, other)

@@ -35,4 +35,8 @@ def test_global_states_depend_on_seed_and_step_alone():
     for step, seed in ((4, 1), (3, 2), (0, 1)):
         seed_step(step, seed)
         assert all(a != b for a, b in zip(draws(), first, strict=True))
+    seed_step(3, 1, 0)
+    assert draws() == first, "0 adds nothing: the first of several processes"
+    seed_step(3, 1, 2)
+    assert draws() != first
     assert step_generator(3, 1).random() == step_generator(3, 1).random()

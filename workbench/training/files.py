@@ -1,0 +1,5 @@
+"""Names of the files in a run's folder, beside its checkpoints."""
+
+IDENTITY = "run.json"
+METRICS = "metrics.csv"
+EVALUATION = "evaluation.csv"

@@ -1,0 +1,63 @@
+"""Processes that train one model together, as ``torchrun`` starts them; without it there is one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+def rank() -> int:
+    """Number of this process; the first, 0, alone writes files."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def count() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+@contextmanager
+def joined(device: str) -> Iterator[str]:
+    """Join the processes that ``torchrun`` started, if it did, and leave them at the end.
+
+    Yields the device of this process: each takes one GPU.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield device
+        return
+    gpu = torch.device(device).type == "cuda"
+    if gpu:
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if gpu else "gloo")
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
+
+
+def parallel(model: nn.Module) -> nn.Module:
+    """The model with its gradients averaged over all processes; as it is in a single one."""
+    return DistributedDataParallel(model) if count() > 1 else model
+
+
+def any_of(flag: bool) -> bool:
+    """Whether any process says yes."""
+    if count() == 1:
+        return flag
+    kind = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    found = torch.tensor(int(flag), device=kind)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return bool(found)
+
+
+def wait() -> None:
+    """Wait until all processes are here."""
+    if count() > 1:
+        dist.barrier()

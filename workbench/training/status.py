@@ -1,0 +1,78 @@
+"""What the folder of a run says of it, while it trains and afterwards."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from feature_store.errors import InputError
+from workbench.results import strict_json
+from workbench.training.files import EVALUATION, IDENTITY, METRICS
+
+
+def is_run(folder: str | Path) -> bool:
+    """Whether a folder is that of a run."""
+    return (Path(folder) / IDENTITY).is_file()
+
+
+def status(folder: str | Path) -> dict[str, Any]:
+    """Facts about a run; reads small files only.
+
+    Returns
+    -------
+    dict
+        ``run``, ``identity``, ``environment``, ``steps_done`` (of the latest row of metrics.csv),
+        ``steps_total``, ``checkpoints`` (steps, the latest first), ``complete``, ``metrics`` and
+        ``evaluation`` (latest rows, or None).
+
+    Raises
+    ------
+    InputError
+        The record of the run is damaged.
+    """
+    path = Path(folder)
+    record = strict_json.read(path / IDENTITY)
+    try:
+        total = record["identity"]["training"]["iterations"]
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path / IDENTITY} is not the record of a run: it lacks {error}"
+        ) from error
+    saved = sorted((int(file.name[5:15]) for file in path.glob("step_*.pt")), reverse=True)
+    metrics, evaluation = (_last_row(path / name) for name in (METRICS, EVALUATION))
+    done = max(saved[0] if saved else 0, int(float(metrics["step"])) if metrics else 0)
+    return {
+        "run": str(folder),
+        "identity": record["identity"],
+        "environment": record["environment"],
+        "steps_done": done,
+        "steps_total": total,
+        "checkpoints": saved,
+        "complete": bool(saved) and saved[0] == total,
+        "metrics": metrics,
+        "evaluation": evaluation,
+    }
+
+
+def text(found: dict[str, Any]) -> str:
+    """The same facts for a person."""
+    state = "complete" if found["complete"] else "INCOMPLETE"
+    last = found["checkpoints"][0] if found["checkpoints"] else None
+    lines = [f"{found['run']}: {state}, {found['steps_done']}/{found['steps_total']} steps"]
+    lines.append("no checkpoint yet" if last is None else f"latest checkpoint after step {last}")
+    for name in ("metrics", "evaluation"):
+        if row := found[name]:
+            lines.append(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
+    if not found["complete"]:
+        lines.append("repeat its command to resume")
+    return "\n".join(lines)
+
+
+def _last_row(path: Path) -> dict[str, str] | None:
+    """The last whole row of a table; a row that is being written is left out."""
+    if not path.exists():
+        return None
+    whole = path.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
+    rows = list(csv.DictReader(whole))
+    return rows[-1] if rows else None
