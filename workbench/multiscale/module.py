@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from feature_store.errors import InputError
 from feature_store.source import Source, split_tap
@@ -18,6 +22,7 @@ from workbench.datasets.decode import DecodeError, decode
 from workbench.models.backbone import Backbone
 from workbench.models.info import Tokens
 from workbench.models.registry import build
+from workbench.multiscale.arrange import pool
 from workbench.multiscale.forward import features
 from workbench.multiscale.memory import CropLimit
 from workbench.multiscale.planning import plan_scale
@@ -25,6 +30,8 @@ from workbench.multiscale.scale import Scale, as_scale
 
 ImageLike = str | os.PathLike | Image.Image
 """A path or an opened image."""
+_COMPILED: WeakKeyDictionary[nn.Module, Callable[[torch.Tensor], Tokens]] = WeakKeyDictionary()
+"""Compiled readers by model; not in the module, which would copy them with the old weights."""
 
 
 def load(
@@ -83,6 +90,16 @@ class S2(nn.Module):
         Otherwise it is frozen, and stays in evaluation mode after ``.train()``.
     max_crops : int
         Crops per forward pass; bounds memory, changes results by float rounding only.
+    merge : {"concat", "add"}
+        Scales side by side on the channel axis, or their sum.
+    grid : {"base", "largest"}
+        Pool every scale to the base grid, or repeat the cells of the smaller maps on the grid of
+        the largest one.
+    recompute : bool
+        With `grad`: keep no activations inside the model, and compute them again in the backward
+        pass. Memory then grows with the crops of one forward pass, not with all of them.
+    compiled : bool
+        Compile the model (``torch.compile``): a minute at the first call.
 
     Raises
     ------
@@ -97,6 +114,10 @@ class S2(nn.Module):
         *,
         grad: bool = False,
         max_crops: int = 64,
+        merge: Literal["concat", "add"] = "concat",
+        grid: Literal["base", "largest"] = "base",
+        recompute: bool = False,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.info = backbone.info
@@ -105,8 +126,14 @@ class S2(nn.Module):
         each = (s.split("+") if isinstance(s, str) else [s] for s in given)
         self.scales = [as_scale(scale, backbone.info.native) for one in each for scale in one]
         """The scales in pixels, in channel order."""
+        self.merge, self.recompute, self.compiled = merge, recompute, compiled
+        self.grid: tuple[int, int] | None = None
+        """Rows and columns of the output; None for the grid that all scales have."""
+        if grid == "largest":
+            self.scales = [replace(scale, unpooled=True) for scale in self.scales]
+            self.grid = max(plan_scale(s, backbone.info).grid for s in self.scales)
         grids = {str(s): plan_scale(s, backbone.info).grid for s in self.scales}
-        if len(set(grids.values())) != 1:
+        if len(set(grids.values())) != 1 and self.grid is None:
             raise InputError(
                 f"the scales {', '.join(grids) or '(none)'} have the token grids "
                 f"{list(grids.values())}; name scales that share one"
@@ -118,7 +145,11 @@ class S2(nn.Module):
         """The torch module that runs."""
         self.model.requires_grad_(grad)
 
-    def forward(self, images: ImageLike | Sequence[ImageLike] | torch.Tensor) -> Tokens:
+    def forward(
+        self,
+        images: ImageLike | Sequence[ImageLike] | torch.Tensor,
+        raw: Mapping[Scale, torch.Tensor] | None = None,
+    ) -> Tokens:
         """Tokens of images.
 
         Parameters
@@ -126,6 +157,8 @@ class S2(nn.Module):
         images : path, PIL image, list of them, or tensor
             A tensor is a batch (image, 3, height, width), or one image (3, height, width), of base
             images: resized, cropped and normalised, as :meth:`prepare` does.
+        raw : mapping of Scale to tensor, optional
+            Beside a tensor, for each ``raw`` scale: the original images resized to it, normalised.
 
         Returns
         -------
@@ -139,8 +172,7 @@ class S2(nn.Module):
             scale needs the original image.
         """
         with torch.set_grad_enabled(self.grad and torch.is_grad_enabled()):
-            backbone = self._backbone()
-            raw: dict[Scale, torch.Tensor] = {}
+            backbone = self.backbone()
             if isinstance(images, torch.Tensor):
                 base = images if images.ndim == 4 else images[None]
             else:
@@ -148,11 +180,20 @@ class S2(nn.Module):
             found = features(
                 backbone, base.to(backbone.device), self.scales, raw=raw, max_crops=self.limit
             )
-            return Tokens(*(torch.cat(part, -1) for part in zip(*found.values(), strict=True)))
+            return self._merged(list(found.values()))
+
+    def _merged(self, scales: Sequence[Tokens]) -> Tokens:
+        """Tokens of all scales on one grid, side by side or summed."""
+        if self.grid is not None:
+            scales = [Tokens(one.prefix, pool(one.map, self.grid)) for one in scales]
+        parts = zip(*scales, strict=True)
+        if self.merge == "add":
+            return Tokens(*(torch.stack(part).sum(0) for part in parts))
+        return Tokens(*(torch.cat(part, -1) for part in parts))
 
     def prepare(self, images: ImageLike | Sequence[ImageLike]) -> torch.Tensor:
         """Normalised base images (image, 3, height, width), float32, of paths or PIL images."""
-        return self._prepared(images, self._backbone())[0]
+        return self._prepared(images, self.backbone())[0]
 
     def train(self, mode: bool = True) -> S2:
         """As of every module; a frozen model stays in evaluation mode."""
@@ -161,15 +202,25 @@ class S2(nn.Module):
             self.model.eval()
         return self
 
-    def _backbone(self) -> Backbone:
+    def backbone(self) -> Backbone:
         """The model where it is now; built for each call, so that the module can be copied."""
         first = next(self.model.parameters())
         read = build(self.info.name).reader(self.model, self.info.tap)
+        if self.compiled:
+            if self.model not in _COMPILED:
+                _COMPILED[self.model] = torch.compile(read)
+            read = _COMPILED[self.model]
+
+        def run(x: torch.Tensor) -> Tokens:
+            if self.recompute and torch.is_grad_enabled():
+                return checkpoint(read, x.to(first.dtype), use_reentrant=False)
+            return read(x.to(first.dtype))
+
         return Backbone(
             info=self.info,
             module=self.model,
             runs=self.model,
-            read=lambda x: read(x.to(first.dtype)),
+            read=run,
             device=first.device,
             arithmetic=self.arithmetic,
             inference=False,

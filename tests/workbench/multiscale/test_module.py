@@ -13,6 +13,7 @@ import feature_store
 import workbench
 from feature_store.errors import InputError
 from workbench.extraction import ExtractRequest, extract
+from workbench.multiscale import S2
 
 MODELS = ["bundled:efficientnet_lite0", "random:timm:vit_tiny_patch16_224"]
 
@@ -80,3 +81,116 @@ def test_refusals(tmp_path):
         workbench.load(MODELS[1], ("1x", "2x.unpooled"))
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         workbench.lode  # noqa: B018 the lookup is the test
+
+
+SMALL = "random:timm:test_vit:32"
+
+
+def plain_loop(model, images, factors):
+    """S2 with one crop at a time: mean prefix and pooled map of each scale, side by side."""
+    found = []
+    for factor in factors:
+        side = 32 * factor
+        large = torch.nn.functional.interpolate(images, (side, side), mode="bicubic")
+        large = images if factor == 1 else large
+        rows, prefixes = [], []
+        for top in range(0, side, 32):
+            row = []
+            for left in range(0, side, 32):
+                tokens = model.forward_features(large[:, :, top : top + 32, left : left + 32])
+                prefixes.append(tokens[:, :1])
+                row.append(tokens[:, 1:].reshape(len(images), 2, 2, -1))
+            rows.append(torch.cat(row, 2))
+        merged = torch.cat(rows, 1).permute(0, 3, 1, 2)
+        pooled = torch.nn.functional.adaptive_avg_pool2d(merged, 2).permute(0, 2, 3, 1)
+        found.append((torch.stack(prefixes).mean(0), pooled))
+    return [torch.cat(part, -1) for part in zip(*found, strict=True)]
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_gradients_are_those_of_a_plain_loop_over_crops(recompute):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, 32, 32, generator=generator)
+    s2 = S2(
+        workbench.models.load(SMALL), "1x+2x+3x", grad=True, recompute=recompute, max_crops=3
+    ).train()
+    weight = torch.randn(2, 2, 2, 3 * s2.info.channels, generator=generator)
+
+    def gradients(prefix, tokens):
+        s2.zero_grad()
+        ((tokens * weight).sum() + prefix.square().sum()).backward()
+        return [p.grad.clone() for p in s2.model.parameters() if p.grad is not None]
+
+    expected = gradients(*plain_loop(s2.model, images, (1, 2, 3)))
+    found = gradients(*s2(images))
+    assert len(found) == len(expected) > 20
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4 * float(other.abs().max()), rtol=1e-3)
+
+
+class Saved(torch.autograd.graph.saved_tensors_hooks):
+    """Counts the bytes of distinct tensors that are kept for the backward pass."""
+
+    def __init__(self):
+        self.sizes = {}
+        super().__init__(self.keep, lambda tensor: tensor)
+
+    def keep(self, tensor):
+        storage = tensor.untyped_storage()
+        self.sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+
+def test_recomputed_activations_grow_with_one_forward_pass():
+    images = torch.randn(4, 3, 32, 32)
+    kept = {}
+    for recompute in (False, True):
+        s2 = S2(workbench.models.load(SMALL), "1x+2x+3x", grad=True, recompute=recompute,
+                max_crops=4)  # fmt: skip
+        saved = Saved()
+        with saved:
+            tokens = s2(images)
+        kept[recompute] = sum(saved.sizes.values())
+        tokens.map.sum().backward()
+    assert kept[True] < kept[False] / 5
+
+
+def test_scales_are_added_and_the_grid_may_be_the_largest():
+    backbone = workbench.models.load(SMALL)
+    images = torch.randn(1, 3, 32, 32)
+    one, two = (S2(backbone, scale)(images) for scale in ("1x", "2x"))
+    added = S2(backbone, "1x+2x", merge="add")(images)
+    torch.testing.assert_close(added.map, one.map + two.map)
+    torch.testing.assert_close(added.prefix, one.prefix + two.prefix)
+    large = S2(backbone, "1x+2x", grid="largest")(images).map
+    assert large.shape == (1, 4, 4, 2 * backbone.info.channels)
+    channels = backbone.info.channels
+    torch.testing.assert_close(
+        large[..., :channels], one.map.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    )
+    torch.testing.assert_close(large[..., channels:], S2(backbone, "2x.unpooled")(images).map)
+
+
+def test_raw_scales_take_their_own_images_beside_a_tensor():
+    s2 = S2(workbench.models.load(SMALL), "1x+2x.raw")
+    images, large = torch.randn(1, 3, 32, 32), torch.randn(1, 3, 64, 64)
+    found = s2(images, raw={s2.scales[1]: large}).map
+    channels = s2.info.channels
+    assert not torch.equal(
+        found[..., channels:], s2(images, raw={s2.scales[1]: -large}).map[..., channels:]
+    )
+    assert torch.equal(found[..., :channels], S2(workbench.models.load(SMALL))(images).map)
+
+
+def test_a_copy_is_compiled_with_its_own_weights(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda read: compiled.append(read) or read)
+    s2 = S2(workbench.models.load(SMALL), "1x", grad=True, compiled=True)
+    images = torch.randn(1, 3, 32, 32)
+    before = s2(images).map
+    other = copy.deepcopy(s2)
+    with torch.no_grad():
+        other.model.norm.weight.mul_(2)
+    assert not torch.equal(other(images).map, before)
+    assert torch.equal(s2(images).map, before)
+    assert compiled
