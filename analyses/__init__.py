@@ -10,6 +10,7 @@ hard_examples       On which images does a larger model lose less where S2 on a 
 label_errors        Which images are near-duplicates across splits, or labelled doubtfully?
 token_maps          Which places of an image, and of all images, does a source see alike?
 reconstruction      How much of one model's features is a linear function of another's?
+scale_selection     Which crops of the larger scales are needed, and who can tell beforehand?
 similarity          How alike are two representations of the same images?
 scaling_laws        How should a network's shape grow, and does a larger vision encoder pay?
 published           What do the papers' tables say, and do their figures agree with each other?
@@ -37,6 +38,7 @@ __all__ = [
     "published",
     "random_labels",
     "reconstruction",
+    "scale_selection",
     "scaling_laws",
     "similarity",
     "token_maps",

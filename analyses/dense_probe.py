@@ -18,7 +18,7 @@ Mask2Former and VPD; here the head is linear, so that the representation decides
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -95,7 +95,7 @@ def compute(
                 train_store, source, targets[0], task.target, merge=config.merge,
                 limit=config.train_tokens, seed=config.seed, count=bar.update,
             )  # fmt: skip
-            head, penalty = task.fit(seen, config, bar.set_postfix_str)
+            head, penalty = fit_head(seen, config, say=bar.set_postfix_str)
             sums = _sums(test_store, source, rows, targets[1], head, config, bar.update)
         record, resampled[source] = scores(sums, rows, len(test_store), config)
         per_image[source] = PerImage(rows, sums)
@@ -115,6 +115,18 @@ def compute(
     table.attrs |= {"resampled": resampled, "shared_images": images.report()}
     table.attrs["per_image"] = per_image
     return table
+
+
+def fit_head(
+    seen: TrainingTokens,
+    config: DenseConfig,
+    penalty: float | None = None,
+    say: Say = lambda line: None,
+) -> tuple[Head, float]:
+    """The linear head of a task on drawn tokens, and its penalty, chosen where none is given."""
+    if penalty is not None:
+        config = replace(config, **{_TASKS[config.task].penalty: penalty})
+    return _TASKS[config.task].fit(seen, config, say)
 
 
 def _sums(

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "similarity": "CKA, CCA, Procrustes, kNN",
     "probe": "linear probe accuracy for each source",
     "memorize": "memorization capacity (Table 3)",
+    "select": "which crops of the larger scales are needed, by policy and budget",
     "hard-examples": "images on which only the larger model loses less (Figure 7)",
     "shape-law": "SoViT shape scaling laws",
     "encoder-law": "VLM encoder-size laws",

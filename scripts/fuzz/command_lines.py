@@ -48,6 +48,7 @@ LINES = {
     "similarity": ["--store", "train.zarr", "--source", SOURCE, "--source", WIDER, "--k", "3"],
     "probe": [*STORES, "--source", SOURCE, "--l2", "0.1"],
     "memorize": ["--train", "train.zarr", "--source", SOURCE],
+    "select": [*STORES, *("--target", "m:b#f@8", "--model", "m:a#f", "--scales", "8", "16")],
     "hard-examples": [*STORES, "--source", SOURCE, "--source", WIDER, "--source", "m:b#f@8"],
     "shape-law": ["--plan", "star"],
     "encoder-law": ["--resamples", "0"],

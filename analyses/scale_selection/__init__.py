@@ -1,0 +1,24 @@
+"""Which scale is needed where: the value of each crop, and policies that choose crops."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from analyses.scale_selection.config import BUDGETS, POLICIES, SelectionConfig
+
+_NEEDS_TORCH = {
+    "Dense": "dense",
+    "Layout": "layout",
+    "Probe": "classes",
+    "Reconstruct": "reconstruct",
+    "compute": "selection",
+}
+__all__ = ["BUDGETS", "POLICIES", "SelectionConfig", *_NEEDS_TORCH]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch on first use, so that options are known without it."""
+    if name not in _NEEDS_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_NEEDS_TORCH[name]}"), name)

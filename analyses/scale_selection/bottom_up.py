@@ -1,0 +1,109 @@
+"""Bottom-up selection: ridge regression from a crop's base tokens to the gain of the crop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from analyses.linear import from_moments
+from analyses.moments.accumulate import Accumulator
+from analyses.moments.second_moments import Moments, MomentsConfig, fold_of
+from analyses.scale_selection.layout import Layout
+from analyses.scale_selection.policies import FittedPolicy, describe, thresholds_of
+
+FOLDS = 5
+"""Groups of training images: the ridge is chosen on each, predicted from the others."""
+RIDGES = tuple(10.0 ** np.arange(-4.0, 4.1, 0.5))
+"""Ridges tried; gains are noisy, and the best ridges are strong."""
+
+
+@dataclass(frozen=True, eq=False)
+class BottomUp:
+    """The regression on all training images, and those that leave one fold of them out.
+
+    Attributes
+    ----------
+    offset : float64 array, dims (crop,)
+        Mean gain of each crop.
+    whole : Solution
+    without : dict of int to Solution
+        Fold to the solution on the other folds.
+    """
+
+    offset: np.ndarray
+    whole: from_moments.Solution
+    without: Mapping[int, from_moments.Solution] = field(default_factory=dict)
+
+    @classmethod
+    def fit(
+        cls, base: Iterable[tuple[np.ndarray, np.ndarray]], layout: Layout, gains: np.ndarray
+    ) -> BottomUp:
+        """Fit gains on base tokens.
+
+        Parameters
+        ----------
+        base : iterable of (index, tokens)
+            Row numbers, and float32 tokens, dims (image, row, col, channel).
+        layout : Layout
+        gains : float64 array, dims (image of the store, crop)
+            Read at these row numbers; others may hold anything.
+        """
+        offset = gains[np.isfinite(gains).all(1)].mean(0)
+        sums: Accumulator | None = None
+        for index, tokens in base:
+            x = describe(layout, tokens)[:, :, None]
+            if sums is None:
+                config = MomentsConfig(folds=FOLDS, targets=("y",))
+                sums = Accumulator({"x": x.shape[-1], "y": 1}, config)
+            y = (gains[index] - offset).astype(np.float32)[:, :, None, None]
+            sums.update({"x": x, "y": y}, index)
+        assert sums is not None
+        moments = sums.result()
+        ridge = RIDGES[-1]
+        if len(moments.folds) > 1:
+            ridge = from_moments.cross_validate(moments, ["x"], ["y"], RIDGES).best
+        without = {
+            k: from_moments.solve(_of_folds(moments, k), ["x"], ["y"], ridge)
+            for k in moments.folds
+            if len(moments.folds) > 1
+        }
+        return cls(offset, from_moments.solve(moments, ["x"], ["y"], ridge), without)
+
+    def keys(self, layout: Layout, base: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Predicted gains of images that the fit has not seen: float64, dims (image, crop)."""
+        return self.offset + _predict(self.whole, describe(layout, base))
+
+    def held_out_keys(self, layout: Layout, base: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Predicted gains of training images, each by the fit on the other folds."""
+        x, fold = describe(layout, base), fold_of(index, FOLDS)
+        found = _predict(self.whole, x)
+        for k, solution in self.without.items():
+            found[fold == k] = _predict(solution, x[fold == k])
+        return self.offset + found
+
+    def policy(self, model: str, layout: Layout, target: str, train: np.ndarray) -> FittedPolicy:
+        """What ``policy.json`` holds; `train` are the keys of training images."""
+        best = self.whole
+        return FittedPolicy(
+            model=model,
+            layout=layout.describe(),
+            target=target,
+            offset=tuple((self.offset + best.mean_y - best.mean_x @ best.weights[:, 0]).tolist()),
+            weights=tuple(best.weights[:, 0].tolist()),
+            thresholds=thresholds_of(train),
+        )
+
+
+def _predict(solution: from_moments.Solution, x: np.ndarray) -> np.ndarray:
+    return (x - solution.mean_x) @ solution.weights[:, 0] + solution.mean_y[0]
+
+
+def _of_folds(moments: Moments, left_out: int) -> Moments:
+    """The moments of all folds but one."""
+    kept = [k for k in range(len(moments.tokens)) if k != left_out]
+    return replace(
+        moments, images=moments.images[kept], tokens=moments.tokens[kept],
+        mean=moments.mean[kept], scatter=moments.scatter[kept],
+    )  # fmt: skip

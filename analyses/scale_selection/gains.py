@@ -1,0 +1,55 @@
+"""What each crop is worth: how much the loss falls when its tokens are added.
+
+Every predictor here is linear in the maps, and a filled map is a map without crops plus one term
+for each crop that is run. Outputs add up in the same way:
+
+    z(chosen) = z(no crop) + sum over chosen crops of z_crop,
+
+so the loss of any set of crops follows from these outputs, without another look at a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+Loss = Callable[[np.ndarray], np.ndarray]
+"""Outputs, dims (image, set of crops, cell, value), to losses, dims (image, set of crops)."""
+
+
+def greedy(start: np.ndarray, added: np.ndarray, loss: Loss) -> tuple[np.ndarray, np.ndarray]:
+    """Gains of single crops, and the order in which a greedy choice by the true loss adds them.
+
+    Parameters
+    ----------
+    start : float array, dims (image, cell, value)
+        Outputs without any crop.
+    added : float array, dims (image, crop, cell, value)
+        What each crop adds to them.
+    loss : callable
+
+    Returns
+    -------
+    gains : float64 array, dims (image, crop)
+        Loss without crops minus loss with this crop alone.
+    keys : float64 array, dims (image, crop)
+        What a crop saves when it is added in its turn, or what the least of those before it saved:
+        in the order of all keys of a data set, every crop comes after those it builds on, and each
+        step is the best that any image has to offer.
+    """
+    images, crops = added.shape[:2]
+    now, before = start.copy(), loss(start[:, None])[:, 0]
+    left = np.ones((images, crops), bool)
+    keys, gains, least = np.empty((images, crops)), np.empty(0), np.full(images, np.inf)
+    each = np.arange(images)
+    for step in range(crops):
+        with_one = loss(now[:, None] + added)
+        if step == 0:
+            gains = before[:, None] - with_one
+        best = np.where(left, with_one, np.inf).argmin(1)
+        least = np.minimum(np.nextafter(least, -np.inf), before - with_one[each, best])
+        keys[each, best] = least
+        now, before = now + added[each, best], with_one[each, best]
+        left[each, best] = False
+    return gains, keys
