@@ -28,7 +28,16 @@ FEATURES = (
     "workbench/multiscale",
 )
 """Decides the values that an extraction stores."""
+SELECTING = (
+    "analyses/reading/grids.py",
+    "analyses/scale_selection/layout.py",
+    "analyses/scale_selection/policies.py",
+    "workbench/extraction/selective.py",
+)
+"""Decides, beside these, which crops a selective extraction runs and what fills the others."""
 WORKER = (
+    "analyses/reading",
+    "analyses/scale_selection",
     "feature_store",
     "workbench/cluster",
     "workbench/code_hash.py",
@@ -106,6 +115,11 @@ def parts_sha256(parts: tuple[str, ...]) -> str:
 def code_sha256() -> str:
     """Hash of the code that computes features, and of the version of manifests."""
     return _sha256(f"{protocol.MANIFEST_VERSION} {parts_sha256(FEATURES)}")
+
+
+def selecting_sha256() -> str:
+    """Hash of the code that chooses crops and fills the others."""
+    return parts_sha256(SELECTING)
 
 
 def measuring_sha256() -> str:

@@ -16,6 +16,7 @@ from workbench.extraction.jobs import below_native, resolve_jobs
 from workbench.extraction.loaded_models import LoadedModels
 from workbench.extraction.request import ExtractReport, ExtractRequest, Part
 from workbench.extraction.run import Extraction
+from workbench.extraction.selective import Selector
 from workbench.extraction.target_store import is_new, open_target, withdraw_damaged, withdraw_failed
 
 
@@ -85,6 +86,9 @@ def open_extraction(
         Anything wrong with the request, or sources that were stored from something else.
     """
     jobs = resolve_jobs(request.models, request.scales, request.tokens_per_image)
+    if selector := Selector.of(request):
+        for job in jobs:
+            selector.check(job)
     request = request.for_device(pick_device(request.device))
     decoders = request.workers or (torch.get_num_threads() if request.device == "cpu" else 1)
     dataset = datasets.open(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from analyses.scale_selection.config import POLICIES, SIMPLE, refuse_budgets
 from feature_store.errors import InputError, require_at_least, require_choices
 from feature_store.metadata import DTYPES, LAYOUTS
 from workbench.datasets.decode import Decoding
@@ -56,6 +57,11 @@ class ExtractRequest:
     tokens_per_image: int = 0
     """Keep so many token positions per image, drawn at random, for data sets whose full maps do not
     fit; 0 keeps all. The source's scale is then named 224.t16."""
+    select: str | None = None
+    """Run only some crops of the larger scales: random, centre, norm or variance, or the file
+    policy.json of `workbench select`. The base scale is run first and fills the others."""
+    budget: float | None = None
+    """With --select: share of the larger scales' crops that are run, a mean over the images."""
     shard_images: int = 256
     """Images per shard of a new store: the most that a killed run has to redo."""
     retry_failed: bool = False
@@ -80,10 +86,28 @@ class ExtractRequest:
                     f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}"
                 )
         self.decoding(1)
+        self._check_selection()
         if not self.models:
             raise InputError("no model was named; give at least one --model")
         if not self.scales:
             raise InputError("no scale was named; give at least one, such as --scales 1x 2x")
+
+    def _check_selection(self) -> None:
+        if (self.select is None) != (self.budget is None):
+            raise InputError(
+                f"select is {self.select} and budget is {self.budget}; give both, such as "
+                "--select norm --budget 0.25"
+            )
+        if self.budget is None:
+            return
+        refuse_budgets([self.budget])
+        if self.select in POLICIES and self.select not in SIMPLE:
+            raise InputError(
+                f"select is {self.select}, which cannot be run by its name; expected "
+                f"{', '.join(SIMPLE)} or a policy.json of `workbench select`"
+            )
+        if self.accept_code:
+            raise InputError("accept_code cannot be combined with select; use another store")
 
     def for_device(self, device: str) -> ExtractRequest:
         """The same request with the device and its default batch size filled in."""

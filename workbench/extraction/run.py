@@ -17,6 +17,7 @@ from feature_store.casting import CastStatistics
 from feature_store.claims import Claim
 from feature_store.writer import SourceWriter
 from workbench.datasets import Dataset
+from workbench.extraction import selective
 from workbench.extraction.accept_code import accept_code
 from workbench.extraction.image_loader import (
     Decoders,
@@ -28,8 +29,11 @@ from workbench.extraction.image_loader import (
 from workbench.extraction.jobs import Job, manifest, transforms
 from workbench.extraction.loaded_models import LoadedModel, LoadedModels
 from workbench.extraction.request import ExtractReport, ExtractRequest
+from workbench.extraction.selective import Selector
 from workbench.extraction.shard import ShardBuffers, forward, start_copy
 from workbench.interrupts import stop_requests
+from workbench.models import Tokens
+from workbench.multiscale import ScalePlan
 
 
 class Extraction:
@@ -52,6 +56,7 @@ class Extraction:
         self.store = store
         self.dataset = dataset
         self.log = log
+        self.selector = Selector.of(request)
         self.jobs: list[Job] = []
         self.models: list[LoadedModel] = []
         """Those with sources that miss shards."""
@@ -71,6 +76,8 @@ class Extraction:
             source: manifest(job, plan, model.backbone, self.request.dtype, self.dataset.decoding)
             for source, plan in job.plans.items()
         }
+        if self.selector:
+            manifests = {s: m | self.selector.manifest(job.plans[s]) for s, m in manifests.items()}
         if self.request.accept_code:
             pixels, batch = self._pixels_for([job]), self.request.batch or 1
             for line in accept_code(self.store, model, manifests, pixels, batch):
@@ -228,7 +235,7 @@ class Extraction:
         before = len(buffers.copies)
         for model in self.models:
             wanted = {s: plan for s, plan in model.job.plans.items() if s in buffers.writers}
-            for source, (prefix, maps) in forward(model, wanted, batch).items():
+            for source, (prefix, maps) in self._forward(model, wanted, batch).items():
                 counted = buffers.statistics[source]
                 parts = [(maps, buffers.tokens[source])]
                 if source in buffers.prefix:
@@ -236,6 +243,16 @@ class Extraction:
                 buffers.copies += [start_copy(x, into, places, counted) for x, into in parts]
         # The batch before has arrived by now; a GPU computes this one meanwhile.
         buffers.finish_copies(keep=len(buffers.copies) - before)
+
+    def _forward(
+        self, model: LoadedModel, wanted: dict[Source, ScalePlan], batch: ImageBatch
+    ) -> dict[Source, Tokens]:
+        """Features of a batch at the scales that the shard misses."""
+        if self.selector is None:
+            return forward(model, wanted, batch)
+        ids = self.store.image_ids[batch.rows].tolist()
+        found = selective.forward(model, self.selector, batch, ids)
+        return {source: found[source] for source in wanted}
 
     def _commit(self, buffers: ShardBuffers) -> None:
         """Write all sources of one shard and release its claims."""
