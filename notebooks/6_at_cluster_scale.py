@@ -120,3 +120,5 @@ store
 
 # %% [markdown]
 # From here on everything is as in `1_quickstart`: stores do not know how many workers wrote them.
+#
+# Next: `7_which_crops`, which crops of the larger scales are needed.

@@ -23,6 +23,7 @@ SHOWN = {
     "4_capacity_and_probes": (FIGURE, "gmacs", "effective_rank"),
     "5_scaling_laws": (FIGURE, "verdict", "lack_of_fit_p"),
     "6_at_cluster_scale": ("shards_done", "GPU minutes", "shards by writer"),
+    "7_which_crops": (FIGURE, "share_of_full_gain", "bottom-up"),
 }
 """What must be among each notebook's outputs: kinds of picture, and words of its tables."""
 

@@ -9,7 +9,7 @@ import tyro
 
 import workbench.cost
 from feature_store.source import split_tap
-from workbench.cost import ThroughputConfig
+from workbench.cost import LatencyConfig, ThroughputConfig
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import show
@@ -39,6 +39,15 @@ class Cost:
         ThroughputConfig,
         options_of(ThroughputConfig, "device", "arithmetic", "batch", "repeats"),
     ] = field(default_factory=lambda: ThroughputConfig(device="auto"))
+    latency: Annotated[
+        bool,
+        tyro.conf.arg(
+            help="Also measure one image's latency and peak memory at each scale: its crops "
+            "batched, one after the other, shared among --workers processes, and the image uncut."
+        ),
+    ] = False
+    workers: int = LatencyConfig.workers
+    """With --latency: processes that share the crops of one image."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -46,6 +55,8 @@ class Cost:
         model, tap = split_tap(self.model)
         counted = workbench.cost.cost(model, self.scales, tap=tap, dtype=self.dtype)
         report = asdict(counted) | (self._measured(model, tap) if self.throughput else {})
+        if self.latency:
+            report["latency"] = self._latency(model, tap)
         show(strict_json.dumps(report) if self.json else _prose(report))
         return 0
 
@@ -61,6 +72,15 @@ class Cost:
             "device": measured.device,
             "measured_with": asdict(measured.config),
         }
+
+    def _latency(self, model: str, tap: str | None) -> list[dict]:
+        from workbench.extraction.local import pick_device  # deferred: torch takes 2 s to import
+
+        config = LatencyConfig(
+            device=pick_device(self.timing.device), arithmetic=self.timing.arithmetic,
+            workers=self.workers, repeats=self.timing.repeats,
+        )  # fmt: skip
+        return workbench.cost.latency(model, self.scales, config, tap=tap).to_dict("records")
 
 
 def _prose(report: dict) -> str:
@@ -83,4 +103,9 @@ def _prose(report: dict) -> str:
             f"{report['measured_with']['repeats']} (slowest {report['images_per_s_low']:.1f}, "
             f"fastest {report['images_per_s_high']:.1f}) on {report['device']}"
         )
+    lines += [
+        f"  latency          {row['seconds']:.3f} s (fastest {row['low']:.3f}, slowest "
+        f"{row['high']:.3f}), {row['peak_mb']:,.0f} MB: {row['scale']}, {row['way']}"
+        for row in report.get("latency", ())
+    ]
     return "\n".join(lines)

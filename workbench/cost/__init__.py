@@ -12,8 +12,10 @@ _HOMES = {
     "macs": "counting",
     "params": "counting",
     "published_cost_columns": "published",
+    "LatencyConfig": "config",
     "Throughput": "timing",
     "ThroughputConfig": "config",
+    "latency": "latency",
     "throughput": "timing",
 }
 __all__ = list(_HOMES)

@@ -1,4 +1,4 @@
-"""How throughput is measured; in a module of its own, so that options are known without torch."""
+"""How throughput and latency are measured; in a module apart, so that options need no torch."""
 
 from __future__ import annotations
 
@@ -27,3 +27,22 @@ class ThroughputConfig:
 
     def __post_init__(self) -> None:
         require_at_least(self, batch=1, max_crops=1, repeats=1, warmup=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyConfig:
+    """How latency is measured."""
+
+    device: str = "cpu"
+    """Where the model runs."""
+    arithmetic: Arithmetic = "fp32"
+    """Arithmetic of the forward pass."""
+    workers: int = 2
+    """Processes that share the crops of one image, each with one thread on a CPU."""
+    warmup: int = 2
+    """Passes before the clock starts."""
+    repeats: int = 7
+    """Timed passes."""
+
+    def __post_init__(self) -> None:
+        require_at_least(self, workers=1, repeats=1, warmup=0)

@@ -43,13 +43,9 @@ def throughput(
     timm and open_clip run with untrained weights: their values do not change the speed, and no
     weights are fetched.
     """
-    name = ModelName.parse(model)
-    if name.kind in ("timm", "open_clip") and not name.random:
-        untrained = f"random:{name.kind}:{name.arch}" + (f":{name.pixels}" if name.pixels else "")
-    else:
-        untrained = model
     keep_blocks()
-    backbone = models.load(untrained, device=config.device, tap=tap, arithmetic=config.arithmetic)
+    name = untrained(model)
+    backbone = models.load(name, device=config.device, tap=tap, arithmetic=config.arithmetic)
     crops = usual_crops(backbone.device.type, convnet=backbone.info.convnet)
     config = replace(config, max_crops=config.max_crops or crops)
     plans = [
@@ -64,6 +60,14 @@ def throughput(
         device=describe_device(backbone.device),
         config=config,
     )
+
+
+def untrained(model: str) -> str:
+    """The same architecture without weights that would have to be fetched."""
+    name = ModelName.parse(model)
+    if name.kind not in ("timm", "open_clip") or name.random:
+        return model
+    return f"random:{name.kind}:{name.arch}" + (f":{name.pixels}" if name.pixels else "")
 
 
 def _time(backbone: Backbone, plans: list[ScalePlan], config: ThroughputConfig) -> list[float]:
