@@ -1,6 +1,7 @@
 """The pictures of README and docs, drawn again from models and photographs that come as packages.
 
-Purpose   information.png, look_tokens.png, look_similarity.png, hard_examples.jpg in docs/img.
+Purpose   information.png, look_tokens.png, look_similarity.png, hard_examples.jpg, and
+          selection.png and selection_crops.jpg of scale selection, in docs/img.
 Command   bash scripts/demo.sh && python scripts/pictures.py
 Expected  a few minutes beside the demo, 1 GB of memory, 100 MB of disk; no download.
 Data      scikit-image's photographs. The hard examples are crops of twelve of them, the upper
@@ -11,22 +12,26 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import skimage
 from matplotlib.figure import Figure
 from PIL import Image
 
 import feature_store
-from analyses import hard_examples, reconstruction
+from analyses import hard_examples, reconstruction, scale_selection
+from analyses.scale_selection import Layout, Reconstruct, SelectionConfig
 from workbench.commands.demo import LARGE, S2, SMALL, SOURCES, SPLITS
 from workbench.datasets.pictures import reader
 from workbench.extraction import ExtractRequest, extract
 from workbench.figures import look, style
 from workbench.figures.gallery import Pictures, sheet
 from workbench.figures.reconstruction import draw_information
+from workbench.figures.selection import draw_chosen, draw_curve
 from workbench.pictures.computed import ComputedMaps
 
 DATA = Path(skimage.__file__).parent / "data"
@@ -37,6 +42,7 @@ PHOTOGRAPHS = {
     "coins": "coins.png", "galaxies": "hubble_deep_field.jpg", "grass": "grass.png",
     "gravel": "gravel.png", "moon": "moon.png", "rocket": "rocket.jpg",
 }  # fmt: skip
+SELECTION = Path(__file__).parent.resolve() / "experiments" / "results" / "scale_selection"
 CROPS = {"train": 5, "test": 7}
 """Per photograph."""
 
@@ -68,6 +74,26 @@ def hard(folder: Path) -> Figure:
     found = hard_examples.compute(train, test, sources=[SOURCES[0], S2, SOURCES[-1]])
     sides = Pictures(reader(train), reader(test), train.image_ids, test.image_ids)
     return sheet(found.drop_duplicates("label").head(3), sides)
+
+
+def selection(folder: Path) -> Figure:
+    """Crops that bottom-up selection runs on crops of photographs, and what every crop is worth."""
+    for split in SPLITS:
+        dataset, store = f"folder:{folder}/crops/{split}", f"{folder}/{split}.zarr"
+        merged = ("2x.unpooled", "3x.unpooled")
+        extract(ExtractRequest(dataset=dataset, models=[SMALL], scales=merged, store=store))
+    train, test = (feature_store.open(f"{folder}/{split}.zarr") for split in SPLITS)
+    layout = Layout.stored(train, SMALL, ["1x", "2x", "3x"])
+    task = Reconstruct((train, test), SOURCES[-1], layout.grid)
+    config = SelectionConfig(policies=("bottom-up",), budgets=(0.25,), resamples=10)
+    table = scale_selection.compute(train, test, layout=layout, task=task, config=config)
+    return draw_chosen(test, layout, table, count=3)
+
+
+def selection_curve() -> Figure:
+    """What the experiment on 500 photographs found."""
+    found = json.loads((SELECTION / "imagenet_sample_500.json").read_text())
+    return draw_curve(pd.DataFrame(found["rows"]), pd.DataFrame(found["sources"]))
 
 
 def information(demo: Path) -> Figure:
@@ -106,6 +132,8 @@ def main() -> None:
         drawn = look.similarity(maps, image=0, token=(2, 2), sources=[f"{SMALL}@224+448"])
         save(drawn, out / "look_similarity.png", 900)
         save(hard(Path(folder)), out / "hard_examples.jpg", 900)
+        save(selection(Path(folder)), out / "selection_crops.jpg", 900)
+        save(selection_curve(), out / "selection.png", 1000)
 
 
 if __name__ == "__main__":

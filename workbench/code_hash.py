@@ -29,7 +29,6 @@ FEATURES = (
 )
 """Decides the values that an extraction stores."""
 SELECTING = (
-    "analyses/reading/grids.py",
     "analyses/scale_selection/layout.py",
     "analyses/scale_selection/policies.py",
     "workbench/extraction/selective.py",

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
-from analyses.reading.grids import average_to
 from feature_store import FeatureStore, InputError
 from feature_store.source import Source
 
@@ -145,8 +145,13 @@ class Layout:
 
 def share_of(cells: np.ndarray, grid: Grid) -> np.ndarray:
     """Part of each base cell that lies in the marked cells: (n, H, W) to (n, row, col), float64."""
-    found = average_to(cells[..., None].astype(np.float32), grid)[..., 0]
-    return np.asarray(found, np.float64).round(6)
+    return pooled(cells[..., None].astype(np.float32), grid)[..., 0].astype(np.float64)
+
+
+def pooled(maps: np.ndarray, grid: Grid) -> np.ndarray:
+    """Merged maps on the base grid, as extraction pools them: float32, dims as before."""
+    channels_first = torch.from_numpy(np.ascontiguousarray(maps)).permute(0, 3, 1, 2)
+    return torch.nn.functional.adaptive_avg_pool2d(channels_first, grid).permute(0, 2, 3, 1).numpy()
 
 
 def fill(
@@ -172,10 +177,10 @@ def fill(
         marked = np.einsum("nk,khw->nhw", run.astype(np.float32), scale.cells) > 0
         share = share_of(marked, layout.grid)[..., None].astype(np.float32)
         if scale.unpooled:
-            pooled = average_to(np.where(marked[..., None], tokens, np.float32(0)), layout.grid)
+            own = pooled(np.where(marked[..., None], tokens, np.float32(0)), layout.grid)
         else:
-            pooled = share * tokens
-        joint.append(pooled + (1 - share) * base)
+            own = share * tokens
+        joint.append(own + (1 - share) * base)
     return np.concatenate(joint, axis=-1)
 
 
@@ -193,7 +198,7 @@ def deltas(layout: Layout, base: np.ndarray, maps: Sequence[np.ndarray]) -> list
         for cells, part in zip(scale.cells, scale.share.astype(np.float32), strict=True):
             share = part[..., None]
             if scale.unpooled:
-                own = average_to(np.where(cells[..., None], tokens, np.float32(0)), layout.grid)
+                own = pooled(np.where(cells[..., None], tokens, np.float32(0)), layout.grid)
             else:
                 own = share * tokens
             each.append(own - share * base)

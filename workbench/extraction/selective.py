@@ -193,7 +193,8 @@ def filled(crops: Tokens, run: torch.Tensor, base: Tokens, plan: ScalePlan) -> T
     plan : ScalePlan
     """
     images, count = run.shape
-    rows, cols = (merged_of // n for merged_of, n in zip(_full(plan), plan.crops, strict=True))
+    sides = zip(plan.pooled, plan.base, plan.crop, strict=True)
+    rows, cols = (cells * crop // whole for cells, whole, crop in sides)
     tokens = base.map.new_zeros((images * count, rows, cols, base.map.shape[-1]))
     tokens[run.flatten()] = crops.map
     inside = run.flatten().to(tokens)[:, None, None, None].expand(-1, rows, cols, 1)
@@ -212,10 +213,3 @@ def filled(crops: Tokens, run: torch.Tensor, base: Tokens, plan: ScalePlan) -> T
     prefix = base.prefix[:, None].repeat(1, count, *[1] * (base.prefix.ndim - 1)).flatten(0, 1)
     prefix[run.flatten()] = crops.prefix
     return Tokens(prefix.reshape(images, count, *base.prefix.shape[1:]).mean(dim=1), maps)
-
-
-def _full(plan: ScalePlan) -> tuple[int, int]:
-    """Rows and columns of the maps of all crops together, before padding is cut off."""
-    sides = zip(plan.pooled, plan.base, plan.crop, plan.crops, strict=True)
-    rows, cols = (cells * crop // base * count for cells, base, crop, count in sides)
-    return rows, cols

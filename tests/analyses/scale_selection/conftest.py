@@ -48,7 +48,8 @@ def planted(rng, count):
         row, col = 2 * (k // 2), 2 * (k % 2)
         base[n, row : row + 2, col : col + 2, 0] += 6
     large = base.repeat(2, 1).repeat(2, 2)
-    signal = rng.normal(size=(count, 1, 1)) + 0.3 * rng.normal(size=(count, 4, 4))
+    signal = rng.choice([-1, 1], (count, 1, 1)) * rng.uniform(1, 2, (count, 1, 1))
+    signal = signal + 0.2 * rng.normal(size=(count, 4, 4))
     for n, k in enumerate(which):
         row, col = 4 * (k // 2), 4 * (k % 2)
         large[n, row : row + 4, col : col + 4, 1] = 6 * signal[n]
