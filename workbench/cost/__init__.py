@@ -15,7 +15,7 @@ _HOMES = {
     "LatencyConfig": "config",
     "Throughput": "timing",
     "ThroughputConfig": "config",
-    "latency": "latency",
+    "latency": "one_image",
     "throughput": "timing",
 }
 __all__ = list(_HOMES)

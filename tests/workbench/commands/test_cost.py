@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pytest
 
 from feature_store.errors import InputError
@@ -37,3 +38,23 @@ def test_command_prints_one_json_object(capsys):
 def test_command_prints_prose(capsys):
     assert CostCommand(model=VIT, scales=("1x", "2x")).run() == 0
     assert "196 tokens x 384 channels" in capsys.readouterr().out
+
+
+def test_latency_of_each_way_is_reported(monkeypatch, capsys):
+    rows = [{"scale": "448", "way": "batched", "crops": 4, "seconds": 0.5, "low": 0.4,
+             "high": 0.7, "peak_mb": 321.0}]  # fmt: skip
+    asked = []
+
+    def measured(*given, **options):
+        asked.append((given, options))
+        return pd.DataFrame(rows)
+
+    monkeypatch.setattr("workbench.cost.one_image.latency", measured)
+    given = {"model": VIT, "scales": ("1x", "2x"), "latency": True, "workers": 3}
+    assert CostCommand(**given, json=True).run() == 0
+    assert json.loads(capsys.readouterr().out)["latency"] == rows
+    assert asked[0][0][:2] == (VIT, ("1x", "2x"))
+    assert asked[0][0][2].workers == 3
+    assert CostCommand(**given).run() == 0
+    shown = capsys.readouterr().out
+    assert "0.500 s (fastest 0.400, slowest 0.700), 321 MB: 448, batched" in shown

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from workbench.cost import LatencyConfig, latency
-from workbench.cost.latency import WAYS, run_image
+from workbench.cost.one_image import WAYS, run_image
 from workbench.cost.parallel import CropWorkers
 from workbench.models import load
 from workbench.multiscale import split
