@@ -42,6 +42,7 @@ SUBSTITUTES = {
     "csv:train.csv": "csv:scenes/train.csv",
     '"/data/': '"data/',
     ":/data/": ":data/",
+    "--config paper.toml --only 5 --dry-run": "--config paper.toml --only 12 --dry-run",
     "--scales 1x 2x 3x --arithmetic bf16 --workers 8": "--scales 1x --workers 1",
 }
 """What the pages name and a test has not: weights to be fetched, data sets, GPUs."""
