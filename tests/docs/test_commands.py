@@ -42,7 +42,8 @@ SUBSTITUTES = {
     "csv:train.csv": "csv:scenes/train.csv",
     '"/data/': '"data/',
     ":/data/": ":data/",
-    "--config paper.toml --only 5 --dry-run": "--config paper.toml --only 12 --dry-run",
+    "--only 5 13 --columns cost": "--only 10 --columns cost",  # few models to build
+    "--config paper.toml --only 5 --dry-run": "--config paper.toml --only 3 --dry-run",
     "--scales 1x 2x 3x --arithmetic bf16 --workers 8": "--scales 1x --workers 1",
 }
 """What the pages name and a test has not: weights to be fetched, data sets, GPUs."""
