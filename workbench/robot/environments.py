@@ -34,6 +34,9 @@ class Robot(Protocol):
     def frame(self) -> np.ndarray:
         """RGB uint8, dims (row, col, 3)."""
 
+    def close(self) -> None:
+        """Free what it holds."""
+
 
 @dataclass(frozen=True)
 class Order:
@@ -155,6 +158,8 @@ class Environments:
 
     def close(self) -> None:
         """End the processes."""
+        if self._own is not None:
+            self._own.close()
         for pipe in self._pipes:
             pipe.close()
         for process in self._processes:
@@ -181,9 +186,11 @@ def _serve(pipe: Any, make: Callable[[], Robot]) -> None:
         try:
             order = pipe.recv()
         except EOFError:
-            return
+            break
         try:
             robot = robot or make()
             pipe.send(obey(robot, order))
         except InputError as error:
             pipe.send(error)
+    if robot is not None:
+        robot.close()

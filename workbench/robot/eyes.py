@@ -46,7 +46,8 @@ def resolved_pooling(store: FeatureStore, source: str, config: PolicyConfig) -> 
     InputError
         Prefix tokens where the model has none.
     """
-    prefixes = store.prefix(source).shape[1]
+    singles = store.resolve(source).singles()
+    prefixes = all("prefix" in store.source(single).arrays for single in singles)
     if config.pooling == "prefix" and not prefixes:
         raise InputError(
             f"{source} has no prefix token (class token), which --pooling prefix reads; choose "

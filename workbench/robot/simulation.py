@@ -114,6 +114,7 @@ class Simulation:
         self.size = size
         self._env: Any = ALL_V3_ENVIRONMENTS[task]()
         self._env._partially_observable = False  # the expert sees the goal
+        vars(self._env).pop("sawyer_observation_space", None)  # its bounds would hide it
         self._env._set_task_called = True
         self._env._freeze_rand_vec = False
         self._env.seeded_rand_vec = True

@@ -50,6 +50,9 @@ class Plane:
         shade = np.round((self.target + 1) * 127)
         return np.broadcast_to(np.array([*shade, 99], np.uint8), (4, 4, 3)).copy()
 
+    def close(self):
+        pass
+
 
 def encode(frames):
     """Frames to token maps, dims (frame, 1, 1, 5): a fixed linear map."""
