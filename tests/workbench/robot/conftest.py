@@ -17,7 +17,7 @@ from workbench.robot.simulation import Step
 
 SOURCE = "toy:plane#all@4"
 FPS = 80
-SPEED, REACH = 0.2, 0.12
+SPEED, REACH = 0.12, 0.15
 
 
 class Plane:
@@ -60,7 +60,7 @@ def encode(frames):
     return (frames.mean((1, 2), dtype=np.float32) / 127 - 1)[:, None, None] @ mix
 
 
-def written(folder, episodes=24, seed=0, robot=None):
+def written(folder, episodes=60, seed=0, robot=None):
     """Demonstrations in the layout that is recorded; their frames."""
     robot, first, kept, pictures = robot or Plane(), 0, [], []
     for index in range(episodes):
