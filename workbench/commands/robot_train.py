@@ -42,9 +42,9 @@ class RobotTrain:
     policy: Annotated[PolicyConfig, options_of(PolicyConfig)] = field(default_factory=PolicyConfig)
     training: Annotated[
         TrainingConfig,
-        options_of(TrainingConfig, "iterations", "checkpoint_every", "validate_every", "patience"),
+        options_of(TrainingConfig, "iterations", "checkpoint_every", "patience"),
     ] = field(
-        default_factory=lambda: TrainingConfig(iterations=2000, validate_every=100, patience=8)
+        default_factory=lambda: TrainingConfig(iterations=2000, checkpoint_every=100, patience=8)
     )
     seed: int = 0
     """Fixes weights, order of the windows, and which episodes validate."""

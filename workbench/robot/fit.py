@@ -23,8 +23,9 @@ from workbench.robot.eyes import Eyes, Sight, read_features, survey
 from workbench.robot.policy import Policy, Scales
 from workbench.robot.windows import Batch, batch_of, window_rows
 from workbench.training.config import TrainingConfig
-from workbench.training.loop import Outcome, Trained, train
+from workbench.training.loop import train
 from workbench.training.randomness import rows_of_step, seed_step
+from workbench.training.trained import Outcome, Trained
 
 WARM_UP = 0.05
 """Share of the steps over which the learning rate rises."""
@@ -98,6 +99,7 @@ class Learner:
         """Of a batch, to be minimised."""
         return self.policy.loss(batch.to(self.config.device)), {}
 
+    @torch.inference_mode()
     def validate(self) -> float:
         """Mean loss over all windows of the validation episodes."""
         total, frames = 0.0, self.frames[1]
@@ -163,7 +165,7 @@ def clone(
         read=learner.read,
         loss=learner.loss,
         schedule=LambdaLR(optimizer, rate),
-        validate=learner.validate,
+        evaluate=lambda step: {"loss": learner.validate()},
     )
     return train(
         trained,

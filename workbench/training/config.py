@@ -21,14 +21,12 @@ class TrainingConfig:
     """Steps between rows of metrics.csv; a row holds the values of its step."""
     clip: float | None = None
     """Largest norm of the gradient of all parameters together; larger ones are scaled down."""
-    validate_every: int | None = None
-    """Steps between losses on unseen data; by default none is computed. The run then ends with the
-    weights of the best of these steps."""
     patience: int | None = None
-    """Validations without a lower loss after which the run ends early; by default it does not."""
+    """Evaluations, one at each checkpoint, without a lower loss, after which the run ends early and
+    with the weights of the lowest; by default it does not."""
 
     def __post_init__(self) -> None:
         require_at_least(self, iterations=1, checkpoint_every=1, keep=1, log_every=1)
-        require_at_least(self, validate_every=1, patience=1)
+        require_at_least(self, patience=1)
         if self.clip is not None and self.clip <= 0:
             raise InputError(f"clip must be positive, got {self.clip}")

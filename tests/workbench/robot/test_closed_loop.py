@@ -13,7 +13,7 @@ from workbench.robot.rollout import Controller, roll
 from workbench.training.config import TrainingConfig
 
 SMALL = {"context": 4, "horizon": 4, "look_every": 2, "width": 32, "layers": 2, "dropout": 0.0}
-TRAINING = TrainingConfig(iterations=240, validate_every=60, checkpoint_every=240)
+TRAINING = TrainingConfig(iterations=240, checkpoint_every=60, patience=9)
 TRIALS = RolloutConfig(positions=20, seed=9, max_steps=16)
 
 

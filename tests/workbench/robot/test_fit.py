@@ -94,8 +94,7 @@ def test_a_killed_run_ends_with_the_bits_of_an_uninterrupted_one(plane, tmp_path
     line = [
         "robot", "train", "--store", plane.store.path, "--demos", str(plane.demos),
         "--source", plane.source, "--context", "4", "--horizon", "4", "--look-every", "2",
-        "--width", "16", "--layers", "1", "--iterations", "30", "--validate-every", "10",
-        "--checkpoint-every", "10",
+        "--width", "16", "--layers", "1", "--iterations", "30", "--checkpoint-every", "10",
     ]  # fmt: skip
     assert main([*line, "--out", str(tmp_path / "whole")]) == 0
     kill = f"""
@@ -115,7 +114,7 @@ main({[*line, "--out", str(tmp_path / "killed")]!r})
     done = subprocess.run([sys.executable, "-c", kill], env=env, capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL
     assert main([*line, "--out", str(tmp_path / "killed")]) == 0
-    for name in ("metrics.csv", "validation.csv"):
+    for name in ("metrics.csv", "evaluation.csv"):
         whole, again = ((tmp_path / n / name).read_bytes() for n in ("whole", "killed"))
         assert whole == again
     states = [runs.load(tmp_path / n).policy.state_dict() for n in ("whole", "killed")]
@@ -124,7 +123,7 @@ main({[*line, "--out", str(tmp_path / "killed")]!r})
 
 def test_a_run_is_read_with_its_best_weights(plane, tmp_path):
     one = learner(plane)
-    training = TrainingConfig(iterations=20, validate_every=5)
+    training = TrainingConfig(iterations=20, checkpoint_every=5, patience=9)
     outcome = clone(one, training, tmp_path / "run", print)
     found = runs.load(tmp_path / "run")
     assert (found.step, found.source, found.pooling) == (outcome.best_step, plane.source, "map")
