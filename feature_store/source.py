@@ -11,6 +11,7 @@ from feature_store.errors import InputError
 _OPTIONS = r"(?P<options>(\.[a-z][a-z0-9_]*)*)"
 _PIXELS = re.compile(r"[1-9]\d*(x[1-9]\d*)?" + _OPTIONS)
 _MULTIPLE = re.compile(r"(?P<factor>\d+(\.\d+)?)x" + _OPTIONS)
+_TAP = re.compile(r"#(final|blocks|pre_logits|proj|block:\d+|stage:\d+)?$")
 _FORM = "MODEL[#TAP]@SCALE[+SCALE...], for example bundled:efficientnet_lite0@1x+2x"
 
 
@@ -41,7 +42,15 @@ def split_tap(text: str) -> tuple[str, str | None]:
 
     >>> split_tap("bundled:efficientnet_lite0#stage:1"), split_tap("timm:vit_base_patch16_224")
     (('bundled:efficientnet_lite0', 'stage:1'), ('timm:vit_base_patch16_224', None))
+
+    The folder of a ``run:`` name may contain ``#``; what is no tap belongs to it.
+
+    >>> split_tap("run:trained #1/small#final"), split_tap("run:trained #1")
+    (('run:trained #1/small', 'final'), ('run:trained #1', None))
     """
+    if text.startswith("run:"):
+        found = _TAP.search(text)
+        return (text[: found.start()], found[1]) if found else (text, None)
     model, _, tap = text.partition("#")
     return model, tap or None
 

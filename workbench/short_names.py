@@ -1,4 +1,4 @@
-"""Short names of stored models, such as ``efficientnet_lite0``, written out for a command."""
+"""Names of stored models, written out for a command: ``efficientnet_lite0``, ``run:FOLDER``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import feature_store
 from feature_store import FeatureStore, Source
 from feature_store.errors import InputError
+from workbench.models.run_names import IS_RUN, run_name
 from workbench.results.messages import note
 
 FIELDS = ("source", "target", "reference")
@@ -17,9 +18,14 @@ FIELDS = ("source", "target", "reference")
 def with_full_names(command: Any) -> Any:
     """The command with models as its store lists them; says in a line what a short name means.
 
-    Names with a kind stay, and so does whatever the command itself will refuse.
+    Runs get the name of their weights, other names with a kind stay, and so does whatever the
+    command itself will refuse.
     """
     given = {name: getattr(command, name, None) for name in FIELDS}
+    runs = {name: _of_runs(value) for name, value in given.items() if value}
+    changed = {name: value for name, value in runs.items() if value != given[name]}
+    if changed:
+        command, given = replace(command, **changed), given | changed
     path = getattr(command, "store", None) or getattr(command, "train", None)
     short = {name: value for name, value in given.items() if value and _has_short(value)}
     if not short or not isinstance(path, str):
@@ -29,6 +35,16 @@ def with_full_names(command: Any) -> Any:
         return replace(command, **{name: _full(store, value) for name, value in short.items()})
     except (InputError, OSError):
         return command
+
+
+def _of_runs(value: Any) -> Any:
+    """Sources with runs under the names of their weights."""
+    if isinstance(value, tuple):
+        return tuple(map(_of_runs, value))
+    if not (isinstance(value, str) and value.startswith(IS_RUN)):
+        return value
+    source = Source.parse(value)
+    return str(replace(source, model=run_name(source.model)))
 
 
 def _has_short(value: str | tuple[str, ...]) -> bool:

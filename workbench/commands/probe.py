@@ -22,6 +22,7 @@ from feature_store import FeatureStore, InputError
 from workbench.cluster import EngineOptions
 from workbench.cluster.engine import connect
 from workbench.heads.config import DecoderConfig
+from workbench.models.run_names import other_scales
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
@@ -107,6 +108,7 @@ class Probe:
             head=replace(self.per_token.head, device=self.minibatch.device),
         )  # fmt: skip
         stores = feature_store.open(self.train), feature_store.open(self.test)
+        self._note_scales(stores[0])
         parts = []
         for source in self.source:  # models may crop differently: each has its own targets
             train, test = (
@@ -200,6 +202,7 @@ class Probe:
         head = HeadConfig(device=self.minibatch.device)
         config = replace(self.probe, head=head, minibatch=self.minibatch)
         stores = feature_store.open(self.train), feature_store.open(self.test)
+        self._note_scales(stores[0])
         with connect(self.cluster) as engine:
             table = probe.compute(*stores, sources=self.source, config=config, engine=engine)
             shots = self._few_shot(*stores, engine)
@@ -222,6 +225,11 @@ class Probe:
         for name in table.loc[~table["converged"], "source"]:
             note(f"warning: the head for {name} did not converge; raise --l2")
         return 0
+
+    def _note_scales(self, store: FeatureStore) -> None:
+        """Name models that were trained at other scales than those they are used at."""
+        sources = [store.resolve(name) for name in self.source]
+        note(*other_scales((s, store.source(s.singles()[0]).manifest) for s in sources))
 
     def _few_shot(
         self, train: FeatureStore, test: FeatureStore, engine: Engine | None

@@ -1,4 +1,4 @@
-"""``workbench status``: what a store holds and what is missing."""
+"""``workbench status``: what a store or a run holds and what is missing."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from workbench.datasets.folder import skipped_text
 from workbench.datasets.registry import skipped_files
 from workbench.results import strict_json
 from workbench.results.messages import note, show
+from workbench.training import status as runs
 
 WINDOW = 600.0
 """Seconds of looks that the pace is taken from."""
@@ -28,6 +29,8 @@ WINDOW = 600.0
 @dataclass(frozen=True, kw_only=True)
 class Status:
     """Print, for every source of a store, what is done, what is missing and how to finish it.
+
+    Of the folder of a training run: its steps, checkpoints and latest metrics.
 
     Reads commit records and lists the folder of the images, so it is quick and works while an
     extraction runs.
@@ -38,7 +41,7 @@ class Status:
     """
 
     store: tyro.conf.Positional[str]
-    """Folder or URL of the store."""
+    """Folder or URL of the store, or folder of a run."""
     json: bool = False
     """Print one JSON object on standard output."""
     watch: bool = False
@@ -53,6 +56,8 @@ class Status:
         if self.interval <= 0:
             raise InputError(f"--interval is {self.interval:g}; expected more than 0 seconds")
 
+        if runs.is_run(self.store):
+            return self._of_run()
         if self.clear_claims:
             objects = connect(self.store)
             for claim in clear(objects):
@@ -75,6 +80,14 @@ class Status:
             lines = strict_json.dumps(found) if self.json else text(found)
             show(lines if self.json or not going_on else f"{lines}\n{pace}")
             if not going_on:
+                return 0
+            time.sleep(self.interval)
+
+    def _of_run(self) -> int:
+        while True:
+            found = runs.status(self.store)
+            show(strict_json.dumps(found) if self.json else runs.text(found))
+            if not self.watch or found["complete"]:
                 return 0
             time.sleep(self.interval)
 

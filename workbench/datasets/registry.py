@@ -19,12 +19,12 @@ from workbench.datasets.archives.zip_file import open_zip
 from workbench.datasets.base import Dataset
 from workbench.datasets.bundled.photos import open_photos
 from workbench.datasets.bundled.scenes import open_scenes
+from workbench.datasets.bundled.specks import open_specks
 from workbench.datasets.bundled.stereo import open_stereo
 from workbench.datasets.bundled.textiles import open_textiles
 from workbench.datasets.decode import Decoding
 from workbench.datasets.folder import open_folder, skipped_below
 from workbench.datasets.hub import open_hub, open_saved
-from workbench.datasets.lerobot.frames import open_lerobot
 from workbench.datasets.table import open_csv
 from workbench.datasets.torchvision_data import open_torchvision
 from workbench.datasets.views import open_view
@@ -33,6 +33,7 @@ BUNDLED: dict[str, Callable[[DatasetName], Dataset]] = {
     "textiles": open_textiles,
     "photos": open_photos,
     "scenes": open_scenes,
+    "specks": open_specks,
     "stereo": open_stereo,
 }
 """Name of a bundled dataset → what opens it."""
@@ -47,7 +48,6 @@ KINDS: dict[str, Callable[[DatasetName], Dataset]] = {
     "parquet": open_parquet,
     "hfdisk": open_saved,
     "lmdb": open_lmdb,
-    "lerobot": open_lerobot,
     "bundled": lambda name: _bundled(name.name)(name),
 }
 """Kind of dataset → what opens it; a view opens the dataset that it is of."""
@@ -61,7 +61,7 @@ def open(name: str, *, limit: int | None = None, decoding: Decoding | None = Non
     name : str
         One of ``folder:DIR``, ``csv:FILE``, ``torchvision:NAME:SPLIT:ROOT``, ``hf:NAME:SPLIT``,
         ``wds:URLS``, ``tar:FILE``, ``zip:FILE``, ``parquet:FILES``, ``hfdisk:DIR``, ``lmdb:DIR``,
-        ``lerobot:DIR[#CAMERA]``, ``bundled:NAME[:train|:test]``, or ``view:K:`` and one of these.
+        ``bundled:NAME[:train|:test]``, or ``view:K:`` and one of these.
     limit : int, optional
         Keep the first ``limit`` images. For bundled datasets these are a fair sample.
     decoding : Decoding, optional

@@ -14,6 +14,7 @@ from functools import lru_cache
 from feature_store.errors import InputError
 from workbench.models.names import KINDS, ModelName, split_pixels
 from workbench.models.packages import PACKAGES
+from workbench.models.run_names import IS_RUN, run_name
 from workbench.results.messages import note
 
 DINOV2 = {"s": "small", "b": "base", "l": "large", "g": "giant"}
@@ -23,15 +24,20 @@ _DINOV2_HUB = re.compile(r"facebook/dinov2(-with-registers)?-(small|base|large|g
 _DINOV2_TORCH = re.compile(r"dinov2_vit([sblg])14(_reg)?")
 
 
-@lru_cache(maxsize=256)
 def full_name(text: str) -> str:
     """The full name, with the tag of the weights; says in a line what another spelling means.
 
     Raises
     ------
     InputError
-        Not a name of one model; the two nearest full names are offered.
+        Not a name of one model; the two nearest full names are offered. Not a run, or an unfinished
+        one.
     """
+    return run_name(text) if text.startswith(IS_RUN) else _full_name(text)
+
+
+@lru_cache(maxsize=256)
+def _full_name(text: str) -> str:
     if text.removeprefix("random:").partition(":")[0] in KINDS:
         found = _with_tag(text)
     else:

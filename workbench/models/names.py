@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from feature_store.errors import InputError
 
-KINDS = ("bundled", "timm", "open_clip", "file")
+KINDS = ("bundled", "timm", "open_clip", "file", "run")
 _FORMS = (
     "bundled:NAME[:PIXELS], timm:NAME[:PIXELS], open_clip:ARCH/PRETRAINED[:PIXELS], "
-    "file:TIMM_NAME[:PIXELS]:PATH, random:timm:NAME, random:open_clip:ARCH"
+    "file:TIMM_NAME[:PIXELS]:PATH, run:FOLDER, random:timm:NAME, random:open_clip:ARCH"
 )
 
 
@@ -30,7 +30,8 @@ class ModelName:
     kind: str
     """Where the weights come from: one of ``KINDS``."""
     arch: str
-    """The name in that library, such as ``vit_base_patch16_224.mae`` or ``ViT-B-16``."""
+    """The name in that library, such as ``vit_base_patch16_224.mae`` or ``ViT-B-16``; of a run, see
+    :mod:`workbench.models.run_names`."""
     tag: str | None = None
     """The open_clip pretrained tag; None for other kinds."""
     path: str | None = None
@@ -57,6 +58,8 @@ class ModelName:
             raise InputError(f"{text!r}: only timm: and open_clip: names can be random:")
         if kind == "file":
             return cls._parse_file(text, rest)
+        if kind == "run":
+            return cls(kind=kind, arch=rest)
         arch, pixels = split_pixels(rest)
         tag = None
         if kind == "open_clip":

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from feature_store.errors import InputError
-from workbench.models import bundled, checkpoints, open_clip_family, timm_family
+from workbench.models import bundled, checkpoints, open_clip_family, timm_family, trained
 from workbench.models.aliases import full_name
 from workbench.models.backbone import Backbone
 from workbench.models.folding import folded
@@ -24,6 +24,7 @@ FAMILIES: dict[str, Callable[[ModelName], Architecture]] = {
     "timm": timm_family.build,
     "open_clip": open_clip_family.build,
     "file": checkpoints.build,
+    "run": trained.build,
 }
 """Kind of name → what builds its architecture."""
 

@@ -92,10 +92,12 @@ def check_activation(name: ModelName) -> None:
         )
 
 
-def create(arch: str, *, pixels: int | None, pretrained: bool, meta: bool, **extra: Any) -> Any:
+def create(
+    arch: str, *, pixels: int | None, pretrained: bool, meta: bool, seed: int = SEED, **extra: Any
+) -> Any:
     """Instantiate a timm model, with flexible input sizes where the architecture has them.
 
-    ``extra`` goes to ``timm.create_model`` as it is.
+    ``seed`` decides random weights; ``extra`` goes to ``timm.create_model`` as it is.
     """
     import timm
 
@@ -105,7 +107,7 @@ def create(arch: str, *, pixels: int | None, pretrained: bool, meta: bool, **ext
         attempts.append({})  # convolutional networks take no img_size and need none
     for keywords in attempts:
         try:
-            with seeded(meta=meta):
+            with seeded(meta=meta, seed=seed):
                 module: Any = timm.create_model(arch, pretrained=pretrained, **keywords, **extra)
             if pixels in (None, module.pretrained_cfg["input_size"][-1]):
                 _fix_uneven_size(module)
@@ -133,10 +135,10 @@ def _fix_uneven_size(module: Any) -> None:
 
 
 @contextmanager
-def seeded(*, meta: bool) -> Iterator[None]:
-    """Run construction with the fixed seed, leaving the caller's generator as it was."""
+def seeded(*, meta: bool, seed: int = SEED) -> Iterator[None]:
+    """Run construction with a fixed seed, leaving the caller's generator as it was."""
     with torch.random.fork_rng(devices=[]), torch.device("meta" if meta else "cpu"):
-        torch.manual_seed(SEED)
+        torch.manual_seed(seed)
         yield
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from feature_store.errors import InputError
-from workbench.models import ModelName, resolve
+from feature_store.source import Source, split_tap
+from workbench.models import ModelName, aliases, resolve
 from workbench.models.aliases import full_name
 
 
@@ -100,7 +101,7 @@ def test_a_timm_name_without_weights_points_to_random():
     ],
 )
 def test_other_spellings_have_one_full_name(written, full, capsys):
-    full_name.cache_clear()
+    aliases._full_name.cache_clear()
     assert full_name(written) == full
     said = capsys.readouterr().err
     assert said == ("" if written == full else f"model {written} is {full}\n")
@@ -118,3 +119,23 @@ def test_other_spellings_have_one_full_name(written, full, capsys):
 def test_unclear_names_offer_the_two_nearest(written, offered):
     with pytest.raises(InputError, match=offered):
         resolve(written)
+
+
+def test_the_folder_of_a_run_may_have_any_name():
+    assert split_tap("run:a #1/b#final") == ("run:a #1/b", "final")
+    assert split_tap("run:a#block:9") == ("run:a", "block:9")
+    assert split_tap("run:a#2") == ("run:a#2", None)
+    found = Source.parse("run:a@b/c #1#final@1x+2x")
+    assert (found.model, found.tap, found.scales) == ("run:a@b/c #1", "final", ("1x", "2x"))
+
+
+def test_runs_are_refused_by_what_their_folder_lacks(tmp_path):
+    with pytest.raises(InputError, match=r"it lacks checkpoint\.safetensors"):
+        full_name(f"run:{tmp_path}")
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(InputError, match="unfinished"):
+        full_name(f"run:{tmp_path}")
+    (tmp_path / "checkpoint.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    with pytest.raises(InputError, match="lacks architecture, pixels"):
+        full_name(f"run:{tmp_path}")
+    assert full_name("run:test_vit-0123456789ab") == "run:test_vit-0123456789ab"

@@ -115,6 +115,11 @@ def silhouette(thing: Thing) -> np.ndarray:
     down, right = (row - thing.row) / scale, (col - thing.col) / scale
     x = np.cos(thing.angle) * right + np.sin(thing.angle) * down
     y = np.cos(thing.angle) * down - np.sin(thing.angle) * right
+    return outline(thing.shape, x, y)
+
+
+def outline(shape: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Whether each point is inside a shape of radius 1 around the origin: bool, dims as given."""
     far = np.hypot(x, y)
     return {
         "disc": far <= 1,
@@ -122,7 +127,7 @@ def silhouette(thing: Thing) -> np.ndarray:
         "triangle": (y <= 0.6) & (y >= 1.8 * abs(x) - 1.0),
         "ring": (far <= 1) & (far >= 0.55),
         "cross": (np.minimum(abs(x), abs(y)) <= 0.3) & (np.maximum(abs(x), abs(y)) <= 1),
-    }[SHAPES[thing.shape]]
+    }[SHAPES[shape]]
 
 
 def _hazed(surface: np.ndarray, distance: float) -> np.ndarray:

@@ -24,7 +24,7 @@ from analyses.reading.splits import image_notes
 from feature_store import Source
 from workbench import cost
 from workbench.datasets.target_maps import targets_for
-from workbench.tables.pipeline import laws
+from workbench.tables.pipeline import committed, laws
 from workbench.tables.records.measurement import Context, Measured, Value
 
 
@@ -230,6 +230,7 @@ ANALYSES: dict[str, Analysis] = {
     "throughput": Analysis(run=throughput, timed=True),
     "hard": Analysis(run=hard, joint=True, labels=True),
     "shape_law": Analysis(run=laws.shape_law, joint=True),
+    "pretraining": Analysis(run=committed.pretraining, joint=True),
     "encoder_law": Analysis(run=laws.encoder_law, joint=True, one_law=True),
 }
 """Name in a declaration → the analysis."""

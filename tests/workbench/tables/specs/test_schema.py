@@ -49,6 +49,7 @@ WORDS = {
     "shape_law": "tiny transformers",
     "encoder_law": "law",
     "hard": "mean over tokens",
+    "pretraining": "linear on the mean token",
 }
 """Analysis → what a footnote has to say of how its head or fit differs from the paper's."""
 

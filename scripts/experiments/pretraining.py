@@ -1,0 +1,262 @@
+"""Table 4, small: does a small vision transformer that is trained with S2 match a larger one?
+
+    python scripts/experiments/pretraining.py [--objective supervised] [--row small-S2] [--seed 0]
+    python scripts/experiments/pretraining.py --summary
+
+A list of runs (row, images seen, seed); a run whose JSON is in analyses/pretraining/data/ is
+skipped, and one that was stopped resumes. Checkpoints and stores go to --runs (runs/pretraining);
+1 GB.
+
+Images  bundled:specks, rendered in unlimited number: six small shapes of one class over a real
+        photograph. Only outlines of a few pixels tell the class, so that scale matters; photographs
+        of the test images are never seen in training. Photographs of objects that fill the picture
+        would test little of it, and the few real images that packages ship are too few to train a
+        transformer on.
+Rows    small: test_vit at 64 pixels (0.2 million parameters). large: test_vit4, of 3 times its
+        multiply-accumulates, as Large has 3.5 times those of Base. small-S2: the small one trained
+        at 1x + 2x, interpolated, as in the paper.
+Equal   images: each row sees IMAGES images. Compute: each spends what small-S2 spends on them.
+Probe   frozen mean tokens of 4,000 further images, linear head to convergence, 2,000 test images.
+Floors  the same probe on pixels (32 x 32) and on the backbones at their random start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import feature_store
+from analyses import probe
+from analyses.configs import ProbeConfig
+from analyses.pretraining import experiment
+from workbench import cost, datasets
+from workbench.extraction import ExtractRequest, extract
+from workbench.pretraining.config import Distillation, PretrainConfig, Recipe
+from workbench.pretraining.run import Asked, pretrain
+from workbench.results import strict_json
+from workbench.training.config import TrainingConfig
+
+RESULTS = Path(experiment.__file__).parent / "data"
+MODELS = {"small": "timm:test_vit:64", "large": "timm:test_vit4:64"}
+ROWS = {
+    "small": (MODELS["small"], ("1x",)),
+    "large": (MODELS["large"], ("1x",)),
+    "small-S2": (MODELS["small"], ("1x", "2x")),
+}
+IMAGES = 16_000
+BATCH = 32
+PROBED = {"train": 4_000, "test": 2_000}
+FIRST_PROBED = 190_000
+"""Number of the first image that the probe is trained on; no training reaches it."""
+RECIPE = Recipe(
+    learning_rate=2e-3, weight_decay=0.05, warm_up=0.1, augment="none", min_crop=0.6, ema=0.998
+)
+DISTILLATION = Distillation(prototypes=1024, hidden=256, local_crops=4, local_pixels=0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training, or a floor (objective none)."""
+
+    row: str
+    objective: str
+    images: int
+    budgets: tuple[str, ...]
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.objective}-{self.row}-{self.images}-seed{self.seed}"
+
+    @property
+    def path(self) -> Path:
+        return RESULTS / f"{self.name}.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs/pretraining"))
+    parser.add_argument("--objective", choices=("supervised", "dinov2", "none"), nargs="+",
+                        default=["none", "supervised", "dinov2"])  # fmt: skip
+    parser.add_argument("--row", nargs="+", default=[*ROWS, experiment.PIXELS])
+    parser.add_argument("--seed", nargs="+", type=int, default=[0])
+    parser.add_argument("--summary", action="store_true", help="print what is there, and stop")
+    asked = parser.parse_args()
+    if asked.summary:
+        print(json.dumps(summary(), indent=1))
+        return
+    for run in listed(asked):
+        if not run.path.exists():
+            print(run.path.stem, flush=True)
+            strict_json.write(measured(run, asked.runs), run.path)
+
+
+def listed(asked: argparse.Namespace) -> list[Run]:
+    """The runs that are asked for, the floors first."""
+    runs = [
+        Run(row=row, objective="none", images=0, budgets=("none",), seed=0)
+        for row in (*experiment.FLOORS.values(), experiment.PIXELS)
+        if row.removeprefix("random-") in asked.row and "none" in asked.objective
+    ]
+    most = gmacs("small-S2") * IMAGES
+    for seed in asked.seed:
+        for row in (row for row in ROWS if row in asked.row):
+            equal = round(most / gmacs(row) / BATCH) * BATCH
+            sizes = {IMAGES: ("images",)}
+            sizes[equal] = (*sizes.get(equal, ()), "compute")
+            for images, budgets in sizes.items():
+                for objective in ("supervised", "dinov2"):
+                    wanted = objective in asked.objective
+                    if wanted and (objective == "supervised" or "images" in budgets):
+                        runs.append(
+                            Run(row=row, objective=objective, images=images, budgets=budgets,
+                                seed=seed)
+                        )  # fmt: skip
+    return runs
+
+
+def gmacs(row: str) -> float:
+    """Multiply-accumulates of one image in training, in units of 1e9."""
+    model, scales = ROWS[row]
+    return cost.cost(f"random:{model}", scales).gmacs
+
+
+def measured(run: Run, folder: Path) -> dict:
+    start, clock = time.perf_counter(), time.process_time()
+    record = asdict(run)
+    if run.row == experiment.PIXELS:
+        record |= {"gmacs_per_image": 0.0, "params": 0, "scales": [],
+                   "probes": {"1x": probed(stored_pixels(folder))}}  # fmt: skip
+    elif run.objective == "none":
+        row = run.row.removeprefix("random-")
+        model = f"random:{MODELS[row]}"
+        record |= counted(row) | {"probes": probes(model, folder)}
+    else:
+        out = folder / run.name
+        asked = options(run)
+        found = pretrain(asked, out, print)
+        if found is None:
+            sys.exit("stopped; repeat the command to resume")
+        record |= counted(run.row) | {key: found[key] for key in ("train_loss", "val_accuracy")}
+        record["probes"] = probes(f"run:{out}", folder)
+        record["options"] = {
+            name: asdict(part) for name, part in vars(asked).items() if name != "options"
+        }
+    return record | {
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": time.process_time() - clock,
+        "date": str(datetime.date.today()),
+        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "versions": {name: importlib.metadata.version(name) for name in ("torch", "timm")},
+    }
+
+
+def counted(row: str) -> dict:
+    model, scales = ROWS[row]
+    found = cost.cost(f"random:{model}", scales)
+    return {"gmacs_per_image": found.gmacs, "params": found.params, "scales": list(scales)}
+
+
+def options(run: Run) -> Asked:
+    model, scales = ROWS[run.row]
+    config = PretrainConfig(
+        model=model, dataset="bundled:specks:train", val="bundled:specks:test", limit=run.images,
+        scales=scales, objective=run.objective, epochs=1, batch=BATCH, seed=run.seed,
+    )  # fmt: skip
+    steps = run.images // BATCH
+    recipe = RECIPE if run.objective == "supervised" else replace(RECIPE, learning_rate=None)
+    return Asked(
+        config=config, recipe=recipe, distillation=DISTILLATION,
+        training=TrainingConfig(checkpoint_every=max(1, steps // 4), log_every=10), options={},
+    )  # fmt: skip
+
+
+def probes(model: str, folder: Path) -> dict:
+    """Accuracy of a probe at one scale and at two."""
+    names = []
+    for side in PROBED:
+        report = extract(
+            ExtractRequest(
+                dataset=f"folder:{pictures(folder, side)}", models=[model], scales=["1x", "2x"],
+                store=str(folder / f"{side}.zarr"), device="cpu", batch=32,
+            ),
+            log=lambda line: None,
+        )  # fmt: skip
+        names = report.sources
+    source = names[0].rpartition("@")[0]
+    return {scales: probed([f"{source}@{scales}", folder]) for scales in ("1x", "1x+2x")}
+
+
+def probed(asked: list) -> dict:
+    source, folder = asked
+    stores = [feature_store.open(folder / f"{side}.zarr") for side in PROBED]
+    table = probe.compute(*stores, sources=[source], config=ProbeConfig())
+    row = table.iloc[0]
+    return {
+        "accuracy": row["test_accuracy"], "low": row["low"], "high": row["high"],
+        "train_loss": row["train_loss"], "l2": row["l2"],
+        "resampled": np.round(table.attrs["resampled"][row["source"]], 5).tolist(),
+    }  # fmt: skip
+
+
+def pictures(folder: Path, side: str) -> Path:
+    """The images of the probe as files, classes as folders."""
+    out = folder / side
+    if not out.exists():
+        part = folder / f".{side}"
+        dataset = datasets.open(f"bundled:specks:{side}")
+        first = FIRST_PROBED if side == "train" else 0
+        for row in range(first, first + PROBED[side]):
+            place = part / dataset.label_names[dataset.labels[row]]
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(dataset.image(row)).save(place / f"{dataset.image_ids[row]}.png")
+        part.rename(out)
+    return out
+
+
+def stored_pixels(folder: Path) -> list:
+    """The pixels of every image, 32 x 32, as a vector in the stores."""
+    source = "pixels:rgb#all@32"
+    for side in PROBED:
+        dataset = datasets.open(f"folder:{pictures(folder, side)}")
+        rows = [
+            np.asarray(Image.fromarray(dataset.image(row)).resize((32, 32)), np.float32).ravel()
+            for row in range(len(dataset))
+        ]
+        feature_store.import_features(
+            folder / f"{side}.zarr", np.stack(rows) / 255, source=source,
+            image_ids=dataset.image_ids, labels=[dataset.label_names[k] for k in dataset.labels],
+            manifest={"tool": "Pillow", "resize": "32 x 32"}, dataset=dataset.name,
+        )  # fmt: skip
+    return [source, folder]
+
+
+def summary() -> dict:
+    """Every table of the committed runs."""
+    records = experiment.load()
+    found = {}
+    for objective in ("supervised", "dinov2"):
+        for budget in experiment.BUDGETS:
+            table = experiment.compute(records, objective=objective, budget=budget)
+            found[f"{objective}, equal {budget}"] = {
+                "rows": table.to_dict("records"),
+                "S2 in training minus": experiment.differences(table).to_dict("records"),
+            }
+    return found
+
+
+if __name__ == "__main__":
+    main()

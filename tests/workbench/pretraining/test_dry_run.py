@@ -1,0 +1,44 @@
+"""Estimates by hand, of recipes as published, and how they scale."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from workbench.cli import main
+
+RECIPES = sorted((Path(__file__).parents[3] / "scripts/slurm/recipes").glob("*.txt"))
+
+
+def estimated(capsys, words):
+    options = ["--dataset", "folder:not-there", "--limit", "1000", "--out", "RUN", "--dry-run"]
+    assert main(["pretrain", *options, *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_recipes_are_whole_commands(recipe, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(recipe.read_text())
+    words = words[: words.index("--device")]  # no GPU here
+    found = estimated(capsys, words)
+    size = {"base": 86e6, "large": 304e6}[recipe.stem.partition("_")[2]]
+    assert found["params"] == pytest.approx(size, rel=0.01)
+    assert found["gpu_hours"] > 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_estimates_by_hand_and_with_s2(capsys):
+    words = ["--model", "timm:vit_base_patch16_224", "--batch", "100", "--epochs", "3"]
+    one = estimated(capsys, words)
+    assert (one["steps"], one["images"]) == (30, 3000)
+    assert one["gmacs_per_step"] == pytest.approx(17.6 * 3 * 100, rel=0.01)
+    assert one["gpu_hours"] == pytest.approx(17.6e9 * 2 * 3 * 3000 / 200e12 / 3600, rel=0.01)
+    two = estimated(capsys, [*words, "--scales", "1x", "2x"])
+    assert two["gmacs_per_step"] == pytest.approx(5 * one["gmacs_per_step"], rel=0.01)
+    assert two["memory_gb"] > 3 * one["memory_gb"]
+    recomputed = estimated(capsys, [*words, "--scales", "1x", "2x", "--recompute"])
+    assert recomputed["memory_gb"] == pytest.approx(one["memory_gb"])

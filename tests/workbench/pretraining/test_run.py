@@ -1,0 +1,248 @@
+"""Runs give a model; killed at any moment and repeated, they give the same one."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import feature_store
+from feature_store import InputError
+from workbench.cli import main
+from workbench.models.run_names import record_of
+from workbench.training import checkpoints
+
+
+def rows(folder, name):
+    with (folder / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_trains_and_its_result_is_a_model_wherever_its_folder_is(
+    pretrain, coloured, tmp_path, capsys
+):
+    run = tmp_path / "small #1"
+    found = pretrain(run, epochs="8")
+    assert found["steps"] == 24
+    assert found["images"] == 192
+    losses = [float(row["loss"]) for row in rows(run, "metrics.csv")]
+    assert len(losses) == 24
+    assert np.mean(losses[-6:]) < np.mean(losses[:6])
+    last = rows(run, "evaluation.csv")[-1]
+    assert float(last["val_accuracy"]) == found["val_accuracy"] > 0.7
+    assert float(last["images"]) == 192
+    assert (run / "training.png").exists()
+
+    def extract(name, store, scales, view=""):
+        words = [
+            "--dataset",
+            f"{view}folder:{coloured}",
+            "--store",
+            str(store),
+            "--scales",
+            *scales,
+        ]
+        assert main(["extract", "--model", f"run:{name}", *words]) == 0
+        return feature_store.open(store)
+
+    store = extract(run, tmp_path / "a.zarr", ["1x", "2x"])
+    (model,) = {source.partition("#")[0] for source in store.sources()}
+    manifest = store.source(f"{model}@1x").manifest
+    assert manifest["weights_from"].endswith("supervised, trained at 32+64")
+    assert manifest["pretrained"]
+
+    moved = shutil.move(run, tmp_path / "else where#final#2")
+    capsys.readouterr()
+    extract(moved, tmp_path / "a.zarr", ["1x", "2x"])
+    assert "nothing to do" in capsys.readouterr().err
+    extract(moved, tmp_path / "b.zarr", ["1x", "2x"], view="view:1:")
+    capsys.readouterr()
+    probe = ["probe", "--train", str(tmp_path / "a.zarr"), "--test", str(tmp_path / "b.zarr")]
+    probe += ["--source", f"run:{moved}@1x", "--source", f"run:{moved}@1x+2x", "--l2", "0.01"]
+    assert main([*probe, "--json"]) == 0
+    said = capsys.readouterr()
+    assert [row["source"] for row in json.loads(said.out)["rows"]] == [
+        f"{model}#final@32", f"{model}#final@32+64"
+    ]  # fmt: skip
+    assert [line for line in said.err.splitlines() if "trained at 32+64" in line] == [
+        line for line in said.err.splitlines() if "@32:" in line
+    ]
+    assert main(["status", str(moved), "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert (status["steps_done"], status["steps_total"], status["complete"]) == (24, 24, True)
+
+
+KILLED = """
+import os, signal, sys
+from workbench.cli import main
+from workbench.training import loop
+step = loop._Run._one
+save = loop.checkpoints.save
+def one(self, number, batch):
+    if "step" in sys.argv[1] and number == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, number, batch)
+def half(file, *more, **options):
+    file.write(b"begun"); file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+def saved(state, folder, *, keep):
+    if "checkpoint" in sys.argv[1] and state["step"] == 4:
+        import torch
+        torch.save = lambda state, file: half(file)
+    return save(state, folder, keep=keep)
+loop._Run._one, loop.checkpoints.save = one, saved
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("moment", ["step", "checkpoint"])
+def test_a_killed_run_resumes_with_the_same_bits(moment, line, pretrain, tmp_path):
+    """SIGKILL in step 5, and in the middle of the write of the checkpoint of step 4."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, moment, *line(tmp_path / "a", workers="1")],
+        timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    latest = checkpoints.existing(tmp_path / "a")[0].name[5:15]
+    assert int(latest) == (4 if moment == "step" else 2)
+    pretrain(tmp_path / "a")
+    pretrain(tmp_path / "whole")
+    one, other = (checkpoints.load(tmp_path / name, print) for name in ("a", "whole"))
+    for state in (one, other):
+        state.pop("seconds")
+    assert flat(one).keys() == flat(other).keys()
+    assert any("average" in key for key in flat(one))
+    for key, value in flat(one).items():
+        assert torch.equal(torch.as_tensor(value), torch.as_tensor(flat(other)[key])), key
+    for name in ("metrics.csv", "evaluation.csv"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert record_of(tmp_path / "a") == record_of(tmp_path / "whole")
+
+
+def flat(value, name=""):
+    """Every leaf of a nested state."""
+    if isinstance(value, dict | list | tuple):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        return {k: v for key, part in pairs for k, v in flat(part, f"{name}.{key}").items()}
+    return {} if value is None or isinstance(value, str) else {name: value}
+
+
+def test_weights_to_start_from_are_those_of_a_run(pretrain, tmp_path):
+    pretrain(tmp_path / "a", epochs="1")
+    pretrain(tmp_path / "b", epochs="0.1", init=f"run:{tmp_path / 'a'}", ema="0",
+             learning_rate="1e-12", val=None)  # fmt: skip
+    one, other = (load_file(tmp_path / name / "checkpoint.safetensors") for name in "ab")
+    for key in one:
+        torch.testing.assert_close(one[key], other[key], atol=1e-6, rtol=0)
+    pretrain(tmp_path / "c", epochs="0.1", seed="1", val=None)
+    assert not torch.equal(load_file(tmp_path / "c/checkpoint.safetensors")[key], one[key])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"loss": "sigmoid"}, None),
+        ({"parts": "2", "recompute": "", "scales": "1x 2x.raw"}, None),
+        ({"dataset": "unlabelled"}, ["24 of 24", "no label"]),
+        ({"val": "lacking"}, ["no image of red"]),
+        ({"scales": "1x 50"}, ["50", "multiple", "32"]),
+        ({"batch": "7", "parts": "2"}, ["--batch is 7", "multiple of 2"]),
+        ({"batch": "3"}, ["even number", "3 images"]),
+        ({"model": "timm:no_such_vit"}, ["no_such_vit"]),
+        ({"model": "bundled:efficientnet_lite0"}, ["timm:"]),
+        ({"init": "random:timm:vit_tiny_patch16_224:32"}, ["another architecture"]),
+        ({"epochs": "0"}, ["epochs", "0"]),
+        ({"dataset": "damaged"}, ["damaged", "nan"]),
+    ],
+)
+def test_options_are_run_or_refused_in_one_line(options, words, line, coloured, tmp_path, capsys):
+    if options.get("dataset") == "unlabelled":
+        (tmp_path / "flat").mkdir()
+        for number, path in enumerate(sorted(coloured.rglob("*.png"))):
+            shutil.copy(path, tmp_path / "flat" / f"{number}.png")
+        options = {"dataset": f"folder:{tmp_path / 'flat'}"}
+    if options.get("dataset") == "damaged":
+        shutil.copytree(coloured, tmp_path / "images")
+        pixels = np.full((40, 48), np.nan, np.float32)
+        Image.fromarray(pixels).save(tmp_path / "images" / "red" / "damaged.tiff")
+        options = {"dataset": f"folder:{tmp_path / 'images'}"}
+    if options.get("val") == "lacking":
+        shutil.copytree(coloured / "green", tmp_path / "val" / "green")
+        options = {"val": f"folder:{tmp_path / 'val'}"}
+    status = main(line(tmp_path / "run", **{"epochs": "1"} | options))
+    said = capsys.readouterr()
+    if words is None:
+        assert status == 0, said.err
+        return
+    assert status == 2
+    (message,) = said.err.strip().splitlines()
+    assert all(word in message for word in words), message
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+def test_another_configuration_and_an_unfinished_run_are_refused(line, pretrain, tmp_path, capsys):
+    pretrain(tmp_path / "a", epochs="1")
+    assert main(line(tmp_path / "a", epochs="1", scales="1x")) == 2
+    assert "scales was ['1x', '2x'] there and is ['1x'] now" in capsys.readouterr().err
+    assert main(line(tmp_path / "a", epochs="1", learning_rate="0.1")) == 2
+    assert "recipe.learning_rate was None there and is 0.1 now" in capsys.readouterr().err
+    (tmp_path / "a" / "checkpoint.safetensors").unlink()
+    assert main(["cost", "--model", f"run:{tmp_path / 'a'}"]) == 2
+    assert "unfinished" in capsys.readouterr().err
+    assert main(["cost", "--model", f"run:{tmp_path / 'none'}"]) == 2
+    assert "checkpoint.safetensors" in capsys.readouterr().err
+
+
+def test_a_damaged_weight_file_is_refused(pretrain, tmp_path, capsys):
+    pretrain(tmp_path / "a", epochs="0.5", seed="7")
+    path = tmp_path / "a" / "checkpoint.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 64
+    path.write_bytes(data)
+    from workbench import models
+
+    with pytest.raises(InputError, match="another hash|do not have the hash"):
+        models.load(f"run:{tmp_path / 'a'}")
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(line, tmp_path, capsys, monkeypatch):
+    save = torch.save
+
+    def full(state, file):
+        if state["step"] == 4:
+            file.write(b"begun")
+            raise OSError(28, "No space left on device")
+        save(state, file)
+
+    monkeypatch.setattr(torch, "save", full)
+    assert main(line(tmp_path / "a")) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert [p.name[5:15] for p in checkpoints.existing(tmp_path / "a")] == ["0000000002"]
+    assert not list((tmp_path / "a").glob("*.partial"))
+
+
+def test_two_processes_train_as_one(line, tmp_path):
+    """Each takes every second image; gradients are averaged, and one of them writes."""
+    words = line(tmp_path / "a", epochs="1", augment="none", batch="8")
+    done = [
+        subprocess.Popen(
+            [sys.executable, "-m", "workbench.cli", *words], stdout=subprocess.PIPE,
+            env=os.environ | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
+                              "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29517"},
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    assert [process.wait(timeout=300) for process in done] == [0, 0]
+    assert len(rows(tmp_path / "a", "metrics.csv")) == 3
+    assert (tmp_path / "a" / "checkpoint.safetensors").exists()
+    assert json.loads((tmp_path / "a/run.json").read_text())["environment"]["processes"] == 2

@@ -1,0 +1,115 @@
+"""``workbench pretrain``: train a vision transformer, at one scale or with S2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from analyses.reading.progress import watched
+from workbench.options import options_of
+from workbench.pretraining.config import Distillation, PretrainConfig, Recipe
+from workbench.results import strict_json
+from workbench.results.messages import note, show
+from workbench.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from workbench.pretraining.run import Asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain:
+    r"""Train a vision transformer from random weights, at one scale or with S2.
+
+    The result is the model run:RUN, which every command takes. Repeat the command to resume after
+    an interruption; `workbench status RUN` says how far it is.
+
+    Examples
+    --------
+    workbench pretrain --model timm:test_vit:64 --dataset bundled:textiles:train \
+        --val bundled:textiles:test --scales 1x 2x --epochs 2 --batch 64 --out runs/small-s2
+    """
+
+    config: Annotated[PretrainConfig, tyro.conf.arg(name="")]
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
+    distillation: Annotated[Distillation, tyro.conf.arg(name="")] = field(
+        default_factory=Distillation
+    )
+    training: Annotated[
+        TrainingConfig,
+        options_of(TrainingConfig, "checkpoint_every", "keep", "log_every", "clip"),
+    ] = field(default_factory=TrainingConfig)
+    sweep: Path | None = None
+    """CSV file of shapes, as of workbench shape-law --plan star: train each, in a folder of --out,
+    and write --out/sweep.csv, which workbench shape-law --runs reads."""
+    out: Path
+    """Folder of the run: its identity, checkpoints, metrics and, at the end, its weights."""
+    dry_run: bool = False
+    """Estimate parameters, GMACs of a step, memory of each GPU, GPU hours and disk; train nothing.
+    --limit is then the number of images, where the data set is not at hand."""
+    devices: int = 1
+    """GPUs of the estimate of --dry-run."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+    def run(self) -> int:
+        """Train, and report; the exit status."""
+        if self.dry_run:
+            return self._dry_run()
+        from workbench.pretraining.run import Asked, pretrain  # deferred: torch takes 2 s
+
+        asked = Asked(
+            config=self.config, recipe=self.recipe, distillation=self.distillation,
+            training=self.training, options={},
+        )  # fmt: skip
+        if self.sweep is not None:
+            return self._sweep(asked, self.sweep)
+        found = pretrain(asked, self.out, note, progress=watched())
+        if found is None:
+            return _stopped()
+        if self.json:
+            show(strict_json.dumps(found))
+            return 0
+        accuracy = found["val_accuracy"]
+        show(
+            f"run:{found['run']}: {found['steps']} steps, {found['images']} images, training loss "
+            f"{found['train_loss']:.4g}"
+            + ("" if accuracy is None else f", validation accuracy {100 * accuracy:.1f} %")
+        )
+        return 0
+
+    def _sweep(self, asked: Asked, plan: Path) -> int:
+        from workbench.pretraining.sweep import sweep  # deferred: torch takes 2 s
+
+        table = sweep(asked, plan, self.out, note, progress=watched())
+        if table is None:
+            return _stopped()
+        show(strict_json.dumps({"runs": str(table)}) if self.json else f"wrote {table}")
+        return 0
+
+    def _dry_run(self) -> int:
+        from workbench import datasets
+        from workbench.pretraining.dry_run import estimate  # deferred: torch takes 2 s
+
+        images = self.config.limit or len(datasets.open(self.config.dataset))
+        found = estimate(
+            self.config, self.recipe, self.distillation, images=images, keep=self.training.keep,
+            devices=self.devices,
+        )  # fmt: skip
+        if self.json:
+            show(strict_json.dumps(found))
+            return 0
+        show(
+            f"{found['params'] / 1e6:,.1f} M parameters; {found['steps']:,} steps of "
+            f"{found['gmacs_per_step']:,.0f} GMACs; {found['memory_gb']:,.1f} GB on each GPU; "
+            f"{found['gpu_hours']:,.1f} GPU hours at {found['tflops']:g} TFLOP/s; "
+            f"{found['disk_gb']:,.2f} GB of disk"
+        )
+        return 0
+
+
+def _stopped() -> int:
+    note("workbench pretrain: stopped before the end; repeat the command to resume")
+    return 1

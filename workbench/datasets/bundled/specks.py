@@ -1,0 +1,103 @@
+"""``bundled:specks``: small shapes over real photographs, as many as a training needs.
+
+Each image of 128 x 128 shows six shapes of one class (disc, square, triangle, ring, cross), with
+radii of 6 to 16 pixels, in front of a part of a real photograph. Colour, place, turn and size say
+nothing about the class: only outlines of a few pixels do, so that the scale at which an image is
+seen decides what can be told. Test images have photographs of their own. The image id determines
+every pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image
+
+from feature_store.dataset_name import DatasetName
+from workbench.datasets.base import Dataset, bundled_split, hash_key
+from workbench.datasets.bundled.photos import open_photos
+from workbench.datasets.bundled.scenes import PHOTOS, SHAPES, outline
+
+SIDE = 128  # pixels
+COUNTS = {"train": 200_000, "test": 2_000}
+THINGS = 6
+RADII = (6.0, 16.0)  # pixels, drawn evenly on a logarithmic scale
+CONTRAST = 90.0  # least distance, in one colour channel, of a shape to what is behind it
+TEXTURES = 240
+
+
+@dataclass(frozen=True)
+class SpeckReader:
+    """Image id ``SIDE-NUMBER`` to its picture."""
+
+    def __call__(self, image_id: str) -> Image.Image:
+        return Image.fromarray(render(image_id))
+
+
+def open_specks(name: DatasetName) -> Dataset:
+    """Images, all of them or one side of the fixed split; classes alternate, so that any first few
+    are a fair sample."""
+    split = bundled_split(name)
+    open_photos(PHOTOS)  # absent photographs are refused now rather than while an image is read
+    sides = [split] if split else list(COUNTS)
+    ids = [f"{side}-{n:06d}" for side in sides for n in range(COUNTS[side])]
+    return Dataset(
+        name=str(name),
+        image_ids=ids,
+        labels=np.array([label_of(image_id) for image_id in ids], np.int32),
+        label_names=list(SHAPES),
+        reader=SpeckReader(),
+    )
+
+
+def label_of(image_id: str) -> int:
+    """Number of the class."""
+    return int(image_id.rpartition("-")[2]) % len(SHAPES)
+
+
+def render(image_id: str) -> np.ndarray:
+    """The picture: uint8, dims (row, col, 3)."""
+    rng = np.random.default_rng(hash_key(image_id))
+    picture = _background(_textures(image_id.partition("-")[0]), rng)
+    for _ in range(THINGS):
+        radius = float(np.exp(rng.uniform(*np.log(RADII))))
+        row, col = rng.uniform(radius, SIDE - radius, 2)
+        angle = rng.uniform(0, 2 * np.pi)
+        top, left = int(row - radius), int(col - radius)
+        part = picture[top : int(row + radius) + 2, left : int(col + radius) + 2]
+        down, right = (
+            (np.arange(n)[:, None] + 0.5 + first - centre) / radius
+            for n, first, centre in zip(part.shape[:2], (top, left), (row, col), strict=True)
+        )
+        x = np.cos(angle) * right.T + np.sin(angle) * down
+        y = np.cos(angle) * down - np.sin(angle) * right.T
+        inside = outline(label_of(image_id), x, y)
+        if inside.any():
+            part[inside] = _colour(part[inside].mean(0), rng)
+    return picture.round().astype(np.uint8)
+
+
+def _colour(behind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random colour that is far from what is behind it in at least one channel."""
+    while True:
+        colour = rng.uniform(0, 255, 3)
+        if np.abs(colour - behind).max() > CONTRAST:
+            return colour
+
+
+def _background(textures: tuple[np.ndarray, ...], rng: np.random.Generator) -> np.ndarray:
+    """A random square of a random photograph: float, dims (SIDE, SIDE, 3)."""
+    texture = textures[rng.integers(len(textures))]
+    side = int(rng.integers(96, min(texture.shape[:2]) + 1))
+    top, left = (int(rng.integers(0, n - side + 1)) for n in texture.shape[:2])
+    patch = Image.fromarray(texture[top : top + side, left : left + side])
+    return np.asarray(patch.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float64)
+
+
+@lru_cache(maxsize=2)
+def _textures(side: str) -> tuple[np.ndarray, ...]:
+    """Crops of the photographs of one side of their split, a fair share of each photograph."""
+    dataset = open_photos(replace(PHOTOS, split=side)).take(TEXTURES)
+    return tuple(dataset.image(row) for row in range(len(dataset)))

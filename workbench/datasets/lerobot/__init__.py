@@ -1,1 +1,0 @@
-"""Demonstrations in the layout of LeRobot: frames, states and actions of whole episodes."""

@@ -1,0 +1,1 @@
+"""Pre-training of vision transformers, at one scale or with S2."""

@@ -1,0 +1,150 @@
+"""The model that is trained: an architecture of timm with its own initial weights, under S2."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from feature_store.errors import InputError, some
+from workbench import models
+from workbench.models import timm_family
+from workbench.models.backbone import Backbone, weights_sha256
+from workbench.models.info import BackboneInfo
+from workbench.models.names import ModelName
+from workbench.models.registry import build
+from workbench.multiscale import S2, interpolate, plan_scale
+from workbench.multiscale.scale import Scale, resolve_scales
+from workbench.pretraining.config import AUGMENTATIONS, BY_SIZE, PretrainConfig, Recipe
+
+
+def describe(config: PretrainConfig) -> BackboneInfo:
+    """The architecture, known without weights.
+
+    Raises
+    ------
+    InputError
+        timm does not know it, or it cannot run at a scale.
+    """
+    info = models.resolve(f"random:{config.model}")
+    for scale in resolve_scales(config.scales, info.native):
+        plan_scale(scale, info)
+    return info
+
+
+def build_s2(
+    config: PretrainConfig, recipe: Recipe, device: str, options: dict[str, Any] | None = None
+) -> S2:
+    """The model with its initial weights, at the scales of the training.
+
+    Parameters
+    ----------
+    config : PretrainConfig
+    recipe : Recipe
+    device : str
+    options : dict, optional
+        Further arguments of the architecture, such as its width.
+
+    Raises
+    ------
+    InputError
+        The weights to start from are those of another architecture.
+    """
+    info, name = describe(config), ModelName.parse(config.model)
+    extra = {"drop_path_rate": recipe.drop_path} if recipe.drop_path else {}
+    module = timm_family.create(
+        name.arch, pixels=name.pixels, pretrained=False, meta=False, seed=config.seed,
+        num_classes=0, **extra, **(options or {}),
+    )  # fmt: skip
+    module.requires_grad_(True)
+    if config.init is not None:
+        start_from(module, config.init)
+    module.to(device)
+    info = replace(info, channels=module.num_features)
+    backbone = Backbone(
+        info=info, module=module, runs=module, read=build(info.name).reader(module, info.tap),
+        device=torch.device(device), arithmetic=recipe.arithmetic,
+    )  # fmt: skip
+    per_pass = math.ceil(config.batch / recipe.parts)
+    return S2(
+        backbone, resolve_scales(config.scales, info.native), grad=True,
+        max_crops=per_pass if recipe.recompute else 1 << 20,
+        recompute=recipe.recompute, compiled=recipe.compile,
+    )  # fmt: skip
+
+
+def start_from(module: torch.nn.Module, name: str) -> None:
+    """Load the weights of a model of the same architecture; heads are left out.
+
+    Raises
+    ------
+    InputError
+        Another architecture; a tensor that differs is named.
+    """
+    found = models.load(name).module.state_dict()
+    own = module.state_dict()
+    wrong = [key for key in own if key not in found or found[key].shape != own[key].shape]
+    if wrong:
+        key = wrong[0]
+        there = tuple(found[key].shape) if key in found else "absent"
+        raise InputError(
+            f"--init {name} is of another architecture: {key} is {there} there and "
+            f"{tuple(own[key].shape)} here ({len(wrong)} such tensors: {some(wrong)}); name "
+            f"weights of the architecture of --model, at its native size"
+        )
+    module.load_state_dict({key: found[key] for key in own})
+
+
+def init_sha256(name: str | None) -> str | None:
+    """Hash of the weights that a training starts from; None where they are random."""
+    return None if name is None else weights_sha256(models.load(name).module.state_dict())
+
+
+def augmentation(recipe: Recipe, info: BackboneInfo) -> tuple[int | None, float]:
+    """Strength of RandAugment and alpha of mixup; by the model's size unless one is named."""
+    name = recipe.augment
+    if name == "auto":
+        name = next(one for most, one in BY_SIZE if info.params < most)
+    return AUGMENTATIONS[name]
+
+
+def small_s2(s2: S2, side: int) -> S2:
+    """The same weights on base images of another side, at the same multiples of it."""
+    backbone = s2.backbone()
+    info = replace(s2.info, native=side, grid=(side // s2.info.stride, side // s2.info.stride))
+    factors = [f"{scale.height / s2.info.native:g}x" for scale in s2.scales]
+    return S2(
+        replace(backbone, info=info), factors, grad=True, max_crops=1 << 20, recompute=s2.recompute
+    )
+
+
+class Inputs:
+    """From uint8 crops to what S2 takes: the base images, and those of ``raw`` scales.
+
+    Crops are made at the largest ``raw`` scale, if there is one, and shrunk from it: all scales see
+    the same part of the original image.
+    """
+
+    def __init__(self, s2: S2) -> None:
+        self.native = s2.info.native
+        self.raw: list[Scale] = [scale for scale in s2.scales if scale.raw]
+        self.side = max([self.native, *(scale.height for scale in self.raw)])
+        """Side of the crops in pixels."""
+        self.moments = torch.tensor([s2.info.mean, s2.info.std]).view(2, 1, 3, 1, 1) * 255
+        if any(scale.height != scale.width for scale in s2.scales):
+            raise InputError("training takes square scales; name a side in pixels, or 2x")
+
+    def __call__(
+        self, pixels: torch.Tensor, device: torch.device
+    ) -> tuple[torch.Tensor, dict[Scale, torch.Tensor]]:
+        """Dims (image, 3, side, side) uint8 to base images and raw ones, float32, normalised."""
+        large = self.plain(pixels, device)
+        sized = {scale: interpolate(large, scale.height, scale.width) for scale in self.raw}
+        return interpolate(large, self.native, self.native), sized
+
+    def plain(self, pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
+        """Normalised images of the size they have."""
+        mean, std = self.moments.to(device)
+        return (pixels.to(device, non_blocking=True).float() - mean) / std

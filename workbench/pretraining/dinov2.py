@@ -1,0 +1,257 @@
+"""Self-distillation: DINOv2's losses on S2 tokens.
+
+A student sees two large crops of an image, some of their patches blanked, and small crops; a
+teacher, the average of past students, sees the large crops whole. The student's head predicts the
+teacher's for other crops of the image (DINO, on the class token) and for blanked patches (iBOT);
+KoLeo spreads the features of a batch.
+
+Under S2 every crop is the base image of an S2 pass of its own, and heads take its tokens of all
+scales side by side. ``docs/pretraining.md`` says what else could be meant, and why it was not done.
+
+Source: Oquab et al. (2023), "DINOv2", and its ``ssl_default_config.yaml``; losses and heads are
+lightly's. Deviations: blanked patches have the mean colour rather than a learned token, so that all
+scales are blanked alike; one head serves both losses, as in the published default.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from lightly.loss import DINOLoss, IBOTPatchLoss, KoLeoLoss
+from lightly.loss.swav_loss import sinkhorn
+from lightly.models.modules.heads import DINOProjectionHead
+from lightly.models.utils import random_block_mask, update_momentum
+from lightly.utils.scheduler import cosine_schedule, linear_warmup_schedule
+from torch import nn
+
+from feature_store.errors import InputError
+from workbench.models.info import Tokens
+from workbench.multiscale import S2
+from workbench.pretraining.backbone import Inputs, small_s2
+from workbench.pretraining.config import Distillation, PretrainConfig, Recipe
+from workbench.pretraining.evaluation import COLLAPSED_RANK, HeldOut, evaluated
+from workbench.pretraining.images import Batches, Views
+from workbench.pretraining.multi_crop import MultiCrop
+from workbench.pretraining.rates import groups
+from workbench.pretraining.supervised import split
+from workbench.training import ranks
+from workbench.training.trained import Trained
+
+RATE, SMALLEST_RATE = 4e-3, 1e-6
+"""Learning rates at the peak, for a batch of 1,024, and at the end."""
+WARM_UP, TEMPERATURE_WARM_UP, FROZEN = 0.1, 0.3, 0.01
+"""Shares of the steps in which the learning rate rises, the teacher's temperature rises, and the
+last layer of the head stays as it is: 10, 30 and 1 of 100 epochs."""
+TEMPERATURES = (0.04, 0.07)
+STUDENT_TEMPERATURE = 0.1
+DECAY = 0.04
+"""Weight decay at the first step."""
+LEAST_PATCHES = 10
+"""Of which a tenth, the smallest share that is blanked, is one."""
+SETTLED = 0.01
+"""Distance in nats to ln(prototypes) within which a loss has settled there."""
+
+
+class Seen(NamedTuple):
+    """Outputs of a head, dims (image, prototype), and the vectors that it was given."""
+
+    scores: torch.Tensor
+    vectors: torch.Tensor
+
+
+class Student(nn.Module):
+    """S2, and a head on its class and patch tokens."""
+
+    def __init__(self, s2: S2, asked: Distillation) -> None:
+        super().__init__()
+        self.s2 = s2
+        self.head = DINOProjectionHead(
+            len(s2.scales) * s2.info.channels, hidden_dim=asked.hidden, output_dim=asked.prototypes
+        )
+
+    def forward(
+        self, crops: Sequence[torch.Tensor], mask: torch.Tensor
+    ) -> tuple[list[Seen], torch.Tensor]:
+        """Scores of each crop, and of the masked patches of the large ones.
+
+        Parameters
+        ----------
+        crops : float32 tensors, dims (image, 3, row, col)
+            Two large ones, then small ones.
+        mask : bool tensor, dims (2 image, token row, token col)
+            Patches of the large crops.
+        """
+        large = torch.cat(list(crops[:2]))
+        tokens = self.s2(blanked(large, mask, self.s2.info.stride))
+        found = [self._seen(part) for part in class_vectors(tokens).chunk(2)]
+        small = small_s2(self.s2, crops[2].shape[-1]) if len(crops) > 2 else None
+        found += [self._seen(class_vectors(small(crop))) for crop in crops[2:] if small]
+        return found, self.head(tokens.map[mask])
+
+    def _seen(self, vectors: torch.Tensor) -> Seen:
+        return Seen(self.head(vectors), vectors)
+
+
+class SelfDistillation(nn.Module):
+    """Everything that a checkpoint holds: student, teacher, and the centres of the losses."""
+
+    def __init__(
+        self, s2: S2, teacher: S2, config: PretrainConfig, recipe: Recipe, asked: Distillation
+    ) -> None:
+        super().__init__()
+        self.config, self.recipe, self.asked = config, recipe, asked
+        self.student, self.teacher = Student(s2, asked), Student(teacher, asked)
+        self.teacher.load_state_dict(self.student.state_dict())
+        self.teacher.requires_grad_(False)
+        self.inputs = Inputs(s2)
+        if self.inputs.raw:
+            raise InputError(
+                f"--objective dinov2 cuts all scales from crops of the base image; found scale "
+                f"{self.inputs.raw[0]}, expected one without .raw"
+            )
+        rows, cols = s2.info.grid
+        if rows * cols < LEAST_PATCHES:
+            raise InputError(
+                f"--objective dinov2 blanks patches: {config.model} has {rows} x {cols}, expected "
+                f"at least {LEAST_PATCHES} in all; choose a larger native size, NAME:PIXELS"
+            )
+        self.dino, self.ibot = DINOLoss(asked.prototypes), IBOTPatchLoss(asked.prototypes)
+        self.koleo = KoLeoLoss()
+        self.step = self.steps = 1
+        self.recent: deque[float] = deque(maxlen=50)
+        """DINO losses of the latest steps."""
+
+    @property
+    def kept(self) -> S2:
+        """The model that is evaluated and kept: the teacher."""
+        return self.teacher.s2
+
+    def train(self, mode: bool = True) -> SelfDistillation:
+        """As of every module; the teacher drops nothing at random."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def views(self) -> Views:
+        """Large and small crops of an image."""
+        stride, native = self.student.s2.info.stride, self.student.s2.info.native
+        small = max(1, round(self.asked.local_pixels * native / stride)) * stride
+        return MultiCrop(self.inputs.side, small, self.asked.local_crops)
+
+    def evaluate(self, images: HeldOut, batch: int) -> dict[str, float]:
+        """Values of evaluation.csv, of the teacher."""
+        return evaluated(self.kept, self.inputs, images, batch, None)
+
+    def collapse(self, found: dict[str, float]) -> str:
+        """What shows that the features have collapsed; empty where nothing does."""
+        if found["effective_rank"] < COLLAPSED_RANK:
+            return f"the effective rank of the features is {found['effective_rank']:.2f}"
+        untrained = math.log(self.asked.prototypes)
+        far = max((abs(loss - untrained) for loss in self.recent), default=math.inf)
+        if far < SETTLED and self.step > 0.2 * self.steps:
+            return f"the DINO loss has settled at ln {self.asked.prototypes} = {untrained:.4f}"
+        return ""
+
+    def trained(self, batches: Batches, config: PretrainConfig, steps: int) -> Trained:
+        """What the training loop runs."""
+        from timm.scheduler import CosineLRScheduler
+
+        self.steps = steps
+        rate = self.recipe.learning_rate or RATE * math.sqrt(config.batch / 1024)
+        optimizer = torch.optim.AdamW(
+            list(groups(self.student, rate, self.asked.layer_decay)), lr=rate
+        )
+        schedule = CosineLRScheduler(
+            optimizer, t_initial=steps, warmup_t=max(1, round(WARM_UP * steps)),
+            lr_min=min(SMALLEST_RATE, rate), t_in_epochs=False,
+        )  # fmt: skip
+        run = ranks.parallel(self.student)
+
+        def before(step: int) -> None:
+            self.step = step
+            schedule.step_update(step)  # at step 0 of a warm-up from 0 nothing would move
+            decay = cosine_schedule(step - 1, steps, DECAY, self.asked.weight_decay_end)
+            for group in optimizer.param_groups:
+                group["weight_decay"] = decay if group["decays"] else 0.0
+                if group["last"] and step <= FROZEN * steps:
+                    group["lr"] = 0.0
+
+        def after(step: int) -> None:
+            momentum = cosine_schedule(step - 1, steps, self.asked.momentum, 1.0)
+            update_momentum(self.student, self.teacher, momentum)
+
+        return Trained(
+            model=self, optimizer=optimizer, read=batches.read,
+            loss=lambda part: self._loss(run, part[0]), before=before, after=after,
+            parts=lambda batch: split(*batches.ready(batch), self.recipe.parts),
+            images=config.batch,
+        )  # fmt: skip
+
+    def _loss(
+        self, run: nn.Module, views: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        device = next(self.student.parameters()).device
+        large = [self.inputs(view, device)[0] for view in views[:2]]
+        small = [self.inputs.plain(view, device) for view in views[2:]]
+        mask = random_block_mask(
+            (2 * len(large[0]), *self.kept.info.grid), min_num_masks_per_block=1
+        )
+        mask = mask.to(device)
+        temperature = linear_warmup_schedule(
+            self.step, max(1, round(TEMPERATURE_WARM_UP * self.steps)), *TEMPERATURES
+        )
+        with torch.no_grad():
+            tokens = self.teacher.s2(torch.cat(large))
+            taught = list(self.teacher.head(class_vectors(tokens)).chunk(2))
+            patches = self.teacher.head(tokens.map[mask])
+        seen, guessed = run([*large, *small], mask)
+        if self.asked.centring == "sinkhorn":
+            dino, ibot = self._balanced(taught, patches, seen, guessed, temperature)
+        else:
+            dino = self.dino(taught, [one.scores for one in seen], teacher_temp=temperature)
+            ibot = self.ibot(patches, guessed, mask, teacher_temp=temperature)
+        koleo = sum(self.koleo(one.vectors) for one in seen[:2])
+        self.recent.append(float(dino.detach()))
+        row = {"dino": dino, "ibot": ibot, "koleo": koleo}
+        return dino + ibot + self.asked.koleo * koleo, {
+            k: float(v.detach()) for k, v in row.items()
+        }
+
+    def _balanced(
+        self, taught: list[torch.Tensor], patches: torch.Tensor, seen: list[Seen],
+        guessed: torch.Tensor, temperature: float,
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        """Both losses with the teacher's outputs balanced over the prototypes of a batch."""
+        targets = [balanced(scores, temperature) for scores in taught]
+        pairs = [
+            entropy(target, one.scores)
+            for k, target in enumerate(targets)
+            for number, one in enumerate(seen)
+            if number != k
+        ]
+        return torch.stack(pairs).mean(), entropy(balanced(patches, temperature), guessed)
+
+
+def class_vectors(tokens: Tokens) -> torch.Tensor:
+    """The class token of each image, or its mean token where there is none: (image, channel)."""
+    return tokens.prefix[:, 0] if tokens.prefix.shape[1] else tokens.map.mean((1, 2))
+
+
+def blanked(images: torch.Tensor, mask: torch.Tensor, stride: int) -> torch.Tensor:
+    """Normalised images whose masked patches have the mean colour, 0."""
+    pixels = mask.repeat_interleave(stride, 1).repeat_interleave(stride, 2)
+    return images.masked_fill(pixels[:, None], 0.0)
+
+
+def balanced(scores: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Probabilities of each row, dims as given, whose sums over the batch are equal."""
+    return sinkhorn(scores.float() - scores.max(), epsilon=temperature, gather_distributed=True)
+
+
+def entropy(target: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy in nats of scores at the student's temperature."""
+    return -(target * (scores / STUDENT_TEMPERATURE).log_softmax(-1)).sum(-1).mean()

@@ -1,0 +1,204 @@
+"""One pre-training run: data, model, objective and loop put together; its result is a model."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from feature_store.errors import InputError
+from workbench import datasets
+from workbench.code_hash import parts_sha256
+from workbench.datasets import Dataset
+from workbench.models import trained
+from workbench.models.names import ModelName
+from workbench.models.run_names import WEIGHTS
+from workbench.multiscale import S2
+from workbench.pretraining.backbone import build_s2, init_sha256
+from workbench.pretraining.config import Distillation, PretrainConfig, Recipe
+from workbench.pretraining.evaluation import HeldOut, held_out
+from workbench.pretraining.images import Augmented, Batches
+from workbench.pretraining.report import draw, recorder, report
+from workbench.pretraining.supervised import Supervised, require_labels
+from workbench.training import ranks
+from workbench.training.config import TrainingConfig
+from workbench.training.loop import train
+from workbench.training.randomness import seed_step
+
+CODE = ("workbench/multiscale", "workbench/pretraining", "workbench/training")
+CLIP = {"supervised": 1.0, "dinov2": 3.0}
+"""Largest norm of the gradient, as published."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """All options of a run."""
+
+    config: PretrainConfig
+    recipe: Recipe
+    distillation: Distillation
+    training: TrainingConfig
+    """Its iterations follow from the epochs, and its clip from the objective where it is None."""
+    options: dict[str, Any]
+    """Further arguments of the architecture, such as its width; for sweeps of shapes."""
+
+
+def pretrain(
+    asked: Asked, folder: Path, log: Callable[[str], None], *, progress: bool = False
+) -> dict[str, Any] | None:
+    """Train a model, or resume its training; repeated, it only reports.
+
+    Parameters
+    ----------
+    asked : Asked
+    folder : Path
+        Of this run alone; the model is ``run:folder`` when it has finished.
+    log : callable
+        Prints a line.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    dict or None
+        ``run``, ``steps``, ``images`` (seen in training), ``train_loss`` (mean of the last rows of
+        metrics.csv), ``val_accuracy`` (of the head; by nearest neighbours without one; None without
+        labelled validation images), ``checkpoint``. None where the run was asked to stop.
+
+    Raises
+    ------
+    InputError
+        Options, images or labels that do not fit; a folder of another run; a loss that is not
+        finite.
+    """
+    with ranks.joined(asked.recipe.device) as device:
+        config, train_images = asked.config, datasets.open(asked.config.dataset)
+        train_images = train_images.take(config.limit)
+        supervised = config.objective == "supervised"
+        if supervised:
+            require_labels(train_images)
+        _check_batch(config, asked.recipe)
+        val_images = None if config.val is None else datasets.open(config.val)
+        seed_step(0, config.seed)
+        s2 = build_s2(config, asked.recipe, device, asked.options)
+        state = _objective(s2, train_images, asked).to(device)
+        images = None
+        if val_images is not None:
+            images = held_out(train_images, val_images, s2, state.inputs, classes=supervised)
+        steps = math.ceil(config.epochs * len(train_images) / config.batch)
+        training = replace(
+            asked.training,
+            iterations=steps,
+            clip=asked.training.clip or CLIP[config.objective],
+        )
+        identity = _identity(asked, train_images, val_images)
+        made = _trained(state, train_images, images, asked, steps, log)
+        if asked.recipe.tensorboard:
+            made = replace(made, record=recorder(folder))
+        outcome = train(
+            made, folder, training, identity=identity, seed=config.seed, log=log, progress=progress,
+        )  # fmt: skip
+        if not outcome.finished:
+            return None
+        if ranks.rank() == 0:
+            _write(state, s2, asked, identity, folder)
+            draw(folder, config.batch)
+        return report(folder, outcome.step, config)
+
+
+def _check_batch(config: PretrainConfig, recipe: Recipe) -> None:
+    each = ranks.count() * recipe.parts
+    if config.batch < ranks.count():
+        raise InputError(
+            f"--batch is {config.batch} for {ranks.count()} devices; expected at least one image "
+            f"for each: choose a larger batch or fewer devices"
+        )
+    if config.batch % each:
+        raise InputError(
+            f"--batch is {config.batch}, to be divided over {ranks.count()} device(s) and "
+            f"{recipe.parts} part(s); expected a multiple of {each}"
+        )
+
+
+def _objective(s2: S2, images: Dataset, asked: Asked) -> Any:
+    """What is trained: the module whose state a checkpoint holds."""
+    if asked.config.objective == "supervised":
+        return Supervised(s2, len(images.label_names), asked.config, asked.recipe)
+    from workbench.pretraining.dinov2 import SelfDistillation  # deferred: an optional package
+
+    teacher = copy.deepcopy(s2)
+    return SelfDistillation(s2, teacher, asked.config, asked.recipe, asked.distillation)
+
+
+def _trained(
+    state: Any,
+    train_images: Dataset,
+    images: HeldOut | None,
+    asked: Asked,
+    steps: int,
+    log: Callable[[str], None],
+) -> Any:
+    config = asked.config
+    batches = Batches(
+        Augmented(train_images, state.views(), config.seed), batch=config.batch,
+        workers=asked.recipe.workers,
+    )  # fmt: skip
+    found = state.trained(batches, config, steps)
+    if images is None or ranks.rank() > 0:
+        return found
+
+    def evaluate(step: int) -> dict[str, float]:
+        values = state.evaluate(images, config.batch)
+        if signs := state.collapse(values):
+            log(
+                f"step {step}: the features have collapsed ({signs}); start again with a larger "
+                f"batch, a lower learning rate or --centring sinkhorn"
+            )
+        return {"images": step * config.batch, **values}
+
+    return replace(found, evaluate=evaluate)
+
+
+def _identity(asked: Asked, train_images: Dataset, val_images: Dataset | None) -> dict[str, Any]:
+    """What decides the weights, besides the training's own options and seed."""
+    recipe, config = asdict(asked.recipe), asdict(asked.config)
+    del recipe["device"], recipe["workers"], recipe["tensorboard"], config["seed"]
+    if asked.config.objective == "dinov2":
+        recipe |= asdict(asked.distillation)
+    return {
+        **config,
+        "recipe": recipe,
+        "options": asked.options,
+        "images": _images_sha256(train_images),
+        "val_images": None if val_images is None else _images_sha256(val_images),
+        "init_sha256": init_sha256(asked.config.init),
+        "code": parts_sha256(CODE),
+    }
+
+
+def _images_sha256(dataset: Dataset) -> str:
+    """Hash of a dataset's image ids and labels, in order."""
+    listed = [dataset.image_ids, dataset.labels.tolist(), dataset.label_names]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
+
+
+def _write(state: Any, s2: S2, asked: Asked, identity: dict[str, Any], folder: Path) -> None:
+    """Write the weights that a finished run leaves, unless they are there."""
+    if (folder / WEIGHTS).exists():
+        return
+    name = ModelName.parse(asked.config.model)
+    decides = json.dumps([identity, asked.config.seed], sort_keys=True)
+    record = {
+        "architecture": name.arch.partition(".")[0],
+        "pixels": s2.info.native,
+        "options": asked.options,
+        "objective": asked.config.objective,
+        "scales": [str(scale) for scale in s2.scales],
+        "identity": hashlib.sha256(decides.encode()).hexdigest(),
+    }
+    trained.write(state.kept.model.state_dict(), record, folder)

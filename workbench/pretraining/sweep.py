@@ -1,0 +1,100 @@
+"""A sweep over shapes of a vision transformer: the runs of a plan, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analyses.scaling_laws.runs import positive, read_runs
+from feature_store.errors import InputError
+from workbench.models.registry import build
+from workbench.pretraining.backbone import describe
+from workbench.pretraining.run import Asked, pretrain
+from workbench.results.files import write_csv
+from workbench.training.files import EVALUATION
+
+SHAPE = ("width", "depth", "mlp", "images")
+TABLE = "sweep.csv"
+
+
+def sweep(
+    asked: Asked, plan: Path, folder: Path, log: Callable[[str], None], *, progress: bool = False
+) -> Path | None:
+    """Train every row of a plan; repeated, it resumes.
+
+    Parameters
+    ----------
+    asked : Asked
+        Options that all runs share; the architecture gives patches and heads.
+    plan : Path
+        CSV file as of ``workbench shape-law --plan star``: ``width``, ``depth``, ``mlp``,
+        ``images`` (seen in training).
+    folder : Path
+        Each run has a folder in it.
+    log : callable
+    progress : bool
+
+    Returns
+    -------
+    Path or None
+        The table that ``workbench shape-law --runs`` reads: the plan with ``seed``, ``metric``
+        (cross-entropy on validation images, nats) and ``error``. None where a run was stopped.
+
+    Raises
+    ------
+    InputError
+        A plan without these columns, a width that the heads do not divide, or no validation images.
+    """
+    if asked.config.val is None:
+        raise InputError("--sweep measures each run on validation images; name them with --val")
+    table = read_runs(plan)
+    shapes = positive(table, SHAPE)
+    heads = _heads(asked)
+    wrong = [int(width) for width in shapes["width"] if width % heads]
+    if wrong:
+        raise InputError(
+            f"{plan} has width {wrong[0]}, and {asked.config.model} has {heads} heads; expected "
+            f"multiples of {heads}"
+        )
+    rows = []
+    for line, row in shapes.iterrows():
+        given = {name: int(row[name]) for name in SHAPE}
+        name = "-".join(f"{key}{value}" for key, value in given.items())
+        found = _run(asked, given, heads, folder / name, log, progress)
+        if found is None:
+            return None
+        rows.append(table.loc[line].to_dict() | {"seed": asked.config.seed} | found)
+    write_csv(pd.DataFrame(rows), folder / TABLE)
+    return folder / TABLE
+
+
+def _heads(asked: Asked) -> int:
+    blocks = getattr(build(describe(asked.config).name).module, "blocks", None)
+    if not blocks:
+        raise InputError(f"{asked.config.model} is no vision transformer; --sweep varies its shape")
+    return blocks[0].attn.num_heads
+
+
+def _run(
+    asked: Asked, shape: dict[str, int], heads: int, folder: Path, log: Callable[[str], None],
+    progress: bool,
+) -> dict[str, Any] | None:  # fmt: skip
+    """Metric and error of one shape; None where its run was stopped."""
+    options = {
+        "embed_dim": shape["width"], "depth": shape["depth"], "num_heads": heads,
+        "mlp_ratio": shape["mlp"] / shape["width"],
+    }  # fmt: skip
+    config = replace(asked.config, limit=shape["images"], epochs=1.0)
+    if asked.config.limit is not None and shape["images"] > asked.config.limit:
+        config = replace(
+            config, limit=asked.config.limit, epochs=shape["images"] / asked.config.limit
+        )
+    found = pretrain(replace(asked, config=config, options=options), folder, log, progress=progress)
+    if found is None:
+        return None
+    last = pd.read_csv(folder / EVALUATION).iloc[-1]
+    return {"metric": float(last["val_loss"]), "error": 1 - float(last["val_accuracy"])}
