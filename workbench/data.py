@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch.utils.data import Dataset, Sampler
 import feature_store
 from analyses.reading.labelled_tokens import good_rows
 from analyses.reading.pooled import Merge, Pooling
-from feature_store import FeatureStore, InputError
+from feature_store import FeatureStore, InputError, StoreError, protocol
 from feature_store.lazy import refuse_other_positions
 
 SHARDS = 4
@@ -99,6 +100,8 @@ class TokenDataset(Dataset):
         self.shards = self.rows // opened.shard_images
         """(item,) int64: shard of each item."""
         self._places = self.rows % opened.shard_images
+        self._images = len(opened)
+        self._ids_sha256 = protocol.ids_sha256(opened.image_ids)
         self._forget()
 
     def __len__(self) -> int:
@@ -154,7 +157,12 @@ class TokenDataset(Dataset):
     def _open(self) -> FeatureStore:
         if self._process != os.getpid():
             self._forget()
-        self._store = self._store or feature_store.open(self.path)
+        if self._store is None:
+            opened = feature_store.open(self.path)
+            # A store may grow meanwhile: its rows keep their place.
+            if protocol.ids_sha256(opened.image_ids[: self._images]) != self._ids_sha256:
+                raise StoreError(f"{self.path} holds other images now; make the dataset anew")
+            self._store = opened
         return self._store
 
     def _forget(self) -> None:
@@ -176,6 +184,10 @@ class ShardSampler(Sampler[int]):
     Shards are drawn in random order, and the items of so many of them at a time are shuffled
     together. Each item comes once per epoch. The order depends on seed and epoch alone.
 
+    Of several processes each gets an equal stretch of this order. The last items, fewer than there
+    are processes, are left out of the epoch: unequal numbers of batches would let the processes of
+    ``DistributedDataParallel`` wait for each other.
+
     Parameters
     ----------
     tokens : TokenDataset
@@ -183,21 +195,39 @@ class ShardSampler(Sampler[int]):
         Shards shuffled together, 1 to 4: more are mixed better, and need more memory where they are
         packed.
     seed : int
+        The same in all processes.
+    rank, world_size : int
+        Number of this process, from 0, and of all, as ``torch.distributed`` counts them.
     """
 
-    def __init__(self, tokens: TokenDataset, *, shards: int = SHARDS, seed: int = 0) -> None:
+    def __init__(
+        self,
+        tokens: TokenDataset,
+        *,
+        shards: int = SHARDS,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
         if not 1 <= shards <= SHARDS:
             raise InputError(f"shards is {shards}, expected 1 to {SHARDS}")
+        if not 0 <= rank < world_size:
+            raise InputError(f"rank is {rank}, expected 0 to {world_size - 1}, below world_size")
         self.tokens, self.together, self.seed, self.epoch = tokens, shards, seed, 0
+        self.rank, self.world_size = rank, world_size
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.tokens) // self.world_size
 
     def set_epoch(self, epoch: int) -> None:
         """Number of the next epoch, from 0; by itself each pass is the next one."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
+        return islice(self._order(), self.rank * len(self), (self.rank + 1) * len(self))
+
+    def _order(self) -> Iterator[int]:
+        """All items in the order of the epoch."""
         random = np.random.default_rng([self.seed, self.epoch])
         self.epoch += 1
         numbers, starts = np.unique(self.tokens.shards, return_index=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,6 +126,26 @@ def test_shards_are_read_in_groups_and_little_is_kept(store):
     assert list(sampler) == first
 
 
+def test_processes_share_an_epoch(store):
+    tokens = TokenDataset(store, SMALL)
+    whole = list(ShardSampler(tokens, seed=3))
+    parts = [ShardSampler(tokens, seed=3, rank=rank, world_size=4) for rank in range(4)]
+    orders = [list(part) for part in parts]
+    assert [len(part) for part in parts] == [len(order) for order in orders] == [10] * 4
+    assert [item for order in orders for item in order] == whole[:40]
+    assert sum(len(np.unique(tokens.shards[order])) for order in orders) < 2 * 11
+    assert [list(part) for part in parts] != orders  # the next epoch
+
+
+def test_a_store_of_other_images_in_its_place_is_refused(store, make_store):
+    tokens = pickle.loads(pickle.dumps(TokenDataset(store, SMALL)))
+    Path(store.path).rename(f"{store.path}.gone")
+    array = {SMALL: np.ones((COUNT, 2, 3, 5), np.float32)}
+    make_store("s", array, shard_images=4, ids=[f"other/{n}" for n in range(COUNT)])
+    with pytest.raises(StoreError, match=f"{store.path} holds other images"):
+        tokens[0]
+
+
 def test_refusals(store):
     with pytest.raises(InputError, match="pooling is 'max'.*mean, prefix"):
         TokenDataset(store, SMALL, pooling="max")
@@ -132,5 +153,8 @@ def test_refusals(store):
         TokenDataset(store, LARGE, pooling="prefix")
     with pytest.raises(StoreError, match="does not hold toy:b"):
         TokenDataset(store, "toy:b@28")
+    for rank in (-1, 2):
+        with pytest.raises(InputError, match=f"rank is {rank}, expected 0 to 1"):
+            ShardSampler(TokenDataset(store, SMALL), rank=rank, world_size=2)
     with pytest.raises(InputError, match="shards is 5, expected 1 to 4"):
         ShardSampler(TokenDataset(store, SMALL), shards=5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +59,6 @@ class Export:
             raise InputError(f"{self.out} exists; name another path with --out, or remove it")
         content = Content.of(feature_store.open(self.store), self.source, self.pooling)
         with written_whole(self.out) as partial:
-            if partial.is_dir():  # of a killed export
-                shutil.rmtree(partial)
             writers[self.to](content, partial)
         found = {
             "out": str(self.out),

@@ -67,7 +67,7 @@ class Status:
         while True:
             store = self._open()
             if skipped is None:  # listed once: a large folder takes seconds
-                skipped = skipped_files(store.dataset, store.dataset_path)
+                skipped = skipped_files(store.dataset, store.dataset_path, store.path)
             found = store.status_json() | {
                 "skipped_files": skipped,
                 "processors": processors.describe(),

@@ -11,11 +11,13 @@ import numpy as np
 
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
+from workbench.datasets.archives.label_column import class_name, names_classes
 from workbench.datasets.archives.location import Archive, located
 from workbench.datasets.base import UNLABELLED, Dataset
 from workbench.datasets.decode import DecodeError
 from workbench.datasets.folder import read_image_file
 from workbench.datasets.optional import library
+from workbench.datasets.table_rows import numbered_labels
 
 STATE = "state.json"
 """Written anew whenever a dataset is saved."""
@@ -31,9 +33,11 @@ class RowReader:
     """What changes with a dataset that was saved to disk; None for one of the hub."""
 
     def __call__(self, image_id: str) -> bytes:
-        if self.saved:
+        if self.saved is None:
+            cell = self.rows[int(image_id)][self.column]
+        else:  # from the Arrow table: a row of the library takes longer than reading a file
             self.saved.require_unchanged()
-        cell = self.rows[int(image_id)][self.column]
+            cell = self.rows.data.column(self.column)[int(image_id)].as_py()
         if cell is None:
             raise DecodeError("no image in this row")
         if cell["bytes"] is not None:
@@ -65,6 +69,8 @@ def open_hub(name: DatasetName) -> Dataset:
 def open_saved(name: DatasetName) -> Dataset:
     """A dataset that ``save_to_disk`` wrote, read without a network; ids are row numbers.
 
+    Classes are those of the first ClassLabel, or else the texts or numbers of the column ``label``.
+
     Raises
     ------
     InputError
@@ -93,20 +99,27 @@ def _dataset(name: DatasetName, hub: Any, rows: Any, saved: Archive | None) -> D
     image = next((c for c, k in kinds.items() if k == "Image"), None)
     if image is None:
         raise InputError(f"{name} has no image column; its columns are {kinds}")
-    label = next((c for c, k in kinds.items() if k == "ClassLabel"), None)
+    label_names, labels = _labels(name, rows, kinds, saved is not None)
     reader = RowReader(rows.cast_column(image, hub.Image(decode=False)), image, saved)
     return Dataset(
         name=str(name),
         image_ids=[f"{n:08d}" for n in range(len(rows))],
-        labels=_labels(rows, label),
-        label_names=list(rows.features[label].names) if label else [],
+        labels=labels,
+        label_names=label_names,
         reader=reader,
         state_of=reader.state if saved else None,
     )
 
 
-def _labels(rows: Any, column: str | None) -> np.ndarray:
-    if column is None:
-        return np.full(len(rows), UNLABELLED, np.int32)
-    values = [UNLABELLED if v is None else v for v in rows[column]]
-    return np.array(values, np.int32)
+def _labels(
+    name: DatasetName, rows: Any, kinds: dict[str, str], saved: bool
+) -> tuple[list[str], np.ndarray]:
+    """Class names, and (image,) int32."""
+    label = next((c for c, k in kinds.items() if k == "ClassLabel"), None)
+    if label is not None:
+        codes = [UNLABELLED if v is None else v for v in rows[label][:]]
+        return list(rows.features[label].names), np.array(codes, np.int32)
+    if saved and "label" in kinds and names_classes(rows.data.schema.field("label").type):
+        names = [class_name(value, []) for value in rows.data.column("label").to_pylist()]
+        return numbered_labels(name.path, names)
+    return [], np.full(len(rows), UNLABELLED, np.int32)

@@ -37,7 +37,7 @@ BUNDLED: dict[str, Callable[[DatasetName], Dataset]] = {
     "stereo": open_stereo,
 }
 """Name of a bundled dataset → what opens it."""
-KINDS: dict[str, Callable[[DatasetName], Dataset]] = {
+KINDS: dict[str, Callable[..., Dataset]] = {
     "folder": open_folder,
     "csv": open_csv,
     "torchvision": open_torchvision,
@@ -51,9 +51,17 @@ KINDS: dict[str, Callable[[DatasetName], Dataset]] = {
     "bundled": lambda name: _bundled(name.name)(name),
 }
 """Kind of dataset → what opens it; a view opens the dataset that it is of."""
+LISTED = ("wds", "tar", "zip")
+"""Kinds whose members are listed once; the list may lie beside a store."""
 
 
-def open(name: str, *, limit: int | None = None, decoding: Decoding | None = None) -> Dataset:
+def open(
+    name: str,
+    *,
+    limit: int | None = None,
+    decoding: Decoding | None = None,
+    beside: str | None = None,
+) -> Dataset:
     """The dataset of that name; no image is decoded yet.
 
     Parameters
@@ -66,6 +74,9 @@ def open(name: str, *, limit: int | None = None, decoding: Decoding | None = Non
         Keep the first ``limit`` images. For bundled datasets these are a fair sample.
     decoding : Decoding, optional
         How bytes become pixels; by default ``Decoding()``.
+    beside : str, optional
+        Folder or URL of the store beside which lists of archives' members are kept; by default they
+        are in the user's cache.
 
     Raises
     ------
@@ -78,7 +89,7 @@ def open(name: str, *, limit: int | None = None, decoding: Decoding | None = Non
     >>> dataset.image(0).shape
     (250, 250, 3)
     """
-    return _open(DatasetName.parse(name), decoding or Decoding()).take(limit)
+    return _open(DatasetName.parse(name), decoding or Decoding(), beside).take(limit)
 
 
 def open_of(store: FeatureStore, *, decoding: Decoding | None = None) -> Dataset:
@@ -90,17 +101,16 @@ def open_of(store: FeatureStore, *, decoding: Decoding | None = None) -> Dataset
         It is at neither.
     """
     try:
-        return open(store.located_dataset, decoding=decoding)
+        return open(store.located_dataset, decoding=decoding, beside=store.path)
     except InputError as error:
         try:
-            return open(
-                store.dataset, decoding=decoding
-            )  # as typed: below this folder, or on another machine
+            # As typed: below this folder, or on another machine.
+            return open(store.dataset, decoding=decoding, beside=store.path)
         except InputError:
             raise error from None
 
 
-def skipped_files(name: str, path: str = "") -> dict[str, int]:
+def skipped_files(name: str, path: str = "", beside: str | None = None) -> dict[str, int]:
     """Files of a folder, or members of archives, that are no images, by kind.
 
     Parameters
@@ -109,6 +119,8 @@ def skipped_files(name: str, path: str = "") -> dict[str, int]:
         Dataset name of any kind, or any text.
     path : str
         Where folder or archives are, if known; by default the path in the name.
+    beside : str, optional
+        As in :func:`open`.
 
     Returns
     -------
@@ -118,16 +130,17 @@ def skipped_files(name: str, path: str = "") -> dict[str, int]:
     dataset = DatasetName.parse(name).base.at(path) if is_dataset_name(name) else None
     if dataset is not None and dataset.kind == "folder":
         return skipped_below(Path(dataset.path).expanduser())
-    if dataset is not None and dataset.kind in ("wds", "tar", "zip"):
+    if dataset is not None and dataset.kind in LISTED:
         with suppress(InputError):
-            return KINDS[dataset.kind](dataset).skipped
+            return KINDS[dataset.kind](dataset, beside).skipped
     return {}
 
 
-def _open(name: DatasetName, decoding: Decoding) -> Dataset:
+def _open(name: DatasetName, decoding: Decoding, beside: str | None) -> Dataset:
     if name.of is not None:
-        return open_view(name, _open(name.of, decoding))
-    return replace(KINDS[name.kind](name), decoding=decoding)
+        return open_view(name, _open(name.of, decoding, beside))
+    lists = (beside,) if name.kind in LISTED else ()
+    return replace(KINDS[name.kind](name, *lists), decoding=decoding)
 
 
 def _bundled(name: str) -> Callable[[DatasetName], Dataset]:

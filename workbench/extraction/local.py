@@ -92,7 +92,10 @@ def open_extraction(
     request = request.for_device(pick_device(request.device))
     decoders = request.workers or (torch.get_num_threads() if request.device == "cpu" else 1)
     dataset = datasets.open(
-        request.dataset, limit=request.limit, decoding=request.decoding(decoders)
+        request.dataset,
+        limit=request.limit,
+        decoding=request.decoding(decoders),
+        beside=request.store,
     )
     if dataset.skipped:
         log(f"skipped beside the images of {dataset.name}: {skipped_text(dataset.skipped)}")

@@ -143,7 +143,8 @@ def compare(store: FeatureStore, dataset: Dataset, log: Callable[[str], None]) -
             for row in np.flatnonzero(recorded.fingerprints).tolist()
             if places[row] >= 0 and _differs(recorded, row, files[row], found.moved)
         ]
-        found.seen[decoder] = _looked_at(_decoded_by(dataset, decoder), places, again, log)
+        seen_by = _decoded_by(dataset, decoder, store.path)
+        found.seen[decoder] = _looked_at(seen_by, places, again, log)
         for row, fingerprint in found.seen[decoder].items():
             if fingerprint != recorded.fingerprints[row] or recorded.contradicted[row]:
                 changed.add(row)
@@ -157,12 +158,12 @@ def compare(store: FeatureStore, dataset: Dataset, log: Callable[[str], None]) -
     return found
 
 
-def _decoded_by(dataset: Dataset, decoder: str) -> Dataset:
-    """The dataset as the sources with that decoder saw it."""
+def _decoded_by(dataset: Dataset, decoder: str, store: str) -> Dataset:
+    """The dataset as the sources of a store with that decoder saw it."""
     decoding = Decoding.recorded(decoder)
     if str(decoding) == str(dataset.decoding):
         return dataset
-    opened = open_dataset(dataset.name, decoding=decoding)
+    opened = open_dataset(dataset.name, decoding=decoding, beside=store)
     return opened.ordered_as(dataset.image_ids, dataset.name)
 
 

@@ -19,18 +19,25 @@ if TYPE_CHECKING:
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield a path to write to; file or folder gets its name only when written without an error.
 
-    A full disk or an interruption leaves the file that was there before, or none. Folders are made.
+    A full disk or an interruption leaves the file that was there before, or none. Folders are made,
+    and what a killed process left under the temporary name is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    _remove(partial)
     try:
         yield partial
         os.replace(partial, path)
     except BaseException:
-        if partial.is_dir():
-            shutil.rmtree(partial)
-        partial.unlink(missing_ok=True)
+        _remove(partial)
         raise
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def write_text(text: str, path: Path) -> None:

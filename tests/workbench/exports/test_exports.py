@@ -105,16 +105,18 @@ def test_values_ids_and_labels_come_along(to, pooling, store, tmp_path):
     assert (found["source"], found["pooling"], found["grid"]) == (BOTH, pooling, [2, 3])
 
 
-def test_back_in_a_store_the_bits_are_the_same(store, tmp_path):
-    with np.load(exported(store, "npz", tmp_path / "out.npz", "none", SOURCE)) as found:
-        features, ids = found["features"], found["image_id"].tolist()
-        labels = [[*found["label_names"], ""][k] for k in found["label"]]
-        about = json.loads(str(found["about"]))
+@pytest.mark.parametrize("to", list(READERS))
+def test_back_in_a_store_the_bits_are_the_same(to, store, tmp_path):
+    out = exported(store, to, tmp_path / f"out.{to}", "none", SOURCE)
+    features, ids, labels, text = READERS[to](out, (len(GOOD), 2, 3, 5))
+    about = json.loads(text)
     again = feature_store.import_features(
         tmp_path / "again.zarr", features, source=SOURCE, image_ids=ids, manifest=about,
         labels=labels,
     )  # fmt: skip
-    np.testing.assert_array_equal(again.features(SOURCE).values, store.features(SOURCE)[GOOD])
+    stored = store.features(SOURCE).values[GOOD]
+    assert again.features(SOURCE).dtype == stored.dtype
+    assert again.features(SOURCE).values.tobytes() == stored.tobytes()
     np.testing.assert_array_equal(
         again.features(SOURCE).coords["label"], store.features(SOURCE).coords["label"][GOOD]
     )
@@ -151,6 +153,20 @@ def test_an_interrupted_export_leaves_what_was_there(to, store, tmp_path, monkey
     assert main(["export", store.path, *arguments]) == 2
     assert [p.name for p in out.parent.iterdir()] == ([] if to == "hf" else [out.name])
     assert to == "hf" or out.read_text() == "old"
+
+
+@pytest.mark.parametrize("to", list(READERS))
+@pytest.mark.parametrize("left", ["file", "folder"])
+def test_an_export_that_was_killed_is_no_obstacle_to_another_kind(to, left, store, tmp_path):
+    partial = tmp_path / ".out.partial"
+    if left == "file":
+        partial.write_text("half")
+    else:
+        (partial / "saved").mkdir(parents=True)
+    wanted = expected(store, "mean")
+    values, *_ = READERS[to](exported(store, to, tmp_path / "out", "mean"), wanted.shape)
+    np.testing.assert_array_equal(values, wanted)
+    assert not partial.exists()
 
 
 def test_a_source_without_a_readable_image_is_refused(make_store, tmp_path, capsys):

@@ -1,64 +1,27 @@
-"""The members of archives that are images: listed once, then read at their places.
-
-The listing of an archive is kept in the user's cache (``$XDG_CACHE_HOME/s2-workbench/archives``, by
-default below ``~/.cache``) under the archive's path, size and time, and made again for another.
-"""
+"""The members of archives that are images, read at their places."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import os
-import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
-from workbench.datasets.archives.location import THREADS, Archive, located
+from workbench.datasets.archives.listings import Listing, list_members
+from workbench.datasets.archives.location import Archive, located
 from workbench.datasets.archives.ranges import read_range
 from workbench.datasets.base import Dataset
 from workbench.datasets.decode import DecodeError
 from workbench.datasets.folder import FILE_BYTES, folder_labels
 from workbench.datasets.formats import extensions
-from workbench.results.files import written_whole
-from workbench.results.messages import note
 
-VERSION = 2
-"""Of the listings in the cache."""
 RAW, STORED, DEFLATED = -1, 0, 8
 """How a member is kept: its bytes as they are, or behind a header of zip, by zip's numbers."""
-
-
-@dataclass
-class Listing:
-    """Images of one archive, in archive order.
-
-    Attributes
-    ----------
-    ids : list of str
-        Image ids.
-    labels : list of str
-        Class names, empty for an unlabelled image; none where paths name the classes.
-    places : list of tuples, or int64 array, dims (image, 5)
-        Offset and bytes in the archive, bytes of the image, one of RAW, STORED and DEFLATED, and
-        crc32 (0 for RAW).
-    skipped : Counter
-        Kind of member to the number of members that are not images.
-    """
-
-    ids: list[str] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-    places: list[tuple[int, ...]] | np.ndarray = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -83,35 +46,6 @@ class MemberReader:
     def state(self, image_id: str) -> list[int]:
         """[bytes, modification time in ns] of the image's archive when it was listed."""
         return self.archives[self.places[self.rows[image_id], 0]].state
-
-
-def list_members(
-    kind: str, archives: Sequence[Archive], scan: Callable[[Archive], Listing]
-) -> list[Listing]:
-    """The listing of each archive, from the cache where it is there."""
-    kept = [(_cached(path := _cache_path(kind, archive)), path) for archive in archives]
-    absent = [n for n, (listing, _) in enumerate(kept) if listing is None]
-    if absent:
-        first = archives[absent[0]].path
-        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-        note(f"listing the members of {first}{more}, once; the list is kept in {_cache()}")
-
-    def listed(n: int) -> Listing:
-        try:
-            listing = scan(archives[n])
-        except InputError:
-            raise
-        except Exception as error:  # drivers of fsspec have errors of their own
-            line = " ".join(f"{type(error).__name__}: {error}".split())
-            raise InputError(f"cannot list {archives[n].path}: {line}") from error
-        listing.places = np.array(listing.places, np.int64).reshape(-1, 5)
-        with suppress(OSError):  # without a cache the archive is listed each time
-            _keep(listing, kept[n][1])
-        return listing
-
-    with ThreadPoolExecutor(THREADS) as threads:
-        new = dict(zip(absent, threads.map(listed, absent), strict=True))
-    return [new.get(n) or listing for n, (listing, _) in enumerate(kept)]  # type: ignore[misc]
 
 
 def reader_of(
@@ -143,10 +77,10 @@ def reader_of(
     return ids, MemberReader(tuple(archives), places, rows)
 
 
-def open_one(name: DatasetName, scan: Callable[[Archive], Listing]) -> Dataset:
+def open_one(name: DatasetName, scan: Callable[[Archive], Listing], beside: str | None) -> Dataset:
     """Images of one archive; the first folder on the path of each is its class."""
     archives = located([name.path], str(name))
-    (listing,) = listings = list_members(name.kind, archives, scan)
+    (listing,) = listings = list_members(name.kind, archives, scan, beside)
     ids, reader = reader_of(archives, listings, str(name))
     if not ids:
         raise no_images(str(name), listing.skipped)
@@ -217,34 +151,3 @@ def _unpacked(data: bytes, size: int, kept: int, crc: int) -> bytes:
     if len(data) != size or zlib.crc32(data) != crc:
         raise DecodeError("damaged in the archive: its checksum is wrong")
     return data
-
-
-def _cache() -> Path:
-    above = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(above, "s2-workbench", "archives")
-
-
-def _cache_path(kind: str, archive: Archive) -> Path:
-    path = archive.path if archive.is_remote else os.path.realpath(archive.path)
-    facts = json.dumps([VERSION, kind, path, archive.size, archive.stamp, sorted(extensions())])
-    return _cache() / f"{hashlib.sha256(facts.encode()).hexdigest()[:32]}.npz"
-
-
-def _keep(listing: Listing, path: Path) -> None:
-    text = json.dumps([listing.ids, listing.labels, listing.skipped])
-    with written_whole(path) as partial:
-        np.savez_compressed(
-            partial, text=np.frombuffer(text.encode(), np.uint8), places=listing.places
-        )
-
-
-def _cached(path: Path) -> Listing | None:
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as found:
-            ids, labels, skipped = json.loads(found["text"].tobytes())
-            places = found["places"]
-    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
-        return None
-    if len(ids) != len(places) or len(labels) not in (0, len(ids)):
-        return None
-    return Listing(ids, labels, places, Counter(skipped))

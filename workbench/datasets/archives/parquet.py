@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import threading
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -11,15 +10,13 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
+from workbench.datasets.archives.label_column import class_name, classes_and_labels, names_classes
 from workbench.datasets.archives.location import Archive, expanded, located
-from workbench.datasets.base import UNLABELLED, Dataset
+from workbench.datasets.base import Dataset
 from workbench.datasets.decode import DecodeError
 from workbench.datasets.optional import library
-from workbench.datasets.table_rows import numbered_labels
 
 GROUPS = 2
 """Row groups whose images a process keeps: reading in order decodes each group once."""
@@ -98,6 +95,12 @@ def open_parquet(name: DatasetName) -> Dataset:
     """
     what = str(name)
     archives = located(expanded(name.path, what), what)
+    for archive in archives:
+        if archive.is_remote:
+            raise InputError(
+                f"parquet: reads local files, and {archive.path} is a URL; download it, or name a "
+                "dataset of the Hugging Face hub as hf:NAME:SPLIT"
+            )
     tables: dict[str, Table] = {}
     names: list[str] = []
     columns: Columns | None = None
@@ -110,11 +113,11 @@ def open_parquet(name: DatasetName) -> Dataset:
             raise InputError(
                 f"{archive.path} has {found}, expected as in {archives[0].path}: {columns}"
             )
-        names += [_class_name(value, found.classes) for value in values]
+        names += [class_name(value, found.classes) for value in values]
     ids = [f"{stem}/{row:08d}" for stem, table in tables.items() for row in range(table.rows)]
     if not ids or columns is None:
         raise InputError(f"{what} has no row")
-    label_names, labels = _numbered(name, names, columns.classes)
+    label_names, labels = classes_and_labels(name.path, names, columns.classes)
     reader = CellReader(tables, columns.image)
     return Dataset(
         name=what,
@@ -156,7 +159,7 @@ def _columns(schema: Any, where: str) -> Columns:
     label = next((c for c in schema.names if kinds.get(c) == "ClassLabel"), None)
     if label is not None:
         return Columns(image, label, [str(n) for n in features[label].get("names", [])])
-    named = "label" in schema.names and _names_classes(schema.field("label").type)
+    named = "label" in schema.names and names_classes(schema.field("label").type)
     return Columns(image, "label" if named else None, [])
 
 
@@ -175,34 +178,6 @@ def _holds_bytes(kind: Any) -> bool:
     if pyarrow.types.is_struct(kind):
         return any(f.name == "bytes" and _holds_bytes(f.type) for f in kind)
     return pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)
-
-
-def _names_classes(kind: Any) -> bool:
-    """Whether values of an Arrow type are texts or numbers, rather than lists or bytes."""
-    from pyarrow import types
-
-    kind = kind.value_type if types.is_dictionary(kind) else kind
-    text = types.is_string(kind) or types.is_large_string(kind)
-    return text or types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-
-
-def _class_name(value: Any, classes: list[str]) -> str:
-    """Empty without a class; pandas makes floats of whole numbers where some are missing."""
-    if isinstance(value, float):
-        value = None if math.isnan(value) else int(value) if value.is_integer() else value
-    if value is None or (classes and value == UNLABELLED):
-        return ""
-    return classes[value] if classes and 0 <= value < len(classes) else str(value)
-
-
-def _numbered(
-    name: DatasetName, names: list[str], classes: list[str]
-) -> tuple[list[str], np.ndarray]:
-    """Class names and labels: in the order of the metadata, or else as in a table."""
-    number = {c: n for n, c in enumerate(classes)}
-    if classes and set(names) <= {*number, ""}:
-        return classes, np.array([number.get(n, UNLABELLED) for n in names], np.int32)
-    return numbered_labels(name.path, names)
 
 
 @lru_cache(maxsize=GROUPS)

@@ -9,10 +9,10 @@ from typing import BinaryIO, cast
 
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
+from workbench.datasets.archives.listings import Listing
 from workbench.datasets.archives.location import Archive, Section, opened
 from workbench.datasets.archives.members import (
     RAW,
-    Listing,
     clean_name,
     image_name,
     open_one,
@@ -26,7 +26,7 @@ PADDING = 1 << 20
 """Most bytes of zeros at the end of an archive: writers fill up a record, mostly of 10 kB."""
 
 
-def open_tar(name: DatasetName) -> Dataset:
+def open_tar(name: DatasetName, beside: str | None = None) -> Dataset:
     """Images of an archive in its own order; the id of an image is its path in the archive.
 
     An image in a folder has the name of the first folder on its path as its class, as in the
@@ -40,7 +40,7 @@ def open_tar(name: DatasetName) -> Dataset:
         Missing, compressed, damaged or truncated archive, no image in it, a name twice or one that
         is not valid UTF-8.
     """
-    return open_one(name, scan)
+    return open_one(name, scan, beside)
 
 
 def scan(archive: Archive) -> Listing:

@@ -1,4 +1,9 @@
-"""``wds:URLS``: WebDataset shards, local or at URLs that fsspec reads."""
+"""``wds:URLS``: WebDataset shards, local or at URLs that fsspec reads.
+
+The library ``webdataset`` streams samples without their places: resuming at a row, galleries, and
+refusing keys that repeat across shards need a list of members, so this package reads the headers
+itself. A test compares keys and images with the library's own.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +14,10 @@ from typing import BinaryIO
 
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
+from workbench.datasets.archives.listings import Listing, list_members
 from workbench.datasets.archives.location import Archive, expanded, located
 from workbench.datasets.archives.members import (
     RAW,
-    Listing,
-    list_members,
     no_images,
     reader_of,
 )
@@ -44,7 +48,7 @@ class Sample:
     notes: dict[str, bytes] = field(default_factory=dict)
 
 
-def open_shards(name: DatasetName) -> Dataset:
+def open_shards(name: DatasetName, beside: str | None = None) -> Dataset:
     """Samples with an image, in the order of the shards and of their members.
 
     The id of an image is its sample's key: its path up to the first dot of the file name. The image
@@ -60,7 +64,7 @@ def open_shards(name: DatasetName) -> Dataset:
     """
     what = str(name)
     archives = located(expanded(name.path, what), what)
-    listings = list_members("wds", archives, scan)
+    listings = list_members("wds", archives, scan, beside)
     skipped: Counter[str] = sum((one.skipped for one in listings), Counter())
     ids, reader = reader_of(archives, listings, what)
     if not ids:
@@ -92,6 +96,8 @@ def scan(archive: Archive) -> Listing:
             if extension in ("cls", "json"):
                 if member.size <= LABEL_BYTES:
                     sample.notes[extension] = _content(handle, member.offset_data, member.size)
+                else:
+                    found.skipped[f".{extension} above {LABEL_BYTES >> 20} MB"] += 1
             elif f".{extension.rpartition('.')[2]}" in extensions():
                 sample.images.append((extension, member.offset_data, member.size))
             else:

@@ -7,11 +7,11 @@ import zipfile
 
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
+from workbench.datasets.archives.listings import Listing
 from workbench.datasets.archives.location import Archive
 from workbench.datasets.archives.members import (
     DEFLATED,
     STORED,
-    Listing,
     clean_name,
     image_name,
     open_one,
@@ -22,7 +22,7 @@ from workbench.datasets.base import Dataset
 _ENCRYPTED = 1
 
 
-def open_zip(name: DatasetName) -> Dataset:
+def open_zip(name: DatasetName, beside: str | None = None) -> Dataset:
     """Images of an archive in the order of their bytes; ids and classes are those of ``tar:``.
 
     Members are stored or deflated, and each has a checksum, which is compared when it is read.
@@ -34,7 +34,7 @@ def open_zip(name: DatasetName) -> Dataset:
         Missing, damaged or truncated archive, no image in it, a name twice or one that is not valid
         UTF-8.
     """
-    return open_one(name, scan)
+    return open_one(name, scan, beside)
 
 
 def scan(archive: Archive) -> Listing:

@@ -149,7 +149,8 @@ def _refuse_other_images(store: FeatureStore, split: Split) -> None:
     why = ""
     if at(store.dataset, "/") == at(split.dataset, "/"):
         try:
-            moved = compare(store, datasets.open(split.dataset, limit=split.limit), note)
+            there = datasets.open(split.dataset, limit=split.limit, beside=store.path)
+            moved = compare(store, there, note)
             if not moved.changed:
                 return
             why = f", where {len(moved.changed)} of {moved.known} stored images have other pixels"

@@ -159,6 +159,14 @@ def test_labels_of_shards(photos, put, tmp_path):
     assert found["damaged"].skipped == {".json that is not JSON": 1, ".cls that is not text": 1}
 
 
+def test_labels_that_are_too_large_to_read_are_counted(photos, put, tmp_path):
+    (data, *_) = photos.values()
+    note = b'{"label": "cat", "text": "' + b"x" * (1 << 20) + b'"}'
+    put.tar(tmp_path / "0.tar", [("a.png", data), ("a.json", note), ("a.cls", b"dog")])
+    dataset = datasets.open(f"wds:{tmp_path}/0.tar")
+    assert (dataset.label_names, dataset.skipped) == (["dog"], {".json above 1 MB": 1})
+
+
 def test_pickles_are_refused(photos, put, tmp_path):
     import pickle
 
@@ -202,6 +210,21 @@ def test_labels_of_tables(photos, tmp_path):
         table = pyarrow.table({"image": images, "label": pyarrow.array(values)})
         parquet.write_table(table, tmp_path / f"{name}.parquet")
         dataset = datasets.open(f"parquet:{tmp_path}/{name}.parquet")
+        assert (dataset.label_names, dataset.labels.tolist()) == (label_names, labels), name
+
+
+def test_labels_of_saved_datasets(photos, tmp_path):
+    hub = pytest.importorskip("datasets", reason="needs the extra archives")
+    columns = {
+        "text": (["b", None, "a"], ["a", "b"], [1, -1, 0]),
+        "number": ([10, 9, 10], ["9", "10"], [1, 0, 1]),
+        "lists": ([[1], [2], [1, 2]], [], [-1, -1, -1]),
+    }
+    for name, (values, label_names, labels) in columns.items():
+        cells = [{"bytes": data, "path": None} for data in list(photos.values())[:3]]
+        rows = hub.Dataset.from_dict({"image": cells, "label": values})
+        rows.cast_column("image", hub.Image()).save_to_disk(tmp_path / name)
+        dataset = datasets.open(f"hfdisk:{tmp_path}/{name}")
         assert (dataset.label_names, dataset.labels.tolist()) == (label_names, labels), name
 
 

@@ -9,6 +9,7 @@ import threading
 import uuid
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -123,6 +124,9 @@ def test_an_archive_that_changed_on_a_server_is_known_by_its_time_or_else_its_si
 def test_an_address_without_a_driver_is_refused():
     with pytest.raises(InputError, match=r"nosuch://a\.tar.*nosuch"):
         datasets.open("wds:nosuch://a.tar")
+    fsspec.filesystem("memory").pipe_file("/a.parquet", b"PAR1")
+    with pytest.raises(InputError, match=r"local files, and memory://a\.parquet is a URL.*hf:"):
+        datasets.open("parquet:memory://a.parquet")
     with pytest.raises(InputError, match="999999999 files, expected at most 100000"):
         datasets.open("wds:{1..999999999}.tar")
 
