@@ -120,7 +120,7 @@ class LocalObjects:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     def put_new(self, key: str, data: bytes) -> bool:
         path = self.root / key
@@ -344,7 +344,7 @@ def _set_folder_aside(path: Path) -> None:
         path.rename(path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial"))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename survive power loss, on platforms that can flush folders."""
     try:
         handle = os.open(folder, os.O_RDONLY)

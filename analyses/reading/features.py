@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from feature_store import FeatureStore, Source
+from feature_store import FeatureStore, InputError, Source
 
 
 class Batch(Protocol):
@@ -77,3 +77,21 @@ def singles(features: Features, source: str) -> list[str]:
         Not stored.
     """
     return [str(single) for single in features.resolve(source).singles()]
+
+
+def require_maps(store: FeatureStore, source: str) -> None:
+    """Refuse a source of which only some token positions are stored.
+
+    Raises
+    ------
+    InputError
+        Says how many positions are kept of how many.
+    """
+    for single in store.resolve(source).singles():
+        stored = store.source(single)
+        if stored.kept:
+            rows, cols = stored.grid
+            raise InputError(
+                f"{single} keeps {stored.kept} of {rows * cols} token positions per image; a map "
+                f"needs all of them: extract it without --tokens-per-image"
+            )

@@ -8,9 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
+from analyses.reading.features import require_maps
 from analyses.reading.pooled import Merge
 from analyses.reading.target_maps import cells
-from feature_store import FeatureStore, InputError
+from feature_store import FeatureStore
 from feature_store.subsample import positions
 
 
@@ -110,12 +111,8 @@ def whole_maps(store: FeatureStore, source: str, merge: Merge) -> tuple[tuple[in
     InputError
         Only some token positions are stored.
     """
+    require_maps(store, source)
     view = store.features(source, merge=merge)
-    if "token" in view.dims:
-        raise InputError(
-            f"{source} keeps {view.sizes['token']} tokens of each image; a dense probe needs whole "
-            "maps: extract without --tokens-per-image"
-        )
     return (view.sizes["row"], view.sizes["col"]), view.sizes["channel"]
 
 

@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 
 from analyses import published
 from analyses.scaling_laws.encoder_basis import VARIANTS, EncoderBasis
-from analyses.scaling_laws.fitting import FitOptions, bootstrap, fit, fitted, interval, unidentified
+from analyses.scaling_laws.fitting import (
+    FitOptions,
+    bootstrap,
+    expanded_interval,
+    fit,
+    fitted,
+    unidentified,
+)
 from analyses.scaling_laws.runs import positive, require_spread
 from analyses.scaling_laws.separable import Array, SeparableFit
 from feature_store.errors import InputError
@@ -182,7 +189,7 @@ def fit_variant(runs: pd.DataFrame, variant: str, options: FitOptions) -> Encode
         intervals = {
             name: (float(low), float(high))
             for name, v in values.items()
-            for low, high in [interval(v, len(y) - count, options.confidence)]
+            for low, high in [expanded_interval(v, len(y) - count, options.confidence)]
         }
     rss = float(((y - fitted(basis, solution)[0]) ** 2).sum())
     values = basis.in_units(solution.theta, solution.weights)

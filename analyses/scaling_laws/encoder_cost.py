@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from analyses.scaling_laws.encoder import EncoderFit, GroupFit
-from analyses.scaling_laws.fitting import interval
+from analyses.scaling_laws.fitting import expanded_interval
 from feature_store.errors import InputError
 
 LLM_PARAMS = {"Vicuna-7B": 6.74e9, "Vicuna-13B": 13.0e9}
@@ -149,6 +149,6 @@ def _one_budget(
         drawn = law.predict_replicates(sizes, pairs)
         fitted = len(law.basis.coefficients) + len(law.basis.exponents)
         freedom = len(law.solution.residual[0]) - fitted
-        frame["low"], frame["high"] = interval(drawn, freedom, confidence)
+        frame["low"], frame["high"] = expanded_interval(drawn, freedom, confidence)
         frame["wins"] = np.bincount(drawn.argmin(axis=1), minlength=len(sizes)) / len(drawn)
     return frame

@@ -24,7 +24,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from analyses.scaling_laws.encoder import EncoderFit, GroupFit
-from analyses.scaling_laws.fitting import interval
+from analyses.scaling_laws.fitting import expanded_interval
 from feature_store.errors import InputError
 
 
@@ -79,7 +79,7 @@ def exchange(
         drawn = _factor(free, small, large, pairs, replicates=True)
         freedom = len(group.runs) - len(free.basis.coefficients) - 1
         # Quantiles of values that may be infinite: through 1/k, which is finite.
-        inverse = interval(1 / drawn, freedom, confidence)
+        inverse = expanded_interval(1 / drawn, freedom, confidence)
         high, low = (1 / v if v > 1e-12 else np.inf for v in inverse)
         result |= {"low": float(low), "high": float(high)}
         result["share_infinite"] = float(np.isinf(drawn).mean())

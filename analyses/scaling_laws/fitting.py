@@ -194,7 +194,7 @@ def leverage(basis: Basis, solution: SeparableFit, base: Array) -> Array:
     return np.minimum((q**2).sum(axis=1), 0.95)
 
 
-def interval(replicates: Array, freedom: int, confidence: float) -> Array:
+def expanded_interval(replicates: Array, freedom: int, confidence: float) -> Array:
     """Expanded percentile interval along the first axis: (2, ...)."""
     tail = ndtr(-stdtrit(max(freedom, 1), (1 + confidence) / 2))
     return np.quantile(replicates, [tail, 1 - tail], axis=0)

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analyses.scaling_laws.fitting import FitOptions, bootstrap, fit, interval, unidentified
+from analyses.scaling_laws.fitting import (
+    FitOptions,
+    bootstrap,
+    expanded_interval,
+    fit,
+    unidentified,
+)
 from analyses.scaling_laws.runs import positive, require_spread
 from analyses.scaling_laws.separable import Array, SeparableFit
 from analyses.scaling_laws.shape_basis import ShapeBasis
@@ -131,7 +137,9 @@ def _intervals(
     d = len(names)
     values = exponents[:, -1:] / (exponents[:, :d] + exponents[:, d : 2 * d])
     freedom = len(y) - len(basis.exponents) - len(basis.coefficients)
-    ends = interval(np.column_stack([values, exponents[:, -1]]), freedom, options.confidence)
+    ends = expanded_interval(
+        np.column_stack([values, exponents[:, -1]]), freedom, options.confidence
+    )
     keys = [*(f"s_{name}" for name in names), "c"]
     return {key: (float(a), float(b)) for key, a, b in zip(keys, *ends, strict=True)}
 

@@ -19,8 +19,8 @@ import pandas as pd
 from analyses.scaling_laws.fitting import (
     FitOptions,
     bootstrap,
+    expanded_interval,
     fit,
-    interval,
     unidentified,
 )
 from analyses.scaling_laws.runs import positive, require_spread, split_star
@@ -199,7 +199,7 @@ def _intervals(
     exponents, coefficients = basis.in_units(drawn.theta, drawn.weights)
     frame = pd.DataFrame(np.concatenate([exponents, coefficients], axis=1), columns=PARAMETERS)
     frame["s"] = frame["c"] / (frame["a"] + frame["b"])
-    low, high = interval(frame.to_numpy(), len(y) - len(PARAMETERS), options.confidence)
+    low, high = expanded_interval(frame.to_numpy(), len(y) - len(PARAMETERS), options.confidence)
     ends = zip(frame.columns, low, high, strict=True)
     return frame, {name: (float(a), float(b)) for name, a, b in ends}
 

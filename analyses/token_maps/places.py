@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from analyses.moments.tensors import as_tensor
+from analyses.reading.features import require_maps
 from analyses.statistics.nearest_neighbours import Neighbours, normalise, search
-from analyses.token_maps.sample import require_maps
 from feature_store import FeatureStore, InputError
 
 BLOCK_TOKENS = 2**16

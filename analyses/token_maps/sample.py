@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from feature_store import FeatureStore, InputError
+from analyses.reading.features import require_maps
+from feature_store import FeatureStore
 
 
 def sampled_shards(store: FeatureStore, source: str, count: int, seed: int = 0) -> list[int]:
@@ -27,21 +28,3 @@ def sampled_shards(store: FeatureStore, source: str, count: int, seed: int = 0) 
 def sampled_for_images(store: FeatureStore, source: str, images: int, seed: int = 0) -> list[int]:
     """As :func:`sampled_shards`, as many as it takes for about `images` images."""
     return sampled_shards(store, source, max(1, -(-images // store.shard_images)), seed)
-
-
-def require_maps(store: FeatureStore, source: str) -> None:
-    """Refuse a source of which only some token positions are stored.
-
-    Raises
-    ------
-    InputError
-        Says how many positions are kept of how many.
-    """
-    for single in store.resolve(source).singles():
-        stored = store.source(single)
-        if stored.kept:
-            rows, cols = stored.grid
-            raise InputError(
-                f"{single} keeps {stored.kept} of {rows * cols} token positions per image; a map "
-                f"needs all of them: extract it without --tokens-per-image"
-            )

@@ -337,5 +337,5 @@ def test_a_subset_of_tokens_is_no_map(tmp_path):
             writer.commit(shard, np.zeros((2, 4, 4, 3), np.float32))
         stores.append(store)
     maps = np.ones((2, 4, 4))
-    with pytest.raises(InputError, match="keeps 8 tokens of each image.*without --tokens-per-imag"):
+    with pytest.raises(InputError, match="keeps 8 of 16 token positions.*without --tokens-per-"):
         dense_probe.compute(*stores, sources=["toy:x#b@224.t8"], targets=(maps, maps), config=DEPTH)

@@ -148,3 +148,7 @@ def test_the_remedy_of_an_error_stands_on_a_line_of_its_own(capsys, monkeypatch)
     monkeypatch.setattr(form_of("models"), "run", run)
     assert main(["models"]) == 2
     assert capsys.readouterr().err.splitlines() == ["workbench models: this is wrong", "do that"]
+
+
+def test_every_command_is_there():
+    assert all(dataclasses.is_dataclass(form_of(name)) for name in COMMANDS)

@@ -13,12 +13,12 @@ import xarray as xr
 from analyses.moments.one_pass import from_batches
 from analyses.moments.second_moments import Moments, MomentsConfig
 from analyses.moments.tensors import as_tensor
-from analyses.reading.features import singles
+from analyses.reading.features import require_maps, singles
 from analyses.reading.grids import on_common_grid
 from analyses.reconstruction.token_loss import FittedMaps, fit_maps
 from analyses.statistics.embedding import embed
 from analyses.token_maps import Basis, TokenProbe, fit_basis, fit_probe, held_out_loss
-from analyses.token_maps.sample import require_maps, sampled_for_images
+from analyses.token_maps.sample import sampled_for_images
 from feature_store import FeatureStore, InputError, Source
 from workbench.pictures.maps import with_parts
 from workbench.pictures.once import Once, once

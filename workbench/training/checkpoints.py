@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import xxhash
 
+from feature_store.objects import sync_folder
+
 _NAME = re.compile(r"step_(\d{10})\.([0-9a-f]{16})\.pt")
 """Step, and checksum (xxh3-64) of the file."""
 _BLOCK_BYTES = 1 << 24
@@ -46,7 +48,7 @@ def save(state: dict[str, Any], folder: Path, *, keep: int) -> Path:
         raise OSError(f"cannot write a checkpoint in {folder}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
-    _sync(folder)
+    sync_folder(folder)
     for old in existing(folder)[keep:]:
         old.unlink()
     return path
@@ -76,12 +78,3 @@ def _checksum(path: Path) -> str:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    """Put the folder's list of names on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,15 +1,21 @@
-"""workbench extract: several splits in one call, and what it warns of."""
+"""workbench extract: splits and views in one call, what it refuses and what it warns of."""
 
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import signal
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import feature_store
+from feature_store.verify import verify
 from workbench.cli import main
+from workbench.commands.extract import view_store
+from workbench.extraction.run import Extraction
 
 MODEL = "random:timm:test_vit.r160_in1k"
 
@@ -28,6 +34,14 @@ def command(tmp_path, monkeypatch):
 
 SPLITS = ["--splits", "train", "test"]
 BOTH = ["--dataset", "folder:{split}", "--store", "runs/{split}.zarr"]
+ONE = ["--dataset", "folder:train", "--store", "s.zarr"]
+
+
+def refusal(capsys, command):
+    """The one line of a misuse; notes of what was found come before it."""
+    capsys.readouterr()
+    assert main(command) == 2
+    return capsys.readouterr().err.splitlines()[-1]
 
 
 def test_one_call_extracts_both_splits(command, capsys):
@@ -87,3 +101,125 @@ def test_crops_of_few_photographs_are_warned_of(command, capsys):
     out, err = capsys.readouterr()
     assert "crops of 20 photographs" in err
     assert any("bundled:textiles" in line for line in json.loads(out)["warnings"])
+
+
+def test_what_it_reports_is_what_status_tells(command, capsys):
+    assert main([*command, *ONE, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["computed"] == 3
+    assert main(["status", "s.zarr", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["sources"]
+    assert entry["complete"]
+    assert entry["pretrained"] is False
+    assert (entry["shards_done"], entry["shards_total"], entry["images"]) == (1, 1, 3)
+    assert 0 < entry["float16_relative_rms"] < 1e-3
+    assert main(["verify", "s.zarr"]) == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--tokens-per-image", "9"], ["--dtype", "float32"], ["--layout", "packed"],
+     ["--arithmetic", "bf16"]],
+)  # fmt: skip
+def test_the_printed_command_finishes_the_source(command, tmp_path, options):
+    path = tmp_path / "with space"
+    assert main([*command, "--dataset", "folder:train", "--store", str(path), *options]) == 0
+    next(path.glob("features/*/*/*/tokens/.commits/*.json")).unlink()
+    (entry,) = feature_store.open(path).source_status()
+    assert main(shlex.split(entry.finish)[1:]) == 0
+    assert verify(feature_store.open(path)).problems == []
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--model", "bundled:efficientnet_lite9"], ["bundled:efficientnet_lite0"]),
+        (["--model", f"{MODEL}#final"], ["named twice"]),
+        (["--dataset", "folder:nowhere"], ["nowhere"]),
+        (["--dataset", "folder:empty"], ["no image"]),
+        (["--scales", "300"], ["160", "320"]),
+        (["--dtype", "int8"], ["float16"]),
+        (["--layout", "zip"], ["packed"]),
+        (["--tokens-per-image", "5000"], ["at most 100"]),
+        (["--store", "notes"], ["no feature store"]),
+        (["--store", "notes/todo.txt/s"], ["--store"]),
+    ],
+)
+def test_misuse_is_one_line_and_leaves_nothing(command, tmp_path, capsys, options, named):
+    for name in ("empty", "notes"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "notes" / "todo.txt").write_text("mine")
+    line = refusal(capsys, [*command, *ONE, *options])
+    assert all(word in line for word in named)
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_a_store_of_another_dataset_is_refused(command, capsys):
+    assert main([*command, *ONE]) == 0
+    line = refusal(capsys, [*command, "--dataset", "folder:test", "--store", "s.zarr"])
+    assert "s.zarr" in line
+    assert "another store" in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_store_that_cannot_be_written_is_refused(command, tmp_path, capsys):
+    (tmp_path / "shut").mkdir(mode=0o500)
+    line = refusal(capsys, [*command, "--dataset", "folder:train", "--store", "shut/s"])
+    assert "cannot write the store" in line
+
+
+def test_an_unknown_arithmetic_is_refused_with_the_known_ones(command, capsys):
+    with pytest.raises(SystemExit) as refused:
+        main([*command, *ONE, "--arithmetic", "x"])
+    assert refused.value.code == 2
+    assert "bf16" in capsys.readouterr().err
+
+
+def test_a_stop_during_the_last_shard_of_a_store_begins_no_view(
+    command, tmp_path, capsys, monkeypatch
+):
+    compute = Extraction._compute
+
+    def interrupted(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        monkeypatch.setattr(Extraction, "_compute", compute)
+        return compute(*arguments)
+
+    monkeypatch.setattr(Extraction, "_compute", interrupted)
+    command = [*command, *ONE, "--views", "2"]
+    assert main(command) == 1
+    assert "2 split(s) or view(s) not begun" in capsys.readouterr().err
+    assert not (tmp_path / "s.view1.zarr").exists()
+    assert main(command) == 0
+    assert (tmp_path / "s.view2.zarr").exists()
+
+
+def test_views_go_beside_the_store_with_the_same_ids_and_can_be_memorised(command, capsys):
+    assert main([*command, *ONE, "--views", "2", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [v["computed"] for v in report["views"]] == [3, 3]
+    stores = [feature_store.open(f"s{k}.zarr") for k in ("", ".view1", ".view2")]
+    assert [s.dataset for s in stores] == [
+        "folder:train",
+        "view:1:folder:train",
+        "view:2:folder:train",
+    ]
+    values = [s.features(f"{MODEL}@160").values for s in stores]
+    assert all(np.array_equal(s.image_ids, stores[0].image_ids) for s in stores)
+    assert not np.array_equal(values[1], values[2])
+    train, view, test = (s.path for s in stores)
+    arguments = ["memorize", "--train", train, "--view", view, "--test", test, "--epochs", "1"]
+    assert main([*arguments, "--source", f"{MODEL}@160", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["views"], row["instances"]) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        ("runs/a.zarr", "runs/a.view3.zarr"),
+        ("runs.d/a/", "runs.d/a.view3"),
+        ("s3://bucket/a.b.zarr", "s3://bucket/a.b.view3.zarr"),
+    ],
+)
+def test_where_a_view_goes(store, expected):
+    assert view_store(store, 3) == expected

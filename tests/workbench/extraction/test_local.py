@@ -1,13 +1,9 @@
-"""From image files to a complete store: resume, growth, failures, refusals, the command line."""
+"""From image files to a complete store: resume, growth, failures, refusals."""
 
 from __future__ import annotations
 
-import dataclasses
 import gc
-import json
 import multiprocessing
-import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -24,12 +20,9 @@ import feature_store
 from feature_store.errors import InputError
 from feature_store.verify import verify
 from feature_store.writer import SourceWriter
-from workbench.cli import COMMANDS, form_of, main
-from workbench.commands.extract import view_store
 from workbench.extraction import ExtractRequest, extract
 from workbench.extraction import run as run_module
 from workbench.extraction.local import open_extraction
-from workbench.extraction.run import Extraction
 from workbench.models import load
 from workbench.models.backbone import Backbone
 from workbench.multiscale import scale_features
@@ -365,144 +358,10 @@ def test_growth_beside_a_new_source_counts_only_what_is_stored(folder, tmp_path)
     assert grown.record(0).square_sum == pytest.approx(whole.record(0).square_sum, rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"tokens_per_image": 9}, {"dtype": "float32"}, {"layout": "packed"}, {"arithmetic": "bf16"}],
-)
-def test_the_printed_command_finishes_the_source(folder, tmp_path, changes, capsys):
-    settings = {"dtype": "float16", "scales": ["1x"]} | changes
-    extract(request(folder, tmp_path / "with space", **settings))
-    committed(tmp_path / "with space")[0].unlink()
-    (entry,) = feature_store.open(tmp_path / "with space").source_status()
-    assert main(shlex.split(entry.finish)[1:]) == 0
-    assert verify(feature_store.open(tmp_path / "with space")).problems == []
-
-
-# -- misuse: one line that says what to do, exit status 2 ---------------------------------------
-
-
-def misuse(capsys, *arguments):
-    capsys.readouterr()
-    assert main(["extract", *arguments]) == 2
-    return capsys.readouterr().err.strip().splitlines()[-1]  # after notes of what was found
-
-
-def test_unknown_model_offers_the_nearest(folder, tmp_path, capsys):
-    line = misuse(
-        capsys,
-        "--dataset",
-        f"folder:{folder}",
-        "--model",
-        "bundled:efficientnet_lite9",
-        "--scales",
-        "224",
-        "--store",
-        str(tmp_path / "s"),
-    )
-    assert "bundled:efficientnet_lite0" in line
-
-
-def test_missing_and_empty_folder(tmp_path, capsys):
-    rest = ("--model", MODEL, "--scales", "1x", "--store", str(tmp_path / "s"))
-    assert "nowhere" in misuse(capsys, "--dataset", f"folder:{tmp_path}/nowhere", *rest)
-    (tmp_path / "empty").mkdir()
-    assert "no image" in misuse(capsys, "--dataset", f"folder:{tmp_path}/empty", *rest)
-    assert not (tmp_path / "s").exists()
-
-
-def test_scale_that_does_not_divide(folder, tmp_path, capsys):
-    line = misuse(
-        capsys,
-        "--dataset",
-        f"folder:{folder}",
-        "--model",
-        MODEL,
-        "--scales",
-        "300",
-        "--store",
-        str(tmp_path / "s"),
-    )
-    assert "160" in line
-    assert "320" in line
-
-
-def test_store_of_another_dataset(folder, tmp_path, capsys):
-    extract(request(folder, tmp_path / "s"))
-    photo(tmp_path / "other" / "x.png")
-    line = misuse(
-        capsys,
-        "--dataset",
-        f"folder:{tmp_path}/other",
-        "--model",
-        MODEL,
-        "--scales",
-        "1x",
-        "--store",
-        str(tmp_path / "s"),
-    )
-    assert str(tmp_path / "s") in line
-    assert "another store" in line
-
-
-def test_store_at_a_file_and_in_a_foreign_folder(folder, tmp_path, capsys):
-    (tmp_path / "file").write_text("mine")
-    rest = ("--dataset", f"folder:{folder}", "--model", MODEL, "--scales", "1x", "--store")
-    assert "--store" in misuse(capsys, *rest, str(tmp_path / "file" / "s"))
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "todo.txt").write_text("mine")
-    assert "no feature store" in misuse(capsys, *rest, str(tmp_path / "notes"))
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_store_path_not_writable(folder, tmp_path, capsys):
-    (tmp_path / "shut").mkdir(mode=0o500)
-    line = misuse(
-        capsys,
-        "--dataset",
-        f"folder:{folder}",
-        "--model",
-        MODEL,
-        "--scales",
-        "1x",
-        "--store",
-        str(tmp_path / "shut" / "s"),
-    )
-    assert "cannot write the store" in line
-
-
 def test_other_precision_is_refused_with_the_difference(folder, tmp_path):
     extract(request(folder, tmp_path / "s"))
     with pytest.raises(InputError, match='dtype: stored "float32", now "float16"'):
         extract(request(folder, tmp_path / "s", dtype="float16"))
-
-
-def test_json_and_status(folder, tmp_path, capsys):
-    arguments = [
-        "--dataset",
-        f"folder:{folder}",
-        "--model",
-        MODEL,
-        "--scales",
-        "1x",
-        "--store",
-        str(tmp_path / "s"),
-    ]
-    assert main(["extract", *arguments, "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["computed"] == 7
-    assert main(["status", str(tmp_path / "s"), "--json"]) == 0
-    (entry,) = json.loads(capsys.readouterr().out)["sources"]
-    assert entry["complete"]
-    assert entry["pretrained"] is False
-    assert (entry["shards_done"], entry["shards_total"], entry["images"]) == (1, 1, 7)
-    assert 0 < entry["float16_relative_rms"] < 1e-3
-    assert main(["verify", str(tmp_path / "s")]) == 0
-
-
-def test_unknown_command_and_help(capsys):
-    assert main(["extrct"]) == 2
-    assert "extract" in capsys.readouterr().err
-    assert main(["--help"]) == 0
 
 
 @pytest.fixture
@@ -558,121 +417,9 @@ def test_read_only_disk_is_readable_and_said_clearly(folder, small_disk):
     assert_same(arrays(small / "s"), complete)
 
 
-@pytest.mark.parametrize(
-    ("option", "value", "named"),
-    [
-        ("--dtype", "int8", "float16"),
-        ("--layout", "zip", "packed"),
-        ("--tokens-per-image", "5000", "at most 100"),
-    ],
-)
-def test_bad_options_are_found_before_the_store_exists(
-    folder, tmp_path, capsys, option, value, named
-):
-    line = misuse(
-        capsys,
-        "--dataset",
-        f"folder:{folder}",
-        "--model",
-        MODEL,
-        "--scales",
-        "1x",
-        "--store",
-        str(tmp_path / "s"),
-        option,
-        value,
-    )
-    assert named in line
-    assert not (tmp_path / "s").exists()
-
-
-def test_an_unknown_arithmetic_is_refused_with_the_known_ones(tmp_path, capsys):
-    given = ["--dataset", "folder:.", "--model", MODEL, "--scales", "1x", "--store", "s"]
-    with pytest.raises(SystemExit) as refused:
-        main(["extract", *given, "--arithmetic", "x"])
-    assert refused.value.code == 2
-    assert "bf16" in capsys.readouterr().err
-
-
-def test_a_source_named_twice(folder, tmp_path, capsys):
-    line = misuse(
-        capsys,
-        "--dataset",
-        f"folder:{folder}",
-        "--model",
-        MODEL,
-        "--model",
-        f"{MODEL}#final",
-        "--scales",
-        "1x",
-        "--store",
-        str(tmp_path / "s"),
-    )
-    assert "named twice" in line
-
-
 def test_a_trailing_slash_is_the_same_folder(folder, tmp_path):
     extract(request(folder, tmp_path / "s"))
     assert extract(request(f"{folder}/", tmp_path / "s")).shards == 0
-
-
-def test_a_stop_during_the_last_shard_of_a_store_begins_no_view(
-    folder, tmp_path, capsys, monkeypatch
-):
-    compute = Extraction._compute
-
-    def interrupted(*arguments):
-        os.kill(os.getpid(), signal.SIGTERM)
-        monkeypatch.setattr(Extraction, "_compute", compute)
-        return compute(*arguments)
-
-    monkeypatch.setattr(Extraction, "_compute", interrupted)
-    command = ["extract", "--dataset", f"folder:{folder}", "--model", MODEL, "--scales", "1x"]
-    command += ["--store", str(tmp_path / "s.zarr"), "--views", "2"]
-    assert main(command) == 1
-    said = capsys.readouterr().err
-    assert "2 split(s) or view(s) not begun" in said
-    assert not (tmp_path / "s.view1.zarr").exists()
-    assert main(command) == 0
-    assert (tmp_path / "s.view2.zarr").exists()
-
-
-def test_every_command_is_there():
-    assert all(dataclasses.is_dataclass(form_of(name)) for name in COMMANDS)
-
-
-def test_views_go_beside_the_store_with_the_same_ids_and_can_be_memorised(folder, tmp_path, capsys):
-    command = ["extract", "--dataset", f"folder:{folder}", "--model", MODEL, "--scales", "1x"]
-    command += ["--store", str(tmp_path / "s.zarr"), "--views", "2", "--json"]
-    assert main(command) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert [v["computed"] for v in report["views"]] == [7, 7]
-    stores = [feature_store.open(tmp_path / f"s{k}.zarr") for k in ("", ".view1", ".view2")]
-    assert [s.dataset for s in stores] == [
-        f"folder:{folder}",
-        f"view:1:folder:{folder}",
-        f"view:2:folder:{folder}",
-    ]
-    values = [s.features(f"{MODEL}@160").values for s in stores]
-    assert all(np.array_equal(s.image_ids, stores[0].image_ids) for s in stores)
-    assert not np.array_equal(values[1], values[2])
-    train, view, test = (s.path for s in stores)
-    arguments = ["memorize", "--train", train, "--view", view, "--test", test, "--epochs", "1"]
-    assert main([*arguments, "--source", f"{MODEL}@160", "--json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)["rows"]
-    assert (row["views"], row["instances"]) == (2, 7)
-
-
-@pytest.mark.parametrize(
-    ("store", "expected"),
-    [
-        ("runs/a.zarr", "runs/a.view3.zarr"),
-        ("runs.d/a/", "runs.d/a.view3"),
-        ("s3://bucket/a.b.zarr", "s3://bucket/a.b.view3.zarr"),
-    ],
-)
-def test_where_a_view_goes(store, expected):
-    assert view_store(store, 3) == expected
 
 
 @pytest.mark.gpu

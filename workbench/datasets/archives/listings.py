@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,8 @@ from workbench.results.messages import note
 
 VERSION = 3
 """Of the lists on disk."""
+MEMORISED = 4096
+"""Lists that a process remembers: the stores of a data set's views are made one after the other."""
 
 
 @dataclass
@@ -91,6 +94,7 @@ def list_members(
     return [listing or new[n] for n, listing in enumerate(kept)]
 
 
+@lru_cache(maxsize=MEMORISED)
 def _scanned(archive: Archive, scan: Callable[[Archive], Listing]) -> Listing:
     try:
         listing = scan(archive)
