@@ -36,6 +36,7 @@ from analyses.reading.progress import shown
 from analyses.reading.splits import held_out
 from analyses.statistics.dense_scores import PerImage, count_pixels, scores
 from feature_store import FeatureStore, InputError
+from feature_store.source import names_of
 
 Say = Callable[[str], object]
 """Shows what is being done beside the progress bar."""
@@ -47,7 +48,7 @@ def compute(
     train_store: FeatureStore,
     test_store: FeatureStore,
     *,
-    sources: Sequence[str],
+    sources: str | Sequence[str],
     targets: tuple[TargetMaps, TargetMaps],
     config: DenseConfig | None = None,
 ) -> pd.DataFrame:
@@ -56,7 +57,7 @@ def compute(
     Parameters
     ----------
     train_store, test_store : FeatureStore
-    sources : sequence of str
+    sources : str or sequence of str
     targets : (train, test) arrays, dims (image, row, col), or objects that read a map when indexed
         One map per store row, in pixels of the image as the model saw it. Segmentation: int, -1 =
         ignored. Depth: float metres, NaN = unknown.
@@ -85,6 +86,7 @@ def compute(
         if len(maps) != len(store):
             raise InputError(f"{len(maps)} target maps given; {store.path} needs {len(store)}")
     task = _TASKS[config.task]
+    sources = names_of(sources)
     records, resampled, per_image = [], {}, {}
     for source in sources:
         rows = good_rows(test_store, source)

@@ -33,6 +33,7 @@ from analyses.reading.progress import each
 from analyses.reading.splits import held_out
 from analyses.statistics.bootstrap import bootstrap_means
 from feature_store import FeatureStore, InputError
+from feature_store.source import names_of
 
 RIDGES = tuple(10.0**e for e in range(-6, 4))
 """Ridges tried: penalties over the mean eigenvalue of the Gram matrix."""
@@ -42,7 +43,7 @@ def compute(
     train_store: FeatureStore,
     test_store: FeatureStore,
     *,
-    sources: Sequence[str],
+    sources: str | Sequence[str],
     config: FewShotConfig | None = None,
     engine: Engine | None = None,
 ) -> pd.DataFrame:
@@ -65,6 +66,7 @@ def compute(
         training image left to choose the ridge on.
     """
     config = config or FewShotConfig()
+    sources = names_of(sources)
     images = held_out(train_store, test_store, keep_shared=config.keep_shared)
     train = pool(train_store, sources, config.pooling, engine=engine)
     test = pool(test_store, sources, config.pooling, left_out=images.left_out, engine=engine)

@@ -39,13 +39,14 @@ from analyses.reading.splits import held_out
 from analyses.statistics.bootstrap import wilson
 from analyses.statistics.nearest_neighbours import class_distances, normalise, search
 from feature_store import FeatureStore
+from feature_store.source import names_of
 
 
 def compute(
     train_store: FeatureStore,
     test_store: FeatureStore,
     *,
-    sources: Sequence[str],
+    sources: str | Sequence[str],
     config: HardConfig | None = None,
     engine: Engine | None = None,
 ) -> pd.DataFrame:
@@ -55,7 +56,7 @@ def compute(
     ----------
     train_store, test_store : FeatureStore
         Labelled; classes are matched by name.
-    sources : sequence of str
+    sources : str or sequence of str
         Any list with a small model at one scale, the same at several, and larger models at one
         scale, named from small to large (:class:`analyses.reading.roles.Roles`).
     config : HardConfig, optional
@@ -81,6 +82,7 @@ def compute(
         No small, S2 or large among the sources; whatever the probe refuses.
     """
     config = config or HardConfig()
+    sources = names_of(sources)
     roles = Roles.of(sources)
     images = held_out(train_store, test_store, keep_shared=config.probe.keep_shared)
     ranked = {"small": roles.small, "s2": roles.s2, "large": roles.large}

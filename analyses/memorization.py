@@ -31,12 +31,13 @@ from analyses.reading.pooled import Pooled, pool
 from analyses.reading.progress import each
 from analyses.reading.splits import repeated_images
 from feature_store import FeatureStore, InputError
+from feature_store.source import names_of
 
 
 def compute(
     views: Sequence[FeatureStore],
     *,
-    sources: Sequence[str],
+    sources: str | Sequence[str],
     held_out: FeatureStore | None = None,
     config: MemorizationConfig | None = None,
 ) -> pd.DataFrame:
@@ -47,7 +48,7 @@ def compute(
     views : sequence of FeatureStore
         The same images (equal ids, in any order) in one or several augmented views. Labels are
         not used.
-    sources : sequence of str
+    sources : str or sequence of str
     held_out : FeatureStore, optional
         Another view of the same images, on which nothing is trained.
     config : MemorizationConfig, optional
@@ -68,6 +69,7 @@ def compute(
     config = config or MemorizationConfig()
     stores = [*views, *([held_out] if held_out else [])]
     _check_views(views, stores)
+    sources = names_of(sources)
     pooled = [pool(store, sources, config.pooling) for store in stores]
     chosen = _common_images(stores, pooled)
     if len(chosen[0]) < 2:

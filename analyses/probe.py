@@ -30,6 +30,7 @@ from analyses.reading.progress import each
 from analyses.reading.splits import held_out
 from analyses.statistics.bootstrap import bootstrap_means, wilson
 from feature_store import FeatureStore, InputError
+from feature_store.source import names_of
 
 L2_GRID = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 """Penalties tried, strongest first, in half-decade steps."""
@@ -41,7 +42,7 @@ def compute(
     train_store: FeatureStore,
     test_store: FeatureStore,
     *,
-    sources: Sequence[str],
+    sources: str | Sequence[str],
     config: ProbeConfig | None = None,
     engine: Engine | None = None,
 ) -> pd.DataFrame:
@@ -52,7 +53,7 @@ def compute(
     train_store, test_store : FeatureStore
         Labelled; classes are matched by name. Unlabelled images, and images that failed in any of
         the sources, are left out of all sources.
-    sources : sequence of str
+    sources : str or sequence of str
         Such as ``["bundled:efficientnet_lite0@1x", "bundled:efficientnet_lite0@1x+2x"]``.
     config : ProbeConfig, optional
     engine : Engine, optional
@@ -74,6 +75,7 @@ def compute(
         No labels, one class only, no test image with a label, or images shared by both stores.
     """
     config = config or ProbeConfig()
+    sources = names_of(sources)
     if not sources:
         raise InputError("no source given; name at least one, such as MODEL@1x")
     images = held_out(train_store, test_store, keep_shared=config.keep_shared)

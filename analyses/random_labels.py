@@ -26,6 +26,7 @@ from analyses.configs import RandomLabelConfig
 from analyses.linear.logistic import Problem
 from analyses.reading.pooled import FeatureRows, pool
 from feature_store import FeatureStore
+from feature_store.source import names_of
 
 L2 = 1e-7
 """Penalty: small enough to cost no hit, large enough for an optimum to exist."""
@@ -34,7 +35,7 @@ TOLERANCE = 1e-3
 
 
 def compute(
-    store: FeatureStore, *, sources: Sequence[str], config: RandomLabelConfig | None = None
+    store: FeatureStore, *, sources: str | Sequence[str], config: RandomLabelConfig | None = None
 ) -> pd.DataFrame:
     """One row per source; labels of the store are not used.
 
@@ -46,6 +47,7 @@ def compute(
         ``accuracies`` (the measured points of the capacity curve, ascending).
     """
     config = config or RandomLabelConfig()
+    sources = names_of(sources)
     pooled = pool(store, sources, config.pooling)
     records = []
     for source in sources:

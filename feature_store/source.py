@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote
 
@@ -53,6 +54,15 @@ def split_tap(text: str) -> tuple[str, str | None]:
         return (text[: found.start()], found[1]) if found else (text, None)
     model, _, tap = text.partition("#")
     return model, tap or None
+
+
+def names_of(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Several names of sources or models; a single text is one name.
+
+    >>> names_of("m:a@1x"), names_of(["m:a@1x", "m:b@1x"])
+    (('m:a@1x',), ('m:a@1x', 'm:b@1x'))
+    """
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 @dataclass(frozen=True)

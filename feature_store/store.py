@@ -32,7 +32,7 @@ from feature_store.metadata import (
 )
 from feature_store.objects import Objects, connect
 from feature_store.root import create_root, label_codes, read_root
-from feature_store.source import Source
+from feature_store.source import Source, names_of
 from feature_store.status import checked_status
 from feature_store.stored_source import StoredSource
 from feature_store.stream import Batch, batches
@@ -235,7 +235,7 @@ class FeatureStore:
         return self._view(source, "prefix", merge, allow_incomplete)
 
     def stream(
-        self, sources: Sequence[str], *, shards: Sequence[int] | None = None
+        self, sources: str | Sequence[str], *, shards: Sequence[int] | None = None
     ) -> Iterator[Batch]:
         """Tokens of several sources in shard order, without images that failed in any of them.
 
@@ -245,7 +245,7 @@ class FeatureStore:
 
         Parameters
         ----------
-        sources : sequence of str
+        sources : str or sequence of str
             Names; S2 sources are composed on the channel axis.
         shards : sequence of int, optional
             Shards to read, all by default. The sources must be complete in either case.
@@ -255,7 +255,8 @@ class FeatureStore:
         StoreError
             A source is not stored, incomplete or damaged.
         """
-        parts = {name: [self.source(s) for s in self.resolve(name).singles()] for name in sources}
+        names = names_of(sources)
+        parts = {name: [self.source(s) for s in self.resolve(name).singles()] for name in names}
         return batches(parts, shards)
 
     # -- writing -------------------------------------------------------------------------------

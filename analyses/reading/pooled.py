@@ -22,6 +22,7 @@ from analyses.reading.engine import Engine, Local
 from analyses.reading.features import singles
 from analyses.reading.partition import Partition, partitions
 from feature_store import FeatureStore, InputError
+from feature_store.source import names_of
 
 BLOCK_ROWS = 1024
 """Images read at a time: few, so that memory is the same for small and large stores."""
@@ -152,7 +153,7 @@ class Pooled:
 
 def pool(
     store: FeatureStore,
-    sources: Sequence[str],
+    sources: str | Sequence[str],
     pooling: Pooling = "mean",
     *,
     left_out: np.ndarray | None = None,
@@ -165,7 +166,7 @@ def pool(
     Parameters
     ----------
     store : FeatureStore
-    sources : sequence of str
+    sources : str or sequence of str
         S2 sources are taken apart into their scales.
     pooling : {"mean", "prefix"}
         Mean over all (row, col) tokens, in float32; or the first prefix token (CLS).
@@ -191,6 +192,7 @@ def pool(
         raise InputError("no source given; name at least one, such as MODEL@1x")
     if pooling not in ("mean", "prefix"):
         raise InputError(f"pooling is {pooling!r}; choose mean or prefix")
+    sources = names_of(sources)
     names = list(dict.fromkeys(single for name in sources for single in singles(store, name)))
     folder = tempfile.TemporaryDirectory(prefix="pooled-")
     rows: list[np.ndarray] = []

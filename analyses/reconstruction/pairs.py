@@ -12,10 +12,11 @@ from analyses.reconstruction.question import Question, ReconstructionConfig
 from analyses.reconstruction.reconstruction import fit
 from analyses.statistics.gaussian import gaussian_bits
 from analyses.statistics.information import bits
+from feature_store.source import names_of
 
 
 def pair_matrix(
-    train: Moments, sources: Sequence[str], *, config: ReconstructionConfig | None = None
+    train: Moments, sources: str | Sequence[str], *, config: ReconstructionConfig | None = None
 ) -> xr.Dataset:
     """Information of every source about every other, in both directions.
 
@@ -26,6 +27,7 @@ def pair_matrix(
         information of the joint Gaussian, -1/2 sum log2(1 - rho^2) over canonical correlations rho,
         in bits per token. Both on the training images.
     """
+    sources = names_of(sources)
     parts = [Question.parts(source) for source in sources]
     directed, symmetric = np.zeros((2, len(sources), len(sources)))
     for i, a in enumerate(parts):

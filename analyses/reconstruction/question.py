@@ -9,7 +9,7 @@ from typing import Literal
 from analyses.moments.second_moments import MomentsConfig
 from analyses.reading.features import Features
 from feature_store.errors import InputError, require_at_least, require_choices
-from feature_store.source import Source
+from feature_store.source import Source, names_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ class Question:
         cls, features: Features, target: str, sources: Sequence[str], reference: str | None
     ) -> Question:
         """Fill in taps; the reference becomes the last row unless it is one of the sources."""
-        names = [str(features.resolve(name)) for name in sources]
+        names = [str(features.resolve(name)) for name in names_of(sources)]
         last = str(features.resolve(reference)) if reference else ""
         if last and last not in names:
             names.append(last)

@@ -40,7 +40,7 @@ def compute(
     test_store: Features,
     *,
     target: str,
-    sources: Sequence[str],
+    sources: str | Sequence[str],
     reference: str | None = None,
     config: ReconstructionConfig | None = None,
     engine: Engine | None = None,
@@ -54,7 +54,7 @@ def compute(
     target, reference : str
         Sources such as ``timm:vit_large_patch16_224@1x``. The reference becomes a row as well;
         without one, ratios are NaN.
-    sources : sequence of str
+    sources : str or sequence of str
         Single-scale or S2 sources.
     config : ReconstructionConfig, optional
     engine : Engine, optional

@@ -23,6 +23,7 @@ from analyses.reading.grids import average_to, common_grid
 from analyses.reconstruction.question import ReconstructionConfig
 from analyses.reconstruction.reconstruction import fit
 from feature_store import FeatureStore, InputError, Source
+from feature_store.source import names_of
 
 
 def compute(
@@ -30,7 +31,7 @@ def compute(
     store: FeatureStore,
     *,
     target: str,
-    sources: Sequence[str],
+    sources: str | Sequence[str],
     rows: Sequence[int],
     config: ReconstructionConfig | None = None,
 ) -> xr.Dataset:
@@ -44,7 +45,7 @@ def compute(
     store : FeatureStore
         Holds the images to look at, best ones that the moments have not seen.
     target : str
-    sources : sequence of str
+    sources : str or sequence of str
     rows : sequence of int
         Row numbers in the store.
     config : ReconstructionConfig, optional
@@ -119,6 +120,7 @@ def fit_maps(
     InputError
         No source.
     """
+    sources = names_of(sources)
     if not sources:
         raise InputError("no source to reconstruct from; name at least one")
     goal = singles(store, target)

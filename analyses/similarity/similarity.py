@@ -29,6 +29,7 @@ from analyses.similarity.one_pass import one_pass
 from analyses.statistics.gaussian import whitener
 from analyses.statistics.nearest_neighbours import mutual_knn, neighbour_rows
 from feature_store.errors import InputError
+from feature_store.source import names_of
 
 MEASURES = ("cka", "cka_debiased", "cca", "svcca", "pwcca", "procrustes", "mutual_knn")
 """Fields along (source, source_2); all but ``procrustes``, a distance, are 1 for equal sources."""
@@ -45,7 +46,7 @@ GEOMETRY = ("effective_rank", "participation_ratio", "intrinsic_dimension")
 def compute(
     store: Features,
     *,
-    sources: Sequence[str],
+    sources: str | Sequence[str],
     config: SimilarityConfig | None = None,
     engine: Engine | None = None,
 ) -> xr.Dataset:
@@ -54,7 +55,7 @@ def compute(
     Parameters
     ----------
     store : FeatureStore or Stream
-    sources : sequence of str
+    sources : str or sequence of str
     config : SimilarityConfig, optional
     engine : Engine, optional
         Reads the partitions of the store; this process by default.
@@ -74,7 +75,7 @@ def compute(
         Sources not stored or incomplete, fewer images than neighbours asked for.
     """
     config = config or SimilarityConfig()
-    names = [str(store.resolve(name)) for name in sources]
+    names = [str(store.resolve(name)) for name in names_of(sources)]
     if not names or len(set(names)) < len(names):
         raise InputError(f"sources are {', '.join(names) or 'none'}; name each one once")
     parts = {name: singles(store, name) for name in names}

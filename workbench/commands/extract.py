@@ -133,9 +133,6 @@ class Extract:
                 f"{self.cluster.engine}, which divides the work itself"
             )
         require_at_least(self, shards_per_task=1, views=0)
-        if any("," in scale for scale in self.request.scales):
-            right = " ".join(" ".join(self.request.scales).replace(",", " ").split())
-            raise InputError(f"--scales takes scales with spaces between them: --scales {right}")
 
     def _extract(
         self, request: ExtractRequest, session: Session | None, loaded: LoadedModels

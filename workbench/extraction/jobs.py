@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from feature_store.errors import InputError
-from feature_store.source import Source, split_tap
+from feature_store.source import Source, names_of, split_tap
 from workbench import code_hash
 from workbench.datasets import Decoding
 from workbench.models import Backbone, BackboneInfo, Transform, resolve
@@ -36,7 +36,9 @@ class Job:
         return self.info.transform.at(*size)
 
 
-def resolve_jobs(models: Sequence[str], scales: Sequence[str], keep: int = 0) -> list[Job]:
+def resolve_jobs(
+    models: str | Sequence[str], scales: str | Sequence[str], keep: int = 0
+) -> list[Job]:
     """Check every model and scale before a weight or a disk is touched.
 
     `keep` token positions per image make the scale's stored name ``224.t16``; 0 keeps all.
@@ -47,7 +49,7 @@ def resolve_jobs(models: Sequence[str], scales: Sequence[str], keep: int = 0) ->
         An unknown model or tap, a scale that a model cannot run at, or a model named twice.
     """
     jobs: list[Job] = []
-    for name in dict.fromkeys(models):
+    for name in dict.fromkeys(names_of(models)):
         info = resolve(*split_tap(name))
         if any((job.info.name, job.info.tap) == (info.name, info.tap) for job in jobs):
             raise InputError(f"{info.name}#{info.tap} is named twice; name each model and tap once")

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from analyses.scale_selection.config import POLICIES, SIMPLE, refuse_budgets
 from feature_store.errors import InputError, require_at_least, require_choices
 from feature_store.metadata import DTYPES, LAYOUTS
+from feature_store.source import names_of
 from workbench.datasets.decode import Decoding
 from workbench.datasets.pixel_bound import usual_pixels
 from workbench.models.info import Arithmetic
+from workbench.multiscale.scale import scale_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,8 @@ class ExtractRequest:
                     f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}"
                 )
         self.decoding(1)
+        object.__setattr__(self, "models", names_of(self.models))
+        object.__setattr__(self, "scales", tuple(scale_names(self.scales)))
         self._check_selection()
         if not self.models:
             raise InputError("no model was named; give at least one --model")

@@ -17,6 +17,7 @@ from analyses.reconstruction import token_loss
 from analyses.token_maps import similarity_map
 from analyses.token_maps.places import require_position
 from feature_store import FeatureStore, InputError
+from feature_store.source import names_of
 from workbench.figures import style
 from workbench.figures.panels import (
     draw_over_photograph,
@@ -36,7 +37,7 @@ def tokens(
     maps: FeatureStore | Maps,
     *,
     image: int,
-    sources: Sequence[str] = (),
+    sources: str | Sequence[str] = (),
     foreground: tuple[float, float] | None = None,
 ) -> Figure:
     """The photograph, and each source's token map as principal colours; S2 sources with parts.
@@ -48,7 +49,7 @@ def tokens(
     maps : FeatureStore or Maps
     image : int
         Row number.
-    sources : sequence of str
+    sources : str or sequence of str
         By default those that the store offers first: one model at all its scales, and each of them.
     foreground : (low, high), optional
         Leave out tokens whose first component, 0 to 1 over the data set, lies outside.
@@ -75,7 +76,11 @@ def tokens(
 
 @style.styled
 def similarity(
-    maps: FeatureStore | Maps, *, image: int, token: tuple[int, int], sources: Sequence[str] = ()
+    maps: FeatureStore | Maps,
+    *,
+    image: int,
+    token: tuple[int, int],
+    sources: str | Sequence[str] = (),
 ) -> Figure:
     """The cosine of one token to all others of its image, in every source.
 
@@ -116,7 +121,7 @@ def similarity(
 
 @style.styled
 def loss(
-    maps: FeatureStore | StoredMaps, *, image: int, target: str, sources: Sequence[str] = ()
+    maps: FeatureStore | StoredMaps, *, image: int, target: str, sources: str | Sequence[str] = ()
 ) -> Figure:
     """Where in the image each source misses what the target knows, as a share of the null loss.
 
@@ -178,7 +183,7 @@ def scales(maps: FeatureStore | StoredMaps, *, image: int, target: str, source: 
     )
 
 
-def _asked(maps: Any, image: int, sources: Sequence[str]) -> tuple[Any, list[str]]:
+def _asked(maps: Any, image: int, sources: str | Sequence[str]) -> tuple[Any, list[str]]:
     """The maps, and the sources or else the first offered; checks the image's row."""
     maps = StoredMaps(maps) if isinstance(maps, FeatureStore) else maps
     if not 0 <= image < len(maps.image_ids):
@@ -186,7 +191,7 @@ def _asked(maps: Any, image: int, sources: Sequence[str]) -> tuple[Any, list[str
     if not sources and not maps.sources:
         wrong = "; ".join(f"{name} {why}" for name, why in maps.left_out.items())
         raise InputError(f"no source has whole maps here ({wrong or 'none is stored'})")
-    return maps, list(sources) or maps.default
+    return maps, list(names_of(sources)) or maps.default
 
 
 def _need_store(maps: Any) -> StoredMaps:

@@ -19,6 +19,7 @@ from analyses.reading.progress import shown
 from analyses.reading.splits import held_out
 from analyses.statistics.dense_scores import PerImage, count_pixels, scores
 from feature_store import FeatureStore
+from feature_store.source import names_of
 from workbench.code_hash import parts_sha256
 from workbench.datasets.target_maps import maps_sha256
 from workbench.heads.base import DenseHead
@@ -40,7 +41,7 @@ def compute(
     train_store: FeatureStore,
     test_store: FeatureStore,
     *,
-    sources: Sequence[str],
+    sources: str | Sequence[str],
     targets: tuple[TargetMaps, TargetMaps],
     config: DenseConfig,
     decoder: DecoderConfig,
@@ -53,7 +54,7 @@ def compute(
     Parameters
     ----------
     train_store, test_store : FeatureStore
-    sources : sequence of str
+    sources : str or sequence of str
     targets : (train, test)
         As of the linear probe.
     config : DenseConfig
@@ -79,6 +80,7 @@ def compute(
         As :func:`~workbench.training.loop.train`; no known pixel; images in both stores.
     """
     split = held_out(train_store, test_store, keep_shared=config.keep_shared)
+    sources = names_of(sources)
     records, resampled, per_image = [], {}, {}
     for source in sources:
         where = folder / run_name(source, decoder, config.seed)

@@ -26,7 +26,7 @@ from workbench.multiscale.arrange import pool
 from workbench.multiscale.forward import features
 from workbench.multiscale.memory import CropLimit
 from workbench.multiscale.planning import plan_scale
-from workbench.multiscale.scale import Scale, as_scale
+from workbench.multiscale.scale import Scale, as_scale, scale_names
 
 ImageLike = str | os.PathLike | Image.Image
 """A path or an opened image."""
@@ -122,8 +122,8 @@ class S2(nn.Module):
         super().__init__()
         self.info = backbone.info
         """Everything known about the model without its weights."""
-        given = scales.split() if isinstance(scales, str) else scales
-        each = (s.split("+") if isinstance(s, str) else [s] for s in given)
+        given = scale_names(scales) if isinstance(scales, str) else scales
+        each = (scale_names(s) if isinstance(s, str) else [s] for s in given)
         self.scales = [as_scale(scale, backbone.info.native) for one in each for scale in one]
         """The scales in pixels, in channel order."""
         self.merge, self.recompute, self.compiled = merge, recompute, compiled

@@ -83,7 +83,26 @@ def as_scale(scale: Scale | str, native: int) -> Scale:
     return Scale.parse(found[0])
 
 
-def resolve_scales(texts: Sequence[str], native: int) -> list[str]:
+def scale_names(given: str | Sequence[str]) -> list[str]:
+    """Names of scales, one by one; a text has spaces or, as in a source, ``+`` between them.
+
+    >>> scale_names("1x 2x"), scale_names(["1x+2x.raw", "672"])
+    (['1x', '2x'], ['1x', '2x.raw', '672'])
+
+    Raises
+    ------
+    InputError
+        Commas between them.
+    """
+    texts = given.split() if isinstance(given, str) else given
+    joined = " ".join(texts)
+    if "," in joined:
+        right = " ".join(joined.replace(",", " ").split())
+        raise InputError(f"scales {joined}: write spaces between them, not commas: {right}")
+    return [part for text in texts for part in text.split("+")]
+
+
+def resolve_scales(texts: str | Sequence[str], native: int) -> list[str]:
     """Scales as given (pixels, or multiples such as ``1x``, ``2x``, ``0.5x``) to canonical text.
 
     >>> resolve_scales(["1x+2x.raw", "672"], 224)
@@ -97,10 +116,10 @@ def resolve_scales(texts: Sequence[str], native: int) -> list[str]:
     """
     if not texts:
         raise InputError("no scale was named; give at least one, such as 1x 2x")
-    texts = [part for text in texts for part in text.split("+")]  # as in the name of a source
-    _refuse_bare_factors(texts)
+    names = scale_names(texts)
+    _refuse_bare_factors(names)
     found: list[str] = []
-    for text in texts:
+    for text in names:
         canonical = str(Scale.parse(in_pixels(text, native)))
         if canonical in found:
             raise InputError(f"scale {canonical} is named twice; name each scale once")

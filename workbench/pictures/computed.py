@@ -11,6 +11,7 @@ from PIL import Image
 
 from analyses.token_maps import Basis, basis_of_tokens
 from feature_store import InputError, Source
+from feature_store.source import names_of
 from workbench.datasets import Dataset, DecodeError
 from workbench.datasets.folder import read_image_file
 from workbench.extraction.jobs import resolve_jobs
@@ -45,10 +46,15 @@ class ComputedMaps:
         No file or model, a file that cannot be read, an unknown model or a scale it cannot run at.
     """
 
-    def __init__(self, paths: Sequence[str], models: Sequence[str], scales: Sequence[str]) -> None:
+    def __init__(
+        self,
+        paths: str | Sequence[str],
+        models: str | Sequence[str],
+        scales: str | Sequence[str],
+    ) -> None:
         if not paths or not models:
             raise InputError("name at least one image file and one model, as in --model MODEL")
-        self.image_ids = list(map(str, paths))
+        self.image_ids = list(names_of(paths))
         unlabelled = np.full(len(self.image_ids), -1, np.int32)
         dataset = Dataset(
             name="files", image_ids=self.image_ids, labels=unlabelled, label_names=[],

@@ -79,7 +79,7 @@ def test_scales_with_commas_are_refused_with_the_right_form(command, tmp_path, c
     given = ["--dataset", "folder:train", "--store", "s.zarr", "--scales", "1x,2x,", "448"]
     assert main([*command, *given]) == 2
     (said,) = capsys.readouterr().err.splitlines()
-    assert said.endswith("--scales 1x 2x 448")
+    assert said.endswith(": 1x 2x 448")
     assert not (tmp_path / "s.zarr").exists()
 
 
