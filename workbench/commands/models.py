@@ -28,7 +28,7 @@ class Models:
     name: str | None = None
     """MODEL or MODEL#TAP to describe: native size, grid, channels, transform, taps."""
     find: str | None = None
-    """Part of a name: lists every timm and open_clip model that contains it."""
+    """Part of a name: lists every bundled, timm and open_clip model that contains it."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -41,7 +41,8 @@ class Models:
         elif self.find is not None:
             report = {"models": find(self.find)}
             text = (
-                "\n".join(report["models"]) or f"no timm or open_clip name has {self.find!r} in it"
+                "\n".join(report["models"])
+                or f"no bundled, timm or open_clip name has {self.find!r} in it"
             )
         else:
             report = {"models": listed()}
@@ -80,11 +81,12 @@ def listed() -> list[dict[str, Any]]:
 
 
 def find(part: str) -> list[str]:
-    """Names of timm checkpoints and open_clip tags that contain ``part``, ignoring case."""
+    """Names of bundled models, timm checkpoints and open_clip tags with ``part``, ignoring case."""
     import open_clip
     import timm
 
-    names = [f"timm:{name}" for name in timm.list_pretrained()]
+    names = [f"bundled:{name}" for name in PACKAGES]
+    names += [f"timm:{name}" for name in timm.list_pretrained()]
     names += [f"open_clip:{arch}/{tag}" for arch, tag in open_clip.list_pretrained()]
     return [name for name in names if part.lower() in name.lower()]
 

@@ -36,6 +36,10 @@ def test_describe_without_weights(capsys):
 def test_find(capsys):
     assert Models(find="DINOv2").run() == 0
     assert "timm:vit_base_patch14_dinov2.lvd142m" in capsys.readouterr().out
+    assert Models(find="Efficientnet_LITE0").run() == 0
+    names = capsys.readouterr().out.splitlines()
+    assert names[0] == "bundled:efficientnet_lite0"
+    assert any(name.startswith("timm:") for name in names)
     assert Models(find="no-such-model").run() == 1
     with pytest.raises(InputError, match="nearest"):
         Models(name="timm:vit_base_patch16_225").run()

@@ -13,8 +13,10 @@ import torch
 from PIL import Image
 
 import feature_store
+from feature_store import InputError
 from feature_store.verify import verify
 from workbench.cli import main
+from workbench.extraction import ExtractRequest
 from workbench.models import load, registry, timm_family
 from workbench.multiscale import scale_features
 
@@ -207,3 +209,10 @@ def test_a_model_that_returns_a_dict_is_refused(toy, strange, tmp_path, capsys):
     assert status == 2
     assert "returns a dict with keys 'tokens', 'pooled' at tap final; expected one tensor" in line
     assert not (tmp_path / "s").exists()
+
+
+def test_one_model_and_a_line_of_scales_may_be_texts():
+    asked = ExtractRequest(dataset="d", models=MODEL, scales="1x 2x", store="s")
+    assert (asked.models, asked.scales) == ((MODEL,), ("1x", "2x"))
+    with pytest.raises(InputError, match=": 1x 2x$"):
+        ExtractRequest(dataset="d", models=MODEL, scales=["1x,2x"], store="s")

@@ -69,6 +69,6 @@ def test_multiples_without_their_x_are_refused_with_it(given):
 
 def test_a_text_names_several_scales_and_commas_are_refused_with_the_right_form():
     assert resolve_scales("1x 2x+3x.raw", 100) == ["100", "200", "300.raw"]
-    for given in ("1x,2x, 448", ["1x,2x,", "448"]):
+    for wrong in ("1x,2x, 448", ["1x,2x,", "448"]):
         with pytest.raises(InputError, match=r": 1x 2x 448$"):
-            resolve_scales(given, 224)
+            resolve_scales(wrong, 224)

@@ -12,7 +12,7 @@ import numpy as np
 from analyses.scaling_laws import encoder, shape
 from analyses.scaling_laws.digits import load_digits_sweep
 from analyses.scaling_laws.encoder import GroupFit
-from analyses.scaling_laws.fitting import FitOptions, interval
+from analyses.scaling_laws.fitting import FitOptions, expanded_interval
 from workbench.tables.records.measurement import Context, Measured
 
 ENCODER_FIT = FitOptions(loss="linear")
@@ -40,7 +40,7 @@ def encoder_law(context: Context, sources: Sequence[str], options: Mapping[str, 
     size, pairs = np.array([name.split("/") for name in sources], float).T
     fitted, drawn = law.predict(size, pairs), law.predict_replicates(size, pairs)
     freedom = len(group.runs) - len(law.parameters)
-    ends = [interval(column, freedom, 0.95) for column in drawn.T]
+    ends = [expanded_interval(column, freedom, 0.95) for column in drawn.T]
     return Measured(
         {
             name: {"fitted": (float(value), float(low), float(high))}

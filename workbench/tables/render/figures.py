@@ -14,6 +14,7 @@ import feature_store
 from analyses.published.checkpoints import PAPER_MODELS
 from feature_store import Source
 from workbench.figures import style
+from workbench.figures.curve import side_by_side
 from workbench.models.names import ModelName
 from workbench.tables.records import provenance
 from workbench.tables.specs.schema import TableSpec
@@ -26,6 +27,7 @@ TASKS = {
 """Table → metric and its axis label."""
 FAMILIES = ("ViT", "DINOv2", "OpenCLIP")
 SMALLEST = "Base"
+ASIDE = "(equal costs side by side)"
 
 Tables = Mapping[str, dict]
 
@@ -49,16 +51,14 @@ def scaling(spec: TableSpec, tables: Tables) -> Figure:
     for n, family in enumerate(FAMILIES):
         for ax, (key, (metric, label)) in zip(axes[3 * n :], TASKS.items(), strict=False):
             points = _points(tables[key], metric, "published")
-            _curves(ax, points[points["family"] == family])
+            _curves(ax, points[points["family"] == family], label)
             ax.set_title(f"{family}, paper (Table {key})", fontsize=9)
-            ax.set_ylabel(label, fontsize=9)
     for n, family in enumerate(ran or FAMILIES[:1], len(FAMILIES)):
         for ax, (key, (_, label)) in zip(axes[3 * n :], TASKS.items(), strict=False):
-            _curves(ax, here[key][here[key]["family"] == family])
+            _curves(ax, here[key][here[key]["family"] == family], label)
             ax.set_title("here: " + _who(tables[key], family), fontsize=9)
-            ax.set_ylabel(label, fontsize=9)
     for ax in axes[-len(TASKS) :]:
-        ax.set_xlabel("GMACs per image, log scale")
+        _name_costs(ax)
     _legend(drawn, axes)
     return drawn
 
@@ -69,13 +69,12 @@ def which_size(spec: TableSpec, tables: Tables) -> Figure:
     drawn, (left, right) = style.figure(9.0, 3.8, columns=2)
     family = _family(tables[spec.key])
     published = _points(tables["6"], "miou", "published")
-    _curves(left, published[published["family"] == family])
+    _curves(left, published[published["family"] == family], "mIoU (%)")
     left.set_title(f"{family}, paper (Table 6)", fontsize=9)
-    _curves(right, _points(tables[spec.key], "miou", "value"))
+    _curves(right, _points(tables[spec.key], "miou", "value"), "mIoU (%)")
     right.set_title("here: " + _who(tables[spec.key], family), fontsize=9)
     for ax in (left, right):
-        ax.set_xlabel("GMACs per image, log scale")
-    left.set_ylabel("mIoU (%)")
+        _name_costs(ax)
     _legend(drawn, [right, left])
     return drawn
 
@@ -86,9 +85,8 @@ def convnet(spec: TableSpec, tables: Tables) -> Figure:
     table = tables[spec.key]
     drawn, axes = style.figure(10.0, 3.4, columns=3)
     for ax, metric in zip(axes, table["metrics"], strict=True):
-        _curves(ax, _points(table, metric["column"], "value"))
-        ax.set_ylabel(metric["name"])
-        ax.set_xlabel("GMACs per image, log scale")
+        _curves(ax, _points(table, metric["column"], "value"), metric["name"])
+        _name_costs(ax)
     _legend(drawn, axes)
     return drawn
 
@@ -136,30 +134,43 @@ def _points(table: dict, metric: str, which: str) -> pd.DataFrame:
     return pd.DataFrame(records, columns=columns)
 
 
-def _curves(ax: Axes, points: pd.DataFrame) -> None:
-    """Model size in grey with squares and a dashed line; S2 of each size in green with circles."""
+def _curves(ax: Axes, points: pd.DataFrame, label: str) -> None:
+    """Model size in grey with squares and a dashed line; S2 of each size in green with circles.
+
+    Equal costs stand side by side, and the axis of the metric names the intervals.
+    """
+    held = points.dropna(subset=["low", "high"])
+    ax.set_ylabel(label + ("" if held.empty else "\n(bars: 95 % intervals)"))
     if points.empty:
         ax.text(0.5, 0.5, "nothing measured", ha="center", transform=ax.transAxes, fontsize=9)
         return
-    single = points[points["scales"] == 1].sort_values("gmacs")
+    points = points.assign(at=side_by_side(points.sort_values(["gmacs", "scales"])["gmacs"]))
+    if (points["at"] != points["gmacs"]).any():
+        ax.set_xlabel(ASIDE)
+    single = points[points["scales"] == 1].sort_values("at")
     sets = [("model size", style.MODEL_SIZE, single)]
     for size, look in zip((SMALLEST, "Large"), style.S2_CURVES, strict=False):
-        part = points[points["size"] == size].sort_values("gmacs")
+        part = points[points["size"] == size].sort_values("at")
         if len(part) > 1:
             sets.append((f"S2 of {size}", look, part))
     for name, look, part in sets:
         own = part["scales"].gt(1) | (
             look == style.MODEL_SIZE
         )  # S2 starts at a marker of model size
-        style.curve(ax, part["gmacs"], part["value"], look, name, markevery=list(own))
+        style.curve(ax, part["at"], part["value"], look, name, markevery=list(own))
         held = part[own].dropna(subset=["low", "high"])
-        ax.vlines(held["gmacs"], held["low"], held["high"], color=look[0], lw=1, alpha=0.8)
+        ax.vlines(held["at"], held["low"], held["high"], color=look[0], lw=1, alpha=0.8)
     ax.set_xscale("log")
     style.log_axis(ax.xaxis)
     ax.tick_params(labelsize=8)
     for axis in (ax.xaxis, ax.yaxis):
         axis.label.set_fontsize(9)
     ax.margins(0.08)
+
+
+def _name_costs(ax: Axes) -> None:
+    """Name the axis of costs, above what :func:`_curves` says of it."""
+    ax.set_xlabel("GMACs per image, log scale\n" + ax.get_xlabel(), fontsize=9)
 
 
 def _legend(drawn, axes) -> None:

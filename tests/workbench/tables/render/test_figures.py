@@ -50,6 +50,7 @@ def panels(monkeypatch, tmp_path):
         found = [(ax.get_title("left"), len(ax.get_lines())) for ax in kept["figure"].axes]
         return found
 
+    draw.kept = kept
     return draw
 
 
@@ -67,6 +68,22 @@ def test_figure_2_has_one_row_of_panels_for_each_family_that_ran(panels):
         f"here: {family}" for family in figures.FAMILIES for _ in figures.TASKS
     ]
     assert {count for _, count in paper} == {1}
+
+
+def test_intervals_are_named_and_equal_costs_stand_side_by_side(panels):
+    sizes = ("Base", "Large", "Huge")
+    contents = three({}) | {"figure8": content([((size, "1x"), STAND_IN) for size in sizes])}
+    contents["figure8"]["metrics"] = [{"column": m, "name": m} for m in ("top1", "miou", "rmse")]
+    panels("figure8", contents)
+    for ax in panels.kept["figure"].axes:
+        assert "95 % intervals" in ax.get_ylabel()
+        assert "side by side" in ax.get_xlabel()
+        assert len(set(ax.get_lines()[0].get_xdata())) == 3
+    panels("figure6", three({}) | {"figure6": content([(("Base", "1x"), STAND_IN)])})
+    left, right = panels.kept["figure"].axes
+    assert "interval" not in left.get_ylabel()  # the papers print none
+    assert "95 % intervals" in right.get_ylabel()
+    assert "side by side" not in right.get_xlabel()
 
 
 def test_figure_2_says_where_nothing_was_measured(panels):
