@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ WEIGHT_FILES = (
     "open_clip_pytorch_model.bin",
 )
 """Names under which timm and open_clip repositories keep their weights."""
+SECONDS = 5.0
+"""Within which a host has to answer: half of what the hub's library gives it."""
 
 
 def revision(repository: str | None) -> str | None:
@@ -33,8 +36,8 @@ def revision(repository: str | None) -> str | None:
 def require_reachable(name: str, repository: str | None, url: str | None = None) -> None:
     """Refuse weights that have to be fetched and cannot be, before minutes of retries.
 
-    Their host is given as long as the hub's library gives it (``HF_HUB_ETAG_TIMEOUT``, by default
-    10 seconds), through the same proxies; a host that answers anything but a failure will do.
+    Their host is given :data:`SECONDS`, or what ``HF_HUB_ETAG_TIMEOUT`` says, through the proxies
+    of the hub's library; a host that answers anything but a failure will do.
 
     Raises
     ------
@@ -50,7 +53,8 @@ def require_reachable(name: str, repository: str | None, url: str | None = None)
     address = constants.ENDPOINT if repository else url
     if not address or constants.HF_HUB_OFFLINE:  # which its library refuses at once
         return
-    problem = unreachable(address, constants.HF_HUB_ETAG_TIMEOUT)
+    said = "HF_HUB_ETAG_TIMEOUT" in os.environ
+    problem = unreachable(address, constants.HF_HUB_ETAG_TIMEOUT if said else SECONDS)
     if problem is not None:
         error = InputError(
             f"the weights of {name} are not on this machine, and {urlsplit(address).hostname} "
@@ -78,5 +82,5 @@ def unreachable(address: str, seconds: float) -> str | None:
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(seconds + 2)
+    thread.join(seconds + 1)
     return found[-1]

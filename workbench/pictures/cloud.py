@@ -65,10 +65,9 @@ class Cloud:
         changed(self.method, "value", lambda: self._draw())
         changed(self.colour, "value", lambda: self._draw())
         changed(self.points.selected, "indices", lambda: self._selected())
-        self.layout = Column(
-            Row(self.method, self.colour, sizing_mode="stretch_width"), self.figure, self.note,
-            sizing_mode="stretch_width", name="cloud",
-        )  # fmt: skip
+        self._widgets = Row(self.method, self.colour, sizing_mode="stretch_width")
+        self.layout = Column(self._widgets, self.note, sizing_mode="stretch_width", name="cloud")
+        self._say("computing ...")
 
     def open(self, maps: StoredMaps, source: str, target: str, picture: str) -> None:
         """Show the images of another store, source or target; `picture` leads to thumbnails."""
@@ -78,6 +77,7 @@ class Cloud:
             f'<img alt="" width="96" height="96" src="{escape(picture)}@row">'
             "<div>row @row<br>@label<br>@value</div>"
         )
+        self.layout.children = [self._widgets, self.figure, self.note]
         self._draw()
 
     def stop(self) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+
+KEPT = 64
+"""Results that stay: those of the sources last looked at, however many a store has."""
 
 
 def once(method: Callable[..., Result]) -> Callable[..., Result]:
@@ -23,22 +27,25 @@ def once(method: Callable[..., Result]) -> Callable[..., Result]:
 
 
 class Once:
-    """Results by key. Whoever asks second waits for the first; a failure is not kept."""
+    """Results by key, the last used. Whoever asks second waits for the first; failures go."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: dict[Hashable, Future] = {}
+        self._found: OrderedDict[Hashable, Future] = OrderedDict()
 
     def __call__(self, key: Hashable, make: Callable[[], Result]) -> Result:
         """What `make` returned for this key."""
         with self._lock:
             mine = key not in self._found
             future: Future[Any] = self._found.setdefault(key, Future())
+            self._found.move_to_end(key)
+            if len(self._found) > KEPT:
+                self._found.popitem(last=False)
         if mine:
             try:
                 future.set_result(make())
             except BaseException as error:
                 with self._lock:
-                    del self._found[key]
+                    self._found.pop(key, None)
                 future.set_exception(error)
         return future.result()

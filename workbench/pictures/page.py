@@ -8,7 +8,7 @@ from elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from html import escape
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from bokeh.document import Document
 from bokeh.models import Column, Div, Row
 
-from analyses.token_maps import Places, places_so_far, similarity_map
+from analyses.token_maps import similarity_map
 from workbench.figures.panels import with_foreground
 from workbench.pictures import overlays
 from workbench.pictures.choices import Choices
@@ -26,14 +26,11 @@ from workbench.pictures.chooser import Chooser
 from workbench.pictures.cloud import Cloud
 from workbench.pictures.events import changed
 from workbench.pictures.later import Later
+from workbench.pictures.nearest import Nearest
 from workbench.pictures.page_style import GRID, TEMPLATE, TEXT, WIDE
-from workbench.pictures.places_html import places_html
 from workbench.pictures.source_panel import SourcePanel
 from workbench.pictures.stored import StoredMaps
 from workbench.pictures.tile import Tile, as_bytes, coloured
-
-NEAREST = 12
-"""Nearest tokens listed."""
 
 
 class Page:
@@ -52,18 +49,18 @@ class Page:
     def __init__(self, doc: Document, stores: Sequence[StoredMaps], pool: Executor) -> None:
         self.stores = list(stores)
         self.panels: dict[str, Any] = {}
-        self.row, self.at, self._quiet = 0, (0.5, 0.5), False
+        self.row, self.at, self._quiet, self._seen = 0, (0.5, 0.5), False, False
         self.maps = self.stores[0]
         self._build()
         self.cloud = Cloud(doc, pool, self._filter)
-        self.nearest = self._text("nearest")
-        self._searching = Later(doc, pool, lambda why: self._tell(self.nearest, why))
+        self.nearest = Nearest(doc, pool)
         self._laying = Later(doc, pool, lambda why: self._tell(self.legend, why))
         self.open(0)
         for root in self._roots():
             doc.add_root(root)
         doc.template_variables["version"] = bokeh.__version__
         doc.template, doc.title = TEMPLATE, f"Tokens of {self.maps.store.path}"
+        doc.on_event("document_ready", lambda _: self._first_seen())
         doc.on_session_destroyed(lambda _: self.stop())
 
     def open(self, number: int) -> None:
@@ -81,15 +78,21 @@ class Page:
         self._quiet = True
         self.choices.open(self.maps)
         self._quiet = False
-        self._sources_chosen()
+        self._make_panels()
         self.chooser.open(self.maps)
         self._query_chosen()
 
     def stop(self) -> None:
         """End the background work of this visitor."""
-        for work in (self._searching, self._laying):
-            work.cancel()
+        self._laying.cancel()
+        self.nearest.stop()
         self.cloud.stop()
+
+    def _first_seen(self) -> None:
+        """Begin, once the first picture is drawn, with what reads the whole store."""
+        self._seen = True
+        self._draw_cloud()
+        self._search()
 
     # -- what was chosen -----------------------------------------------------------------------
 
@@ -98,29 +101,27 @@ class Page:
         self._draw_image()
 
     def _sources_chosen(self) -> None:
-        if self._quiet:
-            return
+        if not self._quiet:
+            self._make_panels()
+            self._draw_image(search=False)
+
+    def _make_panels(self) -> None:
         names = [self.maps.sources[k] for k in sorted(self.choices.sources.active)]
         self.panels = {name: SourcePanel(name, self.pick) for name in names}
         self.board.children = [panel.layout for panel in self.panels.values()]
-        self._draw_image(search=False)
 
     def _query_chosen(self) -> None:
         """Another source whose token is looked for: its grid, its overlays, its scatter."""
         if self._quiet:
             return
-        source = self.choices.query.value
         self._place_token()
         self.choices.offer_overlays()
-        self.cloud.open(self.maps, source, self.choices.target.value, self._picture(source, 128))
+        self._draw_cloud()
         self._draw_image()
 
     def _target_chosen(self) -> None:
         if not self._quiet:
-            self.cloud.open(
-                self.maps, self.choices.query.value, self.choices.target.value,
-                self._picture(self.choices.query.value, 128),
-            )  # fmt: skip
+            self._draw_cloud()
             self._draw_overlay()
 
     def pick(self, source: str, y: float, x: float) -> None:
@@ -148,11 +149,17 @@ class Page:
 
     # -- what is drawn -------------------------------------------------------------------------
 
+    def _draw_cloud(self) -> None:
+        if self._seen:
+            source = self.choices.query.value
+            picture = self._picture(source, 128)
+            self.cloud.open(self.maps, source, self.choices.target.value, picture)
+
     def _draw_image(self, *, search: bool = True) -> None:
         picture = self.maps.photograph(self.row, self.choices.query.value)
         self.photograph.show(None if isinstance(picture, str) else picture)
         self.legend.text = ""
-        words = escape(self.chooser.describe(self.row)) if hasattr(self.chooser, "maps") else ""
+        words = escape(self.chooser.describe(self.row))
         if isinstance(picture, str):
             words += f'<br><span class="warn">no photograph: {escape(picture)}</span>'
         self.caption.text = words
@@ -188,28 +195,9 @@ class Page:
 
     def _search(self) -> None:
         maps, source, row = self.maps, self.choices.query.value, self.row
-        if why := maps.failure(source, row):
-            self._searching.cancel()
-            self._tell(self.nearest, f"no features: {why}")
-            return
-        at = _token(self.at, maps.grid(source))
-        query = maps.tokens(source, row)[at]
-        self._tell(self.nearest, "searching ...")
-
-        def found() -> Iterator[tuple[Places, float]]:
-            shards = maps.store.source(maps.store.resolve(source).singles()[0]).shard_count
-            answers = places_so_far(maps.store, source, query, NEAREST, without=row)
-            for number, places in enumerate(answers, 1):
-                if number % 16 == 0 or number == shards:
-                    yield places, number / shards
-            yield places, 1.0
-
-        self._searching.run(found, lambda answer: self._show_places(source, *answer))
-
-    def _show_places(self, source: str, places: Places, done: float) -> None:
-        ids = [str(name) for name in self.maps.image_ids[places.image]]
-        picture = self._picture(source, 224)
-        self.nearest.text = places_html(places, ids, self.maps.grid(source), picture, done)
+        if self._seen:
+            at = _token(self.at, maps.grid(source))
+            self.nearest.search(maps, source, row, at, self._picture(source, 224))
 
     def _draw_overlay(self) -> None:
         self._laying.cancel()
@@ -262,7 +250,7 @@ class Page:
             self.choices.layout,
             Column(*photograph, name="photograph", **WIDE),
             self.board,
-            self.nearest,
+            self.nearest.text,
             self.cloud.layout,
         ]
 

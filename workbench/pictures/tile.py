@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import matplotlib as mpl
 import numpy as np
-from bokeh.models import ColumnDataSource, Range1d
-from bokeh.plotting import figure
+from bokeh.models import ColumnDataSource, ImageRGBA, Plot, Quad, Range1d
 
 NOTHING = np.zeros((1, 1, 4), np.uint8)
 OUTLINE = "#ff7f0e"
@@ -25,21 +24,23 @@ class Tile:
     """
 
     def __init__(self, name: str, on_tap: Callable[[float, float], None]) -> None:
-        self.figure = figure(
-            name=name, x_range=Range1d(0, 1), y_range=Range1d(0, 1), tools="",
-            toolbar_location=None, sizing_mode="scale_width", aspect_ratio=1, min_border=0,
-            background_fill_color=None, border_fill_color=None, outline_line_color=None,
+        self.figure = Plot(
+            name=name, x_range=Range1d(0, 1), y_range=Range1d(0, 1), toolbar_location=None,
+            sizing_mode="scale_width", aspect_ratio=1, min_border=0, background_fill_color=None,
+            border_fill_color=None, outline_line_color=None,
         )  # fmt: skip
-        self.figure.axis.visible = False
-        self.figure.grid.visible = False
         self._layers = [ColumnDataSource({"image": [packed(NOTHING)]}) for _ in range(2)]
         for layer in self._layers:
-            self.figure.image_rgba("image", 0, 0, 1, 1, source=layer, origin="top_left")
+            self.figure.add_glyph(
+                layer, ImageRGBA(image="image", x=0, y=0, dw=1, dh=1, origin="top_left")
+            )
         self._box = ColumnDataSource({"left": [], "right": [], "top": [], "bottom": []})
         for colour, width in (("#000000", 4), (OUTLINE, 2)):
-            self.figure.quad(
-                source=self._box, fill_color=None, line_color=colour, line_width=width,
+            outline = Quad(
+                left="left", right="right", top="top", bottom="bottom", fill_color=None,
+                line_color=colour, line_width=width,
             )  # fmt: skip
+            self.figure.add_glyph(self._box, outline)
         self.figure.on_event("tap", lambda event: on_tap(1 - event.y, event.x))
 
     def show(self, rgba: np.ndarray | None) -> None:

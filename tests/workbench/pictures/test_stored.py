@@ -12,7 +12,7 @@ import pytest
 import feature_store
 from feature_store import InputError
 from workbench.pictures.maps import find_image
-from workbench.pictures.once import Once
+from workbench.pictures.once import KEPT, Once
 from workbench.pictures.stored import StoredMaps
 
 
@@ -82,6 +82,15 @@ def test_once_computes_once_for_many_threads_and_keeps_no_failure():
     with pytest.raises(ZeroDivisionError):
         once("bad", lambda: 1 / 0)
     assert once("bad", lambda: 3) == 3
+
+
+def test_once_keeps_what_was_used_last():
+    once, calls = Once(), []
+    for number in range(KEPT + 1):
+        once(number, lambda number=number: calls.append(number))
+        once(0, lambda: calls.append("again"))
+    once(1, lambda: calls.append("again"))
+    assert calls == [*range(KEPT + 1), "again"]
 
 
 def test_an_id_counts_before_a_row_number():
