@@ -138,14 +138,15 @@ def measure(address: str, pid: int, visits: int, clicks: int) -> dict:
         chromium = playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=FLAGS.split()
         )
-        first = []
+        first, seen = [], []
         for _ in range(visits + 1):
             page = chromium.new_context(viewport={"width": 1400, "height": 1000}).new_page()
             page.set_default_timeout(120_000)
             page.goto(address)
             page.wait_for_function(READY)
             first.append(page.evaluate("performance.now()") / 1000)
-        page.wait_for_timeout(5000)  # the scatter is drawn
+            page.wait_for_timeout(5000)  # the scatter is drawn
+            seen.append(memory(pid))
         similarity, nearest = times_of_clicks(page, clicks)
         chromium.close()
     return {
@@ -153,7 +154,12 @@ def measure(address: str, pid: int, visits: int, clicks: int) -> dict:
         "first_picture_seconds": summary(first[1:]),
         "similarity_seconds": summary(similarity),
         "nearest_seconds": summary(nearest),
-        "server_memory_mb": {"before": before, "after": memory(pid)},
+        "server_memory_mb": {
+            "before": before,
+            "after_first_visit": seen[0],
+            "after_visits": seen[-1],
+            "after_clicks": memory(pid),
+        },
     }
 
 
