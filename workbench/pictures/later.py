@@ -10,6 +10,7 @@ from typing import Any
 from bokeh.document import Document
 
 from feature_store import InputError
+from workbench.pictures.freed import give_back
 
 LOG = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class Later:
         except Exception:
             LOG.exception("background work of the page failed")
             self._next(number, self._problem, "this failed; the terminal says why")
+        finally:
+            give_back()  # or the page would hold the memory of its largest work, several times
 
     def _next(self, number: int, show: Callable[[Any], None], result: Any) -> None:
         def shown() -> None:
