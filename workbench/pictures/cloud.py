@@ -47,7 +47,9 @@ class Cloud:
         self.points = ColumnDataSource(
             {name: [] for name in ("x", "y", "row", "colour", "value", "label")}
         )
-        self.note = Div(stylesheets=[TEXT], disable_math=True, sizing_mode="stretch_width")
+        self.note = Div(
+            name="cloud note", stylesheets=[TEXT], disable_math=True, sizing_mode="stretch_width"
+        )
         self.figure = figure(
             name="scatter", height=380, sizing_mode="stretch_width", output_backend="canvas",
             tools="pan,wheel_zoom,box_select,lasso_select,tap,reset", toolbar_location="above",
@@ -77,7 +79,6 @@ class Cloud:
             f'<img alt="" width="96" height="96" src="{escape(picture)}@row">'
             "<div>row @row<br>@label<br>@value</div>"
         )
-        self.layout.children = [self._widgets, self.figure, self.note]
         self._draw()
 
     def stop(self) -> None:
@@ -91,7 +92,9 @@ class Cloud:
 
     def _show(self, found: tuple[dict, str]) -> None:
         self.points.selected.indices = []
-        self.points.data, self.note.text = found
+        self.points.data, text = found
+        self.layout.children = [self._widgets, self.figure, self.note]  # not before it has points
+        self.note.text = text
 
     def _selected(self) -> None:
         chosen = np.sort(np.asarray(self.points.selected.indices, int))

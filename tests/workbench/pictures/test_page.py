@@ -137,7 +137,7 @@ def test_hostile_names_are_text_everywhere(seen_store, visit):
     page.wait_for_function(f"({GET})(['caption', 'text']).includes('&lt;img')")
     page.evaluate(SET, ["overlay", "value", "class by probe"])
     page.wait_for_function(f"({GET})(['legend', 'text']).includes('day')")
-    page.wait_for_function(f"!({GET})(['cloud', 'children'])[2].text.includes('computing')")
+    page.wait_for_function(f"!({GET})(['cloud note', 'text']).includes('computing')")
     place = page.evaluate(
         """() => {
           const figure = Bokeh.documents[0].get_model_by_name("scatter")
@@ -157,7 +157,7 @@ def test_hostile_names_are_text_everywhere(seen_store, visit):
 
 def test_a_region_filters_the_list(seen_store, visit):
     page = visit(seen_store())
-    page.wait_for_function(f"!({GET})(['cloud', 'children'])[2].text.includes('computing')")
+    page.wait_for_function(f"!({GET})(['cloud note', 'text']).includes('computing')")
     page.evaluate(
         """() => { const points = Bokeh.documents[0].get_model_by_name("scatter").renderers[0]
           points.data_source.selected.indices = [4, 1] }"""
