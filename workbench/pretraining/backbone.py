@@ -104,7 +104,7 @@ def init_sha256(name: str | None) -> str | None:
 
 def augmentation(recipe: Recipe, info: BackboneInfo) -> tuple[int | None, float]:
     """Strength of RandAugment and alpha of mixup; by the model's size unless one is named."""
-    name = recipe.augment
+    name: str = recipe.augment
     if name == "auto":
         name = next(one for most, one in BY_SIZE if info.params < most)
     return AUGMENTATIONS[name]

@@ -139,7 +139,7 @@ def supervised_views(side: int, min_crop: float, magnitude: int | None) -> Views
 
     transform = create_transform(
         side, is_training=True, scale=(min_crop, 1.0), interpolation="bicubic",
-        color_jitter=None, auto_augment=None if magnitude is None else f"rand-m{magnitude}-n2",
+        color_jitter=0.0, auto_augment=None if magnitude is None else f"rand-m{magnitude}-n2",
         use_prefetcher=True,
     )  # fmt: skip
     return Plain(transform)

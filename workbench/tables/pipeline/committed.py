@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from analyses.pretraining import experiment
-from workbench.tables.records.measurement import Context, Measured
+from workbench.tables.records.measurement import Context, Measured, Value
 
 
 def pretraining(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
     """Top-1 accuracy in per cent of the rows of the pre-training experiment at equal images."""
     table = experiment.compute(experiment.load(), objective=options["objective"], budget="images")
     rows = {row["row"]: row for row in table.to_dict("records")}
-    values, resampled, notes = {}, {}, []
+    values: dict[str, dict[str, Value]] = {}
+    resampled: dict[str, dict[str, list[float]]] = {}
+    notes: list[str] = []
     for name in sources:
         row = rows.get(name)
         if row is None:
@@ -28,7 +30,7 @@ def pretraining(context: Context, sources: Sequence[str], options: Mapping[str, 
         if row is None or not row["learned"]:
             values[name] = {"top1": (float("nan"), None, None)}
             continue
-        values[name] = {"top1": tuple(100 * row[key] for key in ("accuracy", "low", "high"))}
+        values[name] = {"top1": (100 * row["accuracy"], 100 * row["low"], 100 * row["high"])}
         found = 100 * table.attrs["resampled"][name]
         resampled[name] = {"top1": np.round(found, 3).tolist()}
         notes.append(f"{options['objective']}, {name}: {row['seeds']} seed(s)")
