@@ -6,8 +6,10 @@ import dataclasses
 import difflib
 import importlib
 import importlib.metadata
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from feature_store.errors import InputError, NotStoredError
@@ -69,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if any("\0" in argument for argument in rest):
             raise InputError("an argument holds a null byte, which no path or name may")
-        command = of_command.parse(form_of(name), name, _with_present_names(name, rest))
+        given = [word for argument in rest for word in _from_file(argument)]
+        command = of_command.parse(form_of(name), name, _with_present_names(name, given))
         _check_devices(command)
         return with_full_names(command).run()
     except OutputClosed:
@@ -149,6 +152,16 @@ def _message(error: Exception) -> str:
     return f"{error.found}. Did you mean {full}?" if full in stored else str(error)
 
 
+def _from_file(argument: str) -> list[str]:
+    """The options that ``@FILE`` stands for; any other argument as it is."""
+    if not argument.startswith("@"):
+        return [argument]
+    path = Path(argument[1:]).expanduser()
+    if not path.is_file():
+        raise InputError(f"{argument} stands for the options in a file, and there is no {path}")
+    return shlex.split(path.read_text(encoding="utf-8"))
+
+
 def _with_present_names(command: str, arguments: Sequence[str]) -> list[str]:
     """Replace old option names, as ``--old VALUE`` or ``--old=VALUE``, and print a notice."""
     renamed, present = RENAMED.get(command, {}), []
@@ -176,7 +189,8 @@ def _overview() -> str:
             "commands:",
             *lines,
             "",
-            "workbench COMMAND --help shows options and examples.",
+            "workbench COMMAND --help shows options and examples; @FILE stands for the options",
+            "in a file.",
             "workbench --completion bash, zsh or fish prints a script that completes them.",
             "workbench --version shows the version.",
         ]

@@ -107,8 +107,8 @@ class Recipe:
     it."""
     tensorboard: bool = False
     """Also write metrics and evaluations for TensorBoard, into the run's folder."""
-    device: str = "cpu"
-    """Torch device; with torchrun one for each process."""
+    device: str = "auto"
+    """auto (cuda where there is one), cpu, cuda; with torchrun one GPU for each process."""
 
     def __post_init__(self) -> None:
         require_choices(self)

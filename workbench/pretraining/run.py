@@ -15,6 +15,7 @@ from feature_store.errors import InputError
 from workbench import datasets
 from workbench.code_hash import parts_sha256
 from workbench.datasets import Dataset
+from workbench.extraction.local import pick_device
 from workbench.models import trained
 from workbench.models.names import ModelName
 from workbench.models.run_names import WEIGHTS
@@ -76,7 +77,7 @@ def pretrain(
         Options, images or labels that do not fit; a folder of another run; a loss that is not
         finite.
     """
-    with ranks.joined(asked.recipe.device) as device:
+    with ranks.joined(pick_device(asked.recipe.device)) as device:
         config, train_images = asked.config, datasets.open(asked.config.dataset)
         train_images = train_images.take(config.limit)
         supervised = config.objective == "supervised"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 
 import pytest
@@ -22,9 +21,7 @@ def estimated(capsys, words):
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipes_are_whole_commands(recipe, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = shlex.split(recipe.read_text())
-    words = words[: words.index("--device")]  # no GPU here
-    found = estimated(capsys, words)
+    found = estimated(capsys, [f"@{recipe}"])
     size = {"base": 86e6, "large": 304e6}[recipe.stem.partition("_")[2]]
     assert found["params"] == pytest.approx(size, rel=0.01)
     assert found["gpu_hours"] > 0
@@ -42,3 +39,8 @@ def test_estimates_by_hand_and_with_s2(capsys):
     assert two["memory_gb"] > 3 * one["memory_gb"]
     recomputed = estimated(capsys, [*words, "--scales", "1x", "2x", "--recompute"])
     assert recomputed["memory_gb"] == pytest.approx(one["memory_gb"])
+
+
+def test_a_file_of_options_that_is_not_there_is_refused(capsys):
+    assert main(["pretrain", "@no/such.txt"]) == 2
+    assert "no/such.txt" in capsys.readouterr().err
