@@ -1,10 +1,10 @@
-"""``bundled:specks``: small shapes over real photographs, as many as a training needs.
+"""``bundled:specks``: small bright shapes over real photographs, as many as a training needs.
 
 Each image of 128 x 128 shows six shapes of one class (disc, square, triangle, ring, cross), with
-radii of 6 to 16 pixels, in front of a part of a real photograph. Colour, place, turn and size say
-nothing about the class: only outlines of a few pixels do, so that the scale at which an image is
-seen decides what can be told. Test images have photographs of their own. The image id determines
-every pixel.
+areas of rings with radii of 6 to 14 pixels, in front of a darkened part of a real photograph.
+Colour, place, tilt and area say nothing about the class: only outlines of a few pixels do, so that the scale at which an
+image is seen decides what can be told. Test images have photographs of their own. The image id
+determines every pixel.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from workbench.datasets.bundled.scenes import PHOTOS, SHAPES, outline
 SIDE = 128  # pixels
 COUNTS = {"train": 200_000, "test": 2_000}
 THINGS = 6
-RADII = (6.0, 16.0)  # pixels, drawn evenly on a logarithmic scale
-CONTRAST = 90.0  # least distance, in one colour channel, of a shape to what is behind it
+RADII = (6.0, 14.0)  # pixels, drawn evenly on a logarithmic scale
+AREAS = (3.14, 3.24, 1.42, 2.19, 2.04)  # of each shape with radius 1
+TILT = 0.3  # radians, at most
+BRIGHT = (190.0, 255.0)  # of shapes, in each colour channel
+DARKENED = 0.5  # factor of the photograph
 TEXTURES = 240
 
 
@@ -63,8 +66,9 @@ def render(image_id: str) -> np.ndarray:
     picture = _background(_textures(image_id.partition("-")[0]), rng)
     for _ in range(THINGS):
         radius = float(np.exp(rng.uniform(*np.log(RADII))))
+        radius *= (AREAS[SHAPES.index("ring")] / AREAS[label_of(image_id)]) ** 0.5
         row, col = rng.uniform(radius, SIDE - radius, 2)
-        angle = rng.uniform(0, 2 * np.pi)
+        angle = rng.uniform(-TILT, TILT)
         top, left = int(row - radius), int(col - radius)
         part = picture[top : int(row + radius) + 2, left : int(col + radius) + 2]
         down, right = (
@@ -73,27 +77,18 @@ def render(image_id: str) -> np.ndarray:
         )
         x = np.cos(angle) * right.T + np.sin(angle) * down
         y = np.cos(angle) * down - np.sin(angle) * right.T
-        inside = outline(label_of(image_id), x, y)
-        if inside.any():
-            part[inside] = _colour(part[inside].mean(0), rng)
+        part[outline(label_of(image_id), x, y)] = rng.uniform(*BRIGHT, 3)
     return picture.round().astype(np.uint8)
 
 
-def _colour(behind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random colour that is far from what is behind it in at least one channel."""
-    while True:
-        colour = rng.uniform(0, 255, 3)
-        if np.abs(colour - behind).max() > CONTRAST:
-            return colour
-
-
 def _background(textures: tuple[np.ndarray, ...], rng: np.random.Generator) -> np.ndarray:
-    """A random square of a random photograph: float, dims (SIDE, SIDE, 3)."""
+    """A random square of a random photograph, darkened: float, dims (SIDE, SIDE, 3)."""
     texture = textures[rng.integers(len(textures))]
     side = int(rng.integers(96, min(texture.shape[:2]) + 1))
     top, left = (int(rng.integers(0, n - side + 1)) for n in texture.shape[:2])
     patch = Image.fromarray(texture[top : top + side, left : left + side])
-    return np.asarray(patch.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float64)
+    resized = patch.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return DARKENED * np.asarray(resized, np.float64)
 
 
 @lru_cache(maxsize=2)
