@@ -54,13 +54,13 @@ ROWS = {
     "large": (MODELS["large"], ("1x",)),
     "small-S2": (MODELS["small"], ("1x", "2x")),
 }
-IMAGES = 16_000
-BATCH = 32
+IMAGES = 80_000
+BATCH = 64
 PROBED = {"train": 4_000, "test": 2_000}
-FIRST_PROBED = 190_000
+FIRST_PROBED = 490_000
 """Number of the first image that the probe is trained on; no training reaches it."""
 RECIPE = Recipe(
-    learning_rate=2e-3, weight_decay=0.05, warm_up=0.1, augment="none", min_crop=0.6, ema=0.998
+    learning_rate=1e-3, weight_decay=0.05, warm_up=0.1, augment="none", min_crop=0.6, ema=0.998
 )
 DISTILLATION = Distillation(prototypes=1024, hidden=256, local_crops=4, local_pixels=0.5)
 

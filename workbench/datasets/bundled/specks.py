@@ -2,9 +2,9 @@
 
 Each image of 128 x 128 shows six shapes of one class (disc, square, triangle, ring, cross), with
 areas of rings with radii of 6 to 14 pixels, in front of a darkened part of a real photograph.
-Colour, place, tilt and area say nothing about the class: only outlines of a few pixels do, so that the scale at which an
-image is seen decides what can be told. Test images have photographs of their own. The image id
-determines every pixel.
+Colour, place, tilt and area say nothing about the class: only outlines of a few pixels do, so that
+the scale at which an image is seen decides what can be told. Test images have photographs of their
+own. The image id determines every pixel.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from workbench.datasets.bundled.photos import open_photos
 from workbench.datasets.bundled.scenes import PHOTOS, SHAPES, outline
 
 SIDE = 128  # pixels
-COUNTS = {"train": 200_000, "test": 2_000}
+COUNTS = {"train": 500_000, "test": 2_000}
 THINGS = 6
 RADII = (6.0, 14.0)  # pixels, drawn evenly on a logarithmic scale
 AREAS = (3.14, 3.24, 1.42, 2.19, 2.04)  # of each shape with radius 1
