@@ -7,8 +7,8 @@ A list of runs (row, images seen, seed); a run whose JSON is in analyses/pretrai
 skipped, and one that was stopped resumes. Checkpoints and stores go to --runs (runs/pretraining);
 1 GB.
 
-Images  bundled:specks, rendered in unlimited number: six small shapes of one class over a real
-        photograph. Only outlines of a few pixels tell the class, so that scale matters; photographs
+Images  bundled:specks, rendered in unlimited number: six small bright shapes of one class over a
+        real photograph. Only outlines of a few pixels tell the class, so that scale matters; photographs
         of the test images are never seen in training. Photographs of objects that fill the picture
         would test little of it, and the few real images that packages ship are too few to train a
         transformer on.
