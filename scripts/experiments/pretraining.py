@@ -8,11 +8,11 @@ skipped, and one that was stopped resumes. Checkpoints and stores go to --runs (
 1 GB.
 
 Images  bundled:specks, rendered in unlimited number: six small bright shapes of one class over a
-        real photograph. Only outlines of a few pixels tell the class, so that scale matters; photographs
-        of the test images are never seen in training. Photographs of objects that fill the picture
-        would test little of it, and the few real images that packages ship are too few to train a
-        transformer on.
-Rows    small: test_vit at 64 pixels (0.2 million parameters). large: test_vit4, of 3 times its
+        real photograph. Only outlines of a few pixels tell the class, so that scale matters;
+        photographs of the test images are never seen in training. Photographs of objects that fill
+        the picture would test little of it, and the few real images that packages ship are too few
+        to train a transformer on.
+Rows    small: test_vit at 64 pixels (0.3 million parameters). large: test_vit4, of 3 times its
         multiply-accumulates, as Large has 3.5 times those of Base. small-S2: the small one trained
         at 1x + 2x, interpolated, as in the paper.
 Equal   images: each row sees IMAGES images. Compute: each spends what small-S2 spends on them.
