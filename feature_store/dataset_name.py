@@ -25,6 +25,7 @@ FORMS = {
     "parquet": "parquet:FILES",
     "hfdisk": "hfdisk:DIR",
     "lmdb": "lmdb:DIR",
+    "lerobot": "lerobot:DIR[#CAMERA]",
     "bundled": "bundled:NAME[:train|:test]",
     "view": "view:K:NAME",
 }
@@ -33,7 +34,7 @@ ARCHIVES = ("wds", "tar", "zip", "parquet", "hfdisk", "lmdb")
 """Kinds whose images lie together in files: shards, archives, tables and databases."""
 ONE_FILE = ("zip", "hfdisk", "lmdb")
 """Those that name one local file or folder."""
-PATHS = ("folder", "csv", *ARCHIVES)
+PATHS = ("folder", "csv", *ARCHIVES, "lerobot")
 """Kinds whose names are a path behind the kind; wds: takes URLs too, and both braces."""
 LOCATED = (*PATHS, "torchvision")
 """Kinds whose names contain a path."""

@@ -19,7 +19,7 @@ known=" $(sed -n '/^\[project.optional-dep/,/^\[project.scripts/s/^\([a-z0-9-]*\
 extras=(bundled)
 for name in "$@"; do
     if [ "$name" = all ]; then
-        extras=(bundled archives faiss-cpu cluster explore decoders pretraining notebooks docs dev)
+        extras=(bundled archives faiss-cpu cluster explore decoders pretraining robot notebooks docs dev)
         NEEDED_GB=9
     elif [[ "$known" == *" $name "* ]]; then
         extras+=("$name")

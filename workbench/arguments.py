@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import inspect
 import io
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
-from functools import cache
 from typing import Annotated, Any
 
 import tyro
@@ -104,11 +105,29 @@ def complete(shell: str, forms: Mapping[str, Any]) -> None:
         raise InputError(f"no completion for {shell!r}; choose from {', '.join(SHELLS)}")
     with contextlib.suppress(SystemExit):
         tyro.extras.subcommand_cli_from_dict(
-            dict(forms),
+            _nested(forms),
             prog="workbench",
             args=["--tyro-print-completion", shell],
             config=CONFIG,
         )
+
+
+def _nested(forms: Mapping[str, Any]) -> dict[str, Any]:
+    """Forms by their first words; commands of two words are the choices of their first one."""
+    nested: dict[str, Any] = {}
+    groups: dict[str, list[Any]] = {}
+    for name, form in forms.items():
+        first, _, second = name.partition(" ")
+        if second:
+            choice = Annotated[form, tyro.conf.subcommand(second, prefix_name=False)]
+            groups.setdefault(first, []).append(choice)
+        else:
+            nested[name] = form
+    for first, choices in groups.items():
+        union = functools.reduce(operator.or_, choices)
+        action = Annotated[union, tyro.conf.arg(name="")]
+        nested[first] = make_dataclass(first.title(), [("action", action)])
+    return nested
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +171,7 @@ def _refuse_unknown(form: Any, command: str, arguments: Sequence[str]) -> None:
             raise InputError(f"no option {option!r}; {hint}")
 
 
-@cache
+@functools.cache
 def _options(form: Any, command: str) -> list[str]:
     """All options that the command's help lists."""
     shown = io.StringIO()

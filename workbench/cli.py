@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import importlib
 import importlib.metadata
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -37,10 +38,22 @@ COMMANDS: dict[str, str] = {
     "encoder-law": "VLM encoder-size laws",
     "tables": "the papers' tables, regenerated",
     "pretrain": "train a vision transformer, at one scale or with S2",
+    "robot demos": "record demonstrations of simulated experts",
+    "robot train": "clone demonstrations from stored features",
+    "robot rollout": "success of a cloned policy at many positions (Table 10)",
 }
-"""Command to its summary; :func:`form_of` loads its module when it is called: help stays quick."""
+"""Command, of one or two words, to its summary. :func:`form_of` loads its module when it is called:
+help stays quick."""
 
-RESUMING = ("demo", "extract", "pretrain", "tables")
+RESUMING = (
+    "demo",
+    "extract",
+    "pretrain",
+    "robot demos",
+    "robot rollout",
+    "robot train",
+    "tables",
+)
 """Commands that store their work in parts; repeated after an interruption, they do the rest."""
 
 RENAMED: dict[str, dict[str, str]] = {
@@ -62,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or given[0] in ("-h", "--help"):
         show(_overview())
         return 0 if given else 2
-    name, rest = given[0], given[1:]
+    name, rest = _command(given)
     if name not in COMMANDS:
         return _program_option(name, rest)
     try:  # a config checks its values as it is built, so that options may raise InputError too
@@ -94,13 +107,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def form_of(command: str) -> Any:
-    """A command's dataclass, such as ``HardExamples`` of ``workbench.commands.hard_examples``."""
-    module = importlib.import_module(f"workbench.commands.{command.replace('-', '_')}")
-    return getattr(module, command.title().replace("-", ""))
+    """A command's dataclass, such as ``HardExamples`` of ``workbench.commands.hard_examples``.
+
+    A command of two words, such as ``robot train``, is ``RobotTrain`` of ``robot_train``.
+    """
+    module = re.sub("[- ]", "_", command)
+    found = importlib.import_module(f"workbench.commands.{module}")
+    return getattr(found, re.sub("[- ]", "", command.title()))
+
+
+def _command(given: list[str]) -> tuple[str, list[str]]:
+    """The command, of one word or of two, and what follows it."""
+    words = 2 if " ".join(given[:2]) in COMMANDS else 1
+    return " ".join(given[:words]), given[words:]
 
 
 def _program_option(name: str, rest: list[str]) -> int:
     """What the program does without a command; the exit status."""
+    if group := [one for one in COMMANDS if one.startswith(f"{name} ")]:
+        asked = bool(rest) and rest[0] in ("-h", "--help")
+        lines = [f"  workbench {one}  {COMMANDS[one]}" for one in group]
+        (show if asked else note)("\n".join([f"usage: workbench {name} ACTION [OPTIONS]", *lines]))
+        return 0 if asked else 2
     if name == "--version":
         show(f"workbench {importlib.metadata.version('s2-workbench')}")
         return 0

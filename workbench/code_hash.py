@@ -63,7 +63,11 @@ COUNTING = ("workbench/cost", "workbench/models", "workbench/multiscale")
 """Counts parameters and multiply-accumulates."""
 TIMING = (*COUNTING, "workbench/extraction/malloc.py", "workbench/extraction/request.py")
 """Runs and times forward passes."""
-EXTRA_TABLES = (*MEASURING, "workbench/tables/render/extra_tables.py")
+EXTRA_TABLES = (
+    *MEASURING,
+    "workbench/tables/render/extra_tables.py",
+    "workbench/tables/render/robot_tables.py",
+)
 """Makes the further tables beside a table's own."""
 
 FEATURE_LIBRARIES = (

@@ -44,7 +44,7 @@ def setup(tmp_path):
     return run
 
 
-REST = "[archives,faiss-cpu,cluster,decoders,notebooks,docs,dev]"
+REST = "[archives,faiss-cpu,cluster,decoders,pretraining,robot,notebooks,docs,dev]"
 
 
 def test_each_extra_is_installed_once(setup):

@@ -46,7 +46,7 @@ def test_a_missing_option_is_still_the_problem_where_all_are_known(capsys):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_examples_stand_line_by_line_below_the_options(command, capsys):
-    lines = shown_by([command, "--help"], capsys).splitlines()
+    lines = shown_by([*command.split(), "--help"], capsys).splitlines()
     below = lines[lines.index("examples:") + 1 :]
     assert below[0].startswith(f"  workbench {command}")
     assert max(map(len, below)) <= 100
@@ -63,7 +63,9 @@ def test_options_of_slurm_jobs_are_folded_away(capsys):
 
 def test_bash_completes_commands_and_options(capsys):
     pytest.importorskip("tyro._backends._completion")
-    arguments.complete("bash", {name: form_of(name) for name in ("models", "status", "verify")})
+    forms = {name: form_of(name) for name in ("models", "status", "verify")}
+    forms |= {"toy status": form_of("status"), "toy verify": form_of("verify")}
+    arguments.complete("bash", forms)
     script = capsys.readouterr().out
     ask = """
         complete_line() {
@@ -73,9 +75,13 @@ def test_bash_completes_commands_and_options(capsys):
         }
         complete_line workbench ver
         complete_line workbench models --fi
+        complete_line workbench toy ver
+        complete_line workbench toy verify --js
     """
     done = subprocess.run(["bash", "-c", script + ask], capture_output=True, text=True, check=True)
-    assert [line.strip() for line in done.stdout.splitlines()] == ["verify", "--find"]
+    assert [line.strip() for line in done.stdout.splitlines()] == [
+        "verify", "--find", "verify", "--json"
+    ]  # fmt: skip
 
 
 def test_another_shell_is_refused():

@@ -78,7 +78,7 @@ def test_a_present_option_name_is_silent(values, capsys, command, old, new):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_an_example_and_no_old_name(command, capsys):
     with pytest.raises(SystemExit):
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     shown = capsys.readouterr().out
     assert shown.count(f"workbench {command} ") > 1  # the usage, and an example
     assert not [old for old in RENAMED.get(command, ()) if f" {old} " in shown]
@@ -152,3 +152,13 @@ def test_the_remedy_of_an_error_stands_on_a_line_of_its_own(capsys, monkeypatch)
 
 def test_every_command_is_there():
     assert all(dataclasses.is_dataclass(form_of(name)) for name in COMMANDS)
+
+
+def test_a_command_of_two_words(capsys, monkeypatch):
+    monkeypatch.setitem(COMMANDS, "toy run", "a toy")
+    assert cli._command(["toy", "run", "--json"]) == ("toy run", ["--json"])
+    assert cli._command(["status", "run"]) == ("status", ["run"])
+    assert main(["toy", "--help"]) == 0
+    assert "workbench toy run  a toy" in capsys.readouterr().out
+    assert main(["toy", "walk"]) == 2
+    assert "workbench toy run  a toy" in capsys.readouterr().err

@@ -25,6 +25,7 @@ from workbench.datasets.bundled.textiles import open_textiles
 from workbench.datasets.decode import Decoding
 from workbench.datasets.folder import open_folder, skipped_below
 from workbench.datasets.hub import open_hub, open_saved
+from workbench.datasets.lerobot.frames import open_lerobot
 from workbench.datasets.table import open_csv
 from workbench.datasets.torchvision_data import open_torchvision
 from workbench.datasets.views import open_view
@@ -48,6 +49,7 @@ KINDS: dict[str, Callable[..., Dataset]] = {
     "parquet": open_parquet,
     "hfdisk": open_saved,
     "lmdb": open_lmdb,
+    "lerobot": open_lerobot,
     "bundled": lambda name: _bundled(name.name)(name),
 }
 """Kind of dataset → what opens it; a view opens the dataset that it is of."""
@@ -69,7 +71,7 @@ def open(
     name : str
         One of ``folder:DIR``, ``csv:FILE``, ``torchvision:NAME:SPLIT:ROOT``, ``hf:NAME:SPLIT``,
         ``wds:URLS``, ``tar:FILE``, ``zip:FILE``, ``parquet:FILES``, ``hfdisk:DIR``, ``lmdb:DIR``,
-        ``bundled:NAME[:train|:test]``, or ``view:K:`` and one of these.
+        ``lerobot:DIR[#CAMERA]``, ``bundled:NAME[:train|:test]``, or ``view:K:`` and one of these.
     limit : int, optional
         Keep the first ``limit`` images. For bundled datasets these are a fair sample.
     decoding : Decoding, optional

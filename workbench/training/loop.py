@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from workbench.training.config import TrainingConfig
 from workbench.training.files import EVALUATION, METRICS
 from workbench.training.randomness import seed_step
 from workbench.training.run_folder import Metrics, check_identity, held
-from workbench.training.trained import Outcome, Trained
+from workbench.training.trained import Outcome, Trained, largest_gradient
+from workbench.training.validation import Best
 
 
 def train(
@@ -68,16 +69,16 @@ def train(
     with held(folder):
         check_identity(folder, whole, str(device), log)
         ranks.wait()
-        step, seconds = _resume(trained, folder, log)
-        run = _Run(trained, folder, config, seed, step, seconds)
-        if step < config.iterations:
+        run = _Run(trained, folder, config, seed)
+        run.resume(log)
+        if not run.finished:
             with (
                 stop_requests(log, _AFTER_STEP, also=[signal.SIGUSR1]) as stopping,
                 shown("train", total=config.iterations, unit="step", wanted=progress) as bar,
             ):
-                bar.initial = bar.n = step
+                bar.initial = bar.n = run.step
                 run.steps(stopping, bar)
-    return Outcome(step=run.step, finished=run.step == config.iterations, seconds=run.seconds)
+        return run.outcome()
 
 
 _AFTER_STEP = (
@@ -94,9 +95,36 @@ class _Run:
     folder: Path
     config: TrainingConfig
     seed: int
-    step: int
+    step: int = 0
     """The last step done."""
-    seconds: float
+    seconds: float = 0.0
+    best: Best = field(default_factory=Best)
+
+    @property
+    def finished(self) -> bool:
+        """Whether no step is left."""
+        return self.step >= self.config.iterations or self.best.waited(self.config.patience)
+
+    def outcome(self) -> Outcome:
+        """How the run ended; a finished model gets its best weights."""
+        if self.finished:
+            self.best.restore(self.trained.model)
+        return Outcome(
+            step=self.step, finished=self.finished, seconds=self.seconds, **self.best.found()
+        )
+
+    def resume(self, log: Callable[[str], None]) -> None:
+        """Load the latest checkpoint, if any."""
+        state = checkpoints.load(self.folder, log)
+        if state is None:
+            return
+        self.trained.model.load_state_dict(state["model"])
+        self.trained.optimizer.load_state_dict(state["optimizer"])
+        if self.trained.schedule is not None:
+            self.trained.schedule.load_state_dict(state["schedule"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.best = Best(**state.get("best", {}))
+        log(f"resuming {self.folder} after step {self.step}")
 
     def steps(self, stopping: Callable[[], bool], bar: Any) -> None:
         """Steps until the last one or a request to stop, then a checkpoint."""
@@ -120,7 +148,7 @@ class _Run:
                 if due or stop:
                     metrics.sync()
                     self._save()
-                if stop:
+                if stop or self.finished:
                     return
         finally:
             metrics.close()
@@ -142,9 +170,14 @@ class _Run:
         assert self.trained.evaluate is not None
         self.trained.model.eval()
         try:
-            return self.trained.evaluate(self.step)
+            found = self.trained.evaluate(self.step)
         finally:
             self.trained.model.train()
+        if self.config.patience is not None:
+            if not math.isfinite(found["loss"]):
+                raise self._not_finite(f"step {self.step}: the evaluated loss is {found['loss']}")
+            self.best.judge(self.step, found["loss"], self.trained.model)
+        return found
 
     def _batches(self) -> Iterator[tuple[int, Any]]:
         """Steps and their batches, each read while the step before it is computed."""
@@ -201,6 +234,7 @@ class _Run:
             "model": model.state_dict(),
             "optimizer": self.trained.optimizer.state_dict(),
             "schedule": None if schedule is None else schedule.state_dict(),
+            "best": vars(self.best),
         }
         checkpoints.save(state, self.folder, keep=self.config.keep)
 
@@ -210,27 +244,3 @@ class _Run:
             f"folder with a lower learning rate or a smaller clip, and check the data for values "
             f"that are not finite"
         )
-
-
-def largest_gradient(model: torch.nn.Module) -> str:
-    """Words on the largest gradient that a model holds, and whose it is; empty without any."""
-    found = {
-        n: float(p.grad.abs().max()) for n, p in model.named_parameters() if p.grad is not None
-    }
-    if not found:
-        return ""
-    name = max(found, key=lambda key: (math.isnan(found[key]), found[key]))
-    return f" (the largest gradient before it was {found[name]:.3g}, of {name})"
-
-
-def _resume(trained: Trained, folder: Path, log: Callable[[str], None]) -> tuple[int, float]:
-    """Load the latest checkpoint, if any; the steps and seconds done."""
-    state = checkpoints.load(folder, log)
-    if state is None:
-        return 0, 0.0
-    trained.model.load_state_dict(state["model"])
-    trained.optimizer.load_state_dict(state["optimizer"])
-    if trained.schedule is not None:
-        trained.schedule.load_state_dict(state["schedule"])
-    log(f"resuming {folder} after step {state['step']}")
-    return state["step"], state["seconds"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,8 @@ class Trained:
     after: Callable[[int], None] | None = None
     """Called after each step: updates averages of the weights, which are part of `model`."""
     evaluate: Callable[[int], Mapping[str, float]] | None = None
-    """Step to values for a row of evaluation.csv; called where a checkpoint is due."""
+    """Step to values for a row of evaluation.csv; called where a checkpoint is due. With a patience
+    in the config, its value ``loss`` ends the run."""
     record: Callable[[int, Mapping[str, float]], None] | None = None
     """Step and the values of a row; called with each row of a table, for another log of it."""
     images: int = 0
@@ -51,3 +53,19 @@ class Outcome:
     """Whether these are all; otherwise the run was asked to stop."""
     seconds: float
     """Time in all steps, those before a resumption included."""
+    best_step: int | None = None
+    """Step with the lowest evaluated loss, whose weights the model has where the run is finished;
+    None without a patience."""
+    best_loss: float | None = None
+    """That loss."""
+
+
+def largest_gradient(model: torch.nn.Module) -> str:
+    """Words on the largest gradient that a model holds, and whose it is; empty without any."""
+    found = {
+        n: float(p.grad.abs().max()) for n, p in model.named_parameters() if p.grad is not None
+    }
+    if not found:
+        return ""
+    name = max(found, key=lambda key: (math.isnan(found[key]), found[key]))
+    return f" (the largest gradient before it was {found[name]:.3g}, of {name})"

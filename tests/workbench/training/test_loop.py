@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -232,3 +233,44 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole(tmp_path):
         )
     for one, other in zip(whole, parts, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def lowest_at(best, done):
+    """A loss on unseen data that is lowest at one evaluation, and disturbs the random state."""
+
+    def evaluate(step):
+        torch.rand(3)
+        done.append(step)
+        return {"loss": abs(len(done) - best) + 1.0}
+
+    return evaluate
+
+
+def test_a_run_ends_early_with_its_best_weights(tmp_path):
+    config, done = replace(CONFIG, checkpoint_every=5, patience=3, keep=9), []
+    outcome, found = run(tmp_path / "a", config, evaluate=lowest_at(2, done))
+    assert (outcome.step, outcome.finished) == (25, True)
+    assert (outcome.best_step, outcome.best_loss) == (10, 1.0)
+    (saved,) = (p for p in (tmp_path / "a").glob("step_*10.*.pt"))
+    assert all(map(torch.equal, found, torch.load(saved)["model"].values()))
+    rows = (tmp_path / "a" / "evaluation.csv").read_text().split()
+    assert rows == ["step,loss", "5,2.0", "10,1.0", "15,2.0", "20,3.0", "25,4.0"]
+    again, same = run(tmp_path / "a", config, evaluate=lowest_at(2, done))
+    assert done == [5, 10, 15, 20, 25], "a run that ended early is finished"
+    assert (again.best_step, again.step) == (10, 25)
+    assert all(map(torch.equal, same, found))
+
+
+def test_patience_changes_no_step_and_survives_a_stop(tmp_path):
+    _, plain = run(tmp_path / "plain")
+    config, done = replace(CONFIG, checkpoint_every=5, patience=9), []
+
+    def send(step):
+        if step == 17:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    evaluate = lowest_at(99, done)  # the last evaluation is the best
+    assert not run(tmp_path / "a", config, before=send, evaluate=evaluate)[0].finished
+    outcome, found = run(tmp_path / "a", config, evaluate=evaluate)
+    assert outcome.best_step == 40
+    assert all(map(torch.equal, found, plain))

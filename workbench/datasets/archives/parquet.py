@@ -61,22 +61,31 @@ class CellReader:
 
     def __call__(self, image_id: str) -> bytes:
         stem, _, number = image_id.rpartition("/")
-        table, row = self.tables[stem], int(number)
-        group = bisect_right(table.starts, row) - 1
-        with _reading:
-            cells = _group(table.archive, group, self.column)
-        cell = cells[row - table.starts[group]].as_py()
-        data = cell.get("bytes") if isinstance(cell, dict) else cell
+        data, path = cell_bytes(self.tables[stem], int(number), self.column)
         if data is None:
             raise DecodeError(
-                "no bytes in this row"
-                + (f", only the path {cell['path']!r}" if cell and cell.get("path") else "")
+                "no bytes in this row" + (f", only the path {path!r}" if path else "")
             )
         return data
 
     def state(self, image_id: str) -> list[int]:
         """[bytes, modification time in ns] of the image's file when it was listed."""
         return self.tables[image_id.rpartition("/")[0]].archive.state
+
+
+def cell_bytes(table: Table, row: int, column: str) -> tuple[bytes | None, str | None]:
+    """An encoded image of a column of bytes, or of structs with bytes and path; and its path.
+
+    Raises
+    ------
+    DecodeError
+        The file is not the one that was listed.
+    """
+    group = bisect_right(table.starts, row) - 1
+    with _reading:
+        cells = _group(table.archive, group, column)
+    cell = cells[row - table.starts[group]].as_py()
+    return (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
 
 
 def open_parquet(name: DatasetName) -> Dataset:
@@ -135,9 +144,7 @@ def _read(archive: Archive, what: str) -> tuple[Columns, Table, list[Any]]:
     try:
         with parquet.ParquetFile(archive.path) as opened:
             columns = _columns(opened.schema_arrow, archive.path)
-            facts = opened.metadata
-            groups = [facts.row_group(g).num_rows for g in range(facts.num_row_groups)]
-            table = Table(archive, tuple(accumulate(groups, initial=0))[:-1], facts.num_rows)
+            table = _table(archive, opened.metadata)
             if columns.label is None:
                 return columns, table, [None] * table.rows
             return columns, table, opened.read([columns.label])[0].to_pylist()
@@ -146,6 +153,27 @@ def _read(archive: Archive, what: str) -> tuple[Columns, Table, list[Any]]:
     except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
         line = " ".join(str(error).split())
         raise InputError(f"cannot read {archive.path} as parquet: {line}") from None
+
+
+def read_table(archive: Archive, what: str) -> Table:
+    """The row groups of a file.
+
+    Raises
+    ------
+    InputError
+        The library is missing, or the file is not parquet.
+    """
+    parquet = library("pyarrow.parquet", what)
+    try:
+        return _table(archive, parquet.read_metadata(archive.path))
+    except (OSError, ValueError) as error:
+        line = " ".join(str(error).split())
+        raise InputError(f"cannot read {archive.path} as parquet: {line}") from None
+
+
+def _table(archive: Archive, facts: Any) -> Table:
+    groups = [facts.row_group(g).num_rows for g in range(facts.num_row_groups)]
+    return Table(archive, tuple(accumulate(groups, initial=0))[:-1], facts.num_rows)
 
 
 def _columns(schema: Any, where: str) -> Columns:

@@ -247,6 +247,18 @@ def _size(params: float) -> str:
     return f"{params / 1e9:.3g}B" if params >= 1e9 else f"{params / 1e6:.0f}M"
 
 
+def _robot_audit(rest: str) -> tuple[str, str, pd.DataFrame]:
+    from workbench.tables.render.robot_tables import audit_block
+
+    return audit_block(rest)
+
+
+def _robot_runs(rest: str) -> tuple[str, str, pd.DataFrame]:
+    from workbench.tables.render.robot_tables import runs_block
+
+    return runs_block(rest)
+
+
 BLOCKS: dict[str, Callable[[str], tuple[str, str, pd.DataFrame]]] = {
     "cost": _cost,
     "audit": _audit,
@@ -255,5 +267,7 @@ BLOCKS: dict[str, Callable[[str], tuple[str, str, pd.DataFrame]]] = {
     "encoder gains": _gains,
     "encoder laws": _laws,
     "pretraining": _pretraining,
+    "robot audit": _robot_audit,
+    "robot runs": _robot_runs,
 }
 """Kind of block → from the rest of its name to title, caption and frame."""

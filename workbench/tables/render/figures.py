@@ -17,6 +17,7 @@ from workbench.figures import style
 from workbench.figures.curve import side_by_side
 from workbench.models.names import ModelName
 from workbench.tables.records import provenance
+from workbench.tables.render import robot_tables
 from workbench.tables.specs.schema import TableSpec
 
 TASKS = {
@@ -215,5 +216,6 @@ FIGURES: dict[str, Callable[[TableSpec, Tables], Figure]] = {
     "scaling": scaling,
     "which_size": which_size,
     "convnet": convnet,
+    "robot": robot_tables.figure,
 }
 """Name in a declaration → what draws it; :data:`GALLERY` has a page beside its figure."""

@@ -1,0 +1,35 @@
+"""Results of this project's own experiments: tables that ``scripts/experiments/`` summarises."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import pandas as pd
+
+from feature_store.errors import InputError
+
+
+def names() -> list[str]:
+    """Names that :func:`load` accepts, sorted."""
+    return sorted(
+        p.name.removesuffix(".csv") for p in files(__name__).iterdir() if p.name.endswith(".csv")
+    )
+
+
+def load(name: str) -> pd.DataFrame:
+    """One summary (empty cells are NaN).
+
+    Parameters
+    ----------
+    name : str
+        File stem, such as ``"table10_robotics"``.
+
+    Raises
+    ------
+    InputError
+        Unknown name; the message lists the known ones.
+    """
+    if name not in names():
+        raise InputError(f"no summary {name!r}; choose from: {', '.join(names())}")
+    with files(__name__).joinpath(f"{name}.csv").open(encoding="utf-8") as handle:
+        return pd.read_csv(handle)

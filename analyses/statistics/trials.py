@@ -1,0 +1,123 @@
+"""Success rates of trials: paired and unpaired tests, and how many trials a difference needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, sqrt
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import ndtri
+
+from analyses.statistics.bootstrap import bootstrap_means, interval
+
+
+class Paired(NamedTuple):
+    """Two policies on the same positions.
+
+    Attributes
+    ----------
+    difference : float
+        Success rate of the first minus that of the second.
+    low, high : float
+        95 % bootstrap interval over positions.
+    p : float
+        Of the exact test of McNemar over all trials (two-sided).
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
+    """Two-sided p of the exact test: positions on which one alone succeeds fall either way evenly.
+
+    Source: McNemar (1947), Psychometrika 12.
+
+    Parameters
+    ----------
+    first, second : bool arrays of one shape
+        Success at the same positions.
+
+    Examples
+    --------
+    >>> mcnemar(np.array([1, 1, 1, 1], bool), np.array([0, 0, 0, 1], bool))
+    0.25
+    """
+    from scipy.stats import binomtest  # deferred: 1 s
+
+    only = int((first & ~second).sum()), int((second & ~first).sum())
+    return 1.0 if not sum(only) else float(binomtest(min(only), sum(only)).pvalue)
+
+
+def paired(
+    first: np.ndarray, second: np.ndarray, *, resamples: int = 2000, seed: int = 0
+) -> Paired:
+    """Difference of two policies' success rates on the same positions.
+
+    Parameters
+    ----------
+    first, second : bool arrays, dims (seed, position)
+        Success of policies trained with several seeds; the same positions in the same order.
+        Positions are resampled, and all seeds of a position together.
+    resamples, seed : int
+
+    Examples
+    --------
+    >>> ones, zeros = np.ones((1, 4), bool), np.zeros((1, 4), bool)
+    >>> paired(ones, zeros)
+    Paired(difference=1.0, low=1.0, high=1.0, p=0.125)
+    """
+    each = (first.mean(0) - second.mean(0))[:, None]
+    count = len(each)
+    drawn = bootstrap_means(each, np.arange(count), count, resamples=resamples, seed=seed)
+    low, high = interval(drawn[:, 0])
+    return Paired(float(each.mean()), float(low), float(high), mcnemar(first, second))
+
+
+def fisher(first: Sequence[int], second: Sequence[int]) -> float:
+    """Two-sided p of Fisher's exact test.
+
+    Parameters
+    ----------
+    first, second : (successes, trials)
+
+    Examples
+    --------
+    >>> round(fisher((10, 16), (7, 16)), 2)
+    0.48
+    """
+    from scipy.stats import fisher_exact  # deferred: 1 s
+
+    rows = [[hits, trials - hits] for hits, trials in (first, second)]
+    return float(fisher_exact(rows).pvalue)
+
+
+def trials_needed(first: float, second: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Trials of each of two policies at which a two-sided test finds their difference.
+
+        n = ((z_alpha sqrt(2 m (1 - m)) + z_power sqrt(p(1 - p) + q(1 - q))) / (p - q))^2
+
+    Source: Fleiss, Levin and Paik (2003), Statistical Methods for Rates and Proportions, 4.2, with
+    m the mean of both rates; without continuity correction. Unpaired trials.
+
+    Parameters
+    ----------
+    first, second : float
+        Success rates, 0 to 1, that differ.
+    power : float
+        Share of studies that find the difference.
+    alpha : float
+        Level of the test.
+
+    Examples
+    --------
+    >>> trials_needed(10 / 16, 7 / 16)
+    111
+    """
+    mean = (first + second) / 2
+    level = ndtri(1 - alpha / 2) * sqrt(2 * mean * (1 - mean))
+    reach = ndtri(power) * sqrt(first * (1 - first) + second * (1 - second))
+    return ceil(((level + reach) / (first - second)) ** 2)

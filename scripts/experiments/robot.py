@@ -1,0 +1,229 @@
+"""Does image scaling help a cloned robot? Table 10 in simulation, with many trials.
+
+    python scripts/experiments/robot.py --work runs/robot --only main --seed 0
+    python scripts/experiments/robot.py --summary
+
+A list of runs, each a row, a task, a number of demonstrations and a seed; a run whose JSON is in
+results/robot/ beside this file is skipped. Demonstrations, stores and trials go to --work (3 GB);
+each is resumed where it was stopped, so a run may be repeated until it is done. --summary writes
+analyses/experiments/table10_robotics.csv, which `workbench tables --only 10` shows.
+
+Policy: the transformer over 16 steps, two layers, which looks at every eighth step; map of tokens,
+reduced. Trials:
+150 steps at most, 200 positions (main) or 50 (others). Expected on two idle cores: 120
+demonstrations 4 minutes; features 4 (224), 15 (448) and 15 minutes (448.raw); training 4 minutes;
+200 trials 8 minutes without a second scale, 15 with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import feature_store
+from analyses.statistics.bootstrap import wilson
+from analyses.statistics.trials import paired
+from workbench import cost
+from workbench.extraction import ExtractRequest, extract
+from workbench.results import strict_json
+from workbench.results.files import write_csv
+from workbench.robot.config import DemoConfig, PolicyConfig, RolloutConfig
+from workbench.robot.demonstrations import load, require_same_frames
+from workbench.robot.evaluate import evaluate
+from workbench.robot.fit import Learner, clone
+from workbench.robot.record import record
+from workbench.training.config import TrainingConfig
+
+RESULTS = Path(__file__).parent / "results" / "robot"
+TABLE = Path(__file__).parents[2] / "analyses/experiments/table10_robotics.csv"
+LITE = "bundled:efficientnet_lite{}@{}"
+POLICY = PolicyConfig(look_every=8, pooling="map", layers=2)
+TRAINING = TrainingConfig(iterations=1200, checkpoint_every=100, patience=6)
+ROWS: dict[str, tuple[str, PolicyConfig]] = {
+    "Lite0": (LITE.format(0, "224"), POLICY),
+    "Lite0-S2": (LITE.format(0, "224+448"), POLICY),
+    "blind": ("", replace(POLICY, blind=True)),
+    "Lite2": (LITE.format(2, "260"), POLICY),
+    "Lite0-S2 raw": (LITE.format(0, "224+448.raw"), POLICY),
+    "no past actions": (LITE.format(0, "224"), replace(POLICY, past_actions=False)),
+}
+BASE = "Lite0"
+"""Row that the others are compared with, over the same positions."""
+PAIR = ("Lite0", "Lite0-S2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One policy and its trials."""
+
+    row: str
+    seed: int = 0
+    task: str = "pick-place-v3"
+    episodes: int = 120
+    positions: int = 200
+    camera_shift: float = 0.0
+    light: float = 1.0
+
+    @property
+    def policy(self) -> str:
+        """Name of the trained policy, which runs with a moved camera or other light share."""
+        return f"{self.task}-{self.row}-{self.episodes}-seed{self.seed}".replace(" ", "_")
+
+    @property
+    def path(self) -> Path:
+        moved = f"-camera{self.camera_shift}" if self.camera_shift else ""
+        moved += f"-light{self.light}" if self.light != 1 else ""
+        return RESULTS / f"{self.policy}{moved}.json"
+
+
+def runs(only: str, seeds: list[int]) -> Iterator[Run]:
+    """The runs of a part of the experiment."""
+    if only == "main":
+        yield from (Run(row=row, seed=seed) for seed in seeds for row in ROWS)
+    elif only == "tasks":
+        tasks = ("push-v3", "drawer-open-v3")
+        yield from (Run(row=r, task=t, positions=50) for t in tasks for r in PAIR)
+    elif only == "demonstrations":
+        yield from (Run(row=r, episodes=n, positions=50) for n in (10, 30, 60) for r in PAIR)
+    else:
+        changes = ({"camera_shift": 0.05}, {"light": 0.5})
+        yield from (Run(row=r, positions=50, **change) for change in changes for r in PAIR)
+
+
+PARTS = ("main", "tasks", "demonstrations", "robustness")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--work", type=Path, default=Path("runs/robot"))
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--row", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--seed", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--list", action="store_true", help="print the runs that are missing")
+    parser.add_argument("--summary", action="store_true", help="write the table of what is there")
+    asked = parser.parse_args()
+    if asked.summary:
+        table = summary()
+        write_csv(table, TABLE)
+        print(table.to_string())
+        return
+    wanted = [run for part in asked.only for run in runs(part, asked.seed) if run.row in asked.row]
+    for run in (run for run in wanted if not run.path.exists()):
+        print(run.path.stem, flush=True)
+        if not asked.list:
+            strict_json.write(measured(run, asked.work), run.path)
+
+
+def measured(run: Run, work: Path) -> dict:
+    """Record, extract, train and try, whatever of it is missing."""
+    source, config = ROWS[run.row]
+    demos = recorded(run, work)
+    given = load(demos)
+    store = None
+    if source:
+        store = stored(run, source, demos, work)
+        require_same_frames(store, given, demos)
+    learner = Learner(store, source, given.take(run.episodes), config, run.seed)
+    folder = work / "runs" / run.policy
+    outcome = clone(learner, TRAINING, folder, print)
+    if not outcome.finished:
+        raise SystemExit("stopped; repeat the command to resume")
+    trials = RolloutConfig(positions=run.positions, camera_shift=run.camera_shift, light=run.light)
+    start = time.perf_counter()
+    found = evaluate(folder, trials, print)
+    model, _, scales = source.partition("@")
+    gmacs = cost.cost(model, scales.split("+")).gmacs if source else 0.0
+    return {
+        **asdict(run),
+        **found,
+        "run": run.policy,
+        "gmacs_per_look": gmacs,
+        "gmacs_per_step": gmacs / config.look_every,
+        "training": asdict(outcome),
+        "policy": asdict(config),
+        "rollout_seconds": time.perf_counter() - start,
+        "date": str(datetime.date.today()),
+        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "torch": importlib.metadata.version("torch"),
+    }
+
+
+def recorded(run: Run, work: Path) -> Path:
+    """Demonstrations of the task: 120, of which a run may take the first."""
+    demos = work / f"demos-{run.task}"
+    record(DemoConfig(task=run.task), demos, print)
+    return demos
+
+
+def stored(run: Run, source: str, demos: Path, work: Path) -> feature_store.FeatureStore:
+    """The store of the demonstrations' frames, with the features of a source."""
+    path = work / f"{run.task}.zarr"
+    model, _, scales = source.partition("@")
+    extract(
+        ExtractRequest(
+            dataset=f"lerobot:{demos}", models=[model], scales=scales.split("+"), store=str(path)
+        )
+    )
+    return feature_store.open(str(path))
+
+
+def summary() -> pd.DataFrame:
+    """A line for each row: rates over all its seeds, and its difference from Lite0's."""
+    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    keys = ("task", "episodes", "positions", "camera_shift", "light")
+    groups: dict[tuple, dict[str, dict[int, dict]]] = {}
+    for one in found:
+        group = groups.setdefault(tuple(one[key] for key in keys), {})
+        group.setdefault(one["row"], {})[one["seed"]] = one
+    records = []
+    for key, rows in groups.items():
+        for row in (row for row in ROWS if row in rows):
+            records.append({"row": row, **dict(zip(keys, key, strict=True)), **line(row, rows)})
+    return pd.DataFrame(records)
+
+
+def line(row: str, rows: dict[str, dict[int, dict]]) -> dict:
+    """Rates, costs and differences of a row."""
+    own = rows[row]
+    record: dict = {"seeds": len(own), "trials": sum(one["trials"] for one in own.values())}
+    for criterion in ("grasp", "placed"):
+        hits = sum(one[criterion]["successes"] for one in own.values())
+        low, high = wilson(hits, record["trials"])
+        record |= {criterion: hits, f"{criterion}_low": low, f"{criterion}_high": high}
+        shared = sorted(set(own) & set(rows.get(BASE, {})))
+        if row != BASE and shared:
+            sides = (
+                np.array([side[seed]["outcomes"][criterion] for seed in shared], bool)
+                for side in (own, rows[BASE])
+            )
+            other = paired(*sides)
+            record |= {
+                f"{criterion}_difference": other.difference,
+                f"{criterion}_difference_low": other.low,
+                f"{criterion}_difference_high": other.high,
+                f"{criterion}_p": other.p,
+            }
+    first = next(iter(own.values()))
+    return record | {
+        "gmacs_per_look": first["gmacs_per_look"],
+        "hz": float(np.median([one["hz"] for one in own.values()])),
+        "validation_loss": float(np.mean([o["training"]["best_loss"] for o in own.values()])),
+        "simulator": " ".join(f"{k} {v}" for k, v in first["versions"].items()),
+    }
+
+
+if __name__ == "__main__":
+    main()

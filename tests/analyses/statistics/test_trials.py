@@ -1,0 +1,47 @@
+"""Tests of success rates against scipy, closed forms and simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analyses.statistics.trials import fisher, mcnemar, paired, trials_needed
+
+
+def test_mcnemar_is_a_sign_test_of_positions_that_differ():
+    rng = np.random.default_rng(0)
+    one, other = rng.random((2, 60)) < [[0.7], [0.4]]
+    only = (one & ~other).sum(), (other & ~one).sum()
+    assert mcnemar(one, other) == pytest.approx(stats.binomtest(only[0], sum(only)).pvalue)
+    assert mcnemar(one, other) == mcnemar(other, one)
+    assert mcnemar(one, one) == 1.0
+
+
+def test_pairing_narrows_the_interval():
+    rng = np.random.default_rng(1)
+    hard = rng.random(400)
+    one, other = (hard < 0.6)[None], (hard < 0.5)[None]
+    shuffled = other[:, rng.permutation(400)]
+    narrow, wide = paired(one, other), paired(one, shuffled)
+    assert narrow.difference == pytest.approx(one.mean() - other.mean())
+    assert narrow.difference == pytest.approx(wide.difference)
+    assert narrow.high - narrow.low < 0.6 * (wide.high - wide.low)
+    assert narrow.low > 0
+    assert paired(other, one).difference == -narrow.difference
+
+
+def test_fisher_is_that_of_scipy():
+    table = [[10, 6], [8, 8]]
+    assert fisher((10, 16), (8, 16)) == pytest.approx(stats.fisher_exact(table).pvalue)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.625, 0.4375), (0.9, 0.7)])
+def test_so_many_trials_find_the_difference_in_four_of_five_studies(first, second):
+    count = trials_needed(first, second)
+    assert count == trials_needed(second, first)
+    rng = np.random.default_rng(0)
+    p, q = (rng.binomial(count, rate, 20_000) / count for rate in (first, second))
+    spread = np.sqrt((p + q) / 2 * (1 - (p + q) / 2) * 2 / count)
+    assert np.mean(np.abs(p - q) / spread > 1.96) == pytest.approx(0.8, abs=0.03)
+    assert trials_needed(first, second, power=0.9) > count

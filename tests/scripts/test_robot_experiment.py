@@ -1,0 +1,64 @@
+"""The experiment's list of runs, its summary against hand-made results, and the committed table."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analyses import experiments
+from workbench.tables.render import robot_tables
+
+SCRIPT = Path(__file__).parents[2] / "scripts/experiments/robot.py"
+
+
+@pytest.fixture
+def script(tmp_path):
+    found = runpy.run_path(str(SCRIPT))
+    found["summary"].__globals__["RESULTS"] = tmp_path
+    return found
+
+
+def put(script, folder, row, seed, grasp, placed, **more):
+    run = script["Run"](row=row, seed=seed, positions=len(grasp), **more)
+    rate = {"trials": len(grasp), "hz": 50.0, "gmacs_per_look": 0.4, "versions": {"mujoco": "3"}}
+    outcomes = {"grasp": grasp, "placed": placed}
+    one = {**vars(run), **rate, "outcomes": outcomes, "training": {"best_loss": 0.1}}
+    one |= {name: {"successes": sum(hits)} for name, hits in outcomes.items()}
+    (folder / run.path.name).write_text(json.dumps(one))
+
+
+def test_the_main_runs_are_rows_by_seeds(script):
+    runs = list(script["runs"]("main", [0, 1, 2]))
+    assert len({run.path for run in runs}) == len(script["ROWS"]) * 3
+    assert {(run.positions, run.episodes, run.task) for run in runs} == {
+        (200, 120, "pick-place-v3")
+    }
+    moved = list(script["runs"]("robustness", [0]))
+    assert {run.policy for run in moved} <= {run.policy for run in runs}
+
+
+def test_rates_are_pooled_over_seeds_and_paired_over_positions(script, tmp_path):
+    for seed in (0, 1):
+        put(script, tmp_path, "Lite0", seed, [1, 0, 0, 0], [0, 0, 0, 0])
+        put(script, tmp_path, "Lite0-S2", seed, [1, 1, 1, 0], [1, 0, 0, 0])
+    put(script, tmp_path, "Lite0", 0, [1, 1], [1, 1], task="push-v3")
+    rows = script["summary"]().set_index(["task", "row"])
+    base, other = (rows.loc[("pick-place-v3", name)] for name in ("Lite0", "Lite0-S2"))
+    assert (base.grasp, base.trials, base.seeds) == (2, 8, 2)
+    assert (other.grasp, other.placed) == (6, 2)
+    assert other.grasp_difference == pytest.approx(0.5)
+    assert other.grasp_p == pytest.approx(2 * 0.5**4)
+    assert pd.isna(base.grasp_difference)
+    assert rows.loc[("push-v3", "Lite0"), "positions"] == 2
+
+
+def test_the_committed_table_is_the_summary_of_the_committed_runs():
+    found = runpy.run_path(str(SCRIPT))["summary"]()
+    stored = experiments.load(robot_tables.SUMMARY)
+    assert len(found) == len(stored)
+    if len(found):
+        pd.testing.assert_frame_equal(stored, found, check_dtype=False, rtol=1e-6)

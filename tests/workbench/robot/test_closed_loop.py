@@ -1,0 +1,105 @@
+"""A planted expert is cloned to its own success; without sight, or with false sight, it fails."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from workbench.robot.config import PolicyConfig, RolloutConfig
+from workbench.robot.environments import Environments
+from workbench.robot.fit import Learner, clone
+from workbench.robot.rollout import Controller, roll
+from workbench.training.config import TrainingConfig
+
+SMALL = {"context": 4, "horizon": 4, "look_every": 2, "width": 32, "layers": 2, "dropout": 0.0}
+TRAINING = TrainingConfig(iterations=240, checkpoint_every=60, patience=9)
+TRIALS = RolloutConfig(positions=20, seed=9, max_steps=16)
+
+
+def cloned(plane, tmp_path, store=None, **options):
+    config = PolicyConfig(**{**SMALL, "learning_rate": 3e-3, **options})
+    seen = None if config.blind else (store or plane.store)
+    learner = Learner(seen, "" if config.blind else plane.source, plane.given, config, seed=0)
+    outcome = clone(learner, TRAINING, tmp_path / "run", print)
+    learner.policy.eval()
+    return learner, outcome
+
+
+def encoder(plane):
+    return lambda frames: torch.from_numpy(plane.encode(frames).reshape(len(frames), 1, -1))
+
+
+def trials_of(plane, policy, *, sees=True, robots=1, ensemble=None):
+    controller = Controller(policy, encoder(plane) if sees else None, ensemble)
+    with Environments(plane.robot, robots) as several:
+        found = list(roll(controller, several, range(TRIALS.positions), TRIALS))
+    return sorted(found, key=lambda trial: trial.position)
+
+
+@pytest.mark.parametrize("policy", ["transformer", "mlp"])
+def test_a_planted_expert_is_cloned_to_its_own_success(plane, tmp_path, policy):
+    learner, outcome = cloned(plane, tmp_path, policy=policy)
+    found = trials_of(plane, learner.policy)
+    assert [trial.position for trial in found] == list(range(20))
+    assert np.mean([trial.placed for trial in found]) >= 0.95
+    assert all(trial.grasped for trial in found if trial.placed)
+    assert max(trial.steps for trial in found if trial.placed) < 16
+    assert outcome.best_loss < 0.2
+    averaged = trials_of(plane, learner.policy, ensemble=0.1)
+    assert np.mean([trial.placed for trial in averaged]) >= 0.9
+
+
+def test_without_sight_a_policy_is_near_chance(plane, tmp_path):
+    learner, outcome = cloned(plane, tmp_path, blind=True, past_actions=False)
+    found = trials_of(plane, learner.policy, sees=False)
+    assert np.mean([trial.placed for trial in found]) <= 0.2
+    assert outcome.best_loss > 0.5
+
+
+def test_false_features_lose(plane, tmp_path, monkeypatch):
+    true = cloned(plane, tmp_path / "true")[1].best_loss
+    from workbench.robot import eyes, fit
+
+    order = np.random.default_rng(0).permutation(len(plane.given.image_ids))
+    monkeypatch.setattr(
+        fit, "read_features",
+        lambda store, source, pooling, rows: eyes.read_features(
+            store, source, pooling, order[rows]
+        ),
+    )  # fmt: skip
+    false = cloned(plane, tmp_path / "false")[1].best_loss
+    assert false > 2 * true
+
+
+def test_each_position_is_tried_once_whatever_the_number_of_robots(plane, tmp_path):
+    learner, _ = cloned(plane, tmp_path)
+    alone = trials_of(plane, learner.policy)
+    together = trials_of(plane, learner.policy, robots=2)
+    assert [(t.position, t.placed) for t in together] == [(t.position, t.placed) for t in alone]
+
+
+def test_what_a_policy_sees_in_closed_loop_is_what_it_was_trained_on(plane, tmp_path):
+    """The expert's own actions, taken in closed loop, give the windows of the demonstrations."""
+    learner, _ = cloned(plane, tmp_path)
+    controller = Controller(learner.policy, encoder(plane), None)
+    given, built = plane.given, []
+    original = controller.batch
+    controller.batch = lambda memories: built.append(original(memories)) or built[-1]
+    controller._next = lambda memory, plan: given.action[len(memory.actions) :][:2]
+    config = RolloutConfig(positions=1, seed=0, max_steps=int(given.stop[0]))
+    with Environments(plane.robot, 1) as robots:
+        (trial,) = roll(controller, robots, [0], config)
+    assert trial.placed
+    for look, batch in enumerate(built):
+        expected = learner.batch(np.array([2 * look]))
+        for name in ("state", "known", "past", "past_known", "visual"):
+            found, wanted = getattr(batch, name), getattr(expected, name)
+            mask = expected.known if name in ("state", "past") else None
+            if name == "past":
+                mask = expected.past_known
+            if name == "visual":
+                mask = expected.known[:, learner.policy.places]
+            if mask is not None:
+                found, wanted = found[mask], wanted[mask]
+            assert torch.allclose(found, wanted, atol=1e-6), name

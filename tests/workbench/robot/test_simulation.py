@@ -1,0 +1,137 @@
+"""The simulated robot: positions by seed, what a policy may know, live features as the store's."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+import feature_store
+from feature_store.errors import InputError
+from workbench import datasets
+from workbench.cli import main
+from workbench.robot import simulation as simulating
+from workbench.robot.config import DemoConfig
+from workbench.robot.demonstrations import load
+from workbench.robot.eyes import read_features
+from workbench.robot.live import live_encoder
+from workbench.robot.record import record
+from workbench.robot.simulation import Simulation
+
+pytestmark = pytest.mark.skipif(
+    not find_spec("metaworld"), reason="needs the extra robot (metaworld)"
+)
+LITE = "bundled:efficientnet_lite0"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("robot") / "demos"
+    try:
+        found = record(DemoConfig(episodes=2, size=64), folder, print)
+    except InputError as error:
+        pytest.skip(f"no rendering here: {error}")
+    return folder, found
+
+
+def test_positions_depend_on_seed_and_number_alone():
+    one, other = (Simulation("pick-place-v3", 32) for _ in range(2))
+    one.reset(0, 5)
+    one.act(one.expert())
+    one.reset(0, 3)
+    other.reset(0, 3)
+    places = [np.array(robot._seen) for robot in (one, other)]
+    assert np.array_equal(*places)
+    other.reset(1, 3)
+    assert not np.allclose(places[0][4:7], other._seen[4:7])
+
+
+def test_object_and_goal_are_kept_from_the_policy():
+    robot = Simulation("pick-place-v3", 32)
+    states, objects = [], []
+    for position in range(4):
+        states.append(robot.reset(0, position))
+        objects.append(robot._seen[4:7].copy())
+    assert np.ptp(objects, 0).max() > 0.02
+    assert np.allclose(states, states[0], atol=1e-4)
+    assert all(state.shape == (4,) for state in states)
+    assert robot.act(robot.expert()).state.shape == (4,)
+
+
+def test_experts_succeed_and_are_recorded_whole(recorded, capsys):
+    folder, found = recorded
+    assert (found["episodes"], found["successes"]) == (2, 2)
+    given = load(folder)
+    assert given.recording["versions"] == simulating.versions()
+    assert len(given.image_ids) == found["frames"]
+    assert np.abs(given.action).max() <= 1
+    dataset = datasets.open(f"lerobot:{folder}")
+    frames = np.stack([dataset.image(row) for row in (0, found["frames"] - 1)])
+    assert frames.shape[1:] == (64, 64, 3)
+    assert frames.std() > 10, "a picture, not a blank"
+    again = record(DemoConfig(episodes=2, size=64), folder, print)
+    assert again == found
+    assert main(["robot", "demos", "--episodes", "3", "--out", str(folder)]) == 2
+    assert "episodes was 2 there and is 3 now" in capsys.readouterr().err
+
+
+def test_features_of_a_live_frame_are_those_of_the_store(recorded, tmp_path):
+    folder, _ = recorded
+    store = str(tmp_path / "s.zarr")
+    line = ["extract", "--dataset", f"lerobot:{folder}", "--store", store, "--model", LITE]
+    assert main([*line, "--scales", "224", "448.raw", "--limit", "2"]) == 0
+    source = f"{LITE}@224+448.raw"
+    stored = read_features(feature_store.open(store), source, "map", np.arange(2))
+    robot = Simulation("pick-place-v3", 64)
+    robot.reset(0, 0)
+    first = robot.frame()
+    robot.act(robot.expert())
+    live = live_encoder(source, "map")(np.stack([first, robot.frame()])).numpy()
+    assert live.shape == stored.shape == (2, 49, 640)
+    assert np.abs(live - stored).max() <= 2e-3 * np.abs(stored).max()
+
+
+def test_a_policy_is_trained_and_tried_from_the_command_line(recorded, tmp_path, capsys):
+    folder, _ = recorded
+    run = str(tmp_path / "run")
+    train = ["robot", "train", "--demos", str(folder), "--blind", "--look-every", "16"]
+    assert main([*train, "--iterations", "2", "--width", "16", "--out", run]) == 0
+    roll = ["robot", "rollout", "--run", run, "--positions", "2", "--max-steps", "20"]
+    video = ["--video", str(tmp_path), "--environments", "1"]
+    capsys.readouterr()
+    assert main([*roll, *video, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["trials"] == 2
+    assert found["low"] <= found["success_rate"] <= found["high"]
+    assert len(found["outcomes"]["placed"]) == 2
+    assert found["hz"] > 0
+    assert (tmp_path / "trials.gif").stat().st_size > 1000
+    assert main([*roll, "--environments", "2", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["outcomes"] == found["outcomes"]
+    assert again["steps_per_s"] is None, "trials that are there are not repeated"
+
+
+@pytest.mark.parametrize("action", [np.zeros(3), np.array([0, 0, 0, np.nan])])
+def test_an_action_that_no_robot_can_take_is_refused(action):
+    with pytest.raises(InputError, match=r"\(3,\), expected \(4,\)|nan.*finite"):
+        simulating.refuse_action(action)
+
+
+def test_another_simulator_than_the_recorded_one_is_refused():
+    with pytest.raises(InputError, match=r"mujoco 1\.0, and .* installed.*mujoco==1\.0"):
+        simulating.require_versions({**simulating.versions(), "mujoco": "1.0"})
+
+
+def test_a_machine_without_rendering_is_told_what_to_install(monkeypatch):
+    import mujoco
+
+    def fail(*_):
+        raise RuntimeError("no device")
+
+    monkeypatch.setattr(mujoco, "Renderer", fail)
+    robot = Simulation("pick-place-v3", 32)
+    with pytest.raises(InputError, match=r"no device.*libegl1.*osmesa"):
+        robot.frame()

@@ -1,0 +1,60 @@
+"""Blocks of Table 10: the published counts, and trials of a simulated robot."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from workbench.tables.render import extra_tables, robot_tables
+
+
+@pytest.fixture
+def two_rows(monkeypatch):
+    shared = {**robot_tables.MAIN, "seeds": 1, "trials": 200, "hz": 80.0, "placed": 40}
+    shared |= {"grasp_low": 0.2, "grasp_high": 0.4, "placed_low": 0.1, "placed_high": 0.3}
+    rows = [
+        {"row": "Lite0", "grasp": 60, "gmacs_per_look": 0.4, **shared},
+        {
+            "row": "Lite0-S2", "grasp": 80, "gmacs_per_look": 2.0, **shared,
+            "grasp_difference": 0.1, "grasp_difference_low": 0.02, "grasp_difference_high": 0.18,
+            "grasp_p": 0.0123,
+        },
+        {"row": "blind", "grasp": 2, "gmacs_per_look": 0.0, **shared, "task": "push-v3"},
+    ]  # fmt: skip
+    monkeypatch.setattr(robot_tables.experiments, "load", lambda name: pd.DataFrame(rows))
+
+
+def test_counts_stand_beside_what_they_would_need():
+    block = extra_tables.block("robot audit")
+    by = {(row["size"], row["scales"]): row for row in block["records"]}
+    assert by["Base", "224"]["successes"] == "7 of 16"
+    assert by["Base", "224"]["95 % interval"] == "23, 67"
+    assert by["Large", "224"]["trials needed"] == 247
+    assert by["Base", "224+448"]["trials needed"] is None
+
+
+def test_trials_in_simulation_have_intervals_and_paired_differences(two_rows):
+    block = extra_tables.block("robot runs")
+    by = {row["policy sees"]: row for row in block["records"]}
+    assert by["Lite0"]["grasped (%)"] == "30.0 [20, 40]"
+    assert by["Lite0"]["grasped, minus Lite0"] == ""
+    assert by["Lite0-S2"]["grasped, minus Lite0"] == "+10.0 [+2.0, +18.0], p 0.012"
+    assert by["Lite0-S2"]["view"] == "as recorded"
+
+
+def test_the_figure_shows_the_main_experiment_alone(two_rows):
+    drawn = robot_tables.figure()
+    left, right = drawn.axes
+    assert {text.get_text() for text in right.texts} == {"Lite0", "Lite0-S2"}
+    assert len(left.texts) == 3
+
+
+def test_a_summary_without_any_run_is_an_empty_block(monkeypatch):
+    monkeypatch.setattr(
+        robot_tables.experiments, "load",
+        lambda name: pd.DataFrame(columns=[*robot_tables.MAIN, "row", "seeds", "trials", "grasp",
+                                           "grasp_low", "grasp_high", "placed", "placed_low",
+                                           "placed_high", "gmacs_per_look", "hz"], dtype=float),
+    )  # fmt: skip
+    assert extra_tables.block("robot runs")["records"] == []
+    assert len(robot_tables.figure().axes) == 2

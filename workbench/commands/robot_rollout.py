@@ -1,0 +1,62 @@
+"""``workbench robot rollout``: how often a cloned policy succeeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from workbench.options import options_of
+from workbench.results import strict_json
+from workbench.results.messages import note, show
+from workbench.robot.config import RolloutConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotRollout:
+    r"""Let a trained policy act in simulation, from many positions, seeing live frames.
+
+    A trial succeeds when the object is lifted (the paper's criterion); how often it is placed
+    stands beside. Repeat the command to resume; needs the extra 'robot'.
+
+    Examples
+    --------
+    workbench robot rollout --run runs/lite0-s2 --positions 200 --seed 1 --video video --json
+    """
+
+    run_folder: Annotated[Path, tyro.conf.arg(name="run")]
+    """Folder of the trained policy."""
+    trials: Annotated[RolloutConfig, options_of(RolloutConfig)] = field(
+        default_factory=RolloutConfig
+    )
+    video: Path | None = None
+    """Folder for trials.gif: successes and failures side by side, with their loss over time."""
+    device: str = "cpu"
+    """Torch device of model and policy."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+    def run(self) -> int:
+        """Run the trials that are missing, and report; the exit status."""
+        from workbench.robot.evaluate import evaluate  # deferred: torch takes 2 s to import
+
+        found = evaluate(
+            self.run_folder,
+            self.trials,
+            note,
+            video=self.video,
+            device=self.device,
+            progress=not self.json,
+        )
+        if self.json:
+            show(strict_json.dumps(found))
+        for name in ("grasp", "placed"):
+            rate = found[name]
+            note(
+                f"{name}: {rate['successes']} of {rate['trials']} = "
+                f"{100 * rate['success_rate']:.1f} % "
+                f"[{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+            )
+        return 0

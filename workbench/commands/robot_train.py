@@ -1,0 +1,87 @@
+"""``workbench robot train``: clone demonstrations from stored features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import feature_store
+from feature_store.errors import InputError
+from workbench.options import options_of
+from workbench.results import strict_json
+from workbench.results.messages import note, show
+from workbench.robot.config import PolicyConfig
+from workbench.training.config import TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotTrain:
+    r"""Train a policy by behaviour cloning on the stored features of demonstrations.
+
+    A transformer over what it saw, felt and did in the last 16 steps gives the next 16 actions.
+    Validation episodes end it early. Repeat the command to resume.
+
+    Examples
+    --------
+    workbench robot train --store demos.zarr --demos demos \
+        --source bundled:efficientnet_lite0@224+448 --look-every 8 --out runs/lite0-s2
+    workbench robot train --demos demos --blind --look-every 8 --out runs/blind
+    """
+
+    store: str | None = None
+    """Store of the demonstrations' frames; left out with --blind."""
+    demos: Path
+    """Folder of the demonstrations: a LeRobotDataset, v3.0 or v2.1."""
+    source: str = ""
+    """MODEL[#TAP]@SCALE[+SCALE...] that the policy sees; left out with --blind."""
+    episodes: int | None = None
+    """Only the first so many demonstrations."""
+    out: Path
+    """Folder of the run."""
+    policy: Annotated[PolicyConfig, options_of(PolicyConfig)] = field(default_factory=PolicyConfig)
+    training: Annotated[
+        TrainingConfig,
+        options_of(TrainingConfig, "iterations", "checkpoint_every", "patience"),
+    ] = field(
+        default_factory=lambda: TrainingConfig(iterations=2000, checkpoint_every=100, patience=8)
+    )
+    seed: int = 0
+    """Fixes weights, order of the windows, and which episodes validate."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+    def run(self) -> int:
+        """Train, and report; the exit status."""
+        # Deferred: torch, behind these, takes 2 s to import.
+        from workbench.robot.demonstrations import load, require_same_frames
+        from workbench.robot.fit import Learner, clone
+
+        if self.policy.blind != (self.store is None and not self.source):
+            raise InputError("give --store and --source, or --blind without both")
+        demonstrations = load(self.demos)
+        store = None
+        if self.store is not None:
+            store = feature_store.open(self.store)
+            require_same_frames(store, demonstrations, self.demos)
+        kept = demonstrations.take(self.episodes)
+        learner = Learner(store, self.source, kept, self.policy, self.seed)
+        outcome = clone(learner, self.training, self.out, note, progress=not self.json)
+        found = {
+            "run": str(self.out),
+            "step": outcome.step,
+            "finished": outcome.finished,
+            "best_step": outcome.best_step,
+            "validation_loss": outcome.best_loss,
+            "seconds": outcome.seconds,
+            "params": sum(p.numel() for p in learner.policy.parameters()),
+            "episodes": [len(side) for side in learner.episodes],
+        }
+        if self.json:
+            show(strict_json.dumps(found))
+        elif outcome.finished:
+            note(
+                f"validation loss {outcome.best_loss:.4f} at step {outcome.best_step}; try it: "
+                f"workbench robot rollout --run {self.out}"
+            )
+        return 0 if outcome.finished else 1

@@ -1,0 +1,1 @@
+"""Demonstrations in the layout of LeRobot: frames, states and actions of whole episodes."""

@@ -1,0 +1,1 @@
+"""A robot that sees with a frozen model: demonstrations, a cloned policy, and its trials."""

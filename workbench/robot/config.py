@@ -1,0 +1,122 @@
+"""Options of demonstrations, policies and trials; in a module that is known without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from feature_store.errors import InputError, require_at_least, require_choices
+
+Task = Literal["pick-place-v3", "push-v3", "drawer-open-v3"]
+"""Tasks of Meta-World with a scripted expert; the first is the paper's cube picking."""
+CAMERA = "observation.images.corner2"
+"""Feature that holds the frames of recorded demonstrations."""
+STATE, ACTION = "observation.state", "action"
+"""Features of proprioception and actions, by LeRobot's convention."""
+STATE_SIZE, ACTION_SIZE = 4, 4
+"""Hand position (3) and opening of the gripper; hand movement (3) and effort of the gripper."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """What is demonstrated."""
+
+    task: Task = "pick-place-v3"
+    """Task of Meta-World."""
+    episodes: int = 120
+    """Demonstrations; 120 as published."""
+    seed: int = 0
+    """Fixes start and goal positions."""
+    size: int = 448
+    """Side of the recorded square frames in pixels."""
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        require_at_least(self, episodes=1, size=32, seed=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """What a policy sees, predicts and consists of."""
+
+    policy: Literal["transformer", "mlp"] = "transformer"
+    """transformer over the last steps, as published; or mlp on the present one, as MVP's."""
+    pooling: Literal["auto", "prefix", "mean", "attention", "map"] = "auto"
+    """Visual features of a frame: prefix tokens (the paper's), mean over tokens, attention over the
+    token map, or the whole map, reduced; auto is prefix where the model has some, else map."""
+    layer_norm: bool = False
+    """Train a layer norm in front: for the tap before a ViT's last norm, as MVP's policy has it."""
+    blind: bool = False
+    """Leave out visual features: what proprioception and past actions alone achieve."""
+    past_actions: bool = True
+    """Show the policy the actions it took; --no-past-actions is the other floor."""
+    context: int = 16
+    """Steps that the policy remembers; 16 as published."""
+    horizon: int = 16
+    """Steps that it predicts; 16 as published."""
+    look_every: int = 1
+    """Steps between looks: frames are rendered and encoded, and actions predicted, only there."""
+    width: int = 128
+    """Channels inside the policy."""
+    layers: int = 4
+    """Layers of the transformer."""
+    dropout: float = 0.1
+    """Share of channels that training drops."""
+    batch: int = 32
+    """Windows of steps in a training step."""
+    learning_rate: float = 5e-4
+    """Peak of AdamW's; a twentieth of the steps is warm-up, then cosine decay."""
+    weight_decay: float = 0.01
+    """Of AdamW."""
+    validation_share: float = 0.1
+    """Share of the episodes that validate, whole episodes, at least one."""
+    device: str = "cpu"
+    """Torch device of the policy."""
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        require_at_least(
+            self, context=1, horizon=1, look_every=1, width=8, layers=1, batch=1, dropout=0
+        )
+        if self.look_every > min(self.horizon, self.context):
+            raise InputError(
+                f"look_every is {self.look_every}; expected at most context and horizon "
+                f"({self.context}, {self.horizon}): actions between looks must be predicted"
+            )
+        if not 0 < self.validation_share < 1:
+            raise InputError(
+                f"validation_share is {self.validation_share}; expected between 0 and 1"
+            )
+        if self.learning_rate <= 0:
+            raise InputError(f"learning_rate must be positive, got {self.learning_rate}")
+        if self.width % 8:
+            raise InputError(f"width must be a multiple of 8, got {self.width}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutConfig:
+    """Trials of a policy in simulation."""
+
+    positions: int = 200
+    """Trials, each from another random position; 16 as published."""
+    seed: int = 1
+    """Fixes the positions; another one than of the demonstrations."""
+    max_steps: int = 150
+    """Steps after which a trial has failed."""
+    success: Literal["grasp", "placed"] = "grasp"
+    """Criterion of success_rate: the object lifted (the paper's), or placed; both are counted."""
+    ensemble: float | None = None
+    """Average overlapping predictions of a step with weights exp(-VALUE * age rank), oldest first;
+    by default the latest prediction acts alone."""
+    environments: int = 0
+    """Simulations that run at a time, each in a process; 0 for one per processor."""
+    camera_shift: float = 0.0
+    """Metres by which the camera is moved sideways."""
+    light: float = 1.0
+    """Factor of all lights."""
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        require_at_least(self, positions=1, max_steps=1, environments=0, seed=0, light=0)
+        if self.ensemble is not None and self.ensemble < 0:
+            raise InputError(f"ensemble is {self.ensemble}; expected at least 0")

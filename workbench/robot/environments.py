@@ -1,0 +1,196 @@
+"""Several simulated robots at a time: one in this process, or each in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from feature_store.errors import InputError
+from workbench.interrupts import ignore_interrupts
+from workbench.robot.simulation import Step
+
+
+class Robot(Protocol):
+    """What a trial needs of a robot; :class:`~workbench.robot.simulation.Simulation` is one."""
+
+    @property
+    def state(self) -> np.ndarray:
+        """Proprioception."""
+
+    def reset(self, seed: int, position: int) -> np.ndarray:
+        """Start at a position; the state."""
+
+    def act(self, action: np.ndarray) -> Step:
+        """Take a step."""
+
+    def expert(self) -> np.ndarray:
+        """What an expert would do now."""
+
+    def frame(self) -> np.ndarray:
+        """RGB uint8, dims (row, col, 3)."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a robot shall do before it answers.
+
+    Attributes
+    ----------
+    start : (seed, position) or None
+        Begin a trial.
+    actions : float array, dims (step, value)
+        To take, until the object is placed.
+    sees : bool
+        Answer with a frame.
+    filmed : bool
+        Answer with a frame of each step, too, and with what the expert would have done.
+    """
+
+    start: tuple[int, int] | None = None
+    actions: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    sees: bool = True
+    filmed: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of it.
+
+    Attributes
+    ----------
+    states : float32 array, dims (step, value)
+        After each step, or at the start.
+    grasped, placed : bool
+        Whether they were at any of the steps.
+    frame : uint8 array or None
+    film : list of uint8 arrays
+        One before each step.
+    experts : list of float32 arrays
+    """
+
+    states: np.ndarray
+    grasped: bool = False
+    placed: bool = False
+    frame: np.ndarray | None = None
+    film: list[np.ndarray] = field(default_factory=list)
+    experts: list[np.ndarray] = field(default_factory=list)
+
+
+def obey(robot: Robot, order: Order) -> Answer:
+    """Carry out an order."""
+    states: list[np.ndarray] = []
+    film: list[np.ndarray] = []
+    experts: list[np.ndarray] = []
+    if order.start is not None:
+        states.append(robot.reset(*order.start))
+    grasped = placed = False
+    for action in order.actions:
+        if order.filmed:
+            film.append(robot.frame())
+            experts.append(robot.expert())
+        step = robot.act(action)
+        states.append(step.state)
+        grasped, placed = grasped or step.grasped, placed or step.placed
+        if placed:
+            break
+    frame = robot.frame() if order.sees and not placed else None
+    return Answer(np.stack(states), grasped, placed, frame, film, experts)
+
+
+class Environments:
+    """Robots that carry out orders side by side.
+
+    Parameters
+    ----------
+    make : callable
+        Builds a robot; picklable where there are several.
+    count : int
+        Robots; 1 runs in this process.
+    """
+
+    def __init__(self, make: Callable[[], Robot], count: int) -> None:
+        self.count = count
+        self._own = make() if count == 1 else None
+        self._processes: list[Any] = []
+        self._pipes: list[Any] = []
+        context = multiprocessing.get_context("spawn")  # a fork would share the driver's state
+        for _ in range(count if count > 1 else 0):
+            here, there = context.Pipe()
+            process = context.Process(target=_serve, args=(there, make), daemon=True)
+            process.start()
+            there.close()
+            self._processes.append(process)
+            self._pipes.append(here)
+
+    def obey(self, orders: Sequence[tuple[int, Order]]) -> list[Answer]:
+        """Answers to (robot, order) pairs, in their order.
+
+        Raises
+        ------
+        InputError
+            Of a robot; or its process has ended.
+        """
+        if self._own is not None:
+            return [obey(self._own, order) for _, order in orders]
+        for number, order in orders:
+            self._pipes[number].send(order)
+        found = []
+        for number, _ in orders:
+            try:
+                answer = self._pipes[number].recv()
+            except EOFError:
+                raise InputError(
+                    f"the process of simulation {number} has ended; probably out of memory: give "
+                    f"fewer --environments"
+                ) from None
+            if isinstance(answer, InputError):
+                raise answer
+            found.append(answer)
+        return found
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._own is not None:
+            self._own.close()
+        for pipe in self._pipes:
+            pipe.close()
+        for process in self._processes:
+            process.join(timeout=10)
+            process.kill()
+
+    def __enter__(self) -> Environments:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def default_count() -> int:
+    """One robot per processor."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def _serve(pipe: Any, make: Callable[[], Robot]) -> None:
+    """Carry out orders until the pipe is closed."""
+    ignore_interrupts()
+    robot = None
+    while True:
+        try:
+            order = pipe.recv()
+        except EOFError:
+            break
+        try:
+            robot = robot or make()
+            pipe.send(obey(robot, order))
+        except InputError as error:
+            pipe.send(error)
+    if robot is not None:
+        robot.close()

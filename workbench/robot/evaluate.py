@@ -1,0 +1,121 @@
+"""Trials of a finished run: which are missing, run, filmed and added up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analyses.reading.progress import shown
+from feature_store.errors import InputError
+from workbench.robot import run as runs
+from workbench.robot.config import ACTION_SIZE, STATE_SIZE, RolloutConfig
+from workbench.robot.environments import Environments, default_count
+from workbench.robot.film import FILMED, write_film
+from workbench.robot.live import live_encoder
+from workbench.robot.rollout import Controller, control_frequency, roll
+from workbench.robot.simulation import FPS, Simulation, require_versions, versions
+from workbench.robot.trials import CRITERIA, TrialLog, summary, trial_identity
+
+
+def evaluate(
+    folder: Path,
+    config: RolloutConfig,
+    log: Callable[[str], None],
+    *,
+    video: Path | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Success rates of a run, with what they were measured on.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run; trials are kept in it, and those that are there are not repeated.
+    config : RolloutConfig
+    log : callable
+        Prints a line.
+    video : Path, optional
+        Folder for ``trials.gif``; the first trials are then run again and filmed.
+    device : str
+        Of model and policy.
+    progress : bool
+        Show a bar.
+
+    Raises
+    ------
+    InputError
+        A run that is not finished or not of this simulation; another version of the simulator; no
+        rendering.
+    """
+    cloned = runs.load(folder, device)
+    recording = cloned.identity["recording"]
+    _require_simulated(cloned.identity, recording)
+    require_versions(recording["versions"])
+    encode = None
+    if cloned.source:
+        dtype = cloned.identity["dtype"]
+        encode = live_encoder(cloned.source, cloned.pooling, dtype=dtype, device=device)
+    controller = Controller(cloned.policy, encode, config.ensemble, device)
+    count = min(config.environments or default_count(), config.positions)
+    look = {"camera_shift": config.camera_shift, "light": config.light}
+    make = partial(Simulation, recording["task"], recording["size"], **look)
+    kept = TrialLog(folder, trial_identity(config, cloned.identity, cloned.step))
+    trials = kept.read()
+    missing = [position for position in range(config.positions) if position not in trials]
+    start, steps = time.perf_counter(), 0
+    with (
+        Environments(make, count if missing or video else 0) as robots,
+        shown("trials", total=len(missing), unit="trial", wanted=progress) as bar,
+    ):
+        for trial in roll(controller, robots, missing, config):
+            kept.add(trial)
+            trials[trial.position] = trial
+            steps += trial.steps
+            bar.update()
+        seconds = time.perf_counter() - start
+        if video is not None:
+            filmed = range(min(FILMED, config.positions))
+            films = sorted(
+                roll(controller, robots, filmed, config, filmed=lambda _: True),
+                key=lambda trial: trial.position,
+            )
+            path = write_film(films, CRITERIA[config.success], video)
+            log(f"wrote {path}")
+    found = summary([trials[position] for position in range(config.positions)], config)
+    frame = np.zeros((recording["size"], recording["size"], 3), np.uint8)
+    return found | {
+        "hz": control_frequency(controller, frame),
+        "steps_per_s": steps / seconds if steps else None,
+        "run": str(folder),
+        "source": cloned.source,
+        "best_step": cloned.step,
+        "options": asdict(config),
+        "versions": versions(),
+    }
+
+
+def _require_simulated(identity: dict[str, Any], recording: dict[str, Any]) -> None:
+    """Refuse a policy that the simulated robot cannot carry out."""
+    if not recording.get("task"):
+        raise InputError(
+            "this policy was trained on demonstrations of another origin, not of workbench robot "
+            "demos; there is no simulation of their robot here"
+        )
+    if identity["sizes"] != [STATE_SIZE, ACTION_SIZE]:
+        raise InputError(
+            f"the policy takes {identity['sizes'][0]} state values and gives "
+            f"{identity['sizes'][1]} action values; expected {STATE_SIZE} and {ACTION_SIZE}, as "
+            f"{recording['task']} has"
+        )
+    if identity["fps"] != FPS:
+        raise InputError(
+            f"the policy was trained at {identity['fps']:g} frames per second, and the simulation "
+            f"runs at {FPS}; record the demonstrations again"
+        )

@@ -1,0 +1,161 @@
+"""From the features of a frame to one vector: prefix tokens, mean, attention, or the whole map."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from feature_store import FeatureStore
+from feature_store.errors import InputError
+from workbench.robot.config import PolicyConfig
+
+QUERIES, REDUCED = 8, 32
+"""Vectors that attention picks out of a map; channels to which a whole map is reduced."""
+BLOCK = 256
+"""Frames that are read together."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Which features a policy sees, and how they are distributed over the training frames.
+
+    Attributes
+    ----------
+    pooling : str
+        As of the config, never ``auto``.
+    shape : tuple of int
+        Of a frame's features: (token, channel).
+    mean, spread : float64 arrays, dims (channel,)
+    """
+
+    pooling: str
+    shape: tuple[int, ...]
+    mean: np.ndarray
+    spread: np.ndarray
+
+
+def resolved_pooling(store: FeatureStore, source: str, config: PolicyConfig) -> str:
+    """What ``auto`` means for a source, or the pooling asked for.
+
+    Raises
+    ------
+    InputError
+        Prefix tokens where the model has none.
+    """
+    singles = store.resolve(source).singles()
+    prefixes = all("prefix" in store.source(single).arrays for single in singles)
+    if config.pooling == "prefix" and not prefixes:
+        raise InputError(
+            f"{source} has no prefix token (class token), which --pooling prefix reads; choose "
+            f"mean, attention or map"
+        )
+    return ("prefix" if prefixes else "map") if config.pooling == "auto" else config.pooling
+
+
+def read_features(store: FeatureStore, source: str, pooling: str, rows: np.ndarray) -> np.ndarray:
+    """Features of some rows: float32, dims (row, token, channel); one token for a mean.
+
+    Parameters
+    ----------
+    store : FeatureStore
+    source : str
+    pooling : str
+    rows : int array, dims (row,)
+    """
+    if pooling == "prefix":
+        return store.prefix(source).isel(image=rows).values.astype(np.float32)
+    found = store.features(source).isel(image=rows).values.astype(np.float32)
+    return as_tokens(found, pooling)
+
+
+def as_tokens(maps: np.ndarray, pooling: str) -> np.ndarray:
+    """Maps, dims (frame, row, col, channel), to (frame, token, channel)."""
+    flat = maps.reshape(len(maps), -1, maps.shape[-1])
+    return flat.mean(1, keepdims=True) if pooling == "mean" else flat
+
+
+def survey(store: FeatureStore, source: str, config: PolicyConfig, rows: np.ndarray) -> Sight:
+    """One pass over the training frames, in blocks.
+
+    Parameters
+    ----------
+    store : FeatureStore
+    source : str
+    config : PolicyConfig
+    rows : int array, dims (row,)
+        Of the training episodes.
+    """
+    pooling = resolved_pooling(store, source, config)
+    total = square = np.zeros(())
+    count, shape = 0, (0, 0)
+    for start in range(0, len(rows), BLOCK):
+        block = read_features(store, source, pooling, rows[start : start + BLOCK])
+        shape = block.shape[1:]
+        flat = block.reshape(-1, shape[-1]).astype(np.float64)
+        total, square, count = total + flat.sum(0), square + (flat**2).sum(0), count + len(flat)
+    mean = total / count
+    return Sight(pooling, shape, mean, np.sqrt(np.maximum(square / count - mean**2, 0)))
+
+
+class Eyes(nn.Module):
+    """Features of a frame to a vector.
+
+    Parameters
+    ----------
+    sight : Sight
+    width : int
+        Channels of the vector.
+    norm : bool
+        Normalise each token by a trained layer norm rather than by the training frames' spread.
+    """
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, sight: Sight, width: int, *, norm: bool = False) -> None:
+        super().__init__()
+        tokens, channels = sight.shape
+        scale = np.where(sight.spread > 0, 1 / np.maximum(sight.spread, 1e-30), 0.0)
+        self.register_buffer("mean", torch.as_tensor(sight.mean, dtype=torch.float32))
+        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
+        self.norm = nn.LayerNorm(channels) if norm else None
+        self.body: nn.Module
+        if sight.pooling == "attention":
+            self.body = _Attention(tokens, channels, width)
+        elif sight.pooling == "map":
+            self.body = nn.Sequential(
+                nn.Linear(channels, REDUCED), nn.GELU(), nn.Flatten(-2),
+                nn.Linear(tokens * REDUCED, width),
+            )  # fmt: skip
+        else:
+            self.body = nn.Sequential(nn.Flatten(-2), nn.Linear(tokens * channels, width))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Dims (..., token, channel) to (..., width)."""
+        if self.norm is not None:
+            return self.body(self.norm(features))
+        return self.body((features - self.mean) * self.scale)
+
+
+class _Attention(nn.Module):
+    """Learned queries that each average the map's tokens, whose places they know."""
+
+    def __init__(self, tokens: int, channels: int, width: int) -> None:
+        super().__init__()
+        self.token, self.place = (
+            nn.Linear(channels, width),
+            nn.Parameter(torch.zeros(tokens, width)),
+        )
+        nn.init.normal_(self.place, std=0.5)
+        self.query = nn.Parameter(torch.randn(QUERIES, width) / math.sqrt(width))
+        self.key, self.value = nn.Linear(width, width), nn.Linear(width, width // 2)
+        self.out = nn.Linear(QUERIES * (width // 2), width)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        seen = nn.functional.gelu(self.token(tokens)) + self.place
+        weights = (self.key(seen) @ self.query.T).softmax(-2)
+        return self.out((weights.transpose(-1, -2) @ self.value(seen)).flatten(-2))

@@ -1,0 +1,81 @@
+"""Trials as a moving picture: successes and failures side by side, with the loss below each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from workbench.results.files import written_whole
+from workbench.robot.rollout import Trial
+
+SIDE, STRIP = 224, 56
+"""Pixels of a frame, and of the curve below it."""
+EACH = 2
+"""Successes, and failures, that are shown."""
+FILMED = 12
+"""Positions, the first ones, that are filmed to choose from."""
+STRIDE, MILLISECONDS = 3, 60
+"""Steps between shown frames, and how long one is shown."""
+COLOURS = {True: (46, 125, 50), False: (178, 60, 23)}
+
+
+def chosen(trials: Sequence[Trial], criterion: str) -> list[Trial]:
+    """The first filmed successes, and failures."""
+    filmed = [trial for trial in trials if trial.film]
+    sides = (
+        [trial for trial in filmed if getattr(trial, criterion) is good] for good in (True, False)
+    )
+    return [trial for side in sides for trial in side[:EACH]]
+
+
+def write_film(trials: Sequence[Trial], criterion: str, folder: Path) -> Path | None:
+    """Write ``trials.gif``; None without a filmed trial.
+
+    Below each frame runs the mean absolute difference of the policy's action from the one that the
+    scripted expert would have taken there.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+    criterion : str
+        Field that is success.
+    folder : Path
+    """
+    shown = chosen(trials, criterion)
+    if not shown:
+        return None
+    length = max(len(trial.film) for trial in shown)
+    panels = [
+        np.concatenate([_panel(trial, step, criterion) for trial in shown], axis=1)
+        for step in range(0, length, STRIDE)
+    ]
+    first, *rest = (Image.fromarray(panel).convert("P", palette=1) for panel in panels)
+    path = folder / "trials.gif"
+    with written_whole(path) as partial:
+        first.save(partial, save_all=True, append_images=rest, duration=MILLISECONDS, loop=0)
+    return path
+
+
+def _panel(trial: Trial, step: int, criterion: str) -> np.ndarray:
+    """A frame, the last one once the trial is over, and its curve up to there."""
+    at = min(step, len(trial.film) - 1)
+    frame = Image.fromarray(trial.film[at]).resize((SIDE, SIDE))
+    colour = COLOURS[getattr(trial, criterion)]
+    whole = Image.new("RGB", (SIDE, SIDE + STRIP), "white")
+    whole.paste(frame, (0, 0))
+    draw = ImageDraw.Draw(whole)
+    draw.rectangle((0, 0, SIDE - 1, SIDE - 1), outline=colour, width=3)
+    most = max(max(trial.losses, default=0), 1e-9)
+    points = [
+        (
+            k * (SIDE - 1) / max(len(trial.losses) - 1, 1),
+            SIDE + STRIP - 3 - loss / most * (STRIP - 8),
+        )
+        for k, loss in enumerate(trial.losses[: at + 1])
+    ]
+    if len(points) > 1:
+        draw.line(points, fill=colour, width=2)
+    return np.asarray(whole)

@@ -1,0 +1,191 @@
+"""The policy: what it saw, felt and did in the last steps, to what it does in the next ones.
+
+    loss = mean |predicted - demonstrated| over the known actions of each look, standardised
+
+Source: appendix A of the S2 paper (a transformer over visual features, proprioception and actions
+of the last 16 steps gives the next 16 actions); the MLP is that of Xiao et al. (2022), "Masked
+Visual Pre-training for Motor Control" (MVP). Sizes and loss are not published for the first; the
+absolute error is that of Zhao et al. (2023) for chunks of actions.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from feature_store.errors import InputError
+from workbench.robot.config import PolicyConfig
+from workbench.robot.eyes import Eyes
+from workbench.robot.windows import Batch, looks
+
+HEADS = 4
+MVP_WIDTH, MVP_LAYERS = 128, (256, 128, 64)
+"""Channels of each input, and of the layers behind them, in MVP's cloned policy."""
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Mean and spread of training frames: float64 arrays, dims (value,) each."""
+
+    state: tuple[np.ndarray, np.ndarray]
+    action: tuple[np.ndarray, np.ndarray]
+
+
+class Standardised(nn.Module):
+    """Values over their spread around their mean; constant ones become 0."""
+
+    mean: torch.Tensor
+    spread: torch.Tensor
+
+    def __init__(self, mean: np.ndarray, spread: np.ndarray) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
+        kept = np.where(spread > 0, spread, 1.0)
+        self.register_buffer("spread", torch.as_tensor(kept, dtype=torch.float32))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """The last axis holds the values."""
+        return (values - self.mean) / self.spread
+
+    def inverse(self, values: torch.Tensor) -> torch.Tensor:
+        """Values in their own units."""
+        return values * self.spread + self.mean
+
+
+class Policy(nn.Module):
+    """Windows to actions.
+
+    Parameters
+    ----------
+    config : PolicyConfig
+    eyes : Eyes or None
+        None for a blind policy.
+    scales : Scales
+        Of the training episodes.
+    """
+
+    def __init__(self, config: PolicyConfig, eyes: Eyes | None, scales: Scales) -> None:
+        super().__init__()
+        self.config, self.eyes = config, eyes
+        self.state, self.action = Standardised(*scales.state), Standardised(*scales.action)
+        sizes = len(scales.state[0]), len(scales.action[0])
+        kind = _Transformer if config.policy == "transformer" else _Mlp
+        self.body = kind(config, *sizes, sighted=eyes is not None)
+        self.places = looks(config).tolist()
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Standardised actions, dims (window, look, horizon, value)."""
+        visual = None
+        if self.eyes is not None:
+            if batch.visual is None:
+                raise InputError("this policy sees, and the batch holds no visual features")
+            visual = self.eyes(batch.visual)
+        state, past = self.state(batch.state), self.action(batch.past)
+        found = self.body(visual, state, past, batch, self.places)
+        return found.unflatten(-1, (self.config.horizon, -1))
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Mean absolute error over known actions, in spreads of the demonstrated ones."""
+        assert batch.future is not None
+        assert batch.future_known is not None
+        error = (self(batch) - self.action(batch.future)).abs().mean(-1)
+        return (error * batch.future_known).sum() / batch.future_known.sum().clamp(min=1)
+
+    @torch.inference_mode()
+    def act(self, batch: Batch) -> torch.Tensor:
+        """Actions from the last step on, in their own units: dims (window, horizon, value)."""
+        return self.action.inverse(self(batch)[:, -1])
+
+
+class _Transformer(nn.Module):
+    """A token for each look, state and past action; none sees a later step."""
+
+    def __init__(self, config: PolicyConfig, state: int, action: int, *, sighted: bool) -> None:
+        super().__init__()
+        width = config.width
+        self.sighted, self.past_actions = sighted, config.past_actions
+        self.state, self.past = nn.Linear(state, width), nn.Linear(action, width)
+        self.when = nn.Parameter(torch.randn(config.context, width) * 0.02)
+        self.what = nn.Parameter(torch.randn(3, width) * 0.02)
+        layer = nn.TransformerEncoderLayer(
+            width, HEADS, 4 * width, config.dropout, "gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(
+            layer, config.layers, nn.LayerNorm(width), enable_nested_tensor=False
+        )
+        self.out = nn.Linear(width, config.horizon * action)
+
+    def forward(
+        self,
+        visual: torch.Tensor | None,
+        state: torch.Tensor,
+        past: torch.Tensor,
+        batch: Batch,
+        places: list[int],
+    ) -> torch.Tensor:
+        """Dims (window, look, horizon x value)."""
+        steps = torch.arange(state.shape[1], device=state.device)
+        tokens, when, known = [self.state(state) + self.what[0]], [steps], [batch.known]
+        if self.past_actions:
+            tokens.append(self.past(past) + self.what[1])
+            when.append(steps)
+            known.append(batch.past_known)
+        if visual is not None:
+            tokens.append(visual + self.what[2])
+            when.append(steps[places])
+            known.append(batch.known[:, places])
+        at = torch.cat(when)
+        whole = torch.cat(tokens, 1) + self.when[at]
+        hidden = self.layers(whole, mask=_hidden_from(at, torch.cat(known, 1)))
+        return self.out(hidden[:, places])
+
+
+def _hidden_from(at: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """What a token may not see: later steps and unknown ones; itself it sees.
+
+    Parameters
+    ----------
+    at : int tensor, dims (token,)
+        Step of each token.
+    known : bool tensor, dims (window, token)
+
+    Returns
+    -------
+    bool tensor, dims (window x head, token, token)
+    """
+    later = at[None, :] > at[:, None]
+    itself = torch.eye(len(at), dtype=torch.bool, device=at.device)
+    hidden = (later | ~known[:, None, :]) & ~itself
+    return hidden.repeat_interleave(HEADS, 0)
+
+
+class _Mlp(nn.Module):
+    """MVP's: features and state of the present step alone, through three layers."""
+
+    def __init__(self, config: PolicyConfig, state: int, action: int, *, sighted: bool) -> None:
+        super().__init__()
+        self.state = nn.Linear(state, MVP_WIDTH)
+        self.visual = nn.Linear(config.width, MVP_WIDTH) if sighted else None
+        sizes = [MVP_WIDTH * (2 if sighted else 1), *MVP_LAYERS]
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(sizes):
+            layers += [nn.Linear(before, after), nn.SELU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], config.horizon * action))
+
+    def forward(
+        self,
+        visual: torch.Tensor | None,
+        state: torch.Tensor,
+        past: torch.Tensor,
+        batch: Batch,
+        places: list[int],
+    ) -> torch.Tensor:
+        """Dims (window, look, horizon x value)."""
+        parts = [self.state(state[:, places])]
+        if self.visual is not None:
+            parts.append(self.visual(visual))
+        return self.layers(torch.cat(parts, -1))

@@ -1,0 +1,81 @@
+"""A finished run as a policy that can act."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from feature_store.errors import InputError
+from workbench.results import strict_json
+from workbench.robot.config import PolicyConfig
+from workbench.robot.eyes import Eyes, Sight
+from workbench.robot.policy import Policy, Scales
+from workbench.training import checkpoints
+from workbench.training.run_folder import IDENTITY
+
+
+@dataclass(frozen=True)
+class Cloned:
+    """A policy and what it was trained on.
+
+    Attributes
+    ----------
+    policy : Policy
+        With its best weights, in evaluation mode.
+    source : str
+        What it sees; empty for a blind policy.
+    pooling : str
+        How; empty for a blind policy.
+    identity : dict
+        Of the run.
+    step : int
+        Of the weights.
+    """
+
+    policy: Policy
+    source: str
+    pooling: str
+    identity: dict[str, Any]
+    step: int
+
+
+def load(folder: Path, device: str = "cpu") -> Cloned:
+    """Read a run.
+
+    Raises
+    ------
+    InputError
+        No run of a robot there, or one whose training is not finished.
+    """
+    path = folder / IDENTITY
+    if not path.exists():
+        raise InputError(f"{folder} holds no run ({IDENTITY}); train one: workbench robot train")
+    identity = strict_json.read(path)["identity"]
+    if "sight" not in identity:
+        raise InputError(f"{folder} holds a run of another kind, not of workbench robot train")
+    config = PolicyConfig(**identity["policy"], device=device)
+    state = checkpoints.load(folder, lambda line: None)
+    training, best = identity["training"], (state or {}).get("best", {})
+    step = 0 if state is None else state["step"]
+    waited = training["patience"] is not None and best.get("since", 0) >= training["patience"]
+    if state is None or (step < training["iterations"] and not waited):
+        raise InputError(
+            f"{folder} is trained to step {step} of {training['iterations']}; repeat workbench "
+            f"robot train to finish it"
+        )
+    eyes, pooling = None, ""
+    if identity["sight"] is not None:
+        pooling, tokens, channels = identity["sight"]
+        blank = np.zeros(channels)
+        eyes = Eyes(
+            Sight(pooling, (tokens, channels), blank, blank), config.width, norm=config.layer_norm
+        )
+    scales = Scales(*((np.zeros(size), np.ones(size)) for size in identity["sizes"]))
+    policy = Policy(config, eyes, scales)
+    policy.load_state_dict(best.get("weights") or state["model"])
+    return Cloned(
+        policy.to(device).eval(), identity["source"], pooling, identity, best.get("step") or step
+    )

@@ -1,0 +1,115 @@
+"""Trials kept as they end, and what they add up to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from analyses.statistics.bootstrap import wilson
+from feature_store.errors import InputError
+from workbench.results import strict_json
+from workbench.robot.config import RolloutConfig
+from workbench.robot.rollout import Trial
+
+CRITERIA = {"grasp": "grasped", "placed": "placed"}
+"""Success by the config to the field of a trial."""
+WHERE_ONLY = ("positions", "success", "environments")
+"""Options that change no trial."""
+
+
+class TrialLog:
+    """A file with a line for each trial; repeated, a rollout runs those that are missing.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    identity : dict
+        What decides a trial: options and weights.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        import xxhash
+
+        self.identity = strict_json.jsonable(identity)
+        text = json.dumps(self.identity, sort_keys=True)
+        self.path = folder / f"trials.{xxhash.xxh3_64(text.encode()).hexdigest()}.jsonl"
+
+    def read(self) -> dict[int, Trial]:
+        """Position to its trial; a line that a crash cut short is no trial."""
+        if not self.path.exists():
+            return {}
+        found = {}
+        for line in self.path.read_text(encoding="utf-8").splitlines()[1:]:
+            try:
+                trial = Trial(**json.loads(line))
+            except ValueError:
+                continue
+            found[trial.position] = trial
+        return found
+
+    def add(self, trial: Trial) -> None:
+        """Append a trial."""
+        new = not self.path.exists()
+        with self.path.open("a", encoding="utf-8") as file:
+            if new:
+                file.write(json.dumps(self.identity) + "\n")
+            kept = {"position": trial.position, "steps": trial.steps}
+            kept |= {"grasped": trial.grasped, "placed": trial.placed}
+            file.write("\n" + json.dumps(kept) + "\n")
+
+
+def trial_identity(config: RolloutConfig, run: dict[str, Any], step: int) -> dict[str, Any]:
+    """What decides a trial.
+
+    Parameters
+    ----------
+    config : RolloutConfig
+    run : dict
+        Identity of the training run.
+    step : int
+        Of the weights.
+    """
+    options = {k: v for k, v in asdict(config).items() if k not in WHERE_ONLY}
+    return {"options": options, "run": run, "step": step}
+
+
+def summary(trials: Sequence[Trial], config: RolloutConfig) -> dict[str, Any]:
+    """Successes with Wilson's 95 % interval, of both criteria, and each position's outcome.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        In the order of their positions.
+    config : RolloutConfig
+
+    Raises
+    ------
+    InputError
+        No trial.
+    """
+    if not trials:
+        raise InputError("there is no trial")
+    by = {name: [bool(getattr(t, field)) for t in trials] for name, field in CRITERIA.items()}
+    rates = {name: _rate(hits) for name, hits in by.items()}
+    return {
+        **rates[config.success],
+        "criterion": config.success,
+        **rates,
+        "outcomes": {name: list(map(int, hits)) for name, hits in by.items()},
+        "steps": [trial.steps for trial in trials],
+    }
+
+
+def _rate(hits: Sequence[bool]) -> dict[str, Any]:
+    low, high = wilson(sum(hits), len(hits))
+    return {
+        "successes": sum(hits),
+        "trials": len(hits),
+        "success_rate": sum(hits) / len(hits),
+        "low": low,
+        "high": high,
+    }

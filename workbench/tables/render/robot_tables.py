@@ -1,0 +1,145 @@
+"""Table 10 in counts, and the trials of a simulated robot beside it."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analyses import experiments
+from analyses.published import load
+from analyses.published.robot import audit
+from workbench.figures import style
+
+SUMMARY = "table10_robotics"
+MAIN = {"task": "pick-place-v3", "episodes": 120, "positions": 200, "camera_shift": 0, "light": 1}
+"""The experiment that stands for Table 10; others vary the task, the demonstrations or the view."""
+
+
+def audit_block(_: str) -> tuple[str, str, pd.DataFrame]:
+    """The published rates as counts: title, caption, frame."""
+    found = audit()
+    frame = pd.DataFrame(
+        {
+            "size": found["size"],
+            "scales": found["scales"],
+            "successes": [
+                f"{k} of {n}" for k, n in zip(found.successes, found.trials, strict=True)
+            ],
+            "95 % interval": _intervals(found["low"], found["high"]),
+            "p against S2": found["p"].round(2),
+            "trials needed": found["trials_needed"],
+        }
+    )
+    caption = (
+        "Each printed rate is a count of 16 trials. Intervals are Wilson's, p is of Fisher's exact "
+        "test. Trials needed: of each model, for a two-sided test at 5 % to find the printed "
+        "difference with a power of 80 %."
+    )
+    return "The published rates in counts", caption, frame
+
+
+def runs_block(_: str) -> tuple[str, str, pd.DataFrame]:
+    """The committed trials in simulation: title, caption, frame."""
+    found = experiments.load(SUMMARY)
+    columns: dict[str, object] = {
+        "task": found["task"],
+        "policy sees": found["row"],
+        "demonstrations": found["episodes"],
+        "view": [_view(row) for row in found.itertuples()],
+        "seeds": found["seeds"],
+        "trials": found["trials"],
+    }
+    for name, heading in (("grasp", "grasped"), ("placed", "placed")):
+        share = 100 / found["trials"]
+        low, high = (100 * found[f"{name}_{end}"] for end in ("low", "high"))
+        ends = _intervals(low, high)
+        columns[f"{heading} (%)"] = [
+            f"{v:.1f} [{e}]" for v, e in zip(found[name] * share, ends, strict=True)
+        ]
+        columns[f"{heading}, minus Lite0"] = _differences(found, name)
+    columns |= {
+        "GMACs per look": found["gmacs_per_look"].round(2),
+        "control (Hz)": found["hz"].round(0),
+    }
+    caption = (
+        "Meta-World in place of the robot arm: a frozen model, a transformer over 16 steps cloned "
+        "from scripted experts, random positions that no demonstration has. Grasped: lifted, the "
+        "paper's criterion. Intervals: 95 %, Wilson over trials; differences: paired over "
+        "positions, with the interval of a bootstrap and McNemar's p. Control: steps per second "
+        "that encoding and policy reach on two CPU cores, looking at every eighth step."
+    )
+    return "Trials in simulation", caption, pd.DataFrame(columns)
+
+
+@style.styled
+def figure(*_: object) -> Figure:
+    """Figure 5: success against cost, in the paper and in simulation."""
+    drawn, (left, right) = style.figure(9.0, 3.8, columns=2)
+    printed = audit().merge(
+        load("s2_table10_robotics")[["size", "scales", "flops_g"]], on=["size", "scales"]
+    )
+    names = [f"{r.size} {r.scales}" for r in printed.itertuples()]
+    rate = 100 * printed["successes"] / printed["trials"]
+    _points(left, printed["flops_g"], rate, printed["low"], printed["high"], names)
+    left.set_title("paper: 16 trials each (Table 10)", fontsize=9)
+    left.set_ylabel("grasped (%)")
+    here = main_runs()
+    seen = here[here["gmacs_per_look"] > 0]
+    ends = (100 * seen[f"grasp_{end}"] for end in ("low", "high"))
+    _points(right, seen["gmacs_per_look"], 100 * seen["grasp"] / seen["trials"], *ends, seen["row"])
+    for blind in here[here["row"] == "blind"].itertuples():
+        right.axhline(100 * blind.grasp / blind.trials, ls="--", lw=1, color="grey")
+        right.annotate("blind", (1, 100 * blind.grasp / blind.trials), fontsize=8,
+                       xycoords=("axes fraction", "data"), ha="right", va="bottom")  # fmt: skip
+    right.set_title("here: Meta-World, pick-place-v3", fontsize=9)
+    for ax in (left, right):
+        ax.set_ylim(0, 100)
+        ax.set_xlabel("GMACs per frame, log scale")
+    return drawn
+
+
+def main_runs() -> pd.DataFrame:
+    """Rows of the experiment that stands for Table 10."""
+    found = experiments.load(SUMMARY)
+    kept = pd.concat([found[name] == value for name, value in MAIN.items()], axis=1).all(axis=1)
+    return found[kept]
+
+
+def _points(
+    ax: Axes, cost: pd.Series, rate: pd.Series, low: pd.Series, high: pd.Series, names: object
+) -> None:
+    ax.vlines(cost, low, high, color=style.MODEL_SIZE[0], lw=1)
+    for x, y, name in zip(cost, rate, names, strict=True):  # type: ignore[call-overload]
+        look = style.S2_CURVES[0] if "+" in name or "S2" in name else style.MODEL_SIZE
+        ax.plot(x, y, "o", color=look[0])
+        ax.annotate(name, (x, y), fontsize=8, xytext=(5, 3), textcoords="offset points")
+    ax.set_xscale("log")
+    style.log_axis(ax.xaxis)
+    ax.margins(x=0.25)
+
+
+def _view(row: object) -> str:
+    moved, light = row.camera_shift, row.light  # type: ignore[attr-defined]
+    parts = [f"camera moved {100 * moved:.0f} cm"] * bool(moved)
+    return ", ".join([*parts, *[f"light x {light:g}"] * (light != 1)]) or "as recorded"
+
+
+def _differences(found: pd.DataFrame, name: str) -> list[str]:
+    """Difference, interval and p of each row; empty for the row that others are compared with."""
+    if f"{name}_difference" not in found:
+        return [""] * len(found)
+    texts = []
+    for row in found.itertuples():
+        difference = getattr(row, f"{name}_difference")
+        if difference != difference:
+            texts.append("")
+            continue
+        low, high = (100 * getattr(row, f"{name}_difference_{end}") for end in ("low", "high"))
+        p = getattr(row, f"{name}_p")
+        texts.append(f"{100 * difference:+.1f} [{low:+.1f}, {high:+.1f}], p {p:.2g}")
+    return texts
+
+
+def _intervals(low: pd.Series, high: pd.Series) -> list[str]:
+    return [f"{a:.0f}, {b:.0f}" for a, b in zip(low, high, strict=True)]
