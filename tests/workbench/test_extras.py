@@ -38,6 +38,7 @@ ABSENT = {
     ],
     "decoders": [("transformers", [*DENSE, "--head", "upernet"])],
     "pretraining": [("lightly", [*PRETRAIN, "--objective", "dinov2"])],
+    "robot": [("metaworld", ["robot", "demos", "--out", "no/demos"])],
     "explore": [("bokeh", ["explore", "STORE", "--no-browser"])],
 }
 """Extra → packages of it, each with a command that needs it."""

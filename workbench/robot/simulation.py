@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -57,13 +58,13 @@ def versions() -> dict[str, str]:
     InputError
         It is not installed.
     """
-    try:
-        return {name: importlib.metadata.version(name) for name in PACKAGES}
-    except importlib.metadata.PackageNotFoundError as error:
-        raise InputError(
-            f"the simulation needs the package {error.name}, which is not installed: "
-            f"pip install 's2-workbench[robot]'"
-        ) from None
+    for name in PACKAGES:
+        if find_spec(name) is None:
+            raise InputError(
+                f"the simulation needs the package {name!r}, which is not installed: "
+                f"pip install 's2-workbench[robot]'"
+            )
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 def require_versions(recorded: Mapping[str, str]) -> None:
