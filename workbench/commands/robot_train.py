@@ -11,7 +11,7 @@ from feature_store.errors import InputError
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
-from workbench.robot.config import PolicyConfig
+from workbench.robot.config import PolicyConfig, RolloutConfig
 from workbench.training.config import TrainingConfig
 
 
@@ -48,6 +48,9 @@ class RobotTrain:
     )
     seed: int = 0
     """Fixes weights, order of the windows, and which episodes validate."""
+    dry_run: bool = False
+    """Print bytes of features and GPU hours of encoding demonstrations and 200 trials; run
+    nothing, and read no store."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -57,6 +60,8 @@ class RobotTrain:
         from workbench.robot.demonstrations import load, require_same_frames
         from workbench.robot.fit import Learner, clone
 
+        if self.dry_run:
+            return self._plan(len(load(self.demos).take(self.episodes).image_ids))
         if self.policy.blind != (self.store is None and not self.source):
             raise InputError("give --store and --source, or --blind without both")
         demonstrations = load(self.demos)
@@ -85,3 +90,21 @@ class RobotTrain:
                 f"workbench robot rollout --run {self.out}"
             )
         return 0 if outcome.finished else 1
+
+    def _plan(self, frames: int) -> int:
+        from workbench.robot.plan import plan  # deferred: torch takes 2 s to import
+
+        if not self.source:
+            raise InputError("--dry-run needs the --source that the policy would see")
+        found = plan(self.source, frames, self.policy, RolloutConfig())
+        if self.json:
+            show(strict_json.dumps(found))
+            return 0
+        show(
+            f"{frames} frames, {found['gmacs_per_frame']:.1f} GMACs each: "
+            f"{found['feature_bytes'] / 1e9:.2f} GB of features, "
+            f"{found['demonstration_gpu_hours']:.3f} GPU hours at {found['assumed_tflops']:g} "
+            f"TFLOP/s; {found['trial_gpu_hours']:.3f} for 200 trials, "
+            f"{found['gmacs_per_step']:.1f} GMACs per control step"
+        )
+        return 0

@@ -1,0 +1,53 @@
+"""What a policy's eyes would cost, before any weights are read: bytes and hours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from feature_store import Source
+from workbench.cost import cost
+from workbench.robot.config import PolicyConfig, RolloutConfig
+
+TFLOPS = 200.0
+"""TFLOP/s that a GPU sustains in forward passes, as of the dry run of tables; a choice."""
+
+
+def plan(source: str, frames: int, config: PolicyConfig, trials: RolloutConfig) -> dict[str, Any]:
+    """Cost of encoding demonstrations once, and live frames in trials.
+
+    Parameters
+    ----------
+    source : str
+        ``MODEL[#TAP]@SCALES``.
+    frames : int
+        Of the demonstrations.
+    config : PolicyConfig
+    trials : RolloutConfig
+
+    Returns
+    -------
+    dict
+        ``gmacs_per_frame``, ``gmacs_per_step`` (of control), ``params``, ``feature_bytes``,
+        ``demonstration_gpu_hours`` and ``trial_gpu_hours``: 2 x GMACs x frames over
+        :data:`TFLOPS`; the trials at their longest.
+
+    Raises
+    ------
+    InputError
+        As :func:`workbench.cost.cost`.
+    """
+    name = Source.parse(source)
+    found = cost(name.model, name.scales, tap=name.tap)
+    hours = 2e9 * found.gmacs / (TFLOPS * 1e12) / 3600
+    looks = -(-trials.max_steps // config.look_every)
+    return {
+        "source": source,
+        "frames": frames,
+        "params": found.params,
+        "gmacs_per_frame": found.gmacs,
+        "gmacs_per_step": found.gmacs / config.look_every,
+        "feature_bytes": found.bytes_per_image * frames,
+        "demonstration_gpu_hours": hours * frames,
+        "trial_gpu_hours": hours * looks * trials.positions,
+        "assumed_tflops": TFLOPS,
+    }
