@@ -6,9 +6,10 @@ trials that the printed difference would need follow from the counts.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
-from analyses import published
 from analyses.statistics.bootstrap import wilson
 from analyses.statistics.trials import fisher, trials_needed
 from feature_store.errors import InputError
@@ -55,7 +56,7 @@ def audit() -> pd.DataFrame:
         each model at which a test would find a difference of this size in four of five studies
         (NaN for S2 itself).
     """
-    table = published.load("s2_table10_robotics")
+    table = pd.read_csv(Path(__file__).with_name("s2_table10_robotics.csv"))
     counts = {
         (size, scales): count_of(rate)
         for size, scales, rate in zip(

@@ -64,10 +64,10 @@ def test_the_smaller_policy_learns_it_too(plane, tmp_path):
     assert rate(trials_of(plane, learner.policy)) >= 0.8
 
 
-def test_without_sight_a_policy_is_near_chance(plane, tmp_path):
+def test_without_sight_a_policy_is_near_chance(plane, sighted, tmp_path):
     learner, outcome = cloned(plane, tmp_path, blind=True, past_actions=False)
     assert rate(trials_of(plane, learner.policy, sees=False)) <= 0.25
-    assert outcome.best_loss > 0.5
+    assert outcome.best_loss > 2 * sighted[1].best_loss
 
 
 def test_false_features_lose(plane, sighted, tmp_path, monkeypatch):
