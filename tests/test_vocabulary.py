@@ -64,6 +64,7 @@ OTHERWISE = {
     "model": "one or several, with what they run on",
     "out": "names the files that the command writes",
     "patience": "seconds of a queue, validations of a run",
+    "policy": "which crops are run, or what acts",
     "pooling": "an export may also leave tokens as they are",
     "precision": "products of tokens, of a block, or of the last passes of a solver",
     "repeats": "names what is drawn or timed",
