@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 
 import numpy as np
 from PIL import Image
@@ -79,4 +78,4 @@ def recorded_transform(store: FeatureStore, source: str) -> Transform:
             f"the manifest of {source} in {store.path} names no transform, which tells the part of "
             "an image under each token; choose a source that `workbench extract` stored"
         )
-    return Transform(**{field.name: recorded[field.name] for field in fields(Transform)})
+    return Transform.stored(recorded)

@@ -16,7 +16,7 @@ from feature_store import FeatureStore
 from feature_store.errors import InputError
 from workbench.datasets.pictures import recorded_transform
 from workbench.datasets.registry import open_of
-from workbench.models.transform import Transform
+from workbench.models.transform import Padded, Transform
 
 DepthUnit = Literal["m", "mm"]
 Crop = Literal["none", "nyu", "kitti"]
@@ -52,7 +52,10 @@ def source_pixels(transform: Transform, height: int, width: int) -> np.ndarray:
     """
     number = np.arange(1, height * width + 1).reshape(height, width)  # 0 = outside
     digits = np.stack([number >> 16, number >> 8 & 255, number & 255], -1).astype(np.uint8)
-    seen = replace(transform, interpolation="nearest")(Image.fromarray(digits)).astype(np.int64)
+    nearest = replace(transform, interpolation="nearest")
+    if isinstance(nearest, Padded):
+        nearest = replace(nearest, fill=(0, 0, 0))
+    seen = nearest(Image.fromarray(digits)).astype(np.int64)
     return (seen[..., 0] << 16 | seen[..., 1] << 8 | seen[..., 2]) - 1
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from feature_store.errors import InputError
 from feature_store.source import Source, names_of, split_tap
 from workbench import code_hash
 from workbench.datasets import Decoding
+from workbench.extraction.request import Fit
 from workbench.models import Backbone, BackboneInfo, Transform, resolve
 from workbench.multiscale import Scale, ScalePlan, plan_scale, resolve_scales
 
@@ -37,11 +38,15 @@ class Job:
 
 
 def resolve_jobs(
-    models: str | Sequence[str], scales: str | Sequence[str], keep: int = 0
+    models: str | Sequence[str],
+    scales: str | Sequence[str],
+    keep: int = 0,
+    fit: Fit = "model",
 ) -> list[Job]:
     """Check every model and scale before a weight or a disk is touched.
 
-    `keep` token positions per image make the scale's stored name ``224.t16``; 0 keeps all.
+    `keep` token positions per image make the scale's stored name ``224.t16``; 0 keeps all. `fit` is
+    that of :class:`~workbench.extraction.request.ExtractRequest`.
 
     Raises
     ------
@@ -51,6 +56,8 @@ def resolve_jobs(
     jobs: list[Job] = []
     for name in dict.fromkeys(names_of(models)):
         info = resolve(*split_tap(name))
+        if fit == "pad":
+            info = replace(info, transform=info.transform.padded(info.mean))
         if any((job.info.name, job.info.tap) == (info.name, info.tap) for job in jobs):
             raise InputError(f"{info.name}#{info.tap} is named twice; name each model and tap once")
         plans = {

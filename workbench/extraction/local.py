@@ -85,7 +85,7 @@ def open_extraction(
     InputError
         Anything wrong with the request, or sources that were stored from something else.
     """
-    jobs = resolve_jobs(request.models, request.scales, request.tokens_per_image)
+    jobs = resolve_jobs(request.models, request.scales, request.tokens_per_image, request.fit)
     if selector := Selector.of(request):
         for job in jobs:
             selector.check(job)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from analyses.scale_selection.config import POLICIES, SIMPLE, refuse_budgets
 from feature_store.errors import InputError, require_at_least, require_choices
@@ -13,6 +14,9 @@ from workbench.datasets.decode import Decoding
 from workbench.datasets.pixel_bound import usual_pixels
 from workbench.models.info import Arithmetic
 from workbench.multiscale.scale import scale_names
+
+Fit = Literal["model", "pad"]
+"""How an image becomes the square that a model sees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,9 @@ class ExtractRequest:
     or 8 on a CPU, else 64."""
     workers: int = 0
     """Decoding processes; 0 decodes in threads of this process. A GPU wants most of the cores."""
+    fit: Fit = "model"
+    """model: resize and crop as the model was evaluated; pad: the whole image, padded to a square
+    with the model's mean colour, as LLaVA does."""
     orientation: str = "ignore"
     """EXIF orientation of photographs: ignore (as the published numbers did) or exif (apply)."""
     tolerant: bool = False
@@ -164,6 +171,9 @@ class StreamConfig:
     """Images decoded and run together."""
     workers: int = 0
     """Decoding processes; 0 decodes in threads of this process. A GPU wants most of the cores."""
+    fit: Fit = "model"
+    """model: resize and crop as the model was evaluated; pad: the whole image, padded to a square
+    with the model's mean colour, as LLaVA does."""
 
 
 def usual_crops(device: str, *, convnet: bool) -> int:

@@ -25,7 +25,7 @@ from workbench.datasets.pictures import recorded_decoding
 from workbench.extraction.image_loader import ImageBatch, Pixels, image_batches
 from workbench.extraction.jobs import Job, below_native, manifest, resolve_jobs, transforms
 from workbench.extraction.loaded_models import LoadedModel, LoadedModels
-from workbench.extraction.request import ModelOptions, StreamConfig
+from workbench.extraction.request import Fit, ModelOptions, StreamConfig
 from workbench.extraction.same_images import compare, fingerprints
 from workbench.extraction.shard import forward
 from workbench.interrupts import stop_requests
@@ -122,7 +122,7 @@ class StreamedSplit:
                 return self._store.resolve(wanted)
             except StoreError:
                 pass  # then it is computed, all of it or in part
-        job = _job(wanted)
+        job = _job(wanted, self._running.config.fit)
         scales = tuple(single.scales[0] for single in job.plans)
         return Source(job.info.name, job.info.tap, scales)
 
@@ -132,7 +132,7 @@ class StreamedSplit:
         if self._is_stored(single):
             stored = self._store.source(single)  # type: ignore[union-attr]
             return StreamedSource(stored.grid, lambda: stored.identity)
-        job = _job(single)
+        job = _job(single, self._running.config.fit)
         plan, decoding = job.plans[single], self._dataset.decoding
 
         def identify() -> str:
@@ -163,7 +163,8 @@ class StreamedSplit:
         """
         singles = [self.resolve(name) for name in sources]
         stored = [single for single in singles if self._is_stored(single)]
-        jobs = _jobs(single for single in singles if single not in stored)
+        fit = self._running.config.fit
+        jobs = _jobs([single for single in singles if single not in stored], fit)
         if self._store is not None and not jobs:
             yield from self._store.stream(sources)  # type: ignore[misc]  # batches alike
             return
@@ -226,14 +227,14 @@ def open_split(name: str, running: Running, limit: int | None = None) -> Streame
     return StreamedSplit(dataset, running, store)
 
 
-def _job(source: Source) -> Job:
-    (job,) = resolve_jobs([source.model_and_tap], source.scales)
+def _job(source: Source, fit: Fit) -> Job:
+    (job,) = resolve_jobs([source.model_and_tap], source.scales, fit=fit)
     return job
 
 
-def _jobs(singles: Iterable[Source]) -> list[Job]:
+def _jobs(singles: Iterable[Source], fit: Fit) -> list[Job]:
     """One job per model and tap, with all the scales asked for."""
     scales: dict[str, list[str]] = {}
     for single in singles:
         scales.setdefault(single.model_and_tap, []).extend(single.scales)
-    return [resolve_jobs([model], wanted)[0] for model, wanted in scales.items()]
+    return [resolve_jobs([model], wanted, fit=fit)[0] for model, wanted in scales.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -40,15 +40,15 @@ class Transform:
     resize_ratio: float = 1.0
     """Side of the resized image over side of the crop (256 / 224 for the bundled family)."""
     mode: str = "centre"
-    """``centre`` or ``squash``."""
+    """``centre`` or ``squash``; ``pad`` is :class:`Padded`'s."""
     interpolation: str = "bicubic"
     """Pillow's filter: nearest, bilinear, bicubic or lanczos."""
     antialias: bool = True
     """Pillow's filters widen when they shrink an image; always true, recorded for the manifest."""
 
     def __post_init__(self) -> None:
-        if self.mode not in ("centre", "squash"):
-            raise InputError(f"transform mode {self.mode!r}; expected centre or squash")
+        if self.mode not in ("centre", "squash", "pad"):
+            raise InputError(f"transform mode {self.mode!r}; expected centre, squash or pad")
         if self.interpolation not in INTERPOLATIONS:
             choices = ", ".join(INTERPOLATIONS)
             raise InputError(f"interpolation {self.interpolation!r}; expected one of {choices}")
@@ -66,6 +66,28 @@ class Transform:
             resize_ratio=1.0 / record.get("crop_pct", 1.0),
             mode=modes[mode],
             interpolation=record.get("interpolation") or "bicubic",
+        )
+
+    @staticmethod
+    def stored(record: Mapping[str, Any]) -> Transform:
+        """The transform that a manifest records."""
+        kind = Padded if "fill" in record else Transform
+        return kind(**{field.name: record[field.name] for field in fields(kind)})
+
+    def padded(self, mean: tuple[float, float, float]) -> Padded:
+        """The whole image at the same size, see :class:`Padded`.
+
+        Parameters
+        ----------
+        mean : (float, float, float)
+            Colour of the margins, in [0, 1]: the model's mean.
+        """
+        return Padded(
+            height=self.height,
+            width=self.width,
+            mode="pad",
+            interpolation=self.interpolation,
+            fill=tuple(int(value * 255) for value in mean),
         )
 
     def at(self, height: int, width: int) -> Transform:
@@ -116,3 +138,33 @@ class Transform:
     def _scaled(self, side: int) -> int:
         """Side of the resized image over one side of the crop; 224 / 0.875 is 256 and not less."""
         return math.floor(side * self.resize_ratio + 1e-6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Padded(Transform):
+    """The whole image: margins make it as wide in proportion as the result, then it is resized.
+
+    Nothing is cut off. Source: ``expand2square`` of LLaVA-1.5, which LLaVA applies to every image
+    ("pad"); margins have the mean colour of the model, and the image lies in the middle.
+    """
+
+    fill: tuple[int, ...]
+    """Colour of the margins, RGB."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "fill", tuple(self.fill))  # a manifest has lists
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        """Pad, then resize; dims and errors as :meth:`Transform.__call__`."""
+        wide = max(image.width, math.ceil(image.height * self.width / self.height))
+        high = max(image.height, math.ceil(image.width * self.height / self.width))
+        if wide * high > LARGEST:
+            raise DecodeError(
+                f"too large once padded: {image.width} x {image.height} would become "
+                f"{wide} x {high}"
+            )
+        whole = Image.new("RGB", (wide, high), self.fill)
+        whole.paste(image, ((wide - image.width) // 2, (high - image.height) // 2))
+        resized = whole.resize((self.width, self.height), INTERPOLATIONS[self.interpolation])
+        return np.array(resized, dtype=np.uint8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -66,8 +65,5 @@ class Photographs:
         if source not in self._transforms:
             first = self._store.resolve(source).singles()[0]
             recorded = self._store.source(first).manifest.get("transform")
-            names = [field.name for field in fields(Transform)]
-            self._transforms[source] = (
-                Transform(**{name: recorded[name] for name in names}) if recorded else None
-            )
+            self._transforms[source] = Transform.stored(recorded) if recorded else None
         return self._transforms[source]

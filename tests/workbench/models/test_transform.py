@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,6 +14,7 @@ from torchvision import transforms
 from feature_store.errors import InputError
 from workbench.datasets.decode import DecodeError
 from workbench.models import Transform
+from workbench.models.transform import Padded
 
 
 def photograph(width, height):
@@ -80,3 +84,28 @@ def test_unknown_choices_are_refused():
         Transform(height=1, width=1, mode="border")
     with pytest.raises(InputError, match="expected one of nearest"):
         Transform(height=1, width=1, interpolation="cubic")
+
+
+@pytest.mark.parametrize(
+    ("size", "margin"), [((400, 200), np.s_[0:50, :]), ((200, 400), np.s_[:, 0:50])]
+)
+def test_padding_keeps_the_whole_image(size, margin):
+    """LLaVA's expand2square: nothing is cut off, margins have the mean colour."""
+    image = photograph(*size)
+    padded = Transform(height=200, width=200, resize_ratio=256 / 224).padded((0.5, 0.25, 1.0))
+    square = Image.new("RGB", (400, 400), (127, 63, 255))
+    square.paste(image, ((400 - size[0]) // 2, (400 - size[1]) // 2))
+    expected = np.asarray(square.resize((200, 200), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(padded(image), expected)
+    inner = padded(image)[margin][5:-5, 5:-5].reshape(-1, 3)
+    assert np.unique(inner, axis=0).tolist() == [[127, 63, 255]]
+    assert padded.at(400, 400)(image).shape == (400, 400, 3)
+    with pytest.raises(DecodeError, match="100000 x 100000"):
+        padded(Image.new("RGB", (100_000, 1)))
+
+
+def test_a_recorded_transform_is_read_back():
+    for transform in (Transform(height=4, width=6), Transform(height=4, width=6).padded((0, 0, 1))):
+        record = json.loads(json.dumps(asdict(transform) | {"mean": [0, 0, 0]}))
+        assert Transform.stored(record) == transform
+        assert isinstance(Transform.stored(record), Padded) == isinstance(transform, Padded)
