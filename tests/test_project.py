@@ -34,7 +34,7 @@ CONDA_NAMES = {
     "matplotlib": "matplotlib-base",
     "xxhash": "python-xxhash",
 }
-CONDA_EXTRAS = ("bundled", "cluster", "explore", "notebooks", "docs")
+CONDA_EXTRAS = ("bundled", "cluster", "explore", "vlm", "notebooks", "docs")
 
 
 def imported(path):

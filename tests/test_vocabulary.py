@@ -46,6 +46,7 @@ def differing():
 
 OTHERWISE = {
     "batch": "images, views or decoded images together: the unit is that of the pass",
+    "blind": "without images, or without visual features",
     "device": "names the work that runs there",
     "dry_run": "names what is printed instead",
     "dtype": "what is stored, or what would be",
@@ -53,7 +54,9 @@ OTHERWISE = {
     "epochs": "passes over images or over their views",
     "folds": "names what is divided and what the folds choose",
     "head": "a kind of head, or how one is trained",
+    "image": "of a store, or a file",
     "images": "a number, or files to look at",
+    "init": "weights of a model, or how a projector starts",
     "json": "explore prints an address",
     "l2": "names the head it penalises",
     "layers": "names what consists of them",
@@ -67,6 +70,7 @@ OTHERWISE = {
     "policy": "which crops are run, or what acts",
     "pooling": "an export may also leave tokens as they are",
     "precision": "products of tokens, of a block, or of the last passes of a solver",
+    "recipe": "each head has its own",
     "repeats": "names what is drawn or timed",
     "resamples": "names what is resampled",
     "ridge": "one head's, or that of every map with its automatic choice",

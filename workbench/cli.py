@@ -34,6 +34,9 @@ COMMANDS: dict[str, str] = {
     "memorize": "memorization capacity (Table 3)",
     "select": "which crops of the larger scales are needed, by policy and budget",
     "hard-examples": "images on which only the larger model loses less (Figure 7)",
+    "vlm train": "a vision-language model on stored tokens (Tables 1, 8, 9)",
+    "vlm eval": "accuracy of a vision-language model on questions",
+    "vlm answer": "what a vision-language model says of an image",
     "shape-law": "SoViT shape scaling laws",
     "encoder-law": "VLM encoder-size laws",
     "tables": "the papers' tables, regenerated",
@@ -53,6 +56,7 @@ RESUMING = (
     "robot rollout",
     "robot train",
     "tables",
+    "vlm train",
 )
 """Commands that store their work in parts; repeated after an interruption, they do the rest."""
 

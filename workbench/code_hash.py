@@ -65,6 +65,7 @@ TIMING = (*COUNTING, "workbench/extraction/malloc.py", "workbench/extraction/req
 """Runs and times forward passes."""
 EXTRA_TABLES = (
     *MEASURING,
+    "workbench/tables/render/case_studies.py",
     "workbench/tables/render/extra_tables.py",
     "workbench/tables/render/robot_tables.py",
 )

@@ -110,6 +110,7 @@ def data(tmp_path_factory):
     _runs(folder)
     _checkpoint(folder / "weights")
     _archives(folder)
+    _questions(folder)
     photo = next((folder / "photos/train").rglob("*.jpg")).relative_to(folder)
     shutil.copy(folder / photo, folder / "photo.jpg")
     (folder / "photos.csv").write_text(f"path,label\n{photo},{photo.parent.name}\n")
@@ -166,6 +167,17 @@ def _archives(folder):
                 name = tarfile.TarInfo(f"{label.name}-{image.stem}.cls")
                 name.size = len(label.name)
                 tar.addfile(name, io.BytesIO(label.name.encode()))
+
+
+def _questions(folder):
+    """A question about each of some photographs."""
+    (folder / "vqa").mkdir()
+    for split in ("train", "test"):
+        photos = [p.relative_to(folder) for p in sorted((folder / "photos" / split).rglob("*.jpg"))]
+        paths = "\n".join(f"../{photo}" for photo in photos)
+        (folder / f"vqa/{split}.csv").write_text(f"path\n{paths}\n")
+        rows = "\n".join(f"{photo},What is it?,{photo.parent.name}" for photo in photos)
+        (folder / f"vqa/{split}_questions.csv").write_text(f"image,question,answer\n{rows}\n")
 
 
 def _runs(folder):

@@ -44,14 +44,14 @@ def setup(tmp_path):
     return run
 
 
-REST = "[archives,faiss-cpu,cluster,decoders,pretraining,robot,notebooks,docs,dev]"
+REST = "[archives,faiss-cpu,cluster,decoders,robot,vlm,notebooks,docs,dev]"
 
 
 def test_each_extra_is_installed_once(setup):
     assert setup() == (0, "setup: done", ["[bundled]"], 0)
     assert setup() == (0, "", [], 0)
     assert setup("explore")[2] == ["[explore]"]
-    assert setup("all") == (0, "setup: done", [REST], 2)
+    assert setup("all") == (0, "setup: done", [REST], 3)
     assert setup("all", "explore") == (0, "", [], 0)
 
 

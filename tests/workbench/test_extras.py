@@ -39,6 +39,24 @@ ABSENT = {
     "decoders": [("transformers", [*DENSE, "--head", "upernet"])],
     "pretraining": [("lightly", [*PRETRAIN, "--objective", "dinov2"])],
     "robot": [("metaworld", ["robot", "demos", "--out", "no/demos"])],
+    "vlm": [
+        (
+            package,
+            [
+                "vlm",
+                "train",
+                "--store",
+                "STORE",
+                "--source",
+                "m:small@28",
+                "--questions",
+                "QUESTIONS",
+                "--out",
+                "no",
+            ],
+        )
+        for package in ("transformers", "peft", "accelerate", "gguf")
+    ],
     "explore": [("bokeh", ["explore", "STORE", "--no-browser"])],
 }
 """Extra → packages of it, each with a command that needs it."""
@@ -73,6 +91,8 @@ def test_an_absent_extra_is_named_in_one_line(
     (tmp_path / "file").touch()
     line = [word.replace("FILE", str(tmp_path / "file")) for word in line]
     line = [seen_store().path if word == "STORE" else word for word in line]
+    (tmp_path / "q.csv").write_text("image,question,answer\n000.png,what?,that\n")
+    line = [str(tmp_path / "q.csv") if word == "QUESTIONS" else word for word in line]
     without(package)
     assert main(line) == 2
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "pip" in line]

@@ -80,7 +80,7 @@ def test_non_square_crops_lie_inside_the_image(size):
 
 
 def test_unknown_choices_are_refused():
-    with pytest.raises(InputError, match="expected centre or squash"):
+    with pytest.raises(InputError, match="expected centre, squash or pad"):
         Transform(height=1, width=1, mode="border")
     with pytest.raises(InputError, match="expected one of nearest"):
         Transform(height=1, width=1, interpolation="cubic")

@@ -259,6 +259,18 @@ def _robot_runs(rest: str) -> tuple[str, str, pd.DataFrame]:
     return runs_block(rest)
 
 
+def _vstar(number: str) -> tuple[str, str, pd.DataFrame]:
+    from workbench.tables.render import case_studies
+
+    return case_studies.vstar(number)
+
+
+def _experiment(name: str) -> tuple[str, str, pd.DataFrame]:
+    from workbench.tables.render import case_studies
+
+    return case_studies.experiment(name)
+
+
 BLOCKS: dict[str, Callable[[str], tuple[str, str, pd.DataFrame]]] = {
     "cost": _cost,
     "audit": _audit,
@@ -269,5 +281,7 @@ BLOCKS: dict[str, Callable[[str], tuple[str, str, pd.DataFrame]]] = {
     "pretraining": _pretraining,
     "robot audit": _robot_audit,
     "robot runs": _robot_runs,
+    "vstar": _vstar,
+    "experiment": _experiment,
 }
 """Kind of block → from the rest of its name to title, caption and frame."""

@@ -22,6 +22,8 @@ TABLE = TableSpec(
     missing=(
         "To run it: a language model (Vicuna-7B and 13B) with LLaVA-1.5's two training stages, the "
         "ten benchmarks, and eight 80 GB GPUs for about a day per model. The features of the "
-        "vision encoder at 336 and 1008 pixels can be extracted with this package."
+        "vision encoder at 336 and 1008 pixels can be extracted with this package, and `workbench "
+        "vlm` trains both stages on them (docs/vlm.md)."
     ),
+    extra_tables=("vstar 1", "experiment tables_1_8_9_multimodal"),
 )

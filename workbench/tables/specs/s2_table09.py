@@ -24,5 +24,5 @@ TABLE = TableSpec(
         )
     ),
     missing=f"{NEEDED} {ODDITY}",
-    extra_tables=("cost 9",),
+    extra_tables=("cost 9", "experiment tables_1_8_9_multimodal"),
 )

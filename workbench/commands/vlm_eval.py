@@ -1,0 +1,131 @@
+"""``workbench vlm eval``: scores of a trained vision-language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import tyro
+
+import feature_store
+from analyses.reading.progress import watched
+from feature_store import InputError
+from workbench.options import options_of
+from workbench.results import strict_json
+from workbench.results.files import write_csv
+from workbench.results.messages import note, show
+from workbench.vlm import questions as asked
+from workbench.vlm.evaluation_config import EvaluationConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class VlmEval:
+    r"""Ask a trained model questions about unseen images and score its answers.
+
+    Each question is asked alone. Intervals are Wilson's, at 95 %.
+
+    Examples
+    --------
+    workbench vlm eval --run runs/lora --store test.zarr --questions test.csv --score exact --json
+    workbench vlm eval --run runs/s2 --store test.zarr --questions test.csv \
+        --against runs/single/answers.csv --out runs/s2/answers.csv
+    """
+
+    trained: Annotated[Path, tyro.conf.arg(name="run")]
+    """Folder of a run of `workbench vlm train`."""
+    store: str
+    """Store of the images that the questions are about."""
+    questions: tuple[Path, ...]
+    """LLaVA's JSON; CSV or TSV with image, question, answer and perhaps choices (a|b|c) and type;
+    VQAv2's two JSON files; or V*'s folder."""
+    evaluation: Annotated[EvaluationConfig, options_of(EvaluationConfig)] = field(
+        default_factory=EvaluationConfig
+    )
+    limit: int | None = None
+    """Only the first so many questions."""
+    device: str = "cpu"
+    """Torch device of the language model."""
+    out: Path | None = None
+    """CSV file for every question with its answer and score."""
+    against: Path | None = None
+    """Such a file of another run on the same questions: add the paired difference."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+    def run(self) -> int:
+        """Score and report; the exit status."""
+        # Deferred: torch, behind these, takes 2 s to import.
+        from workbench.vlm.evaluate import evaluate
+        from workbench.vlm.run import Run
+        from workbench.vlm.scoring import paired
+
+        questions = asked.read(self.questions, self.limit)
+        other = None if self.against is None else _scores(self.against, questions)
+        run = Run.open(self.trained)
+        if run.unfinished:
+            note(f"note: {self.trained} is not finished ({run.unfinished})")
+        model, writer = run.model(self.device, note)
+        store = feature_store.open(self.store)
+        found, scores, answers = evaluate(
+            run, model, writer, store, questions, self.evaluation, watched()
+        )
+        if other is not None:
+            images = pd.factorize(pd.Series([question.image for question in questions]))[0]
+            found["against"] = paired(scores, other, images)
+        if self.out is not None:
+            write_csv(answer_table(questions, answers, scores), self.out)
+        if self.json:
+            show(strict_json.dumps(found))
+        else:
+            show(f"all: {_line(found)}")
+            for name, part in found["by_type"].items():
+                show(f"{name}: {_line(part)}")
+            if other is not None:
+                show(
+                    "difference {difference:+.3f} ({low:+.3f} to {high:+.3f}), McNemar p {p:.3f}"
+                    .format(**found["against"])
+                )  # fmt: skip
+        return 0
+
+
+def answer_table(
+    questions: Sequence[asked.Question], answers: Sequence[str], scores: np.ndarray
+) -> pd.DataFrame:
+    """One row per question."""
+    return pd.DataFrame(
+        {
+            "image": [question.image for question in questions],
+            "question": [question.question for question in questions],
+            "expected": [question.answer for question in questions],
+            "type": [question.type for question in questions],
+            "answer": answers,
+            "score": scores,
+        }
+    )
+
+
+def _scores(path: Path, questions: Sequence[asked.Question]) -> np.ndarray:
+    """Scores of another run; refused where they are of other questions."""
+    try:
+        table = pd.read_csv(path, keep_default_na=False)
+        same = table["question"].tolist() == [question.question for question in questions]
+        images = table["image"].astype(str).tolist() == [question.image for question in questions]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"--against {path} cannot be read: {error}") from error
+    if not (same and images):
+        raise InputError(
+            f"--against {path} has {len(table)} questions, which are not these {len(questions)} in "
+            f"this order; evaluate both runs on one file"
+        )
+    return table["score"].to_numpy(float)
+
+
+def _line(part: dict[str, Any]) -> str:
+    return (
+        f"{100 * part['accuracy']:.1f} % ({100 * part['low']:.1f} to {100 * part['high']:.1f}) of "
+        f"{part['questions']} questions"
+    )

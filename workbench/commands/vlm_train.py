@@ -1,0 +1,87 @@
+"""``workbench vlm train``: a projector and a language model on stored vision tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+import feature_store
+from analyses.reading.progress import watched
+from workbench.options import options_of
+from workbench.results import strict_json
+from workbench.results.messages import note, show
+from workbench.vlm import questions as asked
+from workbench.vlm.config import VlmConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class VlmTrain:
+    r"""Train a vision-language model on the stored tokens of a frozen tower.
+
+    The stages of LLaVA-1.5: --stage projector on captions, then --stage lora (or full) on
+    questions, started --from the first run. Repeat the command to resume; the result has the same
+    bits.
+
+    Examples
+    --------
+    workbench vlm train --store train.zarr --source bundled:efficientnet_lite0@1x+2x \
+        --questions captions.csv --stage projector --init ridge --out runs/projector
+    workbench vlm train --store train.zarr --source bundled:efficientnet_lite0@1x+2x \
+        --questions train.csv --stage lora --from runs/projector --out runs/lora
+    """
+
+    store: str
+    """Store of the images that the questions are about."""
+    source: str
+    """MODEL[#TAP]@SCALE[+SCALE...] whose tokens the projector takes."""
+    questions: tuple[Path, ...]
+    """LLaVA's JSON; CSV or TSV with image, question, answer and perhaps choices (a|b|c) and type;
+    VQAv2's two JSON files; or V*'s folder."""
+    vlm: Annotated[VlmConfig, options_of(VlmConfig)] = field(default_factory=VlmConfig)
+    start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """Run whose projector, and adapters if both have them, the training starts from."""
+    limit: int | None = None
+    """Only the first so many questions."""
+    seed: int = 0
+    """Of random weights, order and, for a blind run, the images."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints; the last step always has one."""
+    out: Path
+    """Folder of the run."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+    def run(self) -> int:
+        """Train or resume; the exit status."""
+        from workbench.vlm.fit import fit  # deferred: torch takes 2 s to import
+
+        found = fit(
+            feature_store.open(self.store), self.source, asked.read(self.questions, self.limit),
+            self.vlm, seed=self.seed, folder=self.out, log=note, start=self.start,
+            checkpoint_every=self.checkpoint_every, progress=watched(),
+        )  # fmt: skip
+        outcome = found.outcome
+        record = {
+            "run": str(self.out),
+            "steps": outcome.step,
+            "finished": outcome.finished,
+            "questions": found.questions,
+            "conversations": found.conversations,
+            "parameters": found.parameters,
+            "loss": found.loss,
+            "seconds": outcome.seconds,
+            "tokens_per_s": found.tokens_per_s,
+        }
+        if self.json:
+            show(strict_json.dumps(record))
+        else:
+            show(
+                f"{self.out}: step {outcome.step}, loss {found.loss:.3f}, "
+                f"{found.tokens_per_s:.0f} tokens/s"
+            )
+        if not outcome.finished:
+            note("workbench vlm train: stopped before the end; repeat the command to resume")
+        return 0 if outcome.finished else 1

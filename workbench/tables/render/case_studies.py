@@ -1,0 +1,62 @@
+"""Blocks of the papers' case studies: V* scores as counts, and runs of our own experiments."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analyses import experiments
+
+COLUMNS = {"vstar_att": "attribute", "vstar_spa": "spatial", "overall": "overall"}
+
+
+def vstar(number: str) -> tuple[str, str, pd.DataFrame]:
+    """A table's differences in V*, as counts of questions with what chance allows."""
+    from analyses.published import vstar_audit
+
+    found = vstar_audit.differences()
+    found = found[found["table"] == number]
+    cells = vstar_audit.cells().set_index(["table", "row", "column"])
+
+    def printed(row: str, column: str) -> str:
+        cell = cells.loc[(number, row, column)]
+        share = 100 * cell["right"] / cell["questions"]
+        return (
+            f"{cell['right']}/{cell['questions']} = {share:.1f} % "
+            f"({cell['low']:.0f} to {cell['high']:.0f})"
+        )
+
+    frame = pd.DataFrame(
+        {
+            "row": found["row"],
+            "against": found["against"],
+            "questions of": found["column"].map(COLUMNS),
+            "right": list(map(printed, found["row"], found["column"])),
+            "right, other": list(map(printed, found["against"], found["column"])),
+            "difference": found["difference"],
+            "Fisher p": found["fisher"].round(3),
+            "McNemar p from": found["mcnemar_low"].round(3),
+            "McNemar p to": found["mcnemar_high"].round(3),
+        }
+    )
+    certain = int((found["mcnemar_high"] <= 0.05).sum())
+    possible = int((found["mcnemar_low"] <= 0.05).sum())
+    caption = (
+        "Arithmetic on the printed figures: every V* score is a count of 115 attribute or 76 "
+        "spatial questions; overall is the mean over all 191. Intervals are Wilson's, 95 %. "
+        "Fisher's test takes the questions of both rows for different ones; McNemar's lies between "
+        f"the two p, depending on counts that are not printed. Of {len(found)} differences, "
+        f"{certain} are larger than chance whatever these counts, {possible} may be."
+    )
+    return "V* scores against chance", caption, frame
+
+
+def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
+    """The committed metrics of an experiment with small real parts."""
+    title = "Small parts, measured here"
+    if name not in experiments.names():
+        return title, f"No run of {name} is committed yet.", pd.DataFrame()
+    caption = (
+        "Runs of scripts/experiments/multimodal.py; intervals are Wilson's, 95 %. Models, data and "
+        "sizes are not the paper's: docs/vlm.md says what they are."
+    )
+    return title, caption, experiments.load(name)

@@ -1,0 +1,64 @@
+"""Batches of conversations with the vision tokens of their images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from workbench.training.randomness import rows_of_step, step_generator
+from workbench.vlm.layout import IGNORED, Writer, padded
+from workbench.vlm.questions import Question
+from workbench.vlm.vision import StoredVision
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """Conversations with their images.
+
+    Attributes
+    ----------
+    vision : StoredVision
+    writer : Writer
+    questions : sequence of Question
+    groups : sequence
+        Questions of each conversation, by number.
+    images : int array, dims (conversation,)
+        Store rows.
+    """
+
+    vision: StoredVision
+    writer: Writer
+    questions: Sequence[Question]
+    groups: Sequence[Sequence[int]]
+    images: np.ndarray
+
+    def batch(self, step: int, size: int, seed: int) -> dict[str, torch.Tensor]:
+        """Texts and vision tokens of a step; turns follow one another in a new order each time."""
+        random = step_generator(step, seed)
+        chosen = rows_of_step(step, count=len(self.groups), batch=size, seed=seed)
+        texts = []
+        for number in chosen.tolist():
+            group = list(self.groups[number])
+            if not self.questions[group[0]].conversation:
+                random.shuffle(group)
+            texts.append(self.writer.conversation([self.questions[n] for n in group]))
+        return padded(texts) | {"tokens": self.vision(self.images[chosen])}
+
+
+def split(batch: dict[str, torch.Tensor], together: int) -> list[dict[str, torch.Tensor]]:
+    """Parts of a batch, whose losses average to that of the batch.
+
+    Each has at most `together` texts, and in ``share`` the number of labelled places that its sum
+    of losses is divided by.
+    """
+    texts = len(batch["ids"])
+    starts = range(0, texts, together)
+    places = (batch["labels"][:, 1:] != IGNORED).sum()
+    common = {"share": places / len(starts), "tokens_of_batch": batch["mask"].sum()}
+    return [
+        {name: value[first : first + together] for name, value in batch.items()} | common
+        for first in starts
+    ]

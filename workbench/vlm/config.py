@@ -1,0 +1,95 @@
+"""What is trained, how and for how long; in a module that is known without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from feature_store.errors import InputError, require_at_least, require_choices
+from workbench.models.info import Arithmetic
+
+Stage = Literal["projector", "lora", "full"]
+Recipe = Literal["small", "llava-1.5"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VlmConfig:
+    """A vision-language model and its training. Values left at None are the recipe's."""
+
+    llm: str = "bundled:smollm2_135m"
+    """Language model: bundled:NAME, gguf:FILE, or hf:NAME (a hub name, or a folder)."""
+    stage: Stage = "projector"
+    """What is trained: the projector alone, with low-rank adapters (lora), or with all weights of
+    the language model (full)."""
+    recipe: Recipe = "small"
+    """Values of the options left out: small (minutes on two cores) or llava-1.5 (as published)."""
+    projector: Literal["linear", "mlp2x_gelu", "mlp_downsample"] | None = None
+    """From tokens to word embeddings: one layer, two layers, or two layers on 2 x 2 tokens side by
+    side."""
+    init: Literal["random", "ridge"] = "random"
+    """Start of the projector: random, as published; or its last layer solved in closed form from
+    the mean token of an image to the embeddings of the words in its answers."""
+    epochs: float = 1.0
+    """Passes over the conversations."""
+    batch: int | None = None
+    """Conversations per step."""
+    together: int | None = None
+    """Conversations in memory at a time, all of the batch by default."""
+    learning_rate: float | None = None
+    """Peak of AdamW's, after warm-up over 3 % of the steps; then a cosine to 0."""
+    projector_rate: float | None = None
+    """Peak of the projector's, where the language model is trained, too."""
+    rank: int | None = None
+    """Rank of the low-rank adapters; their alpha is twice as large."""
+    length: int = 2048
+    """Most tokens of a conversation, image and text; longer ones are divided between questions."""
+    turns: int = 16
+    """Most questions in one conversation."""
+    blind: bool = False
+    """Give every conversation another one's image, in training and evaluation: what the questions
+    alone tell."""
+    arithmetic: Arithmetic = "bf16"
+    """Arithmetic of the forward pass."""
+    device: str = "cpu"
+    """Torch device of the language model."""
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        if self.arithmetic == "fp16":
+            raise InputError("arithmetic fp16 has too small a range for training; choose bf16")
+        require_at_least(self, batch=1, together=1, rank=1, length=16, turns=1)
+        for name in ("epochs", "learning_rate", "projector_rate"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InputError(f"{name} must be positive, got {value}")
+
+    def resolved(self) -> VlmConfig:
+        """With the recipe's values in place of None."""
+        found = RECIPES[self.recipe][self.stage]
+        empty = {f.name for f in fields(self) if getattr(self, f.name) is None}
+        return replace(self, **{name: value for name, value in found.items() if name in empty})
+
+
+_ALL = {"projector": "mlp2x_gelu", "rank": 128, "projector_rate": 2e-5}
+RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+    "small": {
+        "projector": {"projector": "linear", "batch": 8, "learning_rate": 1e-3},
+        "lora": {
+            "projector": "linear", "batch": 8, "learning_rate": 5e-4, "projector_rate": 5e-4,
+            "rank": 16,
+        },
+        "full": {
+            "projector": "linear", "batch": 8, "learning_rate": 5e-5, "projector_rate": 5e-4,
+        },
+    },
+    "llava-1.5": {
+        "projector": _ALL | {"batch": 256, "learning_rate": 1e-3},
+        "lora": _ALL | {"batch": 128, "learning_rate": 2e-4},
+        "full": _ALL | {"batch": 128, "learning_rate": 2e-5},
+    },
+}  # fmt: skip
+"""Recipe to stage to values. Source of llava-1.5: ``pretrain.sh``, ``finetune_lora.sh`` and
+``finetune.sh`` of haotian-liu/LLaVA, ``scripts/v1_5``: weight decay 0, warm-up 0.03, cosine, length
+2048, bf16; LoRA alpha 256 at rank 128; with all weights the projector trains at 2e-5 as well."""
+WARM_UP = 0.03
+"""Share of the steps over which the learning rate rises. Source: as :data:`RECIPES`."""

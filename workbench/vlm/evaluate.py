@@ -1,0 +1,188 @@
+"""Answers of a trained model, and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from analyses.reading.progress import shown
+from feature_store import FeatureStore
+from feature_store.errors import InputError
+from workbench.vlm import scoring
+from workbench.vlm.evaluation_config import EvaluationConfig
+from workbench.vlm.layout import IGNORED, Text, Writer, padded
+from workbench.vlm.matching import other_images, rows_of
+from workbench.vlm.model import VisionLanguageModel
+from workbench.vlm.questions import Question
+from workbench.vlm.run import Run
+from workbench.vlm.vision import StoredVision
+
+
+@torch.inference_mode()
+def evaluate(
+    run: Run,
+    model: VisionLanguageModel,
+    writer: Writer,
+    store: FeatureStore,
+    questions: Sequence[Question],
+    config: EvaluationConfig,
+    progress: bool = False,
+) -> tuple[dict[str, Any], np.ndarray, list[str]]:
+    """Score each question alone, as a conversation of its own.
+
+    Returns
+    -------
+    dict
+        ``questions``, ``accuracy``, ``low``, ``high``, ``by_type``; ``score``, ``choices`` (their
+        order).
+    float array, dims (question,)
+        Scores.
+    list of str
+        Answers.
+
+    Raises
+    ------
+    InputError
+        Features made in another way than those of the training; questions without choices where
+        choices are scored, or too long.
+    """
+    vision = StoredVision(store, run.identity["source"])
+    run.refuse_other_vision(vision)
+    rows = rows_of(questions, store.image_ids, store.path)
+    vision.refuse_unreadable(rows)
+    if run.config.blind:
+        rows = other_images(rows, config.seed)
+    if config.score in ("likelihood", "letter"):
+        _require_choices(questions, config.score)
+    asked = _Asked(model, writer, vision, run.config.length, config, progress)
+    if config.score == "likelihood":
+        answers = asked.choose(questions, rows)
+        scores = np.array([float(a == q.answer) for a, q in zip(answers, questions, strict=True)])
+    elif config.score == "letter":
+        answers, scores = asked.letters(questions, rows)
+    else:
+        texts = [writer.prompt(question.question) for question in questions]
+        answers = asked.generate(texts, rows)
+        judge = scoring.vqa if config.score == "vqa" else scoring.exact
+        scores = np.array([judge(q, a) for q, a in zip(questions, answers, strict=True)])
+    found = scoring.summary(questions, scores) | {"score": config.score}
+    found["choices"] = "shuffled" if config.shuffle_choices else "as listed"
+    return found, scores, answers
+
+
+def _require_choices(questions: Sequence[Question], score: str) -> None:
+    lacking = [n for n, question in enumerate(questions, start=1) if len(question.choices) < 2]
+    if lacking:
+        raise InputError(
+            f"--score {score} compares choices, and question {lacking[0]} has none ({len(lacking)} "
+            f"in all); give them in a column choices, or use --score exact"
+        )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A model with what its answers need."""
+
+    model: VisionLanguageModel
+    writer: Writer
+    vision: Any
+    length: int
+    config: EvaluationConfig
+    progress: bool
+
+    def generate(self, texts: Sequence[Text], rows: np.ndarray) -> list[str]:
+        """The likeliest next words of each text, up to the end of the answer."""
+        found: list[str] = []
+        for part, batch in self._batches(texts, rows, left=True):
+            embedded = self.model.embeddings(batch["tokens"], batch["ids"])
+            with self.model.casting(embedded.device.type):
+                said = self.model.language.generate(
+                    inputs_embeds=embedded, attention_mask=batch["mask"].long(), do_sample=False,
+                    max_new_tokens=self.config.new_tokens, eos_token_id=self.writer.end,
+                    pad_token_id=self.writer.end,
+                )  # fmt: skip
+            found += [self.writer.decoded(line) for line in said[: len(part)].tolist()]
+        return found
+
+    def choose(self, questions: Sequence[Question], rows: np.ndarray) -> list[str]:
+        """The choice of lowest mean token loss.
+
+        Source: penghao-wu/vstar, ``multiple_choices_inference``.
+        """
+        pairs = [(n, option) for n, q in enumerate(questions) for option in q.choices]
+        texts = [self.writer.option(questions[n].question, option) for n, option in pairs]
+        number = np.array([n for n, _ in pairs])
+        means: list[float] = []
+        for _, batch in self._batches(texts, rows[number], left=False):
+            counts = (batch["labels"][:, 1:] != IGNORED).sum(1)
+            means += (self.model.losses(batch).sum(1) / counts).tolist()
+        best = {}
+        for (n, option), loss in zip(pairs, means, strict=True):
+            if n not in best or loss < best[n][0]:
+                best[n] = loss, option
+        return [best[n][1] for n in range(len(questions))]
+
+    def letters(
+        self, questions: Sequence[Question], rows: np.ndarray
+    ) -> tuple[list[str], np.ndarray]:
+        """Generated answers to lettered choices; 1 where the letter is that of the answer."""
+        config = self.config
+        orders = [
+            scoring.order_of_options(question, config.shuffle_choices, config.seed, number)
+            for number, question in enumerate(questions)
+        ]
+        texts = [
+            self.writer.prompt(scoring.letter_prompt(question, order))
+            for question, order in zip(questions, orders, strict=True)
+        ]
+        answers = self.generate(texts, rows)
+        scores = []
+        for question, order, answer in zip(questions, orders, answers, strict=True):
+            place = scoring.letter(answer, len(order))
+            right = place is not None and question.choices[order[place]] == question.answer
+            scores.append(float(right))
+        return answers, np.array(scores)
+
+    def _batches(self, texts: Sequence[Text], rows: np.ndarray, *, left: bool) -> Any:
+        """Numbers of some texts, and their batch."""
+        for number, text in enumerate(texts):
+            room = self.length - (self.config.new_tokens if left else 0)
+            if len(text.ids) > room:
+                raise InputError(
+                    f"question {number + 1} has {len(text.ids)} tokens with its image, at most "
+                    f"{room} fit; shorten it"
+                )
+        device = next(self.model.parameters()).device
+        size = self.config.batch
+        with shown("answer", total=len(texts), unit="text", wanted=self.progress) as bar:
+            for start in range(0, len(texts), size):
+                part = list(range(start, min(start + size, len(texts))))
+                batch = padded([texts[n] for n in part], left=left)
+                batch["tokens"] = self.vision(rows[part])
+                yield part, {name: value.to(device) for name, value in batch.items()}
+                bar.update(len(part))
+
+
+def answer(
+    run: Run,
+    model: VisionLanguageModel,
+    writer: Writer,
+    tokens: torch.Tensor,
+    question: str,
+    new_tokens: int = 32,
+) -> str:
+    """The model's answer about one image.
+
+    Parameters
+    ----------
+    tokens : float32 tensor, dims (1, row, col, channel)
+    question : str
+    """
+    config = EvaluationConfig(new_tokens=new_tokens)
+    asked = _Asked(model, writer, lambda rows: tokens, run.config.length, config, False)
+    with torch.inference_mode():
+        return asked.generate([writer.prompt(question)], np.array([0]))[0]

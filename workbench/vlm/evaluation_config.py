@@ -1,0 +1,32 @@
+"""How a vision-language model is asked and scored; in a module that is known without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from feature_store.errors import require_at_least, require_choices
+
+Score = Literal["likelihood", "letter", "exact", "vqa"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How answers are asked for and scored."""
+
+    score: Score = "exact"
+    """likelihood: the choice with the lowest mean token loss; letter: the choice whose letter is
+    generated; exact: the generated answer is the expected one; vqa: soft accuracy of VQA."""
+    shuffle_choices: bool = False
+    """List the choices in an order drawn for each question, with --score letter. V* lists the right
+    one first."""
+    new_tokens: int = 16
+    """Most tokens of a generated answer."""
+    batch: int = 16
+    """Texts run together."""
+    seed: int = 0
+    """Draws the order of choices, and which images a blind run sees."""
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        require_at_least(self, new_tokens=1, batch=1)

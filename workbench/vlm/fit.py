@@ -1,0 +1,233 @@
+"""Train a vision-language model on the stored tokens of one source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+from feature_store import FeatureStore
+from workbench.code_hash import parts_sha256
+from workbench.training import checkpoints
+from workbench.training.config import TrainingConfig
+from workbench.training.files import METRICS
+from workbench.training.loop import train
+from workbench.training.randomness import seed_step
+from workbench.training.trained import Outcome, Trained
+from workbench.vlm import questions as asked
+from workbench.vlm.batches import Conversations, split
+from workbench.vlm.config import WARM_UP, VlmConfig
+from workbench.vlm.language import Language, load
+from workbench.vlm.layout import Writer, conversations
+from workbench.vlm.matching import other_images, rows_of
+from workbench.vlm.model import VisionLanguageModel
+from workbench.vlm.questions import Question
+from workbench.vlm.ridge_start import solve_last_layer
+from workbench.vlm.run import Run, cache_of, dtype_of, refuse_other
+from workbench.vlm.vision import StoredVision
+
+CODE = ("workbench/vlm", "workbench/training")
+LOG_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a run ended with.
+
+    Attributes
+    ----------
+    model : VisionLanguageModel
+    outcome : Outcome
+    conversations, questions, parameters : int
+        Trained on, and trained.
+    loss, tokens_per_s : float
+        The latest loss logged; and image and text tokens a second over the whole run.
+    r2 : float or None
+        Of the closed-form start on the training images.
+    """
+
+    model: VisionLanguageModel
+    outcome: Outcome
+    conversations: int
+    questions: int
+    parameters: int
+    loss: float
+    tokens_per_s: float
+    r2: float | None
+
+
+def fit(
+    store: FeatureStore,
+    source: str,
+    questions: Sequence[Question],
+    config: VlmConfig,
+    *,
+    seed: int,
+    folder: Path,
+    log: Callable[[str], None],
+    start: Path | None = None,
+    checkpoint_every: int = 200,
+    progress: bool = False,
+) -> Fitted:
+    """Train to the end, or to the first request to stop; repeated, it resumes exactly.
+
+    Parameters
+    ----------
+    store : FeatureStore
+        Of the training images; tokens are read while the step before is computed.
+    source : str
+    questions : sequence of Question
+    config : VlmConfig
+    seed : int
+    folder : Path
+        The run's own.
+    log : callable
+        Prints a line.
+    start : Path, optional
+        Folder of a run whose projector (and adapters, if both have them) this one starts from.
+    checkpoint_every : int
+        Steps between checkpoints.
+    progress : bool
+        Show a bar.
+
+    Raises
+    ------
+    InputError
+        As :func:`~workbench.vlm.matching.rows_of`, :func:`~workbench.vlm.layout.conversations`,
+        :func:`~workbench.training.loop.train`; a start that does not fit.
+    """
+    config = config.resolved()
+    vision = StoredVision(store, source)
+    rows = rows_of(questions, store.image_ids, store.path)
+    vision.refuse_unreadable(rows)
+    language = load(config.llm, cache_of(folder), dtype_of(config), log)
+    seed_step(0, seed)
+    model = VisionLanguageModel(language, config, vision.channels).to(config.device)
+    writer = Writer(language.tokenizer, model.projector.tokens(vision.grid))
+    groups = conversations(questions, writer, length=config.length, turns=config.turns)
+    if config.blind:
+        rows = other_images(rows, seed)
+    images = rows[[group[0] for group in groups]]
+    data = Conversations(vision, writer, questions, groups, images)
+    before = None if start is None else Run.open(start)
+    assert config.batch is not None
+    steps = max(1, math.ceil(config.epochs * len(groups) / config.batch))
+    training = TrainingConfig(
+        iterations=steps, checkpoint_every=checkpoint_every, log_every=LOG_EVERY, clip=1.0
+    )
+    identity = _identity(vision, questions, config, language, writer, before)
+    r2 = None
+    if before is not None:
+        refuse_other(before, identity, model.projector)
+        model.load_part(before.state(log))
+    elif config.init == "ridge" and not (folder.is_dir() and checkpoints.existing(folder)):
+        r2 = _solved(model, data, language.model.get_input_embeddings().weight.detach(), log)
+    outcome = train(
+        _trained(model, data, config, steps, seed), folder, training,
+        identity=identity, seed=seed, log=log, progress=progress,
+    )  # fmt: skip
+    count = sum(p.numel() for _, p in model.trained())
+    loss, tokens = _logged(folder / METRICS)
+    speed = tokens * outcome.step / max(outcome.seconds, 1e-9)
+    return Fitted(model, outcome, len(groups), len(questions), count, loss, speed, r2)
+
+
+def _logged(path: Path) -> tuple[float, float]:
+    """The latest loss, and the mean number of tokens in a step; NaN where nothing is logged."""
+    if not path.stat().st_size:
+        return math.nan, math.nan
+    table = pd.read_csv(path)
+    return float(table["loss"].iloc[-1]), float(table["tokens"].mean())
+
+
+def _solved(
+    model: VisionLanguageModel,
+    data: Conversations,
+    embedding: torch.Tensor,
+    log: Callable[[str], None],
+) -> float:
+    """Solve the projector's last layer from the training images and the words of their answers."""
+    words: dict[int, set[int]] = {}
+    for image, group in zip(data.images.tolist(), data.groups, strict=True):
+        said = words.setdefault(image, set())
+        for number in group:
+            said.update(data.writer.words(data.questions[number].answer))
+    device = embedding.device
+    projector = model.projector.cpu()
+    listed = {row: sorted(said) for row, said in words.items()}
+    r2 = solve_last_layer(projector, data.vision, listed, embedding.cpu())
+    projector.to(device)
+    log(f"projector solved from {len(words)} images: R^2 {r2:.2f} of their words' embeddings")
+    return r2
+
+
+def _trained(
+    model: VisionLanguageModel, data: Conversations, config: VlmConfig, steps: int, seed: int
+) -> Trained:
+    """AdamW without weight decay; warm-up, then a cosine to 0."""
+    projector = [p for n, p in model.trained() if n.startswith("projector.")]
+    others = [p for n, p in model.trained() if not n.startswith("projector.")]
+    rate = config.projector_rate if others else config.learning_rate
+    groups = [{"params": projector, "lr": rate}]
+    if others:
+        groups.append({"params": others, "lr": config.learning_rate})
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
+    warm_up = max(1, math.ceil(WARM_UP * steps))
+
+    def factor(done: int) -> float:
+        rest = max(done - warm_up, 0) / max(steps - warm_up, 1)
+        return min((done + 1) / warm_up, 1) * 0.5 * (1 + math.cos(math.pi * min(rest, 1)))
+
+    assert config.batch is not None
+    size = config.batch
+
+    def parts(batch: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+        return split(batch, config.together or size)
+
+    def loss(part: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
+        there = {name: value.to(config.device) for name, value in part.items()}
+        return model(there), {"tokens": float(part["tokens_of_batch"])}
+
+    return Trained(
+        model=model,
+        optimizer=optimizer,
+        read=lambda step: data.batch(step, size, seed),
+        parts=parts,
+        loss=loss,
+        schedule=LambdaLR(optimizer, factor),
+    )
+
+
+def _identity(
+    vision: StoredVision,
+    questions: Sequence[Question],
+    config: VlmConfig,
+    language: Language,
+    writer: Writer,
+    before: Run | None,
+) -> dict[str, Any]:
+    """What decides the weights, besides the training's own options and seed."""
+    options = asdict(replace(config, device="cpu"))
+    options.pop("device")
+    store = vision.store
+    singles = [str(single) for single in store.resolve(vision.source).singles()]
+    return {
+        "vlm": options,
+        "source": vision.source,
+        "channels": vision.channels,
+        "grid": vision.grid,
+        "vision": vision.manifests(),
+        "language": {"weights": language.weights, "tokenizer": language.words()},
+        "template": asdict(writer.template),
+        "questions": {"count": len(questions), "sha256": asked.sha256(questions)},
+        "images": store.attrs["image_ids_sha256"],
+        "features": {single: store.source(single).identity for single in singles},
+        "start": None if before is None else before.weights_sha256(),
+        "code": parts_sha256(CODE),
+    }

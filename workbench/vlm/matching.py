@@ -1,0 +1,82 @@
+"""Which row of a store a question's image is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from feature_store.errors import InputError, some
+from workbench.vlm.questions import Question
+
+
+def rows_of(questions: Sequence[Question], image_ids: Sequence[str], store: str) -> np.ndarray:
+    """Store row of each question's image: int64, dims (question,).
+
+    An image matches by its exact id, else by the only id of which it is the end, whole path
+    components; else by the only id that is its own end.
+
+    Parameters
+    ----------
+    questions : sequence of Question
+    image_ids : sequence of str
+        Of the store, in row order.
+    store : str
+        What messages call it.
+
+    Raises
+    ------
+    InputError
+        Images that match no id, or several.
+
+    Examples
+    --------
+    >>> asked = [Question(image="b/1.jpg", question="?", answer="yes")]
+    >>> rows_of(asked, ["a/1.jpg", "a/b/1.jpg"], "s.zarr").tolist()
+    [1]
+    """
+    exact = {str(image_id): row for row, image_id in enumerate(image_ids)}
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for image_id in exact:
+        by_name[image_id.rpartition("/")[2]].append(image_id)
+    found: dict[str, int] = {}
+    lost, several = [], []
+    for image in dict.fromkeys(question.image for question in questions):
+        matches = [image] if image in exact else _alike(image, by_name[image.rpartition("/")[2]])
+        if len(matches) == 1:
+            found[image] = exact[matches[0]]
+        else:
+            (several if matches else lost).append(image)
+    if lost:
+        raise InputError(
+            f"{len(lost)} of the questions' images are not in {store}: {some(lost)}; its images "
+            f"are called {some(list(exact), 2)}. Extract the images that the questions name"
+        )
+    if several:
+        raise InputError(
+            f"{len(several)} of the questions' images match several images of {store}: "
+            f"{some(several)}; name them by more of their path"
+        )
+    return np.array([found[question.image] for question in questions], dtype=np.int64)
+
+
+def other_images(rows: np.ndarray, seed: int) -> np.ndarray:
+    """Each image replaced by another one: what the questions alone tell.
+
+    All images form one circle, so that none keeps its own, and questions of one image stay so.
+
+    Examples
+    --------
+    >>> other_images(np.array([4, 4, 9]), 0).tolist()
+    [9, 9, 4]
+    """
+    order = np.random.default_rng((7, seed)).permutation(np.unique(rows))
+    following = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
+    return np.array([following[row] for row in rows.tolist()], dtype=np.int64)
+
+
+def _alike(image: str, ids: Iterable[str]) -> list[str]:
+    """Ids that end in the image's path; without any, those that it ends in."""
+    ends = [one for one in ids if f"/{one}".endswith(f"/{image.lstrip('./')}")]
+    return ends or [one for one in ids if f"/{image}".endswith(f"/{one}")]

@@ -1,0 +1,129 @@
+"""A vision-language model: projected image tokens among the embeddings of a language model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from workbench.vlm.config import VlmConfig
+from workbench.vlm.language import Language
+from workbench.vlm.layout import IGNORED, IMAGE
+from workbench.vlm.projector import Projector
+
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+"""Layers with adapters in the small recipe; LLaVA-1.5 adapts every linear layer."""
+
+
+class VisionLanguageModel(nn.Module):
+    """Trains its projector and, by stage, adapters or all weights of the language model.
+
+    Its ``state_dict`` holds what is trained, and nothing else.
+
+    Parameters
+    ----------
+    language : Language
+        Changed in place.
+    config : VlmConfig
+        Resolved.
+    channels : int
+        Of a vision token.
+    """
+
+    def __init__(self, language: Language, config: VlmConfig, channels: int) -> None:
+        super().__init__()
+        model = language.model.requires_grad_(config.stage == "full")
+        if config.stage == "lora":
+            model = _with_adapters(model, config)
+        self.language = model
+        self.projector = Projector(str(config.projector), channels, language.width)
+        self._bf16 = config.arithmetic == "bf16"
+
+    def embeddings(self, tokens: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """Embeddings of texts, image tokens in their places: dims (text, token, width).
+
+        Parameters
+        ----------
+        tokens : float32 tensor, dims (text, row, col, channel)
+            Vision tokens of each text's image.
+        ids : int64 tensor, dims (text, token)
+            :data:`~workbench.vlm.layout.IMAGE` at the places of image tokens.
+        """
+        image = ids == IMAGE
+        words = self.language.get_input_embeddings()(ids.masked_fill(image, 0))
+        projected = self.projector(tokens).to(words.dtype)
+        return words.masked_scatter(image[..., None], projected)
+
+    def losses(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Loss of each labelled place in nats, 0 elsewhere: float32, dims (text, token - 1).
+
+        Words are scored at those places alone, which saves a fifth of a small model's work.
+
+        Parameters
+        ----------
+        batch : mapping
+            Of :func:`~workbench.vlm.layout.padded`, and ``tokens`` as :meth:`embeddings` takes.
+        """
+        following = batch["labels"][:, 1:]
+        asked = following != IGNORED
+        model = self.causal
+        with self.casting(following.device.type):
+            embedded = self.embeddings(batch["tokens"], batch["ids"])
+            mask = batch["mask"].long()
+            states = model.base_model(inputs_embeds=embedded, attention_mask=mask)[0]
+            scores = model.get_output_embeddings()(states[:, :-1][asked])
+        found = torch.zeros(asked.shape, device=scores.device)
+        each = cross_entropy(scores.float(), following[asked], reduction="none")
+        return found.masked_scatter(asked, each)
+
+    @property
+    def causal(self) -> Any:
+        """The language model itself; adapters, if any, are in its layers."""
+        own = getattr(self.language, "get_base_model", None)
+        return self.language if own is None else own()
+
+    def casting(self, device: str) -> Any:
+        """A context in which products are taken in the config's arithmetic."""
+        return torch.autocast(device, torch.bfloat16, enabled=self._bf16)
+
+    def forward(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Mean loss over the labelled places; with ``share``, the sum divided by that number."""
+        count = (batch["labels"][:, 1:] != IGNORED).sum()
+        return self.losses(batch).sum() / batch.get("share", count)
+
+    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Names and parameters that are trained."""
+        return ((n, p) for n, p in self.named_parameters() if p.requires_grad)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """What is trained: name to tensor."""
+        names = {name for name, _ in self.trained()}
+        whole = super().state_dict(*args, **kwargs)
+        return {name: value for name, value in whole.items() if name in names}
+
+    def load_state_dict(self, state: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Inverse of :meth:`state_dict`; every trained tensor must be there."""
+        if missing := {name for name, _ in self.trained()} - set(state):
+            raise KeyError(f"the state lacks {sorted(missing)[0]}")
+        return super().load_state_dict(state, strict=False)
+
+    def load_part(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take what fits of another run's trained tensors, such as its projector."""
+        own = {name: value.shape for name, value in self.trained()}
+        fitting = {name: value for name, value in state.items() if own.get(name) == value.shape}
+        super().load_state_dict(fitting, strict=False)
+
+
+def _with_adapters(model: Any, config: VlmConfig) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    small = config.recipe == "small"
+    assert config.rank is not None
+    adapters = LoraConfig(
+        r=config.rank, lora_alpha=2 * config.rank, lora_dropout=0.0 if small else 0.05,
+        target_modules=ATTENTION if small else "all-linear", task_type="CAUSAL_LM",
+    )  # fmt: skip
+    return get_peft_model(model, adapters)

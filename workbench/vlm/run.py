@@ -1,0 +1,156 @@
+"""A run's folder, opened to start another run from it, to evaluate or to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from feature_store.errors import InputError
+from workbench.results import strict_json
+from workbench.training import checkpoints
+from workbench.training.files import IDENTITY
+from workbench.vlm.config import VlmConfig
+from workbench.vlm.language import load
+from workbench.vlm.layout import Writer
+from workbench.vlm.model import VisionLanguageModel
+from workbench.vlm.projector import Projector
+from workbench.vlm.vision import StoredVision
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run's folder tells.
+
+    Attributes
+    ----------
+    folder : Path
+    identity : dict
+        As recorded in ``run.json``.
+    """
+
+    folder: Path
+    identity: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """A run that has at least one checkpoint.
+
+        Raises
+        ------
+        InputError
+            No run of a vision-language model, or one without a checkpoint.
+        """
+        path = folder / IDENTITY
+        if not path.is_file():
+            raise InputError(
+                f"{folder} holds no run; train one: workbench vlm train --out {folder}"
+            )
+        identity = strict_json.read(path).get("identity", {})
+        if "vlm" not in identity:
+            raise InputError(f"{folder} holds a run of another kind, not of workbench vlm train")
+        if not checkpoints.existing(folder):
+            raise InputError(f"{folder} has no checkpoint yet; repeat its training command")
+        return cls(folder, identity)
+
+    @property
+    def config(self) -> VlmConfig:
+        """As resolved for the training."""
+        known = {field.name for field in fields(VlmConfig)}
+        return VlmConfig(**{k: v for k, v in self.identity["vlm"].items() if k in known})
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the vision tokens."""
+        rows, cols = self.identity["grid"]
+        return rows, cols
+
+    @property
+    def unfinished(self) -> str:
+        """How far the training is, where it has not ended; otherwise empty."""
+        done = int(checkpoints.existing(self.folder)[0].name[len("step_") :][:10])
+        total = self.identity["training"]["iterations"]
+        return "" if done == total else f"step {done} of {total}"
+
+    def state(self, log: Callable[[str], None]) -> dict[str, torch.Tensor]:
+        """Trained tensors of the latest checkpoint."""
+        found = checkpoints.load(self.folder, log)
+        if found is None:
+            raise InputError(f"every checkpoint of {self.folder} is damaged; train again")
+        return found["model"]
+
+    def weights_sha256(self) -> str:
+        """The checksum in the latest checkpoint's name."""
+        return checkpoints.existing(self.folder)[0].name
+
+    def model(self, device: str, log: Callable[[str], None]) -> tuple[VisionLanguageModel, Writer]:
+        """The trained model, ready to answer, and what writes its texts.
+
+        Raises
+        ------
+        InputError
+            The language model or its tokenizer is another one now.
+        """
+        config = replace(self.config, device=device)
+        language = load(config.llm, cache_of(self.folder), dtype_of(config), log)
+        now = {"weights": language.weights, "tokenizer": language.words()}
+        _refuse("language", self.identity["language"], now, f"{config.llm} for {self.folder}")
+        model = VisionLanguageModel(language, config, self.identity["channels"])
+        model.load_state_dict(self.state(log))
+        writer = Writer(language.tokenizer, model.projector.tokens(self.grid))
+        return model.to(device).eval(), writer
+
+    def refuse_other_vision(self, vision: StoredVision) -> None:
+        """Refuse a store whose tokens were made in another way than those of the training."""
+        now = vision.manifests()
+        for single, recorded in self.identity["vision"].items():
+            _refuse("features", recorded, now[single], f"{single} in {vision.store.path}")
+
+
+def dtype_of(config: VlmConfig) -> torch.dtype:
+    """Type of the language model's weights in memory: float32 where they are trained."""
+    whole = config.stage == "full" or config.arithmetic == "fp32"
+    return torch.float32 if whole else torch.bfloat16
+
+
+def cache_of(folder: Path) -> Path:
+    """Where unpacked language models lie: beside the runs."""
+    return folder.parent / ".language_models"
+
+
+def refuse_other(before: Run, identity: Mapping[str, Any], projector: Projector) -> None:
+    """Refuse to start from a run with another language model or another projector.
+
+    Raises
+    ------
+    InputError
+        The message names what differs.
+    """
+    where = f"--from {before.folder}"
+    _refuse("language", before.identity["language"], identity["language"], where)
+    old, new = before.identity["channels"], projector.channels
+    if old != new:
+        raise InputError(
+            f"{where}: its projector takes {old} channels ({before.identity['source']}), the "
+            f"source {identity['source']} has {new}; a projector fits one set of scales"
+        )
+    kinds = before.config.projector, projector.kind
+    if kinds[0] != kinds[1]:
+        raise InputError(f"{where}: its projector is {kinds[0]}, asked for is {kinds[1]}")
+    _refuse("features", before.identity["vision"], identity["vision"], where)
+
+
+def _refuse(what: str, then: Any, now: Any, where: str) -> None:
+    now = strict_json.jsonable(now)
+    for name in sorted(then.keys() | now.keys()):
+        old, new = then.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            _refuse(f"{what}.{name}", old, new, where)
+        elif old != new:
+            raise InputError(
+                f"{where}: {what}.{name} was {old} in training and is {new} now; use the same, or "
+                f"train again"
+            )

@@ -1,0 +1,132 @@
+"""Scores of answers (choices, exact matches, the soft accuracy of VQA) and their intervals."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from analyses.statistics.bootstrap import wilson
+from feature_store.errors import InputError
+from workbench.vlm.questions import Question
+
+ARTICLES = ("a", "an", "the")
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+NUMBERS = {word: str(number) for number, word in enumerate(WORDS)}
+
+
+def normalised(answer: str) -> str:
+    """An answer in lower case without punctuation and articles, small numbers as digits.
+
+    Source: the evaluation of VQA (GT-Vision-Lab/VQA, ``vqaEval.py``); its table of contractions
+    without apostrophes is left out.
+
+    Examples
+    --------
+    >>> normalised("The two  Dogs.")
+    '2 dogs'
+    """
+    text = re.sub(r"(?<=\d),(?=\d)", "", answer.lower())
+    text = re.sub(rf"[{re.escape(string.punctuation.replace(chr(39), ''))}]", " ", text)
+    words = [NUMBERS.get(word, word) for word in text.split()]
+    return " ".join(word for word in words if word not in ARTICLES)
+
+
+def exact(question: Question, answer: str) -> float:
+    """1 where the normalised answer is the expected one."""
+    return float(normalised(answer) == normalised(question.answer))
+
+
+def vqa(question: Question, answer: str) -> float:
+    """Soft accuracy: mean over leaving one person out of min(people who said so / 3, 1).
+
+    With fewer than two people's answers, :func:`exact`.
+
+    Source: Antol et al. (2015), "VQA: Visual Question Answering", and its evaluation code.
+    """
+    said = [normalised(one) for one in question.answers]
+    if len(said) < 2:
+        return exact(question, answer)
+    same = np.array([one == normalised(answer) for one in said])
+    return float(np.minimum((same.sum() - same) / 3, 1).mean())
+
+
+def letter(answer: str, count: int) -> int | None:
+    """Option that an answer such as ``B`` or ``(b) the cat`` names; None where it names none."""
+    found = re.match(r"\W*([A-Za-z])\b", answer)
+    place = string.ascii_lowercase.find(found[1].lower()) if found else -1
+    return place if 0 <= place < count else None
+
+
+def order_of_options(question: Question, shuffle: bool, seed: int, number: int) -> list[int]:
+    """Options in the order in which they are listed; shuffled by seed and question."""
+    order = np.arange(len(question.choices))
+    if shuffle:
+        order = np.random.default_rng((11, seed, number)).permutation(order)
+    return order.tolist()
+
+
+def letter_prompt(question: Question, order: Sequence[int]) -> str:
+    """The question with its options and the request for a letter, as LLaVA asks.
+
+    Source: haotian-liu/LLaVA, ``model_vqa_mmbench.py``.
+    """
+    lines = [
+        f"{mark}. {question.choices[k]}"
+        for mark, k in zip(string.ascii_uppercase, order, strict=False)
+    ]
+    request = "Answer with the option's letter from the given choices directly."
+    return "\n".join([question.question, *lines, request])
+
+
+def summary(questions: Sequence[Question], scores: np.ndarray) -> dict[str, Any]:
+    """Mean score with Wilson's interval, over all questions and by type.
+
+    Soft scores are treated as the proportion they average to, which is wide enough: their variance
+    is below that of hits and misses with the same mean.
+    """
+    types = sorted({question.type for question in questions} - {""})
+    kind = np.array([question.type for question in questions])
+    return _of(scores) | {"by_type": {name: _of(scores[kind == name]) for name in types}}
+
+
+def paired(a: np.ndarray, b: np.ndarray, rows: np.ndarray, seed: int = 0) -> dict[str, float]:
+    """Mean of a - b over the same questions, with a 95 % interval over resampled images.
+
+    Parameters
+    ----------
+    a, b : float arrays, dims (question,)
+        Scores of the same questions in the same order.
+    rows : int array, dims (question,)
+        Image of each question: questions of one image are resampled together.
+
+    Returns
+    -------
+    dict
+        ``difference``, ``low``, ``high``; ``only_a``, ``only_b`` (questions that one of them scores
+        higher on) and McNemar's exact two-sided ``p`` of these two.
+    """
+    from scipy.stats import binomtest  # deferred: 1 s
+
+    if len(a) != len(b):
+        raise InputError(f"{len(a)} and {len(b)} questions cannot be paired")
+    _, image = np.unique(rows, return_inverse=True)
+    sums = np.bincount(image, weights=a - b)
+    counts = np.bincount(image)
+    random = np.random.default_rng(seed)
+    drawn = random.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=2000)
+    low, high = np.quantile((drawn @ sums) / (drawn @ counts), [0.025, 0.975])
+    only_a, only_b = int((a > b).sum()), int((b > a).sum())
+    p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    return {
+        "difference": float((a - b).mean()), "low": float(low), "high": float(high),
+        "only_a": only_a, "only_b": only_b, "p": float(p),
+    }  # fmt: skip
+
+
+def _of(scores: np.ndarray) -> dict[str, Any]:
+    low, high = wilson(float(scores.sum()), len(scores))  # type: ignore[arg-type]
+    return {"questions": len(scores), "accuracy": float(scores.mean()), "low": low, "high": high}

@@ -1,0 +1,119 @@
+"""Vision tokens of a source: read from a store by row, or computed from image files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from analyses.reading.labelled_tokens import good_rows
+from feature_store import FeatureStore, InputError
+from feature_store.errors import some
+from workbench.datasets import Dataset
+from workbench.extraction.request import StreamConfig
+from workbench.extraction.streaming import Running, StreamedSplit
+from workbench.models.transform import Padded, Transform
+from workbench.pictures.computed import FileBytes
+
+COMPARED = ("model", "weights_sha256", "tap", "scale", "transform", "precision")
+"""Fields of a manifest that decide what a tower sees and returns."""
+
+
+class StoredVision:
+    """Tokens of a store's images by row.
+
+    Scales of different grids (``.unpooled`` ones among others) are brought to the largest one, each
+    token repeated; by default all have one grid.
+
+    Parameters
+    ----------
+    store : FeatureStore
+    source : str
+    """
+
+    def __init__(self, store: FeatureStore, source: str) -> None:
+        self.store, self.source = store, str(store.resolve(source))
+        self._singles = [str(single) for single in store.resolve(source).singles()]
+        views = [store.features(single) for single in self._singles]
+        if any(view.ndim != 4 for view in views):
+            raise InputError(f"{source} stores some positions of its maps; extract whole maps")
+        self.grid = max(tuple(map(int, view.shape[1:3])) for view in views)
+        self.channels = sum(int(view.shape[-1]) for view in views)
+
+    def __call__(self, rows: np.ndarray) -> torch.Tensor:
+        """float32, dims (image, row, col, channel)."""
+        parts = [
+            torch.from_numpy(self.store.features(single).isel(image=rows).values.astype(np.float32))
+            for single in self._singles
+        ]
+        return torch.cat([at_grid(part, self.grid) for part in parts], -1)
+
+    def refuse_unreadable(self, rows: np.ndarray) -> None:
+        """Refuse rows whose image could not be read."""
+        lost = np.setdiff1d(rows, good_rows(self.store, self.source))
+        if len(lost):
+            raise InputError(
+                f"{len(lost)} of the questions' images could not be read when {self.store.path} "
+                f"was made: {some(self.store.image_ids[lost].tolist())}; extract them again with "
+                f"--retry-failed, or remove their questions"
+            )
+
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """Single-scale source to the fields that a run records and compares."""
+        found = {single: self.store.source(single).manifest for single in self._singles}
+        return {
+            single: {name: manifest.get(name) for name in COMPARED}
+            for single, manifest in found.items()
+        }
+
+
+def at_grid(tokens: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """Tokens at a larger grid, nearest ones repeated; dims (image, row, col, channel)."""
+    if tuple(tokens.shape[1:3]) == tuple(grid):
+        return tokens
+    return interpolate(tokens.permute(0, 3, 1, 2), size=grid).permute(0, 2, 3, 1)
+
+
+def tokens_of_files(
+    paths: Sequence[str],
+    manifests: dict[str, dict[str, Any]],
+    grid: tuple[int, int],
+    log: Callable[[str], None],
+) -> torch.Tensor:
+    """Tokens of image files, by the transform that a run was trained with.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    manifests : mapping
+        What :meth:`StoredVision.manifests` gave for the training store.
+    grid : (int, int)
+        Of the training tokens.
+    log : callable
+        Prints a line.
+
+    Returns
+    -------
+    float32 tensor, dims (image, row, col, channel)
+    """
+    recorded = next(iter(manifests.values()))["transform"]
+    padded = isinstance(Transform.stored(recorded), Padded) if recorded else False
+    dataset = Dataset(
+        name="files", image_ids=list(paths), labels=np.full(len(paths), -1, np.int32),
+        label_names=[], reader=FileBytes(),
+    )  # fmt: skip
+    running = Running(StreamConfig(fit="pad" if padded else "model"), log)
+    split = StreamedSplit(dataset, running)
+    singles = list(manifests)
+    parts: dict[str, list[torch.Tensor]] = {single: [] for single in singles}
+    seen = 0
+    for batch in split.stream(singles):
+        seen += len(batch.index)
+        for single in singles:
+            parts[single].append(torch.as_tensor(np.asarray(batch.tokens[single])).float())
+    if seen < len(paths):
+        raise InputError(f"{len(paths) - seen} of the image files cannot be read: {some(paths)}")
+    return torch.cat([at_grid(torch.cat(parts[single]), grid) for single in singles], -1)
