@@ -2,10 +2,10 @@
 
     python scripts/lerobot_compatibility.py --work runs/lerobot --lerobot 0.4.4
 
-The package asks for older versions of torch than this project, so it gets an environment of its own
-in --work. Expected: 5 minutes, most of it downloads; 4 GB of disk. Writes
-experiments/results/lerobot_compatibility.json beside this file: frames compared, largest
-differences, versions.
+The package asks for older versions of torch than this project has, so it is installed in an
+environment of its own in --work, without its requirements and in front of this one's libraries.
+Expected: 1 minute. Writes experiments/results/lerobot_compatibility.json beside this file: frames
+compared, largest differences, versions. Found: no difference of any pixel, state or action.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import datetime
 import json
 import subprocess
 import sys
+import sysconfig
 import venv
 from pathlib import Path
 
@@ -90,7 +91,10 @@ def environment(folder: Path, version: str) -> str:
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
-    subprocess.run([python, "-m", "pip", "install", "-q", f"lerobot=={version}"], check=True)
+        (behind,) = (folder / "lib").glob("python*/site-packages")
+        (behind / "behind.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    install = [python, "-m", "pip", "install", "-q", "--no-deps", f"lerobot=={version}"]
+    subprocess.run(install, check=True)
     return str(python.absolute())
 
 

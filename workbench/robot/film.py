@@ -52,7 +52,9 @@ def write_film(trials: Sequence[Trial], criterion: str, folder: Path) -> Path | 
         np.concatenate([_panel(trial, step, criterion) for trial in shown], axis=1)
         for step in range(0, length, STRIDE)
     ]
-    first, *rest = (Image.fromarray(panel).convert("P", palette=1) for panel in panels)
+    first, *rest = (
+        Image.fromarray(panel).convert("P", palette=Image.Palette.ADAPTIVE) for panel in panels
+    )
     path = folder / "trials.gif"
     with written_whole(path) as partial:
         first.save(partial, save_all=True, append_images=rest, duration=MILLISECONDS, loop=0)

@@ -125,8 +125,13 @@ class Controller:
                 past[k, context - len(actions) :] = actions
                 past_known[k, context - len(actions) :] = True
         visual = None if self.encode is None else torch.stack([self._seen(m) for m in memories])
-        arrays = (torch.from_numpy(a) for a in (state, known, past, past_known))
-        return Batch(*arrays, visual=visual)
+        return Batch(
+            state=torch.from_numpy(state),
+            known=torch.from_numpy(known),
+            past=torch.from_numpy(past),
+            past_known=torch.from_numpy(past_known),
+            visual=visual,
+        )
 
     def _seen(self, memory: Memory) -> torch.Tensor:
         """Features at the looks of the present window; zeros before the first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ class Batch:
 
     def to(self, device: str) -> Batch:
         """The same on a device."""
-        moved = {n: v if v is None else v.to(device) for n, v in vars(self).items()}
+        moved: dict[str, Any] = {n: v if v is None else v.to(device) for n, v in vars(self).items()}
         return Batch(**moved)
 
 

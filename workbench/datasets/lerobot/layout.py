@@ -18,6 +18,8 @@ from workbench.datasets.optional import library
 from workbench.results import strict_json
 
 INFO = "meta/info.json"
+Rows = dict[int, tuple[int, int]]
+"""Episode to its first row and number of rows in a table."""
 CAMERAS = ("image", "video")
 """Kinds of features that are pictures."""
 
@@ -129,7 +131,7 @@ def read_layout(root: Path) -> Layout:
             f"{root} lists {len(listed)} episodes, expected {expected}, numbered from 0, as "
             f"{INFO} says; copy the dataset again"
         )
-    starts: dict[Path, dict[int, int]] = {}
+    starts: dict[Path, Rows] = {}
     for path in sorted({root / _path(info, "data_path", "data", e) for e in listed}):
         starts[path] = rows_of_episodes(path, float(info["fps"]))
     episodes = [_episode(root, info, entry, starts) for entry in sorted(listed, key=_index_of)]
@@ -183,7 +185,7 @@ def _path(info: dict[str, Any], pattern: str, of: str, entry: dict[str, Any]) ->
 
 
 def _episode(
-    root: Path, info: dict[str, Any], entry: dict[str, Any], starts: dict[Path, dict[int, int]]
+    root: Path, info: dict[str, Any], entry: dict[str, Any], starts: dict[Path, Rows]
 ) -> Episode:
     index, path = entry["episode_index"], root / _path(info, "data_path", "data", entry)
     rows = starts[path].get(index)

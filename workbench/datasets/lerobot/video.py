@@ -33,7 +33,7 @@ class _Opened:
             ) from None
         self.path = path
         self.container: Any = av.open(path)
-        self.stream = self.container.streams.video[0]
+        self.stream: Any = self.container.streams.video[0]
         self.frames: Iterator[Any] = iter(())
         self.last: Any = None
 

@@ -86,8 +86,9 @@ def figure(*_: object) -> Figure:
     left.set_ylabel("grasped (%)")
     here = main_runs()
     seen = here[here["gmacs_per_look"] > 0]
-    ends = (100 * seen[f"grasp_{end}"] for end in ("low", "high"))
-    _points(right, seen["gmacs_per_look"], 100 * seen["grasp"] / seen["trials"], *ends, seen["row"])
+    low, high = (100 * seen[f"grasp_{end}"] for end in ("low", "high"))
+    grasped = 100 * seen["grasp"] / seen["trials"]
+    _points(right, seen["gmacs_per_look"], grasped, low, high, seen["row"])
     for blind in here[here["row"] == "blind"].itertuples():
         right.axhline(100 * blind.grasp / blind.trials, ls="--", lw=1, color="grey")
         right.annotate("blind", (1, 100 * blind.grasp / blind.trials), fontsize=8,
