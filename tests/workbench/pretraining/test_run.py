@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -20,7 +21,9 @@ import feature_store
 from feature_store import InputError
 from workbench.cli import main
 from workbench.models.run_names import record_of
-from workbench.training import checkpoints
+from workbench.pretraining.config import PretrainConfig, Recipe
+from workbench.pretraining.run import _check_batch
+from workbench.training import checkpoints, ranks
 
 
 def rows(folder, name):
@@ -246,3 +249,31 @@ def test_two_processes_train_as_one(line, tmp_path):
     assert len(rows(tmp_path / "a", "metrics.csv")) == 3
     assert (tmp_path / "a" / "checkpoint.safetensors").exists()
     assert json.loads((tmp_path / "a/run.json").read_text())["environment"]["processes"] == 2
+
+
+@pytest.mark.parametrize(("batch", "parts", "words"), [(1, 1, "1 for 2 devices"), (6, 2, "of 4")])
+def test_every_device_gets_a_part_of_a_batch(batch, parts, words, monkeypatch):
+    monkeypatch.setattr(ranks, "count", lambda: 2)
+    config = PretrainConfig(model="timm:test_vit:32", dataset="bundled:specks", batch=batch)
+    with pytest.raises(InputError, match=words):
+        _check_batch(config, Recipe(parts=parts))
+
+
+def test_rows_go_to_tensorboard_where_it_is_installed(pretrain, tmp_path, monkeypatch):
+    seen = []
+
+    class Writer:
+        def __init__(self, folder):
+            seen.append(folder)
+
+        def add_scalar(self, name, value, step):
+            seen.append((name, step))
+
+        def flush(self):
+            pass
+
+    stub = types.SimpleNamespace(SummaryWriter=Writer)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", stub)
+    pretrain(tmp_path / "a", epochs="1", tensorboard="")
+    assert seen[0] == str(tmp_path / "a")
+    assert {("loss", 1), ("learning_rate", 3), ("val_accuracy", 3)} <= set(seen[1:])
