@@ -14,7 +14,7 @@ import types
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.torch import load_file
 
 import feature_store
@@ -46,15 +46,8 @@ def test_a_run_trains_and_its_result_is_a_model_wherever_its_folder_is(
     assert float(last["images"]) == 192
     assert (run / "training.png").exists()
 
-    def extract(name, store, scales, view=""):
-        words = [
-            "--dataset",
-            f"{view}folder:{coloured}",
-            "--store",
-            str(store),
-            "--scales",
-            *scales,
-        ]
+    def extract(name, store, scales, images=coloured):
+        words = ["--dataset", f"folder:{images}", "--store", str(store), "--scales", *scales]
         assert main(["extract", "--model", f"run:{name}", *words]) == 0
         return feature_store.open(store)
 
@@ -68,7 +61,11 @@ def test_a_run_trains_and_its_result_is_a_model_wherever_its_folder_is(
     capsys.readouterr()
     extract(moved, tmp_path / "a.zarr", ["1x", "2x"])
     assert "nothing to do" in capsys.readouterr().err
-    extract(moved, tmp_path / "b.zarr", ["1x", "2x"], view="view:1:")
+    for path in coloured.rglob("*.png"):
+        other = tmp_path / "others" / path.parent.name / f"other {path.name}"
+        other.parent.mkdir(parents=True, exist_ok=True)
+        ImageOps.mirror(Image.open(path)).save(other)
+    extract(moved, tmp_path / "b.zarr", ["1x", "2x"], tmp_path / "others")
     capsys.readouterr()
     probe = ["probe", "--train", str(tmp_path / "a.zarr"), "--test", str(tmp_path / "b.zarr")]
     probe += ["--source", f"run:{moved}@1x", "--source", f"run:{moved}@1x+2x", "--l2", "0.01"]
