@@ -64,8 +64,10 @@ class Accuracy:
 
 
 def load() -> list[dict[str, Any]]:
-    """The committed records."""
+    """The committed records; none before the first run."""
     folder = files(__package__).joinpath("data")
+    if not folder.is_dir():
+        return []
     found = [path for path in folder.iterdir() if path.name.endswith(".json")]
     return [json.loads(path.read_text("utf-8")) for path in sorted(found, key=lambda p: p.name)]
 
