@@ -14,8 +14,9 @@ from small_objects.py, scored by the likelihood of the choices; DIR holds imagen
 pilot (64 and 32 pixels only) comes first: where 64-pixel objects do not beat the blind row by 20
 points, nothing is concluded from the other rows. "blind" sees another image's tokens.
 
-Expected on two idle cores: stores of daquar 3 minutes, of objects 25 minutes and 0.4 GB; a run 10
-to 20 minutes. analyses/experiments/tables_1_8_9_multimodal.csv, which the tables show, is
+Expected on two idle cores: stores of daquar 3 minutes; pictures of objects 10 minutes and 1.1 GB,
+their stores half an hour for each row of three scales, resumed when repeated; then a run 10 to 20
+minutes. analyses/experiments/tables_1_8_9_multimodal.csv, which the tables show, is
 written after each run.
 """
 
@@ -247,6 +248,7 @@ def summary() -> list[dict]:
     for run in runs:
         row = {key: run[key] for key in ("study", "row", "seed", "gmacs", "questions")}
         row |= {key: round(run[key], 4) for key in ("accuracy", "low", "high", "last_loss")}
+        row["by_type"] = {name: round(of["accuracy"], 3) for name, of in run["by_type"].items()}
         for other in ("Lite0", "blind"):
             base = found.get((run["study"], other, run["seed"]))
             if base is not None and base is not run:
