@@ -112,16 +112,19 @@ def _scores(path: Path, questions: Sequence[asked.Question]) -> np.ndarray:
     """Scores of another run; refused where they are of other questions."""
     try:
         table = pd.read_csv(path, keep_default_na=False)
+        scores = table["score"].to_numpy(float)
         same = table["question"].tolist() == [question.question for question in questions]
         images = table["image"].astype(str).tolist() == [question.image for question in questions]
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"--against {path} cannot be read: {error}") from error
+        raise InputError(
+            f"--against {path} is not a file of `workbench vlm eval --out`: {error}"
+        ) from error
     if not (same and images):
         raise InputError(
             f"--against {path} has {len(table)} questions, which are not these {len(questions)} in "
             f"this order; evaluate both runs on one file"
         )
-    return table["score"].to_numpy(float)
+    return scores
 
 
 def _line(part: dict[str, Any]) -> str:
