@@ -141,12 +141,23 @@ def stored(name: str, side: str, asked: argparse.Namespace) -> feature_store.Fea
     path = str(asked.stores / f"{name}_{side}.zarr")
     merged = [SCALES[0], *(f"{scale}.unpooled" for scale in SCALES[1:])]
     for model, scales in ((SMALL, merged), *((model, ["1x"]) for model in LARGER)):
+        if is_complete(path, model, scales):
+            continue
         extract(
             ExtractRequest(
                 dataset=dataset, models=[model], scales=scales, store=path, limit=asked.limit
             )
         )
     return feature_store.open(path)
+
+
+def is_complete(path: str, model: str, scales: list[str]) -> bool:
+    """Whether the store has it all, whichever version of the code extracted it."""
+    try:
+        store = feature_store.open(path)
+        return not any(store.source(f"{model}@{scale}").missing() for scale in scales)
+    except (feature_store.StoreError, OSError):
+        return False
 
 
 def split(folder: Path, stores: Path) -> None:
