@@ -47,6 +47,8 @@ def differing():
 OTHERWISE = {
     "batch": "images, views or decoded images together: the unit is that of the pass",
     "blind": "without images, or without visual features",
+    "budget": "a share of crops, or training compute",
+    "depth_unit": "names the option that it depends on",
     "device": "names the work that runs there",
     "dry_run": "names what is printed instead",
     "dtype": "what is stored, or what would be",
@@ -80,7 +82,7 @@ OTHERWISE = {
     "source": "names the part that a source plays",
     "store": "positional where it is the only input; names what it is read for",
     "target": "names the part that the source plays",
-    "task": "what a map shows, or what a robot does",
+    "task": "what a map shows, what a head predicts, or what a robot does",
     "test": "names what is evaluated on these images",
     "train": "names what is trained on these images",
     "views": "made by one command, read by another",

@@ -30,7 +30,8 @@ class SelectionConfig:
     ridge: float | None = None
     """Penalty of least squares, relative; by default chosen on training images."""
     train_tokens: int = 2**17
-    """Tokens that a dense head is trained on at most, equally many of each image."""
+    """Tokens that a dense head is trained on at most, equally many of each image; half a MiB for
+    each channel."""
     resamples: int = 1000
     """Resamples of the test images behind the intervals."""
     confidence: float = 0.95

@@ -4,7 +4,7 @@
 
 Expected on two idle cores: 6 minutes, 2 GB of memory. Writes results/parallel_crops.json beside
 this file, with the load of the machine before and after each model. Every way runs in a process of
-its own; with --workers processes each has one thread, the other ways use all cores.
+its own; the --processes have one thread each, the other ways use all cores.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--scales", nargs="+", default=["1x", "2x", "3x", "4x"])
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--figure", type=Path, help="draw the first model's rows there")
     asked = parser.parse_args()
-    config = LatencyConfig(device=asked.device, workers=asked.workers)
+    config = LatencyConfig(device=asked.device, crop_processes=asked.processes)
     found = []
     for model in MODELS:
         before = os.getloadavg()[0]
@@ -48,7 +48,7 @@ def main() -> None:
         "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
         "torch": importlib.metadata.version("torch"),
         "device": asked.device,
-        "workers": asked.workers,
+        "processes": asked.processes,
         "repeats": config.repeats,
         "models": found,
     }

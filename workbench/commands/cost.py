@@ -43,11 +43,12 @@ class Cost:
         bool,
         tyro.conf.arg(
             help="Also measure one image's latency and peak memory at each scale: its crops "
-            "batched, one after the other, shared among --workers processes, and the image uncut."
+            "batched, one after the other, shared among --crop-processes, and the image uncut."
         ),
     ] = False
-    workers: int = LatencyConfig.workers
-    """With --latency: processes that share the crops of one image."""
+    one_image: Annotated[LatencyConfig, options_of(LatencyConfig, "crop_processes")] = field(
+        default_factory=LatencyConfig
+    )
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -76,9 +77,9 @@ class Cost:
     def _latency(self, model: str, tap: str | None) -> list[dict]:
         from workbench.extraction.local import pick_device  # deferred: torch takes 2 s to import
 
-        config = LatencyConfig(
-            device=pick_device(self.timing.device), arithmetic=self.timing.arithmetic,
-            workers=self.workers, repeats=self.timing.repeats,
+        config = replace(
+            self.one_image, device=pick_device(self.timing.device),
+            arithmetic=self.timing.arithmetic, repeats=self.timing.repeats,
         )  # fmt: skip
         return workbench.cost.latency(model, self.scales, config, tap=tap).to_dict("records")
 

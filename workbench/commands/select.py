@@ -12,7 +12,7 @@ import tyro
 import feature_store
 from analyses.reading.progress import watched
 from analyses.reading.splits import image_notes
-from analyses.scale_selection.config import BUDGETS, SelectionConfig
+from analyses.scale_selection.config import SelectionConfig
 from feature_store import FeatureStore, InputError
 from workbench.options import options_of
 from workbench.results import strict_json
@@ -53,8 +53,6 @@ class Select:
     policy: tyro.conf.UseAppendAction[tuple[Policy, ...]] = ()
     """Who chooses the crops; repeat for several. By default oracle (knows the true loss of every
     crop), random, centre, bottom-up (fitted on base tokens) and norm."""
-    budgets: tuple[float, ...] = BUDGETS
-    """Shares of the larger scales' crops that are run, each a mean over the images."""
     source: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Other stored sources, such as larger models, on the same task: the figure's grey curve."""
     embeddings: Path | None = None
@@ -63,7 +61,10 @@ class Select:
     """Unit of the dataset's depth maps, with --task depth."""
     config: Annotated[
         SelectionConfig,
-        options_of(SelectionConfig, "l2", "ridge", "folds", "resamples", "seed", "keep_shared"),
+        options_of(
+            SelectionConfig,
+            *("budgets", "l2", "ridge", "folds", "resamples", "seed", "keep_shared"),
+        ),
     ] = field(default_factory=lambda: SelectionConfig(progress=watched()))
     pictures: int = 4
     """Test images drawn with their chosen crops, with --out."""
@@ -76,8 +77,7 @@ class Select:
         """Fit, measure, report; the exit status."""
         if (self.target is None) == (self.task is None):
             raise InputError("name a --target to reconstruct, or a --task; one of the two")
-        config = replace(self.config, budgets=self.budgets)
-        config = replace(config, policies=self.policy or config.policies)
+        config = replace(self.config, policies=self.policy or self.config.policies)
         # Deferred: torch, behind these, takes 2 s to import.
         from analyses.scale_selection import Layout, compute
         from workbench.cost.selection import others, with_gmacs

@@ -37,12 +37,13 @@ class LatencyConfig:
     """Where the model runs."""
     arithmetic: Arithmetic = "fp32"
     """Arithmetic of the forward pass."""
-    workers: int = 2
-    """Processes that share the crops of one image, each with one thread on a CPU."""
+    crop_processes: int = 2
+    """With --latency: processes that share the crops of one image, each with one thread on a
+    CPU."""
     warmup: int = 2
     """Passes before the clock starts."""
     repeats: int = 7
     """Timed passes."""
 
     def __post_init__(self) -> None:
-        require_at_least(self, workers=1, repeats=1, warmup=0)
+        require_at_least(self, crop_processes=1, repeats=1, warmup=0)

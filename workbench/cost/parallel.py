@@ -12,7 +12,6 @@ from concurrent.futures import ProcessPoolExecutor
 
 import torch
 
-from feature_store.errors import require_at_least
 from workbench import models
 from workbench.cost.config import LatencyConfig
 from workbench.models import Backbone, Tokens
@@ -29,18 +28,17 @@ class CropWorkers:
     model : str
     tap : str or None
     config : LatencyConfig
-        ``workers`` processes, each with one thread on a CPU; on GPUs they take turns.
+        ``crop_processes`` of them, each with one thread on a CPU; on GPUs they take turns.
 
     Examples
     --------
-    >>> with CropWorkers(name, None, LatencyConfig(workers=2)) as workers:  # doctest: +SKIP
+    >>> with CropWorkers(name, None, LatencyConfig(crop_processes=2)) as workers:  # doctest: +SKIP
     ...     tokens = workers.run(crops)
     """
 
     def __init__(self, model: str, tap: str | None, config: LatencyConfig) -> None:
-        require_at_least(config, workers=1)
         context = multiprocessing.get_context("spawn")
-        devices = [_device(config.device, k) for k in range(config.workers)]
+        devices = [_device(config.device, k) for k in range(config.crop_processes)]
         self._pools = [
             ProcessPoolExecutor(
                 1, mp_context=context, initializer=_load,

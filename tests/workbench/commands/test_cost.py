@@ -9,7 +9,7 @@ import pytest
 
 from feature_store.errors import InputError
 from workbench.commands.cost import Cost as CostCommand
-from workbench.cost import ThroughputConfig
+from workbench.cost import LatencyConfig, ThroughputConfig
 
 VIT = "random:timm:vit_tiny_patch16_224"
 
@@ -50,11 +50,16 @@ def test_latency_of_each_way_is_reported(monkeypatch, capsys):
         return pd.DataFrame(rows)
 
     monkeypatch.setattr("workbench.cost.one_image.latency", measured)
-    given = {"model": VIT, "scales": ("1x", "2x"), "latency": True, "workers": 3}
+    given = {
+        "model": VIT,
+        "scales": ("1x", "2x"),
+        "latency": True,
+        "one_image": LatencyConfig(crop_processes=3),
+    }
     assert CostCommand(**given, json=True).run() == 0
     assert json.loads(capsys.readouterr().out)["latency"] == rows
     assert asked[0][0][:2] == (VIT, ("1x", "2x"))
-    assert asked[0][0][2].workers == 3
+    assert asked[0][0][2].crop_processes == 3
     assert CostCommand(**given).run() == 0
     shown = capsys.readouterr().out
     assert "0.500 s (fastest 0.400, slowest 0.700), 321 MB: 448, batched" in shown

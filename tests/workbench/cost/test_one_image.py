@@ -23,7 +23,7 @@ def test_tokens_do_not_depend_on_workers_or_on_the_order_of_crops():
     crops = split(torch.randn((1, 3, 480, 480), generator=torch.Generator().manual_seed(1)), 160)
     expected = load(MODEL)(crops)
     order = torch.tensor([4, 0, 8, 2, 1, 3, 7, 6, 5])
-    with CropWorkers(MODEL, None, LatencyConfig(workers=2)) as workers:
+    with CropWorkers(MODEL, None, LatencyConfig(crop_processes=2)) as workers:
         found, shuffled = workers.run(crops), workers.run(crops[order])
         few = workers.run(crops[:1])  # one worker has nothing to do
         assert workers.peak_mb() > 0
@@ -35,7 +35,7 @@ def test_tokens_do_not_depend_on_workers_or_on_the_order_of_crops():
 
 @pytest.mark.slow
 def test_each_way_has_a_row():
-    table = latency(MODEL, ["1x", "2x"], LatencyConfig(workers=2, warmup=0, repeats=1))
+    table = latency(MODEL, ["1x", "2x"], LatencyConfig(crop_processes=2, warmup=0, repeats=1))
     assert [way for scale, way in table[["scale", "way"]].values if scale == "320"] == list(WAYS)
     assert table["way"][table["scale"] == "160"].tolist() == ["batched", "whole"]
     assert table.set_index("way")["crops"].loc[["workers", "sequential"]].tolist() == [4, 4]
