@@ -38,8 +38,7 @@ class LatencyConfig:
     arithmetic: Arithmetic = "fp32"
     """Arithmetic of the forward pass."""
     crop_processes: int = 2
-    """With --latency: processes that share the crops of one image, each with one thread on a
-    CPU."""
+    """With --latency: processes that share one image's crops, each with one thread on a CPU."""
     warmup: int = 2
     """Passes before the clock starts."""
     repeats: int = 7
