@@ -2,14 +2,14 @@
 
     python scripts/benchmarks/robot.py --work runs/robot-benchmark
 
-Expected: 6 minutes on 2 cores, 2 GB of memory, 0.3 GB of disk in --work. Writes results/robot.json
+Expected: 4 minutes on 2 cores, 2 GB of memory, 0.2 GB of disk in --work. Writes results/robot.json
 beside this file.
 
 Training: seconds of a step (32 windows of 16 steps, two looks each) from stored features, against
 the same step when the frames of the batch are read and encoded in it. Trials: control steps per
 second of `roll`, with a simulation per core, against the bare sum of what a step needs in one
 process: simulation, and rendering, encoding and policy at each look. Memory: peak of a process that
-trains on 5 and on all demonstrations.
+trains on 4 and on 16 demonstrations.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ TASK, SIZE = "pick-place-v3", 224
 MODEL = "bundled:efficientnet_lite0"
 SOURCE = f"{MODEL}@224"
 CONFIG = PolicyConfig(look_every=8, pooling="map")
-STEPS, ROUNDS = 20, 3
+STEPS, ROUNDS = 10, 3
 
 
 def prepared(work: Path, episodes: int) -> tuple[Path, str]:
@@ -148,9 +148,9 @@ def main() -> None:
     if asked.peak:
         print(peak(Path(asked.peak[0]), asked.peak[1], asked.work))
         return
-    few, many = prepared(asked.work, 5), prepared(asked.work, 30)
+    few, many = prepared(asked.work, 4), prepared(asked.work, 16)
     memory = {}
-    for name, (demos, store) in (("5 demonstrations", few), ("30 demonstrations", many)):
+    for name, (demos, store) in (("4 demonstrations", few), ("16 demonstrations", many)):
         command = [sys.executable, __file__, "--work", str(asked.work)]
         command += ["--peak", str(demos), store]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
