@@ -11,7 +11,7 @@ import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import tyro
 
@@ -114,18 +114,18 @@ def complete(shell: str, forms: Mapping[str, Any]) -> None:
 
 def _nested(forms: Mapping[str, Any]) -> dict[str, Any]:
     """Forms by their first words; commands of two words are the choices of their first one."""
-    nested: dict[str, Any] = {}
+    annotated, nested = cast(Any, Annotated), dict[str, Any]()
     groups: dict[str, list[Any]] = {}
     for name, form in forms.items():
         first, _, second = name.partition(" ")
         if second:
-            choice = Annotated[form, tyro.conf.subcommand(second, prefix_name=False)]
+            choice = annotated[form, tyro.conf.subcommand(second, prefix_name=False)]
             groups.setdefault(first, []).append(choice)
         else:
             nested[name] = form
     for first, choices in groups.items():
         union = functools.reduce(operator.or_, choices)
-        action = Annotated[union, tyro.conf.arg(name="")]
+        action = annotated[union, tyro.conf.arg(name="")]
         nested[first] = make_dataclass(first.title(), [("action", action)])
     return nested
 
