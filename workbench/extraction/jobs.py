@@ -122,7 +122,7 @@ def manifest(
             "prefix": "mean over crops",
         },
         "transform": {
-            **asdict(job.transform(plan)),
+            **job.transform(plan).record(),
             "mean": list(info.mean),
             "std": list(info.std),
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,11 @@ class Transform:
             mode=modes[mode],
             interpolation=record.get("interpolation") or "bicubic",
         )
+
+    def record(self) -> dict[str, Any]:
+        """The fields as a manifest has them, in types that JSON has; inverse of :meth:`stored`."""
+        found = asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
 
     @staticmethod
     def stored(record: Mapping[str, Any]) -> Transform:

@@ -120,7 +120,7 @@ class _Asked:
         for _, batch in self._batches(texts, rows[number], left=False):
             counts = (batch["labels"][:, 1:] != IGNORED).sum(1)
             means += (self.model.losses(batch).sum(1) / counts).tolist()
-        best = {}
+        best: dict[int, tuple[float, str]] = {}
         for (n, option), loss in zip(pairs, means, strict=True):
             if n not in best or loss < best[n][0]:
                 best[n] = loss, option

@@ -11,7 +11,7 @@ from feature_store.errors import InputError, some
 from workbench.vlm.questions import Question
 
 
-def rows_of(questions: Sequence[Question], image_ids: Sequence[str], store: str) -> np.ndarray:
+def rows_of(questions: Sequence[Question], image_ids: Iterable[str], store: str) -> np.ndarray:
     """Store row of each question's image: int64, dims (question,).
 
     An image matches by its exact id, else by the only id of which it is the end, whole path
@@ -20,7 +20,7 @@ def rows_of(questions: Sequence[Question], image_ids: Sequence[str], store: str)
     Parameters
     ----------
     questions : sequence of Question
-    image_ids : sequence of str
+    image_ids : iterable of str
         Of the store, in row order.
     store : str
         What messages call it.
@@ -41,7 +41,8 @@ def rows_of(questions: Sequence[Question], image_ids: Sequence[str], store: str)
     for image_id in exact:
         by_name[image_id.rpartition("/")[2]].append(image_id)
     found: dict[str, int] = {}
-    lost, several = [], []
+    lost: list[str] = []
+    several: list[str] = []
     for image in dict.fromkeys(question.image for question in questions):
         matches = [image] if image in exact else _alike(image, by_name[image.rpartition("/")[2]])
         if len(matches) == 1:

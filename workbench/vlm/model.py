@@ -98,17 +98,19 @@ class VisionLanguageModel(nn.Module):
         """Names and parameters that are trained."""
         return ((n, p) for n, p in self.named_parameters() if p.requires_grad)
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """What is trained: name to tensor."""
         names = {name for name, _ in self.trained()}
         whole = super().state_dict(*args, **kwargs)
         return {name: value for name, value in whole.items() if name in names}
 
-    def load_state_dict(self, state: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
         """Inverse of :meth:`state_dict`; every trained tensor must be there."""
-        if missing := {name for name, _ in self.trained()} - set(state):
+        if missing := {name for name, _ in self.trained()} - set(state_dict):
             raise KeyError(f"the state lacks {sorted(missing)[0]}")
-        return super().load_state_dict(state, strict=False)
+        return super().load_state_dict(state_dict, strict=False, assign=assign)
 
     def load_part(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take what fits of another run's trained tensors, such as its projector."""

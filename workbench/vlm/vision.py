@@ -40,7 +40,7 @@ class StoredVision:
         views = [store.features(single) for single in self._singles]
         if any(view.ndim != 4 for view in views):
             raise InputError(f"{source} stores some positions of its maps; extract whole maps")
-        self.grid = max(tuple(map(int, view.shape[1:3])) for view in views)
+        self.grid: tuple[int, int] = max((int(v.shape[1]), int(v.shape[2])) for v in views)
         self.channels = sum(int(view.shape[-1]) for view in views)
 
     def __call__(self, rows: np.ndarray) -> torch.Tensor:

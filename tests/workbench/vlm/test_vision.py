@@ -38,10 +38,11 @@ def test_tokens_of_files_are_those_of_the_store(tmp_path, fit):
     for path, image in zip(paths, pixels, strict=True):
         Image.fromarray(image.repeat(20, 0).repeat(20, 1)).save(path)
     where = str(tmp_path / "s.zarr")
-    extract(ExtractRequest(
+    request = ExtractRequest(
         dataset=f"folder:{tmp_path / 'photos'}", models=["bundled:efficientnet_lite0"],
         scales=["1x", "2x.raw"], store=where, fit=fit,
-    ))  # fmt: skip
+    )  # fmt: skip
+    assert [extract(request).shards, extract(request).shards] == [2, 0]
     vision = StoredVision(feature_store.open(where), "bundled:efficientnet_lite0@224+448.raw")
     manifests = vision.manifests()
     modes = {manifest["transform"]["mode"] for manifest in manifests.values()}
