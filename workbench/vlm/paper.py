@@ -50,7 +50,7 @@ LANGUAGE = {
     "hf:lmsys/vicuna-7b-v1.5": LanguageSize(layers=32, width=4096, inner=11008, words=32000),
     "hf:lmsys/vicuna-13b-v1.5": LanguageSize(layers=40, width=5120, inner=13824, words=32000),
 }
-CLIP = "timm:vit_large_patch14_clip_336.openai"
+CLIP = "timm:vit_large_patch14_clip_quickgelu_336.openai"
 OPEN = "open_clip:ViT-{}"
 
 
