@@ -42,6 +42,8 @@ SUBSTITUTES = {
     "csv:train.csv": "csv:scenes/train.csv",
     '"/data/': '"data/',
     ":/data/": ":data/",
+    "--only 5 13 --columns cost": "--only 10 --columns cost",  # few models to build
+    "--config paper.toml --only 5 --dry-run": "--config paper.toml --only 3 --dry-run",
     "--scales 1x 2x 3x --arithmetic bf16 --workers 8": "--scales 1x --workers 1",
     "--episodes 120 --size 448": "--episodes 2 --size 64",
     "--scales 224 448 --store demos.zarr": "--scales 224 --store demos.zarr",
