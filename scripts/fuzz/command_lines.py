@@ -56,12 +56,33 @@ LINES = {
     "tables": ["--check", "photos"],
     "upgrade": ["old.zarr"],
     "export": ["train.zarr", "--source", SOURCE, "--to", "npz", "--out", "features.npz"],
+    "pretrain": [
+        *("--model", "timm:test_vit:32", "--dataset", "folder:photos", "--val", "folder:photos"),
+        *("--scales", "1x", "--epochs", "1", "--batch", "2", "--out", "run"),
+    ],
+    "vlm train": [
+        *("--store", "train.zarr", "--source", SOURCE, "--questions", "runs.csv"),
+        *("--stage", "projector", "--out", "run"),
+    ],
+    "vlm eval": ["--run", "photos", "--store", "test.zarr", "--questions", "runs.csv"],
+    "vlm answer": ["--run", "photos", "--image", "photos/0.png", "--question", "What?"],
+    "robot demos": ["--task", "push-v3", "--seed", "0", "--size", "64", "--out", "demos"],
+    "robot train": [
+        *("--store", "train.zarr", "--demos", "photos", "--source", SOURCE, "--out", "run"),
+    ],
+    "robot rollout": ["--run", "photos", "--positions", "2", "--seed", "1"],
     "explore": ["train.zarr", "--port", "0", "--no-browser"],
     "demo": ["--device", "cpu"],
 }
-"""Valid lines."""
-ENDS = {"tables": ["--only", "no such table"], "demo": ["--limits", "6", "3"]}
+"""Valid lines; the inputs of commands that train are refused, as they would train for minutes."""
+ENDS = {
+    "tables": ["--only", "no such table"],
+    "demo": ["--limits", "6", "3"],
+    "robot demos": ["--episodes", "0"],
+}
 """Command to what is added to its lines, so that a valid one takes seconds."""
+WRITERS = ("export", "pretrain", "vlm train", "robot demos", "robot train")
+"""Commands whose `--out` stays."""
 JUNK = (
     *("", " ", "-1", "0", "1", "1e309", "nan", "inf", "-inf", "1_000", "0x10", "½", "９"),
     *("99999999999999999999", "1.5", "None", "true", "[]", "{}", "=1+1", "--", "-", "---", "@"),
@@ -73,7 +94,7 @@ JUNK = (
     *("\t", "%s%n", "$HOME", "%(x)s"),
 )  # fmt: skip
 NEVER = ("--watch", "--full", "--help", "--engine", "--scheduler", "--compile", "--out", "--config")
-"""Options that wait, take minutes, or write where the value says (`export` writes one file)."""
+"""Options that wait, take minutes, or write where the value says."""
 SECONDS = 60
 OLD = Path(__file__).parents[2] / "tests" / "data" / "half_filled.zarr"
 """A store of protocol version 1."""
@@ -111,7 +132,7 @@ def options_of(command: str) -> list[str]:
     """The options that the command's help names."""
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     found = sorted(set(re.findall(r"--[a-z][a-z0-9.-]+", shown.getvalue())))
     return [name for name in found if name not in NEVER]
 
@@ -119,7 +140,7 @@ def options_of(command: str) -> list[str]:
 def broken(command: str, options: list[str], rng: np.random.Generator) -> list[str]:
     """The valid line of a command with one or two faults."""
     line = list(LINES[command])
-    never = set(NEVER) - ({"--out"} if command == "export" else set())
+    never = set(NEVER) - ({"--out"} if command in WRITERS else set())
 
     def junk() -> str:
         return JUNK[rng.integers(len(JUNK))]
@@ -192,7 +213,7 @@ def fuzz(lines: int, seed: int, seconds: float = SECONDS) -> dict:
             known = {name: options_of(name) for name in LINES if name in COMMANDS}
             for number in range(lines):
                 command = list(known)[number % len(known)]
-                line = [command, *broken(command, known[command], rng)]
+                line = [*command.split(), *broken(command, known[command], rng)]
                 if "--check" not in line or "None" in line:  # "None" counts as no value
                     line += ENDS.get(command, [])
                 outcome, words = run(line, seconds)
