@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -127,7 +127,8 @@ def fit_head(
 ) -> tuple[Head, float]:
     """The linear head of a task on drawn tokens, and its penalty, chosen where none is given."""
     if penalty is not None:
-        config = replace(config, **{_TASKS[config.task].penalty: penalty})
+        given: dict[str, Any] = {_TASKS[config.task].penalty: penalty}
+        config = replace(config, **given)
     return _TASKS[config.task].fit(seen, config, say)
 
 

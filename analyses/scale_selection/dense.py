@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Dense:
         stores: tuple[FeatureStore, FeatureStore],
         targets: tuple[TargetMaps, TargetMaps],
         grid: tuple[int, int],
-        task: str,
+        task: Literal["segmentation", "depth"],
         config: SelectionConfig,
     ) -> None:
         segments = task == "segmentation"
@@ -69,8 +70,9 @@ class Dense:
             image.append(np.repeat(seen.index, known.sum(1)))
         if not x:
             raise InputError("no training image is readable")
-        joined = (np.concatenate(part) for part in (x, y, image))
-        some = TrainingTokens(*joined, images, each)
+        some = TrainingTokens(
+            np.concatenate(x), np.concatenate(y), np.concatenate(image), images, each
+        )
         return dense_probe.fit_head(some, self.options, penalty)
 
     def loss(self, seen: Seen) -> Loss:

@@ -196,7 +196,8 @@ def read_policy(path: str | Path) -> FittedPolicy:
             "`workbench select`"
         )
     lists = ("offset", "weights", "thresholds")
-    return FittedPolicy(**{k: tuple(v) if k in lists else v for k, v in found.items()})
+    values: dict[str, Any] = {k: tuple(v) if k in lists else v for k, v in found.items()}
+    return FittedPolicy(**values)
 
 
 def _words(layout: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -58,7 +59,11 @@ def others(
     depth_unit : {"m", "mm"}
         Of the dataset's depth maps.
     """
-    common = {"seed": config.seed, "resamples": config.resamples, "keep_shared": config.keep_shared}
+    common: dict[str, Any] = {
+        "seed": config.seed,
+        "resamples": config.resamples,
+        "keep_shared": config.keep_shared,
+    }
     names = (task.metric_name, "low", "high")
     if isinstance(task, Reconstruct):
         ridge = "auto" if config.ridge is None else config.ridge
