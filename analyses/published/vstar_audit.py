@@ -94,7 +94,7 @@ def chance(first: int, second: int, questions: int) -> dict[str, float]:
     Examples
     --------
     >>> {name: round(p, 3) for name, p in chance(59, 50, 115).items()}
-    {'fisher': 0.289, 'mcnemar_low': 0.004, 'mcnemar_high': 0.392}
+    {'fisher': 0.289, 'mcnemar_low': 0.004, 'mcnemar_high': 0.444}
     """
     from scipy.stats import binomtest, fisher_exact  # deferred: 1 s
 

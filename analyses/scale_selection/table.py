@@ -52,7 +52,7 @@ def table_of(
     """
     records = []
     for policy in config.policies:
-        none, full = points[policy, 0.0].metric, points[policy, 1.0].metric
+        none, full = _ends(points, policy, metric_name, config)
         for budget in config.budgets:
             point = points[policy, budget]
             low, high = interval(point.draws, config.confidence)
@@ -76,12 +76,12 @@ def table_of(
             )
     table = pd.DataFrame.from_records(records)
     table.attrs["resampled"] = {key: point.draws.tolist() for key, point in points.items()}
-    table.attrs["kept"] = kept(points, config)
+    table.attrs["kept"] = kept(points, metric_name, config)
     return table
 
 
 def share_of_gain(metric: float, none: float, full: float) -> float:
-    """Part of the gain of all crops; NaN where all crops change nothing.
+    """Part of the gain of all crops; NaN where there is none.
 
     >>> share_of_gain(0.6, none=0.5, full=0.7)
     0.5
@@ -89,12 +89,24 @@ def share_of_gain(metric: float, none: float, full: float) -> float:
     return round((metric - none) / (full - none), 12) if full != none else float("nan")
 
 
-def kept(points: Mapping[tuple[str, float], Point], config: SelectionConfig) -> dict[str, float]:
+def _ends(
+    points: Mapping[tuple[str, float], Point], policy: str, name: str, config: SelectionConfig
+) -> tuple[float, float]:
+    """The metric without and with all crops; NaN unless they help by more than their interval."""
+    none, full = points[policy, 0.0], points[policy, 1.0]
+    gain = (full.draws - none.draws) * (-1 if name == "rmse" else 1)
+    low, _ = interval(gain, config.confidence)
+    return (none.metric, full.metric) if low > 0 else (float("nan"), float("nan"))
+
+
+def kept(
+    points: Mapping[tuple[str, float], Point], metric_name: str, config: SelectionConfig
+) -> dict[str, float]:
     """Policy to the least budget that keeps :data:`KEPT` of the gain, between budgets by lines."""
     found = {}
     for policy in config.policies:
         budgets = sorted(budget for name, budget in points if name == policy)
-        none, full = points[policy, 0.0].metric, points[policy, 1.0].metric
+        none, full = _ends(points, policy, metric_name, config)
         shares = [share_of_gain(points[policy, b].metric, none, full) for b in budgets]
         found[policy] = reached(budgets, shares, KEPT)
     return found

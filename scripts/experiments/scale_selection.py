@@ -100,7 +100,8 @@ def measured(
     task = task_of(name, stores, layout, config)
     table = scale_selection.compute(*stores, layout=layout, task=task, config=config)
     table = with_gmacs(table, layout, stores[0])
-    larger = others(stores, [f"{model}@1x" for model in LARGER], task, config)
+    beside = LARGER[:-1] if DATA[name].task == "reconstruct" else LARGER  # not the target itself
+    larger = others(stores, [f"{model}@1x" for model in beside], task, config)
     return {
         "data": name,
         "task": DATA[name].task,

@@ -84,6 +84,11 @@ class Select:
 
         stores = feature_store.open(self.train), feature_store.open(self.test)
         layout = Layout.stored(stores[0], self.model, self.scales)
+        if Layout.stored(stores[1], self.model, self.scales).describe() != layout.describe():
+            raise InputError(f"{self.train} and {self.test} were extracted in different ways")
+        others_of = [str(stores[1].resolve(name)) for name in self.source]
+        if self.target is not None and str(stores[1].resolve(self.target)) in others_of:
+            raise InputError(f"--source {self.target} is the target; it predicts itself")
         for name in layout.inexact:
             note(f"{name} is pooled across the borders of crops; {name}.unpooled would be exact")
         task = self._task(stores, layout, config)
@@ -147,6 +152,9 @@ class Select:
             *write_table(table, out / "selection", shown=table[SHOWN]),
             *write_table(kept_table(table), out / "selection_kept"),
         ]
+        if (fitted := table.attrs["fitted"]) is not None:
+            strict_json.write(fitted.as_json(), out / "policy.json")
+            paths.append(out / "policy.json")
         if len(others):
             paths += write_table(others, out / "selection_sources")
         if table["gmacs"].notna().all():
@@ -154,9 +162,6 @@ class Select:
         if self.pictures:
             drawn = selection.draw_chosen(test, layout, table, count=self.pictures)
             paths += style.save(drawn, out / "selection_crops", ["png"])
-        if (fitted := table.attrs["fitted"]) is not None:
-            strict_json.write(fitted.as_json(), out / "policy.json")
-            paths.append(out / "policy.json")
         note(f"wrote {', '.join(path.name for path in paths)} in {out}")
 
 

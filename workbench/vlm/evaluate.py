@@ -109,7 +109,7 @@ class _Asked:
         return found
 
     def choose(self, questions: Sequence[Question], rows: np.ndarray) -> list[str]:
-        """The choice of lowest mean token loss.
+        """The choice of lowest mean token loss, its end mark included.
 
         Source: penghao-wu/vstar, ``multiple_choices_inference``.
         """
@@ -120,6 +120,11 @@ class _Asked:
         for _, batch in self._batches(texts, rows[number], left=False):
             counts = (batch["labels"][:, 1:] != IGNORED).sum(1)
             means += (self.model.losses(batch).sum(1) / counts).tolist()
+        if not np.isfinite(means).all():
+            raise InputError(
+                "the loss of a choice is not finite; the model diverged, train it at a lower "
+                "learning rate"
+            )
         best: dict[int, tuple[float, str]] = {}
         for (n, option), loss in zip(pairs, means, strict=True):
             if n not in best or loss < best[n][0]:

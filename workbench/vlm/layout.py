@@ -112,9 +112,9 @@ class Writer:
         return Text(np.array(ids), np.full(len(ids), IGNORED))
 
     def option(self, question: str, option: str) -> Text:
-        """One question and one possible answer; the loss is on the answer's words alone."""
+        """One question and one possible answer; the loss is on the answer and its end mark."""
         ids = [*self._opening()[0], *self.asked(question, first=True)]
-        said = self._ids(option)
+        said = [*self.words(option), self.end]
         return Text(np.array(ids + said), np.array([IGNORED] * len(ids) + said))
 
     def asked(self, question: str, *, first: bool) -> list[int]:

@@ -72,7 +72,9 @@ def other_images(rows: np.ndarray, seed: int) -> np.ndarray:
     >>> other_images(np.array([4, 4, 9]), 0).tolist()
     [9, 9, 4]
     """
-    order = np.random.default_rng((7, seed)).permutation(np.unique(rows))
+    if len(images := np.unique(rows)) < 2:
+        raise InputError("all questions are about one image; a blind run needs another one")
+    order = np.random.default_rng((7, seed)).permutation(images)
     following = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
     return np.array([following[row] for row in rows.tolist()], dtype=np.int64)
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from feature_store.errors import InputError
 from workbench.vlm.config import VlmConfig
 from workbench.vlm.language import Language
 from workbench.vlm.layout import IGNORED, IMAGE
@@ -113,10 +114,21 @@ class VisionLanguageModel(nn.Module):
         return super().load_state_dict(state_dict, strict=False, assign=assign)
 
     def load_part(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take what fits of another run's trained tensors, such as its projector."""
+        """Take another run's trained tensors, such as its projector; all of them have to fit.
+
+        Raises
+        ------
+        InputError
+            This stage has no place for what the other one trained.
+        """
         own = {name: value.shape for name, value in self.trained()}
-        fitting = {name: value for name, value in state.items() if own.get(name) == value.shape}
-        super().load_state_dict(fitting, strict=False)
+        if lost := [name for name, value in state.items() if own.get(name) != value.shape]:
+            raise InputError(
+                f"the run to start from trained {len(lost)} tensors, such as {lost[0]}, that this "
+                f"stage does not train in that shape and would lose; start from a run of the "
+                f"projector, or of this stage with the same recipe"
+            )
+        super().load_state_dict(dict(state), strict=False)
 
 
 def _with_adapters(model: Any, config: VlmConfig) -> Any:

@@ -90,6 +90,8 @@ def _check(where: str, question: Question) -> None:
     for name in ("image", "question", "answer"):
         if not getattr(question, name).strip():
             raise InputError(f"{where} has no {name}; complete it or remove it")
+    if not all(choice.strip() for choice in question.choices):
+        raise InputError(f"{where} has an empty choice; complete it or remove it")
     if question.choices and question.answer not in question.choices:
         listed = ", ".join(map(repr, question.choices))
         raise InputError(

@@ -37,7 +37,10 @@ def normalised(answer: str) -> str:
 
 def exact(question: Question, answer: str) -> float:
     """1 where the normalised answer is the expected one."""
-    return float(normalised(answer) == normalised(question.answer))
+    expected = normalised(question.answer)
+    if not expected:  # an article alone, such as the letter A
+        return float(answer.strip().lower() == question.answer.strip().lower())
+    return float(normalised(answer) == expected)
 
 
 def vqa(question: Question, answer: str) -> float:

@@ -18,7 +18,7 @@ from workbench.extraction.streaming import Running, StreamedSplit
 from workbench.models.transform import Padded, Transform
 from workbench.pictures.computed import FileBytes
 
-COMPARED = ("model", "weights_sha256", "tap", "scale", "transform", "precision")
+COMPARED = ("model", "weights_sha256", "tap", "scale", "transform", "precision", "selection")
 """Fields of a manifest that decide what a tower sees and returns."""
 
 

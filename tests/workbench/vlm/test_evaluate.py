@@ -43,7 +43,7 @@ def test_likelihood_is_a_loop_over_options(ran):
     for row, (question, answer) in enumerate(zip(asked, answers, strict=True)):
         losses = []
         for option in question.choices:
-            words = torch.tensor(writer.words(option))
+            words = torch.tensor([*writer.words(option), writer.end])
             prompt = embedded(model, writer, store, question, row)
             logits = model.causal(inputs_embeds=torch.cat([prompt, embed(words)])[None]).logits[0]
             losses.append(cross_entropy(logits[len(prompt) - 1 : -1], words).item())
