@@ -3,3 +3,5 @@
 IDENTITY = "run.json"
 METRICS = "metrics.csv"
 EVALUATION = "evaluation.csv"
+FINISHED = "finished.json"
+"""Written at the end, early or not, with the last step."""

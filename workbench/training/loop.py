@@ -22,9 +22,10 @@ import torch
 from analyses.reading.progress import shown
 from feature_store.errors import InputError
 from workbench.interrupts import stop_requests
+from workbench.results import strict_json
 from workbench.training import checkpoints, ranks
 from workbench.training.config import TrainingConfig
-from workbench.training.files import EVALUATION, METRICS
+from workbench.training.files import EVALUATION, FINISHED, METRICS
 from workbench.training.randomness import seed_step
 from workbench.training.run_folder import Metrics, check_identity, held
 from workbench.training.trained import Outcome, Trained, largest_gradient
@@ -78,6 +79,8 @@ def train(
             ):
                 bar.initial = bar.n = run.step
                 run.steps(stopping, bar)
+        if run.finished and ranks.rank() == 0:
+            strict_json.write({"step": run.step}, folder / FINISHED)
         return run.outcome()
 
 

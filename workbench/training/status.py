@@ -8,7 +8,7 @@ from typing import Any
 
 from feature_store.errors import InputError
 from workbench.results import strict_json
-from workbench.training.files import EVALUATION, IDENTITY, METRICS
+from workbench.training.files import EVALUATION, FINISHED, IDENTITY, METRICS
 
 
 def is_run(folder: str | Path) -> bool:
@@ -49,7 +49,7 @@ def status(folder: str | Path) -> dict[str, Any]:
         "steps_done": done,
         "steps_total": total,
         "checkpoints": saved,
-        "complete": bool(saved) and saved[0] == total,
+        "complete": (path / FINISHED).exists() or (bool(saved) and saved[0] == total),
         "metrics": metrics,
         "evaluation": evaluation,
     }

@@ -6,6 +6,7 @@ import json
 
 from workbench.cli import main
 from workbench.results import strict_json
+from workbench.training.files import FINISHED
 
 
 def folder_of(tmp_path, *, steps=(10, 20)):
@@ -37,6 +38,13 @@ def test_a_finished_run_and_one_without_a_checkpoint(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["complete"]
     assert main(["status", folder_of(tmp_path / "b", steps=()), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["checkpoints"] == []
+
+
+def test_a_run_that_ended_early_is_complete(tmp_path, capsys):
+    folder = folder_of(tmp_path)
+    strict_json.write({"step": 24}, tmp_path / FINISHED)
+    assert main(["status", folder]) == 0
+    assert "complete, 24/40" in capsys.readouterr().out
 
 
 def test_a_damaged_record_is_refused(tmp_path, capsys):

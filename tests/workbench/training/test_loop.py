@@ -16,6 +16,7 @@ import torch
 from feature_store import InputError
 from workbench.training import checkpoints
 from workbench.training.config import TrainingConfig
+from workbench.training.files import FINISHED
 from workbench.training.loop import train
 from workbench.training.randomness import rows_of_step, seed_step, step_generator
 from workbench.training.trained import Trained
@@ -251,6 +252,7 @@ def test_a_run_ends_early_with_its_best_weights(tmp_path):
     outcome, found = run(tmp_path / "a", config, evaluate=lowest_at(2, done))
     assert (outcome.step, outcome.finished) == (25, True)
     assert (outcome.best_step, outcome.best_loss) == (10, 1.0)
+    assert (tmp_path / "a" / FINISHED).exists()
     (saved,) = (p for p in (tmp_path / "a").glob("step_*10.*.pt"))
     assert all(map(torch.equal, found, torch.load(saved)["model"].values()))
     rows = (tmp_path / "a" / "evaluation.csv").read_text().split()
@@ -271,6 +273,7 @@ def test_patience_changes_no_step_and_survives_a_stop(tmp_path):
 
     evaluate = lowest_at(99, done)  # the last evaluation is the best
     assert not run(tmp_path / "a", config, before=send, evaluate=evaluate)[0].finished
+    assert not (tmp_path / "a" / FINISHED).exists()
     outcome, found = run(tmp_path / "a", config, evaluate=evaluate)
     assert outcome.best_step == 40
     assert all(map(torch.equal, found, plain))
