@@ -179,9 +179,8 @@ def clone(
 
 
 def _require_whole(store: FeatureStore, source: str, frames: int) -> None:
-    rows = good_rows(store, source)
-    if len(rows) < frames:
-        lost = np.setdiff1d(np.arange(frames), rows)
+    lost = np.setdiff1d(np.arange(frames), good_rows(store, source))
+    if len(lost):
         raise InputError(
             f"{len(lost)} of {frames} frames have no features of {source} in {store.path}, such as "
             f"{store.image_ids[lost[0]]}; a policy needs every frame: mend the demonstrations"

@@ -14,6 +14,7 @@ import torch
 
 from feature_store.errors import InputError
 from workbench.cli import main
+from workbench.robot import fit
 from workbench.robot import run as runs
 from workbench.robot.config import PolicyConfig
 from workbench.robot.demonstrations import load
@@ -138,6 +139,13 @@ def test_fewer_demonstrations_are_the_first_ones(plane):
     assert few.image_ids == plane.given.image_ids[: len(few.state)]
     with pytest.raises(InputError, match="61.*2 to 60"):
         plane.given.take(61)
+
+
+def test_lost_frames_are_named_among_those_that_are_kept(plane, monkeypatch):
+    monkeypatch.setattr(fit, "good_rows", lambda store, source: np.delete(np.arange(len(store)), 3))
+    with pytest.raises(InputError, match=f"1 of 20 frames.*{plane.given.image_ids[3]}"):
+        fit._require_whole(plane.store, plane.source, 20)
+    fit._require_whole(plane.store, plane.source, 3)
 
 
 def test_options_and_stores_that_do_not_fit_are_refused(plane, demos, tmp_path, capsys):
