@@ -11,15 +11,16 @@ import tyro
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
-from workbench.robot.config import RolloutConfig
+from workbench.robot.config import PICKING, RolloutConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class RobotRollout:
     r"""Let a trained policy act in simulation, from many positions, seeing live frames.
 
-    A trial succeeds when the object is lifted (the paper's criterion); how often it is placed
-    stands beside. Repeat the command to resume; needs the extra 'robot'.
+    A trial of pick-place-v3 succeeds when the object is lifted (the paper's criterion), and how
+    often it is placed stands beside; of another task, when the object is placed. Repeat the
+    command to resume; needs the extra 'robot'.
 
     Examples
     --------
@@ -52,7 +53,7 @@ class RobotRollout:
         )
         if self.json:
             show(strict_json.dumps(found))
-        for name in ("grasp", "placed"):
+        for name in ("grasp", "placed") if found["task"] == PICKING else ("placed",):
             rate = found[name]
             note(
                 f"{name}: {rate['successes']} of {rate['trials']} = "

@@ -85,10 +85,10 @@ class RobotTrain:
         if self.json:
             show(strict_json.dumps(found))
         elif outcome.finished:
-            note(
-                f"validation loss {outcome.best_loss:.4f} at step {outcome.best_step}; try it: "
-                f"workbench robot rollout --run {self.out}"
-            )
+            best, at = outcome.best_loss, outcome.best_step
+            done = f"step {outcome.step}" if best is None else f"loss {best:.4f} at step {at}"
+            what = "trained to" if best is None else "validation"
+            note(f"{what} {done}; try it: workbench robot rollout --run {self.out}")
         return 0 if outcome.finished else 1
 
     def _plan(self, frames: int) -> int:

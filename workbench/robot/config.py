@@ -9,6 +9,10 @@ from feature_store.errors import InputError, require_at_least, require_choices
 
 Task = Literal["pick-place-v3", "push-v3", "drawer-open-v3"]
 """Tasks of Meta-World with a scripted expert; the first is the paper's cube picking."""
+PICKING: Task = "pick-place-v3"
+"""The task in which lifting the object is a success; in drawer-open-v3 nothing is lifted."""
+MOST_STEPS = 500
+"""Length of a trial that Meta-World allows."""
 CAMERA = "observation.images.corner2"
 """Feature that holds the frames of recorded demonstrations."""
 STATE, ACTION = "observation.state", "action"
@@ -102,9 +106,10 @@ class RolloutConfig:
     seed: int = 1
     """Fixes the positions; another one than of the demonstrations."""
     max_steps: int = 150
-    """Steps after which a trial has failed."""
-    success: Literal["grasp", "placed"] = "grasp"
-    """Criterion of success_rate: the object lifted (the paper's), or placed; both are counted."""
+    """Steps after which a trial has failed; at most 500, Meta-World's limit."""
+    success: Literal["auto", "grasp", "placed"] = "auto"
+    """Criterion of success_rate: the object lifted (the paper's), or placed; auto is grasp for
+    pick-place-v3 and placed for the other tasks. Both are counted."""
     ensemble: float | None = None
     """Average overlapping predictions of a step with weights exp(-VALUE * age rank), oldest first;
     by default the latest prediction acts alone."""
@@ -118,5 +123,13 @@ class RolloutConfig:
     def __post_init__(self) -> None:
         require_choices(self)
         require_at_least(self, positions=1, max_steps=1, environments=0, seed=0, light=0)
+        if self.max_steps > MOST_STEPS:
+            raise InputError(f"max_steps is {self.max_steps}; expected at most {MOST_STEPS}")
         if self.ensemble is not None and self.ensemble < 0:
             raise InputError(f"ensemble is {self.ensemble}; expected at least 0")
+
+    def criterion(self, task: str) -> Literal["grasp", "placed"]:
+        """What counts as success in a task."""
+        if self.success != "auto":
+            return self.success
+        return "grasp" if task == PICKING else "placed"

@@ -51,13 +51,15 @@ def evaluate(
     Raises
     ------
     InputError
-        A run that is not finished or not of this simulation; another version of the simulator; no
-        rendering.
+        A run that is not finished or not of this simulation; another version of the simulator; the
+        positions of the demonstrations; no rendering.
     """
     cloned = runs.load(folder, device)
     recording = cloned.identity["recording"]
     _require_simulated(cloned.identity, recording)
     require_versions(recording["versions"])
+    _require_new_positions(config, recording)
+    success = config.criterion(recording["task"])
     encode = None
     if cloned.source:
         dtype = cloned.identity["dtype"]
@@ -86,19 +88,29 @@ def evaluate(
                 roll(controller, robots, filmed, config, filmed=lambda _: True),
                 key=lambda trial: trial.position,
             )
-            path = write_film(films, CRITERIA[config.success], video)
+            path = write_film(films, CRITERIA[success], video)
             log(f"wrote {path}")
-    found = summary([trials[position] for position in range(config.positions)], config)
+    found = summary([trials[position] for position in range(config.positions)], success)
     frame = np.zeros((recording["size"], recording["size"], 3), np.uint8)
     return found | {
         "hz": control_frequency(controller, frame),
         "steps_per_s": steps / seconds if steps else None,
         "run": str(folder),
+        "task": recording["task"],
         "source": cloned.source,
         "best_step": cloned.step,
         "options": asdict(config),
         "versions": versions(),
     }
+
+
+def _require_new_positions(config: RolloutConfig, recording: dict[str, Any]) -> None:
+    """Refuse trials from the positions that were demonstrated."""
+    if config.seed == recording["seed"]:
+        raise InputError(
+            f"--seed is {config.seed}, that of the recorded demonstrations, whose positions the "
+            f"trials would repeat; expected another one: give --seed {config.seed + 1}"
+        )
 
 
 def _require_simulated(identity: dict[str, Any], recording: dict[str, Any]) -> None:

@@ -77,14 +77,15 @@ def trial_identity(config: RolloutConfig, run: dict[str, Any], step: int) -> dic
     return {"options": options, "run": run, "step": step}
 
 
-def summary(trials: Sequence[Trial], config: RolloutConfig) -> dict[str, Any]:
+def summary(trials: Sequence[Trial], success: str) -> dict[str, Any]:
     """Successes with Wilson's 95 % interval, of both criteria, and each position's outcome.
 
     Parameters
     ----------
     trials : sequence of Trial
         In the order of their positions.
-    config : RolloutConfig
+    success : str
+        Criterion of the rate: grasp or placed.
 
     Raises
     ------
@@ -96,8 +97,8 @@ def summary(trials: Sequence[Trial], config: RolloutConfig) -> dict[str, Any]:
     by = {name: [bool(getattr(t, field)) for t in trials] for name, field in CRITERIA.items()}
     rates = {name: _rate(hits) for name, hits in by.items()}
     return {
-        **rates[config.success],
-        "criterion": config.success,
+        **rates[success],
+        "criterion": success,
         **rates,
         "outcomes": {name: list(map(int, hits)) for name, hits in by.items()},
         "steps": [trial.steps for trial in trials],

@@ -13,7 +13,7 @@ from feature_store.errors import InputError
 from workbench import datasets
 from workbench.cli import main
 from workbench.robot import simulation as simulating
-from workbench.robot.config import DemoConfig
+from workbench.robot.config import DemoConfig, RolloutConfig
 from workbench.robot.demonstrations import load
 from workbench.robot.eyes import read_features
 from workbench.robot.live import live_encoder
@@ -46,6 +46,36 @@ def test_positions_depend_on_seed_and_number_alone():
     assert np.array_equal(*places)
     other.reset(1, 3)
     assert not np.allclose(places[0][4:7], other._seen[4:7])
+
+
+@pytest.mark.parametrize("task", ["pick-place-v3", "drawer-open-v3"])
+def test_the_start_shows_what_the_position_gives(task, recorded):
+    import mujoco
+
+    robot = Simulation(task, 64)
+    for position in range(2):
+        robot.reset(0, position)
+        first, seen = robot.frame(), robot._seen.copy()
+        mujoco.mj_forward(robot._env.model, robot._env.data)
+        assert np.array_equal(first, robot.frame())
+        assert np.allclose(seen, robot._env._get_obs())
+
+
+def test_a_drawer_is_not_grasped_before_it_is_open():
+    robot = Simulation("drawer-open-v3", 32)
+    robot.reset(0, 0)
+    steps = [robot.act(robot.expert()) for _ in range(150)]
+    assert not steps[0].grasped
+    assert any(step.placed for step in steps)
+    assert all(step.grasped == step.placed for step in steps)
+
+
+def test_criterion_and_length_of_a_trial():
+    assert RolloutConfig().criterion("pick-place-v3") == "grasp"
+    assert RolloutConfig().criterion("drawer-open-v3") == "placed"
+    assert RolloutConfig(success="grasp").criterion("push-v3") == "grasp"
+    with pytest.raises(InputError, match="max_steps is 501; expected at most 500"):
+        RolloutConfig(max_steps=501)
 
 
 def test_object_and_goal_are_kept_from_the_policy():
@@ -97,7 +127,10 @@ def test_a_policy_is_trained_and_tried_from_the_command_line(recorded, tmp_path,
     folder, _ = recorded
     run = str(tmp_path / "run")
     train = ["robot", "train", "--demos", str(folder), "--blind", "--look-every", "16"]
-    assert main([*train, "--iterations", "2", "--width", "16", "--out", run]) == 0
+    assert (
+        main([*train, "--iterations", "2", "--width", "16", "--out", run, "--patience", "None"])
+        == 0
+    )
     roll = ["robot", "rollout", "--run", run, "--positions", "2", "--max-steps", "20"]
     video = ["--video", str(tmp_path), "--environments", "1"]
     capsys.readouterr()
@@ -112,6 +145,8 @@ def test_a_policy_is_trained_and_tried_from_the_command_line(recorded, tmp_path,
     again = json.loads(capsys.readouterr().out)
     assert again["outcomes"] == found["outcomes"]
     assert again["steps_per_s"] is None, "trials that are there are not repeated"
+    assert main([*roll, "--seed", "0"]) == 2
+    assert "--seed is 0, that of the recorded demonstrations" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("action", [np.zeros(3), np.array([0, 0, 0, np.nan])])

@@ -40,6 +40,8 @@ def test_trials_in_simulation_have_intervals_and_paired_differences(two_rows):
     assert by["Lite0"]["grasped, minus Lite0"] == ""
     assert by["Lite0-S2"]["grasped, minus Lite0"] == "+10.0 [+2.0, +18.0], p 0.012"
     assert by["Lite0-S2"]["view"] == "as recorded"
+    assert by["blind"]["grasped (%)"] == "", "only the task of picking has a grasp"
+    assert by["blind"]["placed (%)"] == "20.0 [10, 30]"
 
 
 def test_the_figure_shows_the_main_experiment_alone(two_rows):
