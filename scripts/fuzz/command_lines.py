@@ -57,7 +57,7 @@ LINES = {
     "upgrade": ["old.zarr"],
     "export": ["train.zarr", "--source", SOURCE, "--to", "npz", "--out", "features.npz"],
     "pretrain": [
-        *("--model", "timm:test_vit:32", "--dataset", "folder:photos", "--val", "folder:photos"),
+        *("--model", "timm:test_vit:32", "--dataset", "folder:photos", "--val", "bundled:photos"),
         *("--scales", "1x", "--epochs", "1", "--batch", "2", "--out", "run"),
     ],
     "vlm train": [

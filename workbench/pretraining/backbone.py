@@ -19,6 +19,9 @@ from workbench.multiscale import S2, interpolate, plan_scale
 from workbench.multiscale.scale import Scale, resolve_scales
 from workbench.pretraining.config import AUGMENTATIONS, BY_SIZE, PretrainConfig, Recipe
 
+HEADS = ("head.", "head_dist.")
+"""How the tensors of a classifier begin."""
+
 
 def describe(config: PretrainConfig) -> BackboneInfo:
     """The architecture, known without weights.
@@ -85,13 +88,14 @@ def start_from(module: torch.nn.Module, name: str) -> None:
     """
     found = models.load(name).module.state_dict()
     own = module.state_dict()
-    wrong = [key for key in own if key not in found or found[key].shape != own[key].shape]
+    shape = {key: tuple(value.shape) for key, value in own.items()}
+    there = {key: tuple(v.shape) for key, v in found.items() if not key.startswith(HEADS)}
+    wrong = [key for key in {**shape, **there} if shape.get(key) != there.get(key)]
     if wrong:
         key = wrong[0]
-        there = tuple(found[key].shape) if key in found else "absent"
         raise InputError(
-            f"--init {name} is of another architecture: {key} is {there} there and "
-            f"{tuple(own[key].shape)} here ({len(wrong)} such tensors: {some(wrong)}); name "
+            f"--init {name} is of another architecture: {key} is {there.get(key, 'absent')} there "
+            f"and {shape.get(key, 'absent')} here ({len(wrong)} such tensors: {some(wrong)}); name "
             f"weights of the architecture of --model, at its native size"
         )
     module.load_state_dict({key: found[key] for key in own})

@@ -64,6 +64,11 @@ class PretrainConfig:
                 f"--model is {self.model!r}; name an architecture of timm, such as "
                 f"timm:vit_small_patch16_224, and with --init the weights to start from"
             )
+        if self.val == self.dataset:
+            raise InputError(
+                f"--val is {self.val!r}, the training images themselves; expected images that the "
+                f"model does not see: name others, or leave --val out"
+            )
         if self.objective == "dinov2" and find_spec("lightly") is None:
             raise InputError(
                 "--objective dinov2 needs the package lightly; pip install "

@@ -59,7 +59,8 @@ def held_out(train: Dataset, val: Dataset, s2: S2, inputs: Inputs, *, classes: b
     Raises
     ------
     InputError
-        Classes of the training images that no validation image has, or the other way round.
+        Classes of the training images that no validation image has, or the other way round; or
+        validation images without a label, where they must have classes.
     """
     labels = matched(train, val) if classes else own_labels(train, val)
     rows, bank = spread(len(val), VALIDATION), train.rows(spread(len(train), BANK))
@@ -88,8 +89,13 @@ def matched(train: Dataset, val: Dataset) -> np.ndarray:
     InputError
         As :func:`held_out`.
     """
+    if without := int((val.labels < 0).sum()):
+        raise InputError(
+            f"{without} of {len(val)} images of {val.name} have no label; --objective supervised "
+            f"needs one of each: name labelled images with --val"
+        )
     used = {train.label_names[label] for label in np.unique(train.labels) if label >= 0}
-    found = {val.label_names[label] for label in np.unique(val.labels) if label >= 0}
+    found = {val.label_names[label] for label in np.unique(val.labels)}
     if used != found:
         missing, strange = sorted(used - found), sorted(found - used)
         what = f"no image of {some(missing)}" if missing else f"images of {some(strange)}"

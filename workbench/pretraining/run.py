@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import importlib.metadata
 import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,15 @@ from workbench.training.config import TrainingConfig
 from workbench.training.loop import train
 from workbench.training.randomness import seed_step
 
-CODE = ("workbench/multiscale", "workbench/pretraining", "workbench/training")
+CODE = (
+    "workbench/datasets",
+    "workbench/models",
+    "workbench/multiscale",
+    "workbench/pretraining",
+    "workbench/training",
+)
+LIBRARIES = ("timm", "lightly")
+"""Recipes come from them; a note says so when a run resumes with another version."""
 CLIP = {"supervised": 1.0, "dinov2": 3.0}
 """Largest norm of the gradient, as published."""
 
@@ -103,6 +113,8 @@ def pretrain(
             made = replace(made, record=recorder(folder))
         outcome = train(
             made, folder, training, identity=identity, seed=config.seed, log=log, progress=progress,
+            libraries={name: importlib.metadata.version(name) for name in LIBRARIES
+                       if find_spec(name) is not None},
         )  # fmt: skip
         if not outcome.finished:
             return None

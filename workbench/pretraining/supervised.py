@@ -51,6 +51,12 @@ class Classifier(nn.Module):
         """Normalised images, dims (image, 3, row, col), to scores, dims (image, class)."""
         return self.head(self.s2(base, raw).map.mean((1, 2)))
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that timm's optimiser leaves out beside vectors: position embeddings, class
+        token."""
+        own = getattr(self.s2.backbone().module, "no_weight_decay", set)()
+        return {name for name, _ in self.named_parameters() if name.rpartition(".")[2] in own}
+
 
 class Supervised(nn.Module):
     """Everything that a checkpoint holds: the classifier and the average of its weights."""

@@ -41,6 +41,7 @@ def train(
     seed: int,
     log: Callable[[str], None],
     progress: bool = False,
+    libraries: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Train to the last step, or to the first request to stop; resume what the folder holds.
 
@@ -58,6 +59,8 @@ def train(
         Prints a line.
     progress : bool
         Show a bar with the time left.
+    libraries : mapping, optional
+        Versions that are noted beside torch's, and compared when the run resumes.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def train(
     device = next(trained.model.parameters()).device
     whole = {**identity, "training": asdict(config), "seed": seed}
     with held(folder):
-        check_identity(folder, whole, str(device), log)
+        check_identity(folder, whole, str(device), log, libraries or {})
         ranks.wait()
         run = _Run(trained, folder, config, seed)
         run.resume(log)

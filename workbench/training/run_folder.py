@@ -47,7 +47,11 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def check_identity(
-    folder: Path, identity: Mapping[str, Any], device: str, log: Callable[[str], None]
+    folder: Path,
+    identity: Mapping[str, Any],
+    device: str,
+    log: Callable[[str], None],
+    libraries: Mapping[str, str],
 ) -> None:
     """Record what decides the results of a run, or compare it with the record.
 
@@ -57,8 +61,13 @@ def check_identity(
     identity : mapping
         Name to anything that JSON has: data, model, configs, seed.
     device : str
-        Where the run trains. Device and version of torch may differ when a run resumes, at the
-        price of a line in the log: its numbers are then not exactly those of an uninterrupted run.
+        Where the run trains. Device and versions of libraries may differ when a run resumes, at
+        the price of a line in the log: its numbers are then not exactly those of an uninterrupted
+        run.
+    log : callable
+        Prints a line.
+    libraries : mapping
+        Versions of libraries beside torch.
 
     Raises
     ------
@@ -69,7 +78,7 @@ def check_identity(
         "identity": strict_json.jsonable(identity),
         "environment": {
             "torch": torch.__version__, "python": platform.python_version(), "device": device,
-            **({"processes": ranks.count()} if ranks.count() > 1 else {}),
+            **libraries, **({"processes": ranks.count()} if ranks.count() > 1 else {}),
         },
     }  # fmt: skip
     path = folder / IDENTITY

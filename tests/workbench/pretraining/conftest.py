@@ -14,8 +14,17 @@ from workbench.cli import main
 @pytest.fixture(scope="session")
 def coloured(tmp_path_factory):
     """24 images of 40 x 48, of two classes that differ in their colour."""
-    folder = tmp_path_factory.mktemp("coloured")
-    rng = np.random.default_rng(0)
+    return pictures(tmp_path_factory.mktemp("coloured"), 0)
+
+
+@pytest.fixture(scope="session")
+def held_out(tmp_path_factory):
+    """As many others of the same classes."""
+    return pictures(tmp_path_factory.mktemp("held_out"), 1)
+
+
+def pictures(folder, seed):
+    rng = np.random.default_rng(seed)
     for label, name in enumerate(("green", "red")):
         (folder / name).mkdir()
         for number in range(12):
@@ -27,13 +36,13 @@ def coloured(tmp_path_factory):
 
 
 @pytest.fixture
-def line(coloured):
+def line(coloured, held_out):
     """The words of a run's command; further options replace earlier ones."""
 
     def words(out, **more):
         options = {
             "model": "timm:test_vit:32", "dataset": f"folder:{coloured}",
-            "val": f"folder:{coloured}", "scales": "1x 2x", "epochs": "2", "batch": "8",
+            "val": f"folder:{held_out}", "scales": "1x 2x", "epochs": "2", "batch": "8",
             "checkpoint-every": "2", "log-every": "1", "workers": "0", "augment": "light2",
             "out": str(out),
         } | {name.replace("_", "-"): value for name, value in more.items()}  # fmt: skip

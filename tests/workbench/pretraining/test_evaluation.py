@@ -26,6 +26,8 @@ def test_labels_are_matched_by_the_names_of_classes():
         matched(train, dataset("val", [0, 1], ["a", "b"]))
     with pytest.raises(InputError, match="val has images of d"):
         matched(train, dataset("val", [0, 1, 2, 3], ["a", "b", "c", "d"]))
+    with pytest.raises(InputError, match="1 of 4 images of val have no label"):
+        matched(train, dataset("val", [0, 1, 2, -1], ["c", "a", "b"]))
 
 
 def test_neighbours_vote():

@@ -16,13 +16,16 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 from safetensors.torch import load_file
+from timm.optim import create_optimizer_v2
 
 import feature_store
 from feature_store import InputError
 from workbench.cli import main
 from workbench.models.run_names import record_of
+from workbench.pretraining.backbone import build_s2
 from workbench.pretraining.config import PretrainConfig, Recipe
 from workbench.pretraining.run import _check_batch
+from workbench.pretraining.supervised import Classifier
 from workbench.training import checkpoints, ranks
 
 
@@ -155,6 +158,7 @@ def test_weights_to_start_from_are_those_of_a_run(pretrain, tmp_path):
         ({"parts": "2", "recompute": "", "scales": "1x 2x.raw"}, None),
         ({"dataset": "unlabelled"}, ["24 of 24", "no label"]),
         ({"val": "lacking"}, ["no image of red"]),
+        ({"val": "same"}, ["--val", "the training images themselves"]),
         ({"scales": "1x 50"}, ["50", "multiple", "32"]),
         ({"batch": "7", "parts": "2"}, ["--batch is 7", "multiple of 2"]),
         ({"batch": "3"}, ["even number", "3 images"]),
@@ -176,6 +180,8 @@ def test_options_are_run_or_refused_in_one_line(options, words, line, coloured, 
         pixels = np.full((40, 48), np.nan, np.float32)
         Image.fromarray(pixels).save(tmp_path / "images" / "red" / "damaged.tiff")
         options = {"dataset": f"folder:{tmp_path / 'images'}"}
+    if options.get("val") == "same":
+        options = {"val": f"folder:{coloured}"}
     if options.get("val") == "lacking":
         shutil.copytree(coloured / "green", tmp_path / "val" / "green")
         options = {"val": f"folder:{tmp_path / 'val'}"}
@@ -201,6 +207,27 @@ def test_another_configuration_and_an_unfinished_run_are_refused(line, pretrain,
     assert "unfinished" in capsys.readouterr().err
     assert main(["cost", "--model", f"run:{tmp_path / 'none'}"]) == 2
     assert "checkpoint.safetensors" in capsys.readouterr().err
+
+
+def test_weights_with_more_than_the_model_has_are_refused():
+    config = PretrainConfig(
+        model="timm:test_vit:32", dataset="bundled:specks", init="random:timm:test_vit:32"
+    )
+    with pytest.raises(InputError, match=r"another architecture: blocks\.5\.\S+ is .* absent here"):
+        build_s2(config, Recipe(), "cpu", {"depth": 5})
+
+
+def test_weights_decay_where_they_are_matrices():
+    config = PretrainConfig(model="timm:test_vit:32", dataset="bundled:specks")
+    net = Classifier(build_s2(config, Recipe(), "cpu"), 2, "softmax")
+    left = {name.rpartition(".")[2] for name in net.no_weight_decay()}
+    assert left == {"pos_embed", "cls_token"}
+    decayed, kept = sorted(
+        create_optimizer_v2(net, opt="adamw", lr=1, weight_decay=0.1).param_groups,
+        key=lambda group: -group["weight_decay"],
+    )
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0)
+    assert {p.ndim for p in decayed["params"]} == {2, 4}
 
 
 def test_a_damaged_weight_file_is_refused(pretrain, tmp_path, capsys):

@@ -19,6 +19,7 @@ from workbench.training.config import TrainingConfig
 from workbench.training.files import FINISHED
 from workbench.training.loop import train
 from workbench.training.randomness import rows_of_step, seed_step, step_generator
+from workbench.training.run_folder import check_identity
 from workbench.training.trained import Trained
 
 CONFIG = TrainingConfig(iterations=40, checkpoint_every=10, log_every=4)
@@ -277,3 +278,11 @@ def test_patience_changes_no_step_and_survives_a_stop(tmp_path):
     outcome, found = run(tmp_path / "a", config, evaluate=evaluate)
     assert outcome.best_step == 40
     assert all(map(torch.equal, found, plain))
+
+
+def test_another_version_of_a_library_is_noted_where_a_run_resumes(tmp_path):
+    lines = []
+    for version in ("1.0", "1.0", "1.1"):
+        check_identity(tmp_path, {}, "cpu", lines.append, {"timm": version})
+    (line,) = lines
+    assert "timm was 1.0 and is 1.1" in line
