@@ -20,9 +20,10 @@ class Paired(NamedTuple):
     difference : float
         Success rate of the first minus that of the second.
     low, high : float
-        95 % bootstrap interval over positions.
+        95 % bootstrap interval over positions and seeds.
     p : float
-        Of the exact test of McNemar over all trials (two-sided).
+        Of the exact test of McNemar over all trials (two-sided), as if seeds at one position were
+        independent.
     """
 
     difference: float
@@ -61,7 +62,7 @@ def paired(
     ----------
     first, second : bool arrays, dims (seed, position)
         Success of policies trained with several seeds; the same positions in the same order.
-        Positions are resampled, and all seeds of a position together.
+        Positions are resampled, the same for all seeds, and seeds, the same for all positions.
     resamples, seed : int
 
     Examples
@@ -70,10 +71,12 @@ def paired(
     >>> paired(ones, zeros)
     Paired(difference=1.0, low=1.0, high=1.0, p=0.125)
     """
-    each = (first.mean(0) - second.mean(0))[:, None]
-    count = len(each)
-    drawn = bootstrap_means(each, np.arange(count), count, resamples=resamples, seed=seed)
-    low, high = interval(drawn[:, 0])
+    each = first.astype(np.float64) - second
+    seeds, count = each.shape
+    by_seed = bootstrap_means(each.T, np.arange(count), count, resamples=resamples, seed=seed)
+    rng = np.random.default_rng((seed, seeds))
+    drawn = np.take_along_axis(by_seed, rng.integers(seeds, size=by_seed.shape), 1).mean(1)
+    low, high = interval(drawn)
     return Paired(float(each.mean()), float(low), float(high), mcnemar(first, second))
 
 

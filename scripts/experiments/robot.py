@@ -196,7 +196,7 @@ def summary() -> pd.DataFrame:
 
 
 def line(row: str, rows: dict[str, dict[int, dict]]) -> dict:
-    """Rates, costs and differences of a row."""
+    """Rates, costs and differences of a row; Wilson's intervals and p pool seeds and positions."""
     own = rows[row]
     record: dict = {"seeds": len(own), "trials": sum(one["trials"] for one in own.values())}
     for criterion in ("grasp", "placed"):

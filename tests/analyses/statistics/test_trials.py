@@ -31,6 +31,16 @@ def test_pairing_narrows_the_interval():
     assert paired(other, one).difference == -narrow.difference
 
 
+def test_seeds_that_disagree_widen_the_interval():
+    rng = np.random.default_rng(2)
+    alike = rng.random((2, 200)) < 0.5
+    apart = rng.random((2, 200)) < [[0.1], [0.9]]
+    none = np.zeros((2, 200), bool)
+    alike, apart = paired(alike, none), paired(apart, none)
+    assert alike.high - alike.low < 0.2
+    assert apart.high - apart.low > 0.6
+
+
 def test_fisher_is_that_of_scipy():
     table = [[10, 6], [8, 8]]
     assert fisher((10, 16), (8, 16)) == pytest.approx(stats.fisher_exact(table).pvalue)

@@ -68,8 +68,10 @@ def runs_block(_: str) -> tuple[str, str, pd.DataFrame]:
         "Meta-World in place of the robot arm: a frozen model, a transformer over 16 steps cloned "
         "from scripted experts, random positions that no demonstration has. Grasped: lifted, the "
         "paper's criterion; in picking alone. Intervals: 95 %, Wilson over trials; differences: "
-        "paired over positions, with the interval of a bootstrap and McNemar's p. Control: steps "
-        "per second that encoding and policy reach on two CPU cores, looking at every eighth step."
+        "paired over positions, with the interval of a bootstrap over positions and seeds, and "
+        "McNemar's p. Wilson's intervals and p take trials of several seeds at one position as "
+        "independent, so that they are too narrow and too small there. Control: steps per second "
+        "that encoding and policy reach on two CPU cores, looking at every eighth step."
     )
     return "Trials in simulation", caption, pd.DataFrame(columns)
 
