@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All checks: formatting, lint, types, tests.
 #
-#   bash scripts/test.sh                     everything, about 15 minutes on 2 cores
+#   bash scripts/test.sh                     everything, about 25 minutes on 2 cores
 #   bash scripts/test.sh tests/analyses -x   passes arguments to pytest and runs nothing else
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -22,7 +22,7 @@ NAME = "bundled:smollm2_135m"
 def test_the_real_model_trains_and_answers(planted, tmp_path, capsys):
     import pandas as pd
 
-    store, asked = planted("train", count=8)
+    store, asked = planted("train", count=12)
     test, unseen = planted("test", count=4, seed=5)
     for name, questions in (("train", asked), ("test", unseen)):
         table = pd.DataFrame([vars(question) for question in questions])
