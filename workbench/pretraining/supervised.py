@@ -54,7 +54,7 @@ class Classifier(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Parameters that timm's optimiser leaves out beside vectors: position embeddings, class
         token."""
-        own = getattr(self.s2.backbone().module, "no_weight_decay", set)()
+        own: set[str] = getattr(self.s2.backbone().module, "no_weight_decay", set)()
         return {name for name, _ in self.named_parameters() if name.rpartition(".")[2] in own}
 
 
