@@ -10,6 +10,7 @@ import importlib.metadata
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -203,6 +204,10 @@ class Simulation:
         # PyOpenGL's and MuJoCo's errors of a missing driver are of many kinds.
         try:
             import mujoco
+
+            # torch's optimisers import triton, whose LLVM crashes where Mesa's was loaded before.
+            with suppress(ImportError):
+                import triton  # noqa: F401
 
             return mujoco.Renderer(self._env.model, self.size, self.size)
         except Exception as error:
