@@ -62,7 +62,7 @@ def test_rows_files_and_a_policy_that_extract_takes(stores, tmp_path, capsys):
     out = tmp_path / "out"
     policies = [part for name in ("oracle", "random", "bottom-up") for part in ("--policy", name)]
     more = ["--target", f"{LARGE}@1x", *policies, "--budgets", "0", "0.25", "1", "--source",
-            f"{LARGE}@1x", "--json", "--out", str(out)]  # fmt: skip
+            f"{SMALL}@1x", "--json", "--out", str(out)]  # fmt: skip
     assert main(ask(stores, *more)) == 0
     found = json.loads(capsys.readouterr().out)
     rows = found["rows"]
@@ -77,7 +77,10 @@ def test_rows_files_and_a_policy_that_extract_takes(stores, tmp_path, capsys):
         assert row["low"] <= row["high"]
         assert row["metric_name"] == "info_bits"
     assert set(found["kept"]) == {"oracle", "random", "bottom-up"}
-    assert found["sources"][0]["metric"] > 5  # of itself
+    (beside,) = found["sources"]
+    assert beside["low"] <= beside["metric"] <= beside["high"]
+    assert main(ask(stores, "--target", f"{LARGE}@1x", "--source", f"{LARGE}@1x")) == 2
+    assert "is the target" in capsys.readouterr().err
     names = {path.name for path in out.iterdir()}
     assert {"selection.csv", "selection.md", "selection.png", "selection.svg"} <= names
     assert {"selection_crops.png", "selection_kept.csv", "policy.json"} <= names
