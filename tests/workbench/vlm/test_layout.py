@@ -31,7 +31,7 @@ def test_a_conversation_by_hand(language):
     labels = [*[IGNORED] * len(first), *ids("c"), end, *[IGNORED] * len(second), *ids("ef"), end]
     assert found.labels.tolist() == labels
     assert writer.prompt("ab").ids.tolist() == first
-    assert writer.option("ab", "c").ids.tolist() == [*first, *ids("c")]
+    assert writer.option("ab", "c").ids.tolist() == [*first, *ids("c"), writer.end]
 
 
 def test_padding_is_masked_and_bears_no_loss():
