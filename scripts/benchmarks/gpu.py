@@ -169,7 +169,7 @@ def decode(folder: Path, size: Size) -> dict:
     """JPEGs of 500 x 375 pixels, resized to the model's input and put on the device."""
     count = min(size.images, 512)
     dataset = datasets.open(write_photographs(folder / "photos", count))
-    info = models.registry.build(next(iter(size.cases))).info()
+    info = models.resolve(next(iter(size.cases)))
     pixels = Pixels(dataset, np.arange(count), (info.transform,))
     turns = max(1, size.images // count)
     plan = batches_of({turn: range(count) for turn in range(turns)}, 64)
@@ -282,7 +282,7 @@ def probe(folder: Path, size: Size) -> dict:
         config = HeadConfig(device=device)
         seen = FeatureRows.of(rows[part])
         head = Problem(seen, labels[part], size.classes, config).fit(l2=1e-4)
-        return float(head.loss_and_hits(seen, labels[part])[0].mean())
+        return float(head.evaluate(seen, labels[part])[0].mean())
 
     start = time.perf_counter()
     fit(size.device, slice(None))
