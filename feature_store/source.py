@@ -44,7 +44,8 @@ def split_tap(text: str) -> tuple[str, str | None]:
     >>> split_tap("bundled:efficientnet_lite0#stage:1"), split_tap("timm:vit_base_patch16_224")
     (('bundled:efficientnet_lite0', 'stage:1'), ('timm:vit_base_patch16_224', None))
 
-    The folder of a ``run:`` name may contain ``#``; what is no tap belongs to it.
+    The folder of a ``run:`` name may contain ``#``; what follows it belongs to the folder unless it
+    names a tap.
 
     >>> split_tap("run:trained #1/small#final"), split_tap("run:trained #1")
     (('run:trained #1/small', 'final'), ('run:trained #1', None))

@@ -75,7 +75,9 @@ def sweep(
 def _heads(asked: Asked) -> int:
     blocks = getattr(build(describe(asked.config).name).module, "blocks", None)
     if not blocks:
-        raise InputError(f"{asked.config.model} is no vision transformer; --sweep varies its shape")
+        raise InputError(
+            f"{asked.config.model} is not a vision transformer; --sweep varies its shape"
+        )
     return blocks[0].attn.num_heads
 
 

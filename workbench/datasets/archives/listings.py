@@ -115,7 +115,7 @@ def _folders(beside: str | None) -> list[Objects]:
         return [cache]
     try:
         return [connect(f"{beside.rstrip('/')}.archives"), cache]
-    except StoreError:  # beside a store that is a zip file is no place for files
+    except StoreError:  # a store in a zip file has no folder beside which files could lie
         return [cache]
 
 
