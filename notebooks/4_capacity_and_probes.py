@@ -70,7 +70,7 @@ from analyses import probe
 from workbench.figures.curve import draw_curve, with_cost
 
 scores = with_cost(
-    probe.compute(train, test, sources=names.all, config=probe.ProbeConfig(progress=True))
+    probe.compute(train, test, sources=names.all, config=probe.ProbeConfig(progress=True)), test
 )
 scores[["source", "params", "gmacs", "train_loss", "test_accuracy", "low", "high"]].style.format(
     precision=3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -83,11 +84,25 @@ class BottomUp:
             found[fold == k] = _predict(solution, x[fold == k])
         return self.offset + found
 
-    def policy(self, model: str, layout: Layout, target: str, train: np.ndarray) -> FittedPolicy:
-        """What ``policy.json`` holds; `train` are the keys of training images."""
+    def policy(
+        self, manifest: Mapping[str, Any], layout: Layout, target: str, train: np.ndarray
+    ) -> FittedPolicy:
+        """What ``policy.json`` holds.
+
+        Parameters
+        ----------
+        manifest : mapping
+            Of the base tokens.
+        layout : Layout
+        target : str
+            What the gains are of.
+        train : float64 array, dims (image, crop)
+            Keys of training images.
+        """
         best = self.whole
         return FittedPolicy(
-            model=model,
+            model=layout.base.rpartition("@")[0],
+            weights_sha256=manifest.get("weights_sha256", ""),
             layout=layout.describe(),
             target=target,
             offset=tuple((self.offset + best.mean_y - best.mean_x @ best.weights[:, 0]).tolist()),

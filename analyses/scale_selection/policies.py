@@ -130,6 +130,8 @@ class FittedPolicy:
 
     model: str
     """Model and tap whose base tokens are read."""
+    weights_sha256: str
+    """Of that model, from the manifest of the base tokens that it was fitted on."""
     layout: dict[str, Any]
     """:meth:`Layout.describe` of the maps that it was fitted on."""
     target: str
@@ -166,6 +168,14 @@ class FittedPolicy:
             raise InputError(
                 f"the policy was fitted on {_words(self.layout)}, found "
                 f"{_words(layout.describe())}; fit it again"
+            )
+
+    def refuse_other_weights(self, found: str) -> None:
+        """Refuse a model of the same name with other weights."""
+        if found != self.weights_sha256:
+            raise InputError(
+                f"the policy was fitted on {self.model} with weights {self.weights_sha256[:12]}, "
+                f"found weights {found[:12]}; fit it again"
             )
 
 

@@ -118,8 +118,9 @@ def _keys(
                 for index, base in _base(study, side):
                     keys[side][index] = predict(study.layout, base, index)
             found["bottom-up"] = (keys[0], keys[1])
-            model, target = study.layout.base.rpartition("@")[0], study.task.name
-            fitted = regression.policy(model, study.layout, target, keys[0][study.rows[0]])
+            manifest = study.stores[0].source(study.layout.base).manifest
+            train = keys[0][study.rows[0]]
+            fitted = regression.policy(manifest, study.layout, study.task.name, train)
     return found, fitted, gains
 
 

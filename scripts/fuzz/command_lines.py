@@ -3,7 +3,7 @@
 Purpose   Take a valid line of a command, break it in one or two places (values, options, order,
           control characters), and run it in this process, in a folder with small stores.
 Command   python scripts/fuzz/command_lines.py --lines 1000 --out scripts/fuzz/command_lines.json
-Takes     3 minutes on 2 cores, 2 GB of memory.
+Takes     2 minutes on 2 cores, 2 GB of memory.
 Found     Of 1,000 lines none: no exception, no exit status but 0, 1 and 2, no control character in
           the output, and none that ran for more than a minute.
 """

@@ -143,6 +143,7 @@ class _Work:
                             report.shards += sources
                             report.computed += images
                         report.redone += here and before
+                    report.crops += done.crops
         report.seconds = time.perf_counter() - start if todo else 0.0
         report.busy = len(self.held)
         report.stopped = bool(self.waiting)

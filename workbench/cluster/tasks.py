@@ -63,6 +63,8 @@ class Done:
     computed: frozenset[int] = frozenset()
     """Those of them that this worker committed for some source; not those that were done by then,
     by a worker that was lost since or by another process."""
+    crops: int = 0
+    """Crops that ``--select`` ran."""
     busy: dict[int, str] = field(default_factory=dict)
     """Shard to the process (``host:pid``) that holds it."""
     error: str = ""
@@ -106,10 +108,10 @@ def compute(ticket: Ticket, shards: tuple[int, ...]) -> Done:
             run = _run_of(ticket, [], first=False)
             with writing(run):
                 run.execute(shards, progress=False)
-            busy, computed = dict(run.busy), frozenset(run.committed)
+            done = frozenset(run.committed), run.report.crops, dict(run.busy)
     except InputError as error:
         return Done(shards, error=str(error))
-    return Done(shards, computed, busy)
+    return Done(shards, *done)
 
 
 def _run_of(ticket: Ticket, notes: list[str], *, first: bool) -> Extraction:

@@ -59,7 +59,7 @@ class Demo:
         result = reconstruction.compute(
             *stores, target=SOURCES[-1], sources=SOURCES[:2], reference=SOURCES[2]
         )
-        write(result, self.out)
+        write(result, stores[0], self.out)
         note("probe: which features tell nominal weave from local and global defects?")
         probed = self._probe(stores)
         findings = (_s2_sentence(result), _ratio_sentence(result), _probe_sentence(probed))
@@ -96,7 +96,7 @@ class Demo:
         from workbench.figures import style
         from workbench.figures.curve import draw_curve, with_cost
 
-        probed = with_cost(probe.compute(*stores, sources=SOURCES))
+        probed = with_cost(probe.compute(*stores, sources=SOURCES), stores[1])
         write_csv(probed, self.out / "probe.csv")
         text = to_markdown(probed, ".4g")
         write_text(text + "\n", self.out / "probe.md")

@@ -181,6 +181,8 @@ def summary(report: ExtractReport, part: str | None = None) -> str:
             f"stored {what}: {size}, {report.computed} images in {report.seconds:.1f} s "
             f"({report.images_per_s:.1f} images/s)"
         )
+        if report.crops:
+            head += f", {report.crops / report.computed:.2f} selected crops an image"
     lines = [head]
     if report.redone:
         lines.append(

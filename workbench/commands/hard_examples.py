@@ -80,7 +80,7 @@ class HardExamples:
             write_csv(table, self.out / "hard.csv")
             self._galleries(table, *stores, self.out)
             self._label_errors(*stores, table.attrs["sources"]["large"], self.out)
-            self._accuracy(table.attrs["accuracy"], self.out)
+            self._accuracy(table.attrs["accuracy"], stores[1], self.out)
         if self.json:
             named = ("eligible", "sources", "accuracy", "unseen_classes", "shared_images")
             found = {name: table.attrs[name] for name in named}
@@ -132,9 +132,10 @@ class HardExamples:
         if found.unseen_classes:
             note(f"labels not looked at: those of {unseen_counts(found.unseen_classes)}")
 
-    def _accuracy(self, rows: list[dict], out: Path) -> None:
+    def _accuracy(self, rows: list[dict], store: FeatureStore, out: Path) -> None:
         from workbench.figures.curve import write_curve  # deferred: matplotlib takes 1 s to import
 
         table = pd.DataFrame(rows)
         write_table(table, out / "accuracy")
-        write_curve(table, out / "accuracy", metric="test_accuracy", label="test accuracy")
+        label = "test accuracy"
+        write_curve(table, store, out / "accuracy", metric="test_accuracy", label=label)

@@ -83,7 +83,7 @@ class Memorize:
             fitted = random_labels.compute(views[0], sources=self.source, config=drawn)
             found["random_labels"] = fitted
         if self.out is not None:
-            self._write(table, self.out)
+            self._write(table, views[0], self.out)
             if self.random_labels:
                 self._write_random(fitted, self.out)
         if self.json:
@@ -109,7 +109,7 @@ class Memorize:
         )
         return None
 
-    def _write(self, table: pd.DataFrame, out: Path) -> None:
+    def _write(self, table: pd.DataFrame, store: FeatureStore, out: Path) -> None:
         # Deferred: matplotlib takes 1 s to import.
         from workbench.figures import style
         from workbench.figures.curve import write_curve
@@ -119,7 +119,7 @@ class Memorize:
         paths = [
             *write_table(table, out / "memorize", shown=table[_SHOWN]),
             *style.save(draw_loss(table), out / "memorize"),
-            *write_curve(table, out / "memorize_curve", metric="loss", label=label),
+            *write_curve(table, store, out / "memorize_curve", metric="loss", label=label),
         ]
         note(f"wrote {', '.join(p.name for p in paths)} in {out}")
 

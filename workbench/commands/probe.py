@@ -132,7 +132,7 @@ class Probe:
         against = bootstrap.differences(table, METRICS[task][0], resampled)
         classes = class_table(parts) if task == "segmentation" else pd.DataFrame()
         if self.out is not None:
-            write_dense(table, against, classes, task, self.out)
+            write_dense(table, against, classes, task, stores[1], self.out)
         if self.json:
             found = {"rows": table, "differences": against, "shared_images": images}
             if len(classes):
@@ -209,9 +209,9 @@ class Probe:
         note(*image_notes(table.attrs["shared_images"]))
         against = bootstrap.differences(table, "test_accuracy", table.attrs["resampled"])
         if self.out is not None:
-            self._write(table, against, self.out)
+            self._write(table, against, stores[1], self.out)
             if shots is not None:
-                self._write_shots(shots, self.out)
+                self._write_shots(shots, stores[1], self.out)
         if self.json:
             found = {"rows": table, "differences": against}
             found |= {k: table.attrs[k] for k in ("config", "unseen_classes", "shared_images")}
@@ -244,27 +244,31 @@ class Probe:
         )  # fmt: skip
         return few_shot.compute(train, test, sources=self.source, config=config, engine=engine)
 
-    def _write(self, table: pd.DataFrame, against: pd.DataFrame, out: Path) -> None:
+    def _write(
+        self, table: pd.DataFrame, against: pd.DataFrame, store: FeatureStore, out: Path
+    ) -> None:
         # Deferred: matplotlib takes 1 s to import.
         from workbench.figures import style
         from workbench.figures.curve import write_curve
         from workbench.figures.probe import draw_sources
 
+        label = "test accuracy"
         paths = [
             *write_table(table, out / "probe", shown=table[_SHOWN]),
             *(write_table(against, out / "probe_differences") if len(against) else ()),
             *style.save(draw_sources(table), out / "probe"),
-            *write_curve(table, out / "probe_curve", metric="test_accuracy", label="test accuracy"),
+            *write_curve(table, store, out / "probe_curve", metric="test_accuracy", label=label),
         ]
         note(f"wrote {', '.join(p.name for p in paths)} in {out}")
 
-    def _write_shots(self, shots: pd.DataFrame, out: Path) -> None:
+    def _write_shots(self, shots: pd.DataFrame, store: FeatureStore, out: Path) -> None:
         from workbench.figures.curve import write_curve  # deferred: matplotlib takes 1 s
 
         write_table(shots, out / "few_shot")
         most = shots["shots"].max()
         write_curve(
             shots[shots["shots"] == most].reset_index(drop=True),
+            store,
             out / "few_shot",
             metric="test_accuracy",
             label=f"test accuracy\n({most} images per class)",

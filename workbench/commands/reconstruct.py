@@ -95,7 +95,7 @@ class Reconstruct:
         note(*(f"warning: {line}" for line in result.attrs["warnings"]))
         pairs = self._pairs(result, config) if self.pairs else None
         if self.out is not None:
-            written = write(result, self.out)
+            written = write(result, train, self.out)
             if pairs is not None:
                 written += write_pairs(pairs, self.out)
             note(f"wrote {', '.join(p.name for p in written)} in {self.out}")

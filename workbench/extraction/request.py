@@ -240,6 +240,8 @@ class ExtractReport:
     """At most so many shards were computed once more because the worker that had them was lost."""
     failed: dict[str, str] = field(default_factory=dict)
     """Image id to reason, for images that could not be read, in this run and before."""
+    crops: int = 0
+    """Crops of larger scales that ``--select`` ran in this run, over all models."""
     bytes_stored: int = 0
     """Bytes of the sources' arrays."""
     seconds: float = 0.0

@@ -77,7 +77,9 @@ class Extraction:
             for source, plan in job.plans.items()
         }
         if self.selector:
-            manifests = {s: m | self.selector.manifest(job.plans[s]) for s, m in manifests.items()}
+            sha256 = model.backbone.weights_sha256
+            for source, plan in job.plans.items():
+                manifests[source] |= self.selector.manifest(plan, sha256)
         if self.request.accept_code:
             pixels, batch = self._pixels_for([job]), self.request.batch or 1
             for line in accept_code(self.store, model, manifests, pixels, batch):
@@ -251,7 +253,8 @@ class Extraction:
         if self.selector is None:
             return forward(model, wanted, batch)
         ids = self.store.image_ids[batch.rows].tolist()
-        found = selective.forward(model, self.selector, batch, ids)
+        found, crops = selective.forward(model, self.selector, batch, ids)
+        self.report.crops += crops
         return {source: found[source] for source in wanted}
 
     def _commit(self, buffers: ShardBuffers) -> None:

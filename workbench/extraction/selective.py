@@ -84,10 +84,18 @@ class Selector:
             self.fitted.refuse_others(f"{job.info.name}#{job.info.tap}", layout)
         return layout
 
-    def manifest(self, plan: ScalePlan) -> dict[str, Any]:
-        """What a selected scale's manifest has beside the others'; nothing for the base scale."""
+    def manifest(self, plan: ScalePlan, weights_sha256: str) -> dict[str, Any]:
+        """What a selected scale's manifest has beside the others'; nothing for the base scale.
+
+        Raises
+        ------
+        InputError
+            A policy that was fitted on other weights.
+        """
         if _is_base(plan):
             return {}
+        if self.fitted is not None:
+            self.fitted.refuse_other_weights(weights_sha256)
         policy: dict[str, Any] = {"policy": self.name, "budget": self.budget}
         if self.fitted is not None:
             policy["policy_sha256"] = hashlib.sha256(repr(self.fitted).encode()).hexdigest()
@@ -141,8 +149,8 @@ def layout_of(job: Job, base: Source) -> Layout:
 
 def forward(
     model: LoadedModel, selector: Selector, batch: ImageBatch, ids: Sequence[str]
-) -> dict[Source, Tokens]:
-    """Features of a batch at all scales of the model's job.
+) -> tuple[dict[Source, Tokens], int]:
+    """Features of a batch at all scales of the model's job, and how many crops were run.
 
     Parameters
     ----------
@@ -177,7 +185,7 @@ def forward(
         parts = [Tokens(*part) for part in both]
     for (source, plan), run, part in zip(plans.items(), runs, parts, strict=True):
         found[source] = filled(part, run, first, plan)
-    return found
+    return found, sum(counts)
 
 
 def filled(crops: Tokens, run: torch.Tensor, base: Tokens, plan: ScalePlan) -> Tokens:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from feature_store import InputError, Source
+from feature_store import FeatureStore, InputError, Source
 from workbench.figures import style
 from workbench.results.messages import note
 
@@ -106,13 +107,16 @@ def _several(table: pd.DataFrame) -> pd.Series:
     return table["source"].map(lambda name: len(Source.parse(name).scales) > 1)
 
 
-def with_cost(table: pd.DataFrame) -> pd.DataFrame:
+def with_cost(table: pd.DataFrame, store: FeatureStore) -> pd.DataFrame:
     """The table with ``gmacs`` per image and ``params`` (millions) of each source.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Has a column ``source``.
+    store : FeatureStore
+        Where the sources are: of a scale that was extracted with ``--select``, the budget's share
+        of the crops counts.
 
     Raises
     ------
@@ -125,11 +129,21 @@ def with_cost(table: pd.DataFrame) -> pd.DataFrame:
     for source in map(Source.parse, table["source"]):
         # A scale of which only some tokens are kept costs what the whole scale does.
         scales = [scale.partition(".t")[0] for scale in source.scales]
-        counted.append(cost(source.model, scales, tap=source.tap))
+        found = cost(source.model, scales, tap=source.tap)
+        shares = [_share_run(store, single) for single in source.singles()]
+        both = zip(shares, found.per_scale, strict=True)
+        counted.append(replace(found, gmacs=sum(share * row["gmacs"] for share, row in both)))
     return table.assign(gmacs=[c.gmacs for c in counted], params=[c.params / 1e6 for c in counted])
 
 
-def write_curve(table: pd.DataFrame, stem: Path, *, metric: str, label: str) -> list[Path]:
+def _share_run(store: FeatureStore, single: Source) -> float:
+    """Share of a scale's crops that were run: all of them without ``--select``."""
+    return store.source(single).manifest.get("selection", {}).get("budget", 1.0)
+
+
+def write_curve(
+    table: pd.DataFrame, store: FeatureStore, stem: Path, *, metric: str, label: str
+) -> list[Path]:
     """Count costs, draw the curve and write PNG and SVG; their paths.
 
     If a source's model is unknown here, nothing is written but a line on standard error.
@@ -138,13 +152,15 @@ def write_curve(table: pd.DataFrame, stem: Path, *, metric: str, label: str) -> 
     ----------
     table : pandas.DataFrame
         As :func:`draw_curve`, without costs.
+    store : FeatureStore
+        Where the sources are.
     stem : Path
         File name without suffix.
     metric, label : str
         Column that is drawn, and what the axis calls it.
     """
     try:
-        costs = with_cost(table)
+        costs = with_cost(table, store)
     except InputError as error:
         note(f"no figure of {metric} against cost: {error}")
         return []

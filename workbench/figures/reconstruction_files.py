@@ -10,6 +10,7 @@ import xarray as xr
 from analyses.reconstruction import rows
 from analyses.reconstruction.table2 import layout
 from analyses.statistics.information import bits_text
+from feature_store import FeatureStore
 from workbench.figures import style
 from workbench.figures.curve import write_curve
 from workbench.figures.reconstruction import (
@@ -34,7 +35,7 @@ _BEYOND = (
 """Columns of beyond.csv: how far the paper's isotropic assumption is from true, and more."""
 
 
-def write(result: xr.Dataset, out: Path) -> list[Path]:
+def write(result: xr.Dataset, store: FeatureStore, out: Path) -> list[Path]:
     """Write table2.md, .csv (full precision), .tex and the figures; their paths."""
     attrs = result.attrs
     caption = (
@@ -52,6 +53,7 @@ def write(result: xr.Dataset, out: Path) -> list[Path]:
     bits = {"test_info_low": "low", "test_info_high": "high"}
     curve = write_curve(
         rows(result).rename(columns=bits),
+        store,
         out / "reconstruct_curve",
         metric="test_info_bits",
         label="information, bits\n(unseen images)",

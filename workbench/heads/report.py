@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from feature_store import FeatureStore
 from workbench.results.table_files import write_table
 
 METRICS = {
@@ -39,7 +40,12 @@ def class_table(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def write_dense(
-    table: pd.DataFrame, against: pd.DataFrame, classes: pd.DataFrame, task: str, out: Path
+    table: pd.DataFrame,
+    against: pd.DataFrame,
+    classes: pd.DataFrame,
+    task: str,
+    store: FeatureStore,
+    out: Path,
 ) -> None:
     """Write a table, its differences and classes where there are any, and its figures.
 
@@ -48,6 +54,8 @@ def write_dense(
     table, against, classes : DataFrame
         As of the probe, :func:`analyses.statistics.bootstrap.differences`, :func:`class_table`.
     task : {"segmentation", "depth"}
+    store : FeatureStore
+        Where the sources are.
     out : Path
         Folder.
     """
@@ -63,4 +71,4 @@ def write_dense(
     if len(classes):
         write_table(classes, out / f"{task}_classes")
     style.save(draw_sources(table, metric=metric, label=label), out / task)
-    write_curve(table, out / f"{task}_curve", metric=metric, label=label)
+    write_curve(table, store, out / f"{task}_curve", metric=metric, label=label)

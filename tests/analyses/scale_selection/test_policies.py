@@ -66,8 +66,8 @@ def test_top_down_finds_the_crop_that_looks_like_the_query(layout):
 def test_a_fitted_policy_comes_back_from_its_file_and_keeps_its_budgets(layout, tmp_path):
     keys = RNG.normal(size=(500, 4))
     policy = FittedPolicy(
-        model="toy:a#t", layout=layout.describe(), target="probe", offset=(0.0,) * 4,
-        weights=(0.0,) * 5 + (1.0,), thresholds=thresholds_of(keys),
+        model="toy:a#t", weights_sha256="0" * 64, layout=layout.describe(), target="probe",
+        offset=(0.0,) * 4, weights=(0.0,) * 5 + (1.0,), thresholds=thresholds_of(keys),
     )  # fmt: skip
     path = tmp_path / "policy.json"
     path.write_text(json.dumps(policy.as_json()))

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -14,8 +15,11 @@ from analyses.scale_selection.config import SIMPLE
 from analyses.scale_selection.layout import Layout, fill
 from analyses.scale_selection.policies import FittedPolicy, simple_keys, simple_threshold
 from feature_store import InputError
+from feature_store.verify import verify
+from workbench.commands.extract import summary
 from workbench.extraction import ExtractRequest, extract, selective
 from workbench.extraction.run import Extraction
+from workbench.figures.curve import with_cost
 
 MODEL = "random:timm:test_vit.r160_in1k"
 TAP = f"{MODEL}#final"
@@ -145,7 +149,8 @@ def test_a_fitted_policy_runs_and_another_model_s_is_refused(full, folder, tmp_p
     layout = Layout.stored(full, MODEL, ["1x", "2x"])
     channels = full.source(f"{TAP}@160").channels
     policy = FittedPolicy(
-        model=TAP, layout=layout.describe(), target="probe", offset=(0.0, 1.0, 2.0, 3.0),
+        model=TAP, weights_sha256=full.source(f"{TAP}@160").manifest["weights_sha256"],
+        layout=layout.describe(), target="probe", offset=(0.0, 1.0, 2.0, 3.0),
         weights=(0.0,) * 2 * channels, thresholds=tuple(np.linspace(3.0, 0.0, 101)),
     )  # fmt: skip
     path = tmp_path / "policy.json"
@@ -160,10 +165,56 @@ def test_a_fitted_policy_runs_and_another_model_s_is_refused(full, folder, tmp_p
     path.write_text(json.dumps(replace(policy, model="m:other#t").as_json()))
     with pytest.raises(InputError, match="fitted on m:other#t, found random:timm:test_vit"):
         extract(ask(folder, tmp_path / "t", **changes))
+    path.write_text(json.dumps(replace(policy, weights_sha256="f" * 64).as_json()))
+    with pytest.raises(InputError, match="weights ffffffffffff, found weights"):
+        extract(ask(folder, tmp_path / "u", **changes))
     path.write_text(json.dumps(policy.as_json()))
     with pytest.raises(InputError, match="320 in 2 x 2 crops .* found .*480 in 3 x 3"):
         extract(ask(folder, tmp_path / "t", **changes | {"scales": SCALES}))
     assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize("policy", SIMPLE)
+def test_a_store_grows_is_verified_and_stays_what_one_run_makes(folder, tmp_path, policy):
+    whole = stored(folder, tmp_path / "whole", select=policy, budget=0.5)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for part in (("0", "3", "4"), ("1", "2", "5", "6")):
+        for name in part:
+            (photos / f"{name}.png").write_bytes((folder / f"{name}.png").read_bytes())
+        grown = stored(photos, tmp_path / "grown", select=policy, budget=0.5)
+    place = {image_id: row for row, image_id in enumerate(grown.image_ids)}
+    rows = [place[image_id] for image_id in whole.image_ids]
+    for name in whole.sources():
+        np.testing.assert_allclose(
+            grown.features(name).values[rows], whole.features(name).values, atol=2e-5
+        )
+    assert verify(feature_store.open(tmp_path / "grown")).problems == []
+
+
+def test_workers_write_what_one_process_writes(folder, tmp_path):
+    pytest.importorskip("distributed")
+    from workbench.cluster import EngineOptions
+    from workbench.cluster.engine import connect
+    from workbench.cluster.extraction import extract_on
+
+    here = extract(ask(folder, tmp_path / "here", select="norm", budget=0.4))
+    with connect(EngineOptions(engine="dask", processes=2)) as session:
+        there = extract_on(session, ask(folder, tmp_path / "there", select="norm", budget=0.4))
+    assert 0 < here.crops == there.crops < 13 * 7
+    assert f"{here.crops / 7:.2f} selected crops an image" in summary(here)
+    one, other = (feature_store.open(tmp_path / name) for name in ("here", "there"))
+    for name in one.sources():
+        assert one.source(name).identity == other.source(name).identity
+        np.testing.assert_array_equal(one.features(name).values, other.features(name).values)
+
+
+def test_the_budget_counts_in_the_cost(full, folder, tmp_path):
+    store = stored(folder, tmp_path / "s", select="norm", budget=0.25)
+    table = pd.DataFrame({"source": [f"{TAP}@160", f"{TAP}@160+320+480"]})
+    one, some = with_cost(table, store)["gmacs"]
+    assert some / one == pytest.approx(1 + 0.25 * 13)
+    assert with_cost(table, full)["gmacs"][1] / one == pytest.approx(14)
 
 
 @pytest.mark.parametrize(
