@@ -1,6 +1,6 @@
-"""One part of what the project claims on a GPU; `gpu.sh` runs them all.
+"""What the project claims on a GPU, part by part; `gpu.sh` says what it needs.
 
-    python scripts/benchmarks/gpu.py PART [--tiny] [--out scripts/benchmarks/results/gpu]
+    python scripts/benchmarks/gpu.py [PART ...] [--tiny] [--out scripts/benchmarks/results/gpu]
 
 extraction     images/s of decoding, forward pass and store together over the bare forward pass,
                bf16, images that need no decoding
@@ -16,7 +16,8 @@ out_of_memory  more crops than fit: the run halves them and ends with the same f
 training       a training step of S2 against a bare step of the model, time and peak memory
 
 Random weights, generated images: nothing is read from beside the checkout. A part that cannot run
-here writes {"skipped": why}. Each writes PART.json with machine and versions.
+here writes {"skipped": why}. Each writes PART.json with machine and versions; one that fails is
+named at the end.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,22 +101,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=list(PARTS))
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, on the CPU")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
+    parts = options.parts or list(PARTS)
+    if unknown := set(parts) - PARTS.keys():
+        parser.error(f"no part {', '.join(sorted(unknown))}; expected {', '.join(PARTS)}")
     size = TINY if options.tiny else GPU
     if size.device == "cuda" and not torch.cuda.is_available():
         sys.exit("gpu: no CUDA device on this machine; --tiny runs every part on the CPU")
+    failed = []
+    for part in parts:
+        path = options.out / f"{part}.json"
+        if path.exists():
+            print(f"gpu: {part} is there ({path})", flush=True)
+            continue
+        try:
+            measure(part, size, path)
+        except Exception:  # the other parts are wanted all the same
+            traceback.print_exc()
+            failed.append(part)
+    if failed:
+        sys.exit(f"gpu: failed: {' '.join(failed)}")
+
+
+def measure(part: str, size: Size, path: Path) -> None:
+    """Run a part; its JSON appears whole or not at all."""
     start, load = time.perf_counter(), os.getloadavg()[0]
+    if size.device == "cuda":  # what the part before has left is not this one's
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
-        found = PARTS[options.part](Path(folder), size)
+        found = PARTS[part](Path(folder), size)
     found["measured_on"] = about(load) | {"took_s": round(time.perf_counter() - start, 1)}
-    options.out.mkdir(parents=True, exist_ok=True)
-    partial = options.out / f"{options.part}.partial"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    partial.replace(options.out / f"{options.part}.json")
-    print(json.dumps({options.part: found}, indent=1))
+    partial.replace(path)
+    print(json.dumps({part: found}, indent=1), flush=True)
 
 
 # -- extraction -----------------------------------------------------------------------------------
