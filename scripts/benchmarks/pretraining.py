@@ -32,8 +32,9 @@ import torch
 from workbench import datasets
 from workbench.pretraining.backbone import augmentation, build_s2
 from workbench.pretraining.config import PretrainConfig, Recipe
-from workbench.pretraining.images import Augmented, Batches, supervised_views
+from workbench.pretraining.images import Augmented, supervised_views
 from workbench.pretraining.supervised import Supervised
+from workbench.training.batches import Batches
 from workbench.training.trained import Trained
 
 RESULTS = Path(__file__).parent / "results" / "pretraining.json"

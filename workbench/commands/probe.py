@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pandas as pd
 import tyro
 
 import feature_store
-from analyses.configs import DenseConfig, FewShotConfig, ProbeConfig
+from analyses.configs import FewShotConfig, ProbeConfig
 from analyses.linear.config import HeadConfig, MinibatchConfig
 from analyses.reading.engine import Engine
 from analyses.reading.labels import unseen_lines
@@ -22,13 +21,13 @@ from feature_store import FeatureStore, InputError
 from workbench.cluster import EngineOptions
 from workbench.cluster.engine import connect
 from workbench.heads.config import DecoderConfig
+from workbench.heads.options import DenseOptions
 from workbench.models.run_names import other_scales
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
 from workbench.results.table_files import write_table
 from workbench.results.terminal import show_table
-from workbench.training.config import TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,8 @@ class Probe:
     """
 
     train: str
-    """Store of the training images; must have labels."""
+    """Store of the training images; must have labels. With --crop or --published a dataset name
+    will do."""
     test: str
     """Store of the test images; classes are matched by name."""
     source: tyro.conf.UseAppendAction[tuple[str, ...]]
@@ -55,25 +55,7 @@ class Probe:
     minibatch: Annotated[MinibatchConfig, options_of(MinibatchConfig, "optimizer", "device")] = (
         field(default_factory=MinibatchConfig)
     )
-    dense: Literal["segmentation", "depth"] | None = None
-    """Instead: a head on every token, for datasets with masks or depth."""
-    per_token: Annotated[
-        DenseConfig, options_of(DenseConfig, "train_tokens", "ridge", "depth_cap", "median_scaling")
-    ] = field(default_factory=lambda: DenseConfig(progress=watched()))
-    depth_unit: Literal["m", "mm"] = "m"
-    """Unit of the dataset's depth maps, with --dense depth."""
-    eigen_crop: Literal["none", "nyu", "kitti"] = "none"
-    """Score depth inside the crop of Eigen et al. for this data set: nyu or kitti."""
-    decoder: Annotated[
-        DecoderConfig,
-        options_of(
-            DecoderConfig, "head", "hidden", "layers", "stride", "batch", "learning_rate",
-            "max_depth",
-        ),
-    ] = field(default_factory=DecoderConfig)  # fmt: skip
-    training: Annotated[
-        TrainingConfig, options_of(TrainingConfig, "iterations", "checkpoint_every")
-    ] = field(default_factory=TrainingConfig)
+    maps: Annotated[DenseOptions, tyro.conf.arg(name="")] = field(default_factory=DenseOptions)
     few_shot: tuple[int, ...] = ()
     """Also: accuracy of closed-form ridge heads on so many images per class, such as 1 5 10 25."""
     drawn: Annotated[FewShotConfig, options_of(FewShotConfig, "repeats")] = field(
@@ -87,99 +69,33 @@ class Probe:
 
     def run(self) -> int:
         """Probe every source and report; the exit status."""
-        self._refuse_decoder_options()
-        return self._dense(self.dense) if self.dense else self._pooled()
+        self.maps.refuse_ignored(self.probe.l2)
+        return self._pooled() if self.maps.dense is None else self._dense(self.maps.dense)
 
     def _dense(self, task: Literal["segmentation", "depth"]) -> int:
-        # Deferred: torch, behind these, takes 2 s to import.
-        from analyses import dense_probe
-        from workbench.datasets.target_maps import targets_for
-        from workbench.heads.report import METRICS, class_table, write_dense
+        from workbench.heads.run import Asked, dry_run, run  # deferred: torch takes 2 s to import
 
         self._refuse_pooled_options()
-        self.decoder.check_task(task)
-        l2, ridge = self.probe.l2, self.per_token.ridge
+        maps, device = self.maps, self.minibatch.device
+        DecoderConfig(head=maps.head()).check_task(task)
+        l2, ridge = self.probe.l2, maps.per_token.ridge
         if task == "depth" and l2 is not None and ridge is None:
             note("note: the penalty of --dense depth is now --ridge")
             ridge = l2
         config = replace(
-            self.per_token, task=task, merge=self.probe.merge, l2=l2, ridge=ridge,
+            maps.per_token, task=task, merge=self.probe.merge, l2=l2, ridge=ridge,
             seed=self.probe.seed, keep_shared=self.probe.keep_shared,
-            head=replace(self.per_token.head, device=self.minibatch.device),
+            head=replace(maps.per_token.head, device=device),
         )  # fmt: skip
-        stores = feature_store.open(self.train), feature_store.open(self.test)
-        self._note_scales(stores[0])
-        parts = []
-        for source in self.source:  # models may crop differently: each has its own targets
-            train, test = (
-                targets_for(store, source, task, self.depth_unit, crop)
-                for store, crop in zip(stores, ("none", self.eigen_crop), strict=True)
-            )
-            asked: dict[str, Any] = {
-                "sources": [source], "targets": (train, test), "config": config
-            }  # fmt: skip
-            if self.decoder.head == "linear":
-                parts.append(dense_probe.compute(*stores, **asked))
-                continue
-            part = self._decoded(*stores, **asked)
-            if part is None:
-                return 1
-            parts.append(part)
-        table = pd.concat(parts, ignore_index=True)
-        resampled = {k: v for part in parts for k, v in part.attrs["resampled"].items()}
-        images = parts[0].attrs["shared_images"]
-        note(*image_notes(images))
-        against = bootstrap.differences(table, METRICS[task][0], resampled)
-        classes = class_table(parts) if task == "segmentation" else pd.DataFrame()
-        if self.out is not None:
-            write_dense(table, against, classes, task, stores[1], self.out)
-        if self.json:
-            found = {"rows": table, "differences": against, "shared_images": images}
-            if len(classes):
-                found["classes"] = classes
-            show(strict_json.dumps(found))
-        else:
-            show_table(table)
-            show_table(against)
-        return 0
-
-    def _decoded(
-        self, train: FeatureStore, test: FeatureStore, **asked: Any
-    ) -> pd.DataFrame | None:
-        """A decoder's row; None where its training was asked to stop."""
-        from workbench.heads import fit  # deferred: torch
-
-        with tempfile.TemporaryDirectory() as temporary:  # without --out nothing is resumed
-            part = fit.compute(
-                train, test, **asked, training=self.training, folder=self.out or Path(temporary),
-                decoder=replace(self.decoder, device=self.minibatch.device), log=note,
-            )  # fmt: skip
-        if part is None:
-            where = "" if self.out else "; with --out, the training would resume"
-            note(f"workbench probe: stopped before the end; repeat the command to resume{where}")
-        return part
-
-    def _refuse_decoder_options(self) -> None:
-        """Refuse what the chosen head would silently ignore."""
-        linear = self.decoder.head == "linear"
-        asked = replace(self.decoder, head="linear") != DecoderConfig()
-        if linear and (asked or self.training != TrainingConfig()):
-            raise InputError(
-                "--iterations and the sizes of a decoder are for --head mask2former, upernet, vpd "
-                "or dpt; name one, or leave them out"
-            )
-        if self.dense is None and not linear:
-            raise InputError(
-                f"--head {self.decoder.head} predicts maps; add --dense segmentation or depth"
-            )
-        given = {
-            "--l2": self.probe.l2 is not None,
-            "--ridge": self.per_token.ridge is not None,
-            "--train-tokens": self.per_token.train_tokens != DenseConfig().train_tokens,
-        }
-        wrong = [name for name, is_given in given.items() if is_given]
-        if wrong and not linear:
-            raise InputError(f"{', '.join(wrong)} is for --head linear; leave it out")
+        asked = Asked(
+            train=self.train, test=self.test, sources=self.source, maps=maps, config=config,
+            device=device, out=self.out, json=self.json,
+        )  # fmt: skip
+        if maps.dry_run:
+            return dry_run(asked)
+        if not maps.crops_images:
+            self._note_scales(feature_store.open(self.train))
+        return run(asked)
 
     def _refuse_pooled_options(self) -> None:
         """Refuse what a head on every token would silently ignore."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from PIL import Image
 
 from feature_store import FeatureStore
 from feature_store.errors import InputError
+from workbench.datasets.base import Dataset
 from workbench.datasets.pictures import recorded_transform
 from workbench.datasets.registry import open_of
 from workbench.models.transform import Padded, Transform
@@ -204,14 +205,18 @@ def maps_sha256(store: FeatureStore, task: str) -> str:
     InputError
         The dataset cannot be opened.
     """
-    dataset = open_of(store)
+    return files_sha256(open_of(store), store.image_ids, task)
+
+
+def files_sha256(dataset: Dataset, image_ids: Iterable[str], task: str) -> str:
+    """:func:`maps_sha256` of some images of a dataset."""
     reader = dataset.mask_reader if task == "segmentation" else dataset.depth_reader
     paths = getattr(reader, "paths", None)
     digest = hashlib.sha256()
     if paths is None:
         digest.update(Path(inspect.getfile(type(reader))).read_bytes() if reader else b"")
     else:
-        for image_id in map(str, store.image_ids):
+        for image_id in map(str, image_ids):
             path = Path(reader.root, paths.get(image_id, ""))  # type: ignore[union-attr]
             found = path.stat() if path.is_file() else None
             facts = (found.st_size, found.st_mtime_ns) if found else "gone"

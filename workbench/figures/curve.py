@@ -107,14 +107,14 @@ def _several(table: pd.DataFrame) -> pd.Series:
     return table["source"].map(lambda name: len(Source.parse(name).scales) > 1)
 
 
-def with_cost(table: pd.DataFrame, store: FeatureStore) -> pd.DataFrame:
+def with_cost(table: pd.DataFrame, store: FeatureStore | None) -> pd.DataFrame:
     """The table with ``gmacs`` per image and ``params`` (millions) of each source.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Has a column ``source``.
-    store : FeatureStore
+    store : FeatureStore, optional
         Where the sources are: of a scale that was extracted with ``--select``, the budget's share
         of the crops counts.
 
@@ -136,13 +136,15 @@ def with_cost(table: pd.DataFrame, store: FeatureStore) -> pd.DataFrame:
     return table.assign(gmacs=[c.gmacs for c in counted], params=[c.params / 1e6 for c in counted])
 
 
-def _share_run(store: FeatureStore, single: Source) -> float:
+def _share_run(store: FeatureStore | None, single: Source) -> float:
     """Share of a scale's crops that were run: all of them without ``--select``."""
+    if store is None:
+        return 1.0
     return store.source(single).manifest.get("selection", {}).get("budget", 1.0)
 
 
 def write_curve(
-    table: pd.DataFrame, store: FeatureStore, stem: Path, *, metric: str, label: str
+    table: pd.DataFrame, store: FeatureStore | None, stem: Path, *, metric: str, label: str
 ) -> list[Path]:
     """Count costs, draw the curve and write PNG and SVG; their paths.
 
@@ -152,7 +154,7 @@ def write_curve(
     ----------
     table : pandas.DataFrame
         As :func:`draw_curve`, without costs.
-    store : FeatureStore
+    store : FeatureStore, optional
         Where the sources are.
     stem : Path
         File name without suffix.

@@ -1,17 +1,107 @@
-"""Which decoder is trained and how large it is; in a module that is known without torch."""
+"""Which decoder is trained, how large and on what; in a module that is known without torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Literal
 
 from feature_store.errors import InputError, require_at_least, require_choices
+from workbench.models.info import Arithmetic
 
 HeadName = Literal["linear", "mask2former", "upernet", "dpt", "vpd"]
+RecipeName = Literal["ade20k-mask2former", "ade20k-upernet", "nyuv2-vpd"]
+"""Published recipes; see :mod:`workbench.heads.recipes`."""
 
 TASKS = {"segmentation": ("linear", "mask2former", "upernet"), "depth": ("linear", "dpt", "vpd")}
 """Task to its heads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Learning rates of the steps over their peak: a linear rise, then polynomial decay."""
+
+    warm_up: int | None = None
+    """Steps over which the rate rises; by default 50, or a tenth of all steps where these are
+    fewer."""
+    start: float = 0.0
+    """Share of the peak from which it rises."""
+    falls_from: int = 0
+    """Steps before it falls."""
+    level: int = 0
+    """Last steps, all at the lowest rate."""
+    lowest: float = 0.0
+    """Share of the peak to which it falls."""
+    power: float = 0.9
+    """Of the decay."""
+
+    def share(self, done: int, steps: int) -> float:
+        """Share of the peak rate after so many steps of so many.
+
+        Examples
+        --------
+        >>> rates = Schedule(warm_up=2, falls_from=2, level=1, lowest=0.5, power=1)
+        >>> [rates.share(done, 6) for done in range(6)]
+        [0.5, 1.0, 1.0, 0.8333333333333333, 0.6666666666666667, 0.5]
+        """
+        rises = max(min(50, steps // 10), 1) if self.warm_up is None else max(self.warm_up, 1)
+        rise = self.start + (1 - self.start) * min((done + 1) / rises, 1)
+        falling = max(steps - self.level - self.falls_from, 1)
+        left = min(max(1 - (done - self.falls_from) / falling, 0), 1) ** self.power
+        return rise * (self.lowest + (1 - self.lowest) * left)
+
+    def shortened(self, share: float) -> Schedule:
+        """The same for a run of this share of the steps."""
+        return replace(
+            self,
+            warm_up=None if self.warm_up is None else round(share * self.warm_up),
+            falls_from=round(share * self.falls_from),
+            level=round(share * self.level),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropConfig:
+    """Training on the fly: random crops of the images, run through the frozen model in each step.
+
+    A crop is resized to every scale of a source, so that all sources see the same crops.
+    """
+
+    side: int = 512
+    """Pixels of a crop's sides."""
+    ratios: tuple[float, float] = (0.5, 2.0)
+    """Least and largest shorter side of the resized image, over that of a crop."""
+    ratio_step: float = 0.0
+    """Distance of the ratios that are drawn; 0 draws any between the two."""
+    longest: float = 4.0
+    """Largest longer side of the resized image, over that of a crop."""
+    most_of_a_class: float = 1.0
+    """Share of a crop's known pixels that one class may have; the last of ten draws is taken as it
+    is."""
+    colour: bool = True
+    """Change brightness, contrast, saturation and hue, each of half of the crops."""
+    window: Literal["slide", "whole"] = "slide"
+    """Test images: windows of a crop's size that slide over the image, its shorter side resized to
+    theirs; or one window, to which the whole image is squeezed."""
+    stride: int | None = None
+    """Pixels between windows that slide; two thirds of their side by default."""
+    mirrored: bool = False
+    """Average the prediction of each window with that of its mirror image."""
+    arithmetic: Arithmetic = "fp32"
+    """Number format of the model's forward pass."""
+    workers: int = 0
+    """Processes that read and crop images ahead of the steps."""
+
+    def __post_init__(self) -> None:
+        require_choices(self)
+        require_at_least(self, side=8, stride=1, workers=0)
+        if not 0 < self.ratios[0] <= self.ratios[1]:
+            raise InputError(f"ratios are {self.ratios}; expected two that rise, such as 0.5 2.0")
+
+    @property
+    def step(self) -> int:
+        """Pixels between windows that slide."""
+        return self.stride or max(2 * self.side // 3, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +114,14 @@ class DecoderConfig:
     """Channels inside the decoder."""
     layers: int = 2
     """Layers of each of Mask2Former's two decoders."""
+    masked_layers: int | None = None
+    """Layers of the second of the two, where they differ; 9 as published, beside 6."""
+    feedforward: int | None = None
+    """Inner width of the second's layers; 4 x hidden by default, 2048 as published."""
+    deconvolved: int | None = None
+    """Channels of VPD's deconvolutions; hidden by default, 32 as published."""
+    output: int | None = None
+    """Channels of VPD's last layers; hidden by default, 192 as published."""
     queries: int = 32
     """Masks that Mask2Former proposes."""
     points: int = 2048
@@ -33,9 +131,13 @@ class DecoderConfig:
     batch: int = 8
     """Images per step."""
     learning_rate: float = 1e-3
-    """Peak of AdamW's; 50 steps of warm-up, then polynomial decay of power 0.9."""
+    """Peak of AdamW's; by default 50 steps of warm-up, then polynomial decay of power 0.9."""
+    schedule: Schedule = field(default_factory=Schedule)
+    """Learning rates of the steps."""
     weight_decay: float = 0.05
     """Of AdamW."""
+    decay_all: bool = True
+    """Weight decay of all parameters, or else of all but norms, biases and embeddings."""
     max_depth: float | None = None
     """Largest depth that a decoder can predict, in metres; by default 1.2 times the largest of the
     training maps."""
@@ -45,6 +147,7 @@ class DecoderConfig:
     def __post_init__(self) -> None:
         require_choices(self)
         require_at_least(self, hidden=32, layers=1, queries=1, points=1, stride=1, batch=1)
+        require_at_least(self, masked_layers=1, feedforward=1, deconvolved=1, output=1)
         if self.learning_rate <= 0:
             raise InputError(f"learning_rate must be positive, got {self.learning_rate}")
         if self.hidden % 32:

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from workbench.heads.base import DenseHead, Reduced
+from workbench.heads.config import DecoderConfig
 from workbench.heads.pyramid import Pyramid
 
 LAMBDA = 0.5
@@ -71,21 +72,22 @@ class Enlarge(nn.Module):
         return interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def vpd(reduced: Reduced, hidden: int, doublings: int) -> nn.Module:
+def vpd(reduced: Reduced, config: DecoderConfig, doublings: int) -> nn.Module:
     """Deconvolutions and a convolution with batch norm, enlarged, and a two-layer output.
 
     Deviation: as many deconvolutions as reach the asked stride, rather than three.
     """
+    channels, inner = config.hidden, config.deconvolved or config.hidden
     steps: list[nn.Module] = [reduced]
     for _ in range(doublings):
         steps += [
-            nn.ConvTranspose2d(hidden, hidden, 2, 2, bias=False),
-            nn.BatchNorm2d(hidden),
-            nn.ReLU(),
-        ]
-    convolved = (nn.Conv2d(hidden, hidden, 3, padding=1), nn.BatchNorm2d(hidden), nn.ReLU())
+            nn.ConvTranspose2d(channels, inner, 2, 2, bias=False), nn.BatchNorm2d(inner), nn.ReLU(),
+        ]  # fmt: skip
+        channels = inner
+    last = config.output or config.hidden
+    convolved = (nn.Conv2d(channels, last, 3, padding=1), nn.BatchNorm2d(last), nn.ReLU())
     output = (
-        nn.Conv2d(hidden, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, 1, 3, padding=1)
+        nn.Conv2d(last, last, 3, padding=1), nn.ReLU(), nn.Conv2d(last, 1, 3, padding=1)
     )  # fmt: skip
     return nn.Sequential(*steps, *convolved, Enlarge(), *output)
 

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch.optim.lr_scheduler import LambdaLR
 
 from analyses.configs import DenseConfig
 from analyses.reading.labelled_tokens import TargetMaps, good_rows
 from analyses.reading.progress import shown
 from analyses.reading.splits import held_out
-from analyses.statistics.dense_scores import PerImage, count_pixels, scores
+from analyses.statistics.dense_scores import count_pixels
 from feature_store import FeatureStore
 from feature_store.source import names_of
 from workbench.code_hash import parts_sha256
@@ -25,16 +24,12 @@ from workbench.datasets.target_maps import maps_sha256
 from workbench.heads.base import DenseHead
 from workbench.heads.config import DecoderConfig
 from workbench.heads.images import Survey, TokenImages, survey
+from workbench.heads.optimiser import trained
 from workbench.heads.registry import build
+from workbench.heads.scored import Scored
 from workbench.training.config import TrainingConfig
 from workbench.training.loop import train
 from workbench.training.randomness import rows_of_step, seed_step
-from workbench.training.trained import Trained
-
-WARM_UP = 50
-"""Steps over which the learning rate rises."""
-DECAY = 0.9
-"""Power of the polynomial decay. Source: Zhao et al. (2023) and mmsegmentation's schedules."""
 
 
 def compute(
@@ -81,36 +76,23 @@ def compute(
     """
     split = held_out(train_store, test_store, keep_shared=config.keep_shared)
     sources = names_of(sources)
-    records, resampled, per_image = [], {}, {}
+    found = Scored(config)
     for source in sources:
         where = folder / run_name(source, decoder, config.seed)
         seen = TokenImages(train_store, source, config.merge, targets[0])
-        head, found, done = _train(seen, config, decoder, training, where, log)
+        head, learnt, done = _train(seen, config, decoder, training, where, log)
         if not done:
             return None
         rows = good_rows(test_store, source)
         rows = rows[~split.left_out[rows]]
         unseen = TokenImages(test_store, source, config.merge, targets[1])
         sums = evaluate(head, unseen, rows, config, decoder)
-        record, resampled[source] = scores(sums, rows, len(test_store), config)
-        per_image[source] = PerImage(rows, sums)
-        records.append(
-            {"source": source}
-            | record
-            | {
-                "head": decoder.head,
-                "iterations": training.iterations,
-                "head_params": sum(p.numel() for p in head.parameters()),
-                "channels": len(found.mean),
-                "train_images": len(found.rows),
-                "tokens_per_image": found.grid[0] * found.grid[1],
-                "test_images": len(rows),
-            }
-        )
-    table = pd.DataFrame.from_records(records)
-    table.attrs = {"resampled": resampled, "per_image": per_image}
-    table.attrs["shared_images"] = split.report()
-    return table
+        found.add(
+            source, sums, rows, len(test_store), head=decoder.head, iterations=training.iterations,
+            head_params=sum(p.numel() for p in head.parameters()), channels=len(learnt.mean),
+            train_images=len(learnt.rows), tokens_per_image=learnt.grid[0] * learnt.grid[1],
+        )  # fmt: skip
+    return found.table(split.report())
 
 
 def _train(
@@ -127,8 +109,19 @@ def _train(
         found = survey(images, bar.update)
     seed_step(0, config.seed)
     head = build(decoder, found).to(decoder.device)
+
+    def read(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        count, batch = len(found.rows), decoder.batch
+        return images.batch(
+            found.rows[rows_of_step(step, count=count, batch=batch, seed=config.seed)]
+        )
+
+    def tokens(batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        there, truth = (part.to(decoder.device, non_blocking=True) for part in batch)
+        return there, truth
+
     outcome = train(
-        _trained(head, images, found.rows, decoder, training.iterations, config.seed),
+        trained(head, decoder, training.iterations, read, tokens),
         folder,
         training,
         identity=_identity(images, config.task, decoder),
@@ -171,41 +164,6 @@ def run_name(source: str, decoder: DecoderConfig, seed: int) -> str:
     'timm_vit@1x+2x-upernet-seed0'
     """
     return re.sub(r"[^A-Za-z0-9@+.-]", "_", f"{source}-{decoder.head}-seed{seed}")
-
-
-def _trained(
-    head: DenseHead,
-    images: TokenImages,
-    rows: np.ndarray,
-    decoder: DecoderConfig,
-    steps: int,
-    seed: int,
-) -> Trained:
-    """AdamW on batches of these store rows, with warm-up and polynomial decay."""
-    optimizer = torch.optim.AdamW(
-        head.parameters(), lr=decoder.learning_rate, weight_decay=decoder.weight_decay
-    )
-    warm_up = min(WARM_UP, max(steps // 10, 1))
-
-    def read(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return images.batch(
-            rows[rows_of_step(step, count=len(rows), batch=decoder.batch, seed=seed)]
-        )
-
-    def loss(batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
-        tokens, truth = (part.to(decoder.device, non_blocking=True) for part in batch)
-        return head.loss(tokens, truth), {}
-
-    return Trained(
-        model=head,
-        optimizer=optimizer,
-        read=read,
-        loss=loss,
-        schedule=LambdaLR(
-            optimizer,
-            lambda done: min((done + 1) / warm_up, 1) * max(1 - done / steps, 0) ** DECAY,
-        ),
-    )
 
 
 def _identity(images: TokenImages, task: str, decoder: DecoderConfig) -> dict[str, Any]:

@@ -44,5 +44,5 @@ def build(config: DecoderConfig, found: Survey) -> DenseHead:
         return kind(pyramid, config, int(found.largest) + 1)
     max_depth = config.max_depth or MARGIN * found.largest
     if config.head == "vpd":
-        return DepthHead(vpd(reduced, config.hidden, steps), max_depth)
+        return DepthHead(vpd(reduced, config, steps), max_depth)
     return DepthHead(Dpt(Pyramid(reduced, config.hidden, steps), config.hidden), max_depth)

@@ -44,7 +44,7 @@ def write_dense(
     against: pd.DataFrame,
     classes: pd.DataFrame,
     task: str,
-    store: FeatureStore,
+    store: FeatureStore | None,
     out: Path,
 ) -> None:
     """Write a table, its differences and classes where there are any, and its figures.
@@ -54,8 +54,8 @@ def write_dense(
     table, against, classes : DataFrame
         As of the probe, :func:`analyses.statistics.bootstrap.differences`, :func:`class_table`.
     task : {"segmentation", "depth"}
-    store : FeatureStore
-        Where the sources are.
+    store : FeatureStore, optional
+        Where the sources are, if they are stored.
     out : Path
         Folder.
     """

@@ -62,8 +62,10 @@ class Mask2Former(DenseHead):
         module = _transformers("mask2former", config.head)
         sizes = module.Mask2FormerConfig(
             feature_size=config.hidden, mask_feature_size=config.hidden, hidden_dim=config.hidden,
-            encoder_feedforward_dim=4 * config.hidden, dim_feedforward=4 * config.hidden,
-            encoder_layers=config.layers, decoder_layers=config.layers + 1,
+            encoder_feedforward_dim=4 * config.hidden,
+            dim_feedforward=config.feedforward or 4 * config.hidden,
+            encoder_layers=config.layers,
+            decoder_layers=(config.masked_layers or config.layers) + 1,
             num_queries=config.queries, num_labels=classes, train_num_points=config.points,
             num_attention_heads=HEADS_OF_ATTENTION, use_auxiliary_loss=True,
         )  # fmt: skip

@@ -34,11 +34,12 @@ from workbench.multiscale import S2
 from workbench.pretraining.backbone import Inputs, small_s2
 from workbench.pretraining.config import Distillation, PretrainConfig, Recipe
 from workbench.pretraining.evaluation import COLLAPSED_RANK, HeldOut, evaluated
-from workbench.pretraining.images import Batches, Views
+from workbench.pretraining.images import Views
 from workbench.pretraining.multi_crop import MultiCrop
 from workbench.pretraining.rates import groups
 from workbench.pretraining.supervised import split
 from workbench.training import ranks
+from workbench.training.batches import Batches
 from workbench.training.trained import Trained
 
 RATE, SMALLEST_RATE = 4e-3, 1e-6

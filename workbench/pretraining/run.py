@@ -25,10 +25,11 @@ from workbench.multiscale import S2
 from workbench.pretraining.backbone import build_s2, init_sha256
 from workbench.pretraining.config import Distillation, PretrainConfig, Recipe
 from workbench.pretraining.evaluation import HeldOut, held_out
-from workbench.pretraining.images import Augmented, Batches
+from workbench.pretraining.images import Augmented
 from workbench.pretraining.report import draw, recorder, report
 from workbench.pretraining.supervised import Supervised, require_labels
 from workbench.training import ranks
+from workbench.training.batches import Batches
 from workbench.training.config import TrainingConfig
 from workbench.training.loop import train
 from workbench.training.randomness import seed_step

@@ -21,8 +21,9 @@ from workbench.multiscale.scale import Scale
 from workbench.pretraining.backbone import Inputs, augmentation
 from workbench.pretraining.config import PretrainConfig, Recipe
 from workbench.pretraining.evaluation import HeldOut, evaluated
-from workbench.pretraining.images import Batches, Views, supervised_views
+from workbench.pretraining.images import Views, supervised_views
 from workbench.training import ranks
+from workbench.training.batches import Batches
 from workbench.training.trained import Trained
 
 RATE = 1e-3

@@ -49,9 +49,12 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((ORDER, seed, epoch)).permutation(count)
 
 
-def step_generator(step: int, seed: int) -> np.random.Generator:
-    """The generator of what is random in a step's batch, such as crops and flips."""
-    return np.random.default_rng((STATE, seed, step))
+def step_generator(step: int, seed: int, *more: int) -> np.random.Generator:
+    """The generator of what is random in a step's batch, such as crops and flips.
+
+    Further numbers give generators of their own, such as to each image.
+    """
+    return np.random.default_rng((STATE, seed, step, *more))
 
 
 def seed_step(step: int, seed: int, *more: int) -> None:

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 from workbench import datasets
-from workbench.pretraining.images import Augmented, Batches, supervised_views
+from workbench.pretraining.images import Augmented, supervised_views
+from workbench.training.batches import Batches
 
 
 def test_worker_processes_and_none_give_the_same_batches(coloured):

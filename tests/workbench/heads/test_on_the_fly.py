@@ -1,0 +1,91 @@
+"""Decoders learn from crops, resume exactly, and the command trains and plans them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from analyses.configs import DenseConfig
+from feature_store import InputError
+from workbench import datasets
+from workbench.cli import main
+from workbench.heads import on_the_fly
+from workbench.heads.config import CropConfig, DecoderConfig
+from workbench.heads.crops import MappedImages
+from workbench.heads.options import OnTheFly
+from workbench.training.config import TrainingConfig
+
+MODEL = "random:timm:test_vit.r160_in1k:32"
+SOURCE = f"{MODEL}@32+64"
+
+
+def compute(seen, unseen, folder, task="depth", head="vpd", iterations=6, source=SOURCE):
+    options = OnTheFly(
+        config=DenseConfig(task=task, resamples=5),
+        decoder=DecoderConfig(head=head, hidden=32, batch=4),
+        crops=CropConfig(side=32, ratios=(1, 1), colour=False),
+        training=TrainingConfig(iterations=iterations, checkpoint_every=2),
+    )
+    return on_the_fly.compute(
+        datasets.open(seen), datasets.open(unseen), sources=source, options=options,
+        folder=folder, log=print,
+    )  # fmt: skip
+
+
+def test_what_colours_tell_is_learnt_from_crops(seen, unseen, tmp_path):
+    table = compute(seen, unseen, tmp_path, iterations=150)
+    assert table["rmse"][0] < 0.4  # the mean depth everywhere is off by 0.8
+    row = table.iloc[0]
+    assert (row["crop"], row["window"], row["train_images"], row["test_images"]) == (
+        32, "slide", 8, 4,
+    )  # fmt: skip
+    assert table.attrs["shared_images"] == {"shared": [], "left_out": False, "repeated": []}
+
+
+def test_a_killed_run_ends_with_the_same_numbers(seen, unseen, tmp_path, monkeypatch):
+    whole = compute(seen, unseen, tmp_path / "whole")
+    draw = MappedImages.__getitem__
+
+    def killed(self, key):
+        if key[0] == 4:
+            raise RuntimeError("killed")
+        return draw(self, key)
+
+    monkeypatch.setattr(MappedImages, "__getitem__", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        compute(seen, unseen, tmp_path / "again")
+    assert list((tmp_path / "again").glob("*/step_0000000002.*"))
+    monkeypatch.setattr(MappedImages, "__getitem__", draw)
+    assert compute(seen, unseen, tmp_path / "again").to_dict() == whole.to_dict()
+
+
+def test_raw_scales_and_shared_images_are_refused(seen, unseen, tmp_path):
+    with pytest.raises(InputError, match=r"write 64.raw without .raw"):
+        compute(seen, unseen, tmp_path, source=f"{MODEL}@32+64.raw")
+    with pytest.raises(InputError, match="share 8 of 8 test images"):
+        compute(seen, seen, tmp_path)
+
+
+def test_the_command_trains_on_crops_and_plans(seen, unseen, tmp_path, capsys):
+    pytest.importorskip("transformers", reason="install the extra: decoders")
+    given = ["probe", "--train", seen, "--test", unseen, "--source", SOURCE, "--json"]
+    ask = [*given, "--dense", "segmentation"]
+    small = ["--head", "upernet", "--hidden", "32", "--batch", "2", "--iterations", "2"]
+    assert main([*ask, *small, "--crop", "32", "--out", str(tmp_path)]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["head"], row["crop"], row["iterations"]) == ("upernet", 32, 2)
+    assert list(tmp_path.glob("*-upernet-crops32-seed0/step_0000000002.*"))
+    assert (tmp_path / "segmentation_curve.svg").exists()
+    assert main([*ask, "--published", "ade20k-mask2former", "--dry-run"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["unpooled_bytes"] > row["stored_bytes"] > 0
+    assert row["on_the_fly_gpu_hours"] > row["stored_gpu_hours"] > 0
+    assert 1e7 < row["head_params"] < 4e7
+    assert row["on_the_fly_memory_gb"] > row["stored_memory_gb"] > 1
+    assert main([*ask, "--window", "whole", "--head", "upernet"]) == 2
+    assert "--window, --arithmetic and --workers" in capsys.readouterr().err
+    assert main([*ask, "--published", "ade20k-upernet", "--hidden", "64"]) == 2
+    assert "--published ade20k-upernet is upernet" in capsys.readouterr().err
+    assert main([*given, "--published", "nyuv2-vpd"]) == 2
+    assert "--head vpd predicts maps" in capsys.readouterr().err

@@ -1,0 +1,172 @@
+"""What training a decoder takes, from stored tokens and on the fly; nothing is read or trained.
+
+    GPU hours = 2 x multiply-accumulates / sustained TFLOP/s
+    a training step = the decoder's forward pass, counted three times (its backward pass is two);
+                      on the fly also the model's forward pass of each image of the batch
+    memory = model + 16 bytes a parameter of the decoder (weight, gradient, two moments)
+             + what its forward pass keeps for the backward pass + the model's largest layers
+
+What the decoder keeps is counted tensor by tensor on the meta device; loss and matching come on
+top, and so does the model's own work space, for which 16 values a token and channel stand.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from feature_store.source import Source
+from workbench import models
+from workbench.cost import cost
+from workbench.heads.config import DecoderConfig
+from workbench.heads.images import Survey
+from workbench.heads.options import OnTheFly
+from workbench.heads.registry import build
+from workbench.heads.windows import starts
+from workbench.multiscale import Scale, plan_scale
+from workbench.multiscale.memory import CropLimit
+from workbench.multiscale.scale import resolve_scales
+
+TFLOPS = 200.0
+"""Sustained TFLOP/s assumed, not measured; as of ``workbench tables --dry-run``."""
+VALUES = 16
+"""Values a token and channel that a layer of the model holds at a time; a rule of thumb."""
+CLASSES = 150
+"""Of a data set that does not name its classes: ADE20k's."""
+TERABYTE = 1e12
+ASPECT = 4 / 3
+"""Of test images, for the number of windows that slide over them; a guess."""
+
+
+def estimate(
+    source: str, options: OnTheFly, *, images: tuple[int, int], classes: int, tflops: float = TFLOPS
+) -> dict[str, Any]:
+    """Bytes, work and memory of one source.
+
+    Parameters
+    ----------
+    source : str
+        ``MODEL[#TAP]@SCALES``.
+    options : OnTheFly
+    images : (train, test)
+    classes : int
+        Of a segmentation.
+    tflops : float
+        Sustained.
+
+    Returns
+    -------
+    dict
+        ``source``, ``stored_bytes`` (float16 tokens of all images as the source names them),
+        ``unpooled_bytes`` (each scale's map at its own size), ``stored_gpu_hours`` and
+        ``on_the_fly_gpu_hours`` (extraction or passes in every step, training, test),
+        ``stored_memory_gb`` and ``on_the_fly_memory_gb`` (of the one GPU), ``head_params``.
+    """
+    name = Source.parse(source)
+    decoder, steps = options.decoder, options.training.iterations
+    pooled = cost(name.model, name.scales, tap=name.tap)
+    info = models.resolve(name.model, name.tap)
+    scales = [Scale.parse(text) for text in resolve_scales(name.scales, info.native)]
+    apart = [str(replace(scale, unpooled=True)) for scale in scales]
+    unpooled = cost(name.model, apart, tap=name.tap).bytes_per_image
+    plans = [plan_scale(scale, info) for scale in scales]
+    channels = info.channels * (len(plans) if options.config.merge == "concat" else 1)
+    head = _decoder(decoder, channels, plans[0].grid, options.crops.side, classes)
+    seen = steps * decoder.batch
+    training = 3 * head["gmacs"] * seen
+    windows = _windows(options) * (1 + options.crops.mirrored)
+    passes = pooled.gmacs * (seen + windows * images[1]) + head["gmacs"] * windows * images[1]
+    hours = 2e9 / (tflops * 1e12) / 3600
+    crops = decoder.batch * sum(plan.crops_per_image for plan in plans)
+    at_once = min(crops, CropLimit().at_once["crops"] or crops)
+    tokens = info.grid[0] * info.grid[1] + info.prefix
+    width = 4 if options.crops.arithmetic == "fp32" else 2
+    model = 4 * info.params + VALUES * width * at_once * tokens * info.channels
+    trained = 16 * head["params"] + decoder.batch * (head["kept"] + 4 * channels * head["tokens"])
+    return {
+        "source": source,
+        "stored_bytes": pooled.bytes_per_image * sum(images),
+        "unpooled_bytes": unpooled * sum(images),
+        "stored_gpu_hours": hours * (pooled.gmacs * sum(images) + training),
+        "on_the_fly_gpu_hours": hours * (passes + training),
+        "stored_memory_gb": trained / 1e9,
+        "on_the_fly_memory_gb": (trained + model) / 1e9,
+        "head_params": head["params"],
+    }
+
+
+def readable(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The same as a table for a reader."""
+    frame = pd.DataFrame(rows)
+    return pd.DataFrame(
+        {
+            "source": frame["source"],
+            "stored, GB": frame["stored_bytes"] / 1e9,
+            "unpooled, GB": frame["unpooled_bytes"] / 1e9,
+            "GPU hours, stored": frame["stored_gpu_hours"],
+            "on the fly": frame["on_the_fly_gpu_hours"],
+            "GPU memory, GB, stored": frame["stored_memory_gb"],
+            "on the fly ": frame["on_the_fly_memory_gb"],
+        }
+    )
+
+
+def advice(row: Mapping[str, Any]) -> str:
+    """Which way a source's decoder is trained, and why."""
+    terabytes = row["unpooled_bytes"] / TERABYTE
+    if terabytes >= 1:
+        why = f"on the fly: its unpooled tokens would be {terabytes:.1f} TB"
+    else:
+        why = f"either way: its unpooled tokens are {1000 * terabytes:.1f} GB"
+    return f"{row['source']}: {why}"
+
+
+def _windows(options: OnTheFly) -> int:
+    """Windows of a test image of a usual aspect ratio."""
+    crops = options.crops
+    if crops.window == "whole":
+        return 1
+    return len(starts(round(ASPECT * crops.side), crops.side, crops.step))
+
+
+def _decoder(
+    config: DecoderConfig, channels: int, grid: tuple[int, int], side: int, classes: int
+) -> dict[str, Any]:
+    """Parameters, GMACs, bytes kept for a backward pass and tokens of one image."""
+    found = Survey(
+        np.zeros(channels), np.ones(channels), grid, (side, side),
+        config.max_depth or max(classes - 1, 1), np.arange(1),
+    )  # fmt: skip
+    head = build(config, found).to("meta").train()
+    own = {_storage(tensor) for tensor in itertools.chain(head.parameters(), head.buffers())}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if _storage(tensor) not in own:
+            kept[_storage(tensor)] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    tokens = torch.empty(2, channels, *grid, device="meta")  # batch norm needs two images
+    with (
+        FlopCounterMode(display=False) as counter,
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
+        head(tokens)
+    return {
+        "params": sum(p.numel() for p in head.parameters()),
+        "gmacs": counter.get_total_flops() / 2 / 2 / 1e9,
+        "kept": sum(kept.values()) / 2,
+        "tokens": grid[0] * grid[1],
+    }
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    """What tensors that share their memory have in common."""
+    return tensor.untyped_storage()._cdata

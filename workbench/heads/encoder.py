@@ -1,0 +1,110 @@
+"""A frozen model that runs in every step of a decoder's training, and a survey of its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from analyses.reading.progress import shown
+from feature_store.errors import InputError
+from feature_store.source import Source
+from workbench import models
+from workbench.heads.crops import MappedImages
+from workbench.heads.images import Survey
+from workbench.heads.options import OnTheFly
+from workbench.multiscale.memory import CropLimit
+from workbench.multiscale.module import S2
+
+SURVEYED = 64
+"""Crops by whose tokens channels are standardised; a choice."""
+
+
+class Encoder:
+    """A frozen model at the scales of a source: crops in, token maps out.
+
+    Parameters
+    ----------
+    source : str
+        ``MODEL[#TAP]@SCALES``.
+    options : OnTheFly
+        Merge, device and arithmetic.
+    log : callable
+        Prints a line where fewer crops fit than were tried.
+
+    Raises
+    ------
+    InputError
+        A ``raw`` scale, or a scale that the model cannot run.
+    """
+
+    def __init__(self, source: str, options: OnTheFly, log: Callable[[str], None]) -> None:
+        self.source = source
+        name = Source.parse(source)
+        raw = [scale for scale in name.scales if "raw" in scale.split(".")]
+        if raw:
+            raise InputError(
+                f"{source}: every scale of a crop comes from the crop itself; write {raw[0]} "
+                f"without .raw"
+            )
+        backbone = models.load(
+            name.model, device=options.decoder.device, tap=name.tap,
+            arithmetic=options.crops.arithmetic,
+        )  # fmt: skip
+        self.s2 = S2(backbone, name.scales, merge=options.config.merge).eval()
+        self.s2.limit = CropLimit(log=log)
+        self.weights = backbone.weights_sha256
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8, dims (image, row, col, 3), to float32, dims (image, channel, row, col)."""
+        images = self.s2.backbone().normalise(pixels)
+        return self.s2(images).map.permute(0, 3, 1, 2).contiguous()
+
+
+def survey(images: MappedImages, encoder: Encoder, options: OnTheFly) -> Survey:
+    """Moments of tokens of some crops, and the classes or the largest depth of the training maps.
+
+    Maps are read only where the data set does not name its classes, nor the decoder a depth.
+
+    Raises
+    ------
+    InputError
+        As :meth:`MappedImages.pair`; no known pixel.
+    """
+    count = len(images.dataset)
+    rows = np.unique(np.linspace(0, count - 1, min(SURVEYED, count)).round().astype(int))
+    total, square, tokens_read, grid = 0.0, 0.0, 0, (0, 0)
+    for place, row in enumerate(rows.tolist()):
+        item = images[0, place, row]
+        if isinstance(item, str):
+            raise InputError(item)
+        found = encoder(torch.from_numpy(item[0])[None])[0].double().cpu()
+        flat = found.reshape(len(found), -1)
+        total, square = total + flat.sum(1), square + flat.square().sum(1)
+        tokens_read, grid = tokens_read + flat.shape[1], (found.shape[1], found.shape[2])
+    mean = total / tokens_read
+    spread = (square / tokens_read - mean**2).clamp(min=0).sqrt()  # type: ignore[operator]
+    side = options.crops.side
+    return Survey(
+        mean.numpy(), spread.numpy(), grid, (side, side), _largest(images, options),  # type: ignore[union-attr]
+        np.arange(count),
+    )  # fmt: skip
+
+
+def _largest(images: MappedImages, options: OnTheFly) -> float:
+    """Largest class or depth of the training maps, or what is known of it without reading them."""
+    if images.task == "segmentation" and images.dataset.mask_names:
+        return len(images.dataset.mask_names) - 1
+    if images.task == "depth" and options.decoder.max_depth:
+        return options.decoder.max_depth
+    largest, count = -np.inf, len(images.dataset)
+    with shown("survey", total=count, unit="map", wanted=options.config.progress) as bar:
+        for row in range(count):
+            _, truth = images.pair(row)
+            known = truth[np.isfinite(truth) & (truth >= 0)]
+            largest = max(largest, float(known.max(initial=-np.inf)))
+            bar.update()
+    if largest == -np.inf:
+        raise InputError(f"the training maps of {images.dataset.name} hold no known pixel")
+    return largest

@@ -1,0 +1,184 @@
+"""Train a decoder as published: the frozen model runs in every step, on random crops of the images.
+
+Nothing is stored but the decoder's checkpoints. Test images are scored at their own pixels, from
+windows (:mod:`workbench.heads.windows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from analyses.configs import DenseConfig
+from analyses.reading.progress import shown
+from analyses.reading.splits import HeldOut, refuse_shared_images
+from analyses.statistics.dense_scores import count_pixels
+from feature_store import protocol
+from feature_store.source import names_of
+from workbench.code_hash import parts_sha256
+from workbench.datasets import Dataset
+from workbench.datasets.target_maps import cropped, files_sha256
+from workbench.heads.base import DenseHead
+from workbench.heads.crops import MappedImages
+from workbench.heads.encoder import Encoder, survey
+from workbench.heads.fit import run_name
+from workbench.heads.images import Survey
+from workbench.heads.optimiser import trained
+from workbench.heads.options import OnTheFly
+from workbench.heads.registry import build
+from workbench.heads.scored import Scored
+from workbench.heads.windows import predict
+from workbench.training.batches import Batches
+from workbench.training.loop import train
+from workbench.training.randomness import seed_step
+
+
+def compute(
+    train_images: Dataset,
+    test_images: Dataset,
+    *,
+    sources: str | Sequence[str],
+    options: OnTheFly,
+    folder: Path,
+    log: Callable[[str], None],
+) -> pd.DataFrame | None:
+    """One row per source, as :func:`workbench.heads.fit.compute`; repeated, it resumes.
+
+    Parameters
+    ----------
+    train_images, test_images : Dataset
+        With masks or depth maps, each as large as its image.
+    sources : str or sequence of str
+        ``MODEL[#TAP]@SCALES``; a crop is resized to each of the scales.
+    options : OnTheFly
+    folder : Path
+        Each source's run folder is made in it.
+    log : callable
+        Prints a line.
+
+    Returns
+    -------
+    pandas.DataFrame or None
+        As :func:`workbench.heads.fit.compute`, with ``crop`` (pixels) and ``window``. None where a
+        run was asked to stop.
+
+    Raises
+    ------
+    InputError
+        Images with equal ids in both sets; an image or map that cannot be used; a ``raw`` scale.
+    """
+    refuse_shared_images(_listed(train_images), _listed(test_images))
+    config, decoder, crops = options.config, options.decoder, options.crops
+    seen, unseen = (
+        MappedImages(images, config.task, crops, config.seed, options.depth_unit)
+        for images in (train_images, test_images)
+    )
+    found = Scored(config)
+    rows = np.arange(len(test_images))
+    for source in names_of(sources):
+        encoder = Encoder(source, options, log)
+        where = folder / run_name(source, decoder, config.seed).replace(
+            decoder.head, f"{decoder.head}-crops{crops.side}"
+        )
+        learnt = survey(seen, encoder, options)
+        head, done = _train(replace(seen, classes=_classes(learnt, config)), encoder, learnt,
+                            options, where, log)  # fmt: skip
+        if not done:
+            return None
+        sums = evaluate(head, encoder, unseen, rows, options)
+        found.add(
+            source, sums, rows, len(rows), head=decoder.head,
+            iterations=options.training.iterations,
+            head_params=sum(p.numel() for p in head.parameters()), channels=len(learnt.mean),
+            train_images=len(train_images), tokens_per_image=learnt.grid[0] * learnt.grid[1],
+            crop=crops.side, window=crops.window,
+        )  # fmt: skip
+    return found.table(HeldOut(np.zeros(len(rows), bool)).report())
+
+
+def _listed(images: Dataset) -> Any:
+    """What the check for shared images looks at."""
+    names = np.array(images.image_ids, str)
+    return SimpleNamespace(path=images.name, dataset=images.name, image_ids=names)
+
+
+def _classes(learnt: Survey, config: DenseConfig) -> int:
+    return int(learnt.largest) + 1 if config.task == "segmentation" else 0
+
+
+def _train(
+    images: MappedImages,
+    encoder: Encoder,
+    learnt: Survey,
+    options: OnTheFly,
+    folder: Path,
+    log: Callable[[str], None],
+) -> tuple[DenseHead, bool]:
+    """A decoder, trained or resumed, and whether its training is finished."""
+    config, decoder = options.config, options.decoder
+    seed_step(0, config.seed)
+    head = build(decoder, learnt).to(decoder.device)
+    batches = Batches(images, batch=decoder.batch, workers=options.crops.workers)
+
+    def tokens(batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        pixels, truth = batches.ready(batch)
+        return encoder(pixels), truth.to(decoder.device, non_blocking=True)
+
+    outcome = train(
+        trained(head, decoder, options.training.iterations, batches.read, tokens),
+        folder,
+        options.training,
+        identity=_identity(images, encoder, options),
+        seed=config.seed,
+        log=log,
+        progress=config.progress,
+    )
+    return head, outcome.finished
+
+
+def evaluate(
+    head: DenseHead, encoder: Encoder, images: MappedImages, rows: np.ndarray, options: OnTheFly
+) -> list[np.ndarray]:
+    """The sums behind the task's metrics for some images, at their own pixels."""
+    head.eval()
+    sums = []
+    with shown("test", total=len(rows), unit="image", wanted=options.config.progress) as bar:
+        for row in rows.tolist():
+            image, truth = images.pair(row)
+            if images.task == "depth":
+                truth = cropped(truth, options.eigen_crop)
+            output = predict(
+                lambda windows: head(encoder(windows)), image, options.crops,
+                batch=options.decoder.batch,
+            )  # fmt: skip
+            sums.append(count_pixels(output, truth, options.config))
+            bar.update()
+    return sums
+
+
+def _identity(images: MappedImages, encoder: Encoder, options: OnTheFly) -> dict[str, Any]:
+    """What decides the weights, besides the training's own options and seed."""
+    decoder, crops = asdict(options.decoder), asdict(options.crops)
+    decoder.pop("device")
+    for name in ("workers", "window", "stride", "mirrored"):
+        crops.pop(name)
+    names = images.dataset.image_ids
+    return {
+        "task": options.config.task,
+        "source": encoder.source,
+        "merge": options.config.merge,
+        "decoder": decoder,
+        "crops": crops,
+        "images": protocol.ids_sha256(names),
+        "depth_unit": options.depth_unit,
+        "weights": encoder.weights,
+        "maps": files_sha256(images.dataset, names, options.config.task),
+        "code": parts_sha256(("workbench/heads", "workbench/training")),
+    }

@@ -1,0 +1,68 @@
+"""AdamW and its learning rates, for a decoder in the loop that all trained parts share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from workbench.heads.base import DenseHead
+from workbench.heads.config import DecoderConfig
+from workbench.training.trained import Trained
+
+Tokens = Callable[[Any], tuple[torch.Tensor, torch.Tensor]]
+"""What was read for a step, to token maps, dims (image, channel, row, col), and target maps."""
+
+
+def trained(
+    head: DenseHead,
+    decoder: DecoderConfig,
+    steps: int,
+    read: Callable[[int], Any],
+    tokens: Tokens,
+) -> Trained:
+    """What the training loop needs of a decoder.
+
+    Parameters
+    ----------
+    head : DenseHead
+    decoder : DecoderConfig
+        Its optimiser.
+    steps : int
+        Of the whole run.
+    read : callable
+        Step to what is read for it, in a thread.
+    tokens : callable
+        From there to tensors on the head's device.
+    """
+    optimizer = torch.optim.AdamW(
+        _groups(head, decoder), lr=decoder.learning_rate, weight_decay=decoder.weight_decay
+    )
+
+    def loss(batch: Any) -> tuple[torch.Tensor, dict[str, float]]:
+        return head.loss(*tokens(batch)), {}
+
+    return Trained(
+        model=head,
+        optimizer=optimizer,
+        read=read,
+        loss=loss,
+        schedule=LambdaLR(optimizer, lambda done: decoder.schedule.share(done, steps)),
+        images=decoder.batch,
+    )
+
+
+def _groups(head: DenseHead, decoder: DecoderConfig) -> list[dict[str, Any]]:
+    """All parameters in one group, or those apart that do not decay."""
+    if decoder.decay_all:
+        return [{"params": list(head.parameters())}]
+    tables = [part for part in head.modules() if isinstance(part, nn.Embedding)]
+    embedded = {id(parameter) for part in tables for parameter in part.parameters()}
+    kept, decaying = [], []
+    for parameter in head.parameters():
+        plain = parameter.ndim <= 1 or id(parameter) in embedded
+        (kept if plain else decaying).append(parameter)
+    return [{"params": decaying}, {"params": kept, "weight_decay": 0.0}]

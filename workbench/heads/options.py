@@ -1,0 +1,159 @@
+"""Options of ``workbench probe --dense``, and which of them exclude each other; without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
+
+from analyses.configs import DenseConfig
+from analyses.reading.progress import watched
+from feature_store.errors import InputError
+from workbench.datasets.target_maps import Crop, DepthUnit
+from workbench.heads.config import CropConfig, DecoderConfig, HeadName, RecipeName
+from workbench.options import options_of
+from workbench.training.config import TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnTheFly:
+    """How a decoder is trained on crops, and how it is scored."""
+
+    config: DenseConfig
+    """Task, merge, resamples, depth cap and seed."""
+    decoder: DecoderConfig
+    """Sizes and optimiser."""
+    crops: CropConfig
+    """Crops of training, and windows of evaluation."""
+    training: TrainingConfig
+    """Length, checkpoints."""
+    depth_unit: DepthUnit = "m"
+    """Of the depth maps."""
+    eigen_crop: Crop = "none"
+    """Part of the test maps that is scored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseOptions:
+    """Heads that predict maps."""
+
+    dense: Literal["segmentation", "depth"] | None = None
+    """Instead: a head on every token, for datasets with masks or depth."""
+    per_token: Annotated[
+        DenseConfig, options_of(DenseConfig, "train_tokens", "ridge", "depth_cap", "median_scaling")
+    ] = field(default_factory=lambda: DenseConfig(progress=watched()))
+    depth_unit: DepthUnit = "m"
+    """Unit of the dataset's depth maps, with --dense depth."""
+    eigen_crop: Crop = "none"
+    """Score depth inside the crop of Eigen et al. for this data set: nyu or kitti."""
+    decoder: Annotated[
+        DecoderConfig,
+        options_of(
+            DecoderConfig, "head", "hidden", "layers", "stride", "learning_rate", "max_depth"
+        ),
+    ] = field(default_factory=DecoderConfig)
+    published: RecipeName | None = None
+    """Train a decoder as published, on random crops: its sizes, crops, optimiser, length and
+    evaluation are those of docs/masks.md; --iterations and --batch may differ for a trial."""
+    crop: int | None = None
+    """Train on random crops of so many pixels a side and their mirror images, which run through the
+    model in each step; nothing is stored, and --train and --test may be dataset names."""
+    crops: Annotated[CropConfig, options_of(CropConfig, "window", "arithmetic", "workers")] = field(
+        default_factory=CropConfig
+    )
+    iterations: int | None = None
+    """Optimiser steps of a decoder: 1000 by default, or as published."""
+    batch: int | None = None
+    """Images per step of a decoder: 8 by default, or as published."""
+    training: Annotated[TrainingConfig, options_of(TrainingConfig, "checkpoint_every")] = field(
+        default_factory=TrainingConfig
+    )
+    dry_run: bool = False
+    """Print what training a decoder takes, from stored tokens and on the fly: bytes, GPU hours and
+    memory; run nothing."""
+
+    @property
+    def crops_images(self) -> bool:
+        """Whether the model runs in every step."""
+        return self.published is not None or self.crop is not None
+
+    def head(self) -> HeadName:
+        """The head that is trained."""
+        if self.published is None:
+            return self.decoder.head
+        from workbench.heads.recipes import RECIPES  # deferred: only here it is needed
+
+        return RECIPES[self.published].decoder.head
+
+    def from_tokens(self) -> tuple[DecoderConfig, TrainingConfig]:
+        """The configs of a decoder that is trained on stored tokens."""
+        decoder, training = self.decoder, self.training
+        if self.batch is not None:
+            decoder = replace(decoder, batch=self.batch)
+        if self.iterations is not None:
+            training = replace(training, iterations=self.iterations)
+        return decoder, training
+
+    def on_the_fly(self, config: DenseConfig, device: str) -> OnTheFly:
+        """The configs of a decoder that is trained on crops.
+
+        Parameters
+        ----------
+        config : DenseConfig
+        device : str
+            Of model and decoder.
+        """
+        decoder, training = self.from_tokens()
+        crops, eigen_crop = self.crops, self.eigen_crop
+        if self.published is not None:
+            from workbench.heads.recipes import RECIPES  # deferred: only here it is needed
+
+            recipe = RECIPES[self.published]
+            if self.iterations is not None:
+                recipe = recipe.shortened(self.iterations)
+            decoder, training = recipe.decoder, recipe.training
+            if self.batch is not None:
+                decoder = replace(decoder, batch=self.batch)
+            if self.training != TrainingConfig():
+                training = replace(training, checkpoint_every=self.training.checkpoint_every)
+            asked = {k: getattr(crops, k) for k in ("window", "arithmetic", "workers")}
+            crops = replace(recipe.crops, **asked)
+            config = replace(config, depth_cap=config.depth_cap or recipe.depth_cap)
+            eigen_crop = recipe.eigen_crop if eigen_crop == "none" else eigen_crop
+        if self.crop is not None:
+            crops = replace(crops, side=self.crop, stride=None)
+        return OnTheFly(
+            config=config, decoder=replace(decoder, device=device), crops=crops,
+            training=training, depth_unit=self.depth_unit, eigen_crop=eigen_crop,
+        )  # fmt: skip
+
+    def refuse_ignored(self, l2: float | None) -> None:
+        """Refuse what the chosen head would silently ignore."""
+        head = self.head()
+        linear = head == "linear"
+        sizes = replace(self.decoder, head="linear") != DecoderConfig()
+        steps = (self.iterations, self.batch) != (None, None) or self.training != TrainingConfig()
+        if linear and (sizes or steps or self.crops_images or self.dry_run):
+            raise InputError(
+                "--iterations, crops and the sizes of a decoder are for --head mask2former, "
+                "upernet, vpd or dpt; name one, or leave them out"
+            )
+        if self.published is not None and (sizes or self.decoder.head not in ("linear", head)):
+            raise InputError(
+                f"--published {self.published} is {head} in its published sizes; leave out --head, "
+                f"--hidden, --layers, --stride, --learning-rate and --max-depth"
+            )
+        if self.dense is None and not linear:
+            raise InputError(f"--head {head} predicts maps; add --dense segmentation or depth")
+        if not self.crops_images and self.crops != CropConfig():
+            raise InputError(
+                "--window, --arithmetic and --workers are for training on crops; add --crop or "
+                "--published, or leave them out"
+            )
+        given = {
+            "--l2": l2 is not None,
+            "--ridge": self.per_token.ridge is not None,
+            "--train-tokens": self.per_token.train_tokens != DenseConfig().train_tokens,
+        }
+        wrong = [name for name, is_given in given.items() if is_given]
+        if wrong and not linear:
+            raise InputError(f"{', '.join(wrong)} is for --head linear; leave it out")

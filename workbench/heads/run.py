@@ -1,0 +1,142 @@
+"""A dense probe as its command asks for it: heads on tokens or crops, tables and figures."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import feature_store
+from analyses import dense_probe
+from analyses.configs import DenseConfig
+from analyses.reading.splits import image_notes
+from analyses.statistics import bootstrap
+from feature_store.dataset_name import is_dataset_name
+from workbench import datasets
+from workbench.datasets import Dataset
+from workbench.datasets.target_maps import targets_for
+from workbench.heads import dry_run as planning
+from workbench.heads import fit, on_the_fly
+from workbench.heads.options import DenseOptions
+from workbench.heads.report import METRICS, class_table, write_dense
+from workbench.results import strict_json
+from workbench.results.messages import note, show
+from workbench.results.terminal import show_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A dense probe."""
+
+    train: str
+    """Store, or with crops also a dataset name."""
+    test: str
+    """Likewise."""
+    sources: Sequence[str]
+    """Sources to compare."""
+    maps: DenseOptions
+    """Which head, trained on what."""
+    config: DenseConfig
+    """Task, merge, penalties, resamples and seed."""
+    device: str
+    """Torch device."""
+    out: Path | None
+    """Folder for tables, figures and runs."""
+    json: bool
+    """Whether to print one JSON object."""
+
+
+def run(asked: Asked) -> int:
+    """Train, score and report; the exit status, 1 where a training was asked to stop."""
+    with tempfile.TemporaryDirectory() as temporary:  # without a folder nothing is resumed
+        folder = asked.out or Path(temporary)
+        crops = asked.maps.crops_images
+        parts = _from_crops(asked, folder) if crops else _from_tokens(asked, folder)
+    if parts is None:
+        where = "" if asked.out else "; with --out, the training would resume"
+        note(f"workbench probe: stopped before the end; repeat the command to resume{where}")
+        return 1
+    task = asked.config.task
+    table = pd.concat(parts, ignore_index=True)
+    resampled = {k: v for part in parts for k, v in part.attrs["resampled"].items()}
+    images = parts[0].attrs["shared_images"]
+    note(*image_notes(images))
+    against = bootstrap.differences(table, METRICS[task][0], resampled)
+    classes = class_table(parts) if task == "segmentation" else pd.DataFrame()
+    if asked.out is not None:
+        store = None if crops else feature_store.open(asked.test)
+        write_dense(table, against, classes, task, store, asked.out)
+    if asked.json:
+        found = {"rows": table, "differences": against, "shared_images": images}
+        if len(classes):
+            found["classes"] = classes
+        show(strict_json.dumps(found))
+    else:
+        show_table(table)
+        show_table(against)
+    return 0
+
+
+def _from_tokens(asked: Asked, folder: Path) -> list[pd.DataFrame] | None:
+    """A table for each source, of heads trained on stored tokens."""
+    stores = feature_store.open(asked.train), feature_store.open(asked.test)
+    decoder, training = asked.maps.from_tokens()
+    decoder = replace(decoder, device=asked.device)
+    parts = []
+    for source in asked.sources:  # models may crop differently: each has its own targets
+        train, test = (
+            targets_for(store, source, asked.config.task, asked.maps.depth_unit, crop)
+            for store, crop in zip(stores, ("none", asked.maps.eigen_crop), strict=True)
+        )
+        given: dict[str, Any] = {
+            "sources": [source], "targets": (train, test), "config": asked.config
+        }  # fmt: skip
+        if decoder.head == "linear":
+            parts.append(dense_probe.compute(*stores, **given))
+            continue
+        part = fit.compute(
+            *stores, **given, decoder=decoder, training=training, folder=folder, log=note
+        )
+        if part is None:
+            return None
+        parts.append(part)
+    return parts
+
+
+def _from_crops(asked: Asked, folder: Path) -> list[pd.DataFrame] | None:
+    """The same of decoders trained on crops of the images."""
+    table = on_the_fly.compute(
+        images_of(asked.train), images_of(asked.test), sources=asked.sources,
+        options=asked.maps.on_the_fly(asked.config, asked.device), folder=folder, log=note,
+    )  # fmt: skip
+    return None if table is None else [table]
+
+
+def dry_run(asked: Asked) -> int:
+    """Print what the training would take; the exit status."""
+    options = asked.maps.on_the_fly(asked.config, asked.device)
+    train, test = images_of(asked.train), images_of(asked.test)
+    classes = len(train.mask_names or ()) or planning.CLASSES
+    images = len(train), len(test)
+    rows = [
+        planning.estimate(source, options, images=images, classes=classes)
+        for source in asked.sources
+    ]
+    if asked.json:
+        show(strict_json.dumps({"rows": rows, "assumed_tflops": planning.TFLOPS}))
+    else:
+        show_table(planning.readable(rows))
+        note(*map(planning.advice, rows))
+    return 0
+
+
+def images_of(name: str) -> Dataset:
+    """A dataset by its name; or that of a store, with the store's images in its order."""
+    if is_dataset_name(name):
+        return datasets.open(name)
+    store = feature_store.open(name)
+    return datasets.open_of(store).ordered_as(store.image_ids, store.path)

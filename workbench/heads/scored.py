@@ -1,0 +1,50 @@
+"""Rows of a table of decoders, however their tokens came about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analyses.configs import DenseConfig
+from analyses.statistics.dense_scores import PerImage, scores
+
+
+@dataclass
+class Scored:
+    """Sources that have been scored, one after the other."""
+
+    config: DenseConfig
+    records: list[dict[str, Any]] = field(default_factory=list)
+    resampled: dict[str, list[float]] = field(default_factory=dict)
+    per_image: dict[str, PerImage] = field(default_factory=dict)
+
+    def add(
+        self, source: str, sums: Sequence[np.ndarray], rows: np.ndarray, images: int, **facts: Any
+    ) -> None:
+        """Take in a source.
+
+        Parameters
+        ----------
+        source : str
+        sums : sequence of arrays
+            As :func:`~analyses.statistics.dense_scores.count_pixels` returns them, one per image.
+        rows : int array, dims (image,)
+            Rows of these images in a test set of `images`.
+        images : int
+        **facts
+            Further columns.
+        """
+        record, self.resampled[source] = scores(sums, rows, images, self.config)
+        self.per_image[source] = PerImage(rows, list(sums))
+        self.records.append({"source": source} | record | facts | {"test_images": len(rows)})
+
+    def table(self, shared_images: dict[str, Any]) -> pd.DataFrame:
+        """One row per source; attributes ``resampled``, ``per_image`` and ``shared_images``."""
+        table = pd.DataFrame.from_records(self.records)
+        table.attrs = {"resampled": self.resampled, "per_image": self.per_image}
+        table.attrs["shared_images"] = shared_images
+        return table

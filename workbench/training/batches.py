@@ -1,0 +1,118 @@
+"""Batches of augmented images, the same whatever process makes them.
+
+Every image of a step has a random state of its own, a function of the seed, the step and the
+image's place in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader, default_collate
+
+from feature_store.errors import InputError
+from workbench.datasets import Dataset
+from workbench.interrupts import ignore_interrupts
+from workbench.training import ranks
+from workbench.training.randomness import rows_of_step, seed_step
+
+Key = tuple[int, int, int]
+"""Step, place in the batch, row of the dataset."""
+
+
+class Augmenting(Protocol):
+    """What a worker process runs."""
+
+    dataset: Dataset
+    seed: int
+
+    def __getitem__(self, key: Key, /) -> Any:
+        """An augmented image and what goes with it; or a line that says why it cannot be read."""
+
+
+class Batches:
+    """The batches of a run, in step order.
+
+    Parameters
+    ----------
+    augmented : Augmenting
+    batch : int
+        Images of a step, over all processes that train together.
+    workers : int
+        Processes that decode ahead; 0 decodes when :meth:`ready` is called.
+    """
+
+    def __init__(self, augmented: Augmenting, *, batch: int, workers: int) -> None:
+        self.augmented, self.batch, self.workers = augmented, batch, workers
+        self._coming: Iterator[Any] | None = None
+
+    def read(self, step: int) -> Any:
+        """What :meth:`ready` turns into a step's batch; steps are asked for in order."""
+        if self.workers == 0:
+            return partial(self._now, step)
+        if self._coming is None:
+            self._coming = iter(self._loader(step))
+        return next(self._coming)
+
+    def ready(self, batch: Any) -> tuple[Any, Any]:
+        """What the images of a step became, each part stacked on the dim image.
+
+        Raises
+        ------
+        InputError
+            An image that cannot be read.
+        """
+        batch = batch() if callable(batch) else batch
+        if isinstance(batch, str):
+            raise InputError(f"{batch}; repair it or take it out of the data set")
+        return batch
+
+    def _now(self, step: int) -> Any:
+        found = collate([self.augmented[key] for key in self._keys(step)])
+        seed_step(step, self.augmented.seed, ranks.rank())  # as the loop had set it
+        return found
+
+    def _keys(self, step: int) -> list[Key]:
+        """What this process reads for a step: every n-th image, of n processes."""
+        count, seed = len(self.augmented.dataset), self.augmented.seed
+        rows = rows_of_step(step, count=count, batch=self.batch, seed=seed)
+        places = range(ranks.rank(), self.batch, ranks.count())
+        return [(step, place, int(rows[place])) for place in places]
+
+    def _loader(self, first: int) -> DataLoader:
+        loader: Any = DataLoader(
+            self.augmented,  # type: ignore[arg-type]
+            batch_sampler=_Keys(self._keys, first),
+            num_workers=self.workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_begin,
+            generator=torch.Generator(),  # without it the caller's random numbers change
+        )
+        return loader
+
+
+class _Keys:
+    """Keys of each batch from a step on, without end."""
+
+    def __init__(self, keys: Callable[[int], list[Key]], first: int) -> None:
+        self.keys, self.first = keys, first
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        step = self.first
+        while True:
+            yield self.keys(step)
+            step += 1
+
+
+def collate(items: list[Any]) -> Any:
+    """Items to a batch; the first reason why one could not be read, if any."""
+    failed = next((item for item in items if isinstance(item, str)), None)
+    return failed if failed is not None else tuple(default_collate(items))
+
+
+def _begin(worker: int) -> None:
+    ignore_interrupts()
