@@ -18,6 +18,7 @@ FORMS = {
     "folder": "folder:DIR",
     "csv": "csv:FILE",
     "torchvision": "torchvision:NAME:SPLIT:ROOT",
+    "maps": "maps:NAME:SPLIT:ROOT",
     "hf": "hf:NAME:SPLIT",
     "wds": "wds:URLS",
     "tar": "tar:FILE",
@@ -36,7 +37,9 @@ ONE_FILE = ("zip", "hfdisk", "lmdb")
 """Those that name one local file or folder."""
 PATHS = ("folder", "csv", *ARCHIVES, "lerobot")
 """Kinds whose names are a path behind the kind; wds: takes URLs too, and both braces."""
-LOCATED = (*PATHS, "torchvision")
+NAMED = ("torchvision", "maps")
+"""Kinds whose names are a name, a split and a path."""
+LOCATED = (*PATHS, *NAMED)
 """Kinds whose names contain a path."""
 
 
@@ -64,7 +67,7 @@ class DatasetName:
     split: str = ""
     """Part of a named dataset, such as ``train``."""
     path: str = ""
-    """Folder, table or archives as given, or the folder of a torchvision dataset."""
+    """Folder, table or archives as given, or the folder of a named dataset."""
 
     @classmethod
     def parse(cls, text: str) -> DatasetName:
@@ -83,7 +86,7 @@ class DatasetName:
         if kind == "bundled":
             name, _, split = rest.partition(":")
             return cls(kind=kind, name=name, split=split)
-        if kind == "torchvision":
+        if kind in NAMED:
             name, split, path = (*rest.split(":", 2), "", "")[:3]
             parts = {"name": name, "split": split, "path": path}
         elif kind == "hf":

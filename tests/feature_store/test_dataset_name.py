@@ -36,6 +36,7 @@ NAMES = st.recursive(
     | named("wds", path=PATH)
     | named("zip", path=PATH.filter(lambda path: not path.startswith("//")))
     | named("torchvision", name=WORD, split=WORD, path=PATH)
+    | named("maps", name=WORD, split=WORD, path=PATH)
     | named("hf", name=PATH, split=WORD)
     | named("bundled", name=WORD, split=st.sampled_from(["", "train", "test"])),
     lambda below: named("view", view=st.integers(1, 99), of=below),
@@ -68,6 +69,7 @@ def test_a_view_is_of_its_base(name, number):
         ("lmdb:", "lmdb"),
         ("torchvision:CIFAR10:train", "torchvision"),
         ("torchvision:CIFAR10::here", "torchvision"),
+        ("maps:ade20k:training", "maps"),
         ("hf:cifar10", "hf"),
         ("hf:cifar10:", "hf"),
         ("view:1", "view"),

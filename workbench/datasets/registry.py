@@ -26,6 +26,7 @@ from workbench.datasets.decode import Decoding
 from workbench.datasets.folder import open_folder, skipped_below
 from workbench.datasets.hub import open_hub, open_saved
 from workbench.datasets.lerobot.frames import open_lerobot
+from workbench.datasets.mapped.registry import open_mapped
 from workbench.datasets.table import open_csv
 from workbench.datasets.torchvision_data import open_torchvision
 from workbench.datasets.views import open_view
@@ -42,6 +43,7 @@ KINDS: dict[str, Callable[..., Dataset]] = {
     "folder": open_folder,
     "csv": open_csv,
     "torchvision": open_torchvision,
+    "maps": open_mapped,
     "hf": open_hub,
     "wds": open_shards,
     "tar": open_tar,
@@ -69,7 +71,8 @@ def open(
     Parameters
     ----------
     name : str
-        One of ``folder:DIR``, ``csv:FILE``, ``torchvision:NAME:SPLIT:ROOT``, ``hf:NAME:SPLIT``,
+        One of ``folder:DIR``, ``csv:FILE``, ``torchvision:NAME:SPLIT:ROOT``,
+        ``maps:NAME:SPLIT:ROOT``, ``hf:NAME:SPLIT``,
         ``wds:URLS``, ``tar:FILE``, ``zip:FILE``, ``parquet:FILES``, ``hfdisk:DIR``, ``lmdb:DIR``,
         ``lerobot:DIR[#CAMERA]``, ``bundled:NAME[:train|:test]``, or ``view:K:`` and one of these.
     limit : int, optional

@@ -26,7 +26,11 @@ class MapReader:
     clean: Callable[[np.ndarray], np.ndarray]
 
     def __call__(self, image_id: str) -> np.ndarray:
-        return self.clean(_pixels(self.root, self.paths[image_id]))
+        path = self.paths[image_id]
+        try:
+            return self.clean(_pixels(self.root, path))
+        except InputError as error:
+            raise InputError(f"the map {path!r} cannot be right: {error}") from error
 
 
 def class_map(values: np.ndarray) -> np.ndarray:

@@ -34,8 +34,9 @@ class PretrainConfig:
     """timm:NAME[:PIXELS], an architecture whose weights start at random; nothing is downloaded."""
     dataset: str
     """folder:DIR, csv:FILE, wds:URLS, tar:FILE, zip:FILE, parquet:FILES, hfdisk:DIR, lmdb:DIR,
-    lerobot:DIR[#CAMERA], torchvision:NAME:SPLIT:ROOT, hf:NAME:SPLIT or bundled:NAME[:train|:test]
-    (textiles, scenes, stereo, specks; photos, which are crops of only 20 photographs)."""
+    lerobot:DIR[#CAMERA], torchvision:NAME:SPLIT:ROOT, maps:NAME:SPLIT:ROOT (ade20k, cityscapes,
+    voc, nyuv2, kitti), hf:NAME:SPLIT or bundled:NAME[:train|:test] (textiles, scenes,
+    stereo, specks; photos, which are crops of only 20 photographs)."""
     val: str | None = None
     """Images on which the model is evaluated as it trains."""
     limit: int | None = None

@@ -1,0 +1,1 @@
+"""Public data sets with masks or depth, in the folders in which they are published."""
