@@ -56,9 +56,12 @@ MEASURING = (
     "workbench/datasets/target_maps.py",
     "workbench/tables/pipeline/analyses.py",
     "workbench/tables/pipeline/committed.py",
+    "workbench/tables/pipeline/decoders.py",
     "workbench/tables/pipeline/laws.py",
 )
 """Turns stored features into the numbers of a table."""
+DECODERS = (*FEATURES, "workbench/heads", "workbench/training")
+"""Trains decoders on crops of images."""
 COUNTING = ("workbench/cost", "workbench/models", "workbench/multiscale")
 """Counts parameters and multiply-accumulates."""
 TIMING = (*COUNTING, "workbench/extraction/malloc.py", "workbench/extraction/request.py")

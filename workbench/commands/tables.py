@@ -112,13 +112,13 @@ class Tables:
         return 0
 
     def _dry_run(self, plan: MeasurementPlan, profile: Profile) -> int:
-        from workbench.tables.pipeline import dry_run  # deferred: torch takes 2 s to import
+        from workbench.tables.pipeline import dry_run, dry_run_text  # deferred: torch takes 2 s
 
         found = dry_run.dry_run(plan, profile)
         if self.json:
             show(strict_json.dumps(found))
         else:
-            show(dry_run.text(found))
+            show(dry_run_text.text(found))
         return 1 if found["problems"] else 0
 
     def _check(self, folder: Path) -> int:

@@ -65,7 +65,8 @@ def estimate(
     -------
     dict
         ``source``, ``stored_bytes`` (float16 tokens of all images as the source names them),
-        ``unpooled_bytes`` (each scale's map at its own size), ``stored_gpu_hours`` and
+        ``unpooled_bytes`` (each scale's map at its own size), ``crops_bytes`` (the same of every
+        crop that the training sees), ``stored_gpu_hours`` and
         ``on_the_fly_gpu_hours`` (extraction or passes in every step, training, test),
         ``stored_memory_gb`` and ``on_the_fly_memory_gb`` (of the one GPU), ``head_params``.
     """
@@ -94,6 +95,7 @@ def estimate(
         "source": source,
         "stored_bytes": pooled.bytes_per_image * sum(images),
         "unpooled_bytes": unpooled * sum(images),
+        "crops_bytes": unpooled * seen,
         "stored_gpu_hours": hours * (pooled.gmacs * sum(images) + training),
         "on_the_fly_gpu_hours": hours * (passes + training),
         "stored_memory_gb": trained / 1e9,
@@ -110,6 +112,7 @@ def readable(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
             "source": frame["source"],
             "stored, GB": frame["stored_bytes"] / 1e9,
             "unpooled, GB": frame["unpooled_bytes"] / 1e9,
+            "of all crops, GB": frame["crops_bytes"] / 1e9,
             "GPU hours, stored": frame["stored_gpu_hours"],
             "on the fly": frame["on_the_fly_gpu_hours"],
             "GPU memory, GB, stored": frame["stored_memory_gb"],
@@ -119,13 +122,15 @@ def readable(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def advice(row: Mapping[str, Any]) -> str:
-    """Which way a source's decoder is trained, and why."""
-    terabytes = row["unpooled_bytes"] / TERABYTE
+    """Whether tokens of crops could be stored for a source's decoder, in words."""
+    terabytes = row["crops_bytes"] / TERABYTE
     if terabytes >= 1:
-        why = f"on the fly: its unpooled tokens would be {terabytes:.1f} TB"
-    else:
-        why = f"either way: its unpooled tokens are {1000 * terabytes:.1f} GB"
-    return f"{row['source']}: {why}"
+        return (
+            f"{row['source']}: on the fly; unpooled tokens of its crops would be {terabytes:.1f} TB"
+        )
+    return (
+        f"{row['source']}: either way; unpooled tokens of its crops are {1000 * terabytes:.1f} GB"
+    )
 
 
 def _windows(options: OnTheFly) -> int:

@@ -79,7 +79,7 @@ def test_the_command_trains_on_crops_and_plans(seen, unseen, tmp_path, capsys):
     assert (tmp_path / "segmentation_curve.svg").exists()
     assert main([*ask, "--published", "ade20k-mask2former", "--dry-run"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
-    assert row["unpooled_bytes"] > row["stored_bytes"] > 0
+    assert row["crops_bytes"] > row["unpooled_bytes"] > row["stored_bytes"] > 0
     assert row["on_the_fly_gpu_hours"] > row["stored_gpu_hours"] > 0
     assert 1e7 < row["head_params"] < 4e7
     assert row["on_the_fly_memory_gb"] > row["stored_memory_gb"] > 1

@@ -24,7 +24,7 @@ from analyses.reading.splits import image_notes
 from feature_store import Source
 from workbench import cost
 from workbench.datasets.target_maps import targets_for
-from workbench.tables.pipeline import committed, laws
+from workbench.tables.pipeline import committed, decoders, laws
 from workbench.tables.records.measurement import Context, Measured, Value
 
 
@@ -218,6 +218,8 @@ class Analysis:
     """Whether it runs the models of its sources, on no images, for their speed."""
     one_law: bool = False
     """Whether its rows are points of one fitted law."""
+    images: bool = False
+    """Whether it trains on the images themselves, with `maps`, and needs no stores."""
 
 
 ANALYSES: dict[str, Analysis] = {
@@ -225,6 +227,8 @@ ANALYSES: dict[str, Analysis] = {
     "few_shot": Analysis(run=few_shot, labels=True),
     "segmentation": Analysis(run=partial(dense, "segmentation"), maps="segmentation"),
     "depth": Analysis(run=partial(dense, "depth"), maps="depth"),
+    "segmentation_decoder": Analysis(run=decoders.decoder, maps="segmentation", images=True),
+    "depth_decoder": Analysis(run=decoders.decoder, maps="depth", images=True),
     "reconstruct": Analysis(run=reconstruct, joint=True, moments=True),
     "memorize": Analysis(run=memorize),
     "throughput": Analysis(run=throughput, timed=True),

@@ -30,6 +30,7 @@ _SETTINGS = {
     "workers": int,
     "shard_images": int,
     "tflops": float,
+    "decoder_iterations": int,
 }
 
 
@@ -84,7 +85,7 @@ def _problem(dataset: str, column: str) -> str:
     except InputError as error:
         return str(error)
     path = Path(name.path).expanduser()
-    if name.kind == "folder":
+    if name.kind in ("folder", "maps"):
         return "" if path.is_dir() else f"there is no folder {name.path}"
     if name.kind == "csv":
         if not path.is_file():
@@ -133,6 +134,10 @@ def _checked(settings: dict[str, Any], where: str) -> dict[str, Any]:
     tflops = settings.get("tflops", profiles.TFLOPS)
     if not (math.isfinite(tflops) and tflops > 0):
         raise InputError(f"{where}: tflops is {tflops}; it must be positive and finite")
+    if settings.get("decoder_iterations", 1) < 1:
+        raise InputError(
+            f"{where}: decoder_iterations is {settings['decoder_iterations']}; expected at least 1"
+        )
     device = settings.get("device", "auto")
     if device != "auto":
         try:

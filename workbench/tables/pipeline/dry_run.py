@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from analyses.reading.labels import match_labels
 from analyses.reading.splits import refuse_shared_images
@@ -18,8 +17,8 @@ from feature_store.dataset_name import base
 from feature_store.errors import InputError
 from workbench import datasets
 from workbench.cost import cost
-from workbench.results.terminal import as_shown
-from workbench.tables.pipeline import config
+from workbench.heads import dry_run as heads
+from workbench.tables.pipeline import config, decoders
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.existing_stores import (
     Listing,
@@ -45,9 +44,10 @@ def dry_run(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
     dict
         ``sources`` (one record per single-scale source and store; ``stored`` says whether it is
         complete already, None where that is unknown), ``timed`` (one per source that is run for its
-        speed), ``totals`` (of the sources whose images can be counted; ``uncounted`` names the
-        other datasets; ``gpu_hours_left`` and ``bytes_left`` leave out what is stored),
-        ``tables``, ``skipped`` and ``problems`` (empty if the run can start).
+        speed), ``decoders`` (one per published decoder, trained on the fly, see
+        :func:`workbench.heads.dry_run.estimate`), ``totals`` (of the sources whose images can be
+        counted; ``uncounted`` names the other datasets; ``gpu_hours_left`` and ``bytes_left`` leave
+        out what is stored), ``tables``, ``skipped`` and ``problems`` (empty if the run can start).
     """
     listing = functools.cache(datasets.open)
     profile, unopened = counted(profile, plan.data, listing)
@@ -65,14 +65,15 @@ def dry_run(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
         for missing in [existing.get(split.store)]
         for source, row in zip(sources, estimate([(split, sources)], profile), strict=True)
     ]
-    timed = _timed(plan)
+    timed, trained = _timed(plan), _decoders(plan, profile)
     return {
         "profile": profile.name,
         "assumed_tflops": profile.tflops,
         "tables": _tables(plan, profile),
         "sources": rows,
         "timed": timed,
-        "totals": _totals(rows, timed),
+        "decoders": trained,
+        "totals": _totals(rows, [*timed, *trained]) | _training(trained),
         "skipped": list(plan.skipped.values()),
         "problems": list(dict.fromkeys(found)),
     }
@@ -174,11 +175,40 @@ def _timed(plan: MeasurementPlan) -> list[dict[str, Any]]:
     return found
 
 
-def _totals(rows: list[dict], timed: list[dict]) -> dict[str, Any]:
+def _decoders(plan: MeasurementPlan, profile: Profile) -> list[dict[str, Any]]:
+    """Bytes, GPU hours and memory of every decoder that is trained on the images."""
+    found = []
+    for measurement in plan.measurements:
+        if not ANALYSES[measurement.analysis].images:
+            continue
+        options = decoders.options(
+            dict(measurement.options), arithmetic=profile.arithmetic,
+            iterations=profile.decoder_iterations,
+        )  # fmt: skip
+        roles = profile.data[measurement.data]
+        images = roles["train"].expected or 0, roles["test"].expected or 0
+        for source in measurement.sources:
+            row = heads.estimate(
+                source, options, images=images, classes=decoders.CLASSES, tflops=profile.tflops
+            )
+            found.append(row | dict(measurement.options) | {"advice": heads.advice(row)})
+    return found
+
+
+def _training(trained: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sums over the decoders."""
+    return {
+        "decoders": len(trained),
+        "decoder_gpu_hours": sum(row["on_the_fly_gpu_hours"] for row in trained),
+        "crops_bytes": sum(row["crops_bytes"] for row in trained),
+    }
+
+
+def _totals(rows: list[dict], others: list[dict]) -> dict[str, Any]:
     known = [row for row in rows if row["images"] is not None]
     left = [row for row in known if not row["stored"]]
     return {
-        "models": len({row["source"].partition("@")[0] for row in [*rows, *timed]}),
+        "models": len({row["source"].partition("@")[0] for row in [*rows, *others]}),
         "stores": len({row["store"] for row in rows}),
         "gpu_hours": sum(row["gpu_hours"] for row in known),
         "gpu_hours_left": sum(row["gpu_hours"] for row in left),
@@ -213,61 +243,3 @@ def counted(
                     unopened[split.key] = f"{split.key} = {name!r}: {error}"
             data[key] = {**data[key], role: replace(split, images=sizes[name])}
     return replace(profile, data=data), unopened
-
-
-def text(found: dict[str, Any]) -> str:
-    """The same for a reader."""
-    lines = []
-    if found["sources"]:
-        lines += [as_shown(_sources(pd.DataFrame(found["sources"])), ".2f"), ""]
-    if found["timed"]:
-        frame = pd.DataFrame(found["timed"])[["source", "gmacs_per_image"]]
-        frame.columns = ["source", "GMACs/image"]
-        lines += ["timed, not stored:", "", as_shown(frame, ".2f"), ""]
-    for table in found["tables"]:
-        said = table["expected"] or table["missing"] or "nothing to measure"
-        lines.append(f"{table['table']}, {table['title']}: {said}")
-    lines += ["", *_sums(found)]
-    lines += [f"left empty: {line}" for line in found["skipped"]]
-    lines += [f"problem: {line}" for line in found["problems"]]
-    return "\n".join(lines)
-
-
-def _sums(found: dict[str, Any]) -> list[str]:
-    totals = found["totals"]
-    lines = [
-        f"{len(found['tables'])} tables, {totals['models']} models, {totals['stores']} stores: "
-        f"{totals['gpu_hours']:.1f} GPU hours at {found['assumed_tflops']:g} TFLOP/s sustained, "
-        f"{totals['bytes'] / 1e12:.2f} TB",
-        "GPU hours are those of the extraction's forward passes alone: decoding, writing and the "
-        "analyses (above, by table) come on top",
-    ]
-    if totals["stored"]:
-        lines.append(
-            f"{totals['stored']} of {len(found['sources'])} sources are stored already: "
-            f"{totals['gpu_hours_left']:.1f} GPU hours and {totals['bytes_left'] / 1e12:.2f} TB "
-            f"are left"
-        )
-    if totals["uncounted"]:
-        lines.append(
-            f"not in these sums, the number of images being unknown: "
-            f"{', '.join(totals['uncounted'])}; their rows are per 1,000 images"
-        )
-    return lines
-
-
-def _sources(frame: pd.DataFrame) -> pd.DataFrame:
-    """One line per source; of 1,000 images where their number is unknown."""
-    counts = pd.to_numeric(frame["images"])
-    images = counts.fillna(1000)
-    return pd.DataFrame(
-        {
-            "source": frame["source"],
-            "store": frame["store"],
-            "images": ["per 1,000" if pd.isna(n) else f"{n:.0f}" for n in counts],
-            "GMACs/image": frame["gmacs_per_image"],
-            "GB": frame["bytes_per_image"] * images / 1e9,
-            "GPU hours": frame["gpu_hours_per_1000"] * images / 1000,
-            "stored": ["complete" if stored else "" for stored in frame["stored"]],
-        }
-    )

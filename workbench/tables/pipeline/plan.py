@@ -29,7 +29,7 @@ class Measurement:
 
     def singles(self) -> list[Source]:
         """Single-scale sources that have to be stored."""
-        if not self.data:
+        if not self.data or ANALYSES[self.analysis].images:
             return []
         named = [name for source in self.sources for name in source.split()]
         named += [value for key, value in self.options if key in ("target", "reference")]
@@ -69,8 +69,8 @@ class MeasurementPlan:
     def needs(self, profile: Profile) -> dict[str, tuple[Split, list[Source]]]:
         """Store name → its images and the single-scale sources that it must hold."""
         found: dict[str, tuple[Split, list[Source]]] = {}
-        for measurement in self.measurements:
-            for split in profile.data[measurement.data].values() if measurement.data else ():
+        for measurement in (m for m in self.measurements if m.singles()):
+            for split in profile.data[measurement.data].values():
                 _, sources = found.setdefault(split.store, (split, []))
                 sources += [s for s in measurement.singles() if s not in sources]
         return found

@@ -69,6 +69,8 @@ class Profile:
     """Images per shard of a new store."""
     tflops: float = TFLOPS
     """Sustained TFLOP/s behind the GPU hours of a dry run."""
+    decoder_iterations: int | None = None
+    """Steps of the published decoders, where fewer are wanted for a trial."""
 
     def has(self, data: str) -> bool:
         """Whether every role of a data key is named; true where none is needed."""

@@ -183,13 +183,19 @@ def _measure(
 ) -> StoredMeasurement:
     """A stored result of the same fingerprint, or a new one; its stores where they lie now."""
     roles = profile.data[measurement.data] if measurement.data else {}
-    stores = {role: feature_store.open(profile.path(split)) for role, split in roles.items()}
-    device = pick_device(profile.device)
-    maps = ANALYSES[measurement.analysis].maps
-    described = provenance.of_stores(stores, measurement.singles(), maps)
+    device, kind = pick_device(profile.device), ANALYSES[measurement.analysis]
+    call = asdict(measurement)
+    stores, images = {}, {}
+    if kind.images:
+        images = {r: datasets.open(split.dataset).take(split.limit) for r, split in roles.items()}
+        described = provenance.of_images(images, kind.maps)
+        call["iterations"] = profile.decoder_iterations
+        call["code_sha256"] = code_hash.parts_sha256(code_hash.DECODERS)
+    else:
+        stores = {role: feature_store.open(profile.path(split)) for role, split in roles.items()}
+        described = provenance.of_stores(stores, measurement.singles(), kind.maps)
     for store in described.values():
         store["path"] = provenance.kept_path(store["path"], out)
-    call = asdict(measurement)
     if not measurement.data:
         call["machine"] = _machine(device) if ANALYSES[measurement.analysis].timed else {}
     mark = provenance.fingerprint(call, described)
@@ -199,8 +205,10 @@ def _measure(
     log(f"{measurement.analysis}: {', '.join(map(view.short, measurement.sources))[:90]}")
     start = time.perf_counter()
     context = Context(
-        stores=stores, device=device, moments=_moments(measurement, profile, described)
-    )
+        stores=stores, device=device, moments=_moments(measurement, profile, described),
+        images=images, folder=out / "decoders" / mark, arithmetic=profile.arithmetic,
+        workers=profile.workers, iterations=profile.decoder_iterations,
+    )  # fmt: skip
     found = ANALYSES[measurement.analysis].run(
         context, measurement.sources, dict(measurement.options)
     )

@@ -10,7 +10,7 @@ from typing import Any
 from feature_store.errors import InputError
 from workbench import code_hash
 from workbench.results import strict_json
-from workbench.tables.records import content, provenance
+from workbench.tables.records import content, freshness, provenance
 from workbench.tables.render.extra_tables import code_of
 from workbench.tables.specs import tables as known
 
@@ -57,7 +57,7 @@ def check(out: Path) -> list[dict[str, Any]]:
                 f"{content.stem(out, key)}.json is not a whole table (no {min(lost)}); delete it "
                 f"and run again"
             )
-    maps = functools.cache(provenance.maps_of)
+    maps = functools.cache(freshness.maps_of)
     profiles = sorted({str(table.get("profile")) for table in found.values()})
     own = {key: _own(table, out, maps, profiles) for key, table in found.items()}
     return [_finding(key, found, own) for key in found]
@@ -67,7 +67,7 @@ def _own(
     table: Mapping[str, Any], out: Path, maps: Callable[[str, str], str], profiles: list[str]
 ) -> tuple[list[str], list[str]]:
     """How a table by itself is mixed, and how it is stale."""
-    stale = provenance.stale(table["measurements"], out, maps)
+    stale = freshness.stale(table["measurements"], out, maps)
     if table.get("blocks_code_sha256", "") != code_of(block["name"] for block in table["blocks"]):
         titles = ", ".join(block["title"] for block in table["blocks"])
         stale.append(f"the code behind “{titles}” has changed")

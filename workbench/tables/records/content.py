@@ -14,6 +14,7 @@ import numpy as np
 from feature_store import InputError, Source
 from workbench.cost import cost
 from workbench.results import strict_json
+from workbench.tables.pipeline import decoders
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.plan import Measurement, MeasurementPlan
 from workbench.tables.pipeline.profile import Profile
@@ -125,7 +126,7 @@ def build(
     marks = {measured[m].fingerprint: measured[m].provenance for m in used}
     provenance.refuse_mixed(spec.key, marks)
     setup = spec.setups.get(profile.name)
-    unlike = {m.data: unlike_paper(profile, m.data, measured[m].provenance["stores"]) for m in used}
+    unlike = {m.data: unlike_paper(profile, m, measured[m].provenance["stores"]) for m in used}
     if not (setup and setup.comparable):
         unlike = {}
     rows = _rows(spec, plan, profile.name, measured, unlike)
@@ -170,18 +171,23 @@ def build(
     )
 
 
-def unlike_paper(profile: Profile, data: str, stores: Mapping[str, Any]) -> list[str]:
+def unlike_paper(
+    profile: Profile, measurement: Measurement, stores: Mapping[str, Any]
+) -> list[str]:
     """Why numbers on these images may not be compared with the paper's, one line per split.
 
     Parameters
     ----------
     profile : Profile
-    data : str
-        Data key; nothing is said where none is needed.
+    measurement : Measurement
+        Nothing is said where it needs no data.
     stores : mapping
         Role → provenance of its store, from :func:`workbench.tables.records.provenance.of_stores`.
     """
-    found = []
+    found, data = [], measurement.data
+    if ANALYSES[measurement.analysis].images:
+        why = decoders.shortened(dict(measurement.options), profile.decoder_iterations)
+        found += [f"{NOT_COMPARABLE} on {data}: {why}."] if why else []
     for role, split in profile.data[data].items() if data else ():
         images = stores[role]["images"]
         if split.usual is not None and images != split.usual:

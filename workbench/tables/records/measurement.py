@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from feature_store import FeatureStore
+from workbench.datasets import Dataset
+from workbench.models.info import Arithmetic
 
 Value = tuple[float, float | None, float | None]
 
@@ -21,6 +24,16 @@ class Context:
     """Torch device of the analysis."""
     moments: str | None = None
     """Where training moments are kept."""
+    images: Mapping[str, Dataset] = field(default_factory=dict)
+    """Role → images, for an analysis that reads them instead of stores."""
+    folder: Path | None = None
+    """Where such an analysis keeps its runs."""
+    arithmetic: Arithmetic = "fp32"
+    """Of forward passes."""
+    workers: int = 0
+    """Decoding processes."""
+    iterations: int | None = None
+    """Steps of a decoder, where they are fewer than published."""
 
 
 @dataclass(frozen=True)

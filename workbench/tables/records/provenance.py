@@ -16,15 +16,16 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import feature_store
-from feature_store import FeatureStore, Source
+from feature_store import FeatureStore, Source, protocol
+from feature_store.dataset_name import is_dataset_name
 from feature_store.errors import InputError
 from workbench import code_hash as code
-from workbench.datasets.target_maps import maps_sha256
+from workbench.datasets import Dataset
+from workbench.datasets.target_maps import files_sha256, maps_sha256
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "xarray")
 SETTINGS = ("protocol_version", "precision", "dtype", "decoder", "libraries", "code_sha256")
@@ -61,10 +62,26 @@ def of_stores(
     return found
 
 
+def of_images(images: Mapping[str, Dataset], maps: str) -> dict[str, Any]:
+    """The same of data sets that are read without a store; ``path`` is the name."""
+    return {
+        role: {
+            "path": dataset.name,
+            "dataset": dataset.name,
+            "images": len(dataset),
+            "image_ids_sha256": protocol.ids_sha256(dataset.image_ids),
+            "labels_sha256": protocol.labels_sha256(dataset.labels),
+            "sources": {},
+            "maps": {"task": maps, "sha256": files_sha256(dataset, dataset.image_ids, maps)},
+        }
+        for role, dataset in images.items()
+    }
+
+
 def kept_path(path: str, out: Path) -> str:
     """A path as the records of a folder keep it: relative inside the folder, else absolute.
 
-    So the folder may be renamed or copied with what it holds. URLs stay as they are.
+    So the folder may be renamed or copied with what it holds. URLs and dataset names stay.
 
     Examples
     --------
@@ -73,7 +90,7 @@ def kept_path(path: str, out: Path) -> str:
     >>> kept_path("/data/a.zarr", Path("/runs/tables"))
     '/data/a.zarr'
     """
-    if "://" in path:
+    if _is_elsewhere(path):
         return path
     whole, root = Path(os.path.abspath(path)), Path(os.path.abspath(out))
     return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else str(whole)
@@ -87,7 +104,12 @@ def found_path(path: str, out: Path) -> str:
     >>> found_path("stores/a.zarr", Path("/runs/tables"))
     '/runs/tables/stores/a.zarr'
     """
-    return path if "://" in path else str(out / path)
+    return path if _is_elsewhere(path) else str(out / path)
+
+
+def _is_elsewhere(path: str) -> bool:
+    """Whether a record names a URL or a dataset."""
+    return "://" in path or is_dataset_name(path)
 
 
 def fingerprint(call: Mapping[str, Any], stores: Mapping[str, Any]) -> str:
@@ -157,6 +179,7 @@ def line(table: Mapping[str, Any]) -> str:
     features = [
         f"{path} ({', '.join(f'{source} {mark[:10]}' for source, mark in sorted(held.items()))})"
         for path, held in stores(table).items()
+        if held
     ]
     drawn = [f"{key} ({digest[:10]})" for key, digest in table.get("uses", {}).items()]
     parts = [made(table)]
@@ -211,61 +234,3 @@ def mixed(measurements: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for what, values in seen.items()
         if len(values) > 1
     ]
-
-
-def maps_of(path: str, task: str) -> str:
-    """:func:`workbench.datasets.target_maps.maps_sha256` of a store by its path."""
-    return maps_sha256(feature_store.open(path), task)
-
-
-def stale(
-    measurements: Mapping[str, Mapping[str, Any]],
-    out: Path,
-    maps: Callable[[str, str], str] = maps_of,
-) -> list[str]:
-    """How the stores differ from what a table was made of, in words; empty for a fresh table.
-
-    Paths are those of records in the folder `out`. `maps` may remember what it looked at: many
-    measurements share the maps of one store.
-    """
-    found: list[str] = []
-    for provenance in measurements.values():
-        for store in provenance["stores"].values():
-            found += _differences(store, found_path(store["path"], out), maps)
-    return list(dict.fromkeys(found))
-
-
-def _differences(
-    recorded: Mapping[str, Any], path: str, maps_now: Callable[[str, str], str]
-) -> list[str]:
-    try:
-        store = feature_store.open(path)
-    except InputError as error:
-        return [f"{path} cannot be opened ({str(error).split(';')[0]})"]
-    if store.attrs["image_ids_sha256"] != recorded["image_ids_sha256"]:
-        return [f"{path} holds other images ({len(store)}; {recorded['images']} then)"]
-    found = []
-    if store.attrs["labels_sha256"] != recorded["labels_sha256"]:
-        found.append(f"{path} has other labels")
-    if maps := recorded.get("maps"):
-        found += _other_maps(path, store.dataset, maps, maps_now)
-    stored = set(store.sources())
-    for name, identity in recorded["sources"].items():
-        if name not in stored:
-            found.append(f"{path} no longer holds {name}")
-        elif store.source(name).identity != identity:
-            found.append(f"{path}: {name} was extracted again with other settings")
-        elif store.source(name).missing():
-            found.append(f"{path}: {name} is incomplete")
-    return found
-
-
-def _other_maps(
-    path: str, dataset: str, recorded: Mapping[str, str], now: Callable[[str, str], str]
-) -> list[str]:
-    task = recorded["task"]
-    try:
-        same = now(path, task) == recorded["sha256"]
-    except InputError as error:
-        return [f"the {task} maps of {dataset} cannot be looked at ({error})"]
-    return [] if same else [f"the {task} maps of {dataset} have changed"]

@@ -7,6 +7,7 @@ from functools import partial
 
 from analyses.published.checkpoints import PAPER_MODELS, paper_model
 from feature_store import Source
+from workbench.heads.recipes import RECIPES
 from workbench.tables.specs.schema import DataNote, Label, each, labels_of
 
 BASE, LARGE, HUGE = (f"bundled:efficientnet_lite{n}" for n in (0, 1, 2))
@@ -49,9 +50,17 @@ LINEAR_DEPTH = (
     "Head: ridge regression on single tokens, trained on at most 131,072 of them, in place of the "
     "VPD decoder."
 )
-CENTRE_CROP = (
-    "Images: the model's own resize and centre crop; the paper's training configurations take "
-    "crops of 512 pixels."
+MASK2FORMER, UPERNET, VPD = (
+    f"{head}: trained and tested as {RECIPES[name].source} states "
+    f"({RECIPES[name].training.iterations:,} steps of {RECIPES[name].decoder.batch} crops), on a "
+    f"frozen model; deviations: {'; '.join(RECIPES[name].deviations)}."
+    for head, name in (
+        ("Mask2Former", "ade20k-mask2former"), ("UPerNet", "ade20k-upernet"), ("VPD", "nyuv2-vpd")
+    )
+)  # fmt: skip
+CROPS = (
+    "Images: crops of 512 pixels, resized to every scale of a source, so that all rows see the "
+    "same; the paper does not say what models of patch 14 see."
 )
 CONVERGED = (
     "Head: linear on the mean over tokens, to convergence with a penalty chosen on training "
@@ -68,6 +77,12 @@ top1 = partial(each, analysis="probe", field="top1")
 miou = partial(each, analysis="segmentation", field="miou")
 rmse = partial(each, analysis="depth", field="rmse")
 """One quantity per row, of its own source: accuracy, mean IoU, depth error."""
+mask2former = partial(
+    each, analysis="segmentation_decoder", field="miou", published="ade20k-mask2former"
+)
+upernet = partial(each, analysis="segmentation_decoder", field="miou", published="ade20k-upernet")
+vpd = partial(each, analysis="depth_decoder", field="rmse", published="nyuv2-vpd")
+"""The same with the paper's decoders."""
 
 NATIVE = {"ViT": 224, "DINOv2": 518, "OpenCLIP": 224, "ConvNeXt": 224, "MAE": 224}
 """Native size of each family's checkpoints in pixels."""

@@ -11,9 +11,10 @@ import pytest
 import feature_store
 from feature_store import InputError
 from workbench import code_hash, datasets
+from workbench.cost import cost
 from workbench.datasets import registry
 from workbench.tables.pipeline import config as configs
-from workbench.tables.pipeline import dry_run, plan
+from workbench.tables.pipeline import dry_run, dry_run_text, plan
 from workbench.tables.specs import select
 
 
@@ -115,27 +116,27 @@ def test_optional_data_are_left_out_and_said(tmp_path):
 
 
 def test_dry_run_of_the_paper_on_the_meta_device(config, tmp_path):
-    path = config("stores = 'there'\ntflops = 100\n[datasets.ade20k]\ntrain_limit = 1000\n")
+    path = config("stores = 'there'\ntflops = 100\n[datasets.imagenet]\ntrain_limit = 1000\n")
     paper = configs.load("paper", tmp_path, path)
-    found = dry_run.dry_run(plan.make(select(["12"]), paper), paper)
+    found = dry_run.dry_run(plan.make(select(["3"]), paper), paper)
     rows = {(r["store"], r["source"]): r for r in found["sources"]}
-    assert len(rows) == 12  # 3 scales of 2 models, train and test
-    row = rows["there/ade20k_train.zarr", "timm:vit_base_patch14_dinov2.lvd142m@1036"]
+    assert len(rows) == 18  # 3 sources each of 3 families, in two stores each
+    row = rows["there/imagenet_train.zarr", "timm:vit_base_patch14_dinov2.lvd142m:224@448"]
     assert row["images"] == 1000
-    assert row["bytes"] == 1000 * (37 * 37 + 1) * 768 * 2  # tokens and class token, float16
-    n, d = 37 * 37 + 1, 768  # per block: 12 d^2 per token, and two products of attention
-    crop = 12 * (12 * d * d * n + 2 * n * n * d) + 37 * 37 * d * 3 * 14 * 14
+    assert row["bytes"] == 1000 * (16 * 16 + 1) * 768 * 2  # tokens and class token, float16
+    n, d = 16 * 16 + 1, 768  # per block: 12 d^2 per token, and two products of attention
+    crop = 12 * (12 * d * d * n + 2 * n * n * d) + 16 * 16 * d * 3 * 14 * 14
     assert row["gmacs_per_image"] == pytest.approx(4 * crop / 1e9, rel=0.005)
     assert row["gpu_hours"] == pytest.approx(2e9 * row["gmacs_per_image"] * 1000 / 1e14 / 3600)
     assert found["totals"]["bytes"] == sum(r["bytes"] for r in rows.values())
     assert [line.split()[0] for line in found["problems"]] == [
-        "datasets.ade20k.train",
-        "datasets.ade20k.test",
+        "datasets.imagenet.train",
+        "datasets.imagenet.test",
     ]
-    assert "2 models, 2 stores" in (said := dry_run.text(found))
+    assert "6 models, 4 stores" in (said := dry_run_text.text(found))
     assert "GPU hours are those of the extraction's forward passes alone" in said
     (table,) = found["tables"]
-    assert f"12, {table['title']}: {table['expected']}" in said
+    assert f"3, {table['title']}: {table['expected']}" in said
 
 
 @pytest.fixture
@@ -188,7 +189,7 @@ def test_table_13_s_models_are_resolved_though_nothing_is_stored(tmp_path):
     assert found["totals"]["models"] == 3
     assert found["totals"]["stores"] == found["totals"]["gpu_hours"] == 0
     assert found["timed"][-1]["gmacs_per_image"] > 250, "DINOv2 giant"
-    said = dry_run.text(found)
+    said = dry_run_text.text(found)
     assert "timed, not stored" in said
     assert "vit_giant_patch14_dinov2" in said
 
@@ -198,7 +199,7 @@ def test_the_sources_of_a_dry_run_fit_the_terminal(monkeypatch, only):
     monkeypatch.setattr("sys.stdout", SimpleNamespace(closed=False, isatty=lambda: True))
     monkeypatch.setenv("COLUMNS", "80")
     given = configs.load("bundled", Path("runs"), None)
-    said = dry_run.text(dry_run.dry_run(plan.make(select([only]), given), given))
+    said = dry_run_text.text(dry_run.dry_run(plan.make(select([only]), given), given))
     tables = said[: said.index(f"\n{only}, ")]
     assert "GMACs/image" in tables
     assert max(map(len, tables.splitlines())) <= 80
@@ -231,7 +232,7 @@ def test_stores_that_are_complete_are_marked_and_left_out_of_what_is_left(tmp_pa
     assert complete == [(given.path(split), str(sources[0]))]
     (row,) = [r for r in found["sources"] if r["stored"]]
     assert found["totals"]["bytes_left"] == found["totals"]["bytes"] - row["bytes"]
-    assert "1 of 10 sources are stored already" in dry_run.text(found)
+    assert "1 of 10 sources are stored already" in dry_run_text.text(found)
     monkeypatch.setattr(code_hash, "code_sha256", lambda: "new")
     (line,) = dry_run.dry_run(made, given)["problems"]
     assert line.startswith("table 7 would mix versions: ")
@@ -295,12 +296,19 @@ def test_a_dry_run_of_the_paper_s_models(tmp_path):
     missing = [line.split()[0] for line in found["problems"]]
     assert missing == ["datasets.ade20k.train", "datasets.ade20k.test"]
     assert found["totals"]["models"] == 7
-    assert 0.1 < found["totals"]["gpu_hours"] < 0.3
-    assert found["totals"]["gpu_hours_left"] == found["totals"]["gpu_hours"]
+    assert found["sources"] == [], "decoders are trained on the images"
+    assert found["totals"]["decoders"] == len(found["decoders"]) == 4
+    row = found["decoders"][0]
+    tokens = 37 * 37 * (1 + 4 + 9) + 3  # class tokens
+    assert row["crops_bytes"] == 160_000 * 16 * tokens * 768 * 2
+    passes = 160_000 * 16 * 2e9 * cost("timm:vit_base_patch14_dinov2.lvd142m",
+                                        ["518", "1036", "1554"]).gmacs / 2e14 / 3600  # fmt: skip
+    assert passes < row["on_the_fly_gpu_hours"] < 2 * passes
     assert len(found["timed"]) == 10
     for table in found["tables"]:
         assert table["expected"] or table["missing"] or not table["numbers"], table["table"]
-    said = dry_run.text(found)
+    said = dry_run_text.text(found)
+    assert "4 decoders are trained on the fly" in said
     assert all(table["title"] in said for table in found["tables"])
     assert list(tmp_path.iterdir()) == [], "a dry run writes nothing"
 
@@ -325,7 +333,7 @@ def test_a_hub_s_dataset_is_not_opened_and_said_to_be_uncounted(own, monkeypatch
     unknown = [row for row in found["sources"] if row["images"] is None]
     assert len(unknown) == 3
     assert all(row["bytes"] is None and row["gpu_hours"] is None for row in unknown)
-    said = dry_run.text(found)
+    said = dry_run_text.text(found)
     assert said.count("per 1,000") == 3 + 1
     assert "the number of images being unknown: hf:me/mine:test" in said
 

@@ -14,7 +14,7 @@ from feature_store import InputError
 from workbench.results import strict_json
 from workbench.tables.pipeline import config as configs
 from workbench.tables.pipeline.plan import Measurement, MeasurementPlan
-from workbench.tables.records import compare, content, provenance
+from workbench.tables.records import compare, content, freshness, provenance
 from workbench.tables.records.measurement import Measured, StoredMeasurement
 from workbench.tables.specs.schema import Comparison, DataNote, Metric, Quantity, Setup, TableSpec
 
@@ -130,7 +130,7 @@ def made(make_store):
 
 def test_fresh_results_are_neither_stale_nor_mixed(made, tmp_path):
     json.dumps(made)
-    assert provenance.stale(made, tmp_path) == []
+    assert freshness.stale(made, tmp_path) == []
     provenance.refuse_mixed("5", made)
 
 
@@ -152,11 +152,11 @@ def test_numbers_of_different_features_are_refused(made, change, said):
 def test_staleness_says_what_changed(made, tmp_path):
     store = made["mark"]["stores"]["train"]
     store["sources"] = {"toy:m#t@224": "before", "toy:gone#t@224": "x"}
-    lines = provenance.stale(made, tmp_path)
+    lines = freshness.stale(made, tmp_path)
     assert "was extracted again with other settings" in lines[0]
     assert "no longer holds toy:gone#t@224" in lines[1]
     store["path"] += "-moved"
-    assert "cannot be opened" in provenance.stale(made, tmp_path)[0]
+    assert "cannot be opened" in freshness.stale(made, tmp_path)[0]
 
 
 def test_a_corrected_mask_makes_a_result_stale(tmp_path):
@@ -173,10 +173,10 @@ def test_a_corrected_mask_makes_a_result_stale(tmp_path):
         {"mark": {"stores": provenance.of_stores({"test": store}, [], analysis)}}
         for analysis in ("probe", "segmentation")
     )
-    assert provenance.stale(dense, tmp_path) == []
+    assert freshness.stale(dense, tmp_path) == []
     np.save(tmp_path / "b.npy", np.ones((9, 9), np.int32))
-    assert provenance.stale(plain, tmp_path) == []
-    (line,) = provenance.stale(dense, tmp_path)
+    assert freshness.stale(plain, tmp_path) == []
+    (line,) = freshness.stale(dense, tmp_path)
     assert "the segmentation maps of csv:" in line
 
 
@@ -201,7 +201,7 @@ def test_a_line_of_provenance_names_stores_and_drawn_tables(made):
 def test_maps_that_cannot_be_looked_at_are_a_reason_and_no_error(tmp_path, made):
     store = made["mark"]["stores"]["train"]  # its dataset, toy:train, does not exist
     store["maps"] = {"task": "segmentation", "sha256": "x"}
-    (line,) = provenance.stale(made, tmp_path)
+    (line,) = freshness.stale(made, tmp_path)
     assert "the segmentation maps of toy:train cannot be looked at (no dataset" in line
     asked = []
 
@@ -209,7 +209,7 @@ def test_maps_that_cannot_be_looked_at_are_a_reason_and_no_error(tmp_path, made)
         asked.append((path, task))
         return "x"
 
-    assert provenance.stale(made, tmp_path, maps) == []
+    assert freshness.stale(made, tmp_path, maps) == []
     assert asked == [(store["path"], "segmentation")]
 
 
