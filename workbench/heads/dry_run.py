@@ -124,13 +124,9 @@ def readable(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def advice(row: Mapping[str, Any]) -> str:
     """Whether tokens of crops could be stored for a source's decoder, in words."""
     terabytes = row["crops_bytes"] / TERABYTE
-    if terabytes >= 1:
-        return (
-            f"{row['source']}: on the fly; unpooled tokens of its crops would be {terabytes:.1f} TB"
-        )
-    return (
-        f"{row['source']}: either way; unpooled tokens of its crops are {1000 * terabytes:.1f} GB"
-    )
+    way = "on the fly" if terabytes >= 1 else "either way"
+    size = f"{terabytes:.1f} TB" if terabytes >= 1 else f"{1000 * terabytes:.1f} GB"
+    return f"{row['source']}: {way}; unpooled tokens of all its crops take {size}"
 
 
 def _windows(options: OnTheFly) -> int:
