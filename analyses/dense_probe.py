@@ -17,7 +17,7 @@ Mask2Former and VPD; here the head is linear, so that the representation decides
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -34,7 +34,7 @@ from analyses.reading.labelled_tokens import TargetMaps, TrainingTokens, draw, g
 from analyses.reading.pooled import FeatureRows
 from analyses.reading.progress import shown
 from analyses.reading.splits import held_out
-from analyses.statistics.dense_scores import PerImage, count_pixels, scores
+from analyses.statistics.dense_scores import PerImage, scores
 from feature_store import FeatureStore, InputError
 from feature_store.source import names_of
 
@@ -98,9 +98,10 @@ def compute(
                 limit=config.train_tokens, seed=config.seed, count=bar.update,
             )  # fmt: skip
             head, penalty = fit_head(seen, config, say=bar.set_postfix_str)
-            sums = _sums(test_store, source, rows, targets[1], head, config, bar.update)
-        record, resampled[source] = scores(sums, rows, len(test_store), config)
-        per_image[source] = PerImage(rows, sums)
+            outputs = _outputs(test_store, source, rows, targets[1], head, config, bar.update)
+            found = PerImage.scored(outputs, rows, config)
+        record, resampled[source] = scores(found.sums, rows, len(test_store), config)
+        per_image[source] = found
         records.append(
             {"source": source}
             | record
@@ -132,7 +133,7 @@ def fit_head(
     return _TASKS[config.task].fit(seen, config, say)
 
 
-def _sums(
+def _outputs(
     store: FeatureStore,
     source: str,
     rows: np.ndarray,
@@ -140,14 +141,12 @@ def _sums(
     head: Head,
     config: DenseConfig,
     done: Callable[[], object],
-) -> list[np.ndarray]:
-    """The sums behind the task's metrics, image by image."""
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The head's output map and the truth, image by image."""
     weight, bias = head.weight.astype(np.float32), head.bias.astype(np.float32)
-    sums = []
     for row, tokens in token_maps(store, source, config.merge, rows):
-        sums.append(count_pixels(tokens @ weight + bias, maps[row], config))
+        yield tokens @ weight + bias, maps[row]
         done()
-    return sums
 
 
 def _fit_segmentation(seen: TrainingTokens, config: DenseConfig, say: Say) -> tuple[Head, float]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from analyses.configs import DenseConfig
 from analyses.reading import target_maps
 from analyses.statistics.bootstrap import bootstrap_sums, interval
 from feature_store import InputError
+
+Scored = tuple[np.ndarray, np.ndarray]
+"""A head's output map for an image, and the truth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +26,37 @@ class PerImage:
         Rows of the test store.
     sums : list of arrays, dims (3, class) or (3, 1)
         As :func:`count_pixels` returns them.
+    maps : dict of int to (truth, prediction)
+        Row of some images to two arrays, dims (pixel row, pixel col): classes (-1 = ignored) or
+        metres (NaN = unknown).
     """
 
     rows: np.ndarray
     sums: list[np.ndarray]
+    maps: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    @classmethod
+    def scored(cls, found: Iterable[Scored], rows: np.ndarray, config: DenseConfig) -> PerImage:
+        """Of a head's outputs for these rows, in their order.
+
+        Parameters
+        ----------
+        found : iterable of (output, truth)
+            As :func:`count_pixels` takes them.
+        rows : int array, dims (image,)
+        config : DenseConfig
+            Task, and how many maps are kept: those of rows in equal distances.
+        """
+        chosen = np.linspace(0, len(rows) - 1, min(config.pictures, len(rows))).round()
+        sums, maps = [], {}
+        for place, (output, truth) in enumerate(found):
+            sums.append(count_pixels(output, truth, config))
+            if place in chosen:
+                large = target_maps.enlarged(output, truth.shape)
+                depth = config.task == "depth"
+                predicted = large[..., 0] if depth else large.argmax(-1).astype(np.int32)
+                maps[int(rows[place])] = truth, predicted
+        return cls(rows, sums, maps)
 
     def class_iou(self) -> np.ndarray:
         """Intersection over union of each class over all images; NaN for one that never occurs."""

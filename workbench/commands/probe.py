@@ -85,6 +85,7 @@ class Probe:
         config = replace(
             maps.per_token, task=task, merge=self.probe.merge, l2=l2, ridge=ridge,
             seed=self.probe.seed, keep_shared=self.probe.keep_shared,
+            pictures=PICTURES if self.out is not None else 0,
             head=replace(maps.per_token.head, device=device),
         )  # fmt: skip
         asked = Asked(
@@ -191,4 +192,6 @@ class Probe:
         )
 
 
+PICTURES = 4
+"""Test images in the picture of predictions."""
 _SHOWN = ["source", "train_loss", "train_accuracy", "test_accuracy", "low", "high", "l2"]

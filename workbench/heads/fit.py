@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from analyses.configs import DenseConfig
 from analyses.reading.labelled_tokens import TargetMaps, good_rows
 from analyses.reading.progress import shown
 from analyses.reading.splits import held_out
-from analyses.statistics.dense_scores import count_pixels
+from analyses.statistics.dense_scores import PerImage
 from feature_store import FeatureStore
 from feature_store.source import names_of
 from workbench.code_hash import parts_sha256
@@ -86,9 +86,9 @@ def compute(
         rows = good_rows(test_store, source)
         rows = rows[~split.left_out[rows]]
         unseen = TokenImages(test_store, source, config.merge, targets[1])
-        sums = evaluate(head, unseen, rows, config, decoder)
+        scored = PerImage.scored(outputs(head, unseen, rows, config, decoder), rows, config)
         found.add(
-            source, sums, rows, len(test_store), head=decoder.head, iterations=training.iterations,
+            source, scored, len(test_store), head=decoder.head, iterations=training.iterations,
             head_params=sum(p.numel() for p in head.parameters()), channels=len(learnt.mean),
             train_images=len(learnt.rows), tokens_per_image=learnt.grid[0] * learnt.grid[1],
         )  # fmt: skip
@@ -132,27 +132,22 @@ def _train(
     return head, found, outcome.finished
 
 
-@torch.inference_mode()
-def evaluate(
+def outputs(
     head: DenseHead,
     images: TokenImages,
     rows: np.ndarray,
     config: DenseConfig,
     decoder: DecoderConfig,
-) -> list[np.ndarray]:
-    """The sums behind the task's metrics for some store rows, as of the linear head."""
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Output map and truth of some store rows, as of the linear head."""
     head.eval()
-    sums = []
     with shown("test", total=len(rows), unit="image", wanted=config.progress) as bar:
         for start in range(0, len(rows), decoder.batch):
             tokens, truth = images.batch(rows[start : start + decoder.batch])
-            outputs = head(tokens.to(decoder.device)).permute(0, 2, 3, 1).float().cpu().numpy()
-            sums += [
-                count_pixels(output, known, config)
-                for output, known in zip(outputs, truth.numpy(), strict=True)
-            ]
+            with torch.inference_mode():
+                found = head(tokens.to(decoder.device)).permute(0, 2, 3, 1).float().cpu().numpy()
+            yield from zip(found, truth.numpy(), strict=True)
             bar.update(len(truth))
-    return sums
 
 
 def run_name(source: str, decoder: DecoderConfig, seed: int) -> str:

@@ -6,7 +6,7 @@ windows (:mod:`workbench.heads.windows`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ import torch
 from analyses.configs import DenseConfig
 from analyses.reading.progress import shown
 from analyses.reading.splits import HeldOut, refuse_shared_images
-from analyses.statistics.dense_scores import count_pixels
+from analyses.statistics.dense_scores import PerImage
 from feature_store import protocol
 from feature_store.source import names_of
 from workbench.code_hash import parts_sha256
@@ -92,9 +92,9 @@ def compute(
                             options, where, log)  # fmt: skip
         if not done:
             return None
-        sums = evaluate(head, encoder, unseen, rows, options)
+        scored = PerImage.scored(outputs(head, encoder, unseen, rows, options), rows, config)
         found.add(
-            source, sums, rows, len(rows), head=decoder.head,
+            source, scored, len(rows), head=decoder.head,
             iterations=options.training.iterations,
             head_params=sum(p.numel() for p in head.parameters()), channels=len(learnt.mean),
             train_images=len(train_images), tokens_per_image=learnt.grid[0] * learnt.grid[1],
@@ -143,12 +143,11 @@ def _train(
     return head, outcome.finished
 
 
-def evaluate(
+def outputs(
     head: DenseHead, encoder: Encoder, images: MappedImages, rows: np.ndarray, options: OnTheFly
-) -> list[np.ndarray]:
-    """The sums behind the task's metrics for some images, at their own pixels."""
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Output map and truth of some images, at their own pixels."""
     head.eval()
-    sums = []
     with shown("test", total=len(rows), unit="image", wanted=options.config.progress) as bar:
         for row in rows.tolist():
             image, truth = images.pair(row)
@@ -158,9 +157,8 @@ def evaluate(
                 lambda windows: head(encoder(windows)), image, options.crops,
                 batch=options.decoder.batch,
             )  # fmt: skip
-            sums.append(count_pixels(output, truth, options.config))
+            yield output, truth
             bar.update()
-    return sums
 
 
 def _identity(images: MappedImages, encoder: Encoder, options: OnTheFly) -> dict[str, Any]:

@@ -15,9 +15,11 @@ from analyses import dense_probe
 from analyses.configs import DenseConfig
 from analyses.reading.splits import image_notes
 from analyses.statistics import bootstrap
+from feature_store import FeatureStore
 from feature_store.dataset_name import is_dataset_name
 from workbench import datasets
 from workbench.datasets import Dataset
+from workbench.datasets.pictures import as_seen
 from workbench.datasets.target_maps import targets_for
 from workbench.heads import dry_run as planning
 from workbench.heads import fit, on_the_fly
@@ -70,6 +72,7 @@ def run(asked: Asked) -> int:
     if asked.out is not None:
         store = None if crops else feature_store.open(asked.test)
         write_dense(table, against, classes, task, store, asked.out)
+        _write_sheet(asked, parts, store)
     if asked.json:
         found = {"rows": table, "differences": against, "shared_images": images}
         if len(classes):
@@ -132,6 +135,30 @@ def dry_run(asked: Asked) -> int:
         show_table(planning.readable(rows))
         note(*map(planning.advice, rows))
     return 0
+
+
+def _write_sheet(asked: Asked, parts: Sequence[pd.DataFrame], store: FeatureStore | None) -> None:
+    """Photographs, true and predicted maps of some test images, as the first source saw them."""
+    # Deferred: matplotlib takes 1 s to import.
+    from workbench.figures import style
+    from workbench.figures.predictions import Predicted, draw_predictions
+
+    found = {source: of for part in parts for source, of in part.attrs["per_image"].items()}
+    first, *_ = found
+    dataset = images_of(asked.test)
+    photograph = dataset.image if store is None else as_seen(store, first)
+    shared = [row for row in found[first].maps if all(row in of.maps for of in found.values())]
+    images = [
+        Predicted(
+            title=str(dataset.image_ids[row])[-24:], photograph=photograph(row),
+            truth=found[first].maps[row][0], maps=[of.maps[row][1] for of in found.values()],
+        )
+        for row in shared
+    ]  # fmt: skip
+    if images:
+        assert asked.out is not None
+        drawn = draw_predictions(images, list(found), dataset.mask_names)
+        style.save(drawn, asked.out / f"{asked.config.task}_predictions")
 
 
 def images_of(name: str) -> Dataset:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analyses.configs import DenseConfig
@@ -22,25 +20,22 @@ class Scored:
     resampled: dict[str, list[float]] = field(default_factory=dict)
     per_image: dict[str, PerImage] = field(default_factory=dict)
 
-    def add(
-        self, source: str, sums: Sequence[np.ndarray], rows: np.ndarray, images: int, **facts: Any
-    ) -> None:
+    def add(self, source: str, found: PerImage, images: int, **facts: Any) -> None:
         """Take in a source.
 
         Parameters
         ----------
         source : str
-        sums : sequence of arrays
-            As :func:`~analyses.statistics.dense_scores.count_pixels` returns them, one per image.
-        rows : int array, dims (image,)
-            Rows of these images in a test set of `images`.
+        found : PerImage
+            Of its test images.
         images : int
+            Of the test set that the rows count in.
         **facts
             Further columns.
         """
-        record, self.resampled[source] = scores(sums, rows, images, self.config)
-        self.per_image[source] = PerImage(rows, list(sums))
-        self.records.append({"source": source} | record | facts | {"test_images": len(rows)})
+        record, self.resampled[source] = scores(found.sums, found.rows, images, self.config)
+        self.per_image[source] = found
+        self.records.append({"source": source} | record | facts | {"test_images": len(found.rows)})
 
     def table(self, shared_images: dict[str, Any]) -> pd.DataFrame:
         """One row per source; attributes ``resampled``, ``per_image`` and ``shared_images``."""

@@ -91,6 +91,7 @@ def test_depth_of_the_stereo_pair_through_whole_images(tmp_path, capsys):
         "depth.png",
         "depth_curve.svg",
         "depth_differences.md",
+        "depth_predictions.png",
     ):
         assert (out / name).stat().st_size > 100
     decoder = ["--dense", "depth", "--head", "vpd", "--hidden", "32", "--batch", "4"]

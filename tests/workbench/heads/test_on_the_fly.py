@@ -76,7 +76,8 @@ def test_the_command_trains_on_crops_and_plans(seen, unseen, tmp_path, capsys):
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert (row["head"], row["crop"], row["iterations"]) == ("upernet", 32, 2)
     assert list(tmp_path.glob("*-upernet-crops32-seed0/step_0000000002.*"))
-    assert (tmp_path / "segmentation_curve.svg").exists()
+    for name in ("segmentation_curve.svg", "segmentation_predictions.png"):
+        assert (tmp_path / name).exists()
     assert main([*ask, "--published", "ade20k-mask2former", "--dry-run"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["crops_bytes"] > row["unpooled_bytes"] > row["stored_bytes"] > 0
