@@ -3,6 +3,7 @@
 ==================  ================================================================================
 probe               How well does a linear head on pooled features tell the classes apart?
 few_shot            How well does it do so after a handful of labelled images?
+zero_shot           How well do class names alone, as text, tell the classes apart?
 dense_probe         How well do single tokens predict segmentation and depth?
 memorization        How well does a head tell every image from all others?
 random_labels       How many coin-flip labels can a linear head fit?
@@ -42,6 +43,7 @@ __all__ = [
     "scaling_laws",
     "similarity",
     "token_maps",
+    "zero_shot",
 ]
 
 

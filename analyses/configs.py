@@ -107,7 +107,7 @@ class DenseConfig:
     """Seed of drawn tokens, folds and resamples."""
     keep_shared: bool = False
     """Keep test images whose pixels are in the training set."""
-    pictures: int = 0
+    kept_maps: int = 0
     """Test images whose predicted maps are returned, for pictures of them."""
     progress: bool = False
     """Show a progress bar on standard error."""

@@ -59,6 +59,7 @@ OTHERWISE = {
     "image": "of a store, or a file",
     "images": "a number, or files to look at",
     "init": "weights of a model, or how a projector starts",
+    "iterations": "a probe leaves them to a published recipe",
     "json": "explore prints an address",
     "l2": "names the head it penalises",
     "layers": "names what consists of them",
@@ -86,6 +87,7 @@ OTHERWISE = {
     "test": "names what is evaluated on these images",
     "train": "names what is trained on these images",
     "views": "made by one command, read by another",
+    "workers": "an extraction without any decodes in threads",
 }
 """Fields whose sentence, or type, differs between configs, and why."""
 

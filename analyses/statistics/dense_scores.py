@@ -47,7 +47,7 @@ class PerImage:
         config : DenseConfig
             Task, and how many maps are kept: those of rows in equal distances.
         """
-        chosen = np.linspace(0, len(rows) - 1, min(config.pictures, len(rows))).round()
+        chosen = np.linspace(0, len(rows) - 1, min(config.kept_maps, len(rows))).round()
         sums, maps = [], {}
         for place, (output, truth) in enumerate(found):
             sums.append(count_pixels(output, truth, config))

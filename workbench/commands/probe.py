@@ -41,9 +41,9 @@ class Probe:
         --out runs/probe
     """
 
-    train: str
+    train: str | None = None
     """Store of the training images; must have labels. With --crop or --published a dataset name
-    will do."""
+    will do; --zero-shot needs none."""
     test: str
     """Store of the test images; classes are matched by name."""
     source: tyro.conf.UseAppendAction[tuple[str, ...]]
@@ -56,6 +56,9 @@ class Probe:
         field(default_factory=MinibatchConfig)
     )
     maps: Annotated[DenseOptions, tyro.conf.arg(name="")] = field(default_factory=DenseOptions)
+    zero_shot: bool = False
+    """Instead, train nothing: compare images with the names of their classes, as texts. For sources
+    open_clip:ARCH/PRETRAINED#proj; class names may be words or ImageNet's synset numbers."""
     few_shot: tuple[int, ...] = ()
     """Also: accuracy of closed-form ridge heads on so many images per class, such as 1 5 10 25."""
     drawn: Annotated[FewShotConfig, options_of(FewShotConfig, "repeats")] = field(
@@ -70,10 +73,51 @@ class Probe:
     def run(self) -> int:
         """Probe every source and report; the exit status."""
         self.maps.refuse_ignored(self.probe.l2)
-        return self._pooled() if self.maps.dense is None else self._dense(self.maps.dense)
+        if self.zero_shot:
+            return self._zero_shot()
+        if self.train is None:
+            raise InputError("--train is missing; name the store of the training images")
+        if self.maps.dense is not None:
+            return self._dense(self.train, self.maps.dense)
+        return self._pooled(self.train)
 
-    def _dense(self, task: Literal["segmentation", "depth"]) -> int:
-        from workbench.heads.run import Asked, dry_run, run  # deferred: torch takes 2 s to import
+    def _zero_shot(self) -> int:
+        # Deferred: torch takes 2 s to import.
+        from analyses import zero_shot
+        from workbench.models.text_tower import TAP, class_vectors
+
+        if self.maps.dense is not None or self.few_shot or self.train is not None:
+            raise InputError(
+                "--zero-shot trains nothing; leave out --train, --dense and --few-shot"
+            )
+        store = feature_store.open(self.test)
+        classes = {}
+        for source in self.source:
+            parsed = store.resolve(source)
+            if parsed.tap != TAP:
+                raise InputError(
+                    f"{source} lies before the projection to the space of texts; extract and name "
+                    f"{parsed.model}#{TAP}"
+                )
+            classes[source] = class_vectors(parsed.model, store.label_names, self.minibatch.device)
+        table = zero_shot.compute(store, sources=self.source, classes=classes)
+        against = bootstrap.differences(table, "test_accuracy", table.attrs["resampled"])
+        if self.out is not None:
+            from workbench.figures import style  # deferred: matplotlib takes 1 s to import
+            from workbench.figures.probe import draw_sources
+
+            write_table(table, self.out / "zero_shot")
+            drawn = draw_sources(table, label="zero-shot accuracy")
+            style.save(drawn, self.out / "zero_shot")
+        if self.json:
+            show(strict_json.dumps({"rows": table, "differences": against}))
+        else:
+            show_table(table)
+            show_table(against)
+        return 0
+
+    def _dense(self, train: str, task: Literal["segmentation", "depth"]) -> int:
+        from workbench.heads.run import Asked, estimate, run  # deferred: torch takes 2 s to import
 
         self._refuse_pooled_options()
         maps, device = self.maps, self.minibatch.device
@@ -85,17 +129,17 @@ class Probe:
         config = replace(
             maps.per_token, task=task, merge=self.probe.merge, l2=l2, ridge=ridge,
             seed=self.probe.seed, keep_shared=self.probe.keep_shared,
-            pictures=PICTURES if self.out is not None else 0,
+            kept_maps=PICTURES if self.out is not None else 0,
             head=replace(maps.per_token.head, device=device),
         )  # fmt: skip
         asked = Asked(
-            train=self.train, test=self.test, sources=self.source, maps=maps, config=config,
+            train=train, test=self.test, sources=self.source, maps=maps, config=config,
             device=device, out=self.out, json=self.json,
         )  # fmt: skip
-        if maps.dry_run:
-            return dry_run(asked)
+        if maps.estimate:
+            return estimate(asked)
         if not maps.crops_images:
-            self._note_scales(feature_store.open(self.train))
+            self._note_scales(feature_store.open(train))
         return run(asked)
 
     def _refuse_pooled_options(self) -> None:
@@ -113,12 +157,12 @@ class Probe:
                 f"{', '.join(wrong)}"
             )
 
-    def _pooled(self) -> int:
+    def _pooled(self, train: str) -> int:
         from analyses import probe  # deferred: torch takes 2 s to import
 
         head = HeadConfig(device=self.minibatch.device)
         config = replace(self.probe, head=head, minibatch=self.minibatch)
-        stores = feature_store.open(self.train), feature_store.open(self.test)
+        stores = feature_store.open(train), feature_store.open(self.test)
         self._note_scales(stores[0])
         with connect(self.cluster) as engine:
             table = probe.compute(*stores, sources=self.source, config=config, engine=engine)

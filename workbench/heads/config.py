@@ -83,25 +83,25 @@ class CropConfig:
     window: Literal["slide", "whole"] = "slide"
     """Test images: windows of a crop's size that slide over the image, its shorter side resized to
     theirs; or one window, to which the whole image is squeezed."""
-    stride: int | None = None
+    window_stride: int | None = None
     """Pixels between windows that slide; two thirds of their side by default."""
     mirrored: bool = False
     """Average the prediction of each window with that of its mirror image."""
     arithmetic: Arithmetic = "fp32"
-    """Number format of the model's forward pass."""
+    """Arithmetic of the forward pass."""
     workers: int = 0
     """Processes that read and crop images ahead of the steps."""
 
     def __post_init__(self) -> None:
         require_choices(self)
-        require_at_least(self, side=8, stride=1, workers=0)
+        require_at_least(self, side=8, window_stride=1, workers=0)
         if not 0 < self.ratios[0] <= self.ratios[1]:
             raise InputError(f"ratios are {self.ratios}; expected two that rise, such as 0.5 2.0")
 
     @property
     def step(self) -> int:
         """Pixels between windows that slide."""
-        return self.stride or max(2 * self.side // 3, 1)
+        return self.window_stride or max(2 * self.side // 3, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

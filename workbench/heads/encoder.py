@@ -103,7 +103,7 @@ def _largest(images: MappedImages, options: OnTheFly) -> float:
         for row in range(count):
             _, truth = images.pair(row)
             known = truth[np.isfinite(truth) & (truth >= 0)]
-            largest = max(largest, float(known.max(initial=-np.inf)))
+            largest = max(largest, float(known.max())) if len(known) else largest
             bar.update()
     if largest == -np.inf:
         raise InputError(f"the training maps of {images.dataset.name} hold no known pixel")

@@ -165,7 +165,7 @@ def _identity(images: MappedImages, encoder: Encoder, options: OnTheFly) -> dict
     """What decides the weights, besides the training's own options and seed."""
     decoder, crops = asdict(options.decoder), asdict(options.crops)
     decoder.pop("device")
-    for name in ("workers", "window", "stride", "mirrored"):
+    for name in ("workers", "window", "window_stride", "mirrored"):
         crops.pop(name)
     names = images.dataset.image_ids
     return {

@@ -67,7 +67,7 @@ class DenseOptions:
     training: Annotated[TrainingConfig, options_of(TrainingConfig, "checkpoint_every")] = field(
         default_factory=TrainingConfig
     )
-    dry_run: bool = False
+    estimate: bool = False
     """Print what training a decoder takes, from stored tokens and on the fly: bytes, GPU hours and
     memory; run nothing."""
 
@@ -120,7 +120,7 @@ class DenseOptions:
             config = replace(config, depth_cap=config.depth_cap or recipe.depth_cap)
             eigen_crop = recipe.eigen_crop if eigen_crop == "none" else eigen_crop
         if self.crop is not None:
-            crops = replace(crops, side=self.crop, stride=None)
+            crops = replace(crops, side=self.crop, window_stride=None)
         return OnTheFly(
             config=config, decoder=replace(decoder, device=device), crops=crops,
             training=training, depth_unit=self.depth_unit, eigen_crop=eigen_crop,
@@ -132,7 +132,7 @@ class DenseOptions:
         linear = head == "linear"
         sizes = replace(self.decoder, head="linear") != DecoderConfig()
         steps = (self.iterations, self.batch) != (None, None) or self.training != TrainingConfig()
-        if linear and (sizes or steps or self.crops_images or self.dry_run):
+        if linear and (sizes or steps or self.crops_images or self.estimate):
             raise InputError(
                 "--iterations, crops and the sizes of a decoder are for --head mask2former, "
                 "upernet, vpd or dpt; name one, or leave them out"

@@ -90,7 +90,7 @@ RECIPES: dict[str, Recipe] = {
                 warm_up=12_000, start=0.03, falls_from=12_000, level=1000, lowest=0.03
             ),
         ),
-        crops=CropConfig(ratios=(0.8, 1.5), stride=128, mirrored=True),
+        crops=CropConfig(ratios=(0.8, 1.5), window_stride=128, mirrored=True),
         training=TrainingConfig(iterations=25_000, checkpoint_every=1000),
         depth_cap=10.0,
         eigen_crop="nyu",

@@ -21,7 +21,7 @@ from workbench import datasets
 from workbench.datasets import Dataset
 from workbench.datasets.pictures import as_seen
 from workbench.datasets.target_maps import targets_for
-from workbench.heads import dry_run as planning
+from workbench.heads import estimate as planning
 from workbench.heads import fit, on_the_fly
 from workbench.heads.options import DenseOptions
 from workbench.heads.report import METRICS, class_table, write_dense
@@ -119,7 +119,7 @@ def _from_crops(asked: Asked, folder: Path) -> list[pd.DataFrame] | None:
     return None if table is None else [table]
 
 
-def dry_run(asked: Asked) -> int:
+def estimate(asked: Asked) -> int:
     """Print what the training would take; the exit status."""
     options = asked.maps.on_the_fly(asked.config, asked.device)
     train, test = images_of(asked.train), images_of(asked.test)

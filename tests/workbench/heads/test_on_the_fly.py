@@ -34,8 +34,8 @@ def compute(seen, unseen, folder, task="depth", head="vpd", iterations=6, source
 
 
 def test_what_colours_tell_is_learnt_from_crops(seen, unseen, tmp_path):
-    table = compute(seen, unseen, tmp_path, iterations=150)
-    assert table["rmse"][0] < 0.4  # the mean depth everywhere is off by 0.8
+    table = compute(seen, unseen, tmp_path, iterations=80)
+    assert table["rmse"][0] < 0.5  # the mean depth everywhere is off by 0.8
     row = table.iloc[0]
     assert (row["crop"], row["window"], row["train_images"], row["test_images"]) == (
         32, "slide", 8, 4,
@@ -78,7 +78,7 @@ def test_the_command_trains_on_crops_and_plans(seen, unseen, tmp_path, capsys):
     assert list(tmp_path.glob("*-upernet-crops32-seed0/step_0000000002.*"))
     for name in ("segmentation_curve.svg", "segmentation_predictions.png"):
         assert (tmp_path / name).exists()
-    assert main([*ask, "--published", "ade20k-mask2former", "--dry-run"]) == 0
+    assert main([*ask, "--published", "ade20k-mask2former", "--estimate"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["crops_bytes"] > row["unpooled_bytes"] > row["stored_bytes"] > 0
     assert row["on_the_fly_gpu_hours"] > row["stored_gpu_hours"] > 0

@@ -11,7 +11,7 @@ import torch
 from workbench.heads.config import CropConfig
 from workbench.heads.windows import predict
 
-CONFIG = CropConfig(side=16, stride=7)
+CONFIG = CropConfig(side=16, window_stride=7)
 
 
 def of_pixels(windows):
@@ -50,5 +50,5 @@ def test_overlaps_are_means():
         return torch.stack([torch.full((1, 2, 2), next(calls)) for _ in windows])
 
     image = np.zeros((8, 14, 3), np.uint8)  # windows of 8 at 0, 5 and 6
-    found = predict(constant, image, CropConfig(side=8, stride=5))
+    found = predict(constant, image, CropConfig(side=8, window_stride=5))
     assert found[0, :, 0].tolist() == [1] * 5 + [1.5] + [3] * 2 + [4] * 5 + [6]

@@ -58,7 +58,7 @@ class Classes:
             table[number] = UNLABELLED
         for number, place in self.known.items():
             table[number] = place
-        found = table[np.minimum(values, len(table) - 1)]
+        found = table[np.minimum(values.astype(np.int64), len(table) - 1)]
         if (found == REFUSED).any():
             wrong = np.unique(values[found == REFUSED]).tolist()
             raise InputError(

@@ -17,7 +17,7 @@ from feature_store.dataset_name import base
 from feature_store.errors import InputError
 from workbench import datasets
 from workbench.cost import cost
-from workbench.heads import dry_run as heads
+from workbench.heads import estimate as heads
 from workbench.tables.pipeline import config, decoders
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.existing_stores import (
@@ -45,7 +45,7 @@ def dry_run(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
         ``sources`` (one record per single-scale source and store; ``stored`` says whether it is
         complete already, None where that is unknown), ``timed`` (one per source that is run for its
         speed), ``decoders`` (one per published decoder, trained on the fly, see
-        :func:`workbench.heads.dry_run.estimate`), ``totals`` (of the sources whose images can be
+        :func:`workbench.heads.estimate.estimate`), ``totals`` (of the sources whose images can be
         counted; ``uncounted`` names the other datasets; ``gpu_hours_left`` and ``bytes_left`` leave
         out what is stored), ``tables``, ``skipped`` and ``problems`` (empty if the run can start).
     """

@@ -77,7 +77,7 @@ TABLE = TableSpec(
                 CROPS,
                 BOOTSTRAP,
             ),
-            expected="alone 0.7 GPU hours of forward passes at 200 TFLOP/s, 0.8 TB, with Table 6",
+            expected="alone 6 decoders, 64 GPU hours at 200 TFLOP/s, nothing stored",
         ),
     },
     comparisons=(

@@ -58,7 +58,7 @@ TABLE = TableSpec(
             row_notes={
                 ("ViT", "Huge", "512"): "run at 504 pixels: patches of 14 do not divide 512",
             },
-            expected="alone 0.8 GPU hours of forward passes at 200 TFLOP/s, 0.8 TB",
+            expected="16 decoders, 33 GPU hours at 200 TFLOP/s, nothing stored",
         ),
     },
     comparisons=tuple(

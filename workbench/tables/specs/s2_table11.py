@@ -67,7 +67,7 @@ TABLE = TableSpec(
                 ("Base-S2", THREE, "no"): "out of memory in the paper; here the frozen model keeps "
                 "no activations, and fewer crops run at a time where they do not fit"
             },
-            expected="alone 0.5 GPU hours of forward passes at 200 TFLOP/s, 0.3 TB",
+            expected="alone 6 decoders, 77 GPU hours at 200 TFLOP/s, nothing stored",
         ),
     },
     comparisons=(

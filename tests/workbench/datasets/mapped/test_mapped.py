@@ -17,8 +17,7 @@ def save(path, values, mode=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(np.asarray(values))
     if mode == "P":
-        image = image.convert("L").quantize()
-        image.putdata(np.asarray(values).ravel().tolist())
+        image.putpalette(list(range(256)) * 3)
     image.save(path)
 
 

@@ -23,7 +23,7 @@ def small(monkeypatch):
     small = replace(
         recipe,
         decoder=replace(recipe.decoder, hidden=32, deconvolved=32, output=32, batch=2),
-        crops=replace(recipe.crops, side=32, stride=16),
+        crops=replace(recipe.crops, side=32, window_stride=16),
     )
     monkeypatch.setitem(RECIPES, "nyuv2-vpd", small)
 
