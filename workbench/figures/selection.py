@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -62,7 +64,7 @@ def draw_curve(table: pd.DataFrame, others: pd.DataFrame | None = None) -> Figur
     axes.set_xscale("log")
     style.log_axis(axes.xaxis)
     axes.set_xlabel("GMACs per image, log scale")
-    axes.set_ylabel(f"{LABELS[table['metric_name'].iloc[0]]}\n(bars: intervals)")
+    axes.set_ylabel(f"{LABELS[table['metric_name'].iloc[0]]}\n(bars: 95 % intervals)")
     drawn.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=4)
     return drawn
 
@@ -131,8 +133,10 @@ def _gains(ax: Axes, scale: ScaleLayout, gains: np.ndarray, limit: float) -> Non
     ax.set_axis_off()
     values = gains.reshape(scale.crops)
     ax.imshow(values, cmap="PRGn", vmin=-limit, vmax=limit, extent=(0, 1, 1, 0))
+    digits = max(0, 1 - math.floor(math.log10(limit))) if limit > 0 else 0
     for (row, col), value in np.ndenumerate(values):
         at = ((col + 0.5) / scale.crops[1], (row + 0.5) / scale.crops[0])
-        ax.text(*at, f"{value:+.2g}", ha="center", va="center", fontsize=7)
+        colour = "white" if abs(value) > 0.6 * limit else "black"  # on a dark cell, on a light one
+        ax.text(*at, f"{value:+.{digits}f}", ha="center", va="center", fontsize=7, color=colour)
     size = Source.parse(scale.name).scales[0].partition(".")[0]
     set_title(ax, f"gain of each crop,\nscale {size}")
