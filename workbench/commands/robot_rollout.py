@@ -34,6 +34,8 @@ class RobotRollout:
     )
     video: Path | None = None
     """Folder for trials.gif: successes and failures side by side, with their loss over time."""
+    encoder: str | None = None
+    """run:FOLDER of the frozen model, where `workbench pretrain` trained it."""
     device: str = "cpu"
     """Torch device of model and policy."""
     json: bool = False
@@ -48,6 +50,7 @@ class RobotRollout:
             self.trials,
             note,
             video=self.video,
+            encoder=self.encoder,
             device=self.device,
             progress=not self.json,
         )

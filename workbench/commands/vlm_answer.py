@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from feature_store.source import Source
 from workbench.results import strict_json
 from workbench.results.messages import note, show
 
@@ -27,6 +28,8 @@ class VlmAnswer:
     """Image file."""
     question: str
     """What is asked."""
+    encoder: str | None = None
+    """run:FOLDER of the frozen model, where `workbench pretrain` trained it."""
     device: str = "cpu"
     """Torch device of the language model."""
     json: bool = False
@@ -35,12 +38,14 @@ class VlmAnswer:
     def run(self) -> int:
         """Answer; the exit status."""
         # Deferred: torch, behind these, takes 2 s to import.
+        from workbench.models.run_names import find_run
         from workbench.vlm.evaluate import answer
         from workbench.vlm.run import Run
         from workbench.vlm.vision import tokens_of_files
 
         run = Run.open(self.trained)
         recorded = run.identity["vision"]
+        find_run(Source.parse(run.identity["source"]).model, self.encoder)
         tokens = tokens_of_files([str(self.image)], recorded, run.grid, note)
         model, writer = run.model(self.device, note)
         said = answer(run, model, writer, tokens, self.question)

@@ -37,13 +37,18 @@ class StreamedSource:
 
     grid: tuple[int, int]
     """(rows, cols) of the token map."""
-    identify: Callable[[], str]
+    describe: Callable[[], dict[str, Any]]
     """Loads the model."""
 
     @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Manifest that its stored float32 features would have."""
+        return self.describe()
+
+    @property
     def identity(self) -> str:
-        """Identity that its stored float32 features would have."""
-        return self.identify()
+        """Identity of that manifest."""
+        return protocol.identity(self.manifest)
 
 
 @dataclass
@@ -127,19 +132,19 @@ class StreamedSplit:
         return Source(job.info.name, job.info.tap, scales)
 
     def source(self, source: str | Source) -> StreamedSource:
-        """Grid and identity of a single-scale source."""
+        """Grid and manifest of a single-scale source."""
         (single,) = self.resolve(source).singles()
         if self._is_stored(single):
             stored = self._store.source(single)  # type: ignore[union-attr]
-            return StreamedSource(stored.grid, lambda: stored.identity)
+            return StreamedSource(stored.grid, lambda: stored.manifest)
         job = _job(single, self._running.config.fit)
         plan, decoding = job.plans[single], self._dataset.decoding
 
-        def identify() -> str:
+        def describe() -> dict[str, Any]:
             backbone = self._running.model(job).backbone
-            return protocol.identity(manifest(job, plan, backbone, "float32", decoding))
+            return manifest(job, plan, backbone, "float32", decoding)
 
-        return StreamedSource(plan.grid, identify)
+        return StreamedSource(plan.grid, describe)
 
     def stream(
         self, sources: Sequence[str], *, done: np.ndarray | None = None

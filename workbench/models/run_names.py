@@ -58,6 +58,30 @@ def place_of(name: str) -> Path:
     return _places[name]
 
 
+def find_run(model: str, given: str | None) -> None:
+    """Make the folder of a model known where a record has the model's stored name alone.
+
+    Parameters
+    ----------
+    model : str
+        As recorded; of any kind.
+    given : str or None
+        ``run:FOLDER``, as ``--encoder`` names it.
+
+    Raises
+    ------
+    InputError
+        The folder of another model, or none where one is needed.
+    """
+    if given is not None and (found := run_name(given)) != model:
+        raise InputError(f"--encoder {given} is {found}; expected the folder of {model}")
+    if model.startswith(IS_RUN) and model not in _places:
+        raise InputError(
+            f"the features are of {model}, which `workbench pretrain` trained; name its folder: "
+            f"--encoder run:FOLDER"
+        )
+
+
 def record_of(folder: Path) -> dict[str, str]:
     """What the weight file of a run says of itself.
 

@@ -13,11 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from feature_store.errors import InputError
 from workbench import datasets
 from workbench.code_hash import parts_sha256
 from workbench.datasets import Dataset
 from workbench.extraction.local import pick_device
+from workbench.extraction.same_images import fingerprints
 from workbench.models import trained
 from workbench.models.names import ModelName
 from workbench.models.run_names import WEIGHTS
@@ -43,6 +46,8 @@ CODE = (
 )
 LIBRARIES = ("timm", "lightly")
 """Recipes come from them; a note says so when a run resumes with another version."""
+SAMPLED = 64
+"""Images whose pixels a run's identity names."""
 CLIP = {"supervised": 1.0, "dinov2": 3.0}
 """Largest norm of the gradient, as published."""
 
@@ -188,17 +193,29 @@ def _identity(asked: Asked, train_images: Dataset, val_images: Dataset | None) -
         **config,
         "recipe": recipe,
         "options": asked.options,
-        "images": _images_sha256(train_images),
-        "val_images": None if val_images is None else _images_sha256(val_images),
+        "images": _images(train_images),
+        "val_images": None if val_images is None else _images(val_images),
         "init_sha256": init_sha256(asked.config.init),
         "code": parts_sha256(CODE),
     }
 
 
-def _images_sha256(dataset: Dataset) -> str:
-    """Hash of a dataset's image ids and labels, in order."""
+def _images(dataset: Dataset) -> dict[str, Any]:
+    """Hashes of a dataset's ids and labels, and of the pixels of a few images spread over it.
+
+    To read all images once takes as long as an epoch; an edit of a few others is not noticed.
+    """
+    rows = np.unique(np.linspace(0, len(dataset) - 1, SAMPLED).round().astype(int)).tolist()
     listed = [dataset.image_ids, dataset.labels.tolist(), dataset.label_names]
-    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
+    return {
+        "count": len(dataset),
+        "ids_and_labels": _sha256(listed),
+        f"pixels_of_{len(rows)}": _sha256(fingerprints(dataset, rows)),
+    }
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 def _write(state: Any, s2: S2, asked: Asked, identity: dict[str, Any], folder: Path) -> None:

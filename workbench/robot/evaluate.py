@@ -13,6 +13,8 @@ import numpy as np
 
 from analyses.reading.progress import shown
 from feature_store.errors import InputError
+from feature_store.source import Source
+from workbench.models.run_names import find_run
 from workbench.robot import run as runs
 from workbench.robot.config import ACTION_SIZE, STATE_SIZE, RolloutConfig
 from workbench.robot.environments import Environments, default_count
@@ -29,6 +31,7 @@ def evaluate(
     log: Callable[[str], None],
     *,
     video: Path | None = None,
+    encoder: str | None = None,
     device: str = "cpu",
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -43,6 +46,8 @@ def evaluate(
         Prints a line.
     video : Path, optional
         Folder for ``trials.gif``; the first trials are then run again and filmed.
+    encoder : str, optional
+        ``run:FOLDER`` of the model that the policy sees with, if it was trained here.
     device : str
         Of model and policy.
     progress : bool
@@ -52,7 +57,7 @@ def evaluate(
     ------
     InputError
         A run that is not finished or not of this simulation; another version of the simulator; the
-        positions of the demonstrations; no rendering.
+        positions of the demonstrations; a model that is not the recorded one; no rendering.
     """
     cloned = runs.load(folder, device)
     recording = cloned.identity["recording"]
@@ -62,13 +67,16 @@ def evaluate(
     success = config.criterion(recording["task"])
     encode = None
     if cloned.source:
-        dtype = cloned.identity["dtype"]
-        encode = live_encoder(cloned.source, cloned.pooling, dtype=dtype, device=device)
+        find_run(Source.parse(cloned.source).model, encoder)
+        encode = live_encoder(
+            cloned.source, cloned.pooling, dtype=cloned.identity["dtype"], device=device,
+            features=cloned.identity.get("vision"),
+        )  # fmt: skip
     controller = Controller(cloned.policy, encode, config.ensemble, device)
     count = min(config.environments or default_count(), config.positions)
     look = {"camera_shift": config.camera_shift, "light": config.light}
     make = partial(Simulation, recording["task"], recording["size"], **look)
-    kept = TrialLog(folder, trial_identity(config, cloned.identity, cloned.step))
+    kept = TrialLog(folder, trial_identity(config, cloned.identity, cloned.step, device))
     trials = kept.read()
     missing = [position for position in range(config.positions) if position not in trials]
     start, steps = time.perf_counter(), 0

@@ -23,6 +23,7 @@ from workbench.robot.eyes import Eyes, Sight, read_features, survey
 from workbench.robot.policy import Policy, Scales
 from workbench.robot.windows import Batch, batch_of, window_rows
 from workbench.training.config import TrainingConfig
+from workbench.training.features import recorded
 from workbench.training.loop import train
 from workbench.training.randomness import rows_of_step, seed_step
 from workbench.training.trained import Outcome, Trained
@@ -112,10 +113,12 @@ class Learner:
         """What decides the weights, besides the training's own options and seed."""
         options, data = asdict(self.config), self.demonstrations
         options.pop("device")
-        features, dtype = {}, ""
+        features, vision, dtype = {}, {}, ""
         if self.store is not None:
             singles = list(map(str, self.store.resolve(self.source).singles()))
-            features = {single: self.store.source(single).identity for single in singles}
+            sources = {single: self.store.source(single) for single in singles}
+            features = {single: source.identity for single, source in sources.items()}
+            vision = {single: recorded(source.manifest) for single, source in sources.items()}
             dtype = self.store.features(self.source).dtype.name
         digest = hashlib.sha256("\n".join(data.image_ids).encode())
         for part in (data.state, data.action):
@@ -124,6 +127,7 @@ class Learner:
             "policy": options,
             "source": self.source,
             "features": features,
+            "vision": vision,
             "dtype": dtype,
             "sight": None if self.sight is None else [self.sight.pooling, *self.sight.shape],
             "sizes": [data.state.shape[1], data.action.shape[1]],

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from feature_store.errors import InputError
-from workbench.multiscale.module import load
+from feature_store.source import Source
+from workbench import models
+from workbench.datasets import Decoding
+from workbench.extraction.jobs import manifest, resolve_jobs
+from workbench.multiscale import S2
 from workbench.robot.eyes import as_tokens
+from workbench.training.features import recorded, refuse_other_features
 
 Encode = Callable[[np.ndarray], torch.Tensor]
 """Frames, uint8, dims (frame, row, col, 3), to features, dims (frame, token, channel)."""
 
 
 def live_encoder(
-    source: str, pooling: str, *, dtype: str = "float16", device: str = "cpu"
+    source: str,
+    pooling: str,
+    *,
+    dtype: str = "float16",
+    device: str = "cpu",
+    features: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Encode:
     """What encodes frames as ``workbench extract`` does.
 
@@ -30,13 +41,27 @@ def live_encoder(
     dtype : str
         Of the store: features are rounded to it.
     device : str
+    features : mapping, optional
+        What a run recorded of each single-scale source: the model runs in that arithmetic, and
+        everything else about it has to be the same.
 
     Raises
     ------
     InputError
-        An unknown source, or weights that cannot be fetched or read.
+        An unknown source, weights that cannot be fetched or read, another model than recorded.
     """
-    model = load(source, device=device)
+    parsed = Source.parse(source)
+    (job,) = resolve_jobs([parsed.model_and_tap], parsed.scales)
+    arithmetics = {fields["precision"] for fields in (features or {}).values()}
+    backbone = models.load(
+        job.info.name, tap=job.info.tap, device=device, arithmetic=min(arithmetics, default="fp32")
+    )
+    live = {
+        str(single): recorded(manifest(job, plan, backbone, dtype, Decoding()))
+        for single, plan in job.plans.items()
+    }
+    refuse_other_features(features or {}, live, "for live frames")
+    model = S2(backbone, parsed.scales).eval()
     kept = np.dtype(dtype)
 
     def encode(frames: np.ndarray) -> torch.Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 
 from analyses.statistics.bootstrap import wilson
 from feature_store.errors import InputError
+from workbench import code_hash
 from workbench.results import strict_json
 from workbench.robot.config import RolloutConfig
 from workbench.robot.rollout import Trial
@@ -28,7 +29,7 @@ class TrialLog:
     folder : Path
         Of the run.
     identity : dict
-        What decides a trial: options and weights.
+        What decides a trial: options, weights, code and arithmetic.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
@@ -62,7 +63,9 @@ class TrialLog:
             file.write("\n" + json.dumps(kept) + "\n")
 
 
-def trial_identity(config: RolloutConfig, run: dict[str, Any], step: int) -> dict[str, Any]:
+def trial_identity(
+    config: RolloutConfig, run: dict[str, Any], step: int, device: str
+) -> dict[str, Any]:
     """What decides a trial.
 
     Parameters
@@ -72,9 +75,17 @@ def trial_identity(config: RolloutConfig, run: dict[str, Any], step: int) -> dic
         Identity of the training run.
     step : int
         Of the weights.
+    device : str
+        Whose arithmetic encodes frames and runs the policy.
     """
-    options = {k: v for k, v in asdict(config).items() if k not in WHERE_ONLY}
-    return {"options": options, "run": run, "step": step}
+    return {
+        "options": {k: v for k, v in asdict(config).items() if k not in WHERE_ONLY},
+        "run": run,
+        "step": step,
+        "device": device.partition(":")[0],
+        "code": code_hash.parts_sha256(("workbench/robot", *code_hash.FEATURES)),
+        "libraries": code_hash.library_versions(),
+    }
 
 
 def summary(trials: Sequence[Trial], success: str) -> dict[str, Any]:

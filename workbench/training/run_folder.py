@@ -96,6 +96,28 @@ def check_identity(
         log(f"note: {name} was {value[0]} and is {value[1]}; resumed results are not bit-identical")
 
 
+def refuse_changed(where: str, what: str, then: Any, now: Any) -> None:
+    """Refuse what is not as a run recorded it.
+
+    Parameters
+    ----------
+    where, what : str
+        What is opened, and the name of the part that is compared.
+    then, now : Any
+        JSON value of the record; and what there is, which :mod:`~workbench.results.strict_json`
+        can write.
+
+    Raises
+    ------
+    InputError
+        The first difference.
+    """
+    for name, (old, new) in _differing(then, strict_json.jsonable(now), what):
+        raise InputError(
+            f"{where}: {name} was {old} in training and is {new} now; use the same, or train again"
+        )
+
+
 def _differing(then: Any, now: Any, name: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
     """Dotted name, and both values, of each difference between two JSON values."""
     if isinstance(then, dict) and isinstance(now, dict):

@@ -12,6 +12,7 @@ import torch
 from analyses.reading.progress import shown
 from feature_store import FeatureStore
 from feature_store.errors import InputError
+from workbench.training.features import refuse_other_features
 from workbench.vlm import scoring
 from workbench.vlm.evaluation_config import EvaluationConfig
 from workbench.vlm.layout import IGNORED, Text, Writer, padded
@@ -51,7 +52,7 @@ def evaluate(
         choices are scored, or too long.
     """
     vision = StoredVision(store, run.identity["source"])
-    run.refuse_other_vision(vision)
+    refuse_other_features(run.identity["vision"], vision.manifests(), f"in {store.path}")
     rows = rows_of(questions, store.image_ids, store.path)
     vision.refuse_unreadable(rows)
     if run.config.blind:

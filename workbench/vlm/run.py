@@ -12,13 +12,14 @@ import torch
 from feature_store.errors import InputError
 from workbench.results import strict_json
 from workbench.training import checkpoints
+from workbench.training.features import refuse_other_features
 from workbench.training.files import IDENTITY
+from workbench.training.run_folder import refuse_changed
 from workbench.vlm.config import VlmConfig
 from workbench.vlm.language import load
 from workbench.vlm.layout import Writer
 from workbench.vlm.model import VisionLanguageModel
 from workbench.vlm.projector import Projector
-from workbench.vlm.vision import StoredVision
 
 
 @dataclass(frozen=True)
@@ -97,17 +98,12 @@ class Run:
         config = replace(self.config, device=device)
         language = load(config.llm, cache_of(self.folder), dtype_of(config), log)
         now = {"weights": language.weights, "tokenizer": language.words()}
-        _refuse("language", self.identity["language"], now, f"{config.llm} for {self.folder}")
+        where = f"{config.llm} for {self.folder}"
+        refuse_changed(where, "language", self.identity["language"], now)
         model = VisionLanguageModel(language, config, self.identity["channels"])
         model.load_state_dict(self.state(log))
         writer = Writer(language.tokenizer, model.projector.tokens(self.grid))
         return model.to(device).eval(), writer
-
-    def refuse_other_vision(self, vision: StoredVision) -> None:
-        """Refuse a store whose tokens were made in another way than those of the training."""
-        now = vision.manifests()
-        for single, recorded in self.identity["vision"].items():
-            _refuse("features", recorded, now[single], f"{single} in {vision.store.path}")
 
 
 def dtype_of(config: VlmConfig) -> torch.dtype:
@@ -130,7 +126,7 @@ def refuse_other(before: Run, identity: Mapping[str, Any], projector: Projector)
         The message names what differs.
     """
     where = f"--from {before.folder}"
-    _refuse("language", before.identity["language"], identity["language"], where)
+    refuse_changed(where, "language", before.identity["language"], identity["language"])
     old, new = before.identity["channels"], projector.channels
     if old != new:
         raise InputError(
@@ -140,17 +136,4 @@ def refuse_other(before: Run, identity: Mapping[str, Any], projector: Projector)
     kinds = before.config.projector, projector.kind
     if kinds[0] != kinds[1]:
         raise InputError(f"{where}: its projector is {kinds[0]}, asked for is {kinds[1]}")
-    _refuse("features", before.identity["vision"], identity["vision"], where)
-
-
-def _refuse(what: str, then: Any, now: Any, where: str) -> None:
-    now = strict_json.jsonable(now)
-    for name in sorted(then.keys() | now.keys()):
-        old, new = then.get(name), now.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            _refuse(f"{what}.{name}", old, new, where)
-        elif old != new:
-            raise InputError(
-                f"{where}: {what}.{name} was {old} in training and is {new} now; use the same, or "
-                f"train again"
-            )
+    refuse_other_features(before.identity["vision"], identity["vision"], where)

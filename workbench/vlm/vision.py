@@ -17,9 +17,7 @@ from workbench.extraction.request import StreamConfig
 from workbench.extraction.streaming import Running, StreamedSplit
 from workbench.models.transform import Padded, Transform
 from workbench.pictures.computed import FileBytes
-
-COMPARED = ("model", "weights_sha256", "tap", "scale", "transform", "precision", "selection")
-"""Fields of a manifest that decide what a tower sees and returns."""
+from workbench.training.features import recorded, refuse_other_features
 
 
 class StoredVision:
@@ -63,11 +61,7 @@ class StoredVision:
 
     def manifests(self) -> dict[str, dict[str, Any]]:
         """Single-scale source to the fields that a run records and compares."""
-        found = {single: self.store.source(single).manifest for single in self._singles}
-        return {
-            single: {name: manifest.get(name) for name in COMPARED}
-            for single, manifest in found.items()
-        }
+        return {single: recorded(self.store.source(single).manifest) for single in self._singles}
 
 
 def at_grid(tokens: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
@@ -83,7 +77,7 @@ def tokens_of_files(
     grid: tuple[int, int],
     log: Callable[[str], None],
 ) -> torch.Tensor:
-    """Tokens of image files, by the transform that a run was trained with.
+    """Tokens of image files, by the tower, transform and arithmetic of a training.
 
     Parameters
     ----------
@@ -98,16 +92,25 @@ def tokens_of_files(
     Returns
     -------
     float32 tensor, dims (image, row, col, channel)
+
+    Raises
+    ------
+    InputError
+        A tower whose weights, transform or arithmetic are others here; files that cannot be read.
     """
-    recorded = next(iter(manifests.values()))["transform"]
-    padded = isinstance(Transform.stored(recorded), Padded) if recorded else False
+    one = next(iter(manifests.values()))
+    padded = bool(one["transform"]) and isinstance(Transform.stored(one["transform"]), Padded)
     dataset = Dataset(
         name="files", image_ids=list(paths), labels=np.full(len(paths), -1, np.int32),
         label_names=[], reader=FileBytes(),
     )  # fmt: skip
-    running = Running(StreamConfig(fit="pad" if padded else "model"), log)
-    split = StreamedSplit(dataset, running)
+    config = StreamConfig(
+        fit="pad" if padded else "model", arithmetic=one["precision"] or StreamConfig.arithmetic
+    )
+    split = StreamedSplit(dataset, Running(config, log))
     singles = list(manifests)
+    live = {single: recorded(split.source(single).manifest) for single in singles}
+    refuse_other_features(manifests, live, "computed from files")
     parts: dict[str, list[torch.Tensor]] = {single: [] for single in singles}
     seen = 0
     for batch in split.stream(singles):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import torch
 from PIL import Image
 
 from workbench import datasets
+from workbench.pretraining import run
 from workbench.pretraining.images import Augmented, supervised_views
 from workbench.training.batches import Batches
 
@@ -39,6 +42,15 @@ def test_reading_here_leaves_the_random_state_of_the_step(coloured):
     expected = torch.rand(1)
     made.ready(made.read(1))
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_another_picture_under_the_same_name_is_other_images(coloured, tmp_path):
+    folder = shutil.copytree(coloured, tmp_path / "images")
+    before = run._images(datasets.open(f"folder:{folder}"))
+    Image.new("RGB", (48, 40)).save(folder / "red" / "03.png")
+    after = run._images(datasets.open(f"folder:{folder}"))
+    assert {name for name in before if before[name] != after[name]} == {"pixels_of_24"}
+    assert before["count"] == 24
 
 
 def test_views_without_augmentation_are_crops():

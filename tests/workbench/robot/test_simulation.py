@@ -10,8 +10,9 @@ import pytest
 
 import feature_store
 from feature_store.errors import InputError
-from workbench import datasets
+from workbench import code_hash, datasets
 from workbench.cli import main
+from workbench.models import run_names, timm_family, trained
 from workbench.robot import simulation as simulating
 from workbench.robot.config import DemoConfig, RolloutConfig
 from workbench.robot.demonstrations import load
@@ -19,6 +20,7 @@ from workbench.robot.eyes import read_features
 from workbench.robot.live import live_encoder
 from workbench.robot.record import record
 from workbench.robot.simulation import Simulation
+from workbench.training.features import recorded as recorded_fields
 
 pytestmark = pytest.mark.skipif(
     not find_spec("metaworld"), reason="needs the extra robot (metaworld)"
@@ -118,9 +120,17 @@ def test_features_of_a_live_frame_are_those_of_the_store(recorded, tmp_path):
     robot.reset(0, 0)
     first = robot.frame()
     robot.act(robot.expert())
-    live = live_encoder(source, "map")(np.stack([first, robot.frame()])).numpy()
+    opened = feature_store.open(store)
+    singles = map(str, opened.resolve(source).singles())
+    features = {single: recorded_fields(opened.source(single).manifest) for single in singles}
+    encode = live_encoder(source, "map", features=features)
+    live = encode(np.stack([first, robot.frame()])).numpy()
     assert live.shape == stored.shape == (2, 49, 640)
     assert np.abs(live - stored).max() <= 2e-3 * np.abs(stored).max()
+    for name, value in (("weights_sha256", "0" * 64), ("transform", {"mode": "pad"})):
+        others = {single: {**fields, name: value} for single, fields in features.items()}
+        with pytest.raises(InputError, match=rf"{name}.* was (0000|None|pad)"):
+            live_encoder(source, "map", features=others)
 
 
 def test_a_policy_is_trained_and_tried_from_the_command_line(recorded, tmp_path, capsys):
@@ -147,6 +157,42 @@ def test_a_policy_is_trained_and_tried_from_the_command_line(recorded, tmp_path,
     assert again["steps_per_s"] is None, "trials that are there are not repeated"
     assert main([*roll, "--seed", "0"]) == 2
     assert "--seed is 0, that of the recorded demonstrations" in capsys.readouterr().err
+
+
+def test_a_policy_sees_with_a_model_that_was_trained_here(recorded, tmp_path, capsys, monkeypatch):
+    names = ("one #1", "other")
+    encoder, other = (f"run:{trained_here(tmp_path / name, k)}" for k, name in enumerate(names))
+    store, run = str(tmp_path / "s.zarr"), str(tmp_path / "run")
+    demos = ["--demos", str(recorded[0])]
+    line = ["extract", "--dataset", f"lerobot:{recorded[0]}", "--store", store, "--scales", "1x"]
+    assert main([*line, "--model", encoder]) == 0
+    train = ["robot", "train", *demos, "--store", store, "--source", f"{encoder}@1x", "--out", run]
+    assert main([*train, "--look-every", "16", "--width", "16", "--iterations", "2"]) == 0
+    monkeypatch.setattr(run_names, "_places", {})  # as in another process
+    roll = ["robot", "rollout", "--run", run, "--positions", "1", "--max-steps", "16"]
+    roll += ["--environments", "1", "--json"]
+    assert main(roll) == 2
+    assert "--encoder run:FOLDER" in capsys.readouterr().err
+    assert main([*roll, "--encoder", other]) == 2
+    assert run_names.run_name(other) in capsys.readouterr().err
+    assert main([*roll, "--encoder", encoder]) == 0
+    assert json.loads(capsys.readouterr().out)["steps_per_s"] > 0
+    assert main(roll) == 0
+    assert json.loads(capsys.readouterr().out)["steps_per_s"] is None
+    monkeypatch.setattr(code_hash, "parts_sha256", lambda parts: "other code")
+    assert main(roll) == 0
+    assert json.loads(capsys.readouterr().out)["steps_per_s"] > 0
+
+
+def trained_here(folder, seed):
+    folder.mkdir()
+    module = timm_family.create(
+        "test_vit", pixels=32, pretrained=False, meta=False, seed=seed, num_classes=0
+    )
+    record = {"architecture": "test_vit", "pixels": 32, "options": {}, "objective": "supervised",
+              "scales": ["32"], "identity": "0" * 64}  # fmt: skip
+    trained.write(module.state_dict(), record, folder)
+    return folder
 
 
 @pytest.mark.parametrize("action", [np.zeros(3), np.array([0, 0, 0, np.nan])])

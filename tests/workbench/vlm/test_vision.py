@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import feature_store
+from feature_store import InputError
 from workbench.extraction import ExtractRequest, extract
 from workbench.vlm.vision import StoredVision, tokens_of_files
 
@@ -51,3 +52,7 @@ def test_tokens_of_files_are_those_of_the_store(tmp_path, fit):
     stored = vision(np.arange(2))
     assert found.shape == stored.shape == (2, 7, 7, 640)
     np.testing.assert_allclose(found, stored, atol=2e-2, rtol=2e-3)
+    for name, value in (("weights_sha256", "0" * 64), ("scale", {"height": 9})):
+        others = {single: {**fields, name: value} for single, fields in manifests.items()}
+        with pytest.raises(InputError, match=rf"224 computed .*{name}.* was (0000|9)"):
+            tokens_of_files([str(paths[0])], others, vision.grid, print)
