@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "vlm train": "a vision-language model on stored tokens (Tables 1, 8, 9)",
     "vlm eval": "accuracy of a vision-language model on questions",
     "vlm answer": "what a vision-language model says of an image",
+    "vlm show": "answers of vision-language models in figures (Figures 4 and 9)",
     "shape-law": "SoViT shape scaling laws",
     "encoder-law": "VLM encoder-size laws",
     "tables": "the papers' tables, regenerated",

@@ -20,7 +20,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -33,6 +32,7 @@ import torch
 from PIL import Image
 
 import feature_store
+from workbench.cost.parallel import peak_mb
 from workbench.extraction import ExtractRequest, extract
 from workbench.vlm import fit as fitting
 from workbench.vlm.config import VlmConfig
@@ -127,7 +127,7 @@ def projector(images: int) -> dict:
             rows = np.random.default_rng(first).integers(images, size=batch)
             model(vision(rows)).square().mean().backward()
         seconds = (time.perf_counter() - start) / (64 / batch)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb(torch.device("cpu")) * 1e6 / 2**20
     return {"images": images, "seconds_a_step": seconds, "peak_mib": peak}
 
 

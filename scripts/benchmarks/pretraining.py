@@ -19,7 +19,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from types import SimpleNamespace
 import torch
 
 from workbench import datasets
+from workbench.cost.parallel import peak_mb
 from workbench.pretraining.backbone import augmentation, build_s2
 from workbench.pretraining.config import PretrainConfig, Recipe
 from workbench.pretraining.images import Augmented, supervised_views
@@ -129,9 +129,9 @@ def peak(asked: argparse.Namespace) -> float:
         before = torch.cuda.memory_allocated()
         step(trained, batch)
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mb(torch.device("cpu"))
     step(trained, batch)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return (peak_mb(torch.device("cpu")) - before) * 1e6 / 2**20
 
 
 def memory(asked: argparse.Namespace) -> dict:

@@ -20,7 +20,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -33,6 +32,7 @@ import torch
 
 import feature_store
 from workbench import datasets
+from workbench.cost.parallel import peak_mb
 from workbench.extraction import ExtractRequest, extract
 from workbench.results import strict_json
 from workbench.robot.config import DemoConfig, PolicyConfig, RolloutConfig
@@ -135,7 +135,7 @@ def peak(demos: Path, store: str, work: Path) -> float:
     learner = Learner(feature_store.open(store), SOURCE, load(demos), CONFIG, 0)
     name = f"run-{time.time_ns()}"
     clone(learner, TrainingConfig(iterations=50, checkpoint_every=50), work / name, print)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_mb(torch.device("cpu")) * 1e6 / 2**20
 
 
 def main() -> None:

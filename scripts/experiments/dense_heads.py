@@ -16,17 +16,13 @@ more detail than interpolated ones. Expected on two idle cores: extraction 2 (de
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import json
-import os
-import platform
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import runner
 
 import feature_store
 from analyses import dense_probe
@@ -38,7 +34,6 @@ from workbench.datasets.target_maps import targets_for
 from workbench.extraction import ExtractRequest, extract
 from workbench.heads import fit
 from workbench.heads.config import DecoderConfig
-from workbench.results import strict_json
 from workbench.training.config import TrainingConfig
 
 RESULTS = Path(__file__).parent / "results" / "dense_heads"
@@ -96,9 +91,7 @@ class Run:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = runner.parser(__doc__)
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--stores", type=Path, default=Path("runs/dense_heads"))
     parser.add_argument("--only", nargs="+", choices=DATA, default=list(DATA))
@@ -107,13 +100,10 @@ def main() -> None:
     parser.add_argument("--seed", nargs="+", type=int, default=[0])
     parser.add_argument("--iterations", type=int, default=400)
     parser.add_argument("--hidden", type=int, default=64)
-    parser.add_argument("--summary", action="store_true", help="print what is there, and stop")
-    asked = parser.parse_args()
+    asked = runner.parsed(parser)
     if asked.summary:
         print(json.dumps(summary(), indent=1))
         return
-    if asked.data is None:
-        parser.error("--data DIR is needed")
     for data in asked.only:
         runs = [
             Run(data=data, row=row, head=head, seed=seed)
@@ -122,9 +112,7 @@ def main() -> None:
             for row in asked.row
             if row in DATA[data].rows
         ]
-        for run in (run for run in runs if not run.path.exists()):
-            print(run.path.stem, flush=True)
-            strict_json.write(measured(run, asked), run.path)
+        runner.do(runs, lambda run: measured(run, asked))
 
 
 def measured(run: Run, asked: argparse.Namespace) -> dict:
@@ -133,7 +121,7 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
     targets = tuple(targets_for(store, source, data.task, data.unit) for store in stores)
     config = DenseConfig(task=data.task, seed=run.seed)
     given = {"sources": [source], "targets": targets, "config": config}
-    start, clock = time.perf_counter(), time.process_time()
+    watch = runner.Stopwatch()
     if run.head == "linear":
         table, options = dense_probe.compute(*stores, **given), {}
     else:
@@ -151,13 +139,10 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
         **asdict(run),
         **table.iloc[0].to_dict(),
         "grid": whole_maps(stores[0], source, "concat")[0],
-        "seconds": time.perf_counter() - start,
-        "cpu_seconds": time.process_time() - clock,
+        **watch.record(),
         "resampled": np.round(table.attrs["resampled"][source], 5).tolist(),
         **options,
-        "date": str(datetime.date.today()),
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
-        "torch": importlib.metadata.version("torch"),
+        **runner.provenance(),
     }
     if data.task == "segmentation":
         record["class_iou"] = np.round(found.class_iou(), 4).tolist()

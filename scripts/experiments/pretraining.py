@@ -23,17 +23,13 @@ Floors  the same probe on pixels (32 x 32) and on the backbones at their random 
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import json
-import os
-import platform
 import sys
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import runner
 from PIL import Image
 
 import feature_store
@@ -44,7 +40,6 @@ from workbench import cost, datasets
 from workbench.extraction import ExtractRequest, extract
 from workbench.pretraining.config import Distillation, PretrainConfig, Recipe
 from workbench.pretraining.run import Asked, pretrain
-from workbench.results import strict_json
 from workbench.training.config import TrainingConfig
 
 RESULTS = Path(experiment.__file__).parent / "data"
@@ -85,23 +80,17 @@ class Run:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = runner.parser(__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs/pretraining"))
     parser.add_argument("--objective", choices=("supervised", "dinov2", "none"), nargs="+",
                         default=["none", "supervised", "dinov2"])  # fmt: skip
     parser.add_argument("--row", nargs="+", default=[*ROWS, experiment.PIXELS])
     parser.add_argument("--seed", nargs="+", type=int, default=[0])
-    parser.add_argument("--summary", action="store_true", help="print what is there, and stop")
-    asked = parser.parse_args()
+    asked = runner.parsed(parser)
     if asked.summary:
         print(json.dumps(summary(), indent=1))
         return
-    for run in listed(asked):
-        if not run.path.exists():
-            print(run.path.stem, flush=True)
-            strict_json.write(measured(run, asked.runs), run.path)
+    runner.do(listed(asked), lambda run: measured(run, asked.runs))
 
 
 def listed(asked: argparse.Namespace) -> list[Run]:
@@ -135,7 +124,7 @@ def gmacs(row: str) -> float:
 
 
 def measured(run: Run, folder: Path) -> dict:
-    start, clock = time.perf_counter(), time.process_time()
+    watch = runner.Stopwatch()
     record = asdict(run)
     if run.row == experiment.PIXELS:
         record |= {"gmacs_per_image": 0.0, "params": 0, "scales": [],
@@ -155,13 +144,7 @@ def measured(run: Run, folder: Path) -> dict:
         record["options"] = {
             name: asdict(part) for name, part in vars(asked).items() if name != "options"
         }
-    return record | {
-        "seconds": time.perf_counter() - start,
-        "cpu_seconds": time.process_time() - clock,
-        "date": str(datetime.date.today()),
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "timm")},
-    }
+    return record | watch.record() | runner.provenance("torch", "timm")
 
 
 def counted(row: str) -> dict:

@@ -17,12 +17,7 @@ demonstrations 4 minutes; features 4 (224), 15 (448) and 15 minutes (448.raw); t
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import importlib.metadata
 import json
-import os
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -30,13 +25,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import runner
 
 import feature_store
 from analyses.statistics.bootstrap import wilson
 from analyses.statistics.trials import paired
 from workbench import cost
 from workbench.extraction import ExtractRequest, extract
-from workbench.results import strict_json
 from workbench.results.files import write_csv
 from workbench.robot.config import DemoConfig, PolicyConfig, RolloutConfig
 from workbench.robot.demonstrations import load, require_same_frames
@@ -105,26 +100,23 @@ PARTS = ("main", "tasks", "demonstrations", "robustness")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = runner.parser(__doc__, "write the table of what is there")
     parser.add_argument("--work", type=Path, default=Path("runs/robot"))
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--row", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seed", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--list", action="store_true", help="print the runs that are missing")
-    parser.add_argument("--summary", action="store_true", help="write the table of what is there")
-    asked = parser.parse_args()
+    asked = runner.parsed(parser)
     if asked.summary:
         table = summary()
         write_csv(table, TABLE)
         print(table.to_string())
         return
     wanted = [run for part in asked.only for run in runs(part, asked.seed) if run.row in asked.row]
-    for run in (run for run in wanted if not run.path.exists()):
-        print(run.path.stem, flush=True)
-        if not asked.list:
-            strict_json.write(measured(run, asked.work), run.path)
+    if asked.list:
+        print("\n".join(run.path.stem for run in runner.missing(wanted)))
+        return
+    runner.do(wanted, lambda run: measured(run, asked.work))
 
 
 def measured(run: Run, work: Path) -> dict:
@@ -155,9 +147,7 @@ def measured(run: Run, work: Path) -> dict:
         "training": asdict(outcome),
         "policy": asdict(config),
         "rollout_seconds": time.perf_counter() - start,
-        "date": str(datetime.date.today()),
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
-        "torch": importlib.metadata.version("torch"),
+        **runner.provenance(),
     }
 
 

@@ -16,14 +16,11 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime
-import importlib.metadata
 import json
-import os
-import platform
-import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import runner
 
 import feature_store
 from analyses import scale_selection
@@ -65,21 +62,16 @@ DATA = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = runner.parser(__doc__)
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--stores", type=Path, default=Path("runs/scale_selection"))
     parser.add_argument("--only", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--limit", type=int, default=500, help="images of each side, at most")
     parser.add_argument("--extract", action="store_true", help="extract, and stop there")
-    parser.add_argument("--summary", action="store_true", help="print what is there, and stop")
-    asked = parser.parse_args()
+    asked = runner.parsed(parser)
     if asked.summary:
         print(json.dumps(summary(), indent=1))
         return
-    if asked.data is None:
-        parser.error("--data DIR is needed")
     for name in asked.only:
         path = RESULTS / f"{name}.json"
         if path.exists():
@@ -94,7 +86,7 @@ def measured(
     name: str, stores: tuple[feature_store.FeatureStore, feature_store.FeatureStore]
 ) -> dict:
     """All policies and budgets of one data set."""
-    start, clock = time.perf_counter(), time.process_time()
+    watch = runner.Stopwatch()
     config = SelectionConfig(policies=DATA[name].policies, progress=True)
     layout = Layout.stored(stores[0], SMALL, SCALES)
     task = task_of(name, stores, layout, config)
@@ -110,11 +102,8 @@ def measured(
         "sources": larger,
         "scales": layout.describe(),
         "config": table.attrs["config"],
-        "seconds": time.perf_counter() - start,
-        "cpu_seconds": time.process_time() - clock,
-        "date": str(datetime.date.today()),
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
-        "torch": importlib.metadata.version("torch"),
+        **watch.record(),
+        **runner.provenance(),
     }
 
 

@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-SIDE = 1344
+from analyses.experiments.multimodal import SIDE
+
 SIZES = (64, 32, 16, 8)
 COLOURS = {
     "red": (220, 30, 30), "green": (30, 170, 40), "blue": (40, 70, 230),

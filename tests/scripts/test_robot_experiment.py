@@ -16,7 +16,8 @@ SCRIPT = Path(__file__).parents[2] / "scripts/experiments/robot.py"
 
 
 @pytest.fixture
-def script(tmp_path):
+def script(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
     found = runpy.run_path(str(SCRIPT))
     found["summary"].__globals__["RESULTS"] = tmp_path
     return found
@@ -56,7 +57,8 @@ def test_rates_are_pooled_over_seeds_and_paired_over_positions(script, tmp_path)
     assert rows.loc[("push-v3", "Lite0"), "positions"] == 2
 
 
-def test_the_committed_table_is_the_summary_of_the_committed_runs():
+def test_the_committed_table_is_the_summary_of_the_committed_runs(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
     found = runpy.run_path(str(SCRIPT))["summary"]()
     stored = experiments.load(robot_tables.SUMMARY)
     assert len(found) == len(stored)

@@ -13,7 +13,6 @@ import tyro
 
 import feature_store
 from analyses.reading.progress import watched
-from feature_store import InputError
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.files import write_csv
@@ -59,12 +58,13 @@ class VlmEval:
     def run(self) -> int:
         """Score and report; the exit status."""
         # Deferred: torch, behind these, takes 2 s to import.
+        from workbench.vlm.answers import read
         from workbench.vlm.evaluate import evaluate
         from workbench.vlm.run import Run
         from workbench.vlm.scoring import paired
 
         questions = asked.read(self.questions, self.limit)
-        other = None if self.against is None else _scores(self.against, questions)
+        other = None if self.against is None else read(self.against, questions, "--against").scores
         run = Run.open(self.trained)
         if run.unfinished:
             note(f"note: {self.trained} is not finished ({run.unfinished})")
@@ -106,25 +106,6 @@ def answer_table(
             "score": scores,
         }
     )
-
-
-def _scores(path: Path, questions: Sequence[asked.Question]) -> np.ndarray:
-    """Scores of another run; refused where they are of other questions."""
-    try:
-        table = pd.read_csv(path, keep_default_na=False)
-        scores = table["score"].to_numpy(float)
-        same = table["question"].tolist() == [question.question for question in questions]
-        images = table["image"].astype(str).tolist() == [question.image for question in questions]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"--against {path} is not a file of `workbench vlm eval --out`: {error}"
-        ) from error
-    if not (same and images):
-        raise InputError(
-            f"--against {path} has {len(table)} questions, which are not these {len(questions)} in "
-            f"this order; evaluate both runs on one file"
-        )
-    return scores
 
 
 def _line(part: dict[str, Any]) -> str:

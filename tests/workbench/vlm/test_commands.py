@@ -28,8 +28,8 @@ def photographs(tmp_path):
         name = list(colours)[k % 2]
         pixels = np.random.default_rng(k).integers(0, 50, (90, 120, 3)) + colours[name]
         Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "photos" / f"{k}.png")
-        rows.append((f"{k}.png", "colour?", name, "red|blue"))
-    table = pd.DataFrame(rows, columns=["image", "question", "answer", "choices"])
+        rows.append((f"{k}.png", "colour?", name, "red|blue", "colour 30"))
+    table = pd.DataFrame(rows, columns=["image", "question", "answer", "choices", "type"])
     table.to_csv(tmp_path / "q.csv", index=False)
     extract = ["extract", "--dataset", f"folder:{tmp_path / 'photos'}", "--model", LITE,
                "--scales", "1x", "--fit", "pad", "--store", str(tmp_path / "s.zarr")]  # fmt: skip
@@ -46,7 +46,7 @@ def test_train_eval_and_answer(photographs, tiny, capsys):
     assert main(train) == 0
     told = said(capsys)
     assert (told["questions"], told["steps"], told["finished"]) == (8, 60, True)
-    scores = str(photographs / "scores.csv")
+    scores = str(photographs / "run" / "scores.csv")
     evaluate = ["vlm", "eval", "--run", run, *given, "--score", "likelihood", "--json"]
     assert main([*evaluate, "--out", scores]) == 0
     found = said(capsys)
@@ -57,6 +57,16 @@ def test_train_eval_and_answer(photographs, tiny, capsys):
     assert main([*evaluate, "--against", scores]) == 0
     assert said(capsys)["against"]["difference"] == 0
     assert pd.read_csv(scores)["score"].tolist() == [1.0] * 8
+    show = ["vlm", "show", *given, "--answers", f"S2={scores}", f"blind={scores}", "--json"]
+    assert main([*show, "--examples", "2", "--out", str(photographs / "figures")]) == 0
+    told = said(capsys)
+    assert [row["right"] for row in told["sizes"]] == [8, 8]
+    assert told["sizes"][0]["seen"] == pytest.approx(30 * 224 / 120)
+    assert {name.rpartition("/")[2] for name in told["files"]} == {
+        "gallery.png", "gallery.svg", "sizes.png", "sizes.svg"
+    }  # fmt: skip
+    assert main([*show[:-2], "nameless", "--out", str(photographs)]) == 2
+    assert "NAME=FILE" in capsys.readouterr().err
     photo = str(photographs / "photos" / "0.png")
     assert main(["vlm", "answer", "--run", run, "--image", photo, "--question", "colour?"]) == 0
     assert capsys.readouterr().out.strip() == "red"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from analyses import experiments
+from analyses.experiments import multimodal
+from workbench.figures.answers import draw_sizes
 
 COLUMNS = {"vstar_att": "attribute", "vstar_spa": "spatial", "overall": "overall"}
 
@@ -55,8 +58,24 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
     title = "Small parts, measured here"
     if name not in experiments.names():
         return title, f"No run of {name} is committed yet.", pd.DataFrame()
+    found = experiments.load(name)
     caption = (
         "Runs of scripts/experiments/multimodal.py; intervals are Wilson's, 95 %. Models, data and "
         "sizes are not the paper's: docs/vlm.md says what they are."
     )
-    return title, caption, experiments.load(name)
+    if (found["study"] == multimodal.STUDY).any():
+        caption = f"{multimodal.verdict(by_size())} {caption}".strip()
+    return title, caption, found
+
+
+def by_size() -> pd.DataFrame:
+    """Committed right answers by the size of objects; no row where no run is committed."""
+    if multimodal.SIZES in experiments.names():
+        return experiments.load(multimodal.SIZES)
+    return pd.DataFrame(columns=["study", "row", "seed", "source", "size", "questions", "right"])
+
+
+def sizes_figure(*_: object) -> Figure | None:
+    """Figure 4's point, measured: accuracy against the size of objects; None without a run."""
+    found = multimodal.curves(by_size())
+    return None if found.empty else draw_sizes(found)

@@ -17,7 +17,7 @@ from workbench.figures import style
 from workbench.figures.curve import side_by_side
 from workbench.models.names import ModelName
 from workbench.tables.records import provenance
-from workbench.tables.render import robot_tables
+from workbench.tables.render import case_studies, robot_tables
 from workbench.tables.specs.schema import TableSpec
 
 TASKS = {
@@ -37,7 +37,8 @@ def draw(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
     """Draw a table's figure, if it has one; the written files."""
     if spec.figure == GALLERY:
         return write_gallery(tables[spec.key], stem)
-    return list(style.save(FIGURES[spec.figure](spec, tables), stem)) if spec.figure else []
+    drawn = FIGURES[spec.figure](spec, tables) if spec.figure else None
+    return [] if drawn is None else list(style.save(drawn, stem))
 
 
 @style.styled
@@ -212,10 +213,11 @@ def _who(table: dict, family: str) -> str:
 
 
 GALLERY = "gallery"
-FIGURES: dict[str, Callable[[TableSpec, Tables], Figure]] = {
+FIGURES: dict[str, Callable[[TableSpec, Tables], Figure | None]] = {
     "scaling": scaling,
     "which_size": which_size,
     "convnet": convnet,
     "robot": robot_tables.figure,
+    "object sizes": case_studies.sizes_figure,
 }
 """Name in a declaration → what draws it; :data:`GALLERY` has a page beside its figure."""

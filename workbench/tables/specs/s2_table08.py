@@ -34,4 +34,5 @@ TABLE = TableSpec(
     ),
     missing=f"{NEEDED} {ODDITY}",
     extra_tables=("cost 8", "vstar 8", "experiment tables_1_8_9_multimodal"),
+    figure="object sizes",
 )

@@ -1,0 +1,79 @@
+"""What every list of runs here shares: its arguments, the runs that are missing, who measured.
+
+A run has a ``path``: the JSON file that is written when it is done, and that says it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from workbench.results import strict_json
+
+
+class Listed(Protocol):
+    """One run of a list."""
+
+    @property
+    def path(self) -> Path:
+        """Of its result."""
+
+
+R = TypeVar("R", bound=Listed)
+
+
+def parser(text: str | None, summary: str = "print what is there") -> argparse.ArgumentParser:
+    """Arguments of a script whose help is that text, with ``--summary``."""
+    found = argparse.ArgumentParser(description=text, formatter_class=argparse.RawTextHelpFormatter)
+    found.add_argument("--summary", action="store_true", help=f"{summary}, and stop")
+    return found
+
+
+def parsed(arguments: argparse.ArgumentParser) -> argparse.Namespace:
+    """What is given; ``--data``, where the script has it, may be left out for a summary alone."""
+    asked = arguments.parse_args()
+    if not asked.summary and getattr(asked, "data", ...) is None:
+        arguments.error("--data DIR is needed")
+    return asked
+
+
+def missing(runs: Iterable[R]) -> list[R]:
+    """Runs without a result."""
+    return [run for run in runs if not run.path.exists()]
+
+
+def do(runs: Iterable[R], measured: Callable[[R], dict]) -> None:
+    """Measure and write, one after the other, what is missing."""
+    for run in missing(runs):
+        print(run.path.stem, flush=True)
+        strict_json.write(measured(run), run.path)
+
+
+class Stopwatch:
+    """Time since it was made."""
+
+    def __init__(self) -> None:
+        self._start, self._clock = time.perf_counter(), time.process_time()
+
+    def record(self) -> dict[str, float]:
+        """``seconds``, and those of the processor."""
+        return {
+            "seconds": time.perf_counter() - self._start,
+            "cpu_seconds": time.process_time() - self._clock,
+        }
+
+
+def provenance(*packages: str) -> dict[str, Any]:
+    """Date, machine, and the version of torch, or of several packages."""
+    machine = {"cores": os.cpu_count(), "processor": platform.machine()}
+    found = {"date": str(datetime.date.today()), "machine": machine}
+    if not packages:
+        return {**found, "torch": importlib.metadata.version("torch")}
+    return {**found, "versions": {name: importlib.metadata.version(name) for name in packages}}

@@ -1,0 +1,71 @@
+"""Answers read from tables and from JSON; what a gallery shows of them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from feature_store import InputError
+from workbench.figures.answers import draw_gallery
+from workbench.vlm.answers import Answers, by_size, examples, read
+from workbench.vlm.questions import Question
+
+ASKED = [
+    Question(image=f"{n}.jpg", question="colour?", answer="red", type=kind)
+    for n, kind in enumerate(("colour 8", "colour 64", "side 64", "none"))
+]
+
+
+def answers(*scores, source=""):
+    return Answers(["red"] * len(scores), np.array(scores, float), source)
+
+
+def test_a_table_and_a_result_hold_the_same_answers(tmp_path):
+    scores = [1.0, 0.0, 1.0, 1.0]
+    columns = {"image": [q.image for q in ASKED], "question": "colour?", "answer": "red"}
+    pd.DataFrame({**columns, "score": scores}).to_csv(tmp_path / "a.csv", index=False)
+    result = {"answers": ["red"] * 4, "scores": scores, "source": "toy:a#b@8"}
+    (tmp_path / "a.json").write_text(json.dumps(result))
+    table, result = (read(tmp_path / name, ASKED, "--answers") for name in ("a.csv", "a.json"))
+    assert table.answers == result.answers == ["red"] * 4
+    assert table.scores.tolist() == result.scores.tolist() == scores
+    assert (table.source, result.source) == ("", "toy:a#b@8")
+    for name in ("a.csv", "a.json"):
+        with pytest.raises(InputError, match=rf"--against .*{name} has 4 questions.* these 3"):
+            read(tmp_path / name, ASKED[1:], "--against")
+    (tmp_path / "b.json").write_text("{}")
+    with pytest.raises(InputError, match=r"--against .*b\.json.*answers"):
+        read(tmp_path / "b.json", ASKED, "--against")
+
+
+def test_right_answers_are_counted_by_size_and_as_seen():
+    found = {"S2": answers(0, 1, 0.5, 1, source="toy:a#b@224+448.raw"), "x": answers(1, 1, 1, 1)}
+    table = by_size(ASKED, found, side=896)
+    assert table["size"].tolist() == [8, 64, 8, 64]
+    assert table["questions"].tolist() == [1, 2, 1, 2]
+    assert table["right"].tolist() == [0, 1.5, 1, 2]
+    assert table["seen"].tolist()[:2] == [4, 32]
+    assert table["seen"].isna().tolist() == [False, False, True, True]
+    assert by_size(ASKED[3:], {"x": answers(1)}, None).empty
+
+
+def test_a_gallery_shows_each_outcome_and_no_image_twice():
+    found = {"S2": answers(1, 0, 1, 0, 1, 0), "single": answers(0, 1, 1, 0, 0, 0)}
+    images = np.array([0, 1, 2, 3, 0, 4])
+    assert examples(found, images, 3) == [0, 1, 2]
+    assert examples(found, images, 9) == [0, 1, 2, 3, 5]
+    assert examples({"S2": found["S2"]}, images, 2) == [0, 1]
+
+
+def test_a_gallery_marks_what_is_right_and_takes_text_as_it_is():
+    drawn = draw_gallery(
+        [np.zeros((20, 30, 3), np.uint8), None],
+        [("Which $x$?", "red"), ("Where?", "left")],
+        {"S2": [("red", 1.0), ("$right$", 0.0)], "blind": [("blue", 0.0), ("left", 1.0)]},
+    )
+    said = [ax.texts[0].get_text().splitlines() for ax in drawn.axes]
+    assert said == [["✓ S2: red", "✗ blind: blue"], ["✗ S2: $right$", "✓ blind: left"]]
+    drawn.canvas.draw()

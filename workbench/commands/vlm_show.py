@@ -1,0 +1,81 @@
+"""``workbench vlm show``: answers of evaluated runs in figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import feature_store
+from feature_store import InputError
+from workbench.results import strict_json
+from workbench.results.messages import note, show
+from workbench.vlm import questions as asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class VlmShow:
+    r"""Draw answers of evaluated runs: a gallery of questions, and accuracy by object size.
+
+    The gallery (Figures 4 and 9) shows questions that only the first run answers, only the second,
+    both and neither, in turn. Sizes are read from types of questions that end in pixels, such as
+    'attribute 64'.
+
+    Examples
+    --------
+    workbench vlm show --store test.zarr --questions test.csv --answers S2=runs/s2/answers.csv \
+        single=runs/single/answers.csv blind=runs/blind/answers.csv --out runs/figures
+    """
+
+    store: str
+    """Store of the images that the questions are about."""
+    questions: tuple[Path, ...]
+    """LLaVA's JSON; CSV or TSV with image, question, answer and perhaps choices (a|b|c) and type;
+    VQAv2's two JSON files; or V*'s folder."""
+    answers: tuple[str, ...]
+    """NAME=FILE for each run: the --out file of `workbench vlm eval`, or a JSON result of
+    scripts/experiments/multimodal.py."""
+    examples: int = 12
+    """Questions in the gallery, each about another image."""
+    limit: int | None = None
+    """Only the first so many questions."""
+    out: Path
+    """Folder for gallery.png and sizes.png, both also as SVG."""
+    json: bool = False
+    """Print one JSON object on standard output."""
+
+    def run(self) -> int:
+        """Draw and write; the exit status."""
+        # Deferred: torch and matplotlib, behind these, take 3 s to import.
+        from workbench.datasets.pictures import reader
+        from workbench.figures import answers as figures
+        from workbench.figures import style
+        from workbench.vlm import answers
+        from workbench.vlm.matching import rows_of
+
+        questions = asked.read(self.questions, self.limit)
+        given = [text.partition("=") for text in self.answers]
+        if wrong := [text for text, part in zip(self.answers, given, strict=True) if not part[2]]:
+            raise InputError(f"--answers {wrong[0]}; expected NAME=FILE")
+        found = {n: answers.read(Path(file), questions, "--answers") for n, _, file in given}
+        store = feature_store.open(self.store)
+        rows, read = rows_of(questions, store.image_ids, store.path), reader(store)
+        chosen = answers.examples(found, rows, self.examples)
+        pictures = [read(int(rows[n])) for n in chosen]
+        sides = [max(picture.shape) for picture in pictures if picture is not None]
+        drawn = {
+            "gallery": figures.draw_gallery(
+                pictures,
+                [(questions[n].question, questions[n].answer) for n in chosen],
+                {k: [(v.answers[n], float(v.scores[n])) for n in chosen] for k, v in found.items()},
+            )
+        }
+        sizes = answers.by_size(questions, found, sides[0] if sides else None)
+        if len(sizes):
+            drawn["sizes"] = figures.draw_sizes(sizes)
+        files = [p for name, one in drawn.items() for p in style.save(one, self.out / name)]
+        if self.json:
+            told = {"questions": len(questions), "files": list(map(str, files))}
+            show(strict_json.dumps(told | {"sizes": sizes}))
+        else:
+            note(f"wrote {', '.join(path.name for path in files)} in {self.out}")
+        return 0
