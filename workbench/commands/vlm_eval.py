@@ -39,8 +39,8 @@ class VlmEval:
     store: str
     """Store of the images that the questions are about."""
     questions: tuple[Path, ...]
-    """LLaVA's JSON; CSV or TSV with image, question, answer and perhaps choices (a|b|c) and type;
-    VQAv2's two JSON files; or V*'s folder."""
+    """LLaVA's or easy-VQA's JSON; CSV or TSV with image, question, answer and perhaps choices
+    (a|b|c) and type; VQAv2's two JSON files; or V*'s folder."""
     evaluation: Annotated[EvaluationConfig, options_of(EvaluationConfig)] = field(
         default_factory=EvaluationConfig
     )

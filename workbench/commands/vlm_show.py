@@ -29,8 +29,8 @@ class VlmShow:
     store: str
     """Store of the images that the questions are about."""
     questions: tuple[Path, ...]
-    """LLaVA's JSON; CSV or TSV with image, question, answer and perhaps choices (a|b|c) and type;
-    VQAv2's two JSON files; or V*'s folder."""
+    """LLaVA's or easy-VQA's JSON; CSV or TSV with image, question, answer and perhaps choices
+    (a|b|c) and type; VQAv2's two JSON files; or V*'s folder."""
     answers: tuple[str, ...]
     """NAME=FILE for each run: the --out file of `workbench vlm eval`, or a JSON result of
     scripts/experiments/multimodal.py."""

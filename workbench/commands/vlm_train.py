@@ -38,8 +38,8 @@ class VlmTrain:
     source: str
     """MODEL[#TAP]@SCALE[+SCALE...] whose tokens the projector takes."""
     questions: tuple[Path, ...]
-    """LLaVA's JSON; CSV or TSV with image, question, answer and perhaps choices (a|b|c) and type;
-    VQAv2's two JSON files; or V*'s folder."""
+    """LLaVA's or easy-VQA's JSON; CSV or TSV with image, question, answer and perhaps choices
+    (a|b|c) and type; VQAv2's two JSON files; or V*'s folder."""
     vlm: Annotated[VlmConfig, options_of(VlmConfig)] = field(default_factory=VlmConfig)
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Run whose projector, and adapters if both have them, the training starts from."""

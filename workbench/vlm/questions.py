@@ -1,4 +1,4 @@
-"""Questions about images, from the field's files: LLaVA, VQAv2, tables, V*.
+"""Questions about images, from the field's files: LLaVA, VQAv2, easy-VQA, tables, V*.
 
 Nothing here needs torch. An image is named as the file names it;
 :mod:`workbench.vlm.matching` finds its row in a store.
@@ -22,6 +22,12 @@ from workbench.results import strict_json
 IMAGE_MARK = "<image>"
 SEPARATOR = "|"
 """Between the choices of a table's cell."""
+EASY_VQA = {
+    "yes or no": ("yes", "no"),
+    "shape": ("circle", "rectangle", "triangle"),
+    "colour": ("black", "blue", "brown", "gray", "green", "red", "teal", "yellow"),
+}
+"""Kind of question in easy-VQA to its answers."""
 _ENDS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
@@ -50,9 +56,9 @@ def read(paths: Sequence[Path], limit: int | None = None) -> list[Question]:
     Parameters
     ----------
     paths : sequence of Path
-        ``.json`` (LLaVA's conversations, or VQAv2's questions and annotations), ``.csv`` (columns
-        image or path, question, answer; choices, type), ``.tsv`` (also columns A, B, C, ...), or
-        the folder of V*.
+        ``.json`` (LLaVA's conversations, easy-VQA's questions, or VQAv2's questions and
+        annotations), ``.csv`` (columns image or path, question, answer; choices, type), ``.tsv``
+        (also columns A, B, C, ...), or the folder of V*.
     limit : int, optional
         Only the first so many questions.
 
@@ -140,7 +146,8 @@ def _row(row: dict[str, str], image: str) -> Question:
 def _json(paths: list[Path]) -> Iterator[Question]:
     contents = [strict_json.read(path) for path in paths]
     if isinstance(contents[0], list):
-        yield from _llava(paths[0], contents[0])
+        triples = contents[0] and isinstance(contents[0][0], list)
+        yield from (_easy_vqa if triples else _llava)(paths[0], contents[0])
     else:
         merged: dict[str, Any] = {}
         for content in contents:
@@ -165,6 +172,26 @@ def _llava(path: Path, entries: list[dict[str, Any]]) -> Iterator[Question]:
                 answer=answer["value"],
                 conversation=str(number),
             )
+
+
+def _easy_vqa(path: Path, entries: list[list[Any]]) -> Iterator[Question]:
+    """easy-VQA: question, answer, number of the image; every answer of a kind is a choice.
+
+    Source: the package ``easy-vqa``, its ``data/train/questions.json``.
+    """
+    kinds = {answer: kind for kind, choices in EASY_VQA.items() for answer in choices}
+    for number, entry in enumerate(entries, start=1):
+        if len(entry) != 3 or entry[1] not in kinds:
+            raise InputError(
+                f"{path}: entry {number} is {entry}; expected a question, one of easy-VQA's "
+                f"answers ({', '.join(kinds)}), and the number of an image"
+            )
+        question, answer, image = entry
+        kind = kinds[answer]
+        yield Question(
+            image=f"images/{image}.png", question=question, answer=answer, type=kind,
+            choices=EASY_VQA[kind],
+        )  # fmt: skip
 
 
 def _vqa(path: Path, content: dict[str, Any]) -> Iterator[Question]:

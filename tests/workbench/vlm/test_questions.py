@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from feature_store import InputError
+from workbench import datasets
+from workbench.vlm.matching import rows_of
 from workbench.vlm.questions import Question, read, sha256
 
 
@@ -81,6 +84,30 @@ def test_folders_of_vstar(tmp_path):
     (tmp_path / "direct_attributes/sa.1.5.jpg").unlink()
     with pytest.raises(InputError, match=r"sa\.1\.5\.json has 0 images"):
         read([tmp_path])
+
+
+def test_easy_vqa_s_questions_have_the_answers_of_their_kind_as_choices(tmp_path):
+    entries = [["is there a circle?", "no", 0], ["what is the red shape?", "triangle", 0],
+               ["what color is the shape?", "teal", 7]]  # fmt: skip
+    found = read([write(tmp_path / "q.json", entries)])
+    assert [(q.image, q.answer, q.type) for q in found] == [
+        ("images/0.png", "no", "yes or no"), ("images/0.png", "triangle", "shape"),
+        ("images/7.png", "teal", "colour"),
+    ]  # fmt: skip
+    assert [len(q.choices) for q in found] == [2, 3, 8]
+    entries.append(["is there a circle?", "maybe", 0])
+    with pytest.raises(InputError, match=r"entry 4 .*'maybe'.*gray"):
+        read([write(tmp_path / "q.json", entries)])
+
+
+def test_the_package_s_questions_are_about_its_pictures():
+    package = pytest.importorskip("easy_vqa", reason="install the extra: vlm")
+    for part, pictures, questions in (("train", 4000, 38575), ("test", 1000, 9673)):
+        folder = Path(package.__path__[0]) / "data" / part
+        found = read([folder / "questions.json"])
+        assert len(found) == questions
+        ids = datasets.open(f"folder:{folder / 'images'}").image_ids
+        assert len(set(rows_of(found, ids, "easy-vqa").tolist())) == len(ids) == pictures
 
 
 @pytest.mark.parametrize(
