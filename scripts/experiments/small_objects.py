@@ -3,10 +3,10 @@
     python scripts/experiments/small_objects.py --photographs DIR --out DATA [--train 2400]
 
 Writes DATA/train.csv and DATA/test.csv (path), DATA/{train,test}_questions.csv (image, question,
-answer, choices, type), DATA/captions.csv and DATA/{train,test}/*.jpg. Each picture has one shape of
-each of two kinds, in two colours, all of one size: 8 to 64 of 1344 pixels. Photographs of training
-and test pictures are different ones. Attribute: which colour has the circle? Spatial: is it left or
-right of the square? The type of a question names its kind and the size.
+answer, choices, type), DATA/captions.csv, DATA/test_captions.csv and DATA/{train,test}/*.jpg. Each
+picture has one shape of each of two kinds, in two colours, all of one size: 8 to 64 of 1344 pixels.
+Photographs of training and test pictures are different ones. Attribute: which colour has the
+circle? Spatial: is it left or right of the square? The type of a question names its kind and size.
 
 Expected: 0.15 s and 250 kB a picture. The photographs are enlarged, so that they have no detail of
 their own beyond some 500 pixels; the shapes have.
@@ -73,12 +73,12 @@ def render(photographs: Path, out: Path, counts: dict[str, int], sizes: tuple[in
         ]
         columns = ["image", "question", "answer", "choices", "type"]
         table(out / f"{part}_questions.csv", columns, rows)
-        if part == "train":
-            captions = [
-                [name, "Describe the shapes.", caption(found)]
-                for name, found in zip(names, scenes, strict=True)
-            ]
-            table(out / "captions.csv", columns[:3], captions)
+        captions = [
+            [name, "Describe the shapes.", caption(found)]
+            for name, found in zip(names, scenes, strict=True)
+        ]
+        file = {"train": "captions.csv", "test": "test_captions.csv"}[part]
+        table(out / file, columns[:3], captions)
 
 
 def scene(part: str, number: int, sizes: tuple[int, ...]) -> dict:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 import feature_store
 from analyses.reading.progress import watched
+from feature_store import InputError
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
@@ -43,6 +44,13 @@ class VlmTrain:
     vlm: Annotated[VlmConfig, options_of(VlmConfig)] = field(default_factory=VlmConfig)
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Run whose projector, and adapters if both have them, the training starts from."""
+    val_store: str | None = None
+    """Store of images that are not trained on, with the same source, for --encoder-runs."""
+    val_questions: tuple[Path, ...] = ()
+    """Questions about these images, as --questions takes them, for --encoder-runs."""
+    encoder_runs: Path | None = None
+    """CSV file that a run of --stage projector is added to, with its loss on --val-questions;
+    `workbench encoder-law --runs` reads it."""
     limit: int | None = None
     """Only the first so many questions."""
     seed: int = 0
@@ -58,13 +66,14 @@ class VlmTrain:
         """Train or resume; the exit status."""
         from workbench.vlm.fit import fit  # deferred: torch takes 2 s to import
 
+        self._check()
         found = fit(
             feature_store.open(self.store), self.source, asked.read(self.questions, self.limit),
             self.vlm, seed=self.seed, folder=self.out, log=note, start=self.start,
             checkpoint_every=self.checkpoint_every, progress=watched(),
         )  # fmt: skip
         outcome = found.outcome
-        record = {
+        record: dict[str, Any] = {
             "run": str(self.out),
             "steps": outcome.step,
             "finished": outcome.finished,
@@ -75,6 +84,8 @@ class VlmTrain:
             "seconds": outcome.seconds,
             "tokens_per_s": found.tokens_per_s,
         }
+        if outcome.finished and self.encoder_runs is not None:
+            record["eval_loss"] = self._export(self.encoder_runs)
         if self.json:
             show(strict_json.dumps(record))
         else:
@@ -85,3 +96,26 @@ class VlmTrain:
         if not outcome.finished:
             note("workbench vlm train: stopped before the end; repeat the command to resume")
         return 0 if outcome.finished else 1
+
+    def _check(self) -> None:
+        given = (self.val_store is not None, bool(self.val_questions))
+        if self.encoder_runs is None and any(given):
+            raise InputError("--val-store and --val-questions are for --encoder-runs; give it, too")
+        if self.encoder_runs is not None and not all(given):
+            raise InputError("--encoder-runs needs --val-store and --val-questions")
+        if self.encoder_runs is not None and self.vlm.stage != "projector":
+            raise InputError(
+                f"--encoder-runs is for --stage projector; --stage is {self.vlm.stage}"
+            )
+
+    def _export(self, path: Path) -> float:
+        """Add the run to the law's table; its held-out loss."""
+        from workbench.vlm import encoder_runs  # deferred: torch takes 2 s to import
+
+        assert self.val_store is not None
+        line = encoder_runs.line(
+            self.out, feature_store.open(self.val_store), asked.read(self.val_questions),
+            self.vlm.device, note,
+        )  # fmt: skip
+        encoder_runs.add(line, path)
+        return float(line["eval_loss"])
