@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ from workbench.vlm.config import VlmConfig
 from workbench.vlm.language import load
 from workbench.vlm.projector import Projector
 from workbench.vlm.questions import Question
-from workbench.vlm.vision import StoredVision, tokens_of_files
+from workbench.vlm.vision import StoredVision, Tower
 
 RESULTS = Path(__file__).parent / "results" / "multimodal.json"
 LITE = "bundled:efficientnet_lite0"
@@ -53,7 +54,11 @@ class EncodedVision(StoredVision):
     def __call__(self, rows: np.ndarray) -> torch.Tensor:
         folder = Path(self.store.dataset.partition(":")[2])
         paths = [str(folder / name) for name in self.store.image_ids[rows]]
-        return tokens_of_files(paths, self.manifests(), self.grid, lambda line: None)
+        return self.tower(paths)
+
+    @cached_property
+    def tower(self) -> Tower:
+        return Tower(self.manifests(), self.grid, lambda line: None)
 
 
 def photographs(folder: Path, count: int) -> None:

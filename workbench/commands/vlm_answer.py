@@ -41,12 +41,11 @@ class VlmAnswer:
         from workbench.models.run_names import find_run
         from workbench.vlm.evaluate import answer
         from workbench.vlm.run import Run
-        from workbench.vlm.vision import tokens_of_files
+        from workbench.vlm.vision import Tower
 
         run = Run.open(self.trained)
-        recorded = run.identity["vision"]
         find_run(Source.parse(run.identity["source"]).model, self.encoder)
-        tokens = tokens_of_files([str(self.image)], recorded, run.grid, note)
+        tokens = Tower(run.identity["vision"], run.grid, note)([str(self.image)])
         model, writer = run.model(self.device, note)
         said = answer(run, model, writer, tokens, self.question)
         show(strict_json.dumps({"answer": said}) if self.json else said)

@@ -59,7 +59,7 @@ def evaluate(
         rows = other_images(rows, config.seed)
     if config.score in ("likelihood", "letter"):
         _require_choices(questions, config.score)
-    asked = _Asked(model, writer, vision, run.config.length, config, progress)
+    asked = Asked(model, writer, vision, run.config.length, config, progress)
     if config.score == "likelihood":
         answers = asked.choose(questions, rows)
         scores = np.array([float(a == q.answer) for a, q in zip(answers, questions, strict=True)])
@@ -85,8 +85,21 @@ def _require_choices(questions: Sequence[Question], score: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A model with what its answers need."""
+class Asked:
+    """A model with what its answers need.
+
+    Attributes
+    ----------
+    model : VisionLanguageModel
+    writer : Writer
+    vision : callable
+        Rows to tokens, float32, dims (image, row, col, channel).
+    length : int
+        Most tokens of a text with its image.
+    config : EvaluationConfig
+    progress : bool
+        Show a bar.
+    """
 
     model: VisionLanguageModel
     writer: Writer
@@ -116,9 +129,17 @@ class _Asked:
         """
         pairs = [(n, option) for n, q in enumerate(questions) for option in q.choices]
         texts = [self.writer.option(questions[n].question, option) for n, option in pairs]
-        number = np.array([n for n, _ in pairs])
+        means = self.mean_losses(texts, rows[[n for n, _ in pairs]])
+        best: dict[int, tuple[float, str]] = {}
+        for (n, option), loss in zip(pairs, means, strict=True):
+            if n not in best or loss < best[n][0]:
+                best[n] = loss, option
+        return [best[n][1] for n in range(len(questions))]
+
+    def mean_losses(self, texts: Sequence[Text], rows: np.ndarray) -> list[float]:
+        """Mean loss of each text's labelled places in nats."""
         means: list[float] = []
-        for _, batch in self._batches(texts, rows[number], left=False):
+        for _, batch in self._batches(texts, rows, left=False):
             counts = (batch["labels"][:, 1:] != IGNORED).sum(1)
             means += (self.model.losses(batch).sum(1) / counts).tolist()
         if not np.isfinite(means).all():
@@ -126,11 +147,7 @@ class _Asked:
                 "the loss of a choice is not finite; the model diverged, train it at a lower "
                 "learning rate"
             )
-        best: dict[int, tuple[float, str]] = {}
-        for (n, option), loss in zip(pairs, means, strict=True):
-            if n not in best or loss < best[n][0]:
-                best[n] = loss, option
-        return [best[n][1] for n in range(len(questions))]
+        return means
 
     def letters(
         self, questions: Sequence[Question], rows: np.ndarray
@@ -189,6 +206,6 @@ def answer(
     question : str
     """
     config = EvaluationConfig(new_tokens=new_tokens)
-    asked = _Asked(model, writer, lambda rows: tokens, run.config.length, config, False)
+    asked = Asked(model, writer, lambda rows: tokens, run.config.length, config, False)
     with torch.inference_mode():
         return asked.generate([writer.prompt(question)], np.array([0]))[0]

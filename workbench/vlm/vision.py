@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,52 +71,64 @@ def at_grid(tokens: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     return interpolate(tokens.permute(0, 3, 1, 2), size=grid).permute(0, 2, 3, 1)
 
 
-def tokens_of_files(
-    paths: Sequence[str],
-    manifests: dict[str, dict[str, Any]],
-    grid: tuple[int, int],
-    log: Callable[[str], None],
-) -> torch.Tensor:
-    """Tokens of image files, by the tower, transform and arithmetic of a training.
+class Tower:
+    """Tokens of images by the tower, transform and arithmetic of a training.
 
     Parameters
     ----------
-    paths : sequence of str
     manifests : mapping
         What :meth:`StoredVision.manifests` gave for the training store.
     grid : (int, int)
         Of the training tokens.
     log : callable
         Prints a line.
-
-    Returns
-    -------
-    float32 tensor, dims (image, row, col, channel)
-
-    Raises
-    ------
-    InputError
-        A tower whose weights, transform or arithmetic are others here; files that cannot be read.
     """
-    one = next(iter(manifests.values()))
-    padded = bool(one["transform"]) and isinstance(Transform.stored(one["transform"]), Padded)
-    dataset = Dataset(
-        name="files", image_ids=list(paths), labels=np.full(len(paths), -1, np.int32),
-        label_names=[], reader=FileBytes(),
-    )  # fmt: skip
-    config = StreamConfig(
-        fit="pad" if padded else "model", arithmetic=one["precision"] or StreamConfig.arithmetic
-    )
-    split = StreamedSplit(dataset, Running(config, log))
-    singles = list(manifests)
-    live = {single: recorded(split.source(single).manifest) for single in singles}
-    refuse_other_features(manifests, live, "computed from files")
-    parts: dict[str, list[torch.Tensor]] = {single: [] for single in singles}
-    seen = 0
-    for batch in split.stream(singles):
-        seen += len(batch.index)
-        for single in singles:
-            parts[single].append(torch.as_tensor(np.asarray(batch.tokens[single])).float())
-    if seen < len(paths):
-        raise InputError(f"{len(paths) - seen} of the image files cannot be read: {some(paths)}")
-    return torch.cat([at_grid(torch.cat(parts[single]), grid) for single in singles], -1)
+
+    def __init__(
+        self,
+        manifests: Mapping[str, Mapping[str, Any]],
+        grid: tuple[int, int],
+        log: Callable[[str], None],
+    ) -> None:
+        self.manifests, self.grid = manifests, grid
+        one = next(iter(manifests.values()))
+        padded = bool(one["transform"]) and isinstance(Transform.stored(one["transform"]), Padded)
+        config = StreamConfig(
+            fit="pad" if padded else "model", arithmetic=one["precision"] or StreamConfig.arithmetic
+        )
+        self._running = Running(config, log)
+
+    def __call__(
+        self, names: Sequence[str], read: Callable[[str], bytes] | None = None
+    ) -> torch.Tensor:
+        """Tokens, float32, dims (image, row, col, channel).
+
+        Parameters
+        ----------
+        names : sequence of str
+            Image files, each once.
+        read : callable, optional
+            Name to the content of an image file; by default that of the path.
+
+        Raises
+        ------
+        InputError
+            A tower whose weights, transform or arithmetic are others here; images that cannot be
+            read.
+        """
+        dataset = Dataset(
+            name="files", image_ids=list(names), labels=np.full(len(names), -1, np.int32),
+            label_names=[], reader=read or FileBytes(),
+        )  # fmt: skip
+        split, singles = StreamedSplit(dataset, self._running), list(self.manifests)
+        live = {single: recorded(split.source(single).manifest) for single in singles}
+        refuse_other_features(self.manifests, live, "computed here")
+        parts: dict[str, list[torch.Tensor]] = {single: [] for single in singles}
+        seen = 0
+        for batch in split.stream(singles):
+            seen += len(batch.index)
+            for single in singles:
+                parts[single].append(torch.as_tensor(np.asarray(batch.tokens[single])).float())
+        if seen < len(names):
+            raise InputError(f"{len(names) - seen} of the images cannot be read: {some(names)}")
+        return torch.cat([at_grid(torch.cat(parts[one]), self.grid) for one in singles], -1)

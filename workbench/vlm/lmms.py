@@ -1,0 +1,174 @@
+"""A trained run as a model of ``lmms-eval``, the field's engine for multimodal benchmarks.
+
+The engine finds it by the entry point ``lmms_eval.models``:
+
+    lmms-eval --model s2_workbench --model_args run=runs/lora --tasks TASK
+
+Images go through the run's tower on the spot. The class is made when the engine asks for it, so
+that this module can be imported without the engine.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from feature_store.errors import InputError
+from feature_store.source import Source
+from workbench.models.run_names import find_run
+from workbench.results.messages import note
+from workbench.vlm.evaluate import Asked
+from workbench.vlm.evaluation_config import EvaluationConfig
+from workbench.vlm.questions import IMAGE_MARK
+from workbench.vlm.run import Run
+from workbench.vlm.vision import Tower
+
+NAME = "s2_workbench"
+"""Of the model, as ``lmms-eval --model`` takes it."""
+IMAGES = 64
+"""Images whose tokens are in memory together."""
+
+
+def manifest() -> Any:
+    """What the entry point gives the engine: the model's name and class."""
+    from lmms_eval.models.registry_v2 import ModelManifest
+
+    return ModelManifest(model_id=NAME, simple_class_path=f"{__name__}.Model")
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Model":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _model()
+
+
+@functools.cache
+def _model() -> type:
+    from lmms_eval.api.model import lmms
+
+    return type("Model", (Answering, lmms), {"is_simple": True})
+
+
+class Answering:
+    """The engine's requests, answered by a run.
+
+    A request's arguments are those of the engine's "simple" models: text, generation options or the
+    answer to score, a function from a document to its images, number of the document, task, split.
+
+    Parameters
+    ----------
+    run : str
+        Folder of the run.
+    encoder : str, optional
+        ``run:FOLDER`` of the frozen model, if it was trained here.
+    device : str
+        Torch device of the language model.
+    batch_size : int or str
+        Texts run together.
+    options
+        Others that the engine gives every model; not used.
+    """
+
+    task_dict: Any
+    """The engine's data sets, by task and split."""
+
+    def __init__(
+        self,
+        run: str,
+        encoder: str | None = None,
+        device: str = "cpu",
+        batch_size: int | str = 1,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self._run = Run.open(Path(run))
+        find_run(Source.parse(self._run.identity["source"]).model, encoder)
+        self._tower = Tower(self._run.identity["vision"], self._run.grid, note)
+        self._model, self._writer = self._run.model(device, note)
+        self._batch = int(batch_size)
+
+    @torch.inference_mode()
+    def generate_until(self, requests: Sequence[Any]) -> list[str]:
+        """The likeliest words, up to the first of a request's ``until``."""
+        found: list[str] = []
+        for part, tokens in self._parts(requests):
+            options = [request.args[1] for request in part]
+            most = max(int(one.get("max_new_tokens", 16)) for one in options)
+            texts = [self._writer.prompt(_text(request)) for request in part]
+            said = self._asked(tokens, most).generate(texts, np.arange(len(part)))
+            found += [_cut(text, one) for text, one in zip(said, options, strict=True)]
+        return found
+
+    @torch.inference_mode()
+    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+        """Mean loss of each answer's tokens, the lowest is the best as this engine compares them.
+
+        The second value, whether greedy decoding gives the answer, is not computed: always False.
+        """
+        losses: list[float] = []
+        for part, tokens in self._parts(requests):
+            texts = [
+                self._writer.option(_text(request), self._target(request).strip())
+                for request in part
+            ]
+            losses += self._asked(tokens, 0).mean_losses(texts, np.arange(len(part)))
+        return [(loss, False) for loss in losses]
+
+    def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
+        """Not supported: a run answers one question at a time."""
+        raise InputError(f"{NAME} answers single questions; choose a task without several rounds")
+
+    def _parts(self, requests: Sequence[Any]) -> Iterator[tuple[Sequence[Any], torch.Tensor]]:
+        """Some requests, and the tokens of the image of each."""
+        for start in range(0, len(requests), IMAGES):
+            part = requests[start : start + IMAGES]
+            names = [f"{request.args[4]}/{request.args[5]}/{request.args[3]}" for request in part]
+            contents = {
+                name: self._image(request) for name, request in zip(names, part, strict=True)
+            }
+            tokens = self._tower(list(contents), contents.__getitem__)
+            places = {name: place for place, name in enumerate(contents)}
+            yield part, tokens[[places[name] for name in names]]
+
+    def _image(self, request: Any) -> bytes:
+        images = request.args[2](self._document(request))
+        if len(images) != 1:
+            raise InputError(
+                f"document {request.args[3]} of {request.args[4]} has {len(images)} images; {NAME} "
+                f"takes one"
+            )
+        content = io.BytesIO()
+        images[0].convert("RGB").save(content, "PNG")
+        return content.getvalue()
+
+    def _target(self, request: Any) -> str:
+        target = request.args[1]
+        return str(target(self._document(request)) if callable(target) else target)
+
+    def _document(self, request: Any) -> Any:
+        number, task, split = request.args[3:6]
+        return self.task_dict[task][split][number]
+
+    def _asked(self, tokens: torch.Tensor, new_tokens: int) -> Asked:
+        config = EvaluationConfig(new_tokens=max(new_tokens, 1), batch=self._batch)
+        length = self._run.config.length
+        return Asked(self._model, self._writer, lambda rows: tokens[rows], length, config, False)
+
+
+def _text(request: Any) -> str:
+    return str(request.args[0]).replace(IMAGE_MARK, "").strip()
+
+
+def _cut(text: str, options: dict[str, Any]) -> str:
+    """Text up to the first mark that a request names; an answer has one line, so no line break."""
+    marks = options.get("until") or []
+    for mark in [marks] if isinstance(marks, str) else marks:
+        if mark.strip():
+            text = text.partition(mark)[0]
+    return text
