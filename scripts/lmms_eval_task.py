@@ -21,8 +21,12 @@ import venv
 from pathlib import Path
 
 import easy_vqa
+import pandas as pd
+from datasets import Dataset, Features, Image, Sequence, Value
 
 from workbench.cli import main as workbench
+from workbench.results.files import write_csv
+from workbench.vlm.questions import Question, read
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "experiments" / "results" / "lmms_eval.json"
@@ -89,6 +93,10 @@ def data(part: str) -> Path:
     return Path(easy_vqa.__path__[0]) / "data" / part
 
 
+def asked_about(part: str) -> list[Question]:
+    return read([data(part) / "questions.json"], QUESTIONS[part])
+
+
 def command(*words: object) -> None:
     if workbench([str(word) for word in words]):
         sys.exit("stopped; repeat the command to resume")
@@ -98,9 +106,12 @@ def trained(work: Path) -> Path:
     """A projector, trained on a few questions."""
     model, _, scale = SOURCE.partition("@")
     for part in QUESTIONS:
+        table = work / f"{part}.csv"
+        images = dict.fromkeys(data(part) / one.image for one in asked_about(part))
+        write_csv(pd.DataFrame({"path": [str(image) for image in images]}), table)
         command(
-            "extract", "--dataset", f"folder:{data(part) / 'images'}", "--model", model,
-            "--scales", scale, "--limit", 1000, "--fit", "pad", "--store", work / f"{part}.zarr",
+            "extract", "--dataset", f"csv:{table}", "--model", model, "--scales", scale,
+            "--fit", "pad", "--store", work / f"{part}.zarr",
         )  # fmt: skip
     command(
         "vlm", "train", "--store", work / "train.zarr", "--source", SOURCE,
@@ -117,8 +128,6 @@ def accuracy(work: Path, run: Path, score: str) -> float:
         "vlm", "eval", "--run", run, "--store", work / "test.zarr", "--score", score,
         "--questions", data("test") / "questions.json", "--limit", QUESTIONS["test"], "--out", out,
     )  # fmt: skip
-    import pandas as pd
-
     return round(float(pd.read_csv(out)["score"].mean()), 4)
 
 
@@ -137,17 +146,12 @@ def environment(folder: Path, version: str) -> str:
 
 def scores(python: str, work: Path, run: Path) -> dict[str, float]:
     """By the engine's command line, on a local task."""
-    from datasets import Dataset, Features, Image, Sequence, Value
-
-    from workbench.vlm.questions import read
-
     tasks = work / "tasks"
     tasks.mkdir(exist_ok=True)
-    questions = read([data("test") / "questions.json"], QUESTIONS["test"])
     rows = [
         {"image": str(data("test") / one.image), "question": one.question, "answer": one.answer,
          "choices": list(one.choices)}
-        for one in questions
+        for one in asked_about("test")
     ]  # fmt: skip
     text = Value("string")
     kinds = {"image": Image(), "question": text, "answer": text, "choices": Sequence(text)}
