@@ -14,6 +14,7 @@ import torch
 
 from feature_store.errors import InputError
 from workbench.results.files import written_whole
+from workbench.vlm.gguf_file import unpack
 
 PACKAGES = ("transformers", "peft", "accelerate", "gguf")
 INSTALL = "pip install 's2-workbench[vlm]'"
@@ -68,7 +69,7 @@ def load(name: str, cache: Path, dtype: torch.dtype, log: Callable[[str], None])
     name : str
         ``hf:NAME`` (a folder, or a name of the hub), ``gguf:FILE`` or ``bundled:NAME``.
     cache : Path
-        Folder for the weights of a GGUF file as safetensors: unpacking them takes ten seconds.
+        Folder for the weights of a GGUF file as safetensors: unpacking them takes seconds.
     dtype : torch.dtype
         Of the weights in memory.
     log : callable
@@ -104,8 +105,11 @@ def load(name: str, cache: Path, dtype: torch.dtype, log: Callable[[str], None])
     unpacked = cache / f"{path.stem}-{sha256[:16]}"
     if not unpacked.is_dir():
         log(f"unpacking {path.name} once, to {unpacked}")
-        with written_whole(unpacked) as partial:
-            _unpack(path, partial)
+        try:
+            with written_whole(unpacked) as partial:
+                unpack(path, partial)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path} cannot be read as a GGUF language model: {error}") from error
     found = _pretrained(str(unpacked), dtype, name)
     return Language(found.model, found.tokenizer, sha256)
 
@@ -159,22 +163,3 @@ def _pretrained(source: str, dtype: torch.dtype, name: str) -> Language:
         if getattr(model.config, scaled, None) is not None:
             raise InputError(f"language model {name} has {scaled}, which is not supported")
     return Language(model.eval(), tokenizer, str(getattr(model.config, "_commit_hash", None)))
-
-
-def _unpack(path: Path, folder: Path) -> None:
-    """Weights as safetensors in float32, and the tokenizer's files."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    where = {"gguf_file": path.name}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, **where)
-        model = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **where)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} cannot be read as a GGUF language model: {error}") from error
-    config = model.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    plain = AutoModelForCausalLM.from_config(config)
-    plain.load_state_dict(model.state_dict())
-    plain.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
