@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -13,19 +11,11 @@ from analyses.token_maps import Basis, basis_of_tokens
 from feature_store import InputError, Source
 from feature_store.source import names_of
 from workbench.datasets import Dataset, DecodeError
-from workbench.datasets.folder import read_image_file
+from workbench.datasets.folder import FileReader
 from workbench.extraction.jobs import resolve_jobs
 from workbench.extraction.streaming import Running, StreamConfig, StreamedSplit
 from workbench.models import Transform
 from workbench.pictures.maps import with_parts
-
-
-@dataclass(frozen=True)
-class FileBytes:
-    """Reads the file whose path is the image id."""
-
-    def __call__(self, image_id: str) -> bytes:
-        return read_image_file(Path(image_id))
 
 
 class ComputedMaps:
@@ -58,7 +48,7 @@ class ComputedMaps:
         unlabelled = np.full(len(self.image_ids), -1, np.int32)
         dataset = Dataset(
             name="files", image_ids=self.image_ids, labels=unlabelled, label_names=[],
-            reader=FileBytes(),
+            reader=FileReader(""),
         )  # fmt: skip
         self._pictures = [_picture(dataset, row) for row in range(len(dataset))]
         self.sources: list[str] = []

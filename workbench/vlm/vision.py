@@ -13,10 +13,10 @@ from analyses.reading.labelled_tokens import good_rows
 from feature_store import FeatureStore, InputError
 from feature_store.errors import some
 from workbench.datasets import Dataset
+from workbench.datasets.folder import FileReader
 from workbench.extraction.request import StreamConfig
 from workbench.extraction.streaming import Running, StreamedSplit
 from workbench.models.transform import Padded, Transform
-from workbench.pictures.computed import FileBytes
 from workbench.training.features import recorded, refuse_other_features
 
 
@@ -118,7 +118,7 @@ class Tower:
         """
         dataset = Dataset(
             name="files", image_ids=list(names), labels=np.full(len(names), -1, np.int32),
-            label_names=[], reader=read or FileBytes(),
+            label_names=[], reader=read or FileReader(""),
         )  # fmt: skip
         split, singles = StreamedSplit(dataset, self._running), list(self.manifests)
         live = {single: recorded(split.source(single).manifest) for single in singles}
