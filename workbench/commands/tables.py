@@ -35,8 +35,8 @@ class Tables:
     profile: Literal["bundled", "paper"] = "bundled"
     """bundled: models and images that come as packages; paper: the paper's, named in --config."""
     only: tuple[str, ...] = ()
-    """Tables: 1 to 13, figure2, figure6, figure7, figure8, sovit2, sovit3, sovit-shape, vlm2, vlm3,
-    vlm4; all of them by default."""
+    """Tables: 1 to 13, figure2, figure6, figure7, figure8, sovit1 to sovit4, sovit-shape, vlm2,
+    vlm3, vlm4; all of them by default."""
     columns: Literal["all", "cost"] = "all"
     """cost: only the parameters and multiply-accumulates of tables 5 to 10 and 13, and the images/s
     of 13, measured on this device; with --out as table05_cost_columns.md and .csv, and so on."""

@@ -55,6 +55,8 @@ class Encoder:
         self.s2 = S2(backbone, name.scales, merge=options.config.merge).eval()
         self.s2.limit = CropLimit(log=log)
         self.weights = backbone.weights_sha256
+        parts = len(name.scales) if options.config.merge == "concat" else 1
+        self.channels = backbone.info.channels * parts
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8, dims (image, row, col, 3), to float32, dims (image, channel, row, col)."""
@@ -74,22 +76,20 @@ def survey(images: MappedImages, encoder: Encoder, options: OnTheFly) -> Survey:
     """
     count = len(images.dataset)
     rows = np.unique(np.linspace(0, count - 1, min(SURVEYED, count)).round().astype(int))
-    total, square, tokens_read, grid = 0.0, 0.0, 0, (0, 0)
+    moments = torch.zeros(2, encoder.channels, dtype=torch.float64)
+    tokens_read, grid = 0, (0, 0)
     for place, row in enumerate(rows.tolist()):
         item = images[0, place, row]
         if isinstance(item, str):
             raise InputError(item)
         found = encoder(torch.from_numpy(item[0])[None])[0].double().cpu()
         flat = found.reshape(len(found), -1)
-        total, square = total + flat.sum(1), square + flat.square().sum(1)
+        moments += torch.stack([flat.sum(1), flat.square().sum(1)])
         tokens_read, grid = tokens_read + flat.shape[1], (found.shape[1], found.shape[2])
-    mean = total / tokens_read
-    spread = (square / tokens_read - mean**2).clamp(min=0).sqrt()  # type: ignore[operator]
-    side = options.crops.side
-    return Survey(
-        mean.numpy(), spread.numpy(), grid, (side, side), _largest(images, options),  # type: ignore[union-attr]
-        np.arange(count),
-    )  # fmt: skip
+    mean, square = moments / tokens_read
+    spread = (square - mean**2).clamp(min=0).sqrt()
+    side, largest = options.crops.side, _largest(images, options)
+    return Survey(mean.numpy(), spread.numpy(), grid, (side, side), largest, np.arange(count))
 
 
 def _largest(images: MappedImages, options: OnTheFly) -> float:

@@ -61,7 +61,8 @@ def _groups(head: DenseHead, decoder: DecoderConfig) -> list[dict[str, Any]]:
         return [{"params": list(head.parameters())}]
     tables = [part for part in head.modules() if isinstance(part, nn.Embedding)]
     embedded = {id(parameter) for part in tables for parameter in part.parameters()}
-    kept, decaying = [], []
+    kept: list[nn.Parameter] = []
+    decaying: list[nn.Parameter] = []
     for parameter in head.parameters():
         plain = parameter.ndim <= 1 or id(parameter) in embedded
         (kept if plain else decaying).append(parameter)

@@ -60,11 +60,11 @@ class Classes:
             table[number] = place
         found = table[np.minimum(values.astype(np.int64), len(table) - 1)]
         if (found == REFUSED).any():
-            wrong = np.unique(values[found == REFUSED]).tolist()
+            wrong = some([*map(str, np.unique(values[found == REFUSED]).tolist())])
+            ignored = some([*map(str, sorted(self.ignored))])
             raise InputError(
-                f"it holds {some(wrong)}; {self.data} has {min(self.known)} to {max(self.known)} "
-                f"and ignores {some(sorted(self.ignored))}; take the annotations that the data set "
-                f"is published with"
+                f"it holds {wrong}; {self.data} has {min(self.known)} to {max(self.known)} and "
+                f"ignores {ignored}; take the annotations that the data set is published with"
             )
         return found
 

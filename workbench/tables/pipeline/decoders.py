@@ -78,7 +78,7 @@ def decoder(context: Context, sources: Sequence[str], asked: Mapping[str, Any]) 
         values[row["source"]] = {name: tuple(factor * row[part] for part in (name, "low", "high"))}
         drawn = table.attrs["resampled"][row["source"]]
         resampled[row["source"]] = {name: [float(f"{factor * value:.6g}") for value in drawn]}
-    notes = ()
+    notes: tuple[str, ...] = ()
     if context.iterations is not None:
         notes = (f"Decoders are trained for {context.iterations:,} steps.",)
     return Measured(values, resampled, notes, config=asdict(given))  # type: ignore[arg-type]
