@@ -37,6 +37,24 @@ def photographs(tmp_path):
     return tmp_path
 
 
+def test_a_projector_adds_its_line_to_the_table_of_the_encoder_law(photographs, tiny, capsys):
+    store, asked = str(photographs / "s.zarr"), str(photographs / "q.csv")
+    train = ["vlm", "train", "--store", store, "--source", f"{LITE}@1x", "--llm", tiny,
+             "--questions", asked, "--out", str(photographs / "run"), "--json"]  # fmt: skip
+    table = ["--encoder-runs", str(photographs / "runs.csv")]
+    assert main([*train, *table]) == 2
+    assert "--val-store" in capsys.readouterr().err
+    table += ["--val-store", store, "--val-questions", asked]
+    assert main([*train, *table, "--stage", "full"]) == 2
+    assert "--stage is full" in capsys.readouterr().err
+    assert main([*train, *table]) == 0
+    told = said(capsys)
+    (row,) = pd.read_csv(photographs / "runs.csv").to_dict("records")
+    assert row["eval_loss"] == pytest.approx(told["eval_loss"])
+    assert row["vit_params"] > 3e6
+    assert (row["image_text_pairs"], row["image_tokens"]) == (8, 49)
+
+
 def test_train_eval_and_answer(photographs, tiny, capsys):
     given = ["--store", str(photographs / "s.zarr"), "--questions", str(photographs / "q.csv")]
     run = str(photographs / "run")
