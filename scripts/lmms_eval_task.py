@@ -37,7 +37,7 @@ MISSING = (
 )  # fmt: skip
 """What the engine imports beside this project's libraries."""
 SOURCE = "bundled:efficientnet_lite0@224"
-QUESTIONS = {"train": 400, "test": 40}
+QUESTIONS = {"train": 120, "test": 24}
 TASK = """\
 task: easy_vqa_{name}
 dataset_path: parquet
@@ -116,7 +116,8 @@ def trained(work: Path) -> Path:
     command(
         "vlm", "train", "--store", work / "train.zarr", "--source", SOURCE,
         "--questions", data("train") / "questions.json", "--limit", QUESTIONS["train"],
-        "--init", "ridge", "--out", work / "run",
+        "--init", "ridge", "--epochs", 0.25, "--batch", 1, "--arithmetic", "fp32",
+        "--out", work / "run",
     )  # fmt: skip
     return work / "run"
 
@@ -140,7 +141,7 @@ def environment(folder: Path, version: str) -> str:
         (behind / "behind.pth").write_text(sysconfig.get_path("purelib") + "\n")
     install = [python, "-m", "pip", "install", "-q", "--no-deps"]
     subprocess.run([*install, f"lmms-eval=={version}", *MISSING], check=True)
-    subprocess.run([*install, "--no-build-isolation", "-e", ROOT], check=True)
+    subprocess.run([*install, "-e", ROOT], check=True)
     return str(python.absolute())
 
 

@@ -103,10 +103,11 @@ def _config(metadata: dict[str, Any]) -> dict[str, Any]:
     """A file's metadata under the names of ``transformers``."""
     from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
 
+    names: Any = GGUF_CONFIG_MAPPING
     found: dict[str, Any] = {}
     for key, value in metadata.items():
         group, _, rest = key.partition(".")
-        if name := GGUF_CONFIG_MAPPING.get(group, {}).get(rest):
+        if name := names.get(group, {}).get(rest):
             found[name] = value
     return found
 
