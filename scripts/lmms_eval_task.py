@@ -33,8 +33,8 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "experiments" / "results" / "lmms_eval.json"
 MISSING = (
     "chardet", "evaluate", "loguru", "pytablewriter", "DataProperty", "mbstrdecoder",
-    "pathvalidate", "tabledata", "tcolorpy", "typepy", "sacrebleu", "portalocker", "colorama", "lxml",
-    "jsonlines",
+    "pathvalidate", "tabledata", "tcolorpy", "typepy", "sacrebleu", "portalocker", "colorama",
+    "jsonlines", "lxml",
     "tenacity", "pytz", "sqlitedict", "zss", "latex2sympy2", "antlr4-python3-runtime==4.7.2",
 )  # fmt: skip
 """What the engine imports beside this project's libraries."""
