@@ -110,7 +110,7 @@ def save(drawn: Figure, path: Path, width: int) -> None:
     picture.thumbnail((width, width))
     png.unlink()
     if path.suffix == ".jpg":
-        picture.save(path, quality=70)
+        picture.save(path, quality=60)
     else:
         picture.quantize(128).save(path, optimize=True)
 
@@ -132,7 +132,7 @@ def main() -> None:
         drawn = look.similarity(maps, image=0, token=(2, 2), sources=[f"{SMALL}@224+448"])
         save(drawn, out / "look_similarity.png", 900)
         save(hard(Path(folder)), out / "hard_examples.jpg", 900)
-        save(selection(Path(folder)), out / "selection_crops.jpg", 900)
+        save(selection(Path(folder)), out / "selection_crops.jpg", 820)
         save(selection_curve(), out / "selection.png", 1000)
 
 
