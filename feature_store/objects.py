@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
-from zarr.abc.store import Store
+from zarr.abc.store import OffsetByteRequest, Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, ZipStore
@@ -187,15 +187,17 @@ class RemoteObjects:
     def __init__(self, store: Store, url: str) -> None:
         self.zarr_store = store
         self.url = url
+        # s3fs asks for an object's size before it reads all of it; from an offset on it does not.
+        self._part = OffsetByteRequest(0) if isinstance(store, FsspecStore) else None
 
     def get(self, key: str) -> bytes | None:
-        value = self._answer(self.zarr_store.get(key, default_buffer_prototype()))
+        value = self._answer(self.zarr_store.get(key, default_buffer_prototype(), self._part))
         return None if value is None else value.to_bytes()
 
     def get_each(self, keys: Sequence[str]) -> Iterator[bytes | None]:
         async def answers(some: Sequence[str]) -> list[Any]:
             prototype = default_buffer_prototype()
-            requests = (self.zarr_store.get(key, prototype) for key in some)
+            requests = (self.zarr_store.get(key, prototype, self._part) for key in some)
             return await asyncio.gather(*requests, return_exceptions=True)
 
         for start in range(0, len(keys), REQUESTS):

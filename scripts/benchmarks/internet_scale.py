@@ -210,7 +210,7 @@ def writers(folder: Path, divisor: int) -> dict:
         store.add_source(SOURCE, **PLAN)
         context = multiprocessing.get_context("spawn")
         with context.Pool(number) as pool:
-            pool.map(share, [path] * number)  # imports and opens, before time is taken
+            pool.map(open_store, [path] * number)  # imports, before time is taken
             start = time.perf_counter()
             written = pool.map(share, [path] * number, chunksize=1)
             seconds = time.perf_counter() - start

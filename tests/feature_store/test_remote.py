@@ -100,3 +100,19 @@ def test_a_claim_is_won_once_even_if_both_looked_before(url, monkeypatch):
 def test_nothing_there(url):
     with pytest.raises(StoreError, match="s3://"):
         feature_store.open(url)
+
+
+def test_an_object_is_read_with_one_request(url, monkeypatch):
+    """s3fs would ask for its size first."""
+    found, asked, plain = objects.connect(url), [], s3fs.S3FileSystem._call_s3
+    found.put("a", b"12")
+    found.put("b", b"")
+
+    async def noting(self, method, *args, **options):
+        asked.append(method)
+        return await plain(self, method, *args, **options)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", noting)
+    assert [found.get("a"), found.get("b"), found.get("none")] == [b"12", b"", None]
+    assert list(found.get_each(["a", "none", "b"])) == [b"12", None, b""]
+    assert set(asked) == {"get_object"}
