@@ -50,7 +50,7 @@ SUBSTITUTES = {
     "@224+448 --look-every 8": "@224 --look-every 8 --iterations 2",
     "--positions 200 --seed 1": "--positions 1 --max-steps 16 --seed 1",
     "vit_base_patch16_224.mae:mvp_vitb.pth": "vit_tiny_patch16_224:weights/mine.safetensors",
-    "--scales 224 448 --store mvp.zarr": "--scales 224 --limit 4 --store mvp.zarr",
+    "--scales 224 448 --store mvp.zarr": "--scales 224 --store mvp.zarr",
     " --model file:vit_large_patch16_224.mae:224:mvp_vitl_256.pth#block:23": "",
     "#block:11@224+448 --out runs/mvp-s2": "#block:11@224 --iterations 2 --out runs/mvp-s2",
 }
