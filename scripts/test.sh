@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All checks: formatting, lint, types, tests.
 #
-#   bash scripts/test.sh                     everything, about 25 minutes on 2 cores
+#   bash scripts/test.sh                     everything, about 35 minutes on 2 cores
 #   bash scripts/test.sh tests/analyses -x   passes arguments to pytest and runs nothing else
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -20,4 +20,4 @@ if [ "$#" -eq 0 ]; then
     ruff check .
     mypy
 fi
-exec python -m pytest -n 2 --dist loadscope "$@"
+exec python -m pytest -n 2 --dist loadscope --durations 40 --durations-min 5 "$@"
