@@ -99,6 +99,8 @@ class DenseConfig:
     """Depth: true depths beyond it (metres) are not scored, and predictions are cut to it."""
     median_scaling: bool = False
     """Depth: multiply each image's prediction by the ratio of its true to its predicted median."""
+    averaged_over: Literal["pixels", "images"] = "pixels"
+    """Depth: errors of all pixels together, or the mean of each image's RMSE and delta1."""
     resamples: int = 200
     """Image-bootstrap resamples behind the intervals."""
     confidence: float = 0.95

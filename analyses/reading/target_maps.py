@@ -115,6 +115,20 @@ def depth_sums(
     return np.array([[((p - t) ** 2).sum()], [near.sum()], [known.sum()]], np.float64)
 
 
+def of_image(sums: np.ndarray) -> np.ndarray:
+    """RMSE, share of pixels within a factor of 1.25, and 1: float64, dims (3, 1), of an image.
+
+    All are 0 where no pixel is known, so that sums over images count the others alone.
+
+    Parameters
+    ----------
+    sums : array, dims (3, 1)
+        :func:`depth_sums`.
+    """
+    _, near, pixels = sums[:, 0]
+    return np.array([[rmse(sums)], [near / pixels], [1.0]]) if pixels else sums
+
+
 def mean_iou(counts: np.ndarray) -> float:
     """Mean over classes that occur in the truth of hits / (true + predicted - hits).
 
@@ -148,3 +162,9 @@ def rmse(sums: np.ndarray) -> float:
     """Root of the mean squared error, in metres; NaN where no pixel is known."""
     error, _, pixels = sums[:, 0]
     return float(np.sqrt(error / pixels)) if pixels else float("nan")
+
+
+def mean_rmse(sums: np.ndarray) -> float:
+    """Mean of the images' RMSE from sums of :func:`of_image`, in metres; NaN without an image."""
+    errors, _, images = sums[:, 0]
+    return float(errors / images) if images else float("nan")

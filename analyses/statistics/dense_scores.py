@@ -73,8 +73,7 @@ def scores(
     Parameters
     ----------
     sums : sequence of arrays, dims (3, class)
-        For each image the result of :func:`~analyses.reading.target_maps.class_counts` or
-        :func:`~analyses.reading.target_maps.depth_sums`.
+        For each image the result of :func:`count_pixels`.
     rows : int array, dims (image,)
         Row numbers of these images in a store of `images`.
     images : int
@@ -89,6 +88,8 @@ def scores(
         raise InputError("no test image is readable")
     task = _METRICS[config.task]
     metric, second = task.functions
+    if config.task == "depth" and config.averaged_over == "images":
+        metric = target_maps.mean_rmse
     wide = max(part.shape[1] for part in sums)
     per_image = np.stack([np.pad(part, ((0, 0), (0, wide - part.shape[1]))) for part in sums])
     flat = per_image.reshape(len(sums), -1).astype(np.float64)
@@ -113,16 +114,18 @@ def count_pixels(output: np.ndarray, truth: np.ndarray, config: DenseConfig) -> 
     truth : array, dims (pixel row, pixel col)
         int, -1 = ignored; or float metres, NaN = unknown.
     config : DenseConfig
-        Task; for depth, cap and median scaling.
+        Task; for depth, cap, median scaling and what is averaged.
 
     Returns
     -------
     array, dims (3, class) or (3, 1)
-        See :func:`~analyses.reading.target_maps.class_counts` and
-        :func:`~analyses.reading.target_maps.depth_sums`.
+        See :func:`~analyses.reading.target_maps.class_counts`,
+        :func:`~analyses.reading.target_maps.depth_sums` and
+        :func:`~analyses.reading.target_maps.of_image`.
     """
     if config.task == "depth":
-        return target_maps.depth_sums(output, truth, config.depth_cap, config.median_scaling)
+        sums = target_maps.depth_sums(output, truth, config.depth_cap, config.median_scaling)
+        return target_maps.of_image(sums) if config.averaged_over == "images" else sums
     return target_maps.class_counts(output, truth)
 
 

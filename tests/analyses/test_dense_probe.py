@@ -14,7 +14,7 @@ from analyses import dense_probe
 from analyses.dense_probe import DenseConfig
 from analyses.reading.labelled_tokens import draw
 from analyses.reading.target_maps import cells, class_counts, depth_sums, majority, mean_depth
-from analyses.statistics.dense_scores import PerImage, scores
+from analyses.statistics.dense_scores import PerImage, count_pixels, scores
 from feature_store import InputError
 
 RNG = np.random.default_rng(0)
@@ -68,6 +68,18 @@ def test_rmse_and_delta_by_hand():
     assert found["rmse"] == pytest.approx(np.sqrt((0.04 + 1 + 0) / 3))
     assert found["delta1"] == pytest.approx(2 / 3)
     assert found["low"] == found["high"] == pytest.approx(found["rmse"])  # one image
+
+
+def test_means_of_the_images_own_errors_by_hand():
+    truths = np.array([[1.0, 2.0, np.nan, 4.0]]), np.array([[3.0, np.nan]]), np.full((1, 2), np.nan)
+    depths = [np.ones((*truth.shape, 1), np.float32) for truth in truths]
+    config = DenseConfig(task="depth", resamples=20, averaged_over="images")
+    sums = [count_pixels(*pair, config) for pair in zip(depths, truths, strict=True)]
+    found, _ = scores(sums, np.arange(3), 3, config)
+    assert found["rmse"] == pytest.approx((np.sqrt((0 + 1 + 9) / 3) + 2) / 2)
+    assert found["delta1"] == pytest.approx((1 / 3 + 0) / 2)
+    with pytest.raises(InputError, match="no known pixel"):
+        scores(sums[2:], np.arange(1), 1, config)
 
 
 def test_caps_and_median_scaling_of_depth_by_hand():

@@ -75,6 +75,8 @@ class CropConfig:
     """Distance of the ratios that are drawn; 0 draws any between the two."""
     longest: float = 4.0
     """Largest longer side of the resized image, over that of a crop."""
+    longest_follows: bool = False
+    """Multiply it by the ratio that is drawn."""
     most_of_a_class: float = 1.0
     """Share of a crop's known pixels that one class may have; the last of ten draws is taken as it
     is."""
@@ -106,7 +108,7 @@ class CropConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """A decoder and its optimiser. The defaults are small: minutes on two cores, no paper's."""
+    """A decoder and its optimiser. The defaults are small and train in minutes on two cores."""
 
     head: HeadName = "linear"
     """What is trained on the tokens: ``linear``, in closed form or to convergence; or a decoder."""

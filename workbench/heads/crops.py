@@ -158,7 +158,8 @@ def resized_sides(shape: tuple[int, ...], config: CropConfig, ratio: float) -> t
     >>> resized_sides((100, 900), CropConfig(side=512), 1.0)  # at most 4 crops long
     (228, 2048)
     """
-    factor = config.side * min(ratio / min(shape), config.longest / max(shape))
+    longest = config.longest * (ratio if config.longest_follows else 1)
+    factor = config.side * min(ratio / min(shape), longest / max(shape))
     height, width = (max(round(factor * side), 1) for side in shape)
     return height, width
 

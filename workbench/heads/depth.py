@@ -73,12 +73,12 @@ class Enlarge(nn.Module):
 
 
 def vpd(reduced: Reduced, config: DecoderConfig, doublings: int) -> nn.Module:
-    """Deconvolutions and a convolution with batch norm, enlarged, and a two-layer output.
+    """Deconvolutions and a convolution with batch norm, enlarged twice, and a two-layer output.
 
     Deviation: as many deconvolutions as reach the asked stride, rather than three.
     """
     channels, inner = config.hidden, config.deconvolved or config.hidden
-    steps: list[nn.Module] = [reduced]
+    steps: list[nn.Module] = [reduced, nn.ReLU()]
     for _ in range(doublings):
         steps += [
             nn.ConvTranspose2d(channels, inner, 2, 2, bias=False), nn.BatchNorm2d(inner), nn.ReLU(),
@@ -89,7 +89,7 @@ def vpd(reduced: Reduced, config: DecoderConfig, doublings: int) -> nn.Module:
     output = (
         nn.Conv2d(last, last, 3, padding=1), nn.ReLU(), nn.Conv2d(last, 1, 3, padding=1)
     )  # fmt: skip
-    return nn.Sequential(*steps, *convolved, Enlarge(), *output)
+    return nn.Sequential(*steps, *convolved, Enlarge(), Enlarge(), *output)
 
 
 class Dpt(nn.Module):

@@ -31,6 +31,8 @@ class Recipe:
     """Metres: larger depths are not scored."""
     eigen_crop: Crop = "none"
     """Part of the test maps that is scored."""
+    averaged_over: Literal["pixels", "images"] = "pixels"
+    """Depth errors: of all pixels together, or means of images."""
     source: str
     """File of the published configuration."""
     deviations: tuple[str, ...]
@@ -72,7 +74,7 @@ RECIPES: dict[str, Recipe] = {
             decay_all=False,
             schedule=Schedule(warm_up=1500, start=1e-6, falls_from=1500, power=1.0),
         ),
-        crops=CropConfig(most_of_a_class=0.75),
+        crops=CropConfig(most_of_a_class=0.75, longest_follows=True),
         training=TrainingConfig(iterations=160_000, checkpoint_every=5000),
         source="open-mmlab/mmsegmentation, "
         "configs/convnext/convnext-base_upernet_8xb2-amp-160k_ade20k-512x512.py",
@@ -94,11 +96,15 @@ RECIPES: dict[str, Recipe] = {
         training=TrainingConfig(iterations=25_000, checkpoint_every=1000),
         depth_cap=10.0,
         eigen_crop="nyu",
+        averaged_over="images",
         source="open-mmlab/mmsegmentation, configs/vpd/vpd_sd_4xb8-25k_nyu-512x512.py",
         deviations=(
             "the decoder reads one token map, not the four of a diffusion model",
             "no vertical mixing of depth into the image",
             "colours change as in the recipes for segmentation",
+            "as many deconvolutions as reach a quarter of a crop's side, rather than three",
+            "weights start as PyTorch's layers do, not from normal distributions of 0.001 and 0.02",
+            "the last step's weights are scored, not those of the lowest RMSE on the test images",
         ),
     ),
 }  # fmt: skip

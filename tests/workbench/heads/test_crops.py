@@ -10,7 +10,15 @@ import pytest
 from feature_store import InputError
 from workbench import datasets
 from workbench.heads.config import CropConfig
-from workbench.heads.crops import MARGIN, MappedImages, random_crop, recoloured, share_of_largest
+from workbench.heads.crops import (
+    MARGIN,
+    MappedImages,
+    random_crop,
+    recoloured,
+    resized_sides,
+    share_of_largest,
+)
+from workbench.heads.recipes import RECIPES
 from workbench.training.batches import Batches
 
 PLAIN = CropConfig(side=40, ratios=(1, 1), colour=False)
@@ -30,6 +38,29 @@ def test_image_and_mask_stay_together():
         np.testing.assert_array_equal(pixels[..., 0], seen)
     starts = {random_crop(image, truth, PLAIN, np.random.default_rng(k))[1][0, 0] for k in range(9)}
     assert len(starts) > 4
+
+
+@pytest.mark.parametrize("ratio", [0.7, 1.6])
+def test_a_resized_image_and_its_mask_stay_together(ratio):
+    """Two colours in cells of 15 pixels; compared where no edge is next to a pixel."""
+    truth = np.random.default_rng(0).integers(0, 2, (6, 8)).repeat(15, 0).repeat(15, 1)
+    image = np.repeat((255 * truth).astype(np.uint8)[..., None], 3, -1)
+    config = replace(PLAIN, side=60, ratios=(ratio, ratio))
+    for seed in range(6):
+        pixels, seen = random_crop(image, truth, config, np.random.default_rng(seed))
+        around = np.lib.stride_tricks.sliding_window_view(seen, (3, 3))
+        inside = (around.min((2, 3)) == around.max((2, 3))) & (around[..., 1, 1] >= 0)
+        assert inside.mean() > 0.2
+        bright = pixels[1:-1, 1:-1, 0] > 127
+        np.testing.assert_array_equal(bright[inside], seen[1:-1, 1:-1][inside] == 1)
+
+
+def test_the_longest_side_follows_the_ratio_where_a_recipe_says_so():
+    config = CropConfig(side=512)
+    assert resized_sides((100, 900), config, 0.5) == (228, 2048)
+    follows = replace(config, longest_follows=True)
+    assert resized_sides((100, 900), follows, 0.5) == (114, 1024)
+    assert RECIPES["ade20k-upernet"].crops.longest_follows
 
 
 def test_small_images_end_in_margins_that_teach_nothing():

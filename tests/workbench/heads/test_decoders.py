@@ -12,7 +12,7 @@ import torch
 from feature_store import InputError
 from workbench.heads.base import Reduced
 from workbench.heads.config import DecoderConfig
-from workbench.heads.depth import scale_invariant_log_loss
+from workbench.heads.depth import scale_invariant_log_loss, vpd
 from workbench.heads.pyramid import Pyramid
 from workbench.heads.segmentation import Mask2Former, UperNet
 
@@ -44,6 +44,15 @@ def test_standardised_channels_leave_out_constant_ones():
 def test_sizes_of_a_pyramid(doublings, sizes):
     levels = pyramid(doublings)(torch.randn(2, 5, 7, 7))
     assert [tuple(level.shape) for level in levels] == [(2, 32, n, n) for n in sizes]
+
+
+def test_vpd_is_rectified_before_it_is_enlarged_twice_after_its_deconvolutions():
+    reduced = Reduced(torch.zeros(5), torch.ones(5), 32)
+    decoder = vpd(reduced, DecoderConfig(head="vpd", hidden=32), 1)
+    tokens = torch.randn(1, 5, 3, 3)
+    assert reduced(tokens).min() < 0
+    assert decoder[:2](tokens).min() == 0
+    assert decoder(tokens).shape == (1, 1, 24, 24)
 
 
 @pytest.mark.parametrize("kind", [Mask2Former, UperNet])

@@ -51,13 +51,13 @@ LINEAR_DEPTH = (
     "VPD decoder."
 )
 MASK2FORMER, UPERNET, VPD = (
-    f"{head}: trained and tested as {RECIPES[name].source} states "
-    f"({RECIPES[name].training.iterations:,} steps of {RECIPES[name].decoder.batch} crops), on a "
-    f"frozen model; deviations: {'; '.join(RECIPES[name].deviations)}."
+    f"{head}: trained and tested as {RECIPES[name].source} states, on a frozen model; deviations: "
+    f"{'; '.join(RECIPES[name].deviations)}."
     for head, name in (
         ("Mask2Former", "ade20k-mask2former"), ("UPerNet", "ade20k-upernet"), ("VPD", "nyuv2-vpd")
     )
 )  # fmt: skip
+VPD += " RMSE: the mean over test images of each image's RMSE, as that file's evaluator takes it."
 CROPS = (
     "Images: crops of 512 pixels, resized to every scale of a source, so that all rows see the "
     "same; the paper does not say what models of patch 14 see."
