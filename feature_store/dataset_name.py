@@ -114,9 +114,11 @@ class DatasetName:
         base = self.base
         if base.kind == "bundled":
             return f"bundled:{base.name}"
-        if base.kind not in PATHS:
+        if base.kind not in (*PATHS, "maps"):
             return str(base)
         path = _absolute(base.path)
+        if base.kind == "maps":  # its ids are paths or numbers below the folder, whatever the split
+            return f"maps:{base.name}:{path}"
         return "files:" + (os.path.dirname(path) if base.kind == "csv" else path)
 
     @property

@@ -48,6 +48,7 @@ OTHERWISE = {
     "batch": "images, views or decoded images together: the unit is that of the pass",
     "blind": "without images, or without visual features",
     "budget": "a share of crops, or training compute",
+    "checkpoint_every": "a probe leaves it to a published recipe",
     "depth_unit": "names the option that it depends on",
     "device": "names the work that runs there",
     "dry_run": "names what is printed instead",

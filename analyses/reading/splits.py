@@ -97,8 +97,13 @@ def _repeated(image_ids: np.ndarray, seen: np.ndarray) -> list[list[str]]:
 
 def image_notes(report: Mapping[str, Any]) -> list[str]:
     """The lines of prose that tell of a report's images; none where all are different."""
-    shared, repeated = report.get("shared", []), report["repeated"]
+    shared, repeated = report.get("shared") or [], report["repeated"] or []
     notes = []
+    if report.get("compared") == "ids":
+        notes.append(
+            "train and test images were compared by their ids, not by their pixels: copies under "
+            "other names would count as unseen"
+        )
     if datasets := report.get("datasets"):
         notes.append(
             f"warning: train is {datasets[0]} and test is {datasets[1]}: if these are different "

@@ -107,11 +107,17 @@ def test_equal_ids_are_one_image_within_a_collection_only():
         ("bundled:textiles:train", "view:2:bundled:textiles:test"),
         ("csv:/data/train.csv", "folder:/data"),
         ("hf:x:train", "hf:x:train"),
+        ("maps:voc:trainval:data", f"maps:voc:val:{os.getcwd()}/data"),
         ("folder:data", f"view:1:folder:{os.getcwd()}/data"),
     ]
     for one, other in same:
         assert collection(one) == collection(other)
-    for one, other in [("folder:/data/train", "folder:/data/test"), ("hf:x:train", "hf:x:test")]:
+    different = [
+        ("folder:/data/train", "folder:/data/test"),
+        ("hf:x:train", "hf:x:test"),
+        ("maps:voc:train:/here", "maps:voc:train:/there"),
+    ]
+    for one, other in different:
         assert collection(one) != collection(other)
 
 

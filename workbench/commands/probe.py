@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -72,7 +73,7 @@ class Probe:
 
     def run(self) -> int:
         """Probe every source and report; the exit status."""
-        self.maps.refuse_ignored(self.probe.l2)
+        self.maps.refuse_ignored(self.probe.l2, self.probe.keep_shared)
         if self.zero_shot:
             return self._zero_shot()
         if self.train is None:
@@ -86,11 +87,13 @@ class Probe:
         from analyses import zero_shot
         from workbench.models.text_tower import TAP, class_vectors
 
-        if self.maps.dense is not None or self.few_shot or self.train is not None:
-            raise InputError(
-                "--zero-shot trains nothing; leave out --train, --dense and --few-shot"
-            )
+        if self.maps.dense is not None or self.train is not None:
+            raise InputError("--zero-shot trains nothing; leave out --train and --dense")
+        more = "merge", "l2", "seed", "keep_shared"
+        self._refuse_options("--zero-shot trains nothing", more)
         store = feature_store.open(self.test)
+        if not store.label_names:
+            raise InputError(f"{store.path} ({store.dataset}) has no labels for --zero-shot")
         classes = {}
         for source in self.source:
             parsed = store.resolve(source)
@@ -119,7 +122,7 @@ class Probe:
     def _dense(self, train: str, task: Literal["segmentation", "depth"]) -> int:
         from workbench.heads.run import Asked, estimate, run  # deferred: torch takes 2 s to import
 
-        self._refuse_pooled_options()
+        self._refuse_options("--dense trains a converged head on every token, in this process")
         maps, device = self.maps, self.minibatch.device
         DecoderConfig(head=maps.head()).check_task(task)
         l2, ridge = self.probe.l2, maps.per_token.ridge
@@ -142,20 +145,19 @@ class Probe:
             self._note_scales(feature_store.open(train))
         return run(asked)
 
-    def _refuse_pooled_options(self) -> None:
-        """Refuse what a head on every token would silently ignore."""
+    def _refuse_options(self, why: str, more: Sequence[str] = ()) -> None:
+        """Refuse what only a head on pooled features looks at, and more fields of its config."""
         given = {
             "--recipe paper": self.probe.recipe != "converged",
             "--pooling prefix": self.probe.pooling != "mean",
             "--few-shot": bool(self.few_shot),
             f"--engine {self.cluster.engine}": self.cluster.engine != "local",
         }
-        wrong = [name for name, is_given in given.items() if is_given]
-        if wrong:
-            raise InputError(
-                f"--dense trains a converged head on every token, in this process; leave out "
-                f"{', '.join(wrong)}"
-            )
+        for name in more:
+            default = getattr(ProbeConfig(), name)
+            given[f"--{name.replace('_', '-')}"] = getattr(self.probe, name) != default
+        if wrong := [name for name, is_given in given.items() if is_given]:
+            raise InputError(f"{why}; leave out {', '.join(wrong)}")
 
     def _pooled(self, train: str) -> int:
         from analyses import probe  # deferred: torch takes 2 s to import

@@ -188,6 +188,17 @@ def targets_for(
     return AlignedMaps(read, len(ordered), transform, outside, None if masks else depth_unit, crop)
 
 
+def images_sha256(dataset: Dataset) -> str:
+    """Hash of size and time of change of the files of a dataset's images; no image is read.
+
+    Images without a file of their own count by their id alone.
+    """
+    digest = hashlib.sha256()
+    for row, image_id in enumerate(dataset.image_ids):
+        digest.update(f"{image_id}\0{dataset.file(row)}\0".encode())
+    return digest.hexdigest()
+
+
 def maps_sha256(store: FeatureStore, task: str) -> str:
     """Hash of the files or the code behind the maps of a store's images; no map is read.
 

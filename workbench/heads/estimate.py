@@ -1,13 +1,15 @@
 """What training a decoder takes, from stored tokens and on the fly; nothing is read or trained.
 
-    GPU hours = 2 x multiply-accumulates / sustained TFLOP/s
+    GPU hours = 2 x multiply-accumulates / sustained TFLOP/s, of the decoder, which is trained in
+                fp32, at a tenth of the rate of the model
     a training step = the decoder's forward pass, counted three times (its backward pass is two);
                       on the fly also the model's forward pass of each image of the batch
     memory = model + 16 bytes a parameter of the decoder (weight, gradient, two moments)
-             + what its forward pass keeps for the backward pass + the model's largest layers
+             + what its forward pass keeps for the backward pass + the model's largest layers and
+             its maps of all scales before pooling, as crops and merged
 
 What the decoder keeps is counted tensor by tensor on the meta device; loss and matching come on
-top, and so does the model's own work space, for which 16 values a token and channel stand.
+top. For the model's own work space 16 values a token and channel stand.
 """
 
 from __future__ import annotations
@@ -31,12 +33,16 @@ from workbench.heads.images import Survey
 from workbench.heads.options import OnTheFly
 from workbench.heads.registry import build
 from workbench.heads.windows import starts
-from workbench.multiscale import Scale, plan_scale
+from workbench.models.info import BackboneInfo
+from workbench.multiscale import Scale, ScalePlan, plan_scale
 from workbench.multiscale.memory import CropLimit
 from workbench.multiscale.scale import resolve_scales
 
 TFLOPS = 200.0
 """Sustained TFLOP/s assumed, not measured; as of ``workbench tables --dry-run``."""
+FP32_SHARE = 0.1
+"""Rate of a decoder's fp32 work over the model's, assumed: of an H100's peaks in bf16, plain fp32
+has a fifteenth, and TF32, in which PyTorch lets convolutions run, a half."""
 VALUES = 16
 """Values a token and channel that a layer of the model holds at a time; a rule of thumb."""
 CLASSES = 150
@@ -60,7 +66,7 @@ def estimate(
     classes : int
         Of a segmentation.
     tflops : float
-        Sustained.
+        Sustained by the model; see :data:`FP32_SHARE`.
 
     Returns
     -------
@@ -84,21 +90,20 @@ def estimate(
     seen = steps * decoder.batch
     training = 3 * head["gmacs"] * seen
     windows = _windows(options) * (1 + options.crops.mirrored)
-    passes = pooled.gmacs * (seen + windows * images[1]) + head["gmacs"] * windows * images[1]
+    passes = pooled.gmacs * (seen + windows * images[1])
     hours = 2e9 / (tflops * 1e12) / 3600
-    crops = decoder.batch * sum(plan.crops_per_image for plan in plans)
-    at_once = min(crops, CropLimit().at_once["crops"] or crops)
-    tokens = info.grid[0] * info.grid[1] + info.prefix
-    width = 4 if options.crops.arithmetic == "fp32" else 2
-    model = 4 * info.params + VALUES * width * at_once * tokens * info.channels
+    of_head = hours / FP32_SHARE
+    width = VALUES * (4 if options.crops.arithmetic == "fp32" else 2)
+    model = 4 * info.params + _working(plans, info, decoder.batch, width)
     trained = 16 * head["params"] + decoder.batch * (head["kept"] + 4 * channels * head["tokens"])
     return {
         "source": source,
         "stored_bytes": pooled.bytes_per_image * sum(images),
         "unpooled_bytes": unpooled * sum(images),
         "crops_bytes": unpooled * seen,
-        "stored_gpu_hours": hours * (pooled.gmacs * sum(images) + training),
-        "on_the_fly_gpu_hours": hours * (passes + training),
+        "stored_gpu_hours": hours * pooled.gmacs * sum(images) + of_head * training,
+        "on_the_fly_gpu_hours": hours * passes
+        + of_head * (training + head["gmacs"] * windows * images[1]),
         "stored_memory_gb": trained / 1e9,
         "on_the_fly_memory_gb": (trained + model) / 1e9,
         "head_params": head["params"],
@@ -115,9 +120,9 @@ def readable(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
             "unpooled, GB": frame["unpooled_bytes"] / 1e9,
             "of all crops, GB": frame["crops_bytes"] / 1e9,
             "GPU hours, stored": frame["stored_gpu_hours"],
-            "on the fly": frame["on_the_fly_gpu_hours"],
+            "GPU hours, on the fly": frame["on_the_fly_gpu_hours"],
             "GPU memory, GB, stored": frame["stored_memory_gb"],
-            "on the fly ": frame["on_the_fly_memory_gb"],
+            "GPU memory, GB, on the fly": frame["on_the_fly_memory_gb"],
         }
     )
 
@@ -128,6 +133,28 @@ def advice(row: Mapping[str, Any]) -> str:
     way = "on the fly" if terabytes >= 1 else "either way"
     size = f"{terabytes:.1f} TB" if terabytes >= 1 else f"{1000 * terabytes:.1f} GB"
     return f"{row['source']}: {way}; unpooled tokens of all its crops take {size}"
+
+
+def assumption(tflops: float = TFLOPS) -> str:
+    """What the GPU hours of decoders rest on and leave out, in words."""
+    return (
+        f"GPU hours of decoders: the model's passes at {tflops:g} TFLOP/s, the decoder, which is "
+        f"trained in fp32, at {FP32_SHARE * tflops:g} TFLOP/s (assumed); reading images, losses "
+        f"and the matching of masks come on top"
+    )
+
+
+def _working(plans: Sequence[ScalePlan], info: BackboneInfo, batch: int, width: int) -> int:
+    """Bytes of the model's layers, `width` a token and channel, and of the maps of all scales."""
+    areas = [plan.merged[0] * plan.merged[1] for plan in plans]
+    limit = CropLimit().at_once["crops"]
+    at_once: dict[tuple[int, int], int] = {}  # crops of equal size run together
+    tokens: dict[tuple[int, int], int] = {}
+    for plan, area in zip(plans, areas, strict=True):
+        at_once[plan.crop] = at_once.get(plan.crop, 0) + batch * plan.crops_per_image
+        tokens[plan.crop] = -(-area // plan.crops_per_image) + info.prefix
+    most = max(min(at_once[size], limit or at_once[size]) * tokens[size] for size in at_once)
+    return info.channels * (width * most + 2 * 4 * batch * sum(areas))
 
 
 def _windows(options: OnTheFly) -> int:

@@ -150,15 +150,18 @@ def outputs(
             bar.update(len(truth))
 
 
-def run_name(source: str, decoder: DecoderConfig, seed: int) -> str:
-    """Name of a run's folder.
+def run_name(source: str, decoder: DecoderConfig, seed: int, crop: int | None = None) -> str:
+    """Name of a run's folder; `crop` is the side of the crops of a training on the fly.
 
     Examples
     --------
     >>> run_name("timm:vit@1x+2x", DecoderConfig(head="upernet"), 0)
     'timm_vit@1x+2x-upernet-seed0'
+    >>> run_name("timm:vpd@1x", DecoderConfig(head="vpd"), 0, crop=512)
+    'timm_vpd@1x-vpd-crops512-seed0'
     """
-    return re.sub(r"[^A-Za-z0-9@+.-]", "_", f"{source}-{decoder.head}-seed{seed}")
+    crops = "" if crop is None else f"-crops{crop}"
+    return re.sub(r"[^A-Za-z0-9@+.-]", "_", f"{source}-{decoder.head}{crops}-seed{seed}")
 
 
 def _identity(images: TokenImages, task: str, decoder: DecoderConfig) -> dict[str, Any]:

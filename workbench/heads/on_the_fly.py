@@ -18,13 +18,13 @@ import torch
 
 from analyses.configs import DenseConfig
 from analyses.reading.progress import shown
-from analyses.reading.splits import HeldOut, refuse_shared_images
+from analyses.reading.splits import refuse_shared_images
 from analyses.statistics.dense_scores import PerImage
 from feature_store import protocol
 from feature_store.source import names_of
-from workbench.code_hash import parts_sha256
+from workbench import code_hash
 from workbench.datasets import Dataset
-from workbench.datasets.target_maps import cropped, files_sha256
+from workbench.datasets.target_maps import cropped, files_sha256, images_sha256
 from workbench.heads.base import DenseHead
 from workbench.heads.crops import MappedImages
 from workbench.heads.encoder import Encoder, survey
@@ -38,6 +38,9 @@ from workbench.heads.windows import predict
 from workbench.training.batches import Batches
 from workbench.training.loop import train
 from workbench.training.randomness import seed_step
+
+NOT_COMPARED = {"shared": None, "left_out": False, "repeated": None, "compared": "ids"}
+"""``shared_images`` of decoders trained on crops: comparing pixels would first decode them all."""
 
 
 def compute(
@@ -67,7 +70,7 @@ def compute(
     -------
     pandas.DataFrame or None
         As :func:`workbench.heads.fit.compute`, with ``crop`` (pixels) and ``window``. None where a
-        run was asked to stop.
+        run was asked to stop. Of ``shared_images`` only ids are compared.
 
     Raises
     ------
@@ -84,9 +87,7 @@ def compute(
     rows = np.arange(len(test_images))
     for source in names_of(sources):
         encoder = Encoder(source, options, log)
-        where = folder / run_name(source, decoder, config.seed).replace(
-            decoder.head, f"{decoder.head}-crops{crops.side}"
-        )
+        where = folder / run_name(source, decoder, config.seed, crops.side)
         learnt = survey(seen, encoder, options)
         head, done = _train(replace(seen, classes=_classes(learnt, config)), encoder, learnt,
                             options, where, log)  # fmt: skip
@@ -100,7 +101,7 @@ def compute(
             train_images=len(train_images), tokens_per_image=learnt.grid[0] * learnt.grid[1],
             crop=crops.side, window=crops.window,
         )  # fmt: skip
-    return found.table(HeldOut(np.zeros(len(rows), bool)).report())
+    return found.table(dict(NOT_COMPARED))
 
 
 def _listed(images: Dataset) -> Any:
@@ -139,6 +140,7 @@ def _train(
         seed=config.seed,
         log=log,
         progress=config.progress,
+        libraries=code_hash.library_versions(),
     )
     return head, outcome.finished
 
@@ -175,8 +177,9 @@ def _identity(images: MappedImages, encoder: Encoder, options: OnTheFly) -> dict
         "decoder": decoder,
         "crops": crops,
         "images": protocol.ids_sha256(names),
+        "files": images_sha256(images.dataset),
         "depth_unit": options.depth_unit,
         "weights": encoder.weights,
         "maps": files_sha256(images.dataset, names, options.config.task),
-        "code": parts_sha256(("workbench/heads", "workbench/training")),
+        "code": code_hash.parts_sha256(code_hash.DECODERS),
     }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from feature_store.errors import InputError
 from workbench.heads.base import DenseHead
 from workbench.heads.config import DecoderConfig
 from workbench.training.trained import Trained
@@ -53,6 +55,24 @@ def trained(
         schedule=LambdaLR(optimizer, lambda done: decoder.schedule.share(done, steps)),
         images=decoder.batch,
     )
+
+
+@contextmanager
+def enough_memory(decoder: DecoderConfig) -> Iterator[None]:
+    """Turn a device that runs out of memory in the block into one line.
+
+    Raises
+    ------
+    InputError
+        Names the device, the decoder and the batch.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"{decoder.device} has too little memory for {decoder.head} with batches of "
+            f"{decoder.batch} images; give a smaller --batch, or a --device with more memory"
+        ) from error
 
 
 def _groups(head: DenseHead, decoder: DecoderConfig) -> list[dict[str, Any]]:

@@ -64,9 +64,8 @@ class DenseOptions:
     """Optimiser steps of a decoder: 1000 by default, or as published."""
     batch: int | None = None
     """Images per step of a decoder: 8 by default, or as published."""
-    training: Annotated[TrainingConfig, options_of(TrainingConfig, "checkpoint_every")] = field(
-        default_factory=TrainingConfig
-    )
+    checkpoint_every: int | None = None
+    """Steps between checkpoints of a decoder: 200 by default, or as published."""
     estimate: bool = False
     """Print what training a decoder takes, from stored tokens and on the fly: bytes, GPU hours and
     memory; run nothing."""
@@ -86,12 +85,17 @@ class DenseOptions:
 
     def from_tokens(self) -> tuple[DecoderConfig, TrainingConfig]:
         """The configs of a decoder that is trained on stored tokens."""
-        decoder, training = self.decoder, self.training
+        return self._changed(self.decoder, TrainingConfig())
+
+    def _changed(
+        self, decoder: DecoderConfig, training: TrainingConfig
+    ) -> tuple[DecoderConfig, TrainingConfig]:
+        """The configs with what was asked for explicitly."""
+        asked = {"iterations": self.iterations, "checkpoint_every": self.checkpoint_every}
+        given = {name: value for name, value in asked.items() if value is not None}
         if self.batch is not None:
             decoder = replace(decoder, batch=self.batch)
-        if self.iterations is not None:
-            training = replace(training, iterations=self.iterations)
-        return decoder, training
+        return decoder, replace(training, **given)
 
     def on_the_fly(self, config: DenseConfig, device: str) -> OnTheFly:
         """The configs of a decoder that is trained on crops.
@@ -110,28 +114,27 @@ class DenseOptions:
             recipe = RECIPES[self.published]
             if self.iterations is not None:
                 recipe = recipe.shortened(self.iterations)
-            decoder, training = recipe.decoder, recipe.training
-            if self.batch is not None:
-                decoder = replace(decoder, batch=self.batch)
-            if self.training != TrainingConfig():
-                training = replace(training, checkpoint_every=self.training.checkpoint_every)
+            decoder, training = self._changed(recipe.decoder, recipe.training)
             asked = {k: getattr(crops, k) for k in ("window", "arithmetic", "workers")}
             crops = replace(recipe.crops, **asked)
-            config = replace(config, depth_cap=config.depth_cap or recipe.depth_cap)
+            config = replace(
+                config, depth_cap=config.depth_cap or recipe.depth_cap,
+                averaged_over=recipe.averaged_over,
+            )  # fmt: skip
             eigen_crop = recipe.eigen_crop if eigen_crop == "none" else eigen_crop
         if self.crop is not None:
-            crops = replace(crops, side=self.crop, window_stride=None)
+            crops = replace(crops, side=self.crop)
         return OnTheFly(
             config=config, decoder=replace(decoder, device=device), crops=crops,
             training=training, depth_unit=self.depth_unit, eigen_crop=eigen_crop,
         )  # fmt: skip
 
-    def refuse_ignored(self, l2: float | None) -> None:
+    def refuse_ignored(self, l2: float | None, keep_shared: bool = False) -> None:
         """Refuse what the chosen head would silently ignore."""
         head = self.head()
         linear = head == "linear"
         sizes = replace(self.decoder, head="linear") != DecoderConfig()
-        steps = (self.iterations, self.batch) != (None, None) or self.training != TrainingConfig()
+        steps = (self.iterations, self.batch, self.checkpoint_every) != (None, None, None)
         if linear and (sizes or steps or self.crops_images or self.estimate):
             raise InputError(
                 "--iterations, crops and the sizes of a decoder are for --head mask2former, "
@@ -139,8 +142,17 @@ class DenseOptions:
             )
         if self.published is not None and (sizes or self.decoder.head not in ("linear", head)):
             raise InputError(
-                f"--published {self.published} is {head} in its published sizes; leave out --head, "
-                f"--hidden, --layers, --stride, --learning-rate and --max-depth"
+                f"--published {self.published} trains {head} in its published sizes; leave out "
+                f"--head, --hidden, --layers, --stride, --learning-rate and --max-depth"
+            )
+        if self.published is not None and self.crop is not None:
+            raise InputError(
+                f"--published {self.published} has crops of its own; leave out --crop {self.crop}"
+            )
+        if self.crops_images and keep_shared:
+            raise InputError(
+                "training on crops compares train and test images by their ids alone and leaves "
+                "none out; leave out --keep-shared"
             )
         if self.dense is None and not linear:
             raise InputError(f"--head {head} predicts maps; add --dense segmentation or depth")

@@ -17,18 +17,20 @@ METRICS = {
 """Task to the metric that is drawn, and what the axis calls it."""
 
 
-def class_table(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def class_table(parts: Sequence[pd.DataFrame], names: Sequence[str] | None) -> pd.DataFrame:
     """Intersection over union of each class that occurs in the test maps.
 
     Parameters
     ----------
     parts : sequence of DataFrame
         As of :func:`analyses.dense_probe.compute`.
+    names : sequence of str, optional
+        Of the classes, where they are known.
 
     Returns
     -------
     pandas.DataFrame
-        ``class``, its number, and a column for each source.
+        ``class``, its number, ``name`` if known, and a column for each source.
     """
     columns = {
         source: pd.Series(found.class_iou())
@@ -36,7 +38,10 @@ def class_table(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
         for source, found in part.attrs["per_image"].items()
     }
     table = pd.DataFrame(columns).dropna(how="all")
-    return table.rename_axis("class").reset_index()
+    table = table.rename_axis("class").reset_index()
+    if names:
+        table.insert(1, "name", [*map(dict(enumerate(names)).get, table["class"])])
+    return table
 
 
 def write_dense(

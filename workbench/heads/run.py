@@ -23,6 +23,7 @@ from workbench.datasets.pictures import as_seen
 from workbench.datasets.target_maps import targets_for
 from workbench.heads import estimate as planning
 from workbench.heads import fit, on_the_fly
+from workbench.heads.optimiser import enough_memory
 from workbench.heads.options import DenseOptions
 from workbench.heads.report import METRICS, class_table, write_dense
 from workbench.results import strict_json
@@ -68,7 +69,9 @@ def run(asked: Asked) -> int:
     images = parts[0].attrs["shared_images"]
     note(*image_notes(images))
     against = bootstrap.differences(table, METRICS[task][0], resampled)
-    classes = class_table(parts) if task == "segmentation" else pd.DataFrame()
+    classes = pd.DataFrame()
+    if task == "segmentation":
+        classes = class_table(parts, images_of(asked.test).mask_names)
     if asked.out is not None:
         store = None if crops else feature_store.open(asked.test)
         write_dense(table, against, classes, task, store, asked.out)
@@ -101,9 +104,10 @@ def _from_tokens(asked: Asked, folder: Path) -> list[pd.DataFrame] | None:
         if decoder.head == "linear":
             parts.append(dense_probe.compute(*stores, **given))
             continue
-        part = fit.compute(
-            *stores, **given, decoder=decoder, training=training, folder=folder, log=note
-        )
+        with enough_memory(decoder):
+            part = fit.compute(
+                *stores, **given, decoder=decoder, training=training, folder=folder, log=note
+            )
         if part is None:
             return None
         parts.append(part)
@@ -112,10 +116,12 @@ def _from_tokens(asked: Asked, folder: Path) -> list[pd.DataFrame] | None:
 
 def _from_crops(asked: Asked, folder: Path) -> list[pd.DataFrame] | None:
     """The same of decoders trained on crops of the images."""
-    table = on_the_fly.compute(
-        images_of(asked.train), images_of(asked.test), sources=asked.sources,
-        options=asked.maps.on_the_fly(asked.config, asked.device), folder=folder, log=note,
-    )  # fmt: skip
+    options = asked.maps.on_the_fly(asked.config, asked.device)
+    with enough_memory(options.decoder):
+        table = on_the_fly.compute(
+            images_of(asked.train), images_of(asked.test), sources=asked.sources,
+            options=options, folder=folder, log=note,
+        )  # fmt: skip
     return None if table is None else [table]
 
 
@@ -133,7 +139,7 @@ def estimate(asked: Asked) -> int:
         show(strict_json.dumps({"rows": rows, "assumed_tflops": planning.TFLOPS}))
     else:
         show_table(planning.readable(rows))
-        note(*map(planning.advice, rows))
+        note(*map(planning.advice, rows), planning.assumption())
     return 0
 
 

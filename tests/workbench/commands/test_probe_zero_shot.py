@@ -33,5 +33,17 @@ def test_images_are_compared_with_class_names(tmp_path, capsys):
     assert f"extract and name {MODEL}#proj" in capsys.readouterr().err
     assert main([*given, "--train", store, "--source", f"{MODEL}#proj@64"]) == 2
     assert "leave out --train" in capsys.readouterr().err
+    ignored = ["--merge", "add", "--seed", "1", "--l2", "0.1", "--keep-shared"]
+    more = ["--pooling", "prefix", "--recipe", "paper"]
+    assert main([*given, *ignored, *more, "--source", f"{MODEL}#proj@64"]) == 2
+    error = capsys.readouterr().err
+    assert all(name in error for name in (*ignored[::2], *more[::2]))
     assert main(["probe", "--test", store, "--source", f"{MODEL}#proj@64"]) == 2
     assert "--train is missing" in capsys.readouterr().err
+
+
+def test_a_store_without_labels_is_refused(make_store, capsys):
+    store = make_store("plain", {f"{MODEL}#proj@64": np.zeros((2, 1, 1, 4), np.float32)})
+    path = store.path.removeprefix("file://")
+    assert main(["probe", "--test", path, "--zero-shot", "--source", f"{MODEL}#proj@64"]) == 2
+    assert "has no labels for --zero-shot" in capsys.readouterr().err

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
+import torch
 
 from analyses.configs import DenseConfig
+from analyses.reading.splits import image_notes
 from feature_store import InputError
 from workbench import datasets
 from workbench.cli import main
 from workbench.heads import on_the_fly
 from workbench.heads.config import CropConfig, DecoderConfig
 from workbench.heads.crops import MappedImages
+from workbench.heads.encoder import Encoder
 from workbench.heads.options import OnTheFly
+from workbench.results import strict_json
 from workbench.training.config import TrainingConfig
 
 MODEL = "random:timm:test_vit.r160_in1k:32"
@@ -40,7 +46,9 @@ def test_what_colours_tell_is_learnt_from_crops(seen, unseen, tmp_path):
     assert (row["crop"], row["window"], row["train_images"], row["test_images"]) == (
         32, "slide", 8, 4,
     )  # fmt: skip
-    assert table.attrs["shared_images"] == {"shared": [], "left_out": False, "repeated": []}
+    report = table.attrs["shared_images"]
+    assert (report["shared"], report["repeated"], report["compared"]) == (None, None, "ids")
+    assert "by their ids, not by their pixels" in image_notes(report)[0]
 
 
 def test_a_killed_run_ends_with_the_same_numbers(seen, unseen, tmp_path, monkeypatch):
@@ -58,6 +66,26 @@ def test_a_killed_run_ends_with_the_same_numbers(seen, unseen, tmp_path, monkeyp
     assert list((tmp_path / "again").glob("*/step_0000000002.*"))
     monkeypatch.setattr(MappedImages, "__getitem__", draw)
     assert compute(seen, unseen, tmp_path / "again").to_dict() == whole.to_dict()
+
+
+def test_runs_on_other_image_files_are_refused(coloured_maps, unseen, tmp_path):
+    seen = coloured_maps("changing", 2)
+    compute(seen, unseen, tmp_path, iterations=1)
+    (record,) = tmp_path.glob("*/run.json")
+    assert {"timm", "pillow"} < strict_json.read(record)["environment"].keys()
+    os.utime(Path(seen.removeprefix("csv:")).parent / "0.png", (0, 0))
+    with pytest.raises(InputError, match="another run: files was"):
+        compute(seen, unseen, tmp_path, iterations=1)
+
+
+def test_a_device_without_enough_memory_is_one_line(seen, unseen, tmp_path, capsys, monkeypatch):
+    def full(self, pixels):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Encoder, "__call__", full)
+    given = ["--train", seen, "--test", unseen, "--source", SOURCE, "--dense", "depth"]
+    assert main(["probe", *given, "--head", "vpd", "--crop", "32", "--batch", "3"]) == 2
+    assert "cpu has too little memory for vpd with batches of 3" in capsys.readouterr().err
 
 
 def test_raw_scales_and_shared_images_are_refused(seen, unseen, tmp_path):
@@ -87,6 +115,10 @@ def test_the_command_trains_on_crops_and_plans(seen, unseen, tmp_path, capsys):
     assert main([*ask, "--window", "whole", "--head", "upernet"]) == 2
     assert "--window, --arithmetic and --workers" in capsys.readouterr().err
     assert main([*ask, "--published", "ade20k-upernet", "--hidden", "64"]) == 2
-    assert "--published ade20k-upernet is upernet" in capsys.readouterr().err
+    assert "--published ade20k-upernet trains upernet" in capsys.readouterr().err
+    assert main([*ask, "--published", "ade20k-upernet", "--crop", "64"]) == 2
+    assert "leave out --crop 64" in capsys.readouterr().err
+    assert main([*ask, *small, "--crop", "32", "--keep-shared"]) == 2
+    assert "leave out --keep-shared" in capsys.readouterr().err
     assert main([*given, "--published", "nyuv2-vpd"]) == 2
     assert "--head vpd predicts maps" in capsys.readouterr().err

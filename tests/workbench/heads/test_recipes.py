@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from analyses.configs import DenseConfig
 from feature_store import InputError
 from workbench.heads.config import CropConfig, Schedule
 from workbench.heads.optimiser import trained
+from workbench.heads.options import DenseOptions
 from workbench.heads.recipes import RECIPES
 
 
@@ -35,6 +37,17 @@ def test_a_short_run_keeps_the_shape_of_the_schedule():
         now, then = (r.decoder.schedule.share(k, r.training.iterations)
                      for r, k in ((short, done), (whole, 100 * done)))  # fmt: skip
         assert now == pytest.approx(then, abs=0.01)
+
+
+def test_options_of_the_command_replace_those_of_a_recipe():
+    config = DenseConfig(task="depth")
+    whole = DenseOptions(published="nyuv2-vpd").on_the_fly(config, "cpu")
+    assert (whole.config.averaged_over, whole.config.depth_cap) == ("images", 10)
+    assert whole.training == RECIPES["nyuv2-vpd"].training
+    asked = DenseOptions(published="nyuv2-vpd", checkpoint_every=200, batch=4, iterations=250)
+    short = asked.on_the_fly(config, "cpu")
+    assert (short.training.checkpoint_every, short.training.iterations) == (200, 250)
+    assert (short.decoder.batch, short.decoder.schedule.level) == (4, 10)
 
 
 def test_norms_and_embeddings_do_not_decay():

@@ -25,10 +25,15 @@ def nyuv2(root: Path, split: str) -> Split:
 
     ``nyu_depth_v2_labeled.mat`` and ``splits.mat`` (795 and 654 images, raw depth); or the files of
     mmsegmentation: images/SPLIT/NAME.jpg and annotations/SPLIT/NAME.png, millimetres (24,231 and
-    654 images).
+    654 images). A folder with both is refused.
     """
     require_split(split, ("train", "test"), "nyuv2")
     if (root / LABELLED).is_file():
+        if (root / "images" / split).is_dir():
+            raise InputError(
+                f"{root} holds {LABELLED} and images/{split}, two versions of NYUv2 with other "
+                f"images; move one of them elsewhere"
+            )
         return _labelled(root, split)
     layout = f"images/SPLIT/NAME.jpg, or {LABELLED} with {SPLITS},"
     images = files_below(root, f"images/{split}", ".jpg", layout)

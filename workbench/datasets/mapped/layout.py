@@ -14,7 +14,7 @@ from workbench.datasets.folder import FileReader
 from workbench.datasets.table import MapReader, depth_map
 
 REFUSED = -2
-"""What a number becomes that is no class."""
+"""What numbers become that stand for no class."""
 
 
 @dataclass(frozen=True, kw_only=True)

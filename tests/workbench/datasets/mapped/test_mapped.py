@@ -121,6 +121,11 @@ def test_nyuv2_in_one_file_follows_the_official_split(labelled):
     np.testing.assert_array_equal(train.image(1), image[2].transpose(2, 1, 0))
     np.testing.assert_array_equal(test.depth(0), depth[1].T)
     assert np.isnan(train.depth(0)[0, 0])
+    photo(root / "images/test/bathroom_1.jpg")
+    with pytest.raises(InputError, match="two versions of NYUv2"):
+        datasets.open(f"maps:nyuv2:test:{root}")
+    (root / "images/test/bathroom_1.jpg").unlink()
+    (root / "images/test").rmdir()
     (root / "splits.mat").unlink()
     with pytest.raises(InputError, match="cannot read the official split"):
         datasets.open(f"maps:nyuv2:test:{root}")
