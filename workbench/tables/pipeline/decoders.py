@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
 from analyses.configs import DenseConfig
 from analyses.reading.progress import watched
-from feature_store.errors import InputError
+from analyses.reading.splits import image_notes
 from workbench.heads import on_the_fly
-from workbench.heads.options import OnTheFly
+from workbench.heads.config import CropConfig
+from workbench.heads.optimiser import enough_memory
+from workbench.heads.options import DenseOptions, OnTheFly
 from workbench.heads.recipes import RECIPES
+from workbench.models.info import Arithmetic
 from workbench.results.messages import note
 from workbench.tables.records.measurement import Context, Measured
-
-CLASSES = 150
-"""Of ADE20k, for estimates."""
 
 
 def options(
     asked: Mapping[str, Any],
     *,
     device: str = "cpu",
-    arithmetic: Literal["fp32", "bf16", "fp16"] = "fp32",
+    arithmetic: Arithmetic = "fp32",
     workers: int = 0,
     iterations: int | None = None,
 ) -> OnTheFly:
@@ -36,21 +36,17 @@ def options(
     device, arithmetic, workers
         Of the run.
     iterations : int, optional
-        Fewer steps than published.
+        Steps, where :func:`fewer` than published are wanted.
     """
-    recipe = RECIPES[asked["published"]]
-    if iterations is not None and iterations < recipe.training.iterations:
-        recipe = recipe.shortened(iterations)
-    return OnTheFly(
-        config=DenseConfig(
-            task=recipe.task, merge=asked.get("merge", "concat"), depth_cap=recipe.depth_cap,
-            progress=watched(),
-        ),
-        decoder=replace(recipe.decoder, device=device),
-        crops=replace(recipe.crops, arithmetic=arithmetic, workers=workers),
-        training=recipe.training,
-        eigen_crop=recipe.eigen_crop,
+    config = DenseConfig(
+        task=RECIPES[asked["published"]].task, merge=asked.get("merge", "concat"),
+        progress=watched(),
     )  # fmt: skip
+    chosen = DenseOptions(
+        published=asked["published"], iterations=fewer(asked, iterations),
+        crops=CropConfig(arithmetic=arithmetic, workers=workers),
+    )  # fmt: skip
+    return chosen.on_the_fly(config, device)
 
 
 def decoder(context: Context, sources: Sequence[str], asked: Mapping[str, Any]) -> Measured:
@@ -58,35 +54,43 @@ def decoder(context: Context, sources: Sequence[str], asked: Mapping[str, Any]) 
 
     Raises
     ------
-    InputError
-        The training was asked to stop.
+    KeyboardInterrupt
+        The training was asked to stop: so is the whole run, which resumes when it is repeated.
     """
     assert context.folder is not None
     given = options(
         asked, device=context.device, arithmetic=context.arithmetic, workers=context.workers,
         iterations=context.iterations,
     )  # fmt: skip
-    table = on_the_fly.compute(
-        context.images["train"], context.images["test"], sources=sources, options=given,
-        folder=context.folder, log=note,
-    )  # fmt: skip
+    with enough_memory(given.decoder):
+        table = on_the_fly.compute(
+            context.images["train"], context.images["test"], sources=sources, options=given,
+            folder=context.folder, log=note,
+        )  # fmt: skip
     if table is None:
-        raise InputError(f"stopped; repeat the command to resume the decoder in {context.folder}")
+        raise KeyboardInterrupt
     name, factor = ("miou", 100) if given.config.task == "segmentation" else ("rmse", 1)
     values, resampled = {}, {}
     for row in table.to_dict("records"):
         values[row["source"]] = {name: tuple(factor * row[part] for part in (name, "low", "high"))}
         drawn = table.attrs["resampled"][row["source"]]
         resampled[row["source"]] = {name: [float(f"{factor * value:.6g}") for value in drawn]}
-    notes: tuple[str, ...] = ()
+    notes = tuple(image_notes(table.attrs["shared_images"]))
     if context.iterations is not None:
-        notes = (f"Decoders are trained for {context.iterations:,} steps.",)
+        notes += (f"Decoders are trained for {context.iterations:,} steps.",)
     return Measured(values, resampled, notes, config=asdict(given))  # type: ignore[arg-type]
+
+
+def fewer(asked: Mapping[str, Any], iterations: int | None) -> int | None:
+    """Steps of a trial; None where as many as published are asked for, or more."""
+    published = RECIPES[asked["published"]].training.iterations
+    return iterations if iterations is not None and iterations < published else None
 
 
 def shortened(asked: Mapping[str, Any], iterations: int | None) -> str:
     """Why a number of so few steps is not comparable; empty where it is."""
-    published = RECIPES[asked["published"]].training.iterations
-    if iterations is None or iterations >= published:
+    steps = fewer(asked, iterations)
+    if steps is None:
         return ""
-    return f"its decoder was trained for {iterations:,} steps, the paper's for {published:,}"
+    published = RECIPES[asked["published"]].training.iterations
+    return f"its decoder was trained for {steps:,} steps, the paper's for {published:,}"

@@ -17,8 +17,8 @@ from feature_store.dataset_name import base
 from feature_store.errors import InputError
 from workbench import datasets
 from workbench.cost import cost
-from workbench.heads import estimate as heads
-from workbench.tables.pipeline import config, decoders
+from workbench.tables.pipeline import config
+from workbench.tables.pipeline import dry_run_decoders as decoders
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.existing_stores import (
     Listing,
@@ -29,6 +29,7 @@ from workbench.tables.pipeline.existing_stores import (
 )
 from workbench.tables.pipeline.plan import MeasurementPlan, estimate
 from workbench.tables.pipeline.profile import Profile, Split
+from workbench.tables.records import content
 
 
 def dry_run(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
@@ -47,7 +48,8 @@ def dry_run(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
         speed), ``decoders`` (one per published decoder, trained on the fly, see
         :func:`workbench.heads.estimate.estimate`), ``totals`` (of the sources whose images can be
         counted; ``uncounted`` names the other datasets; ``gpu_hours_left`` and ``bytes_left`` leave
-        out what is stored), ``tables``, ``skipped`` and ``problems`` (empty if the run can start).
+        out what is stored), ``tables``, ``not_comparable`` (why numbers on some images may not be
+        compared with the paper's), ``skipped`` and ``problems`` (empty if the run can start).
     """
     listing = functools.cache(datasets.open)
     profile, unopened = counted(profile, plan.data, listing)
@@ -65,7 +67,7 @@ def dry_run(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
         for missing in [existing.get(split.store)]
         for source, row in zip(sources, estimate([(split, sources)], profile), strict=True)
     ]
-    timed, trained = _timed(plan), _decoders(plan, profile)
+    timed, trained = _timed(plan), decoders.rows(plan, profile)
     return {
         "profile": profile.name,
         "assumed_tflops": profile.tflops,
@@ -73,7 +75,8 @@ def dry_run(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
         "sources": rows,
         "timed": timed,
         "decoders": trained,
-        "totals": _totals(rows, [*timed, *trained]) | _training(trained),
+        "totals": _totals(rows, [*timed, *trained]) | decoders.sums(trained, profile.tflops),
+        "not_comparable": _unlike(plan, profile),
         "skipped": list(plan.skipped.values()),
         "problems": list(dict.fromkeys(found)),
     }
@@ -165,6 +168,21 @@ def _as_stored(split: Split, listing: Listing) -> Any:
     )
 
 
+def _unlike(plan: MeasurementPlan, profile: Profile) -> list[str]:
+    """Why numbers of comparable tables would not be comparable, as their footnotes will say."""
+    found = []
+    for table in plan.tables:
+        setup = table.setups.get(profile.name)
+        for quantity in table.quantities(profile.name) if setup and setup.comparable else ():
+            if quantity not in plan.of or not profile.named(quantity.data):
+                continue
+            roles = profile.data[quantity.data]
+            if all(split.expected is not None for split in roles.values()):
+                counts = {role: {"images": split.expected} for role, split in roles.items()}
+                found += content.unlike_paper(profile, plan.of[quantity], counts)
+    return list(dict.fromkeys(found))
+
+
 def _timed(plan: MeasurementPlan) -> list[dict[str, Any]]:
     """Models of Table 13, on the meta device: nothing of them is stored."""
     found = []
@@ -173,35 +191,6 @@ def _timed(plan: MeasurementPlan) -> list[dict[str, Any]]:
         counted = cost(source.model, source.scales, tap=source.tap)
         found.append({"source": name, "gmacs_per_image": counted.gmacs, "params": counted.params})
     return found
-
-
-def _decoders(plan: MeasurementPlan, profile: Profile) -> list[dict[str, Any]]:
-    """Bytes, GPU hours and memory of every decoder that is trained on the images."""
-    found = []
-    for measurement in plan.measurements:
-        if not ANALYSES[measurement.analysis].images:
-            continue
-        options = decoders.options(
-            dict(measurement.options), arithmetic=profile.arithmetic,
-            iterations=profile.decoder_iterations,
-        )  # fmt: skip
-        roles = profile.data[measurement.data]
-        images = roles["train"].expected or 0, roles["test"].expected or 0
-        for source in measurement.sources:
-            row = heads.estimate(
-                source, options, images=images, classes=decoders.CLASSES, tflops=profile.tflops
-            )
-            found.append(row | dict(measurement.options) | {"advice": heads.advice(row)})
-    return found
-
-
-def _training(trained: list[dict[str, Any]]) -> dict[str, Any]:
-    """Sums over the decoders."""
-    return {
-        "decoders": len(trained),
-        "decoder_gpu_hours": sum(row["on_the_fly_gpu_hours"] for row in trained),
-        "crops_bytes": sum(row["crops_bytes"] for row in trained),
-    }
 
 
 def _totals(rows: list[dict], others: list[dict]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def text(found: dict[str, Any]) -> str:
         lines.append(f"{table['table']}, {table['title']}: {said}")
     lines += ["", *_sums(found)]
     lines += [f"left empty: {line}" for line in found["skipped"]]
+    lines += found["not_comparable"]
     lines += [f"problem: {line}" for line in found["problems"]]
     return "\n".join(lines)
 
@@ -50,6 +51,7 @@ def _sums(found: dict[str, Any]) -> list[str]:
             f"{totals['decoder_gpu_hours']:.0f} GPU hours, nothing stored (unpooled tokens of "
             f"their crops would be {totals['crops_bytes'] / 1e12:.1f} TB)"
         )
+        lines.append(totals["decoder_assumption"])
     if totals["uncounted"]:
         lines.append(
             f"not in these sums, the number of images being unknown: "

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
-
-import feature_store
-from analyses.moments import on_disk
 from feature_store import InputError
-from workbench import code_hash, datasets
-from workbench.cost.timing import describe_device
+from workbench import datasets
 from workbench.extraction.local import pick_device
 from workbench.results import strict_json
-from workbench.tables.pipeline import config, existing_stores
-from workbench.tables.pipeline.analyses import ANALYSES
+from workbench.tables.pipeline import config, existing_stores, measuring
 from workbench.tables.pipeline.extract_missing import Log, extract_missing
 from workbench.tables.pipeline.plan import Measurement, MeasurementPlan
 from workbench.tables.pipeline.profile import Profile
-from workbench.tables.records import check, content, provenance
-from workbench.tables.records.measurement import Context, StoredMeasurement
-from workbench.tables.render import view, write
+from workbench.tables.records import check, content
+from workbench.tables.records.measurement import StoredMeasurement
+from workbench.tables.render import write
 from workbench.tables.specs.schema import TableSpec
 
 
@@ -79,7 +70,7 @@ def run(plan: MeasurementPlan, profile: Profile, out: Path, log: Log) -> Outcome
     for (split, _), missing in zip(needs, lacking, strict=True):
         if extract_missing(split, missing, profile, log):
             outcome.extracted.append(split.store)
-    _Tables(plan, profile, out, outcome, log).make()
+    _Tables(plan, profile, out, outcome, log, listing).make()
     outcome.renewed = write.renew_overview(out, profile.name)
     outcome.seconds = time.perf_counter() - start
     return outcome
@@ -94,6 +85,7 @@ class _Tables:
     out: Path
     outcome: Outcome
     log: Log
+    listing: existing_stores.Listing
     measured: dict[Measurement, StoredMeasurement] = field(default_factory=dict)
     refused: dict[Measurement, str] = field(default_factory=dict)
     contents: dict[str, dict] = field(default_factory=dict)
@@ -140,11 +132,14 @@ class _Tables:
         if measurement in self.measured or measurement in self.refused:
             return
         try:
-            found = _measure(measurement, self.profile, self.out, self.outcome, self.log)
+            found, is_new = measuring.measure(
+                measurement, self.profile, self.out, self.log, self.listing
+            )
         except InputError as error:
             self.refused[measurement] = str(error)
         else:
             self.measured[measurement] = found
+            self.outcome.measured += is_new
 
     def _write(self, spec: TableSpec) -> None:
         made = [table for table in self.plan.tables if table.key in self.contents]
@@ -176,99 +171,3 @@ def _claim(out: Path, profile: str) -> None:
                 f"{profile}; name another --out"
             )
     out.mkdir(parents=True, exist_ok=True)
-
-
-def _measure(
-    measurement: Measurement, profile: Profile, out: Path, outcome: Outcome, log: Log
-) -> StoredMeasurement:
-    """A stored result of the same fingerprint, or a new one; its stores where they lie now."""
-    roles = profile.data[measurement.data] if measurement.data else {}
-    device, kind = pick_device(profile.device), ANALYSES[measurement.analysis]
-    call = asdict(measurement)
-    stores, images = {}, {}
-    if kind.images:
-        images = {r: datasets.open(split.dataset).take(split.limit) for r, split in roles.items()}
-        described = provenance.of_images(images, kind.maps)
-        call["iterations"] = profile.decoder_iterations
-        call["code_sha256"] = code_hash.parts_sha256(code_hash.DECODERS)
-    else:
-        stores = {role: feature_store.open(profile.path(split)) for role, split in roles.items()}
-        described = provenance.of_stores(stores, measurement.singles(), kind.maps)
-    for store in described.values():
-        store["path"] = provenance.kept_path(store["path"], out)
-    if not measurement.data:
-        call["machine"] = _machine(device) if ANALYSES[measurement.analysis].timed else {}
-    mark = provenance.fingerprint(call, described)
-    stored = content.load_measured(out / "measured", mark, measurement.sources)
-    if stored is not None:
-        return _where_now(stored, described, out)
-    log(f"{measurement.analysis}: {', '.join(map(view.short, measurement.sources))[:90]}")
-    start = time.perf_counter()
-    context = Context(
-        stores=stores, device=device, moments=_moments(measurement, profile, described),
-        images=images, folder=out / "decoders" / mark, arithmetic=profile.arithmetic,
-        workers=profile.workers, iterations=profile.decoder_iterations,
-    )  # fmt: skip
-    found = ANALYSES[measurement.analysis].run(
-        context, measurement.sources, dict(measurement.options)
-    )
-    if path := found.config.get("moments"):
-        found = replace(found, config=found.config | {"moments": provenance.kept_path(path, out)})
-    made = {
-        "analysis": measurement.analysis,
-        "config": {
-            "options": dict(measurement.options),
-            "sources": list(measurement.sources),
-            "resolved": found.config,
-        },
-        "data": measurement.data,
-        "device": device,
-        "machine": call.get("machine", {}),
-        "stores": described,
-        "code": provenance.stamp(),
-        "date": provenance.now(),
-        "seconds": round(time.perf_counter() - start, 2),
-    }
-    outcome.measured += 1
-    content.save_measured(
-        out / "measured", StoredMeasurement(mark, found, strict_json.jsonable(made))
-    )
-    # Read as every later run will see it.
-    stored = content.load_measured(out / "measured", mark, measurement.sources)
-    assert stored is not None
-    return stored
-
-
-def _where_now(
-    stored: StoredMeasurement, described: dict[str, Any], out: Path
-) -> StoredMeasurement:
-    """A stored result with its stores as they are described now: only their paths can differ."""
-    made = stored.provenance
-    now = strict_json.jsonable(described)
-    if made["stores"] == now:
-        return stored
-    moved = stored._replace(provenance=made | {"stores": now})
-    content.save_measured(out / "measured", moved)
-    return moved
-
-
-def _moments(measurement: Measurement, profile: Profile, stores: dict[str, Any]) -> str | None:
-    """Where the training moments of a reconstruction are kept; beside local stores only."""
-    if not ANALYSES[measurement.analysis].moments or "://" in profile.stores:
-        return None
-    # Named after all that decides them: grown or other images never meet moments of the former.
-    train = {k: v for k, v in stores["train"].items() if k != "path"}
-    decides = [train, dict(measurement.options), on_disk.FORMAT]
-    mark = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
-    folder = Path(profile.stores)
-    folder.mkdir(parents=True, exist_ok=True)
-    return str(folder / f"moments_{measurement.data}_{mark.hexdigest()[:10]}.zarr")
-
-
-def _machine(device: str) -> dict[str, Any]:
-    """What decides a speed beside the model: the device, libraries, code that runs and times."""
-    return {
-        "device": describe_device(torch.device(device)),
-        "libraries": code_hash.model_library_versions(),
-        "code_sha256": code_hash.timing_sha256(),
-    }

@@ -64,7 +64,7 @@ def check(out: Path) -> list[dict[str, Any]]:
 
 
 def _own(
-    table: Mapping[str, Any], out: Path, maps: Callable[[str, str], str], profiles: list[str]
+    table: Mapping[str, Any], out: Path, maps: Callable[[str, str, int], str], profiles: list[str]
 ) -> tuple[list[str], list[str]]:
     """How a table by itself is mixed, and how it is stale."""
     stale = freshness.stale(table["measurements"], out, maps)

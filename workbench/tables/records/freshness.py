@@ -11,14 +11,14 @@ from feature_store import protocol
 from feature_store.dataset_name import is_dataset_name
 from feature_store.errors import InputError
 from workbench import datasets
-from workbench.datasets.target_maps import files_sha256, maps_sha256
+from workbench.datasets.target_maps import files_sha256, images_sha256, maps_sha256
 from workbench.tables.records.provenance import found_path
 
 
-def maps_of(path: str, task: str) -> str:
-    """Hash of the maps of a store by its path, or of a dataset by its name."""
+def maps_of(path: str, task: str, images: int) -> str:
+    """Hash of the maps of a store by its path, or of the first images of a dataset by its name."""
     if is_dataset_name(path):
-        dataset = datasets.open(path)
+        dataset = datasets.open(path).take(images)
         return files_sha256(dataset, dataset.image_ids, task)
     return maps_sha256(feature_store.open(path), task)
 
@@ -26,7 +26,7 @@ def maps_of(path: str, task: str) -> str:
 def stale(
     measurements: Mapping[str, Mapping[str, Any]],
     out: Path,
-    maps: Callable[[str, str], str] = maps_of,
+    maps: Callable[[str, str, int], str] = maps_of,
 ) -> list[str]:
     """How the stores differ from what a table was made of, in words; empty for a fresh table.
 
@@ -41,7 +41,7 @@ def stale(
 
 
 def _differences(
-    recorded: Mapping[str, Any], path: str, maps_now: Callable[[str, str], str]
+    recorded: Mapping[str, Any], path: str, maps_now: Callable[[str, str, int], str]
 ) -> list[str]:
     try:
         if is_dataset_name(path):
@@ -54,8 +54,8 @@ def _differences(
     found = []
     if store.attrs["labels_sha256"] != recorded["labels_sha256"]:
         found.append(f"{path} has other labels")
-    if maps := recorded.get("maps"):
-        found += _other_maps(path, store.dataset, maps, maps_now)
+    if "maps" in recorded:
+        found += _other_maps(path, store.dataset, recorded, maps_now)
     stored = set(store.sources())
     for name, identity in recorded["sources"].items():
         if name not in stored:
@@ -68,21 +68,23 @@ def _differences(
 
 
 def _other_images(
-    recorded: Mapping[str, Any], path: str, maps_now: Callable[[str, str], str]
+    recorded: Mapping[str, Any], path: str, maps_now: Callable[[str, str, int], str]
 ) -> list[str]:
     """How a dataset differs from what decoders were trained on."""
     dataset = datasets.open(path).take(recorded["images"])
     if protocol.ids_sha256(dataset.image_ids) != recorded["image_ids_sha256"]:
         return [f"{path} lists other images"]
-    return _other_maps(path, path, recorded["maps"], maps_now)
+    if recorded.get("files_sha256") not in (None, images_sha256(dataset)):
+        return [f"the files of images of {path} have changed"]
+    return _other_maps(path, path, recorded, maps_now)
 
 
 def _other_maps(
-    path: str, dataset: str, recorded: Mapping[str, str], now: Callable[[str, str], str]
+    path: str, dataset: str, recorded: Mapping[str, Any], now: Callable[[str, str, int], str]
 ) -> list[str]:
-    task = recorded["task"]
+    task = recorded["maps"]["task"]
     try:
-        same = now(path, task) == recorded["sha256"]
+        same = now(path, task, recorded["images"]) == recorded["maps"]["sha256"]
     except InputError as error:
         return [f"the {task} maps of {dataset} cannot be looked at ({error})"]
     return [] if same else [f"the {task} maps of {dataset} have changed"]

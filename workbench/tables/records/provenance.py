@@ -25,7 +25,7 @@ from feature_store.dataset_name import is_dataset_name
 from feature_store.errors import InputError
 from workbench import code_hash as code
 from workbench.datasets import Dataset
-from workbench.datasets.target_maps import files_sha256, maps_sha256
+from workbench.datasets.target_maps import files_sha256, images_sha256, maps_sha256
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "xarray")
 SETTINGS = ("protocol_version", "precision", "dtype", "decoder", "libraries", "code_sha256")
@@ -62,8 +62,16 @@ def of_stores(
     return found
 
 
-def of_images(images: Mapping[str, Dataset], maps: str) -> dict[str, Any]:
-    """The same of data sets that are read without a store; ``path`` is the name."""
+def of_images(
+    images: Mapping[str, Dataset],
+    maps: str,
+    weights: Mapping[str, str],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The same of data sets that are read without a store; ``path`` is the name.
+
+    `weights` are hashes by source, `settings` what else decides the features of crops.
+    """
     return {
         role: {
             "path": dataset.name,
@@ -71,7 +79,12 @@ def of_images(images: Mapping[str, Dataset], maps: str) -> dict[str, Any]:
             "images": len(dataset),
             "image_ids_sha256": protocol.ids_sha256(dataset.image_ids),
             "labels_sha256": protocol.labels_sha256(dataset.labels),
-            "sources": {},
+            "files_sha256": images_sha256(dataset),
+            "sources": dict(weights),
+            "settings": {
+                f"of crops: {name}": [json.dumps(value, sort_keys=True)]
+                for name, value in settings.items()
+            },
             "maps": {"task": maps, "sha256": files_sha256(dataset, dataset.image_ids, maps)},
         }
         for role, dataset in images.items()

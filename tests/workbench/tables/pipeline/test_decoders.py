@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from workbench.heads import on_the_fly
 from workbench.heads.recipes import RECIPES
-from workbench.tables.pipeline import config, plan, run
+from workbench.tables.pipeline import config, decoders, plan, run
 from workbench.tables.records import freshness
+from workbench.tables.specs.common import VPD
 from workbench.tables.specs.schema import Metric, Quantity, Setup, TableSpec
 
 SOURCE = "random:timm:test_vit.r160_in1k:32@32"
@@ -31,7 +34,7 @@ def small(monkeypatch):
 @pytest.fixture
 def profile(tmp_path):
     """Images with depth in place of the bundled scenes."""
-    lines = ["decoder_iterations = 2", "[datasets.scenes]"]
+    lines = ["decoder_iterations = 2", "[datasets.scenes]", "train_limit = 3"]
     for role, count in (("train", 4), ("test", 2)):
         folder = tmp_path / role
         folder.mkdir()
@@ -47,7 +50,9 @@ def profile(tmp_path):
     return config.load("bundled", tmp_path / "out", tmp_path / "config.toml")
 
 
-def test_a_number_of_a_decoder_is_kept_and_stale_when_maps_change(small, profile, tmp_path):
+@pytest.fixture
+def planned(small, profile):
+    """A table of one number."""
     ask = Quantity(
         analysis="depth_decoder", field="rmse", data="scenes", source=SOURCE,
         options=(("published", "nyuv2-vpd"),),
@@ -58,7 +63,11 @@ def test_a_number_of_a_decoder_is_kept_and_stale_when_maps_change(small, profile
         rows=(("one",),), metrics=(Metric(column="rmse", name="RMSE"),),
         setups={"bundled": setup},
     )  # fmt: skip
-    planned, out = plan.make([spec], profile), tmp_path / "out"
+    return plan.make([spec], profile)
+
+
+def test_a_number_of_a_decoder_is_kept_and_stale_when_maps_change(planned, profile, tmp_path):
+    out = tmp_path / "out"
     assert planned.needs(profile) == {}, "nothing is stored"
     first = run.run(planned, profile, out, print)
     assert (first.measured, first.extracted, first.failed) == (1, [], {})
@@ -71,11 +80,32 @@ def test_a_number_of_a_decoder_is_kept_and_stale_when_maps_change(small, profile
         for line in first.tables["x"]["footnotes"]
     )
     assert list(out.glob("decoders/*/*-vpd-crops32-seed0/step_0000000002.*"))
+    assert "25,000" not in VPD, "the standing footnote"
     assert run.run(planned, profile, out, print).measured == 0
+    assert run.run(planned, replace(profile, arithmetic="bf16"), out, print).measured == 1
     made = first.tables["x"]["measurements"]
     assert freshness.stale(made, out) == []
     np.save(tmp_path / "test" / "0.npy", np.full((32, 40), 9, np.float64))
     (line,) = freshness.stale(made, out)
     assert "the depth maps of csv:" in line
+    os.utime(tmp_path / "test" / "0.png", (0, 0))
+    assert "files of images of csv:" in freshness.stale(made, out)[0]
     (tmp_path / "test" / "all.csv").write_text("path,depth\n1.png,1.npy\n")
     assert "lists other images" in freshness.stale(made, out)[0]
+
+
+def test_a_request_to_stop_ends_the_run(planned, profile, tmp_path, monkeypatch):
+    monkeypatch.setattr(on_the_fly, "compute", lambda *given, **options: None)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(planned, profile, tmp_path / "out", print)
+
+
+def test_a_trial_has_fewer_steps_than_published():
+    asked = {"published": "nyuv2-vpd", "merge": "add"}
+    assert [decoders.fewer(asked, n) for n in (None, 10, 25_000, 30_000)] == [None, 10, None, None]
+    whole = decoders.options(asked, arithmetic="bf16", workers=3, iterations=30_000)
+    recipe = RECIPES["nyuv2-vpd"]
+    assert (whole.training, whole.decoder) == (recipe.training, recipe.decoder)
+    assert whole.crops == replace(recipe.crops, arithmetic="bf16", workers=3)
+    assert (whole.config.merge, whole.config.task, whole.eigen_crop) == ("add", "depth", "nyu")
+    assert decoders.options(asked, iterations=10).training.iterations == 10

@@ -457,7 +457,9 @@ def test_a_speed_is_measured_again_for_another_device_version_or_code(
     assert measured() == 5
     monkeypatch.setattr(code_hash, "model_library_versions", lambda: versions | {"timm": "0"})
     assert measured() == 5
-    monkeypatch.setattr("workbench.tables.pipeline.run.describe_device", lambda device: "another")
+    monkeypatch.setattr(
+        "workbench.tables.pipeline.measuring.describe_device", lambda device: "another"
+    )
     assert measured() == 5
     made = next(iter(strict_json.read(tmp_path / "table13.json")["measurements"].values()))
     assert made["machine"]["device"] == "another"

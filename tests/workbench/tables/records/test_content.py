@@ -11,6 +11,7 @@ from PIL import Image
 
 import feature_store
 from feature_store import InputError
+from workbench.datasets import Dataset
 from workbench.results import strict_json
 from workbench.tables.pipeline import config as configs
 from workbench.tables.pipeline.plan import Measurement, MeasurementPlan
@@ -147,6 +148,27 @@ def test_numbers_of_different_features_are_refused(made, change, said):
     change(other["stores"]["train"])
     with pytest.raises(InputError, match=f"table 5 would mix .*{said}.*Extract the sources again"):
         provenance.refuse_mixed("5", made | {"second": other})
+
+
+def test_numbers_of_different_crops_are_refused():
+    image = Dataset(
+        name="csv:a.csv", image_ids=["a"], labels=np.array([-1]), label_names=[], reader=bytes
+    )
+
+    def made(weights, arithmetic):
+        settings = {"arithmetic": arithmetic}
+        stores = provenance.of_images({"train": image}, "depth", {"m@1x": weights}, settings)
+        return {"stores": stores, "code": provenance.stamp()}
+
+    first = made("w", "fp32")
+    provenance.refuse_mixed("7", {"a": first, "b": made("w", "fp32")})
+    for other, said in ((("v", "fp32"), "m@1x"), (("w", "bf16"), "of crops: arithmetic")):
+        second = made(*other)
+        assert provenance.fingerprint({}, second["stores"]) != provenance.fingerprint(
+            {}, first["stores"]
+        )
+        with pytest.raises(InputError, match=f"table 7 would mix .*{said} in 2 versions"):
+            provenance.refuse_mixed("7", {"a": first, "b": second})
 
 
 def test_staleness_says_what_changed(made, tmp_path):
