@@ -136,7 +136,11 @@ def estimate(asked: Asked) -> int:
         for source in asked.sources
     ]
     if asked.json:
-        show(strict_json.dumps({"rows": rows, "assumed_tflops": planning.TFLOPS}))
+        rates = {
+            "assumed_tflops": planning.TFLOPS,
+            "assumed_decoder_tflops": planning.FP32_SHARE * planning.TFLOPS,
+        }
+        show(strict_json.dumps({"rows": rows, **rates}))
     else:
         show_table(planning.readable(rows))
         note(*map(planning.advice, rows), planning.assumption())
