@@ -40,7 +40,8 @@ def class_table(parts: Sequence[pd.DataFrame], names: Sequence[str] | None) -> p
     table = pd.DataFrame(columns).dropna(how="all")
     table = table.rename_axis("class").reset_index()
     if names:
-        table.insert(1, "name", [*map(dict(enumerate(names)).get, table["class"])])
+        known = dict(enumerate(names))
+        table.insert(1, "name", [known.get(k, "") for k in table["class"]])
     return table
 
 

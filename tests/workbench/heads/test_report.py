@@ -15,6 +15,6 @@ def test_classes_that_occur_have_their_names():
     part.attrs["per_image"] = {"m:a@1x": found}
     table = class_table([part], ["road", "sky"])
     assert table["class"].tolist() == [0, 2]
-    assert table["name"].tolist() == ["road", None]
+    assert table["name"].tolist() == ["road", ""]
     assert table["m:a@1x"].tolist() == [0.5, 1.0]
     assert "name" not in class_table([part], None)

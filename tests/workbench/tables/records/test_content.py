@@ -227,12 +227,12 @@ def test_maps_that_cannot_be_looked_at_are_a_reason_and_no_error(tmp_path, made)
     assert "the segmentation maps of toy:train cannot be looked at (no dataset" in line
     asked = []
 
-    def maps(path, task):
-        asked.append((path, task))
+    def maps(path, task, images):
+        asked.append((path, task, images))
         return "x"
 
     assert freshness.stale(made, tmp_path, maps) == []
-    assert asked == [(store["path"], "segmentation")]
+    assert asked == [(store["path"], "segmentation", 4)]
 
 
 def test_the_fingerprint_follows_features_and_call_but_not_the_path(made):
