@@ -92,3 +92,9 @@ def test_published_recipes():
     alignment = VlmConfig(recipe="llava-1.5", batch=4).resolved()
     assert (alignment.batch, alignment.learning_rate) == (4, 1e-3)
     assert VlmConfig(stage="full", recipe="llava-1.5").resolved().learning_rate == 2e-5
+
+
+def test_products_are_in_the_arithmetic_that_is_fast_on_the_device():
+    found = [VlmConfig(device=device).resolved().arithmetic for device in ("cpu", "cuda:1")]
+    assert found == ["fp32", "bf16"]
+    assert VlmConfig(arithmetic="bf16").resolved().arithmetic == "bf16"
