@@ -77,7 +77,7 @@ TABLE = TableSpec(
                 CROPS,
                 BOOTSTRAP,
             ),
-            expected="alone 6 decoders, 64 GPU hours at 200 TFLOP/s, nothing stored",
+            expected="alone 6 decoders, 135 GPU hours at 200 (fp32: 20) TFLOP/s, nothing stored",
         ),
     },
     comparisons=(

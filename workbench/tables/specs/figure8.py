@@ -95,7 +95,8 @@ TABLE = TableSpec(
                 BASE_ONLY,
                 INTERVALS,
             ),
-            expected="alone 10 decoders, 23 GPU hours at 200 TFLOP/s; top-1 beside them as Table 5",
+            expected="alone 10 decoders, 209 GPU hours at 200 (fp32: 20) TFLOP/s; top-1 beside "
+            "them as Table 5",
         ),
     },
     figure="convnet",

@@ -58,7 +58,7 @@ TABLE = TableSpec(
             row_notes={
                 ("ViT", "Huge", "512"): "run at 504 pixels: patches of 14 do not divide 512",
             },
-            expected="16 decoders, 33 GPU hours at 200 TFLOP/s, nothing stored",
+            expected="16 decoders, 140 GPU hours at 200 (fp32: 20) TFLOP/s, nothing stored",
         ),
     },
     comparisons=tuple(

@@ -67,7 +67,7 @@ TABLE = TableSpec(
                 ("Base-S2", THREE, "no"): "out of memory in the paper; here the frozen model keeps "
                 "no activations, and fewer crops run at a time where they do not fit"
             },
-            expected="alone 6 decoders, 77 GPU hours at 200 TFLOP/s, nothing stored",
+            expected="alone 6 decoders, 149 GPU hours at 200 (fp32: 20) TFLOP/s, nothing stored",
         ),
     },
     comparisons=(

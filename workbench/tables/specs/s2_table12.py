@@ -68,7 +68,7 @@ TABLE = TableSpec(
                 "prints 1554 for the same figure"
                 for merge in ("add", "concat")
             },
-            expected="alone 4 decoders, 42 GPU hours at 200 TFLOP/s, nothing stored",
+            expected="alone 4 decoders, 84 GPU hours at 200 (fp32: 20) TFLOP/s, nothing stored",
         ),
     },
     comparisons=tuple(
