@@ -27,7 +27,7 @@ import pandas as pd
 from analyses.configs import DenseConfig
 from analyses.linear import from_moments
 from analyses.linear.head import Head
-from analyses.linear.logistic import Problem
+from analyses.linear.logistic import LogisticProblem
 from analyses.probe import choose_l2
 from analyses.reading import target_maps
 from analyses.reading.labelled_tokens import TargetMaps, TrainingTokens, draw, good_rows, token_maps
@@ -154,7 +154,7 @@ def _fit_segmentation(seen: TrainingTokens, config: DenseConfig, say: Say) -> tu
     classes = int(labels.max(initial=0)) + 1
     if classes < 2:
         raise InputError("the training masks hold fewer than two classes")
-    problem = Problem(FeatureRows.of(seen.x), labels, classes, config.head)
+    problem = LogisticProblem(FeatureRows.of(seen.x), labels, classes, config.head)
     l2 = config.l2
     if l2 is None:
         folds = _known_elsewhere(_folds(seen, config), labels)

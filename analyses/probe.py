@@ -21,7 +21,7 @@ import pandas as pd
 from analyses.configs import ProbeConfig
 from analyses.linear.folds import FitsInTurn, FoldedFits
 from analyses.linear.head import Head
-from analyses.linear.logistic import Problem
+from analyses.linear.logistic import LogisticProblem
 from analyses.linear.sgd import fit_minibatch
 from analyses.reading.engine import Engine
 from analyses.reading.labels import LabelledSplit, match_labels
@@ -121,7 +121,7 @@ def train_head(
     """
     if config.recipe == "paper":
         return fit_minibatch(rows, labels, classes, config.minibatch, config.seed), float("nan")
-    problem = Problem(rows, labels, classes, config.head)
+    problem = LogisticProblem(rows, labels, classes, config.head)
     if config.l2 is not None:
         return problem.fit(l2=config.l2), config.l2
     l2 = choose_l2(problem, stratified_folds(labels, config.folds, config.seed))
@@ -129,7 +129,7 @@ def train_head(
 
 
 def choose_l2(
-    problem: Problem, folds: np.ndarray, trying: Callable[[float], object] = lambda l2: None
+    problem: LogisticProblem, folds: np.ndarray, trying: Callable[[float], object] = lambda l2: None
 ) -> float:
     """The penalty with the smallest mean held-out cross-entropy.
 
@@ -139,7 +139,7 @@ def choose_l2(
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogisticProblem
     folds : int array, dims (image,)
         Fold in which the image is held out, -1 = never.
     trying : callable

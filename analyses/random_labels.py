@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 
 from analyses.configs import RandomLabelConfig
-from analyses.linear.logistic import Problem
+from analyses.linear.logistic import LogisticProblem
 from analyses.reading.pooled import FeatureRows, pool
 from feature_store import FeatureStore
 from feature_store.source import names_of
@@ -115,7 +115,7 @@ def fitted_accuracy(x: np.ndarray, count: int, config: RandomLabelConfig) -> flo
         rng = np.random.default_rng([config.seed, draw, count])
         rows = FeatureRows.of(x[rng.choice(len(x), count, replace=False)])
         labels = rng.permutation(np.arange(count) % 2)  # both labels occur, in equal numbers
-        problem = Problem(rows, labels, 2)
+        problem = LogisticProblem(rows, labels, 2)
         _, hits = problem.evaluate(problem.fit(l2=L2, tolerance=TOLERANCE))
         total += float(hits.mean())
     return total / config.repeats

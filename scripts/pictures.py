@@ -24,7 +24,7 @@ from PIL import Image
 
 import feature_store
 from analyses import hard_examples, reconstruction, scale_selection
-from analyses.scale_selection import Layout, Reconstruct, SelectionConfig
+from analyses.scale_selection import Layout, ReconstructTask, SelectionConfig
 from workbench.commands.demo import LARGE, S2, SMALL, SOURCES, SPLITS
 from workbench.datasets.pictures import reader
 from workbench.extraction import ExtractRequest, extract
@@ -84,7 +84,7 @@ def selection(folder: Path) -> Figure:
         extract(ExtractRequest(dataset=dataset, models=[SMALL], scales=merged, store=store))
     train, test = (feature_store.open(f"{folder}/{split}.zarr") for split in SPLITS)
     layout = Layout.stored(train, SMALL, ["1x", "2x", "3x"])
-    task = Reconstruct((train, test), SOURCES[-1], layout.grid)
+    task = ReconstructTask((train, test), SOURCES[-1], layout.grid)
     config = SelectionConfig(policies=("bottom-up",), budgets=(0.25,), resamples=10)
     table = scale_selection.compute(train, test, layout=layout, task=task, config=config)
     return draw_chosen(test, layout, table, count=3)

@@ -15,10 +15,10 @@ def command() -> int:
     warnings.filterwarnings("ignore", message="Image size")
     sys.warnoptions.append("ignore:Image size")  # decoding processes inherit it
     from workbench.cli import main
-    from workbench.results.messages import Errors
+    from workbench.results.messages import ErrorStream
 
     if sys.stderr is not None:
-        sys.stderr = Errors(sys.stderr)
+        sys.stderr = ErrorStream(sys.stderr)
     return main()
 
 

@@ -22,7 +22,7 @@ import torch
 from scipy.optimize import OptimizeResult, minimize
 
 from analyses.linear.head import Head
-from analyses.linear.logistic import Problem, threads_for
+from analyses.linear.logistic import LogisticProblem, threads_for
 
 ROTATED = 2048
 """Channels up to which eigenvectors are used; computing them takes channels^3 operations."""
@@ -37,13 +37,13 @@ class FoldedFits:
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogisticProblem
         Its rows must be in memory; a second copy is held, sorted by fold.
     folds : int array, dims (row,)
         Fold in which the row is held out, -1 = never.
     """
 
-    def __init__(self, problem: Problem, folds: np.ndarray) -> None:
+    def __init__(self, problem: LogisticProblem, folds: np.ndarray) -> None:
         self.problem, self.count = problem, int(folds.max()) + 1
         rows = torch.cat(list(problem.blocks()))
         place = torch.from_numpy(folds).to(rows.device)
@@ -166,12 +166,12 @@ class FitsInTurn:
 
     Parameters
     ----------
-    problem : Problem
+    problem : LogisticProblem
     folds : int array, dims (row,)
         Fold in which the row is held out, -1 = never.
     """
 
-    def __init__(self, problem: Problem, folds: np.ndarray) -> None:
+    def __init__(self, problem: LogisticProblem, folds: np.ndarray) -> None:
         self.problem, self.folds = problem, folds
         self._heads: dict[int, Head | None] = dict.fromkeys(range(folds.max() + 1))
 

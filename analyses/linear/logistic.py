@@ -52,7 +52,7 @@ def threads_for(multiplications: float) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class Problem:
+class LogisticProblem:
     """Standardised rows and their labels, shared by the fits for different penalties and weights.
 
     Parameters
@@ -67,7 +67,7 @@ class Problem:
     Examples
     --------
     >>> rows = FeatureRows.of(np.array([[-1.0], [-1.0], [1.0], [1.0]]))
-    >>> head = Problem(rows, np.array([0, 0, 1, 1]), 2).fit(l2=1.0)
+    >>> head = LogisticProblem(rows, np.array([0, 0, 1, 1]), 2).fit(l2=1.0)
     >>> float((head.weight[0, 1] - head.weight[0, 0]).round(4))  # d / 2 = sigmoid(-d)
     0.6748
     """

@@ -8,10 +8,10 @@ from typing import Any
 from analyses.scale_selection.config import BUDGETS, POLICIES, SelectionConfig
 
 _NEEDS_TORCH = {
-    "Dense": "dense",
+    "DenseTask": "dense",
     "Layout": "layout",
-    "Probe": "classes",
-    "Reconstruct": "reconstruct",
+    "ProbeTask": "classes",
+    "ReconstructTask": "reconstruct",
     "compute": "selection",
 }
 __all__ = ["BUDGETS", "POLICIES", "SelectionConfig", *_NEEDS_TORCH]

@@ -13,14 +13,14 @@ from analyses.reading.labels import match_labels
 from analyses.reading.pooled import FeatureRows
 from analyses.scale_selection.config import SelectionConfig
 from analyses.scale_selection.gains import Loss
-from analyses.scale_selection.task import Seen, cross_entropy, outputs
+from analyses.scale_selection.task import FilledMaps, cross_entropy, outputs
 from feature_store import FeatureStore
 
 ABSENT = 10.0
 """Nats by which a class without a training image is less likely than the least likely other."""
 
 
-class Probe:
+class ProbeTask:
     """A logistic head on the mean token tells classes apart; accuracy."""
 
     name = "probe"
@@ -42,7 +42,7 @@ class Probe:
     def cells(self, maps: np.ndarray) -> np.ndarray:
         return maps.mean((-3, -2), dtype=np.float32)[..., None, :]
 
-    def fit(self, batches: Iterable[Seen], penalty: float | None) -> tuple[Head, float]:
+    def fit(self, batches: Iterable[FilledMaps], penalty: float | None) -> tuple[Head, float]:
         parts = [(seen.x[:, 0], self.labels[0][seen.index]) for seen in batches]
         x, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
         # Of a part of the images, some classes may be missing.
@@ -54,10 +54,10 @@ class Probe:
         weight[:, present], bias[present] = head.weight, head.bias
         return Head(weight, bias), l2
 
-    def loss(self, seen: Seen) -> Loss:
+    def loss(self, seen: FilledMaps) -> Loss:
         return cross_entropy(self.labels[seen.side][seen.index][:, None])
 
-    def sums(self, head: Head, seen: Seen) -> list[np.ndarray]:
+    def sums(self, head: Head, seen: FilledMaps) -> list[np.ndarray]:
         hits = outputs(head, seen.x)[:, 0].argmax(1) == self.labels[1][seen.index]
         return [np.array([hit, 1.0]) for hit in hits]
 

@@ -14,13 +14,13 @@ from analyses.reading import target_maps
 from analyses.reading.labelled_tokens import TargetMaps, TrainingTokens
 from analyses.scale_selection.config import SelectionConfig
 from analyses.scale_selection.gains import Loss
-from analyses.scale_selection.task import Seen, cross_entropy, mean_of_known, outputs
+from analyses.scale_selection.task import FilledMaps, cross_entropy, mean_of_known, outputs
 from analyses.statistics.dense_scores import count_pixels
 from feature_store import FeatureStore, InputError
 from feature_store.subsample import positions
 
 
-class Dense:
+class DenseTask:
     """A head on every token predicts classes or metres; mean IoU or RMSE over pixels."""
 
     sources = ()
@@ -56,7 +56,7 @@ class Dense:
                 self._of_tokens[side, row] = self._target(under)
         return np.stack([self._of_tokens[side, row] for row in rows])
 
-    def fit(self, batches: Iterable[Seen], penalty: float | None) -> tuple[Head, float]:
+    def fit(self, batches: Iterable[FilledMaps], penalty: float | None) -> tuple[Head, float]:
         tokens, images = self.grid[0] * self.grid[1], int(self.rows[0].sum())
         each = max(1, min(tokens, self.options.train_tokens // max(images, 1)))
         x, y, image = [], [], [np.empty(0, np.int64)]
@@ -75,7 +75,7 @@ class Dense:
         )
         return dense_probe.fit_head(some, self.options, penalty)
 
-    def loss(self, seen: Seen) -> Loss:
+    def loss(self, seen: FilledMaps) -> Loss:
         truth = self._tokens(seen.side, seen.index)
         if self.name == "segmentation":
             return cross_entropy(np.where(np.isnan(truth), -1, truth).astype(np.int64))
@@ -83,7 +83,7 @@ class Dense:
         errors = np.nan_to_num(truth)[:, None, :, None]
         return lambda z: mean_of_known(np.square(z - errors)[..., 0], known)
 
-    def sums(self, head: Head, seen: Seen) -> list[np.ndarray]:
+    def sums(self, head: Head, seen: FilledMaps) -> list[np.ndarray]:
         maps = outputs(head, seen.x).reshape(len(seen.x), *self.grid, -1)
         pairs = zip(maps, seen.index, strict=True)
         return [count_pixels(out, self.targets[1][int(row)], self.options) for out, row in pairs]

@@ -13,12 +13,12 @@ from analyses.moments.second_moments import MomentsConfig
 from analyses.reading.grids import average_to, common_grid
 from analyses.reconstruction.question import Question
 from analyses.scale_selection.gains import Loss
-from analyses.scale_selection.task import Seen, outputs
+from analyses.scale_selection.task import FilledMaps, outputs
 from analyses.statistics.information import bits
 from feature_store import FeatureStore, InputError
 
 
-class Reconstruct:
+class ReconstructTask:
     """Least squares from the maps to another source, on their common grid; information in bits."""
 
     name = "reconstruct"
@@ -41,10 +41,10 @@ class Reconstruct:
         flat = maps.reshape(-1, *maps.shape[-3:])
         return average_to(flat, self.grid).reshape(*maps.shape[:-3], -1, maps.shape[-1])
 
-    def _target(self, seen: Seen) -> np.ndarray:
+    def _target(self, seen: FilledMaps) -> np.ndarray:
         return np.concatenate([self.cells(seen.extra[name]) for name in self.sources], axis=-1)
 
-    def fit(self, batches: Iterable[Seen], penalty: float | None) -> tuple[Head, float]:
+    def fit(self, batches: Iterable[FilledMaps], penalty: float | None) -> tuple[Head, float]:
         sums: Accumulator | None = None
         for seen in batches:
             tokens = {"x": seen.x[:, :, None], "y": self._target(seen)[:, :, None]}
@@ -60,11 +60,11 @@ class Reconstruct:
         self._mean = best.mean_y
         return Head(best.weights, best.mean_y - best.mean_x @ best.weights), best.ridge
 
-    def loss(self, seen: Seen) -> Loss:
+    def loss(self, seen: FilledMaps) -> Loss:
         y = self._target(seen)[:, None]
         return lambda z: np.square(z - y).mean((-1, -2), dtype=np.float64)
 
-    def sums(self, head: Head, seen: Seen) -> list[np.ndarray]:
+    def sums(self, head: Head, seen: FilledMaps) -> list[np.ndarray]:
         y, mean = self._target(seen), self._mean
         errors = np.square(outputs(head, seen.x) - y).mean((1, 2), dtype=np.float64)
         null = np.square(y - mean).mean((1, 2), dtype=np.float64)

@@ -55,7 +55,7 @@ def compute(
         Hold the scales of the layout.
     layout : Layout
     task : Task
-        :class:`Reconstruct`, :class:`Probe` or :class:`Dense`.
+        :class:`ReconstructTask`, :class:`ProbeTask` or :class:`DenseTask`.
     config : SelectionConfig, optional
     queries : float array, dims (query, channel), optional
         Embeddings for the policy ``top-down``.

@@ -13,7 +13,7 @@ from analyses.scale_selection.gains import greedy
 from analyses.scale_selection.layout import Layout, deltas, fill
 from analyses.scale_selection.policies import choose
 from analyses.scale_selection.table import Point
-from analyses.scale_selection.task import Seen, Task, outputs, resampled, stacked
+from analyses.scale_selection.task import FilledMaps, Task, outputs, resampled, stacked
 from feature_store import FeatureStore, InputError
 
 IMAGES = 16
@@ -71,11 +71,11 @@ class Study:
                 extra = {name: found[name] for name in self.task.sources}
                 yield batch.index[part], [found[self.layout.base], *scales], extra
 
-    def seen(self, side: int, chosen: np.ndarray, rows: np.ndarray) -> Iterator[Seen]:
+    def seen(self, side: int, chosen: np.ndarray, rows: np.ndarray) -> Iterator[FilledMaps]:
         """Filled maps; `chosen` has dims (image of the store, crop)."""
         for index, (base, *maps), extra in self.read(side, rows):
             filled = fill(self.layout, base, maps, chosen[index])
-            yield Seen(side, index, self.task.cells(filled), extra)
+            yield FilledMaps(side, index, self.task.cells(filled), extra)
 
     def fit(
         self, chosen: np.ndarray, budget: float, rows: np.ndarray | None = None
@@ -121,7 +121,7 @@ class Study:
             for n, delta in enumerate(deltas(self.layout, base, maps), 1):
                 own = head.weight[channels[n] : channels[n + 1]].astype(np.float32)
                 added.append(self.task.cells(delta) @ own)
-            loss = self.task.loss(Seen(side, index, filled, extra))
+            loss = self.task.loss(FilledMaps(side, index, filled, extra))
             found = greedy(outputs(head, filled), np.concatenate(added, axis=1), loss)
             for array, part in zip(into, found, strict=True):
                 array[index] = part

@@ -20,7 +20,7 @@ from analyses.statistics.bootstrap import bootstrap_sums
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class FilledMaps:
     """Filled maps of some images, as the predictor sees them.
 
     Attributes
@@ -53,13 +53,13 @@ class Task(Protocol):
     def cells(self, maps: np.ndarray) -> np.ndarray:
         """Maps (..., row, col, channel) to what the predictor sees: (..., cell, channel)."""
 
-    def fit(self, batches: Iterable[Seen], penalty: float | None) -> tuple[Head, float]:
+    def fit(self, batches: Iterable[FilledMaps], penalty: float | None) -> tuple[Head, float]:
         """The predictor of training images, and its penalty."""
 
-    def loss(self, seen: Seen) -> Loss:
+    def loss(self, seen: FilledMaps) -> Loss:
         """The loss of outputs for these images."""
 
-    def sums(self, head: Head, seen: Seen) -> list[np.ndarray]:
+    def sums(self, head: Head, seen: FilledMaps) -> list[np.ndarray]:
         """For each image what the metric is made of."""
 
     def metric(self, total: np.ndarray) -> float:

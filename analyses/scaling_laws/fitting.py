@@ -1,6 +1,6 @@
 """Fit one law to one table of runs: starts, robust loss, identifiability, bootstrap intervals.
 
-Everything here works on any separable law (:class:`~analyses.scaling_laws.separable.Basis`).
+Everything here works on any separable law (:class:`~analyses.scaling_laws.separable.LawBasis`).
 
 Intervals come from a residual bootstrap. The design (which shapes, which budgets) is kept; centred
 residuals, divided by √(1 − leverage), are drawn with replacement, singly or in blocks that share
@@ -23,7 +23,7 @@ from scipy.special import ndtr, stdtrit
 
 from analyses.scaling_laws.separable import (
     Array,
-    Basis,
+    LawBasis,
     SeparableFit,
     best_of,
     descend,
@@ -62,7 +62,7 @@ class FitOptions:
             raise InputError(f"confidence is {self.confidence}; expected 0.5 to below 1")
 
 
-def fit(basis: Basis, y: Array, options: FitOptions) -> SeparableFit:
+def fit(basis: LawBasis, y: Array, options: FitOptions) -> SeparableFit:
     """Best law for targets y (n,): a fit of one problem (P = 1)."""
     base = run_weights(y, options)
     starts = grid_starts(basis, y, base[0], _STARTS)
@@ -77,7 +77,7 @@ def run_weights(y: Array, options: FitOptions) -> Array:
 
 
 def reweight(
-    basis: Basis,
+    basis: LawBasis,
     y: Array,
     solution: SeparableFit,
     base: Array,
@@ -96,12 +96,12 @@ def reweight(
     return solution
 
 
-def fitted(basis: Basis, solution: SeparableFit) -> Array:
+def fitted(basis: LawBasis, solution: SeparableFit) -> Array:
     """Values of the law at the basis' runs: (P, n)."""
     return np.einsum("pnk,pk->pn", basis.columns(solution.theta), solution.weights)
 
 
-def log_jacobian(basis: Basis, solution: SeparableFit) -> Array:
+def log_jacobian(basis: LawBasis, solution: SeparableFit) -> Array:
     """Derivatives (n, m + k) of the first problem's law by the logarithms of its parameters.
 
     The column of a coefficient that is zero is zero.
@@ -111,7 +111,7 @@ def log_jacobian(basis: Basis, solution: SeparableFit) -> Array:
     return np.concatenate([slopes, columns], axis=1)
 
 
-def unidentified(basis: Basis, solution: SeparableFit, y: Array) -> dict[str, str]:
+def unidentified(basis: LawBasis, solution: SeparableFit, y: Array) -> dict[str, str]:
     """Exponents that the runs do not determine, each with its reason; empty if there are none.
 
     An exponent is not determined if its term has coefficient zero, if it ran to an end of its
@@ -145,7 +145,7 @@ def unidentified(basis: Basis, solution: SeparableFit, y: Array) -> dict[str, st
 
 
 def bootstrap(
-    basis: Basis,
+    basis: LawBasis,
     y: Array,
     solution: SeparableFit,
     options: FitOptions,
@@ -155,7 +155,7 @@ def bootstrap(
 
     Parameters
     ----------
-    basis : Basis
+    basis : LawBasis
         The law at the runs.
     y : array (n,)
         Targets.
@@ -185,7 +185,7 @@ def bootstrap(
     return reweight(basis, targets, rough, wide, options, _REFIT_TOLERANCE)
 
 
-def leverage(basis: Basis, solution: SeparableFit, base: Array) -> Array:
+def leverage(basis: LawBasis, solution: SeparableFit, base: Array) -> Array:
     """Diagonal of the hat matrix of the linearised law, (n,), at most 0.95."""
     jacobian = log_jacobian(basis, solution) * base[:, None]
     q, r = np.linalg.qr(jacobian[:, np.abs(jacobian).max(axis=0) > 0])

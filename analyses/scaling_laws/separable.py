@@ -27,7 +27,7 @@ from scipy.optimize import nnls
 Array = NDArray[np.float64]
 
 
-class Basis(Protocol):
+class LawBasis(Protocol):
     """The functions φ of one law, evaluated at the runs of one table."""
 
     exponents: tuple[str, ...]
@@ -113,7 +113,7 @@ def _drop_one(r: Array, target: Array, dropped: NDArray[np.int64]) -> Array:
 
 
 def descend(
-    basis: Basis,
+    basis: LawBasis,
     y: Array,
     theta: Array,
     root_weights: Array,
@@ -125,7 +125,7 @@ def descend(
 
     Parameters
     ----------
-    basis : Basis
+    basis : LawBasis
         The law at the n runs, shared by all problems.
     y : array (P, n)
         Targets.
@@ -195,7 +195,7 @@ def best_of(solution: SeparableFit, groups: int) -> SeparableFit:
     return solution.take(np.arange(groups) * starts + cost.argmin(axis=1))
 
 
-def grid_starts(basis: Basis, y: Array, root_weights: Array, keep: int) -> Array:
+def grid_starts(basis: LawBasis, y: Array, root_weights: Array, keep: int) -> Array:
     """The best `keep` of a fixed set of points in the box of exponents: (keep, m)."""
     m = len(basis.lower)
     per_side = max(2, int(400 ** (1 / m)))
@@ -212,7 +212,7 @@ def grid_starts(basis: Basis, y: Array, root_weights: Array, keep: int) -> Array
     return theta[np.argsort(solution.cost, kind="stable")[:keep]]
 
 
-def _evaluate(basis: Basis, y: Array, theta: Array, root_weights: Array) -> SeparableFit:
+def _evaluate(basis: LawBasis, y: Array, theta: Array, root_weights: Array) -> SeparableFit:
     columns = basis.columns(theta) * root_weights[:, :, None]
     target = y * root_weights
     weights = solve_coefficients(columns, target)
@@ -221,7 +221,7 @@ def _evaluate(basis: Basis, y: Array, theta: Array, root_weights: Array) -> Sepa
     return SeparableFit(theta=theta, weights=weights, residual=residual, cost=cost)
 
 
-def _step(basis: Basis, here: SeparableFit, root_weights: Array, damping: Array) -> Array:
+def _step(basis: LawBasis, here: SeparableFit, root_weights: Array, damping: Array) -> Array:
     """Damped Gauss-Newton step (P, m); exponents held at a bound stay there."""
     columns = basis.columns(here.theta) * root_weights[:, :, None]
     slopes = basis.slopes(here.theta, here.weights) * root_weights[:, :, None]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analyses.linear.head import Head
-from analyses.linear.logistic import HeadConfig, Problem
+from analyses.linear.logistic import HeadConfig, LogisticProblem
 from analyses.probe import choose_l2, stratified_folds
 from analyses.reading.pooled import FeatureRows
 from feature_store import InputError
@@ -82,11 +82,13 @@ def held_out_loss(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return found
 
 
-def _problem(features: np.ndarray, labels: np.ndarray) -> tuple[Problem, np.ndarray, np.ndarray]:
+def _problem(
+    features: np.ndarray, labels: np.ndarray
+) -> tuple[LogisticProblem, np.ndarray, np.ndarray]:
     """The training problem, the label of each class, and each labelled image's class."""
     known = labels >= 0
     classes, numbers = np.unique(labels[known], return_inverse=True)
     if len(classes) < 2:
         raise InputError(f"found images of {len(classes)} classes; a probe needs at least two")
     rows = FeatureRows.of(features[known])
-    return Problem(rows, numbers, len(classes), HEAD), classes, numbers
+    return LogisticProblem(rows, numbers, len(classes), HEAD), classes, numbers

@@ -31,7 +31,7 @@ import torch
 from workbench import datasets
 from workbench.cost.parallel import peak_mb
 from workbench.pretraining.backbone import augmentation, build_s2
-from workbench.pretraining.config import PretrainConfig, Recipe
+from workbench.pretraining.config import PretrainConfig, PretrainRecipe
 from workbench.pretraining.images import Augmented, supervised_views
 from workbench.pretraining.supervised import Supervised
 from workbench.training.batches import Batches
@@ -46,7 +46,7 @@ def ours(asked: argparse.Namespace, scales: tuple[str, ...], recompute: bool) ->
     config = PretrainConfig(
         model=asked.model, dataset="bundled:specks:train", scales=scales, batch=asked.batch
     )
-    recipe = Recipe(
+    recipe = PretrainRecipe(
         augment="none", ema=0.0, recompute=recompute, device=asked.device,
         arithmetic=asked.arithmetic,
     )  # fmt: skip
@@ -151,8 +151,8 @@ def memory(asked: argparse.Namespace) -> dict:
 def loading(asked: argparse.Namespace) -> dict:
     """Images per second that two processes decode and augment at 224 pixels."""
     config = PretrainConfig(model=asked.model, dataset="bundled:textiles:train")
-    s2 = build_s2(config, Recipe(), "cpu")
-    magnitude, _ = augmentation(Recipe(augment="medium1"), s2.info)
+    s2 = build_s2(config, PretrainRecipe(), "cpu")
+    magnitude, _ = augmentation(PretrainRecipe(augment="medium1"), s2.info)
     found = {}
     for name in ("bundled:textiles:train", "bundled:specks:train"):
         made = Augmented(datasets.open(name), supervised_views(224, 0.05, magnitude), 0)

@@ -38,8 +38,8 @@ from analyses.configs import ProbeConfig
 from analyses.pretraining import experiment
 from workbench import cost, datasets
 from workbench.extraction import ExtractRequest, extract
-from workbench.pretraining.config import Distillation, PretrainConfig, Recipe
-from workbench.pretraining.run import Asked, pretrain
+from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe
+from workbench.pretraining.run import Pretraining, pretrain
 from workbench.training.config import TrainingConfig
 
 RESULTS = Path(experiment.__file__).parent / "data"
@@ -54,7 +54,7 @@ BATCH = 64
 PROBED = {"train": 4_000, "test": 2_000}
 FIRST_PROBED = 490_000
 """Number of the first image that the probe is trained on; no training reaches it."""
-RECIPE = Recipe(
+RECIPE = PretrainRecipe(
     learning_rate=1e-3, weight_decay=0.05, warm_up=0.1, augment="none", min_crop=0.6, ema=0.998
 )
 DISTILLATION = Distillation(prototypes=1024, hidden=256, local_crops=4, local_pixels=0.5)
@@ -153,7 +153,7 @@ def counted(row: str) -> dict:
     return {"gmacs_per_image": found.gmacs, "params": found.params, "scales": list(scales)}
 
 
-def options(run: Run) -> Asked:
+def options(run: Run) -> Pretraining:
     model, scales = ROWS[run.row]
     config = PretrainConfig(
         model=model, dataset="bundled:specks:train", val="bundled:specks:test", limit=run.images,
@@ -161,7 +161,7 @@ def options(run: Run) -> Asked:
     )  # fmt: skip
     steps = run.images // BATCH
     recipe = RECIPE if run.objective == "supervised" else replace(RECIPE, learning_rate=None)
-    return Asked(
+    return Pretraining(
         config=config, recipe=recipe, distillation=DISTILLATION,
         training=TrainingConfig(checkpoint_every=max(1, steps // 4), log_every=10), options={},
     )  # fmt: skip

@@ -24,7 +24,7 @@ import runner
 
 import feature_store
 from analyses import scale_selection
-from analyses.scale_selection import Dense, Layout, Probe, Reconstruct, SelectionConfig
+from analyses.scale_selection import DenseTask, Layout, ProbeTask, ReconstructTask, SelectionConfig
 from workbench.cost.selection import others, with_gmacs
 from workbench.datasets.target_maps import targets_for
 from workbench.extraction import ExtractRequest, extract
@@ -112,15 +112,15 @@ def task_of(
     stores: tuple[feature_store.FeatureStore, feature_store.FeatureStore],
     layout: Layout,
     config: SelectionConfig,
-) -> Reconstruct | Probe | Dense:
+) -> ReconstructTask | ProbeTask | DenseTask:
     """What the maps of a data set are used for."""
     task = DATA[name].task
     if task == "reconstruct":
-        return Reconstruct(stores, f"{LARGER[-1]}@1x", layout.grid)
+        return ReconstructTask(stores, f"{LARGER[-1]}@1x", layout.grid)
     if task == "probe":
-        return Probe(stores, config)
+        return ProbeTask(stores, config)
     train, test = (targets_for(store, layout.base, task) for store in stores)
-    return Dense(stores, (train, test), layout.grid, task, config)
+    return DenseTask(stores, (train, test), layout.grid, task, config)
 
 
 def stored(name: str, side: str, asked: argparse.Namespace) -> feature_store.FeatureStore:

@@ -15,7 +15,7 @@ from workbench.results.files import written_whole
 from workbench.results.messages import note, show
 
 if TYPE_CHECKING:
-    from workbench.exports.content import Content
+    from workbench.exports.content import Exported
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +47,9 @@ class Export:
     def run(self) -> int:
         import feature_store
         from workbench.exports import arrays, tables
-        from workbench.exports.content import Content
+        from workbench.exports.content import Exported
 
-        writers: dict[str, Callable[[Content, Path], None]] = {
+        writers: dict[str, Callable[[Exported, Path], None]] = {
             "npz": arrays.write_npz,
             "safetensors": arrays.write_safetensors,
             "parquet": tables.write_parquet,
@@ -57,7 +57,7 @@ class Export:
         }
         if self.out.is_dir() or (self.to == "hf" and self.out.exists()):
             raise InputError(f"{self.out} exists; name another path with --out, or remove it")
-        content = Content.of(feature_store.open(self.store), self.source, self.pooling)
+        content = Exported.of(feature_store.open(self.store), self.source, self.pooling)
         with written_whole(self.out) as partial:
             writers[self.to](content, partial)
         found = {

@@ -12,7 +12,7 @@ from feature_store.dataset_name import view_name
 from feature_store.errors import InputError, require_at_least
 from workbench.cluster import EngineOptions
 from workbench.cluster.engine import connect
-from workbench.extraction.request import ExtractReport, ExtractRequest, Part
+from workbench.extraction.request import ExtractReport, ExtractRequest, ShardPart
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
@@ -142,7 +142,7 @@ class Extract:
         from workbench.cluster.extraction import extract_on
         from workbench.extraction.local import extract, open_extraction
 
-        part = None if self.part is None else Part.parse(self.part)
+        part = None if self.part is None else ShardPart.parse(self.part)
         if self.prepare:
             run = open_extraction(request, note, loaded)
             note(f"{run.store.path} is prepared: {len(run.missing())} shard(s) to compute")

@@ -10,13 +10,13 @@ import tyro
 
 from analyses.reading.progress import watched
 from workbench.options import options_of
-from workbench.pretraining.config import Distillation, PretrainConfig, Recipe
+from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe
 from workbench.results import strict_json
 from workbench.results.messages import note, show
 from workbench.training.config import TrainingConfig
 
 if TYPE_CHECKING:
-    from workbench.pretraining.run import Asked
+    from workbench.pretraining.run import Pretraining
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,9 @@ class Pretrain:
     """
 
     config: Annotated[PretrainConfig, tyro.conf.arg(name="")]
-    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
+    recipe: Annotated[PretrainRecipe, tyro.conf.arg(name="")] = field(
+        default_factory=PretrainRecipe
+    )
     distillation: Annotated[Distillation, tyro.conf.arg(name="")] = field(
         default_factory=Distillation
     )
@@ -58,9 +60,9 @@ class Pretrain:
         """Train, and report; the exit status."""
         if self.dry_run:
             return self._dry_run()
-        from workbench.pretraining.run import Asked, pretrain  # deferred: torch takes 2 s
+        from workbench.pretraining.run import Pretraining, pretrain  # deferred: torch takes 2 s
 
-        asked = Asked(
+        asked = Pretraining(
             config=self.config, recipe=self.recipe, distillation=self.distillation,
             training=self.training, options={},
         )  # fmt: skip
@@ -80,7 +82,7 @@ class Pretrain:
         )
         return 0
 
-    def _sweep(self, asked: Asked, plan: Path) -> int:
+    def _sweep(self, asked: Pretraining, plan: Path) -> int:
         from workbench.pretraining.sweep import sweep  # deferred: torch takes 2 s
 
         table = sweep(asked, plan, self.out, note, progress=watched())

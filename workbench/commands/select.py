@@ -116,16 +116,16 @@ class Select:
         self, stores: tuple[FeatureStore, FeatureStore], layout: Layout, config: SelectionConfig
     ) -> Task:
         # Deferred: torch, behind these, takes 2 s to import.
-        from analyses.scale_selection import Dense, Probe, Reconstruct
+        from analyses.scale_selection import DenseTask, ProbeTask, ReconstructTask
         from workbench.datasets.target_maps import targets_for
 
         if self.target is not None:
-            return Reconstruct(stores, self.target, layout.grid)
+            return ReconstructTask(stores, self.target, layout.grid)
         if self.task == "probe":
-            return Probe(stores, config)
+            return ProbeTask(stores, config)
         assert self.task is not None
         train, test = (targets_for(s, layout.base, self.task, self.depth_unit) for s in stores)
-        return Dense(stores, (train, test), layout.grid, self.task, config)
+        return DenseTask(stores, (train, test), layout.grid, self.task, config)
 
     def _embeddings(self) -> Any:
         if self.embeddings is None:

@@ -10,9 +10,9 @@ import pandas as pd
 from analyses import dense_probe, probe, reconstruction
 from analyses.configs import ProbeConfig
 from analyses.scale_selection.config import SelectionConfig
-from analyses.scale_selection.dense import Dense
+from analyses.scale_selection.dense import DenseTask
 from analyses.scale_selection.layout import Layout
-from analyses.scale_selection.reconstruct import Reconstruct
+from analyses.scale_selection.reconstruct import ReconstructTask
 from analyses.scale_selection.task import Task
 from feature_store import FeatureStore, InputError, Source
 from workbench.cost.counting import cost, macs
@@ -65,7 +65,7 @@ def others(
         "keep_shared": config.keep_shared,
     }
     names = (task.metric_name, "low", "high")
-    if isinstance(task, Reconstruct):
+    if isinstance(task, ReconstructTask):
         ridge = "auto" if config.ridge is None else config.ridge
         found = reconstruction.compute(
             *stores, target=task.target, sources=sources,
@@ -73,7 +73,7 @@ def others(
         )  # fmt: skip
         table = reconstruction.rows(found)
         names = ("test_info_bits", "test_info_low", "test_info_high")
-    elif isinstance(task, Dense):
+    elif isinstance(task, DenseTask):
         parts = []
         for source in sources:  # models may crop differently: each has its own targets
             train, test = (targets_for(store, source, task.name, depth_unit) for store in stores)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.exports.content import Content
+from workbench.exports.content import Exported
 
 _SAFE = {"float16": "F16", "float32": "F32", "int32": "I32", "uint8": "U8"}
 """NumPy's name of a dtype to that of safetensors."""
 
 
-def write_npz(content: Content, path: Path) -> None:
+def write_npz(content: Exported, path: Path) -> None:
     """Arrays ``features``, ``image_id``, ``label``, ``label_names``, ``about`` (JSON as text).
 
     Also ``position`` where a subset of token positions is stored. ``numpy.load`` reads them.
@@ -32,8 +32,8 @@ def write_npz(content: Content, path: Path) -> None:
             _put(archive, name, array.shape, array.dtype, [array])
 
 
-def write_safetensors(content: Content, path: Path) -> None:
-    """Tensors ``features``, ``label`` and ``image_id``; :meth:`Content.about` in the metadata.
+def write_safetensors(content: Exported, path: Path) -> None:
+    """Tensors ``features``, ``label`` and ``image_id``; :meth:`Exported.about` in the metadata.
 
     ``image_id`` is uint8, dims (image, byte): UTF-8 with zero bytes at the end, as safetensors
     holds no text. Also ``position`` where a subset of token positions is stored.
@@ -80,7 +80,7 @@ def _put(
             member.write(np.ascontiguousarray(block, dtype).tobytes())
 
 
-def _position(content: Content) -> dict[str, np.ndarray]:
+def _position(content: Exported) -> dict[str, np.ndarray]:
     found = content.positions()
     return {} if found is None else {"position": found}
 

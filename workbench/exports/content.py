@@ -17,7 +17,7 @@ ExportPooling = Literal["mean", "prefix", "none"]
 
 
 @dataclass(frozen=True)
-class Content:
+class Exported:
     """Features of the readable images of a store, in row order.
 
     Attributes
@@ -36,7 +36,7 @@ class Content:
     rows: np.ndarray = field(repr=False)
 
     @classmethod
-    def of(cls, store: FeatureStore, source: str, pooling: ExportPooling) -> Content:
+    def of(cls, store: FeatureStore, source: str, pooling: ExportPooling) -> Exported:
         """Of a complete source.
 
         Raises

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from workbench.datasets.optional import library
-from workbench.exports.content import Content
+from workbench.exports.content import Exported
 
 ROWS = 4096
 """Rows written together, at most."""
 
 
-def write_parquet(content: Content, path: Path) -> None:
+def write_parquet(content: Exported, path: Path) -> None:
     """One row per image, or without pooling per token.
 
     Columns: ``image_id``, ``label`` (class name, null = unlabelled), without pooling ``row`` and
-    ``col``, and ``features``, a list of fixed length. :meth:`Content.about` is in the file's
+    ``col``, and ``features``, a list of fixed length. :meth:`Exported.about` is in the file's
     metadata under ``about``.
     """
     pyarrow = library("pyarrow", "an export to parquet")
@@ -35,10 +35,10 @@ def write_parquet(content: Content, path: Path) -> None:
             writer.write_table(pyarrow.table(columns, schema=schema))
 
 
-def write_saved(content: Content, path: Path) -> None:
+def write_saved(content: Exported, path: Path) -> None:
     """A folder for ``datasets.load_from_disk``, with the columns of :func:`write_parquet`.
 
-    ``label`` is a ClassLabel by name, and :meth:`Content.about` is the dataset's description.
+    ``label`` is a ClassLabel by name, and :meth:`Exported.about` is the dataset's description.
     """
     datasets = library("datasets", "an export to hf")
     pyarrow = library("pyarrow", "an export to hf")
@@ -64,7 +64,7 @@ def write_saved(content: Content, path: Path) -> None:
     (path / "saved").rmdir()
 
 
-def _schema(pyarrow: Any, content: Content, label: Any) -> Any:
+def _schema(pyarrow: Any, content: Exported, label: Any) -> Any:
     value = pyarrow.from_numpy_dtype(content.dtype)
     places = (
         [] if content.pooling != "none" else [("row", pyarrow.int32()), ("col", pyarrow.int32())]
@@ -79,7 +79,7 @@ def _schema(pyarrow: Any, content: Content, label: Any) -> Any:
     )
 
 
-def _columns(pyarrow: Any, content: Content) -> Iterator[dict[str, Any]]:
+def _columns(pyarrow: Any, content: Exported) -> Iterator[dict[str, Any]]:
     """Columns of some rows at a time; ``label`` as numbers."""
     ids, labels = np.array(content.image_ids), content.labels
     positions, cols = content.positions(), content.about()["grid"][1]

@@ -14,7 +14,7 @@ from workbench.datasets.bundled.photos import few_photographs
 from workbench.datasets.folder import skipped_text
 from workbench.extraction.jobs import below_native, resolve_jobs
 from workbench.extraction.loaded_models import LoadedModels
-from workbench.extraction.request import ExtractReport, ExtractRequest, Part
+from workbench.extraction.request import ExtractReport, ExtractRequest, ShardPart
 from workbench.extraction.run import Extraction
 from workbench.extraction.selective import Selector
 from workbench.extraction.target_store import is_new, open_target, withdraw_damaged, withdraw_failed
@@ -23,7 +23,7 @@ from workbench.extraction.target_store import is_new, open_target, withdraw_dama
 def extract(
     request: ExtractRequest,
     *,
-    part: Part | None = None,
+    part: ShardPart | None = None,
     log: Callable[[str], None] = lambda line: None,
     loaded: LoadedModels | None = None,
 ) -> ExtractReport:
@@ -33,7 +33,7 @@ def extract(
     ----------
     request : ExtractRequest
         What to run on what.
-    part : Part, optional
+    part : ShardPart, optional
         Only these shards, for processes that divide a store among themselves.
     log : callable
         Receives one line of prose at a time: the plan, and anything worth knowing on the way.

@@ -188,12 +188,12 @@ def usual_crops(device: str, *, convnet: bool) -> int:
 
 
 @dataclass(frozen=True)
-class Part:
+class ShardPart:
     """The k-th of n ranges of a store's shards, for n processes that know nothing of each other.
 
     Examples
     --------
-    >>> [list(Part(k, 3).shards(8)) for k in (1, 2, 3)]
+    >>> [list(ShardPart(k, 3).shards(8)) for k in (1, 2, 3)]
     [[0, 1], [2, 3, 4], [5, 6, 7]]
     """
 
@@ -209,7 +209,7 @@ class Part:
             )
 
     @classmethod
-    def parse(cls, text: str) -> Part:
+    def parse(cls, text: str) -> ShardPart:
         """From ``K/N``, such as 3/8."""
         number, _, of = text.partition("/")
         if not (number.isdecimal() and of.isdecimal() and int(of)):

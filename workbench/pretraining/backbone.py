@@ -17,7 +17,7 @@ from workbench.models.names import ModelName
 from workbench.models.registry import build
 from workbench.multiscale import S2, interpolate, plan_scale
 from workbench.multiscale.scale import Scale, resolve_scales
-from workbench.pretraining.config import AUGMENTATIONS, BY_SIZE, PretrainConfig, Recipe
+from workbench.pretraining.config import AUGMENTATIONS, BY_SIZE, PretrainConfig, PretrainRecipe
 
 HEADS = ("head.", "head_dist.")
 """How the tensors of a classifier begin."""
@@ -38,14 +38,17 @@ def describe(config: PretrainConfig) -> BackboneInfo:
 
 
 def build_s2(
-    config: PretrainConfig, recipe: Recipe, device: str, options: dict[str, Any] | None = None
+    config: PretrainConfig,
+    recipe: PretrainRecipe,
+    device: str,
+    options: dict[str, Any] | None = None,
 ) -> S2:
     """The model with its initial weights, at the scales of the training.
 
     Parameters
     ----------
     config : PretrainConfig
-    recipe : Recipe
+    recipe : PretrainRecipe
     device : str
     options : dict, optional
         Further arguments of the architecture, such as its width.
@@ -106,7 +109,7 @@ def init_sha256(name: str | None) -> str | None:
     return None if name is None else weights_sha256(models.load(name).module.state_dict())
 
 
-def augmentation(recipe: Recipe, info: BackboneInfo) -> tuple[int | None, float]:
+def augmentation(recipe: PretrainRecipe, info: BackboneInfo) -> tuple[int | None, float]:
     """Strength of RandAugment and alpha of mixup; by the model's size unless one is named."""
     name: str = recipe.augment
     if name == "auto":

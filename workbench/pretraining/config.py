@@ -78,7 +78,7 @@ class PretrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class PretrainRecipe:
     """How a model is trained, whatever the objective."""
 
     learning_rate: float | None = None

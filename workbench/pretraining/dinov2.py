@@ -32,8 +32,8 @@ from feature_store.errors import InputError
 from workbench.models.info import Tokens
 from workbench.multiscale import S2
 from workbench.pretraining.backbone import Inputs, small_s2
-from workbench.pretraining.config import Distillation, PretrainConfig, Recipe
-from workbench.pretraining.evaluation import COLLAPSED_RANK, HeldOut, evaluated
+from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe
+from workbench.pretraining.evaluation import COLLAPSED_RANK, EvaluationImages, evaluated
 from workbench.pretraining.images import Views
 from workbench.pretraining.multi_crop import MultiCrop
 from workbench.pretraining.rates import groups
@@ -57,7 +57,7 @@ SETTLED = 0.01
 """Distance in nats to ln(prototypes) within which a loss has settled there."""
 
 
-class Seen(NamedTuple):
+class HeadOutput(NamedTuple):
     """Outputs of a head, dims (image, prototype), and the vectors that it was given."""
 
     scores: torch.Tensor
@@ -76,7 +76,7 @@ class Student(nn.Module):
 
     def forward(
         self, crops: Sequence[torch.Tensor], mask: torch.Tensor
-    ) -> tuple[list[Seen], torch.Tensor]:
+    ) -> tuple[list[HeadOutput], torch.Tensor]:
         """Scores of each crop, and of the masked patches of the large ones.
 
         Parameters
@@ -93,15 +93,20 @@ class Student(nn.Module):
         found += [self._seen(class_vectors(small(crop))) for crop in crops[2:] if small]
         return found, self.head(tokens.map[mask])
 
-    def _seen(self, vectors: torch.Tensor) -> Seen:
-        return Seen(self.head(vectors), vectors)
+    def _seen(self, vectors: torch.Tensor) -> HeadOutput:
+        return HeadOutput(self.head(vectors), vectors)
 
 
 class SelfDistillation(nn.Module):
     """Everything that a checkpoint holds: student, teacher, and the centres of the losses."""
 
     def __init__(
-        self, s2: S2, teacher: S2, config: PretrainConfig, recipe: Recipe, asked: Distillation
+        self,
+        s2: S2,
+        teacher: S2,
+        config: PretrainConfig,
+        recipe: PretrainRecipe,
+        asked: Distillation,
     ) -> None:
         super().__init__()
         self.config, self.recipe, self.asked = config, recipe, asked
@@ -143,7 +148,7 @@ class SelfDistillation(nn.Module):
         small = max(1, round(self.asked.local_pixels * native / stride)) * stride
         return MultiCrop(self.inputs.side, small, self.asked.local_crops)
 
-    def evaluate(self, images: HeldOut, batch: int) -> dict[str, float]:
+    def evaluate(self, images: EvaluationImages, batch: int) -> dict[str, float]:
         """Values of evaluation.csv, of the teacher."""
         return evaluated(self.kept, self.inputs, images, batch, None)
 
@@ -223,7 +228,7 @@ class SelfDistillation(nn.Module):
         }
 
     def _balanced(
-        self, taught: list[torch.Tensor], patches: torch.Tensor, seen: list[Seen],
+        self, taught: list[torch.Tensor], patches: torch.Tensor, seen: list[HeadOutput],
         guessed: torch.Tensor, temperature: float,
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         """Both losses with the teacher's outputs balanced over the prototypes of a batch."""

@@ -19,7 +19,7 @@ from workbench.models.registry import build
 from workbench.multiscale import plan_scale
 from workbench.multiscale.scale import resolve_scales
 from workbench.pretraining.backbone import describe
-from workbench.pretraining.config import Distillation, PretrainConfig, Recipe
+from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe
 
 VALUES = 17
 FORWARD_AND_BACKWARD = 3
@@ -28,14 +28,14 @@ TFLOPS = 200.0
 
 
 def estimate(
-    config: PretrainConfig, recipe: Recipe, asked: Distillation, *, images: int, keep: int,
+    config: PretrainConfig, recipe: PretrainRecipe, asked: Distillation, *, images: int, keep: int,
     devices: int,
 ) -> dict[str, Any]:  # fmt: skip
     """Parameters, work, memory and disk of a run.
 
     Parameters
     ----------
-    config, recipe, asked : PretrainConfig, Recipe, Distillation
+    config, recipe, asked : PretrainConfig, PretrainRecipe, Distillation
     images : int
         Of the data set.
     keep : int

@@ -27,7 +27,7 @@ COLLAPSED_RANK = 1.5
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class EvaluationImages:
     """Decoded images and labels behind the values of evaluation.csv.
 
     Attributes
@@ -44,7 +44,9 @@ class HeldOut:
     bank_labels: np.ndarray
 
 
-def held_out(train: Dataset, val: Dataset, s2: S2, inputs: Inputs, *, classes: bool) -> HeldOut:
+def held_out(
+    train: Dataset, val: Dataset, s2: S2, inputs: Inputs, *, classes: bool
+) -> EvaluationImages:
     """Decode what the evaluations need, once.
 
     Parameters
@@ -65,7 +67,7 @@ def held_out(train: Dataset, val: Dataset, s2: S2, inputs: Inputs, *, classes: b
     labels = matched(train, val) if classes else own_labels(train, val)
     rows, bank = spread(len(val), VALIDATION), train.rows(spread(len(train), BANK))
     transform = s2.info.transform.at(inputs.side, inputs.side)
-    return HeldOut(
+    return EvaluationImages(
         decoded(val.rows(rows), transform), labels[rows], decoded(bank, transform),
         bank.labels.astype(np.int64),
     )  # fmt: skip
@@ -128,7 +130,7 @@ def pooled(s2: S2, inputs: Inputs, pixels: torch.Tensor, batch: int) -> torch.Te
 def evaluated(
     s2: S2,
     inputs: Inputs,
-    images: HeldOut,
+    images: EvaluationImages,
     batch: int,
     head: Callable[[torch.Tensor], torch.Tensor] | None,
 ) -> dict[str, float]:

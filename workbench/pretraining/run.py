@@ -26,8 +26,8 @@ from workbench.models.names import ModelName
 from workbench.models.run_names import WEIGHTS
 from workbench.multiscale import S2
 from workbench.pretraining.backbone import build_s2, init_sha256
-from workbench.pretraining.config import Distillation, PretrainConfig, Recipe
-from workbench.pretraining.evaluation import HeldOut, held_out
+from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe
+from workbench.pretraining.evaluation import EvaluationImages, held_out
 from workbench.pretraining.images import Augmented
 from workbench.pretraining.report import draw, recorder, report
 from workbench.pretraining.supervised import Supervised, require_labels
@@ -53,11 +53,11 @@ CLIP = {"supervised": 1.0, "dinov2": 3.0}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Pretraining:
     """All options of a run."""
 
     config: PretrainConfig
-    recipe: Recipe
+    recipe: PretrainRecipe
     distillation: Distillation
     training: TrainingConfig
     """Its iterations follow from the epochs, and its clip from the objective where it is None."""
@@ -66,13 +66,13 @@ class Asked:
 
 
 def pretrain(
-    asked: Asked, folder: Path, log: Callable[[str], None], *, progress: bool = False
+    asked: Pretraining, folder: Path, log: Callable[[str], None], *, progress: bool = False
 ) -> dict[str, Any] | None:
     """Train a model, or resume its training; repeated, it only reports.
 
     Parameters
     ----------
-    asked : Asked
+    asked : Pretraining
     folder : Path
         Of this run alone; the model is ``run:folder`` when it has finished.
     log : callable
@@ -130,7 +130,7 @@ def pretrain(
         return report(folder, outcome.step, config)
 
 
-def _check_batch(config: PretrainConfig, recipe: Recipe) -> None:
+def _check_batch(config: PretrainConfig, recipe: PretrainRecipe) -> None:
     each = ranks.count() * recipe.parts
     if config.batch < ranks.count():
         raise InputError(
@@ -144,7 +144,7 @@ def _check_batch(config: PretrainConfig, recipe: Recipe) -> None:
         )
 
 
-def _objective(s2: S2, images: Dataset, asked: Asked) -> Any:
+def _objective(s2: S2, images: Dataset, asked: Pretraining) -> Any:
     """What is trained: the module whose state a checkpoint holds."""
     if asked.config.objective == "supervised":
         return Supervised(s2, len(images.label_names), asked.config, asked.recipe)
@@ -157,8 +157,8 @@ def _objective(s2: S2, images: Dataset, asked: Asked) -> Any:
 def _trained(
     state: Any,
     train_images: Dataset,
-    images: HeldOut | None,
-    asked: Asked,
+    images: EvaluationImages | None,
+    asked: Pretraining,
     steps: int,
     log: Callable[[str], None],
 ) -> Any:
@@ -183,7 +183,9 @@ def _trained(
     return replace(found, evaluate=evaluate)
 
 
-def _identity(asked: Asked, train_images: Dataset, val_images: Dataset | None) -> dict[str, Any]:
+def _identity(
+    asked: Pretraining, train_images: Dataset, val_images: Dataset | None
+) -> dict[str, Any]:
     """What decides the weights, besides the training's own options and seed."""
     recipe, config = asdict(asked.recipe), asdict(asked.config)
     del recipe["device"], recipe["workers"], recipe["tensorboard"], config["seed"]
@@ -218,7 +220,7 @@ def _sha256(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
-def _write(state: Any, s2: S2, asked: Asked, identity: dict[str, Any], folder: Path) -> None:
+def _write(state: Any, s2: S2, asked: Pretraining, identity: dict[str, Any], folder: Path) -> None:
     """Write the weights that a finished run leaves, unless they are there."""
     if (folder / WEIGHTS).exists():
         return

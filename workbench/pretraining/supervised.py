@@ -19,8 +19,8 @@ from workbench.datasets import Dataset
 from workbench.multiscale import S2
 from workbench.multiscale.scale import Scale
 from workbench.pretraining.backbone import Inputs, augmentation
-from workbench.pretraining.config import PretrainConfig, Recipe
-from workbench.pretraining.evaluation import HeldOut, evaluated
+from workbench.pretraining.config import PretrainConfig, PretrainRecipe
+from workbench.pretraining.evaluation import EvaluationImages, evaluated
 from workbench.pretraining.images import Views, supervised_views
 from workbench.training import ranks
 from workbench.training.batches import Batches
@@ -62,7 +62,9 @@ class Classifier(nn.Module):
 class Supervised(nn.Module):
     """Everything that a checkpoint holds: the classifier and the average of its weights."""
 
-    def __init__(self, s2: S2, classes: int, config: PretrainConfig, recipe: Recipe) -> None:
+    def __init__(
+        self, s2: S2, classes: int, config: PretrainConfig, recipe: PretrainRecipe
+    ) -> None:
         from timm.loss import BinaryCrossEntropy, SoftTargetCrossEntropy
         from timm.utils import ModelEmaV3
 
@@ -101,7 +103,7 @@ class Supervised(nn.Module):
         """How the training images are augmented."""
         return supervised_views(self.inputs.side, self.recipe.min_crop, self.magnitude)
 
-    def evaluate(self, images: HeldOut, batch: int) -> dict[str, float]:
+    def evaluate(self, images: EvaluationImages, batch: int) -> dict[str, float]:
         """Values of evaluation.csv, of the classifier that is kept."""
         return evaluated(self.kept, self.inputs, images, batch, self.best.head)
 

@@ -13,7 +13,7 @@ from analyses.scaling_laws.runs import positive, read_runs
 from feature_store.errors import InputError
 from workbench.models.registry import build
 from workbench.pretraining.backbone import describe
-from workbench.pretraining.run import Asked, pretrain
+from workbench.pretraining.run import Pretraining, pretrain
 from workbench.results.files import write_csv
 from workbench.training.files import EVALUATION
 
@@ -22,13 +22,18 @@ TABLE = "sweep.csv"
 
 
 def sweep(
-    asked: Asked, plan: Path, folder: Path, log: Callable[[str], None], *, progress: bool = False
+    asked: Pretraining,
+    plan: Path,
+    folder: Path,
+    log: Callable[[str], None],
+    *,
+    progress: bool = False,
 ) -> Path | None:
     """Train every row of a plan; repeated, it resumes.
 
     Parameters
     ----------
-    asked : Asked
+    asked : Pretraining
         Options that all runs share; the architecture gives patches and heads.
     plan : Path
         CSV file as of ``workbench shape-law --plan star``: ``width``, ``depth``, ``mlp``,
@@ -72,7 +77,7 @@ def sweep(
     return folder / TABLE
 
 
-def _heads(asked: Asked) -> int:
+def _heads(asked: Pretraining) -> int:
     blocks = getattr(build(describe(asked.config).name).module, "blocks", None)
     if not blocks:
         raise InputError(
@@ -82,7 +87,7 @@ def _heads(asked: Asked) -> int:
 
 
 def _run(
-    asked: Asked, shape: dict[str, int], heads: int, folder: Path, log: Callable[[str], None],
+    asked: Pretraining, shape: dict[str, int], heads: int, folder: Path, log: Callable[[str], None],
     progress: bool,
 ) -> dict[str, Any] | None:  # fmt: skip
     """Metric and error of one shape; None where its run was stopped."""

@@ -18,7 +18,7 @@ class OutputClosed(Exception):
     """The reader of standard output has closed it, as ``head`` does."""
 
 
-class Errors:
+class ErrorStream:
     """Standard error that may close or fill up meanwhile: what cannot be written is lost.
 
     Progress bars and warnings of libraries are written there too, and no line of theirs is a
@@ -79,4 +79,4 @@ def note(*lines: str) -> None:
     """Print lines on standard error; where it is closed, missing or full, they are lost."""
     if sys.stderr is not None and not sys.stderr.closed:
         for line in lines:
-            print(printable(line), file=Errors(sys.stderr), flush=True)
+            print(printable(line), file=ErrorStream(sys.stderr), flush=True)

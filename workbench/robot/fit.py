@@ -21,7 +21,7 @@ from workbench.robot.config import PolicyConfig
 from workbench.robot.demonstrations import Demonstrations
 from workbench.robot.eyes import Eyes, Sight, read_features, survey
 from workbench.robot.policy import Policy, Scales
-from workbench.robot.windows import Batch, batch_of, window_rows
+from workbench.robot.windows import WindowBatch, batch_of, window_rows
 from workbench.training.config import TrainingConfig
 from workbench.training.features import recorded
 from workbench.training.loop import train
@@ -80,7 +80,7 @@ class Learner:
         scales = Scales(*((v.mean(0, np.float64), v.std(0, np.float64)) for v in known))
         self.policy = Policy(config, eyes, scales).to(config.device)
 
-    def batch(self, last: np.ndarray) -> Batch:
+    def batch(self, last: np.ndarray) -> WindowBatch:
         """Windows that end at these frames, with their features."""
         rows = window_rows(last, self.demonstrations, self.config)
         visual = None
@@ -90,13 +90,13 @@ class Learner:
             visual = torch.from_numpy(found[back.reshape(rows.seen.shape)])
         return batch_of(rows, self.demonstrations, visual)
 
-    def read(self, step: int) -> Batch:
+    def read(self, step: int) -> WindowBatch:
         """The windows of a training step."""
         frames = self.frames[0]
         rows = rows_of_step(step, count=len(frames), batch=self.config.batch, seed=self.seed)
         return self.batch(frames[rows])
 
-    def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, batch: WindowBatch) -> tuple[torch.Tensor, dict[str, float]]:
         """Of a batch, to be minimised."""
         return self.policy.loss(batch.to(self.config.device)), {}
 

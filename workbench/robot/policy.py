@@ -20,7 +20,7 @@ from torch import nn
 from feature_store.errors import InputError
 from workbench.robot.config import PolicyConfig
 from workbench.robot.eyes import Eyes
-from workbench.robot.windows import Batch, looks
+from workbench.robot.windows import WindowBatch, looks
 
 HEADS = 4
 MVP_WIDTH, MVP_LAYERS = 128, (256, 128, 64)
@@ -77,7 +77,7 @@ class Policy(nn.Module):
         self.body = kind(config, *sizes, sighted=eyes is not None)
         self.places = looks(config).tolist()
 
-    def forward(self, batch: Batch) -> torch.Tensor:
+    def forward(self, batch: WindowBatch) -> torch.Tensor:
         """Standardised actions, dims (window, look, horizon, value)."""
         visual = None
         if self.eyes is not None:
@@ -88,7 +88,7 @@ class Policy(nn.Module):
         found = self.body(visual, state, past, batch, self.places)
         return found.unflatten(-1, (self.config.horizon, -1))
 
-    def loss(self, batch: Batch) -> torch.Tensor:
+    def loss(self, batch: WindowBatch) -> torch.Tensor:
         """Mean absolute error over known actions, in spreads of the demonstrated ones."""
         assert batch.future is not None
         assert batch.future_known is not None
@@ -96,7 +96,7 @@ class Policy(nn.Module):
         return (error * batch.future_known).sum() / batch.future_known.sum().clamp(min=1)
 
     @torch.inference_mode()
-    def act(self, batch: Batch) -> torch.Tensor:
+    def act(self, batch: WindowBatch) -> torch.Tensor:
         """Actions from the last step on, in their own units: dims (window, horizon, value)."""
         return self.action.inverse(self(batch)[:, -1])
 
@@ -124,7 +124,7 @@ class _Transformer(nn.Module):
         visual: torch.Tensor | None,
         state: torch.Tensor,
         past: torch.Tensor,
-        batch: Batch,
+        batch: WindowBatch,
         places: list[int],
     ) -> torch.Tensor:
         """Dims (window, look, horizon x value)."""
@@ -181,7 +181,7 @@ class _Mlp(nn.Module):
         visual: torch.Tensor | None,
         state: torch.Tensor,
         past: torch.Tensor,
-        batch: Batch,
+        batch: WindowBatch,
         places: list[int],
     ) -> torch.Tensor:
         """Dims (window, look, horizon x value)."""

@@ -13,7 +13,7 @@ from workbench.robot.config import RolloutConfig
 from workbench.robot.environments import Answer, Environments, Order
 from workbench.robot.live import Encode
 from workbench.robot.policy import Policy
-from workbench.robot.windows import Batch, looks
+from workbench.robot.windows import WindowBatch, looks
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Controller:
             return np.clip(plan[:count], -1, 1)
         return np.clip(ensembled(memory.plans, now, count, self.ensemble), -1, 1)
 
-    def batch(self, memories: list[Memory]) -> Batch:
+    def batch(self, memories: list[Memory]) -> WindowBatch:
         """Windows that end at the present step of each robot."""
         context = self.config.context
         size = self.policy.state.mean.shape[0], self.policy.action.mean.shape[0]
@@ -125,7 +125,7 @@ class Controller:
                 past[k, context - len(actions) :] = actions
                 past_known[k, context - len(actions) :] = True
         visual = None if self.encode is None else torch.stack([self._seen(m) for m in memories])
-        return Batch(
+        return WindowBatch(
             state=torch.from_numpy(state),
             known=torch.from_numpy(known),
             past=torch.from_numpy(past),

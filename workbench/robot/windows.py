@@ -24,7 +24,7 @@ def looks(config: PolicyConfig) -> np.ndarray:
 
 
 @dataclass
-class Batch:
+class WindowBatch:
     """Windows as a policy is given them.
 
     Attributes
@@ -51,10 +51,10 @@ class Batch:
     future: torch.Tensor | None = None
     future_known: torch.Tensor | None = None
 
-    def to(self, device: str) -> Batch:
+    def to(self, device: str) -> WindowBatch:
         """The same on a device."""
         moved: dict[str, Any] = {n: v if v is None else v.to(device) for n, v in vars(self).items()}
-        return Batch(**moved)
+        return WindowBatch(**moved)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def window_rows(
 
 def batch_of(
     rows: WindowRows, demonstrations: Demonstrations, visual: torch.Tensor | None
-) -> Batch:
+) -> WindowBatch:
     """The windows with their states and actions.
 
     Parameters
@@ -118,7 +118,7 @@ def batch_of(
     """
     first = demonstrations.start[rows.steps[:, -1]][:, None]
     before = np.maximum(rows.steps - 1, first)
-    return Batch(
+    return WindowBatch(
         state=torch.from_numpy(demonstrations.state[rows.steps]),
         known=torch.from_numpy(rows.known),
         past=torch.from_numpy(demonstrations.action[before]),

@@ -59,7 +59,7 @@ def evaluate(
         rows = other_images(rows, config.seed)
     if config.score in ("likelihood", "letter"):
         _require_choices(questions, config.score)
-    asked = Asked(model, writer, vision, run.config.length, config, progress)
+    asked = Answerer(model, writer, vision, run.config.length, config, progress)
     if config.score == "likelihood":
         answers = asked.choose(questions, rows)
         scores = np.array([float(a == q.answer) for a, q in zip(answers, questions, strict=True)])
@@ -85,7 +85,7 @@ def _require_choices(questions: Sequence[Question], score: str) -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Answerer:
     """A model with what its answers need.
 
     Attributes
@@ -206,6 +206,6 @@ def answer(
     question : str
     """
     config = EvaluationConfig(new_tokens=new_tokens)
-    asked = Asked(model, writer, lambda rows: tokens, run.config.length, config, False)
+    asked = Answerer(model, writer, lambda rows: tokens, run.config.length, config, False)
     with torch.inference_mode():
         return asked.generate([writer.prompt(question)], np.array([0]))[0]

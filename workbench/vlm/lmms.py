@@ -23,7 +23,7 @@ from feature_store.errors import InputError
 from feature_store.source import Source
 from workbench.models.run_names import find_run
 from workbench.results.messages import note
-from workbench.vlm.evaluate import Asked
+from workbench.vlm.evaluate import Answerer
 from workbench.vlm.evaluation_config import EvaluationConfig
 from workbench.vlm.questions import IMAGE_MARK
 from workbench.vlm.run import Run
@@ -155,10 +155,10 @@ class Answering:
         number, task, split = request.args[3:6]
         return self.task_dict[task][split][number]
 
-    def _asked(self, tokens: torch.Tensor, new_tokens: int) -> Asked:
+    def _asked(self, tokens: torch.Tensor, new_tokens: int) -> Answerer:
         config = EvaluationConfig(new_tokens=max(new_tokens, 1), batch=self._batch)
         length = self._run.config.length
-        return Asked(self._model, self._writer, lambda rows: tokens[rows], length, config, False)
+        return Answerer(self._model, self._writer, lambda rows: tokens[rows], length, config, False)
 
 
 def _text(request: Any) -> str:

@@ -8,7 +8,7 @@ import pytest
 from analyses.linear import folds as module
 from analyses.linear.config import HeadConfig
 from analyses.linear.folds import FitsInTurn, FoldedFits
-from analyses.linear.logistic import Problem
+from analyses.linear.logistic import LogisticProblem
 from analyses.probe import choose_l2
 from analyses.reading.pooled import FeatureRows
 
@@ -22,7 +22,7 @@ def problem(rows=240, channels=12, memory_mb=256, classes=4):
     scores[:, -1] -= 4
     folds = rng.integers(-1, 3, rows)
     config = HeadConfig(memory_mb=memory_mb)
-    return Problem(FeatureRows.of(x), scores.argmax(1), classes, config), folds
+    return LogisticProblem(FeatureRows.of(x), scores.argmax(1), classes, config), folds
 
 
 @pytest.mark.parametrize("rotated", [2048, 0])
@@ -48,7 +48,10 @@ def test_constant_channel_and_a_class_that_is_never_held_out():
     labels = np.arange(60) % 2
     labels[:2] = 2
     folds = np.where(labels == 2, -1, np.arange(60) // 4 % 3)
-    fits = [kind(Problem(FeatureRows.of(x), labels, 3), folds) for kind in (FoldedFits, FitsInTurn)]
+    fits = [
+        kind(LogisticProblem(FeatureRows.of(x), labels, 3), folds)
+        for kind in (FoldedFits, FitsInTurn)
+    ]
     found, expected = (fit.held_out_loss(0.1, 1e-6) for fit in fits)
     assert found == pytest.approx(expected, rel=1e-5)
 

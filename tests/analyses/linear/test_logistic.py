@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 
 from analyses.linear.head import loss_and_hits
-from analyses.linear.logistic import HeadConfig, Problem
+from analyses.linear.logistic import HeadConfig, LogisticProblem
 from analyses.reading.pooled import FeatureRows
 from feature_store import InputError
 
@@ -36,7 +36,7 @@ def test_equals_scikit_learn(l2, memory_mb):
     standard = (x - x.mean(0, dtype=float)) / x.std(0, dtype=float)
     oracle = LogisticRegression(C=1 / (l2 * len(x)), tol=1e-9, max_iter=10_000)
     oracle.fit(standard, labels)
-    problem = Problem(FeatureRows.of(x), labels, 4, HeadConfig(memory_mb=memory_mb))
+    problem = LogisticProblem(FeatureRows.of(x), labels, 4, HeadConfig(memory_mb=memory_mb))
     head = problem.fit(l2=l2, tolerance=1e-8)
     assert head.converged
     np.testing.assert_allclose(head.weight.T * x.std(0, dtype=float), oracle.coef_, atol=2e-4)
@@ -56,20 +56,22 @@ def test_two_points_have_a_closed_form():
     # sigmoid(-d) = l2 * d / 2.
     l2 = 0.3
     d = brentq(lambda d: l2 * d / 2 - 1 / (1 + np.exp(d)), 0, 50)
-    head = Problem(FeatureRows.of(np.array([[-1.0], [1.0]])), np.array([0, 1]), 2).fit(l2=l2)
+    head = LogisticProblem(FeatureRows.of(np.array([[-1.0], [1.0]])), np.array([0, 1]), 2).fit(
+        l2=l2
+    )
     assert head.weight[0, 1] - head.weight[0, 0] == pytest.approx(d, abs=1e-5)
 
 
 def test_start_and_scale_of_a_channel_do_not_change_the_optimum():
     x, labels = correlated()
-    problem = Problem(FeatureRows.of(x), labels, 4, HeadConfig(tolerance=1e-7))
+    problem = LogisticProblem(FeatureRows.of(x), labels, 4, HeadConfig(tolerance=1e-7))
     cold = problem.fit(l2=1e-2)
     warm = problem.fit(l2=1e-2, start=problem.fit(l2=1e-3))
     again = problem.fit(l2=1e-2, start=cold)
     assert again.passes < cold.passes / 3
     np.testing.assert_allclose(warm.weight, cold.weight, atol=1e-3)
     scaled = x * np.logspace(-3, 3, x.shape[1], dtype=np.float32)
-    other = Problem(FeatureRows.of(scaled), labels, 4).fit(l2=1e-2)
+    other = LogisticProblem(FeatureRows.of(scaled), labels, 4).fit(l2=1e-2)
     assert penalised(other, scaled, labels, 1e-2) == pytest.approx(
         penalised(cold, x, labels, 1e-2), abs=1e-6
     )
@@ -82,7 +84,8 @@ def test_zero_weight_leaves_a_row_out():
     poisoned = labels.copy()
     poisoned[200:] = 0
     clean, dirty = (
-        Problem(FeatureRows.of(x), y, 4).fit(l2=1e-2, weights=weights) for y in (labels, poisoned)
+        LogisticProblem(FeatureRows.of(x), y, 4).fit(l2=1e-2, weights=weights)
+        for y in (labels, poisoned)
     )
     np.testing.assert_allclose(clean.weight, dirty.weight, atol=1e-12)
 
@@ -91,7 +94,7 @@ def test_separable_data_is_fitted_to_vanishing_loss():
     rng = np.random.default_rng(1)
     labels = np.arange(60) % 3
     x = 0.1 * rng.normal(size=(60, 5)) + 4 * np.eye(5)[labels]
-    problem = Problem(FeatureRows.of(x), labels, 3)
+    problem = LogisticProblem(FeatureRows.of(x), labels, 3)
     losses = []
     for l2 in (1e-2, 1e-4, 1e-6):
         loss, hits = problem.evaluate(problem.fit(l2=l2))
@@ -104,7 +107,7 @@ def test_separable_data_is_fitted_to_vanishing_loss():
 def test_constant_channel_gets_no_weight():
     x, labels = correlated()
     x[:, 3] = 7
-    head = Problem(FeatureRows.of(x), labels, 4).fit(l2=1e-2)
+    head = LogisticProblem(FeatureRows.of(x), labels, 4).fit(l2=1e-2)
     assert (head.weight[3] == 0).all()
     assert np.isfinite(head.weight).all()
 
@@ -112,7 +115,9 @@ def test_constant_channel_gets_no_weight():
 def test_float32_reaches_the_same_loss():
     x, labels = correlated()
     heads = [
-        Problem(FeatureRows.of(x), labels, 4, HeadConfig(precision=p, tolerance=1e-5)).fit(l2=1e-2)
+        LogisticProblem(FeatureRows.of(x), labels, 4, HeadConfig(precision=p, tolerance=1e-5)).fit(
+            l2=1e-2
+        )
         for p in ("float32", "float64")
     ]
     single, double = (penalised(head, x, labels, 1e-2) for head in heads)
@@ -127,7 +132,7 @@ def test_unknown_class_is_a_miss_with_infinite_loss():
 
 def test_refusals():
     x, labels = correlated()
-    problem = Problem(FeatureRows.of(x), labels, 4)
+    problem = LogisticProblem(FeatureRows.of(x), labels, 4)
     with pytest.raises(InputError, match="needs a positive penalty"):
         problem.fit(l2=0)
     with pytest.raises(InputError, match="choose float32 or float64"):

@@ -7,7 +7,14 @@ import pytest
 
 from analyses import dense_probe, probe, reconstruction, scale_selection
 from analyses.configs import DenseConfig, ProbeConfig
-from analyses.scale_selection import Dense, Layout, Probe, Reconstruct, SelectionConfig, study
+from analyses.scale_selection import (
+    DenseTask,
+    Layout,
+    ProbeTask,
+    ReconstructTask,
+    SelectionConfig,
+    study,
+)
 from feature_store import InputError
 
 OPTIONS = {"ridge": 1e-6, "l2": 1e-3, "resamples": 50}
@@ -22,10 +29,10 @@ def run(toys, kit, task, **options):
     given = {"policies": ALL, "budgets": (0, 0.25, 1)} | OPTIONS | options
     layout = layout_of(toys, kit)
     made = {
-        "reconstruct": lambda c: Reconstruct(toys.stores, kit.TARGET, layout.grid),
-        "probe": lambda c: Probe(toys.stores, c),
-        "segmentation": lambda c: Dense(toys.stores, masks(toys), layout.grid, task, c),
-        "depth": lambda c: Dense(toys.stores, depths(toys), layout.grid, task, c),
+        "reconstruct": lambda c: ReconstructTask(toys.stores, kit.TARGET, layout.grid),
+        "probe": lambda c: ProbeTask(toys.stores, c),
+        "segmentation": lambda c: DenseTask(toys.stores, masks(toys), layout.grid, task, c),
+        "depth": lambda c: DenseTask(toys.stores, depths(toys), layout.grid, task, c),
     }
     config = SelectionConfig(**given)
     return scale_selection.compute(

@@ -42,7 +42,7 @@ from workbench.cluster.version import own_version
 from workbench.commands.extract import summary
 from workbench.extraction import extract, loaded_models
 from workbench.extraction.local import open_extraction
-from workbench.extraction.request import Part
+from workbench.extraction.request import ShardPart
 
 ROOT = Path(__file__).parents[3]
 
@@ -78,7 +78,7 @@ def test_parts_of_independent_processes_make_one_store(request_for, tmp_path, sa
     extract(whole)
     parts = request_for(tmp_path / "parts", scales=["1x"])
     assert len(open_extraction(parts).missing()) == 10
-    assert [extract(parts, part=Part(k, 3)).computed for k in (2, 3, 1)] == [9, 12, 9]
+    assert [extract(parts, part=ShardPart(k, 3)).computed for k in (2, 3, 1)] == [9, 12, 9]
     same_store(tmp_path / "parts", tmp_path / "whole")
 
 
@@ -92,7 +92,7 @@ def test_parts_do_not_take_back_shards_of_each_other(request_for, images, tmp_pa
     broken.write_bytes(whole[:99])
     request = request_for(tmp_path / "s", dataset=f"folder:{folder}", scales=["1x"])
     for k in (1, 2):
-        extract(request, part=Part(k, 2))
+        extract(request, part=ShardPart(k, 2))
     broken.write_bytes(whole)
     command = ["extract", "--dataset", request.dataset, "--model", *request.models]
     command += ["--scales", "1x", "--store", request.store, f"--{option.replace('_', '-')}"]
@@ -103,14 +103,14 @@ def test_parts_do_not_take_back_shards_of_each_other(request_for, images, tmp_pa
         path.write_bytes(bytes(path.stat().st_size))
     assert main([*command, "--prepare"]) == 0
     assert "1 shard(s) to compute" in capsys.readouterr().err
-    computed = [extract(request, part=Part(k, 2)).computed for k in (1, 2)]
+    computed = [extract(request, part=ShardPart(k, 2)).computed for k in (1, 2)]
     assert computed == ([0, 3] if option == "recheck" else [3, 0])
     assert verify(feature_store.open(request.store)).problems == []
 
 
 def test_what_one_process_began_the_workers_finish(session, request_for, tmp_path, same_store):
     extract(request_for(tmp_path / "here"))
-    extract(request_for(tmp_path / "s"), part=Part(1, 3))
+    extract(request_for(tmp_path / "s"), part=ShardPart(1, 3))
     report = extract_on(session, request_for(tmp_path / "s"), shards_per_task=2)
     assert report.computed == 21
     same_store(tmp_path / "s", tmp_path / "here")

@@ -14,7 +14,7 @@ from feature_store import InputError
 from workbench.cli import main
 from workbench.cluster import EngineOptions, SlurmOptions, slurm
 from workbench.cluster.engine import connect
-from workbench.extraction.request import Part
+from workbench.extraction.request import ShardPart
 
 SCRIPTS = Path(__file__).parents[3] / "scripts" / "slurm"
 EXTRACT = ["extract", "--dataset", "bundled:photos", "--model", "m", "--scales", "1x", "--store"]
@@ -22,7 +22,7 @@ EXTRACT = ["extract", "--dataset", "bundled:photos", "--model", "m", "--scales",
 
 def test_parts_are_disjoint_and_cover_everything():
     for count in (0, 1, 7, 8, 100):
-        parts = [Part(k, 8).shards(count) for k in range(1, 9)]
+        parts = [ShardPart(k, 8).shards(count) for k in range(1, 9)]
         assert [shard for part in parts for shard in part] == list(range(count))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -30,7 +30,7 @@ def test_parts_are_disjoint_and_cover_everything():
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", ""])
 def test_parts_that_are_none_are_refused(text):
     with pytest.raises(InputError, match="expected 1/3|not K/N"):
-        Part.parse(text)
+        ShardPart.parse(text)
 
 
 @pytest.mark.parametrize(

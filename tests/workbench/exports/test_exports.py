@@ -142,13 +142,13 @@ def test_an_interrupted_export_leaves_what_was_there(to, store, tmp_path, monkey
     out.parent.mkdir()
     if to != "hf":
         out.write_text("old")
-    blocks = arrays.Content.blocks
+    blocks = arrays.Exported.blocks
 
     def stopped(content):
         yield next(blocks(content))
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(arrays.Content, "blocks", stopped)
+    monkeypatch.setattr(arrays.Exported, "blocks", stopped)
     arguments = ["--source", SOURCE, "--to", to, "--out", str(out), "--pooling", "none"]
     assert main(["export", store.path, *arguments]) == 2
     assert [p.name for p in out.parent.iterdir()] == ([] if to == "hf" else [out.name])

@@ -23,7 +23,7 @@ from feature_store import InputError
 from workbench.cli import main
 from workbench.models.run_names import record_of
 from workbench.pretraining.backbone import build_s2
-from workbench.pretraining.config import PretrainConfig, Recipe
+from workbench.pretraining.config import PretrainConfig, PretrainRecipe
 from workbench.pretraining.run import _check_batch
 from workbench.pretraining.supervised import Classifier
 from workbench.training import checkpoints, ranks
@@ -214,12 +214,12 @@ def test_weights_with_more_than_the_model_has_are_refused():
         model="timm:test_vit:32", dataset="bundled:specks", init="random:timm:test_vit:32"
     )
     with pytest.raises(InputError, match=r"another architecture: blocks\.5\.\S+ is .* absent here"):
-        build_s2(config, Recipe(), "cpu", {"depth": 5})
+        build_s2(config, PretrainRecipe(), "cpu", {"depth": 5})
 
 
 def test_weights_decay_where_they_are_matrices():
     config = PretrainConfig(model="timm:test_vit:32", dataset="bundled:specks")
-    net = Classifier(build_s2(config, Recipe(), "cpu"), 2, "softmax")
+    net = Classifier(build_s2(config, PretrainRecipe(), "cpu"), 2, "softmax")
     left = {name.rpartition(".")[2] for name in net.no_weight_decay()}
     assert left == {"pos_embed", "cls_token"}
     decayed, kept = sorted(
@@ -280,7 +280,7 @@ def test_every_device_gets_a_part_of_a_batch(batch, parts, words, monkeypatch):
     monkeypatch.setattr(ranks, "count", lambda: 2)
     config = PretrainConfig(model="timm:test_vit:32", dataset="bundled:specks", batch=batch)
     with pytest.raises(InputError, match=words):
-        _check_batch(config, Recipe(parts=parts))
+        _check_batch(config, PretrainRecipe(parts=parts))
 
 
 def test_rows_go_to_tensorboard_where_it_is_installed(pretrain, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 
 from analyses.reading.progress import each, shown
 from workbench.cli import main
-from workbench.results.messages import Errors, OutputClosed, note, printable, show
+from workbench.results.messages import ErrorStream, OutputClosed, note, printable, show
 
 HOSTILE = "a\x1b[2J\x07\x9b\u202eb\udcffc"
 CLEAN = r"a\x1b[2J\x07\x9b\u202eb\udcffc"
@@ -40,7 +40,7 @@ def test_what_the_encoding_lacks_is_escaped(monkeypatch):
     assert stream.buffer.getvalue() == b"2\\xd7\n"
 
 
-@pytest.mark.parametrize("wrap", [Errors, lambda stream: stream], ids=["command", "library"])
+@pytest.mark.parametrize("wrap", [ErrorStream, lambda stream: stream], ids=["command", "library"])
 def test_progress_bars_need_no_reader(monkeypatch, wrap):
     monkeypatch.setattr(sys, "stderr", wrap(Closed()))
     with shown("work", total=2, unit="image") as bar:

@@ -21,7 +21,7 @@ from feature_store.errors import InputError
 from workbench.extraction.request import ExtractRequest
 from workbench.results.messages import note
 from workbench.tables.pipeline import profile as profiles
-from workbench.tables.pipeline.profile import Profile, Split
+from workbench.tables.pipeline.profile import DataSplit, Profile
 
 _SETTINGS = {
     "stores": str,
@@ -161,7 +161,7 @@ def _checked(settings: dict[str, Any], where: str) -> dict[str, Any]:
     return settings | {"stores": stores if "://" in stores else os.path.expanduser(stores)}
 
 
-def _split(split: Split, datasets: Mapping[str, Any], where: str) -> Split:
+def _split(split: DataSplit, datasets: Mapping[str, Any], where: str) -> DataSplit:
     """A split with the dataset and limit that the config gives under its key."""
     _, key, role = split.key.split(".")
     given = datasets.get(key, {})

@@ -28,7 +28,7 @@ from workbench.tables.pipeline.existing_stores import (
     refuse_mixing,
 )
 from workbench.tables.pipeline.plan import MeasurementPlan, estimate
-from workbench.tables.pipeline.profile import Profile, Split
+from workbench.tables.pipeline.profile import DataSplit, Profile
 from workbench.tables.records import content
 
 
@@ -106,7 +106,7 @@ def _tables(plan: MeasurementPlan, profile: Profile) -> list[dict[str, Any]]:
 
 
 def _existing(
-    needs: list[tuple[Split, list[Source]]], profile: Profile, bad: set[str], listing: Listing
+    needs: list[tuple[DataSplit, list[Source]]], profile: Profile, bad: set[str], listing: Listing
 ) -> tuple[dict[str, Missing], list[str]]:
     """Store name → what is missing there, where that can be known; and what is wrong elsewhere."""
     existing, refused = {}, []
@@ -156,7 +156,7 @@ def _splits(plan: MeasurementPlan, profile: Profile, bad: set[str], listing: Lis
     return found
 
 
-def _as_stored(split: Split, listing: Listing) -> Any:
+def _as_stored(split: DataSplit, listing: Listing) -> Any:
     """What analyses see of a store's images, from the dataset that it would be made of."""
     dataset = listing(base(split.dataset)).take(split.limit)
     return SimpleNamespace(

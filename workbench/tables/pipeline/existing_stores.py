@@ -18,7 +18,7 @@ from feature_store.root import can_create
 from workbench import code_hash, datasets
 from workbench.extraction.same_images import compare, is_at_its_path
 from workbench.results.messages import note
-from workbench.tables.pipeline.profile import Profile, Split
+from workbench.tables.pipeline.profile import DataSplit, Profile
 
 if TYPE_CHECKING:
     from workbench.tables.pipeline.plan import MeasurementPlan
@@ -32,7 +32,7 @@ Listing = Callable[[str], datasets.Dataset]
 
 
 def missing_sources(
-    split: Split, sources: list[Source], profile: Profile, listing: Listing = datasets.open
+    split: DataSplit, sources: list[Source], profile: Profile, listing: Listing = datasets.open
 ) -> Missing:
     """The single-scale sources that a split's store lacks, for some or for all of its images.
 
@@ -105,7 +105,7 @@ def refuse_mixing(plan: MeasurementPlan, profile: Profile, found: Mapping[str, M
                 )
 
 
-def _existing(path: str, split: Split) -> FeatureStore | None:
+def _existing(path: str, split: DataSplit) -> FeatureStore | None:
     if can_create(connect(path, read_only=True)):
         return None
     try:
@@ -120,7 +120,7 @@ def _existing(path: str, split: Split) -> FeatureStore | None:
 _ELSEWHERE = "name another folder, as `stores` in the config or with --out"
 
 
-def _holds_every_image(store: FeatureStore, split: Split, listing: Listing) -> bool:
+def _holds_every_image(store: FeatureStore, split: DataSplit, listing: Listing) -> bool:
     """Whether the store has a row for each image that the config names."""
     _refuse_other_images(store, split)
     dataset = _listed(split, listing)
@@ -142,7 +142,7 @@ def _holds_every_image(store: FeatureStore, split: Split, listing: Listing) -> b
     return len(ids) == len(store)
 
 
-def _refuse_other_images(store: FeatureStore, split: Split) -> None:
+def _refuse_other_images(store: FeatureStore, split: DataSplit) -> None:
     """A dataset at another path is the store's if its images have the recorded pixels."""
     if is_at_its_path(store, split.dataset):
         return
@@ -171,7 +171,7 @@ def _as_recorded(store: FeatureStore, dataset: datasets.Dataset) -> bool:
     )
 
 
-def _listed(split: Split, listing: Listing) -> datasets.Dataset:
+def _listed(split: DataSplit, listing: Listing) -> datasets.Dataset:
     """The images that the config names for a split; a view has the ids and labels of its images."""
     try:
         return listing(base(split.dataset)).take(split.limit)
@@ -180,7 +180,7 @@ def _listed(split: Split, listing: Listing) -> datasets.Dataset:
 
 
 def _refuse_other_precision(
-    store: FeatureStore, sources: list[Source], profile: Profile, split: Split
+    store: FeatureStore, sources: list[Source], profile: Profile, split: DataSplit
 ) -> None:
     for source in sources:
         try:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from feature_store import InputError
 from workbench.extraction import ExtractRequest, extract
 from workbench.tables.pipeline.existing_stores import Missing
-from workbench.tables.pipeline.profile import Profile, Split
+from workbench.tables.pipeline.profile import DataSplit, Profile
 
 Log = Callable[[str], None]
 
 
-def extract_missing(split: Split, missing: Missing, profile: Profile, log: Log) -> bool:
+def extract_missing(split: DataSplit, missing: Missing, profile: Profile, log: Log) -> bool:
     """Extract what :func:`~.existing_stores.missing_sources` found; whether anything was computed.
 
     Raises

@@ -10,7 +10,7 @@ from feature_store import Source
 from feature_store.errors import InputError
 from workbench.cost import cost
 from workbench.tables.pipeline.analyses import ANALYSES
-from workbench.tables.pipeline.profile import Profile, Split
+from workbench.tables.pipeline.profile import DataSplit, Profile
 from workbench.tables.specs.schema import Quantity, TableSpec
 
 
@@ -66,9 +66,9 @@ class MeasurementPlan:
         found = [m.sources for m in self.measurements if ANALYSES[m.analysis].timed]
         return list(dict.fromkeys(source for sources in found for source in sources))
 
-    def needs(self, profile: Profile) -> dict[str, tuple[Split, list[Source]]]:
+    def needs(self, profile: Profile) -> dict[str, tuple[DataSplit, list[Source]]]:
         """Store name → its images and the single-scale sources that it must hold."""
-        found: dict[str, tuple[Split, list[Source]]] = {}
+        found: dict[str, tuple[DataSplit, list[Source]]] = {}
         for measurement in (m for m in self.measurements if m.singles()):
             for split in profile.data[measurement.data].values():
                 _, sources = found.setdefault(split.store, (split, []))
@@ -124,7 +124,7 @@ def _check(quantity: Quantity, table: TableSpec, profile: Profile) -> None:
         )
 
 
-def estimate(needs: Iterable[tuple[Split, list[Source]]], profile: Profile) -> list[dict]:
+def estimate(needs: Iterable[tuple[DataSplit, list[Source]]], profile: Profile) -> list[dict]:
     """One record per single-scale source of each store: cost per image and in all.
 
     Every model is built on the meta device; nothing is downloaded or run. GPU hours are

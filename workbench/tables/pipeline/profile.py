@@ -15,7 +15,7 @@ config's ``tflops`` replaces it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class DataSplit:
     """The images of one role (train, test, a view) of a data key."""
 
     dataset: str = ""
@@ -53,7 +53,7 @@ class Profile:
 
     name: str
     """bundled or paper."""
-    data: Mapping[str, Mapping[str, Split]]
+    data: Mapping[str, Mapping[str, DataSplit]]
     """Data key → role → images."""
     stores: str
     """Folder or URL of the stores."""
@@ -82,7 +82,7 @@ class Profile:
         names = [base(split.dataset) for split in splits if split.dataset]
         return "" if all(split.own for split in splits) else ", ".join(dict.fromkeys(names))
 
-    def path(self, split: Split) -> str:
+    def path(self, split: DataSplit) -> str:
         """Where the store of a split lies."""
         return f"{self.stores}/{split.store}.zarr"
 
@@ -143,8 +143,8 @@ def paper(stores: str) -> Profile:
     )  # fmt: skip
 
 
-def _split(key: str, role: str, **options: Any) -> Split:
-    return Split(key=f"datasets.{key}.{role}", store=f"{key}_{role}", **options)
+def _split(key: str, role: str, **options: Any) -> DataSplit:
+    return DataSplit(key=f"datasets.{key}.{role}", store=f"{key}_{role}", **options)
 
 
 def with_views(profile: Profile) -> Profile:

@@ -22,7 +22,7 @@ from workbench.tables.specs.schema import TableSpec
 
 
 @dataclass
-class Outcome:
+class TablesRun:
     """What a run did."""
 
     extracted: list[str] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Outcome:
     """Wall time."""
 
 
-def run(plan: MeasurementPlan, profile: Profile, out: Path, log: Log) -> Outcome:
+def run(plan: MeasurementPlan, profile: Profile, out: Path, log: Log) -> TablesRun:
     """Bring the tables of a plan up to date in a folder, each as soon as it is measured.
 
     A table that cannot be measured keeps no other from being written: ``failed`` says why.
@@ -60,7 +60,7 @@ def run(plan: MeasurementPlan, profile: Profile, out: Path, log: Log) -> Outcome
     if plan.measurements:
         pick_device(profile.device)  # before any work, and once for all of them
     _claim(out, profile.name)
-    outcome = Outcome()
+    outcome = TablesRun()
     needs = list(plan.needs(profile).values())
     listing = functools.cache(datasets.open)
     # Every store is looked at before any work.
@@ -83,7 +83,7 @@ class _Tables:
     plan: MeasurementPlan
     profile: Profile
     out: Path
-    outcome: Outcome
+    outcome: TablesRun
     log: Log
     listing: existing_stores.Listing
     measured: dict[Measurement, StoredMeasurement] = field(default_factory=dict)

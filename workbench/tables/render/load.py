@@ -14,7 +14,7 @@ from workbench.tables.render import html, view
 
 
 @dataclass(frozen=True)
-class Table:
+class LoadedTable:
     """One table of a folder; a notebook shows it with directions, cost columns and footnotes."""
 
     content: dict[str, Any]
@@ -40,7 +40,7 @@ class Table:
         return html.section(self.content, self.content["blocks"], self.folder)
 
 
-def load(out: str | Path, key: str) -> Table:
+def load(out: str | Path, key: str) -> LoadedTable:
     """Read a table that ``workbench tables --out OUT`` has written.
 
     Parameters
@@ -59,4 +59,4 @@ def load(out: str | Path, key: str) -> Table:
     if key not in found:
         there = ", ".join(found) or "no tables"
         raise InputError(f"{out} does not hold table {key!r}; it holds {there}")
-    return Table(found[key], Path(out))
+    return LoadedTable(found[key], Path(out))
