@@ -35,7 +35,7 @@ class RobotRollout:
     video: Path | None = None
     """Folder for trials.gif: successes and failures side by side, with their loss over time."""
     encoder: str | None = None
-    """run:FOLDER of the frozen model, where `workbench pretrain` trained it."""
+    """run:FOLDER of the frozen model, if `workbench pretrain` trained it."""
     device: str = "cpu"
     """Torch device of model and policy."""
     json: bool = False

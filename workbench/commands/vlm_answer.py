@@ -15,7 +15,7 @@ from workbench.results.messages import note, show
 
 @dataclass(frozen=True, kw_only=True)
 class VlmAnswer:
-    """Ask a trained model about an image file, which goes through the tower on the spot.
+    """Ask a trained model about an image file, whose tokens are computed on the spot.
 
     Examples
     --------
@@ -27,9 +27,9 @@ class VlmAnswer:
     image: Path
     """Image file."""
     question: str
-    """What is asked."""
+    """Question to ask."""
     encoder: str | None = None
-    """run:FOLDER of the frozen model, where `workbench pretrain` trained it."""
+    """run:FOLDER of the frozen model, if `workbench pretrain` trained it."""
     device: str = "cpu"
     """Torch device of the language model."""
     json: bool = False
@@ -47,6 +47,6 @@ class VlmAnswer:
         find_run(Source.parse(run.identity["source"]).model, self.encoder)
         tokens = Tower(run.identity["vision"], run.grid, note)([str(self.image)])
         model, writer = run.model(self.device, note)
-        said = answer(run, model, writer, tokens, self.question)
-        show(strict_json.dumps({"answer": said}) if self.json else said)
+        found = answer(run, model, writer, tokens, self.question)
+        show(strict_json.dumps({"answer": found}) if self.json else found)
         return 0

@@ -25,7 +25,7 @@ from workbench.vlm.evaluation_config import EvaluationConfig
 class VlmEval:
     r"""Ask a trained model questions about unseen images and score its answers.
 
-    Each question is asked alone. Intervals are Wilson's, at 95 %.
+    Each question is asked alone. Intervals are Wilson's 95 % intervals.
 
     Examples
     --------
@@ -51,7 +51,7 @@ class VlmEval:
     out: Path | None = None
     """CSV file for every question with its answer and score."""
     against: Path | None = None
-    """Such a file of another run on the same questions: add the paired difference."""
+    """The --out file of another run on the same questions: report the paired difference."""
     json: bool = False
     """Print one JSON object on standard output."""
 

@@ -16,9 +16,9 @@ from workbench.vlm import questions as asked
 class VlmShow:
     r"""Draw answers of evaluated runs: a gallery of questions, and accuracy by object size.
 
-    The gallery (Figures 4 and 9) shows questions that only the first run answers, only the second,
-    both and neither, in turn. Sizes are read from types of questions that end in pixels, such as
-    'attribute 64'.
+    The gallery (Figures 4 and 9) alternates questions that only the first run answers, only the
+    second, both, and neither. Object sizes are read from types of questions that end in pixels,
+    such as 'attribute 64'.
 
     Examples
     --------
@@ -74,8 +74,8 @@ class VlmShow:
             drawn["sizes"] = figures.draw_sizes(sizes)
         files = [p for name, one in drawn.items() for p in style.save(one, self.out / name)]
         if self.json:
-            told = {"questions": len(questions), "files": list(map(str, files))}
-            show(strict_json.dumps(told | {"sizes": sizes}))
+            record = {"questions": len(questions), "files": list(map(str, files)), "sizes": sizes}
+            show(strict_json.dumps(record))
         else:
             note(f"wrote {', '.join(path.name for path in files)} in {self.out}")
         return 0

@@ -22,9 +22,9 @@ from workbench.vlm.config import VlmConfig
 class VlmTrain:
     r"""Train a vision-language model on the stored tokens of a frozen tower.
 
-    The stages of LLaVA-1.5: --stage projector on captions, then --stage lora (or full) on
-    questions, started --from the first run. Repeat the command to resume; the result has the same
-    bits.
+    LLaVA-1.5 has two stages: --stage projector on captions, then --stage lora (or full) on
+    questions, started --from the first run. Repeat the command to resume; the result is
+    bit-identical.
 
     Examples
     --------
@@ -43,7 +43,7 @@ class VlmTrain:
     (a|b|c) and type; VQAv2's two JSON files; or V*'s folder."""
     vlm: Annotated[VlmConfig, options_of(VlmConfig)] = field(default_factory=VlmConfig)
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
-    """Run whose projector, and adapters if both have them, the training starts from."""
+    """Run to start from: its projector, and its adapters if both runs have them."""
     val_store: str | None = None
     """Store of images that are not trained on, with the same source, for --encoder-runs."""
     val_questions: tuple[Path, ...] = ()
@@ -54,7 +54,7 @@ class VlmTrain:
     limit: int | None = None
     """Only the first so many questions."""
     seed: int = 0
-    """Of random weights, order and, for a blind run, the images."""
+    """Seed of random weights, the order of conversations and, if blind, of the images."""
     checkpoint_every: int = 200
     """Steps between checkpoints; the last step always has one."""
     out: Path
@@ -100,7 +100,7 @@ class VlmTrain:
     def _check(self) -> None:
         given = (self.val_store is not None, bool(self.val_questions))
         if self.encoder_runs is None and any(given):
-            raise InputError("--val-store and --val-questions are for --encoder-runs; give it, too")
+            raise InputError("--val-store and --val-questions need --encoder-runs; add it")
         if self.encoder_runs is not None and not all(given):
             raise InputError("--encoder-runs needs --val-store and --val-questions")
         if self.encoder_runs is not None and self.vlm.stage != "projector":
@@ -109,7 +109,7 @@ class VlmTrain:
             )
 
     def _export(self, path: Path) -> float:
-        """Add the run to the law's table; its held-out loss."""
+        """Add the run to the table of the encoder law; returns its held-out loss."""
         from workbench.vlm import encoder_runs  # deferred: torch takes 2 s to import
 
         assert self.val_store is not None

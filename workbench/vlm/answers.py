@@ -1,4 +1,4 @@
-"""Answers of evaluated runs, read again: from tables of ``workbench vlm eval --out``, or JSON."""
+"""Read the answers of evaluated runs back from tables of ``workbench vlm eval --out``, or JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIZE = re.compile(r"\b(\d+)$")
 
 @dataclass(frozen=True)
 class Answers:
-    """What a run said.
+    """Answers of one run.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Answers:
         In the order of the questions.
     scores : float array, dims (question,)
     source : str
-        What it saw; empty where that is not recorded.
+        Source of the vision tokens; empty if it is not recorded.
     """
 
     answers: list[str]
@@ -52,7 +52,7 @@ def read(path: Path, questions: Sequence[Question], option: str) -> Answers:
     Raises
     ------
     InputError
-        Another file, or one of other questions.
+        The file has another form, or answers other questions.
     """
     try:
         if path.suffix == ".json":
@@ -72,8 +72,8 @@ def read(path: Path, questions: Sequence[Question], option: str) -> Answers:
         ) from error
     if not same:
         raise InputError(
-            f"{option} {path} has {len(scores)} questions, which are not these {len(questions)} in "
-            f"this order; evaluate both runs on one file"
+            f"{option} {path} answers {len(scores)} questions; expected these {len(questions)} in "
+            f"this order: evaluate both runs on one file"
         )
     return Answers(answers, scores, source)
 
@@ -81,7 +81,7 @@ def read(path: Path, questions: Sequence[Question], option: str) -> Answers:
 def by_size(
     questions: Sequence[Question], found: Mapping[str, Answers], side: int | None
 ) -> pd.DataFrame:
-    """Right answers by the size in pixels with which a question's type ends, such as ``colour 64``.
+    """Number of right answers by object size: the pixels that end a type, such as ``colour 64``.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def by_size(
     Returns
     -------
     pandas.DataFrame
-        ``name``, ``size``, ``seen``, ``questions``, ``right``; empty where no type ends so.
+        ``name``, ``size``, ``seen``, ``questions``, ``right``; empty if no type ends in a number.
     """
     matches = [_SIZE.search(question.type) for question in questions]
     sizes = np.array([int(match[1]) if match else 0 for match in matches])
@@ -112,10 +112,10 @@ def by_size(
 
 
 def examples(found: Mapping[str, Answers], images: np.ndarray, count: int) -> list[int]:
-    """Questions for a gallery, of different images: the outcomes of the first two runs in turn.
+    """Questions for a gallery, each about another image, covering the outcomes of two runs in turn.
 
-    The order of outcomes: the first run alone is right, the second alone, both, neither; within
-    each, that of the questions.
+    Outcomes alternate: only the first run is right, only the second, both, neither. Within each
+    outcome the order is that of the questions.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ class Conversations:
     images: np.ndarray
 
     def batch(self, step: int, size: int, seed: int) -> dict[str, torch.Tensor]:
-        """Texts and vision tokens of a step; turns follow one another in a new order each time."""
+        """Texts and vision tokens of a step; the turns are shuffled anew in every step."""
         random = step_generator(step, seed)
         chosen = rows_of_step(step, count=len(self.groups), batch=size, seed=seed)
         texts = []
@@ -49,10 +49,10 @@ class Conversations:
 
 
 def split(batch: dict[str, torch.Tensor], together: int) -> list[dict[str, torch.Tensor]]:
-    """Parts of a batch, whose losses average to that of the batch.
+    """Split a batch into parts whose losses average to the loss of the batch.
 
-    Each has at most `together` texts, and in ``share`` the number of labelled places that its sum
-    of losses is divided by.
+    A part has at most `together` texts. Its ``share`` is the number of labelled places that its
+    summed loss is divided by.
     """
     texts = len(batch["ids"])
     starts = range(0, texts, together)

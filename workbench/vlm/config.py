@@ -1,4 +1,4 @@
-"""What is trained, how and for how long; in a module that is known without torch."""
+"""What is trained, how and for how long. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -34,20 +34,21 @@ class VlmConfig:
     batch: int | None = None
     """Conversations per step."""
     together: int | None = None
-    """Conversations in memory at a time, all of the batch by default."""
+    """Conversations in memory at a time; by default the whole batch."""
     learning_rate: float | None = None
-    """Peak of AdamW's, after warm-up over 3 % of the steps; then a cosine to 0."""
+    """Peak learning rate of AdamW, after warm-up over 3 % of the steps; then a cosine to 0."""
     projector_rate: float | None = None
-    """Peak of the projector's, where the language model is trained, too."""
+    """Peak learning rate of the projector when the language model is trained as well."""
     rank: int | None = None
     """Rank of the low-rank adapters; their alpha is twice as large."""
     length: int = 2048
-    """Most tokens of a conversation, image and text; longer ones are divided between questions."""
+    """Largest number of image and text tokens in a conversation; longer ones are split between
+    questions."""
     turns: int = 16
-    """Most questions in one conversation."""
+    """Largest number of questions in one conversation."""
     blind: bool = False
-    """Give every conversation another one's image, in training and evaluation: what the questions
-    alone tell."""
+    """Give every conversation the image of another one, in training and evaluation, to measure how
+    far the questions alone lead."""
     arithmetic: Arithmetic | None = None
     """Arithmetic of the forward pass; by default fp32 on a CPU, where products in bf16 take up to
     forty times as long, and bf16 elsewhere."""

@@ -23,7 +23,7 @@ from workbench.vlm.run import Run
 from workbench.vlm.vision import StoredVision
 
 KEYS = ("source", "llm", "dataset", "image_text_pairs", "seed")
-"""Columns that tell lines apart: a run that is repeated replaces its own."""
+"""Columns that identify a line: a repeated run replaces its own line."""
 BATCH = 16
 
 
@@ -35,17 +35,17 @@ def held_out_loss(
     questions: Sequence[Question],
     length: int,
 ) -> float:
-    """Mean loss of a token of the answers, in nats; each question alone.
+    """Mean loss per answer token in nats, with each question asked alone.
 
     Parameters
     ----------
     model : VisionLanguageModel
     writer : Writer
     vision : StoredVision
-        Of images that were not trained on.
+        Tokens of images that were not trained on.
     questions : sequence of Question
     length : int
-        Most tokens of a question with its image and answer.
+        Largest number of tokens in a question with its image and answer.
     """
     rows = rows_of(questions, vision.store.image_ids, vision.store.path)
     vision.refuse_unreadable(rows)
@@ -69,14 +69,14 @@ def line(
     device: str,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
-    """What a finished run adds to the law's table.
+    """The line that a finished run adds to the table of the encoder law.
 
     Parameters
     ----------
     folder : Path
-        Of the run.
+        Folder of the run.
     store : FeatureStore
-        Of held-out images, with the run's source; names the data set.
+        Store of held-out images with the run's source; names the data set.
     questions : sequence of Question
         About these images.
     device : str
@@ -93,13 +93,11 @@ def line(
     Raises
     ------
     InputError
-        Another stage than the projector's; features or images that do not fit.
+        A run of another stage than ``projector``; features or images that do not match the run.
     """
     run = Run.open(folder)
     if run.config.stage != "projector":
-        raise InputError(
-            f"{folder} trained --stage {run.config.stage}; the law's runs train the projector alone"
-        )
+        raise InputError(f"{folder} trained --stage {run.config.stage}; expected --stage projector")
     vision = StoredVision(store, run.identity["source"])
     refuse_other_features(run.identity["vision"], vision.manifests(), f"in {store.path}")
     model, writer = run.model(device, log)
@@ -119,12 +117,12 @@ def line(
 
 
 def add(record: dict[str, Any], path: Path) -> None:
-    """Add a line to a table, which is made if needed.
+    """Add a line to a table, which is created if it does not exist.
 
     Raises
     ------
     InputError
-        The file is another table.
+        The file is a table with other columns.
     """
     table = pd.DataFrame([record])
     if path.exists():

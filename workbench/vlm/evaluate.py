@@ -48,8 +48,8 @@ def evaluate(
     Raises
     ------
     InputError
-        Features made in another way than those of the training; questions without choices where
-        choices are scored, or too long.
+        Features that were made differently from the training features; questions without choices
+        where choices are scored; questions that are too long.
     """
     vision = StoredVision(store, run.identity["source"])
     refuse_other_features(run.identity["vision"], vision.manifests(), f"in {store.path}")
@@ -68,8 +68,8 @@ def evaluate(
     else:
         texts = [writer.prompt(question.question) for question in questions]
         answers = asked.generate(texts, rows)
-        judge = scoring.vqa if config.score == "vqa" else scoring.exact
-        scores = np.array([judge(q, a) for q, a in zip(questions, answers, strict=True)])
+        score = scoring.vqa if config.score == "vqa" else scoring.exact
+        scores = np.array([score(q, a) for q, a in zip(questions, answers, strict=True)])
     found = scoring.summary(questions, scores) | {"score": config.score}
     found["choices"] = "shuffled" if config.shuffle_choices else "as listed"
     return found, scores, answers
@@ -86,7 +86,7 @@ def _require_choices(questions: Sequence[Question], score: str) -> None:
 
 @dataclass(frozen=True)
 class Answerer:
-    """A model with what its answers need.
+    """Generates and scores a model's answers.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Answerer:
     vision : callable
         Rows to tokens, float32, dims (image, row, col, channel).
     length : int
-        Most tokens of a text with its image.
+        Largest number of tokens in a text with its image.
     config : EvaluationConfig
     progress : bool
         Show a bar.
@@ -109,21 +109,21 @@ class Answerer:
     progress: bool
 
     def generate(self, texts: Sequence[Text], rows: np.ndarray) -> list[str]:
-        """The likeliest next words of each text, up to the end of the answer."""
+        """Generate an answer to each text by greedy decoding."""
         found: list[str] = []
         for part, batch in self._batches(texts, rows, left=True):
             embedded = self.model.embeddings(batch["tokens"], batch["ids"])
             with self.model.casting(embedded.device.type):
-                said = self.model.language.generate(
+                generated = self.model.language.generate(
                     inputs_embeds=embedded, attention_mask=batch["mask"].long(), do_sample=False,
                     max_new_tokens=self.config.new_tokens, eos_token_id=self.writer.end,
                     pad_token_id=self.writer.end,
                 )  # fmt: skip
-            found += [self.writer.decoded(line) for line in said[: len(part)].tolist()]
+            found += [self.writer.decoded(line) for line in generated[: len(part)].tolist()]
         return found
 
     def choose(self, questions: Sequence[Question], rows: np.ndarray) -> list[str]:
-        """The choice of lowest mean token loss, its end mark included.
+        """The choice with the lowest mean token loss, end mark included.
 
         Source: penghao-wu/vstar, ``multiple_choices_inference``.
         """
@@ -137,14 +137,14 @@ class Answerer:
         return [best[n][1] for n in range(len(questions))]
 
     def mean_losses(self, texts: Sequence[Text], rows: np.ndarray) -> list[float]:
-        """Mean loss of each text's labelled places in nats."""
+        """Mean loss in nats over the labelled places of each text."""
         means: list[float] = []
         for _, batch in self._batches(texts, rows, left=False):
             counts = (batch["labels"][:, 1:] != IGNORED).sum(1)
             means += (self.model.losses(batch).sum(1) / counts).tolist()
         if not np.isfinite(means).all():
             raise InputError(
-                "the loss of a choice is not finite; the model diverged, train it at a lower "
+                "the loss of a choice is not finite: the model diverged; train it at a lower "
                 "learning rate"
             )
         return means
@@ -152,7 +152,7 @@ class Answerer:
     def letters(
         self, questions: Sequence[Question], rows: np.ndarray
     ) -> tuple[list[str], np.ndarray]:
-        """Generated answers to lettered choices; 1 where the letter is that of the answer."""
+        """Generated answers to lettered choices, and scores: 1 for the letter of the answer."""
         config = self.config
         orders = [
             scoring.order_of_options(question, config.shuffle_choices, config.seed, number)
@@ -171,13 +171,13 @@ class Answerer:
         return answers, np.array(scores)
 
     def _batches(self, texts: Sequence[Text], rows: np.ndarray, *, left: bool) -> Any:
-        """Numbers of some texts, and their batch."""
+        """Yield the numbers of some texts and their batch."""
         for number, text in enumerate(texts):
             room = self.length - (self.config.new_tokens if left else 0)
             if len(text.ids) > room:
                 raise InputError(
-                    f"question {number + 1} has {len(text.ids)} tokens with its image, at most "
-                    f"{room} fit; shorten it"
+                    f"question {number + 1} has {len(text.ids)} tokens with its image; expected at "
+                    f"most {room}: shorten it"
                 )
         device = next(self.model.parameters()).device
         size = self.config.batch

@@ -1,4 +1,4 @@
-"""How a vision-language model is asked and scored; in a module that is known without torch."""
+"""How questions are asked and answers scored. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ class EvaluationConfig:
     """likelihood: the choice with the lowest mean token loss; letter: the choice whose letter is
     generated; exact: the generated answer is the expected one; vqa: soft accuracy of VQA."""
     shuffle_choices: bool = False
-    """List the choices in an order drawn for each question, with --score letter. V* lists the right
-    one first."""
+    """With --score letter: shuffle the choices of each question. V* lists the right one first."""
     new_tokens: int = 16
-    """Most tokens of a generated answer."""
+    """Largest number of tokens in a generated answer."""
     batch: int = 16
     """Texts run together."""
     seed: int = 0

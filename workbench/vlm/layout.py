@@ -1,8 +1,8 @@
-"""Conversations as token numbers: where the image stands, and what the loss is taken on.
+"""Conversations as token numbers: where the image stands, and which tokens the loss counts.
 
-A conversation is the language model's own form of a dialogue (ChatML where its tokenizer has those
-marks, else LLaVA-1.5's ``USER: ... ASSISTANT:``). The image stands once, before the first question.
-The loss is taken on answers and on the mark that ends each.
+A conversation uses the language model's own dialogue format: ChatML if its tokenizer has those
+marks, otherwise LLaVA-1.5's ``USER: ... ASSISTANT:``. The image stands once, before the first
+question. The loss counts answers and the mark that ends each answer.
 
 Source: LLaVA-1.5's ``conv_vicuna_v1`` and ``preprocess_v1``.
 """
@@ -20,7 +20,7 @@ from feature_store.errors import InputError
 from workbench.vlm.questions import Question
 
 IMAGE, IGNORED = -200, -100
-"""Number of a place that an image token takes, and label of a place without loss, as in LLaVA."""
+"""Token number of an image place, and label of a place without loss, as in LLaVA."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Template:
     reply: str
     """Between a question and its answer."""
     end: str
-    """After an answer: the mark that generation stops at."""
+    """After an answer: the mark at which generation stops."""
     between: str
     """Between an answer's end and the next question."""
 
@@ -61,7 +61,7 @@ class Text:
     ids : int64 array, dims (token,)
         :data:`IMAGE` at every place of an image token.
     labels : int64 array, dims (token,)
-        The token itself where the loss is taken, elsewhere :data:`IGNORED`.
+        The token itself where the loss counts it, elsewhere :data:`IGNORED`.
     """
 
     ids: np.ndarray
@@ -75,7 +75,7 @@ class Writer:
     ----------
     tokenizer : transformers.PreTrainedTokenizerBase
     image_tokens : int
-        Places that the image takes.
+        Number of places that the image takes.
     """
 
     def __init__(self, tokenizer: Any, image_tokens: int) -> None:
@@ -88,12 +88,12 @@ class Writer:
         self._start = [tokenizer.bos_token_id] if begins else []
 
     def conversation(self, turns: Sequence[Question]) -> Text:
-        """Question after question, each with its answer; the loss is on the answers."""
+        """Questions, each followed by its answer; the loss counts the answers."""
         ids, labels = self._opening()
         for number, turn in enumerate(turns):
-            asked, said = self.turn(turn, first=number == 0)
-            ids += asked + said
-            labels += [IGNORED] * len(asked) + said
+            asked, answer = self.turn(turn, first=number == 0)
+            ids += asked + answer
+            labels += [IGNORED] * len(asked) + answer
         return Text(np.array(ids), np.array(labels))
 
     def turn(self, turn: Question, *, first: bool) -> tuple[list[int], list[int]]:
@@ -106,19 +106,19 @@ class Writer:
         return len(self._opening()[0])
 
     def prompt(self, question: str) -> Text:
-        """One question, up to where its answer begins; no loss."""
+        """One question up to the start of its answer; without loss."""
         ids, _ = self._opening()
         ids += self.asked(question, first=True)
         return Text(np.array(ids), np.full(len(ids), IGNORED))
 
     def option(self, question: str, option: str) -> Text:
-        """One question and one possible answer; the loss is on the answer and its end mark."""
+        """One question and one possible answer; the loss counts the answer and its end mark."""
         ids = [*self._opening()[0], *self.asked(question, first=True)]
-        said = [*self.words(option), self.end]
-        return Text(np.array(ids + said), np.array([IGNORED] * len(ids) + said))
+        answer = [*self.words(option), self.end]
+        return Text(np.array(ids + answer), np.array([IGNORED] * len(ids) + answer))
 
     def asked(self, question: str, *, first: bool) -> list[int]:
-        """A question's tokens; those of the first one come behind the image."""
+        """Tokens of a question; the first question follows the image."""
         template = self.template
         before = "\n" if first else f"{template.between}{template.ask}"
         return self._ids(f"{before}{question}{template.reply}")
@@ -128,7 +128,7 @@ class Writer:
         return self._ids(text)
 
     def decoded(self, ids: Sequence[int]) -> str:
-        """Text of generated tokens, up to the mark that ends an answer, in one line."""
+        """Text of generated tokens up to the end mark, as one line."""
         kept = list(ids)
         if self.end in kept:
             kept = kept[: kept.index(self.end)]
@@ -146,15 +146,15 @@ class Writer:
 def conversations(
     questions: Sequence[Question], writer: Writer, *, length: int, turns: int
 ) -> list[list[int]]:
-    """Questions of each conversation, by number.
+    """Group questions into conversations; returns the question numbers of each.
 
-    Questions follow one another that the file puts into one conversation, or else those of one
-    image. What exceeds `length` tokens or `turns` questions begins another conversation.
+    A conversation is one of the file or, if the file has none, all questions about one image. It is
+    split before a question that would exceed `length` tokens or `turns` questions.
 
     Raises
     ------
     InputError
-        A question that exceeds the length by itself.
+        A single question exceeds the length.
     """
     groups: dict[tuple[str, str], list[int]] = {}
     for number, question in enumerate(questions):
@@ -171,8 +171,8 @@ def conversations(
             if opening + first > length:
                 raise InputError(
                     f"question {number + 1} (image {questions[number].image}) has "
-                    f"{opening + first} tokens with its image and answer, at most {length} fit; "
-                    f"shorten it or raise --length"
+                    f"{opening + first} tokens with its image and answer; expected at most "
+                    f"{length}: shorten it or raise --length"
                 )
             if size + later > length or len(found[-1]) == turns:
                 found.append([])
@@ -184,14 +184,14 @@ def conversations(
 
 
 def padded(texts: Sequence[Text], *, left: bool = False) -> dict[str, torch.Tensor]:
-    """Texts of a batch, made equally long.
+    """Pad the texts of a batch to one length.
 
     Returns
     -------
     dict
         ``ids``, ``labels`` (int64) and ``mask`` (bool; True where there is a token), each of dims
-        (text, token). Padding has number 0, label :data:`IGNORED`, and stands at the end, or at the
-        beginning where text is to be generated.
+        (text, token). Padding has number 0 and label :data:`IGNORED`. It stands at the end, or at
+        the beginning (`left`) for generation.
     """
     longest = max(len(text.ids) for text in texts)
 

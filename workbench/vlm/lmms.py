@@ -72,7 +72,7 @@ class Answering:
     batch_size : int or str
         Texts run together.
     options
-        Others that the engine gives every model; not used.
+        Other options that the engine passes to every model; ignored.
     """
 
     task_dict: Any
@@ -95,19 +95,19 @@ class Answering:
 
     @torch.inference_mode()
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
-        """The likeliest words, up to the first of a request's ``until``."""
+        """Greedy answers, cut at the first of a request's ``until`` marks."""
         found: list[str] = []
         for part, tokens in self._parts(requests):
             options = [request.args[1] for request in part]
             most = max(int(one.get("max_new_tokens", 16)) for one in options)
             texts = [self._writer.prompt(_text(request)) for request in part]
-            said = self._asked(tokens, most).generate(texts, np.arange(len(part)))
-            found += [_cut(text, one) for text, one in zip(said, options, strict=True)]
+            answers = self._answerer(tokens, most).generate(texts, np.arange(len(part)))
+            found += [_cut(text, one) for text, one in zip(answers, options, strict=True)]
         return found
 
     @torch.inference_mode()
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        """Mean loss of each answer's tokens, the lowest is the best as this engine compares them.
+        """Mean loss of each answer's tokens; the engine takes the lowest for the best.
 
         The second value, whether greedy decoding gives the answer, is not computed: always False.
         """
@@ -117,7 +117,7 @@ class Answering:
                 self._writer.option(_text(request), self._target(request).strip())
                 for request in part
             ]
-            losses += self._asked(tokens, 0).mean_losses(texts, np.arange(len(part)))
+            losses += self._answerer(tokens, 0).mean_losses(texts, np.arange(len(part)))
         return [(loss, False) for loss in losses]
 
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
@@ -125,7 +125,7 @@ class Answering:
         raise InputError(f"{NAME} answers single questions; choose a task without several rounds")
 
     def _parts(self, requests: Sequence[Any]) -> Iterator[tuple[Sequence[Any], torch.Tensor]]:
-        """Some requests, and the tokens of the image of each."""
+        """Yield some requests and the image tokens of each."""
         for start in range(0, len(requests), IMAGES):
             part = requests[start : start + IMAGES]
             names = [f"{request.args[4]}/{request.args[5]}/{request.args[3]}" for request in part]
@@ -155,7 +155,7 @@ class Answering:
         number, task, split = request.args[3:6]
         return self.task_dict[task][split][number]
 
-    def _asked(self, tokens: torch.Tensor, new_tokens: int) -> Answerer:
+    def _answerer(self, tokens: torch.Tensor, new_tokens: int) -> Answerer:
         config = EvaluationConfig(new_tokens=max(new_tokens, 1), batch=self._batch)
         length = self._run.config.length
         return Answerer(self._model, self._writer, lambda rows: tokens[rows], length, config, False)
@@ -166,7 +166,7 @@ def _text(request: Any) -> str:
 
 
 def _cut(text: str, options: dict[str, Any]) -> str:
-    """Text up to the first mark that a request names; an answer has one line, so no line break."""
+    """Text up to the first mark of a request; an answer is one line, so blank marks are skipped."""
     marks = options.get("until") or []
     for mark in [marks] if isinstance(marks, str) else marks:
         if mark.strip():

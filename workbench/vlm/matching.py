@@ -1,4 +1,4 @@
-"""Which row of a store a question's image is."""
+"""Find the store row of a question's image."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from workbench.vlm.questions import Question
 def rows_of(questions: Sequence[Question], image_ids: Iterable[str], store: str) -> np.ndarray:
     """Store row of each question's image: int64, dims (question,).
 
-    An image matches by its exact id, else by the only id of which it is the end, whole path
-    components; else by the only id that is its own end.
+    An image matches the id that equals its name; else the only id that ends with it (in whole path
+    components); else the only id that it ends with.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def rows_of(questions: Sequence[Question], image_ids: Iterable[str], store: str)
     image_ids : iterable of str
         Of the store, in row order.
     store : str
-        What messages call it.
+        Name of the store in messages.
 
     Raises
     ------
@@ -63,9 +63,10 @@ def rows_of(questions: Sequence[Question], image_ids: Iterable[str], store: str)
 
 
 def other_images(rows: np.ndarray, seed: int) -> np.ndarray:
-    """Each image replaced by another one: what the questions alone tell.
+    """Replace each image by another one, to measure how far the questions alone lead.
 
-    All images form one circle, so that none keeps its own, and questions of one image stay so.
+    The images form one cycle: no question keeps its image, and questions about one image still
+    share one.
 
     Examples
     --------
@@ -73,13 +74,13 @@ def other_images(rows: np.ndarray, seed: int) -> np.ndarray:
     [9, 9, 4]
     """
     if len(images := np.unique(rows)) < 2:
-        raise InputError("all questions are about one image; a blind run needs another one")
+        raise InputError("all questions are about one image; a blind run needs at least two images")
     order = np.random.default_rng((7, seed)).permutation(images)
     following = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
     return np.array([following[row] for row in rows.tolist()], dtype=np.int64)
 
 
 def _alike(image: str, ids: Iterable[str]) -> list[str]:
-    """Ids that end in the image's path; without any, those that it ends in."""
+    """Ids that end with the image's path; if there are none, ids that the path ends with."""
     ends = [one for one in ids if f"/{one}".endswith(f"/{image.lstrip('./')}")]
     return ends or [one for one in ids if f"/{image}".endswith(f"/{one}")]

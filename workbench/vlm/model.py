@@ -22,7 +22,7 @@ ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 class VisionLanguageModel(nn.Module):
     """Trains its projector and, by stage, adapters or all weights of the language model.
 
-    Its ``state_dict`` holds what is trained, and nothing else.
+    Its ``state_dict`` holds the trained tensors alone.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class VisionLanguageModel(nn.Module):
     config : VlmConfig
         Resolved.
     channels : int
-        Of a vision token.
+        Channels of a vision token.
     """
 
     def __init__(self, language: Language, config: VlmConfig, channels: int) -> None:
@@ -44,7 +44,7 @@ class VisionLanguageModel(nn.Module):
         self._bf16 = config.arithmetic == "bf16"
 
     def embeddings(self, tokens: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        """Embeddings of texts, image tokens in their places: dims (text, token, width).
+        """Embeddings of texts with image tokens in their places: dims (text, token, width).
 
         Parameters
         ----------
@@ -61,7 +61,7 @@ class VisionLanguageModel(nn.Module):
     def losses(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Loss of each labelled place in nats, 0 elsewhere: float32, dims (text, token - 1).
 
-        Words are scored at those places alone, which saves a fifth of a small model's work.
+        Words are scored at these places only, which saves a fifth of a small model's work.
 
         Parameters
         ----------
@@ -91,16 +91,16 @@ class VisionLanguageModel(nn.Module):
         return torch.autocast(device, torch.bfloat16, enabled=self._bf16)
 
     def forward(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Mean loss over the labelled places; with ``share``, the sum divided by that number."""
+        """Mean loss over the labelled places; with ``share``, the sum divided by it."""
         count = (batch["labels"][:, 1:] != IGNORED).sum()
         return self.losses(batch).sum() / batch.get("share", count)
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Names and parameters that are trained."""
+        """Names and values of the trained parameters."""
         return ((n, p) for n, p in self.named_parameters() if p.requires_grad)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """What is trained: name to tensor."""
+        """The trained tensors by name."""
         names = {name for name, _ in self.trained()}
         whole = super().state_dict(*args, **kwargs)
         return {name: value for name, value in whole.items() if name in names}
@@ -108,25 +108,25 @@ class VisionLanguageModel(nn.Module):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Inverse of :meth:`state_dict`; every trained tensor must be there."""
+        """Inverse of :meth:`state_dict`; every trained tensor must be present."""
         if missing := {name for name, _ in self.trained()} - set(state_dict):
             raise KeyError(f"the state lacks {sorted(missing)[0]}")
         return super().load_state_dict(state_dict, strict=False, assign=assign)
 
     def load_part(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take another run's trained tensors, such as its projector; all of them have to fit.
+        """Load the trained tensors of another run, such as its projector; all must fit.
 
         Raises
         ------
         InputError
-            This stage has no place for what the other one trained.
+            The other run trained tensors that this stage does not train, or of other shapes.
         """
         own = {name: value.shape for name, value in self.trained()}
         if lost := [name for name, value in state.items() if own.get(name) != value.shape]:
             raise InputError(
-                f"the run to start from trained {len(lost)} tensors, such as {lost[0]}, that this "
-                f"stage does not train in that shape and would lose; start from a run of the "
-                f"projector, or of this stage with the same recipe"
+                f"the run to start from trained {len(lost)} tensors that this stage does not train "
+                f"in that shape, such as {lost[0]}; start from a run of --stage projector, or of "
+                f"this stage with the same recipe"
             )
         super().load_state_dict(dict(state), strict=False)
 

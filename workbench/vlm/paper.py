@@ -1,8 +1,8 @@
-"""The paper's multimodal runs as configs, and what each needs before anything is loaded.
+"""The paper's multimodal runs as configs, with estimates of what each needs.
 
-Nothing is downloaded: towers are built on the meta device, language models are their published
-sizes. Memory is that of mixed precision with AdamW: 2 bytes a frozen weight, 16 a trained one
-(weights, gradients and two moments in float32), shared among the GPUs except for the frozen ones.
+Nothing is downloaded: towers are built on the meta device, and language models enter by their
+published sizes. Memory assumes mixed precision with AdamW: 2 bytes per frozen weight on every GPU;
+16 per trained weight (weights, gradients and two moments in float32), shared among the GPUs.
 
 Source: section 4 and appendix A of the S2 paper; haotian-liu/LLaVA ``scripts/v1_5``; activations by
 Korthikanti et al. (2022), "Reducing Activation Recomputation": 34 bytes per token, layer and
@@ -19,11 +19,11 @@ from workbench.models import resolve
 from workbench.vlm.config import RECIPES, Stage
 
 FRACTION = 0.4
-"""Share of a GPU's peak that a forward pass of a ViT reaches."""
+"""Share of a GPU's peak that the forward pass of a ViT reaches."""
 PAIRS = {"projector": 558_000, "lora": 665_000, "full": 665_000}
-"""Stage to its examples in LLaVA-1.5."""
+"""Stage to its number of examples in LLaVA-1.5."""
 TEXT = {"projector": 32, "lora": 300, "full": 300}
-"""Stage to text tokens of an example, roughly."""
+"""Stage to the approximate number of text tokens in an example."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,23 +88,24 @@ RUNS = (
 def needs(
     run: PaperRun, *, gpus: int = 8, together: int = 4, tflops: float = 400
 ) -> dict[str, Any]:
-    """What a run needs.
+    """Estimate the memory, disk and GPU hours of a run.
 
     Parameters
     ----------
     run : PaperRun
     gpus : int
     together : int
-        Examples in memory at a time on each.
+        Examples in memory at a time on each GPU.
     tflops : float
-        Peak of a GPU in bfloat16.
+        Peak TFLOP/s of a GPU in bfloat16.
 
     Returns
     -------
     dict
-        ``source``; ``tokens`` of an image and ``channels`` of each; ``trained`` parameters;
-        ``weights_gib`` and ``activations_gib`` per GPU; ``cached_tib`` of both stages' images;
-        ``encode_gpu_hours``, once for stored tokens, or again in every training.
+        ``source``; ``tokens`` per image and ``channels`` per token; ``trained`` parameters;
+        ``weights_gib`` and ``activations_gib`` per GPU; ``cached_tib``: stored tokens of the images
+        of both stages; ``encode_gpu_hours``: spent once with stored tokens, otherwise in every
+        training.
     """
     taps = resolve(run.model, None).taps
     last = max(int(tap.partition(":")[2]) for tap in taps if tap.startswith("block:"))

@@ -1,8 +1,8 @@
 """From vision tokens to word embeddings.
 
-``linear`` is one layer; ``mlp2x_gelu`` two with GELU between (LLaVA-1.5); ``mlp_downsample`` the
-latter on 2 x 2 tokens side by side, so that a quarter of the tokens remain (VILA, NVILA), an odd
-grid padded with zeros at its lower and right edge.
+``linear`` is one layer. ``mlp2x_gelu`` is two layers with GELU between them (LLaVA-1.5).
+``mlp_downsample`` applies two such layers to 2 x 2 tokens side by side, so that a quarter of the
+tokens remain (VILA, NVILA); an odd grid is padded with zeros at its lower and right edge.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Projector(nn.Module):
     ----------
     kind : {"linear", "mlp2x_gelu", "mlp_downsample"}
     channels : int
-        Of a vision token: all scales side by side.
+        Channels of a vision token, all scales side by side.
     width : int
-        Of a word embedding.
+        Channels of a word embedding.
     """
 
     def __init__(self, kind: str, channels: int, width: int) -> None:
@@ -37,7 +37,7 @@ class Projector(nn.Module):
         self.last = nn.Linear(taken, width)
 
     def tokens(self, grid: tuple[int, int]) -> int:
-        """Image tokens that remain of a grid.
+        """Number of image tokens that remain of a grid.
 
         Examples
         --------

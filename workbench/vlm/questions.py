@@ -1,6 +1,6 @@
-"""Questions about images, from the field's files: LLaVA, VQAv2, easy-VQA, tables, V*.
+"""Questions about images, read from common files: LLaVA, VQAv2, easy-VQA, tables, V*.
 
-Nothing here needs torch. An image is named as the file names it;
+Importing this module does not import torch. An image is named as in the file;
 :mod:`workbench.vlm.matching` finds its row in a store.
 """
 
@@ -21,7 +21,7 @@ from workbench.results import strict_json
 
 IMAGE_MARK = "<image>"
 SEPARATOR = "|"
-"""Between the choices of a table's cell."""
+"""Separates the choices in a table's cell."""
 EASY_VQA = {
     "yes or no": ("yes", "no"),
     "shape": ("circle", "rectangle", "triangle"),
@@ -33,21 +33,21 @@ _ENDS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A question about an image, with what counts as right."""
+    """A question about an image, with its right answer."""
 
     image: str
-    """As the file names it."""
+    """Name of the image in the file."""
     question: str
     answer: str
-    """What is trained on, and what an exact match compares with."""
+    """The answer to train on, and to compare an exact match with."""
     choices: tuple[str, ...] = ()
     """Options of a multiple choice, in the order of the file; `answer` is one of them."""
     answers: tuple[str, ...] = ()
     """Answers of several people, for the soft accuracy of VQA."""
     type: str = ""
-    """Kind of question, for scores by kind; empty where the file names none."""
+    """Kind of question, for scores by kind; empty if the file names none."""
     conversation: str = ""
-    """Questions of one conversation follow one another; empty: those of one image do."""
+    """Conversation that the question belongs to; empty if the file has no conversations."""
 
 
 def read(paths: Sequence[Path], limit: int | None = None) -> list[Question]:
@@ -65,8 +65,8 @@ def read(paths: Sequence[Path], limit: int | None = None) -> list[Question]:
     Raises
     ------
     InputError
-        No such file; an unknown form; a question without image, text or answer; an answer that is
-        not among its choices.
+        A missing file or an unknown form; a question without image, text or answer; an answer that
+        is not among its choices.
     """
     first = Path(paths[0])
     if first.is_dir():
@@ -85,7 +85,7 @@ def read(paths: Sequence[Path], limit: int | None = None) -> list[Question]:
 
 
 def sha256(questions: Iterable[Question]) -> str:
-    """Hash of the questions in their order, whatever file they come from."""
+    """Hash of the questions in their order, independent of the form of their file."""
     digest = hashlib.sha256()
     for question in questions:
         digest.update(strict_json.dumps(asdict(question)).encode())
@@ -160,9 +160,11 @@ def _llava(path: Path, entries: list[dict[str, Any]]) -> Iterator[Question]:
         where = f"{path}: entry {number}"
         turns = entry.get("conversations")
         if not isinstance(turns, list) or len(turns) % 2:
-            raise InputError(f"{where} has no pairs of turns in 'conversations'")
+            raise InputError(f"{where}: 'conversations' is not a list of pairs of turns")
         if not entry.get("image"):
-            raise InputError(f"{where} (id {entry.get('id')}) has no image; remove text-only ones")
+            raise InputError(
+                f"{where} (id {entry.get('id')}) has no image; remove text-only entries"
+            )
         for human, answer in zip(turns[::2], turns[1::2], strict=True):
             if (human.get("from"), answer.get("from")) != ("human", "gpt"):
                 raise InputError(f"{where}: turns must alternate between human and gpt")
@@ -200,10 +202,10 @@ def _vqa(path: Path, content: dict[str, Any]) -> Iterator[Question]:
             f"{path} has no {' and no '.join(map(repr, missing))}; name both files of VQAv2: "
             f"--questions QUESTIONS.json ANNOTATIONS.json"
         )
-    told = {one["question_id"]: one for one in content["annotations"]}
+    annotations = {one["question_id"]: one for one in content["annotations"]}
     subtype = content.get("data_subtype")
     for one in content["questions"]:
-        truth = told.get(one["question_id"])
+        truth = annotations.get(one["question_id"])
         if truth is None:
             raise InputError(f"{path}: question {one['question_id']} has no annotation")
         image = one.get("image")
@@ -220,7 +222,7 @@ def _vqa(path: Path, content: dict[str, Any]) -> Iterator[Question]:
 
 
 def _vstar(folder: Path) -> Iterator[Question]:
-    """V*: a JSON file beside each image, of the same stem; the first option is right.
+    """V*: a JSON file of the same stem beside each image; the first option is right.
 
     Source: penghao-wu/vstar, ``vstar_bench_eval.py``; its folders are the kinds of question.
     """
@@ -228,7 +230,7 @@ def _vstar(folder: Path) -> Iterator[Question]:
         stem = path.name.removesuffix(".json")
         images = [p for p in path.parent.iterdir() if p.stem == stem and p.suffix.lower() in _ENDS]
         if len(images) != 1:
-            raise InputError(f"{path} has {len(images)} images of the same stem; it needs 1")
+            raise InputError(f"{path}: found {len(images)} images of the same stem, expected 1")
         content = strict_json.read(path)
         options = tuple(content.get("options", ()))
         if not options or not content.get("question"):

@@ -1,10 +1,10 @@
-"""A projector's last layer in closed form: from an image's mean token to the words said of it.
+"""A projector's last layer in closed form: from an image's mean token to the words of its answers.
 
     minimise  sum over images |W mean(h) + b - sum of the embeddings of the answers' words|^2
 
-h are the inputs of the last layer. Solved from second moments by ridge regression, its penalty
-chosen on held-out images, as Table 2's maps are. A random start leaves a small model at chance for
-thousands of examples; this one begins near the embeddings of the right words.
+h are the inputs of the last layer. Ridge regression solves it from second moments, with a penalty
+chosen on held-out images, as for Table 2. A random start leaves a small model at chance for
+thousands of examples; this start lies near the embeddings of the right words.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def solve_last_layer(
     ----------
     projector : Projector
     vision : StoredVision
-        Of the training images.
+        Tokens of the training images.
     words : mapping
         Store row to the numbers of the words in its answers, each once.
     embedding : float tensor, dims (word, width)
-        Of the language model.
+        Word embeddings of the language model.
 
     Returns
     -------
@@ -62,8 +62,8 @@ def solve_last_layer(
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         pooled = projector.features(vision(part)).mean(1)
-        said = torch.stack([embedding[list(words[row])].float().sum(0) for row in part.tolist()])
-        found = {"image": pooled[:, None, None], "words": said[:, None, None]}
+        sought = torch.stack([embedding[list(words[row])].float().sum(0) for row in part.tolist()])
+        found = {"image": pooled[:, None, None], "words": sought[:, None, None]}
         sums.update({name: value.numpy() for name, value in found.items()}, part)
     moments = sums.result()
     ridge = cross_validate(moments, ["image"], ["words"]).best

@@ -1,4 +1,4 @@
-"""A run's folder, opened to start another run from it, to evaluate or to answer."""
+"""Open the folder of a run: to start another run from it, to evaluate it, or to ask it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from workbench.vlm.projector import Projector
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's folder tells.
+    """A run that was trained in a folder.
 
     Attributes
     ----------
     folder : Path
     identity : dict
-        As recorded in ``run.json``.
+        The record in ``run.json``.
     """
 
     folder: Path
@@ -38,12 +38,12 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """A run that has at least one checkpoint.
+        """Open a run that has at least one checkpoint.
 
         Raises
         ------
         InputError
-            No run of a vision-language model, or one without a checkpoint.
+            The folder holds no run of a vision-language model, or no checkpoint.
         """
         path = folder / IDENTITY
         if not path.is_file():
@@ -59,7 +59,7 @@ class Run:
 
     @property
     def config(self) -> VlmConfig:
-        """As resolved for the training."""
+        """The config that the training resolved."""
         known = {field.name for field in fields(VlmConfig)}
         return VlmConfig(**{k: v for k, v in self.identity["vlm"].items() if k in known})
 
@@ -71,7 +71,7 @@ class Run:
 
     @property
     def unfinished(self) -> str:
-        """How far the training is, where it has not ended; otherwise empty."""
+        """Progress of a training that has not finished; otherwise empty."""
         done = int(checkpoints.existing(self.folder)[0].name[len("step_") :][:10])
         total = self.identity["training"]["iterations"]
         return "" if done == total else f"step {done} of {total}"
@@ -88,12 +88,12 @@ class Run:
         return checkpoints.existing(self.folder)[0].name
 
     def model(self, device: str, log: Callable[[str], None]) -> tuple[VisionLanguageModel, Writer]:
-        """The trained model, ready to answer, and what writes its texts.
+        """The trained model, ready to answer, and the writer of its texts.
 
         Raises
         ------
         InputError
-            The language model or its tokenizer is another one now.
+            The language model or its tokenizer has changed since the training.
         """
         config = replace(self.config, device=device)
         language = load(config.llm, cache_of(self.folder), dtype_of(config), log)
@@ -107,33 +107,36 @@ class Run:
 
 
 def dtype_of(config: VlmConfig) -> torch.dtype:
-    """Type of the language model's weights in memory: float32 where they are trained."""
+    """Type of the language model's weights in memory: float32 if they are trained."""
     whole = config.stage == "full" or config.arithmetic == "fp32"
     return torch.float32 if whole else torch.bfloat16
 
 
 def cache_of(folder: Path) -> Path:
-    """Where unpacked language models lie: beside the runs."""
+    """Folder of unpacked language models, beside the runs."""
     return folder.parent / ".language_models"
 
 
 def refuse_other(before: Run, identity: Mapping[str, Any], projector: Projector) -> None:
-    """Refuse to start from a run with another language model or another projector.
+    """Refuse to start from a run with another language model, projector or vision model.
 
     Raises
     ------
     InputError
-        The message names what differs.
+        The first difference.
     """
     where = f"--from {before.folder}"
     refuse_changed(where, "language", before.identity["language"], identity["language"])
     old, new = before.identity["channels"], projector.channels
     if old != new:
         raise InputError(
-            f"{where}: its projector takes {old} channels ({before.identity['source']}), the "
-            f"source {identity['source']} has {new}; a projector fits one set of scales"
+            f"{where}: its projector takes {old} channels ({before.identity['source']}), but the "
+            f"source {identity['source']} has {new}; train both stages on the same scales"
         )
     kinds = before.config.projector, projector.kind
     if kinds[0] != kinds[1]:
-        raise InputError(f"{where}: its projector is {kinds[0]}, asked for is {kinds[1]}")
+        raise InputError(
+            f"{where}: its projector is {kinds[0]}, this run's is {kinds[1]}; use --projector "
+            f"{kinds[0]}"
+        )
     refuse_other_features(before.identity["vision"], identity["vision"], where)

@@ -19,7 +19,7 @@ NUMBERS = {word: str(number) for number, word in enumerate(WORDS)}
 
 
 def normalised(answer: str) -> str:
-    """An answer in lower case without punctuation and articles, small numbers as digits.
+    """An answer in lower case, without punctuation and articles, with small numbers as digits.
 
     Source: the evaluation of VQA (GT-Vision-Lab/VQA, ``vqaEval.py``); its table of contractions
     without apostrophes is left out.
@@ -36,7 +36,7 @@ def normalised(answer: str) -> str:
 
 
 def exact(question: Question, answer: str) -> float:
-    """1 where the normalised answer is the expected one."""
+    """1 if the normalised answer is the expected one, else 0."""
     expected = normalised(question.answer)
     if not expected:  # an article alone, such as the letter A
         return float(answer.strip().lower() == question.answer.strip().lower())
@@ -44,28 +44,28 @@ def exact(question: Question, answer: str) -> float:
 
 
 def vqa(question: Question, answer: str) -> float:
-    """Soft accuracy: mean over leaving one person out of min(people who said so / 3, 1).
+    """Soft accuracy: min(people with this answer / 3, 1), averaged over leaving one person out.
 
-    With fewer than two people's answers, :func:`exact`.
+    With fewer than two people, as :func:`exact`.
 
     Source: Antol et al. (2015), "VQA: Visual Question Answering", and its evaluation code.
     """
-    said = [normalised(one) for one in question.answers]
-    if len(said) < 2:
+    people = [normalised(one) for one in question.answers]
+    if len(people) < 2:
         return exact(question, answer)
-    same = np.array([one == normalised(answer) for one in said])
+    same = np.array([one == normalised(answer) for one in people])
     return float(np.minimum((same.sum() - same) / 3, 1).mean())
 
 
 def letter(answer: str, count: int) -> int | None:
-    """Option that an answer such as ``B`` or ``(b) the cat`` names; None where it names none."""
+    """Number of the option that an answer such as ``B`` or ``(b) the cat`` names; None if none."""
     found = re.match(r"\W*([A-Za-z])\b", answer)
     place = string.ascii_lowercase.find(found[1].lower()) if found else -1
     return place if 0 <= place < count else None
 
 
 def order_of_options(question: Question, shuffle: bool, seed: int, number: int) -> list[int]:
-    """Options in the order in which they are listed; shuffled by seed and question."""
+    """Option numbers in the order of their listing; `shuffle` draws it by seed and question."""
     order = np.arange(len(question.choices))
     if shuffle:
         order = np.random.default_rng((11, seed, number)).permutation(order)
@@ -73,7 +73,7 @@ def order_of_options(question: Question, shuffle: bool, seed: int, number: int) 
 
 
 def letter_prompt(question: Question, order: Sequence[int]) -> str:
-    """The question with its options and the request for a letter, as LLaVA asks.
+    """The question with its options and LLaVA's request for a letter.
 
     Source: haotian-liu/LLaVA, ``model_vqa_mmbench.py``.
     """
@@ -88,8 +88,8 @@ def letter_prompt(question: Question, order: Sequence[int]) -> str:
 def summary(questions: Sequence[Question], scores: np.ndarray) -> dict[str, Any]:
     """Mean score with Wilson's interval, over all questions and by type.
 
-    Soft scores are treated as the proportion they average to, which is wide enough: their variance
-    is below that of hits and misses with the same mean.
+    Soft scores are treated like hits and misses with the same mean. Their variance is lower, so the
+    interval is wide enough.
     """
     types = sorted({question.type for question in questions} - {""})
     kind = np.array([question.type for question in questions])
@@ -109,13 +109,13 @@ def paired(a: np.ndarray, b: np.ndarray, rows: np.ndarray, seed: int = 0) -> dic
     Returns
     -------
     dict
-        ``difference``, ``low``, ``high``; ``only_a``, ``only_b`` (questions that one of them scores
-        higher on) and McNemar's exact two-sided ``p`` of these two.
+        ``difference``, ``low``, ``high``; ``only_a``, ``only_b`` (numbers of questions on which one
+        scores higher), and McNemar's exact two-sided ``p`` of these two numbers.
     """
     from scipy.stats import binomtest  # deferred: 1 s
 
     if len(a) != len(b):
-        raise InputError(f"{len(a)} and {len(b)} questions cannot be paired")
+        raise InputError(f"{len(a)} and {len(b)} questions cannot be paired; expected the same")
     _, image = np.unique(rows, return_inverse=True)
     sums = np.bincount(image, weights=a - b)
     counts = np.bincount(image)

@@ -23,8 +23,8 @@ from workbench.training.features import recorded, refuse_other_features
 class StoredVision:
     """Tokens of a store's images by row.
 
-    Scales of different grids (``.unpooled`` ones among others) are brought to the largest one, each
-    token repeated; by default all have one grid.
+    Scales with different grids (such as ``.unpooled``) are brought to the largest grid by repeating
+    tokens; by default all scales have one grid.
 
     Parameters
     ----------
@@ -37,12 +37,15 @@ class StoredVision:
         self._singles = [str(single) for single in store.resolve(source).singles()]
         views = [store.features(single) for single in self._singles]
         if any(view.ndim != 4 for view in views):
-            raise InputError(f"{source} stores some positions of its maps; extract whole maps")
+            raise InputError(
+                f"{source} keeps only some token positions of its maps; extract it without "
+                f"--tokens-per-image"
+            )
         self.grid: tuple[int, int] = max((int(v.shape[1]), int(v.shape[2])) for v in views)
         self.channels = sum(int(view.shape[-1]) for view in views)
 
     def __call__(self, rows: np.ndarray) -> torch.Tensor:
-        """float32, dims (image, row, col, channel)."""
+        """Tokens of these rows: float32, dims (image, row, col, channel)."""
         parts = [
             torch.from_numpy(self.store.features(single).isel(image=rows).values.astype(np.float32))
             for single in self._singles
@@ -65,21 +68,21 @@ class StoredVision:
 
 
 def at_grid(tokens: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-    """Tokens at a larger grid, nearest ones repeated; dims (image, row, col, channel)."""
+    """Tokens on a larger grid, by repeating the nearest; dims (image, row, col, channel)."""
     if tuple(tokens.shape[1:3]) == tuple(grid):
         return tokens
     return interpolate(tokens.permute(0, 3, 1, 2), size=grid).permute(0, 2, 3, 1)
 
 
 class Tower:
-    """Tokens of images by the tower, transform and arithmetic of a training.
+    """Computes tokens of images with the tower, transform and arithmetic of a training.
 
     Parameters
     ----------
     manifests : mapping
-        What :meth:`StoredVision.manifests` gave for the training store.
+        Result of :meth:`StoredVision.manifests` for the training store.
     grid : (int, int)
-        Of the training tokens.
+        Grid of the training tokens.
     log : callable
         Prints a line.
     """
@@ -108,13 +111,13 @@ class Tower:
         names : sequence of str
             Image files, each once.
         read : callable, optional
-            Name to the content of an image file; by default that of the path.
+            Name to the content of an image file; by default the name is a path.
 
         Raises
         ------
         InputError
-            A tower whose weights, transform or arithmetic are others here; images that cannot be
-            read.
+            Weights, transform or arithmetic of the tower differ from the training; an image cannot
+            be read.
         """
         dataset = Dataset(
             name="files", image_ids=list(names), labels=np.full(len(names), -1, np.int32),

@@ -34,7 +34,7 @@ def test_a_table_and_a_result_hold_the_same_answers(tmp_path):
     assert table.scores.tolist() == result.scores.tolist() == scores
     assert (table.source, result.source) == ("", "toy:a#b@8")
     for name in ("a.csv", "a.json"):
-        with pytest.raises(InputError, match=rf"--against .*{name} has 4 questions.* these 3"):
+        with pytest.raises(InputError, match=rf"--against .*{name} answers 4 questions.* these 3"):
             read(tmp_path / name, ASKED[1:], "--against")
     (tmp_path / "b.json").write_text("{}")
     with pytest.raises(InputError, match=r"--against .*b\.json.*answers"):

@@ -38,7 +38,7 @@ def test_a_held_out_loss_is_the_mean_over_the_tokens_of_the_answers(trained):
         losses += cross_entropy(scores[labels >= 0], labels[labels >= 0], reduction="none").tolist()
     found = encoder_runs.held_out_loss(model, writer, vision, asked, 2048)
     assert found == pytest.approx(sum(losses) / len(losses), rel=1e-4)
-    with pytest.raises(InputError, match="at most 20 fit"):
+    with pytest.raises(InputError, match="at most 20"):
         encoder_runs.held_out_loss(model, writer, vision, asked, 20)
 
 

@@ -129,7 +129,7 @@ def test_other_images_features_or_words_are_refused(planted, make_store, tiny, t
         accuracy(tmp_path / "run", store, lost)
     with pytest.raises(InputError, match="question 1 has none"):
         accuracy(tmp_path / "run", store, [replace(asked[0], choices=())])
-    with pytest.raises(InputError, match="at most 2032 fit"):
+    with pytest.raises(InputError, match="at most 2032"):
         accuracy(tmp_path / "run", store, [replace(asked[0], question="a" * 3000)], "exact")
     run = Run.open(tmp_path / "run")
     run.identity["language"]["tokenizer"] = "0" * 64

@@ -82,7 +82,7 @@ def test_folders_of_vstar(tmp_path):
     assert found.image == "direct_attributes/sa.1.5.jpg"
     assert (found.answer, found.type) == ("It is red.", "direct_attributes")
     (tmp_path / "direct_attributes/sa.1.5.jpg").unlink()
-    with pytest.raises(InputError, match=r"sa\.1\.5\.json has 0 images"):
+    with pytest.raises(InputError, match=r"sa\.1\.5\.json: found 0 images"):
         read([tmp_path])
 
 
