@@ -16,8 +16,8 @@ from workbench.robot.config import DemoConfig
 class RobotDemos:
     r"""Record a scripted expert of Meta-World from seeded positions, as a LeRobotDataset (v3.0).
 
-    Frames, hand and gripper, actions and success; repeat the command to resume. Needs the extra
-    'robot'.
+    Each step has a frame, the state of hand and gripper, the action, and success. Repeat the
+    command to resume. Needs the extra 'robot'.
 
     Examples
     --------
@@ -33,7 +33,7 @@ class RobotDemos:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Record what is not recorded yet; the exit status."""
+        """Record the missing episodes; the exit status."""
         from workbench.robot.record import record  # deferred: pyarrow and the simulator
 
         found = record(self.demos, self.out, note, progress=not self.json)

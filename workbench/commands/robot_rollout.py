@@ -16,11 +16,11 @@ from workbench.robot.config import PICKING, RolloutConfig
 
 @dataclass(frozen=True, kw_only=True)
 class RobotRollout:
-    r"""Let a trained policy act in simulation, from many positions, seeing live frames.
+    r"""Let a trained policy act on live frames in simulation, from many positions.
 
-    A trial of pick-place-v3 succeeds when the object is lifted (the paper's criterion), and how
-    often it is placed stands beside; of another task, when the object is placed. Repeat the
-    command to resume; needs the extra 'robot'.
+    A trial of pick-place-v3 succeeds when the object is lifted (the paper's criterion); the share
+    of placed objects is reported as well. A trial of another task succeeds when the object is
+    placed. Repeat the command to resume. Needs the extra 'robot'.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class RobotRollout:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Run the trials that are missing, and report; the exit status."""
+        """Run the missing trials and report; the exit status."""
         from workbench.robot.evaluate import evaluate  # deferred: torch takes 2 s to import
 
         found = evaluate(

@@ -19,8 +19,8 @@ from workbench.training.config import TrainingConfig
 class RobotTrain:
     r"""Train a policy by behaviour cloning on the stored features of demonstrations.
 
-    A transformer over what it saw, felt and did in the last 16 steps gives the next 16 actions.
-    Validation episodes end it early. Repeat the command to resume.
+    A transformer over visual features, states and actions of the last 16 steps predicts the next
+    16 actions. Validation episodes end the training early. Repeat the command to resume.
 
     Examples
     --------
@@ -47,10 +47,10 @@ class RobotTrain:
         default_factory=lambda: TrainingConfig(iterations=2000, checkpoint_every=100, patience=8)
     )
     seed: int = 0
-    """Fixes weights, order of the windows, and which episodes validate."""
+    """Fixes the weights, the order of the windows, and the validation episodes."""
     dry_run: bool = False
-    """Print bytes of features and GPU hours of encoding demonstrations and 200 trials; run
-    nothing, and read no store."""
+    """Estimate the bytes of features and the GPU hours of encoding the demonstrations and 200
+    trials; train nothing and read no store."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -88,7 +88,7 @@ class RobotTrain:
             best, at = outcome.best_loss, outcome.best_step
             done = f"step {outcome.step}" if best is None else f"loss {best:.4f} at step {at}"
             what = "trained to" if best is None else "validation"
-            note(f"{what} {done}; try it: workbench robot rollout --run {self.out}")
+            note(f"{what} {done}; next: workbench robot rollout --run {self.out}")
         return 0 if outcome.finished else 1
 
     def _plan(self, frames: int) -> int:

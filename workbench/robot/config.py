@@ -1,4 +1,4 @@
-"""Options of demonstrations, policies and trials; in a module that is known without torch."""
+"""Options of demonstrations, policies and trials. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from feature_store.errors import InputError, require_at_least, require_choices
 Task = Literal["pick-place-v3", "push-v3", "drawer-open-v3"]
 """Tasks of Meta-World with a scripted expert; the first is the paper's cube picking."""
 PICKING: Task = "pick-place-v3"
-"""The task in which lifting the object is a success; in drawer-open-v3 nothing is lifted."""
+"""The task in which lifting the object counts as success."""
 MOST_STEPS = 500
-"""Length of a trial that Meta-World allows."""
+"""Steps of a trial that Meta-World allows."""
 CAMERA = "observation.images.corner2"
 """Feature that holds the frames of recorded demonstrations."""
 STATE, ACTION = "observation.state", "action"
-"""Features of proprioception and actions, by LeRobot's convention."""
+"""Names of proprioception and actions in LeRobot's convention."""
 STATE_SIZE, ACTION_SIZE = 4, 4
-"""Hand position (3) and opening of the gripper; hand movement (3) and effort of the gripper."""
+"""Values of a state: hand position (3) and gripper opening; of an action: hand movement (3) and
+gripper effort."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """What is demonstrated."""
+    """Which demonstrations are recorded."""
 
     task: Task = "pick-place-v3"
     """Task of Meta-World."""
@@ -41,25 +42,25 @@ class DemoConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
-    """What a policy sees, predicts and consists of."""
+    """Inputs, outputs and training of a policy."""
 
     policy: Literal["transformer", "mlp"] = "transformer"
-    """transformer over the last steps, as published; or mlp on the present one, as MVP's."""
+    """transformer over the last steps, as published; or mlp on the present step, as in MVP."""
     pooling: Literal["auto", "prefix", "mean", "attention", "map"] = "auto"
     """Visual features of a frame: prefix tokens (the paper's), mean over tokens, attention over the
     token map, or the whole map, reduced; auto is prefix where the model has some, else map."""
     layer_norm: bool = False
-    """Train a layer norm in front: for the tap before a ViT's last norm, as MVP's policy has it."""
+    """Train a layer norm on the features: for the tap before a ViT's last norm, as in MVP."""
     blind: bool = False
-    """Leave out visual features: what proprioception and past actions alone achieve."""
+    """Leave out visual features, to measure what proprioception and past actions alone achieve."""
     past_actions: bool = True
-    """Show the policy the actions it took; --no-past-actions is the other floor."""
+    """Give the policy its past actions as input."""
     context: int = 16
-    """Steps that the policy remembers; 16 as published."""
+    """Past steps that the policy takes as input; 16 as published."""
     horizon: int = 16
-    """Steps that it predicts; 16 as published."""
+    """Steps that the policy predicts; 16 as published."""
     look_every: int = 1
-    """Steps between looks: frames are rendered and encoded, and actions predicted, only there."""
+    """Steps between looks: frames are encoded and actions predicted at looks only."""
     width: int = 128
     """Channels inside the policy."""
     layers: int = 4
@@ -69,11 +70,11 @@ class PolicyConfig:
     batch: int = 32
     """Windows of steps in a training step."""
     learning_rate: float = 5e-4
-    """Peak of AdamW's; a twentieth of the steps is warm-up, then cosine decay."""
+    """Peak learning rate of AdamW; warm-up over 5 % of the steps, then a cosine to 0."""
     weight_decay: float = 0.01
-    """Of AdamW."""
+    """Weight decay of AdamW."""
     validation_share: float = 0.1
-    """Share of the episodes that validate, whole episodes, at least one."""
+    """Share of the episodes that are used for validation; at least one."""
     device: str = "cpu"
     """Torch device of the policy."""
 
@@ -104,21 +105,21 @@ class RolloutConfig:
     positions: int = 200
     """Trials, each from another random position; 16 as published."""
     seed: int = 1
-    """Fixes the positions; another one than of the demonstrations."""
+    """Fixes the positions; must differ from the seed of the demonstrations."""
     max_steps: int = 150
-    """Steps after which a trial has failed; at most 500, Meta-World's limit."""
+    """Steps after which a trial counts as failed; at most 500, Meta-World's limit."""
     success: Literal["auto", "grasp", "placed"] = "auto"
-    """Criterion of success_rate: the object lifted (the paper's), or placed; auto is grasp for
-    pick-place-v3 and placed for the other tasks. Both are counted."""
+    """Criterion of success_rate: the object is lifted (as in the paper) or placed. auto is grasp
+    for pick-place-v3 and placed for the other tasks; both are reported."""
     ensemble: float | None = None
     """Average overlapping predictions of a step with weights exp(-VALUE * age rank), oldest first;
-    by default the latest prediction acts alone."""
+    by default only the latest prediction counts."""
     environments: int = 0
     """Simulations that run at a time, each in a process; 0 for one per processor."""
     camera_shift: float = 0.0
     """Metres by which the camera is moved sideways."""
     light: float = 1.0
-    """Factor of all lights."""
+    """Factor on the brightness of all lights."""
 
     def __post_init__(self) -> None:
         require_choices(self)
@@ -129,7 +130,7 @@ class RolloutConfig:
             raise InputError(f"ensemble is {self.ensemble}; expected at least 0")
 
     def criterion(self, task: str) -> Literal["grasp", "placed"]:
-        """What counts as success in a task."""
+        """The criterion of success in a task."""
         if self.success != "auto":
             return self.success
         return "grasp" if task == PICKING else "placed"

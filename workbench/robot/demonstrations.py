@@ -1,4 +1,4 @@
-"""What a policy learns from beside pictures: states and actions of whole episodes."""
+"""States and actions of demonstrations, read from a LeRobotDataset and checked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Demonstrations:
         First frame of the frame's episode, and the frame after its last.
     episode : int64 array, dims (frame,)
     image_ids : list of str
-        As of ``lerobot:DIR``.
+        Ids of the frames, as in ``lerobot:DIR``.
     fps : float
     recording : dict
         Task and versions of the simulator; empty for demonstrations of another origin.
@@ -49,7 +49,7 @@ class Demonstrations:
         return np.flatnonzero(np.isin(self.episode, episodes))
 
     def split(self, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Episodes that train and that validate; at least one of each, none in both.
+        """Divide the episodes into training and validation; at least one each.
 
         Raises
         ------
@@ -64,18 +64,18 @@ class Demonstrations:
         return np.sort(order[count:]), np.sort(order[:count])
 
     def take(self, episodes: int | None) -> Demonstrations:
-        """The first so many episodes; all of them for None.
+        """The first `episodes` episodes; all for None.
 
         Raises
         ------
         InputError
-            There are fewer.
+            There are fewer episodes.
         """
         there = len(np.unique(self.episode))
         if episodes is None or episodes == there:
             return self
         if not 2 <= episodes < there:
-            raise InputError(f"episodes is {episodes}; expected 2 to {there}, which there are")
+            raise InputError(f"episodes is {episodes}; expected 2 to {there}, the number recorded")
         kept = self.episode < episodes
         arrays = {
             name: getattr(self, name)[kept]
@@ -93,8 +93,8 @@ def load(root: Path) -> Demonstrations:
     Raises
     ------
     InputError
-        As :func:`~workbench.datasets.lerobot.layout.read_layout`; a state or an action of another
-        size than ``meta/info.json`` gives, or that is not finite.
+        As :func:`~workbench.datasets.lerobot.layout.read_layout`; a state or action is not finite,
+        or its size differs from ``meta/info.json``.
     """
     layout = read_layout(root)
     lengths = np.array([episode.length for episode in layout.episodes])
@@ -113,18 +113,12 @@ def load(root: Path) -> Demonstrations:
 
 
 def require_same_frames(store: FeatureStore, demonstrations: Demonstrations, root: Path) -> None:
-    """Refuse a store of other frames than those of the demonstrations.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a store whose images are not the frames of the demonstrations, in order."""
     found = store.image_ids.tolist()
     if found != demonstrations.image_ids:
         raise InputError(
-            f"{store.path} holds {len(found)} images that are not the "
-            f"{len(demonstrations.image_ids)} frames of {root}; make it of them: workbench extract "
-            f"--dataset lerobot:{root}"
+            f"{store.path} holds {len(found)} images; expected the {len(demonstrations.image_ids)} "
+            f"frames of {root}, in order: workbench extract --dataset lerobot:{root}"
         )
 
 
@@ -132,7 +126,7 @@ def _numbers(layout: Layout, name: str) -> np.ndarray:
     """A feature of all frames, float32, dims (frame, value)."""
     if name not in layout.info["features"]:
         raise InputError(
-            f"{layout.root} has no feature {name!r}; there are: "
+            f"{layout.root} has no feature {name!r}; its features are "
             f"{', '.join(layout.info['features'])}"
         )
     (size,) = layout.info["features"][name]["shape"]
@@ -157,6 +151,6 @@ def _checked(rows: list, size: int, name: str, episode: int) -> np.ndarray:
     if len(bad):
         raise InputError(
             f"{name} of episode {episode}, frame {bad[0]} is {values[bad[0]].tolist()}; expected "
-            f"finite numbers: remove the episode, or mend it"
+            f"finite numbers: repair or remove the episode"
         )
     return values

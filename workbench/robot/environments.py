@@ -16,42 +16,42 @@ from workbench.robot.simulation import Step
 
 
 class Robot(Protocol):
-    """What a trial needs of a robot; :class:`~workbench.robot.simulation.Simulation` is one."""
+    """A robot for trials, such as :class:`~workbench.robot.simulation.Simulation`."""
 
     @property
     def state(self) -> np.ndarray:
         """Proprioception."""
 
     def reset(self, seed: int, position: int) -> np.ndarray:
-        """Start at a position; the state."""
+        """Start at a position; returns the state."""
 
     def act(self, action: np.ndarray) -> Step:
         """Take a step."""
 
     def expert(self) -> np.ndarray:
-        """What an expert would do now."""
+        """The expert's action in the present state."""
 
     def frame(self) -> np.ndarray:
         """RGB uint8, dims (row, col, 3)."""
 
     def close(self) -> None:
-        """Free what it holds."""
+        """Free the robot's resources."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a robot shall do before it answers.
+    """Actions for a robot to take before it answers.
 
     Attributes
     ----------
     start : (seed, position) or None
         Begin a trial.
     actions : float array, dims (step, value)
-        To take, until the object is placed.
+        Actions to take until the object is placed.
     sees : bool
         Answer with a frame.
     filmed : bool
-        Answer with a frame of each step, too, and with what the expert would have done.
+        Answer with a frame and the expert's action of each step as well.
     """
 
     start: tuple[int, int] | None = None
@@ -62,18 +62,19 @@ class Order:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of it.
+    """Outcome of an order.
 
     Attributes
     ----------
     states : float32 array, dims (step, value)
-        After each step, or at the start.
+        State after each step, or at the start.
     grasped, placed : bool
-        Whether they were at any of the steps.
+        Whether the object was lifted, or at its goal, in any of the steps.
     frame : uint8 array or None
     film : list of uint8 arrays
-        One before each step.
+        A frame before each step.
     experts : list of float32 arrays
+        The expert's action in each step.
     """
 
     states: np.ndarray
@@ -106,14 +107,14 @@ def obey(robot: Robot, order: Order) -> Answer:
 
 
 class Environments:
-    """Robots that carry out orders side by side.
+    """Robots that carry out orders in parallel.
 
     Parameters
     ----------
     make : callable
-        Builds a robot; picklable where there are several.
+        Builds a robot; must be picklable if there are several.
     count : int
-        Robots; 1 runs in this process.
+        Number of robots; a single one runs in this process.
     """
 
     def __init__(self, make: Callable[[], Robot], count: int) -> None:
@@ -136,7 +137,7 @@ class Environments:
         Raises
         ------
         InputError
-            Of a robot; or its process has ended.
+            A robot refused its order, or its process has ended.
         """
         if self._own is not None:
             return [obey(self._own, order) for _, order in orders]
@@ -148,7 +149,7 @@ class Environments:
                 answer = self._pipes[number].recv()
             except EOFError:
                 raise InputError(
-                    f"the process of simulation {number} has ended; probably out of memory: give "
+                    f"the process of simulation {number} has ended, probably out of memory; use "
                     f"fewer --environments"
                 ) from None
             if isinstance(answer, InputError):

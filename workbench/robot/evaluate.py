@@ -1,4 +1,4 @@
-"""Trials of a finished run: which are missing, run, filmed and added up."""
+"""Evaluate a finished run: run the missing trials, film some, and summarise all."""
 
 from __future__ import annotations
 
@@ -35,29 +35,30 @@ def evaluate(
     device: str = "cpu",
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Success rates of a run, with what they were measured on.
+    """Success rates of a run, and what they were measured with.
 
     Parameters
     ----------
     folder : Path
-        Of the run; trials are kept in it, and those that are there are not repeated.
+        Folder of the run. It keeps the trials, and existing trials are not repeated.
     config : RolloutConfig
     log : callable
         Prints a line.
     video : Path, optional
-        Folder for ``trials.gif``; the first trials are then run again and filmed.
+        Folder for ``trials.gif``; the first trials are run again to film them.
     encoder : str, optional
-        ``run:FOLDER`` of the model that the policy sees with, if it was trained here.
+        ``run:FOLDER`` of the vision model, if it was trained here.
     device : str
-        Of model and policy.
+        Torch device of model and policy.
     progress : bool
         Show a bar.
 
     Raises
     ------
     InputError
-        A run that is not finished or not of this simulation; another version of the simulator; the
-        positions of the demonstrations; a model that is not the recorded one; no rendering.
+        The run is not finished, or was not trained on this simulation; the simulator has another
+        version; the seed repeats the positions of the demonstrations; the vision model has changed;
+        the machine cannot render.
     """
     cloned = runs.load(folder, device)
     recording = cloned.identity["recording"]
@@ -116,8 +117,8 @@ def _require_new_positions(config: RolloutConfig, recording: dict[str, Any]) -> 
     """Refuse trials from the positions that were demonstrated."""
     if config.seed == recording["seed"]:
         raise InputError(
-            f"--seed is {config.seed}, that of the recorded demonstrations, whose positions the "
-            f"trials would repeat; expected another one: give --seed {config.seed + 1}"
+            f"--seed is {config.seed}, the seed of the demonstrations, so that trials would repeat "
+            f"their positions; expected another seed, such as --seed {config.seed + 1}"
         )
 
 
@@ -125,17 +126,17 @@ def _require_simulated(identity: dict[str, Any], recording: dict[str, Any]) -> N
     """Refuse a policy that the simulated robot cannot carry out."""
     if not recording.get("task"):
         raise InputError(
-            "this policy was trained on demonstrations of another origin, not of workbench robot "
-            "demos; there is no simulation of their robot here"
+            "this policy was trained on demonstrations that workbench robot demos did not record, "
+            "so that their robot cannot be simulated"
         )
     if identity["sizes"] != [STATE_SIZE, ACTION_SIZE]:
         raise InputError(
             f"the policy takes {identity['sizes'][0]} state values and gives "
-            f"{identity['sizes'][1]} action values; expected {STATE_SIZE} and {ACTION_SIZE}, as "
-            f"{recording['task']} has"
+            f"{identity['sizes'][1]} action values; expected {STATE_SIZE} and {ACTION_SIZE} for "
+            f"{recording['task']}"
         )
     if identity["fps"] != FPS:
         raise InputError(
-            f"the policy was trained at {identity['fps']:g} frames per second, and the simulation "
+            f"the policy was trained at {identity['fps']:g} frames per second, but the simulation "
             f"runs at {FPS}; record the demonstrations again"
         )

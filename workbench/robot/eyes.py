@@ -1,4 +1,4 @@
-"""From the features of a frame to one vector: prefix tokens, mean, attention, or the whole map."""
+"""Reduce the features of a frame to one vector: prefix tokens, mean, attention, or whole map."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from feature_store.errors import InputError
 from workbench.robot.config import PolicyConfig
 
 QUERIES, REDUCED = 8, 32
-"""Vectors that attention picks out of a map; channels to which a whole map is reduced."""
+"""Vectors that attention extracts from a map; channels to which a whole map is reduced."""
 BLOCK = 256
-"""Frames that are read together."""
+"""Frames read together."""
 
 
 @dataclass(frozen=True)
 class Sight:
-    """Which features a policy sees, and how they are distributed over the training frames.
+    """Visual input of a policy, and its distribution over the training frames.
 
     Attributes
     ----------
     pooling : str
-        As of the config, never ``auto``.
+        As in the config, but never ``auto``.
     shape : tuple of int
-        Of a frame's features: (token, channel).
+        Shape of a frame's features: (token, channel).
     mean, spread : float64 arrays, dims (channel,)
     """
 
@@ -39,25 +39,25 @@ class Sight:
 
 
 def resolved_pooling(store: FeatureStore, source: str, config: PolicyConfig) -> str:
-    """What ``auto`` means for a source, or the pooling asked for.
+    """The pooling of the config, with ``auto`` resolved for a source.
 
     Raises
     ------
     InputError
-        Prefix tokens where the model has none.
+        The pooling is ``prefix`` and the model has no prefix tokens.
     """
     singles = store.resolve(source).singles()
     prefixes = all("prefix" in store.source(single).arrays for single in singles)
     if config.pooling == "prefix" and not prefixes:
         raise InputError(
-            f"{source} has no prefix token (class token), which --pooling prefix reads; choose "
-            f"mean, attention or map"
+            f"{source} has no prefix token (class token) for --pooling prefix; choose mean, "
+            f"attention or map"
         )
     return ("prefix" if prefixes else "map") if config.pooling == "auto" else config.pooling
 
 
 def read_features(store: FeatureStore, source: str, pooling: str, rows: np.ndarray) -> np.ndarray:
-    """Features of some rows: float32, dims (row, token, channel); one token for a mean.
+    """Features of some rows: float32, dims (row, token, channel); ``mean`` has one token.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def as_tokens(maps: np.ndarray, pooling: str) -> np.ndarray:
 
 
 def survey(store: FeatureStore, source: str, config: PolicyConfig, rows: np.ndarray) -> Sight:
-    """One pass over the training frames, in blocks.
+    """Measure the distribution of the training frames in one pass.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def survey(store: FeatureStore, source: str, config: PolicyConfig, rows: np.ndar
     source : str
     config : PolicyConfig
     rows : int array, dims (row,)
-        Of the training episodes.
+        Frames of the training episodes.
     """
     pooling = resolved_pooling(store, source, config)
     total = square = np.zeros(())
@@ -102,7 +102,7 @@ def survey(store: FeatureStore, source: str, config: PolicyConfig, rows: np.ndar
 
 
 class Eyes(nn.Module):
-    """Features of a frame to a vector.
+    """Reduces the features of a frame to a vector.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class Eyes(nn.Module):
     width : int
         Channels of the vector.
     norm : bool
-        Normalise each token by a trained layer norm rather than by the training frames' spread.
+        Normalise each token with a trained layer norm instead of the spread of the training frames.
     """
 
     mean: torch.Tensor
@@ -142,7 +142,7 @@ class Eyes(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Learned queries that each average the map's tokens, whose places they know."""
+    """Learned queries, each a weighted average of the map's tokens with position embeddings."""
 
     def __init__(self, tokens: int, channels: int, width: int) -> None:
         super().__init__()

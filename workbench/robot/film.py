@@ -1,4 +1,4 @@
-"""Trials as a moving picture: successes and failures side by side, with the loss below each."""
+"""Animate trials: successes and failures side by side, each with its loss below."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from workbench.results.files import written_whole
 from workbench.robot.rollout import Trial
 
 SIDE, STRIP = 224, 56
-"""Pixels of a frame, and of the curve below it."""
+"""Side of a frame, and height of the curve below it, in pixels."""
 EACH = 2
-"""Successes, and failures, that are shown."""
+"""Successes shown, and failures shown."""
 FILMED = 12
-"""Positions, the first ones, that are filmed to choose from."""
+"""Positions, from the first, that are filmed to choose from."""
 STRIDE, MILLISECONDS = 3, 60
-"""Steps between shown frames, and how long one is shown."""
+"""Steps between shown frames, and the time that each is shown."""
 COLOURS = {True: (46, 125, 50), False: (178, 60, 23)}
 
 
 def chosen(trials: Sequence[Trial], criterion: str) -> list[Trial]:
-    """The first filmed successes, and failures."""
+    """The first filmed successes and the first filmed failures."""
     filmed = [trial for trial in trials if trial.film]
     sides = (
         [trial for trial in filmed if getattr(trial, criterion) is good] for good in (True, False)
@@ -32,16 +32,16 @@ def chosen(trials: Sequence[Trial], criterion: str) -> list[Trial]:
 
 
 def write_film(trials: Sequence[Trial], criterion: str, folder: Path) -> Path | None:
-    """Write ``trials.gif``; None without a filmed trial.
+    """Write ``trials.gif``; returns None if no trial was filmed.
 
-    Below each frame runs the mean absolute difference of the policy's action from the one that the
-    scripted expert would have taken there.
+    The curve below each frame is the mean absolute difference between the policy's action and the
+    scripted expert's.
 
     Parameters
     ----------
     trials : sequence of Trial
     criterion : str
-        Field that is success.
+        Field of a trial that counts as success.
     folder : Path
     """
     shown = chosen(trials, criterion)
@@ -62,7 +62,7 @@ def write_film(trials: Sequence[Trial], criterion: str, folder: Path) -> Path | 
 
 
 def _panel(trial: Trial, step: int, criterion: str) -> np.ndarray:
-    """A frame, the last one once the trial is over, and its curve up to there."""
+    """The frame of a step (the last frame after the end of the trial), and the curve up to it."""
     at = min(step, len(trial.film) - 1)
     frame = Image.fromarray(trial.film[at]).resize((SIDE, SIDE))
     colour = COLOURS[getattr(trial, criterion)]

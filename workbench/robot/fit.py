@@ -31,7 +31,7 @@ from workbench.training.trained import Outcome, Trained
 WARM_UP = 0.05
 """Share of the steps over which the learning rate rises."""
 VALIDATED = 64
-"""Windows of a block in validation."""
+"""Windows validated together."""
 
 
 class Learner:
@@ -40,18 +40,18 @@ class Learner:
     Parameters
     ----------
     store : FeatureStore or None
-        Of the demonstrations' frames; None for a blind policy.
+        Store of the demonstrations' frames; None for a blind policy.
     source : str
         ``MODEL[#TAP]@SCALES``; empty for a blind policy.
     demonstrations : Demonstrations
     config : PolicyConfig
     seed : int
-        Of weights, order of the windows, and split of the episodes.
+        Seed of the weights, the order of the windows, and the split of the episodes.
 
     Raises
     ------
     InputError
-        A source that is not stored or incomplete, frames that could not be read, fewer than two
+        The source is not stored or incomplete; frames could not be read; there are fewer than two
         episodes.
     """
 
@@ -97,7 +97,7 @@ class Learner:
         return self.batch(frames[rows])
 
     def loss(self, batch: WindowBatch) -> tuple[torch.Tensor, dict[str, float]]:
-        """Of a batch, to be minimised."""
+        """Loss of a batch."""
         return self.policy.loss(batch.to(self.config.device)), {}
 
     @torch.inference_mode()
@@ -110,7 +110,7 @@ class Learner:
         return total / len(frames)
 
     def identity(self) -> dict[str, Any]:
-        """What decides the weights, besides the training's own options and seed."""
+        """Everything that decides the weights, except training options and seed."""
         options, data = asdict(self.config), self.demonstrations
         options.pop("device")
         features, vision, dtype = {}, {}, ""
@@ -147,7 +147,7 @@ def clone(
     *,
     progress: bool = False,
 ) -> Outcome:
-    """Train the policy of a learner; repeated, it resumes.
+    """Train the policy of a learner. A repeated call resumes.
 
     Raises
     ------
@@ -187,5 +187,5 @@ def _require_whole(store: FeatureStore, source: str, frames: int) -> None:
     if len(lost):
         raise InputError(
             f"{len(lost)} of {frames} frames have no features of {source} in {store.path}, such as "
-            f"{store.image_ids[lost[0]]}; a policy needs every frame: mend the demonstrations"
+            f"{store.image_ids[lost[0]]}; a policy needs every frame: repair the demonstrations"
         )

@@ -1,7 +1,8 @@
-"""Write the files of a LeRobotDataset v3.0: a table per episode, and the metadata about them all.
+"""Write the files of a LeRobotDataset v3.0: a table per episode, and their metadata.
 
 Source: the layout of github.com/huggingface/lerobot, ``codebase_version`` v3.0. Its tables may hold
-many episodes; one for each keeps memory flat, and an interrupted recording whole up to there.
+many episodes. With one table per episode memory stays flat, and an interrupted recording keeps its
+finished episodes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ INDICES = ("frame_index", "episode_index", "index", "task_index")
 
 @dataclass(frozen=True)
 class RecordedEpisode:
-    """An episode whose table is written.
+    """An episode whose table has been written.
 
     Attributes
     ----------
@@ -58,14 +59,14 @@ def write_episode(
     Parameters
     ----------
     out : Path
-        Of the dataset.
+        Folder of the dataset.
     index : int
     steps : dict
         ``state`` and ``action``, float32, dims (step, value); ``grasped`` and ``placed``, bool.
     frames : sequence of bytes
         Encoded pictures.
     first : int
-        Frames of the episodes before.
+        Number of frames in earlier episodes.
     fps : int
     """
     arrow, parquet = library("pyarrow", "a recording"), library("pyarrow.parquet", "a recording")
@@ -89,7 +90,7 @@ def write_episode(
 
 
 def recorded_episode(out: Path, index: int) -> RecordedEpisode | None:
-    """An episode whose table exists, and is whole therefore; None without."""
+    """An episode whose table exists (tables are written whole); otherwise None."""
     path = out / _path(index)
     if not path.exists():
         return None
@@ -100,7 +101,7 @@ def recorded_episode(out: Path, index: int) -> RecordedEpisode | None:
 def write_meta(
     out: Path, episodes: Sequence[RecordedEpisode], *, task: str, size: int, fps: int
 ) -> None:
-    """Write what makes the tables a dataset; ``meta/info.json`` comes last."""
+    """Write the metadata of a dataset; ``meta/info.json`` comes last."""
     pandas = library("pandas", "a recording")
     first = np.cumsum([0, *(episode.length for episode in episodes)]).tolist()
     listed = [
@@ -156,7 +157,7 @@ def _feature(kind: str, shape: list[int], names: list[str] | None) -> dict[str, 
 
 
 def _stats(out: Path, episodes: Sequence[RecordedEpisode]) -> dict[str, Any]:
-    """Of states and actions over all frames, as LeRobot's normalisation reads them."""
+    """Statistics of states and actions over all frames, for LeRobot's normalisation."""
     columns = [read_columns(out / _path(e.index), (STATE, ACTION)) for e in episodes]
     found = {}
     for name, parts in zip((STATE, ACTION), zip(*columns, strict=True), strict=True):

@@ -1,4 +1,4 @@
-"""Features of live frames, equal to what the store holds of the same frames."""
+"""Encode live frames, with results equal to the stored features of the same frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workbench.robot.eyes import as_tokens
 from workbench.training.features import recorded, refuse_other_features
 
 Encode = Callable[[np.ndarray], torch.Tensor]
-"""Frames, uint8, dims (frame, row, col, 3), to features, dims (frame, token, channel)."""
+"""From frames (uint8, dims (frame, row, col, 3)) to features, dims (frame, token, channel)."""
 
 
 def live_encoder(
@@ -30,7 +30,7 @@ def live_encoder(
     device: str = "cpu",
     features: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Encode:
-    """What encodes frames as ``workbench extract`` does.
+    """A function that encodes frames as ``workbench extract`` does.
 
     Parameters
     ----------
@@ -39,16 +39,17 @@ def live_encoder(
     pooling : str
         See :func:`~workbench.robot.eyes.read_features`.
     dtype : str
-        Of the store: features are rounded to it.
+        Dtype of the store; features are rounded to it.
     device : str
     features : mapping, optional
-        What a run recorded of each single-scale source: the model runs in that arithmetic, and
-        everything else about it has to be the same.
+        Recorded fields of each single-scale source. The model runs in the recorded arithmetic, and
+        all other fields must be equal.
 
     Raises
     ------
     InputError
-        An unknown source, weights that cannot be fetched or read, another model than recorded.
+        The source is unknown, its weights cannot be fetched or read, or the model differs from the
+        record.
     """
     parsed = Source.parse(source)
     (job,) = resolve_jobs([parsed.model_and_tap], parsed.scales)

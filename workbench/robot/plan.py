@@ -1,4 +1,4 @@
-"""What a policy's eyes would cost, before any weights are read: bytes and hours."""
+"""Estimate the cost of a policy's vision model in bytes and hours, without reading weights."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from workbench.cost import cost
 from workbench.robot.config import PolicyConfig, RolloutConfig
 
 TFLOPS = 200.0
-"""TFLOP/s that a GPU sustains in forward passes, as of the dry run of tables; a choice."""
+"""Sustained TFLOP/s assumed, not measured; as in ``workbench tables --dry-run``."""
 
 
 def plan(source: str, frames: int, config: PolicyConfig, trials: RolloutConfig) -> dict[str, Any]:
-    """Cost of encoding demonstrations once, and live frames in trials.
+    """Cost of encoding the demonstrations once, and of encoding live frames in trials.
 
     Parameters
     ----------
     source : str
         ``MODEL[#TAP]@SCALES``.
     frames : int
-        Of the demonstrations.
+        Frames of the demonstrations.
     config : PolicyConfig
     trials : RolloutConfig
 
@@ -29,7 +29,7 @@ def plan(source: str, frames: int, config: PolicyConfig, trials: RolloutConfig) 
     dict
         ``gmacs_per_frame``, ``gmacs_per_step`` (of control), ``params``, ``feature_bytes``,
         ``demonstration_gpu_hours`` and ``trial_gpu_hours``: 2 x GMACs x frames over
-        :data:`TFLOPS`; the trials at their longest.
+        :data:`TFLOPS`, with trials of the greatest length.
 
     Raises
     ------

@@ -1,11 +1,11 @@
-"""The policy: what it saw, felt and did in the last steps, to what it does in the next ones.
+"""The policy: from observations and actions of the last steps to actions of the next steps.
 
     loss = mean |predicted - demonstrated| over the known actions of each look, standardised
 
 Source: appendix A of the S2 paper (a transformer over visual features, proprioception and actions
-of the last 16 steps gives the next 16 actions); the MLP is that of Xiao et al. (2022), "Masked
-Visual Pre-training for Motor Control" (MVP). Sizes and loss are not published for the first; the
-absolute error is that of Zhao et al. (2023) for chunks of actions.
+of the last 16 steps predicts the next 16 actions); the MLP follows Xiao et al. (2022), "Masked
+Visual Pre-training for Motor Control" (MVP). The S2 paper does not publish sizes and loss; the
+absolute error follows Zhao et al. (2023), who predict chunks of actions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from workbench.robot.windows import WindowBatch, looks
 
 HEADS = 4
 MVP_WIDTH, MVP_LAYERS = 128, (256, 128, 64)
-"""Channels of each input, and of the layers behind them, in MVP's cloned policy."""
+"""Channels of each input, and of the layers after them, in MVP's cloned policy."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Scales:
 
 
 class Standardised(nn.Module):
-    """Values over their spread around their mean; constant ones become 0."""
+    """Standardises values by mean and spread; constant values become 0."""
 
     mean: torch.Tensor
     spread: torch.Tensor
@@ -48,7 +48,7 @@ class Standardised(nn.Module):
         self.register_buffer("spread", torch.as_tensor(kept, dtype=torch.float32))
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """The last axis holds the values."""
+        """Standardised values, along the last axis."""
         return (values - self.mean) / self.spread
 
     def inverse(self, values: torch.Tensor) -> torch.Tensor:
@@ -57,7 +57,7 @@ class Standardised(nn.Module):
 
 
 class Policy(nn.Module):
-    """Windows to actions.
+    """Predicts actions from windows.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Policy(nn.Module):
     eyes : Eyes or None
         None for a blind policy.
     scales : Scales
-        Of the training episodes.
+        Mean and spread of the training episodes.
     """
 
     def __init__(self, config: PolicyConfig, eyes: Eyes | None, scales: Scales) -> None:
@@ -82,14 +82,14 @@ class Policy(nn.Module):
         visual = None
         if self.eyes is not None:
             if batch.visual is None:
-                raise InputError("this policy sees, and the batch holds no visual features")
+                raise InputError("the batch has no visual features, which this policy needs")
             visual = self.eyes(batch.visual)
         state, past = self.state(batch.state), self.action(batch.past)
         found = self.body(visual, state, past, batch, self.places)
         return found.unflatten(-1, (self.config.horizon, -1))
 
     def loss(self, batch: WindowBatch) -> torch.Tensor:
-        """Mean absolute error over known actions, in spreads of the demonstrated ones."""
+        """Mean absolute error over known actions, in units of their spread in training."""
         assert batch.future is not None
         assert batch.future_known is not None
         error = (self(batch) - self.action(batch.future)).abs().mean(-1)
@@ -97,12 +97,12 @@ class Policy(nn.Module):
 
     @torch.inference_mode()
     def act(self, batch: WindowBatch) -> torch.Tensor:
-        """Actions from the last step on, in their own units: dims (window, horizon, value)."""
+        """Actions from the last step on, in original units: dims (window, horizon, value)."""
         return self.action.inverse(self(batch)[:, -1])
 
 
 class _Transformer(nn.Module):
-    """A token for each look, state and past action; none sees a later step."""
+    """A transformer with a token for each look, state and past action; attention is causal."""
 
     def __init__(self, config: PolicyConfig, state: int, action: int, *, sighted: bool) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class _Transformer(nn.Module):
 
 
 def _hidden_from(at: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """What a token may not see: later steps and unknown ones; itself it sees.
+    """Attention mask: hides later and unknown steps from each token, but never the token itself.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def _hidden_from(at: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
 
 
 class _Mlp(nn.Module):
-    """MVP's: features and state of the present step alone, through three layers."""
+    """MVP's policy: features and state of the present step through three layers."""
 
     def __init__(self, config: PolicyConfig, state: int, action: int, *, sighted: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Record expert demonstrations as a LeRobotDataset; repeated, it resumes after the last episode."""
+"""Record expert demonstrations as a LeRobotDataset; a repeated call resumes after the last one."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from workbench.robot.lerobot_files import (
 from workbench.robot.simulation import FPS, Simulation, versions
 
 RECORDING = "meta/recording.json"
-"""What was recorded, with what: written first."""
-MOST_STEPS = 300
-"""An expert that needs more has failed."""
+"""Config and simulator of the recording; written first."""
+EXPERT_STEPS = 300
+"""Steps after which a demonstration counts as failed."""
 
 
 def record(
     config: DemoConfig, out: Path, log: Callable[[str], None], *, progress: bool = False
 ) -> dict[str, Any]:
-    """Record what is not recorded yet; episodes, frames and successes.
+    """Record the missing episodes; returns numbers of episodes, frames and successes.
 
-    An episode ends when the object is placed. The dataset is whole once it has ``meta/info.json``,
-    which is written last.
+    An episode ends when the object is placed. The dataset is complete once ``meta/info.json``
+    exists, which is written last.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def record(
     Raises
     ------
     InputError
-        The folder holds something else; a package is missing; the machine cannot render.
+        The folder has other content; a package is missing; the machine cannot render.
     """
     facts = {**asdict(config), "versions": versions()}
     _claim(out, facts)
@@ -71,7 +71,7 @@ def record(
     write_meta(out, episodes, task=config.task, size=config.size, fps=FPS)
     failed = [episode.index for episode in episodes if not episode.success]
     if failed:
-        log(f"{len(failed)} demonstrations failed, such as {failed[0]}; they are recorded, too")
+        log(f"{len(failed)} demonstrations failed, such as {failed[0]}; they are recorded as well")
     return {
         "out": str(out),
         "episodes": len(episodes),
@@ -85,7 +85,7 @@ def demonstrate(simulation: Simulation, seed: int, position: int) -> tuple[dict,
     state = simulation.reset(seed, position)
     rows: dict[str, list] = {"state": [], "action": [], "grasped": [], "placed": []}
     frames = []
-    for _ in range(MOST_STEPS):
+    for _ in range(EXPERT_STEPS):
         frames.append(_png(simulation.frame()))
         action = simulation.expert()
         step = simulation.act(action)
@@ -98,7 +98,7 @@ def demonstrate(simulation: Simulation, seed: int, position: int) -> tuple[dict,
 
 
 def _png(frame: np.ndarray) -> bytes:
-    """Lossless, so that live frames and recorded ones have the same features."""
+    """A frame as PNG: lossless, so that live and recorded frames have the same features."""
     encoded = io.BytesIO()
     Image.fromarray(frame).save(encoded, "PNG", compress_level=1)
     return encoded.getvalue()
@@ -117,5 +117,5 @@ def _claim(out: Path, facts: dict[str, Any]) -> None:
         name = differing[0]
         raise InputError(
             f"{out} holds another recording: {name} was {stored.get(name)} there and is "
-            f"{facts[name]} now; name another --out, or ask for the same"
+            f"{facts[name]} now; name another --out, or repeat the recorded options"
         )

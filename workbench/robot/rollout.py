@@ -1,4 +1,4 @@
-"""Trials of a policy in closed loop: it sees live frames, and acts until the object is placed."""
+"""Trials of a policy in closed loop: it acts on live frames until the object is placed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Trial:
     ----------
     position : int
     steps : int
-        Taken.
+        Steps taken.
     grasped, placed : bool
         The object was lifted; it was brought to the goal.
     film : list of uint8 arrays
-        Frames, where the trial was filmed.
+        Frames, if the trial was filmed.
     losses : list of float
         Mean absolute difference of each filmed step's action from the expert's.
     """
@@ -43,7 +43,7 @@ class Trial:
 
 @dataclass
 class Memory:
-    """What a robot's policy knows of its trial."""
+    """History of a trial: the input of the policy."""
 
     trial: Trial
     states: list[np.ndarray] = field(default_factory=list)
@@ -54,12 +54,12 @@ class Memory:
     """Step of each look, and the actions predicted there."""
 
     def intend(self, actions: np.ndarray) -> np.ndarray:
-        """Note actions that are ordered; they may be cut short."""
+        """Note the actions that are ordered; the robot may stop before their end."""
         self.actions += list(actions)
         return actions
 
     def take(self, answer: Answer) -> None:
-        """Note what came of an order: as many actions as states, after the first."""
+        """Note the outcome of an order, and drop the actions that were not taken."""
         self.states += list(answer.states)
         del self.actions[len(self.states) - 1 :]
         self.trial.steps = len(self.actions)
@@ -74,13 +74,13 @@ class Memory:
 
 
 class Controller:
-    """A policy and its eyes, for several robots at a time.
+    """A policy and its vision model, controlling several robots at a time.
 
     Parameters
     ----------
     policy : Policy
     encode : callable or None
-        Of live frames; None for a blind policy.
+        Encodes live frames; None for a blind policy.
     ensemble : float or None
         See :class:`~workbench.robot.config.RolloutConfig`.
     device : str
@@ -134,14 +134,14 @@ class Controller:
         )
 
     def _seen(self, memory: Memory) -> torch.Tensor:
-        """Features at the looks of the present window; zeros before the first."""
+        """Features at the looks of the present window; zeros before the first look."""
         first = len(memory.actions) - self.config.context + 1
         blank = torch.zeros_like(memory.seen[len(memory.actions)])
         return torch.stack([memory.seen.get(first + place, blank) for place in self.places])
 
 
 def ensembled(plans: list[tuple[int, np.ndarray]], now: int, count: int, rate: float) -> np.ndarray:
-    """Averages of all predictions of the next steps, weighted exp(-rate x rank), oldest first.
+    """Average all predictions of each next step with weights exp(-rate x rank), oldest first.
 
     Source: Zhao et al. (2023), "Learning Fine-Grained Bimanual Manipulation" (temporal ensemble).
 
@@ -160,9 +160,9 @@ def ensembled(plans: list[tuple[int, np.ndarray]], now: int, count: int, rate: f
     """
     found = []
     for step in range(now, now + count):
-        said = [plan[step - at] for at, plan in plans if at <= step < at + len(plan)]
-        weights = np.exp(-rate * np.arange(len(said)))
-        found.append(np.average(said, axis=0, weights=weights))
+        predicted = [plan[step - at] for at, plan in plans if at <= step < at + len(plan)]
+        weights = np.exp(-rate * np.arange(len(predicted)))
+        found.append(np.average(predicted, axis=0, weights=weights))
     return np.stack(found)
 
 
@@ -174,7 +174,7 @@ def roll(
     *,
     filmed: Callable[[int], bool] = lambda position: False,
 ) -> Iterator[Trial]:
-    """Trials from these positions, as they end.
+    """Run trials from these positions; yields each when it ends.
 
     Parameters
     ----------
@@ -215,14 +215,14 @@ def roll(
 
 
 def control_frequency(controller: Controller, frame: np.ndarray, repeats: int = 10) -> float:
-    """Control steps per second that one robot gets of this machine: encoding and policy.
+    """Control steps per second of one robot on this machine: encoding and policy.
 
     Parameters
     ----------
     controller : Controller
     frame : uint8 array, dims (row, col, 3)
     repeats : int
-        Looks that are timed; their median counts.
+        Number of timed looks, of which the median is taken.
     """
     seconds = []
     size = controller.policy.state.mean.shape[0]

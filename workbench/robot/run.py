@@ -1,4 +1,4 @@
-"""A finished run as a policy that can act."""
+"""Load the policy of a finished run."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from workbench.training.run_folder import IDENTITY
 
 @dataclass(frozen=True)
 class Cloned:
-    """A policy and what it was trained on.
+    """A trained policy and its inputs.
 
     Attributes
     ----------
     policy : Policy
-        With its best weights, in evaluation mode.
+        In evaluation mode, with its best weights.
     source : str
-        What it sees; empty for a blind policy.
+        Source of its visual features; empty for a blind policy.
     pooling : str
-        How; empty for a blind policy.
+        Pooling of these features; empty for a blind policy.
     identity : dict
-        Of the run.
+        Identity of the run.
     step : int
-        Of the weights.
+        Step of the weights.
     """
 
     policy: Policy
@@ -48,7 +48,7 @@ def load(folder: Path, device: str = "cpu") -> Cloned:
     Raises
     ------
     InputError
-        No run of a robot there, or one whose training is not finished.
+        The folder holds no run of ``workbench robot train``, or its training is not finished.
     """
     path = folder / IDENTITY
     if not path.exists():

@@ -1,7 +1,7 @@
-"""One simulated robot: what a policy may see of it, its frames, and what an expert would do.
+"""One simulated robot: its state, its frames, and the actions of a scripted expert.
 
-Meta-World's observation holds the object's position, even where the goal is hidden. A policy gets
-the first four numbers alone: hand and gripper. Only the expert sees the rest.
+Meta-World's observation contains the object's position even if the goal is hidden. A policy gets
+only the first four numbers, hand and gripper; the expert gets all of them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from feature_store.errors import InputError
 from workbench.robot.config import STATE_SIZE, Task
 
 VIEW = "corner2"
-"""Meta-World's camera; it hangs upside down."""
+"""Meta-World's camera; its pictures are upside down."""
 PACKAGES = ("metaworld", "mujoco")
-"""What decides the physics."""
+"""Packages that decide the physics."""
 FPS = 80
 """Control steps per second of simulated time, Meta-World's."""
 POLICIES = {
@@ -36,15 +36,14 @@ POLICIES = {
 
 @dataclass(frozen=True)
 class Step:
-    """What a step led to.
+    """Outcome of a step.
 
     Attributes
     ----------
     state : float32 array, dims (4,)
         Proprioception after the step.
     grasped, placed : bool
-        The object is lifted in the gripper; it is at the goal. A drawer is not lifted: there both
-        say that it is open.
+        The object is lifted in the gripper; it is at the goal. Both mean "open" for a drawer.
     """
 
     state: np.ndarray
@@ -58,7 +57,7 @@ def versions() -> dict[str, str]:
     Raises
     ------
     InputError
-        It is not installed.
+        A package of it is not installed.
     """
     for name in PACKAGES:
         if find_spec(name) is None:
@@ -70,20 +69,14 @@ def versions() -> dict[str, str]:
 
 
 def require_versions(recorded: Mapping[str, str]) -> None:
-    """Refuse another simulator than the one that was recorded.
-
-    Raises
-    ------
-    InputError
-        Physics may have changed, so that trials would not be of the recorded robot.
-    """
+    """Refuse a simulator of another version than recorded, since its physics may differ."""
     found = versions()
     for name, version in recorded.items():
         if found.get(name) != version:
             raise InputError(
                 f"the demonstrations were recorded with {name} {version}, and {found.get(name)} "
                 f"is installed; physics may differ: pip install {name}=={version}, or record "
-                f"them again"
+                f"the demonstrations again"
             )
 
 
@@ -98,7 +91,7 @@ class Simulation:
     camera_shift : float
         Metres by which the camera is moved sideways.
     light : float
-        Factor of all lights.
+        Factor on the brightness of all lights.
 
     Raises
     ------
@@ -134,27 +127,27 @@ class Simulation:
         self._seen = np.zeros(0)
 
     def reset(self, seed: int, position: int) -> np.ndarray:
-        """Start at a position; the state, float32, dims (4,).
+        """Start at a position; returns the state, float32, dims (4,).
 
         Parameters
         ----------
         seed, position : int
-            Object and goal depend on both, and on nothing else.
+            Decide where object and goal are.
         """
         import mujoco
 
         number = np.random.SeedSequence((seed, position)).generate_state(1)[0]
         self._env.seed(int(number))
         self._env.reset()
-        # It moves the goal's site and the drawer last, and computes nothing from them.
+        # reset() moves the goal's site and the drawer last and updates nothing after that.
         mujoco.mj_forward(self._env.model, self._env.data)
         self._seen = self._env._get_obs()
-        self._seen[18:36] = self._seen[:18]  # there is no observation before the first
+        self._seen[18:36] = self._seen[:18]  # no earlier observation exists
         return self.state
 
     @property
     def state(self) -> np.ndarray:
-        """What a policy may know: hand position in metres and opening of the gripper, float32."""
+        """Input of a policy: hand position in metres and gripper opening, float32, dims (4,)."""
         return self._seen[:STATE_SIZE].astype(np.float32)
 
     def act(self, action: np.ndarray) -> Step:
@@ -173,23 +166,23 @@ class Simulation:
         refuse_action(action)
         self._seen, _, _, _, info = self._env.step(np.asarray(action, np.float32))
         placed = bool(info["success"])
-        # Meta-World's value for a drawer says only that the gripper is not shut.
+        # Meta-World's grasp_success means "gripper not shut" for a drawer.
         grasped = placed if self.task == "drawer-open-v3" else bool(info["grasp_success"])
         return Step(self.state, grasped, placed)
 
     def expert(self) -> np.ndarray:
-        """What the scripted expert does now, which sees everything: float32, dims (4,)."""
+        """Action of the scripted expert, which sees everything: float32, dims (4,)."""
         with warnings.catch_warnings(action="ignore"):  # clipped here, as the simulation clips
             action = self._expert.get_action(self._seen)
         return np.clip(action, -1, 1).astype(np.float32)
 
     def frame(self) -> np.ndarray:
-        """The camera's picture, RGB uint8, dims (row, col, 3).
+        """Render the camera's picture: RGB uint8, dims (row, col, 3).
 
         Raises
         ------
         InputError
-            No headless rendering on this machine.
+            The machine cannot render without a display.
         """
         self._renderer.update_scene(self._env.data, camera=VIEW)
         return self._renderer.render()[::-1, ::-1].copy()
@@ -201,11 +194,11 @@ class Simulation:
 
     @cached_property
     def _renderer(self) -> Any:
-        # PyOpenGL's and MuJoCo's errors of a missing driver are of many kinds.
+        # PyOpenGL and MuJoCo raise many kinds of errors for a missing driver.
         try:
             import mujoco
 
-            # torch's optimisers import triton, whose LLVM crashes where Mesa's was loaded before.
+            # torch's optimisers import triton, whose LLVM crashes if Mesa's was loaded before.
             with suppress(ImportError):
                 import triton  # noqa: F401
 
@@ -220,12 +213,7 @@ class Simulation:
 
 
 def refuse_action(action: np.ndarray) -> None:
-    """Refuse an action that the simulated robot cannot take.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse an action of another size, or with values that are not finite."""
     if np.shape(action) != (4,):
         raise InputError(f"an action has the shape {np.shape(action)}, expected (4,)")
     if not np.isfinite(action).all():

@@ -1,4 +1,4 @@
-"""Trials kept as they end, and what they add up to."""
+"""Keep each trial when it ends, and summarise all."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from workbench.robot.config import RolloutConfig
 from workbench.robot.rollout import Trial
 
 CRITERIA = {"grasp": "grasped", "placed": "placed"}
-"""Success by the config to the field of a trial."""
+"""Criterion of the config to the field of a trial."""
 WHERE_ONLY = ("positions", "success", "environments")
-"""Options that change no trial."""
+"""Options that do not change a trial."""
 
 
 class TrialLog:
-    """A file with a line for each trial; repeated, a rollout runs those that are missing.
+    """A file with a line per trial, so that a repeated rollout runs only missing trials.
 
     Parameters
     ----------
     folder : Path
-        Of the run.
+        Folder of the run.
     identity : dict
-        What decides a trial: options, weights, code and arithmetic.
+        Everything that decides a trial: options, weights, code and arithmetic.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
@@ -40,7 +40,7 @@ class TrialLog:
         self.path = folder / f"trials.{xxhash.xxh3_64(text.encode()).hexdigest()}.jsonl"
 
     def read(self) -> dict[int, Trial]:
-        """Position to its trial; a line that a crash cut short is no trial."""
+        """Position to its trial; lines that a crash cut short are skipped."""
         if not self.path.exists():
             return {}
         found = {}
@@ -66,7 +66,7 @@ class TrialLog:
 def trial_identity(
     config: RolloutConfig, run: dict[str, Any], step: int, device: str
 ) -> dict[str, Any]:
-    """What decides a trial.
+    """Everything that decides a trial.
 
     Parameters
     ----------
@@ -74,9 +74,9 @@ def trial_identity(
     run : dict
         Identity of the training run.
     step : int
-        Of the weights.
+        Step of the weights.
     device : str
-        Whose arithmetic encodes frames and runs the policy.
+        Device that encodes frames and runs the policy.
     """
     return {
         "options": {k: v for k, v in asdict(config).items() if k not in WHERE_ONLY},
@@ -89,22 +89,22 @@ def trial_identity(
 
 
 def summary(trials: Sequence[Trial], success: str) -> dict[str, Any]:
-    """Successes with Wilson's 95 % interval, of both criteria, and each position's outcome.
+    """Success rates by both criteria, with Wilson's 95 % intervals, and each position's outcome.
 
     Parameters
     ----------
     trials : sequence of Trial
         In the order of their positions.
     success : str
-        Criterion of the rate: grasp or placed.
+        Criterion of ``success_rate``: grasp or placed.
 
     Raises
     ------
     InputError
-        No trial.
+        There are no trials.
     """
     if not trials:
-        raise InputError("there is no trial")
+        raise InputError("no trial to summarise; expected at least 1")
     by = {name: [bool(getattr(t, field)) for t in trials] for name, field in CRITERIA.items()}
     rates = {name: _rate(hits) for name, hits in by.items()}
     return {

@@ -1,4 +1,4 @@
-"""Windows of consecutive steps: what a policy remembers, where it looks, what it shall do next."""
+"""Windows of consecutive steps: past states and actions, looks, and the actions to predict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workbench.robot.demonstrations import Demonstrations
 
 
 def looks(config: PolicyConfig) -> np.ndarray:
-    """Places in a window at which the policy looks; the last step always is one. int64.
+    """Places in a window at which the policy looks, the last step among them: int64.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def looks(config: PolicyConfig) -> np.ndarray:
 
 @dataclass
 class WindowBatch:
-    """Windows as a policy is given them.
+    """A batch of windows: the input of a policy.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class WindowBatch:
     visual : float32 tensor or None, dims (window, look, ...)
         Features of the frames at :func:`looks`; None for a blind policy.
     future : float32 tensor or None, dims (window, look, horizon, value)
-        Actions from each look on; None where the policy acts.
+        Actions from each look on; None outside training.
     future_known : bool tensor or None, dims (window, look, horizon)
         False beyond an episode's last step.
     """
@@ -52,14 +52,14 @@ class WindowBatch:
     future_known: torch.Tensor | None = None
 
     def to(self, device: str) -> WindowBatch:
-        """The same on a device."""
+        """Copy to a device."""
         moved: dict[str, Any] = {n: v if v is None else v.to(device) for n, v in vars(self).items()}
         return WindowBatch(**moved)
 
 
 @dataclass(frozen=True)
 class WindowRows:
-    """Frames of windows, each at least the first of its episode.
+    """Frame numbers of windows; steps before an episode repeat its first frame.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class WindowRows:
 def window_rows(
     last: np.ndarray, demonstrations: Demonstrations, config: PolicyConfig
 ) -> WindowRows:
-    """Frames of the windows that end at some frames; none leaves its episode.
+    """Frame numbers of the windows that end at these frames; no window leaves its episode.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def window_rows(
 def batch_of(
     rows: WindowRows, demonstrations: Demonstrations, visual: torch.Tensor | None
 ) -> WindowBatch:
-    """The windows with their states and actions.
+    """Read the states and actions of windows.
 
     Parameters
     ----------
