@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Pretrain:
     r"""Train a vision transformer from random weights, at one scale or with S2.
 
-    The result is the model run:RUN, which every command takes. Repeat the command to resume after
-    an interruption; `workbench status RUN` says how far it is.
+    The result is the model run:FOLDER, which every command accepts. Repeat the command to resume
+    after an interruption; `workbench status FOLDER` shows the progress.
 
     Examples
     --------
@@ -44,15 +44,15 @@ class Pretrain:
         options_of(TrainingConfig, "checkpoint_every", "keep", "log_every", "clip"),
     ] = field(default_factory=TrainingConfig)
     sweep: Path | None = None
-    """CSV file of shapes, as of workbench shape-law --plan star: train each, in a folder of --out,
+    """CSV file of shapes, from workbench shape-law --plan star: train each in a folder of --out,
     and write --out/sweep.csv, which workbench shape-law --runs reads."""
     out: Path
     """Folder of the run: its identity, checkpoints, metrics and, at the end, its weights."""
     dry_run: bool = False
-    """Estimate parameters, GMACs of a step, memory of each GPU, GPU hours and disk; train nothing.
-    --limit is then the number of images, where the data set is not at hand."""
+    """Estimate parameters, GMACs per step, memory per GPU, GPU hours and disk; train nothing.
+    Give the number of images by --limit if the data set is not at hand."""
     devices: int = 1
-    """GPUs of the estimate of --dry-run."""
+    """GPUs in the estimate of --dry-run."""
     json: bool = False
     """Print one JSON object on standard output."""
 

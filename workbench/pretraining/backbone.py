@@ -1,4 +1,4 @@
-"""The model that is trained: an architecture of timm with its own initial weights, under S2."""
+"""The model to train: an architecture of timm with initial weights, under S2."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from workbench.multiscale.scale import Scale, resolve_scales
 from workbench.pretraining.config import AUGMENTATIONS, BY_SIZE, PretrainConfig, PretrainRecipe
 
 HEADS = ("head.", "head_dist.")
-"""How the tensors of a classifier begin."""
+"""Prefixes of the names of a classifier's tensors."""
 
 
 def describe(config: PretrainConfig) -> BackboneInfo:
-    """The architecture, known without weights.
+    """Describe the architecture without its weights.
 
     Raises
     ------
     InputError
-        timm does not know it, or it cannot run at a scale.
+        timm does not have it, or it cannot run at a scale.
     """
     info = models.resolve(f"random:{config.model}")
     for scale in resolve_scales(config.scales, info.native):
@@ -56,7 +56,7 @@ def build_s2(
     Raises
     ------
     InputError
-        The weights to start from are those of another architecture.
+        The weights to start from belong to another architecture.
     """
     info, name = describe(config), ModelName.parse(config.model)
     extra = {"drop_path_rate": recipe.drop_path} if recipe.drop_path else {}
@@ -87,7 +87,7 @@ def start_from(module: torch.nn.Module, name: str) -> None:
     Raises
     ------
     InputError
-        Another architecture; a tensor that differs is named.
+        The architecture differs; the message names a tensor.
     """
     found = models.load(name).module.state_dict()
     own = module.state_dict()
@@ -97,7 +97,7 @@ def start_from(module: torch.nn.Module, name: str) -> None:
     if wrong:
         key = wrong[0]
         raise InputError(
-            f"--init {name} is of another architecture: {key} is {there.get(key, 'absent')} there "
+            f"--init {name} has another architecture: {key} is {there.get(key, 'absent')} there "
             f"and {shape.get(key, 'absent')} here ({len(wrong)} such tensors: {some(wrong)}); name "
             f"weights of the architecture of --model, at its native size"
         )
@@ -105,12 +105,12 @@ def start_from(module: torch.nn.Module, name: str) -> None:
 
 
 def init_sha256(name: str | None) -> str | None:
-    """Hash of the weights that a training starts from; None where they are random."""
+    """Hash of the weights that a training starts from; None if they are random."""
     return None if name is None else weights_sha256(models.load(name).module.state_dict())
 
 
 def augmentation(recipe: PretrainRecipe, info: BackboneInfo) -> tuple[int | None, float]:
-    """Strength of RandAugment and alpha of mixup; by the model's size unless one is named."""
+    """Strength of RandAugment and alpha of mixup; ``auto`` chooses them by the model's size."""
     name: str = recipe.augment
     if name == "auto":
         name = next(one for most, one in BY_SIZE if info.params < most)
@@ -128,10 +128,10 @@ def small_s2(s2: S2, side: int) -> S2:
 
 
 class Inputs:
-    """From uint8 crops to what S2 takes: the base images, and those of ``raw`` scales.
+    """Turns uint8 crops into the inputs of S2: base images, and images of ``raw`` scales.
 
-    Crops are made at the largest ``raw`` scale, if there is one, and shrunk from it: all scales see
-    the same part of the original image.
+    Crops are made at the largest ``raw`` scale, if there is one, and shrunk from it, so that all
+    scales see the same part of the original image.
     """
 
     def __init__(self, s2: S2) -> None:
@@ -152,6 +152,6 @@ class Inputs:
         return interpolate(large, self.native, self.native), sized
 
     def plain(self, pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
-        """Normalised images of the size they have."""
+        """Normalise images without resizing them."""
         mean, std = self.moments.to(device)
         return (pixels.to(device, non_blocking=True).float() - mean) / std

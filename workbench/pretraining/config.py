@@ -1,8 +1,8 @@
-"""What is trained, on which images, and how; in a module that is known without torch.
+"""What is trained, on which images, and how. Importing this module does not import torch.
 
-The defaults of the supervised recipe are those of a small vision transformer on ImageNet-1k.
-Source: Beyer et al. (2022), arXiv 2205.01580, and big_vision's ``configs/vit_i21k.py`` and
-``vit_s16_i1k.py``. Those of self-distillation are DINOv2's ``ssl_default_config.yaml``.
+The supervised defaults are those of a small vision transformer on ImageNet-1k. Source: Beyer et al.
+(2022), arXiv 2205.01580, and big_vision's ``configs/vit_i21k.py`` and ``vit_s16_i1k.py``. The
+defaults of self-distillation are those of DINOv2's ``ssl_default_config.yaml``.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class PretrainConfig:
     """Which model is trained on which images, at which scales."""
 
     model: str
-    """timm:NAME[:PIXELS], an architecture whose weights start at random; nothing is downloaded."""
+    """timm:NAME[:PIXELS], an architecture; its weights are random at first, never downloaded."""
     dataset: str
     """folder:DIR, csv:FILE, wds:URLS, tar:FILE, zip:FILE, parquet:FILES, hfdisk:DIR, lmdb:DIR,
     lerobot:DIR[#CAMERA], torchvision:NAME:SPLIT:ROOT, maps:NAME:SPLIT:ROOT (ade20k, cityscapes,
     voc, nyuv2, kitti), hf:NAME:SPLIT or bundled:NAME[:train|:test] (textiles, scenes,
     stereo, specks; photos, which are crops of only 20 photographs)."""
     val: str | None = None
-    """Images on which the model is evaluated as it trains."""
+    """Images on which the model is evaluated during training."""
     limit: int | None = None
     """Only the first so many training images."""
     scales: tuple[str, ...] = ("1x",)
@@ -49,11 +49,11 @@ class PretrainConfig:
     epochs: float = 2.0
     """Passes over the training images; the last step completes a batch."""
     batch: int = 64
-    """Images of a step, over all devices."""
+    """Images per step, over all devices."""
     seed: int = 0
-    """Of the initial weights, the order of the images, and all else that is random."""
+    """Seed of the initial weights, the order of the images, and everything else that is random."""
     init: str | None = None
-    """Model name whose weights the training starts from, instead of at random."""
+    """Name of a model whose weights the training starts from, instead of random weights."""
 
     def __post_init__(self) -> None:
         require_choices(self)
@@ -67,8 +67,8 @@ class PretrainConfig:
             )
         if self.val == self.dataset:
             raise InputError(
-                f"--val is {self.val!r}, the training images themselves; expected images that the "
-                f"model does not see: name others, or leave --val out"
+                f"--val is {self.val!r}, the training images themselves; name other images, or "
+                f"leave --val out"
             )
         if self.objective == "dinov2" and find_spec("lightly") is None:
             raise InputError(
@@ -79,42 +79,42 @@ class PretrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainRecipe:
-    """How a model is trained, whatever the objective."""
+    """How a model is trained, for any objective."""
 
     learning_rate: float | None = None
-    """Peak of AdamW's; by default 1e-3 (supervised), or 4e-3 times the root of batch / 1024
+    """Peak learning rate of AdamW; by default 1e-3 (supervised) or 4e-3 * sqrt(batch / 1024)
     (dinov2)."""
     weight_decay: float = 0.1
-    """Of AdamW, on matrices only (supervised): the published 1e-4, which is not multiplied by the
-    learning rate of 1e-3."""
+    """Supervised: weight decay of AdamW, on matrices only. Times the learning rate of 1e-3 it is
+    the published 1e-4."""
     warm_up: float = 0.05
-    """Share of the steps in which the learning rate rises; then it falls along a cosine."""
+    """Share of the steps in which the learning rate rises; then it follows a cosine to 0."""
     loss: Literal["softmax", "sigmoid"] = "softmax"
-    """Supervised: cross-entropy over the classes, or of each class by itself."""
+    """Supervised: cross-entropy over all classes, or for each class by itself."""
     augment: Augment = "auto"
-    """Supervised: RandAugment and mixup of this strength; auto takes it by the model's size."""
+    """Supervised: strength of RandAugment and mixup; auto chooses it by the model's size."""
     min_crop: float = 0.05
     """Supervised: smallest share of an image that a random crop covers."""
     ema: float = 0.999
-    """Supervised: decay of the average of the weights, which is evaluated and kept; 0 keeps the
-    last weights."""
+    """Supervised: decay of the moving average of the weights, which is evaluated and saved; 0 saves
+    the last weights."""
     drop_path: float = 0.0
-    """Share of residual branches that are dropped at random."""
+    """Share of residual branches that training drops at random."""
     arithmetic: Arithmetic = "fp32"
     """Arithmetic of the forward pass."""
     parts: int = 1
-    """Parts of a batch that run one after another; their gradients are averaged."""
+    """Parts of a batch that run one after another, with averaged gradients, to save memory."""
     recompute: bool = False
-    """Compute activations again in the backward pass: memory then grows with one crop per image."""
+    """Recompute activations in the backward pass: memory then holds one crop per image."""
     compile: bool = False
     """Compile the model (torch.compile)."""
     workers: int = 1
-    """Processes that decode and augment; 0 does it between the steps. Results do not depend on
-    it."""
+    """Processes that decode and augment; 0 uses the training process. The number does not affect
+    results."""
     tensorboard: bool = False
     """Also write metrics and evaluations for TensorBoard, into the run's folder."""
     device: str = "auto"
-    """auto (cuda where there is one), cpu, cuda; with torchrun one GPU for each process."""
+    """auto (cuda if available), cpu or cuda; with torchrun, one GPU per process."""
 
     def __post_init__(self) -> None:
         require_choices(self)
@@ -130,26 +130,27 @@ class PretrainRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
-    """Options of self-distillation, as DINOv2 publishes them but for the number of prototypes."""
+    """Options of self-distillation; defaults as in DINOv2, except for the number of prototypes."""
 
     prototypes: int = 4096
-    """Outputs of the heads; 65536 as published. Untrained heads lose ln(prototypes)."""
+    """Outputs of the heads; 65536 as published. The loss of untrained heads is ln(prototypes)."""
     hidden: int = 2048
     """Width of the heads."""
     local_crops: int = 8
-    """Small crops of each image beside its two large ones."""
+    """Small crops of each image, beside its two large crops."""
     local_pixels: float = 96 / 224
     """Side of the small crops over the native size, rounded to whole patches."""
     centring: Literal["mean", "sinkhorn"] = "mean"
-    """What keeps the teacher's outputs apart: a moving mean, or balanced assignment in a batch."""
+    """How the teacher's outputs are kept from collapsing: by a moving mean, or by balanced
+    assignment within a batch."""
     koleo: float = 0.1
     """Weight of the loss that spreads the features of a batch."""
     weight_decay_end: float = 0.4
-    """Weight decay at the last step, along a cosine from 0.04."""
+    """Weight decay at the last step; it rises from 0.04 along a cosine."""
     momentum: float = 0.992
-    """Of the teacher at the first step, along a cosine to 1."""
+    """Momentum of the teacher at the first step; it rises to 1 along a cosine."""
     layer_decay: float = 0.9
-    """Factor of the learning rate from one layer to the one before it."""
+    """Factor on the learning rate from each layer to the layer before it."""
 
     def __post_init__(self) -> None:
         require_choices(self)

@@ -1,16 +1,16 @@
 """Self-distillation: DINOv2's losses on S2 tokens.
 
-A student sees two large crops of an image, some of their patches blanked, and small crops; a
-teacher, the average of past students, sees the large crops whole. The student's head predicts the
-teacher's for other crops of the image (DINO, on the class token) and for blanked patches (iBOT);
-KoLeo spreads the features of a batch.
+A student sees two large crops of an image with some patches blanked, and small crops. A teacher,
+the moving average of the student, sees the large crops whole. The student's head predicts the
+teacher's outputs for other crops of the image (DINO, on the class token) and for blanked patches
+(iBOT). KoLeo spreads the features of a batch.
 
-Under S2 every crop is the base image of an S2 pass of its own, and heads take its tokens of all
-scales side by side. ``docs/pretraining.md`` says what else could be meant, and why it was not done.
+Under S2 every crop is the base image of its own S2 pass, and the heads take its tokens of all
+scales side by side. ``docs/pretraining.md`` discusses the alternatives.
 
-Source: Oquab et al. (2023), "DINOv2", and its ``ssl_default_config.yaml``; losses and heads are
-lightly's. Deviations: blanked patches have the mean colour rather than a learned token, so that all
-scales are blanked alike; one head serves both losses, as in the published default.
+Source: Oquab et al. (2023), "DINOv2", and its ``ssl_default_config.yaml``; losses and heads come
+from lightly. Deviation: blanked patches have the mean colour instead of a learned token, so that
+they are blank at all scales. One head serves both losses, as in the published default.
 """
 
 from __future__ import annotations
@@ -43,29 +43,29 @@ from workbench.training.batches import Batches
 from workbench.training.trained import Trained
 
 RATE, SMALLEST_RATE = 4e-3, 1e-6
-"""Learning rates at the peak, for a batch of 1,024, and at the end."""
+"""Learning rates at the peak (for a batch of 1,024) and at the end."""
 WARM_UP, TEMPERATURE_WARM_UP, FROZEN = 0.1, 0.3, 0.01
 """Shares of the steps in which the learning rate rises, the teacher's temperature rises, and the
-last layer of the head stays as it is: 10, 30 and 1 of 100 epochs."""
+last layer of the head is frozen: 10, 30 and 1 of 100 epochs."""
 TEMPERATURES = (0.04, 0.07)
 STUDENT_TEMPERATURE = 0.1
 DECAY = 0.04
 """Weight decay at the first step."""
 LEAST_PATCHES = 10
-"""Of which a tenth, the smallest share that is blanked, is one."""
+"""Patches of an image, at least: the smallest blanked share, a tenth, is then one patch."""
 SETTLED = 0.01
-"""Distance in nats to ln(prototypes) within which a loss has settled there."""
+"""Distance in nats from ln(prototypes) within which a loss counts as settled there."""
 
 
 class HeadOutput(NamedTuple):
-    """Outputs of a head, dims (image, prototype), and the vectors that it was given."""
+    """Outputs of a head, dims (image, prototype), and its input vectors."""
 
     scores: torch.Tensor
     vectors: torch.Tensor
 
 
 class Student(nn.Module):
-    """S2, and a head on its class and patch tokens."""
+    """S2 with a head on its class and patch tokens."""
 
     def __init__(self, s2: S2, asked: Distillation) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Student(nn.Module):
         Parameters
         ----------
         crops : float32 tensors, dims (image, 3, row, col)
-            Two large ones, then small ones.
+            Two large crops, then small crops.
         mask : bool tensor, dims (2 image, token row, token col)
             Patches of the large crops.
         """
@@ -98,7 +98,7 @@ class Student(nn.Module):
 
 
 class SelfDistillation(nn.Module):
-    """Everything that a checkpoint holds: student, teacher, and the centres of the losses."""
+    """Student, teacher, and the centres of the losses: the content of a checkpoint."""
 
     def __init__(
         self,
@@ -133,27 +133,27 @@ class SelfDistillation(nn.Module):
 
     @property
     def kept(self) -> S2:
-        """The model that is evaluated and kept: the teacher."""
+        """The model to evaluate and save: the teacher."""
         return self.teacher.s2
 
     def train(self, mode: bool = True) -> SelfDistillation:
-        """As of every module; the teacher drops nothing at random."""
+        """Set the training mode of the student; the teacher stays in evaluation mode."""
         super().train(mode)
         self.teacher.eval()
         return self
 
     def views(self) -> Views:
-        """Large and small crops of an image."""
+        """The augmentation: large and small crops of an image."""
         stride, native = self.student.s2.info.stride, self.student.s2.info.native
         small = max(1, round(self.asked.local_pixels * native / stride)) * stride
         return MultiCrop(self.inputs.side, small, self.asked.local_crops)
 
     def evaluate(self, images: EvaluationImages, batch: int) -> dict[str, float]:
-        """Values of evaluation.csv, of the teacher."""
+        """Values of evaluation.csv, for the teacher."""
         return evaluated(self.kept, self.inputs, images, batch, None)
 
     def collapse(self, found: dict[str, float]) -> str:
-        """What shows that the features have collapsed; empty where nothing does."""
+        """Signs that the features have collapsed; empty if there are none."""
         if found["effective_rank"] < COLLAPSED_RANK:
             return f"the effective rank of the features is {found['effective_rank']:.2f}"
         untrained = math.log(self.asked.prototypes)
@@ -163,7 +163,7 @@ class SelfDistillation(nn.Module):
         return ""
 
     def trained(self, batches: Batches, config: PretrainConfig, steps: int) -> Trained:
-        """What the training loop runs."""
+        """Everything that the training loop needs."""
         from timm.scheduler import CosineLRScheduler
 
         self.steps = steps
@@ -179,7 +179,7 @@ class SelfDistillation(nn.Module):
 
         def before(step: int) -> None:
             self.step = step
-            schedule.step_update(step)  # at step 0 of a warm-up from 0 nothing would move
+            schedule.step_update(step)  # from 1: at step 0 the learning rate is 0
             decay = cosine_schedule(step - 1, steps, DECAY, self.asked.weight_decay_end)
             for group in optimizer.param_groups:
                 group["weight_decay"] = decay if group["decays"] else 0.0
@@ -231,7 +231,7 @@ class SelfDistillation(nn.Module):
         self, taught: list[torch.Tensor], patches: torch.Tensor, seen: list[HeadOutput],
         guessed: torch.Tensor, temperature: float,
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-        """Both losses with the teacher's outputs balanced over the prototypes of a batch."""
+        """Both losses, with the teacher's outputs of a batch balanced over the prototypes."""
         targets = [balanced(scores, temperature) for scores in taught]
         pairs = [
             entropy(target, one.scores)

@@ -1,12 +1,12 @@
-"""What a run takes, estimated from shapes: nothing is trained, and no image is read.
+"""Estimate the cost of a run from shapes, without training and without reading images.
 
-    GMACs of a step = 3 forward passes of every crop of the student (4 where activations are
-                      computed again), 1 of the teacher's
-    memory = 16 bytes a parameter (weight, gradient, two moments) + 4 (average) + activations
-    activations = 17 values a token, channel and layer of the crops that wait for a backward pass
+    GMACs of a step = 3 forward passes of every student crop (4 if activations are recomputed)
+                      + 1 forward pass of every teacher crop
+    memory = 16 bytes per parameter (weight, gradient, two moments) + 4 (average) + activations
+    activations = 17 values per token, channel and layer of the crops awaiting a backward pass
 
 Source of the activations: Korthikanti et al. (2022), arXiv 2205.05198, eq. (2): 34 bytes in
-two-byte arithmetic, with attention that keeps no matrix.
+two-byte arithmetic, if attention does not store its matrix.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from workbench.pretraining.config import Distillation, PretrainConfig, PretrainR
 VALUES = 17
 FORWARD_AND_BACKWARD = 3
 TFLOPS = 200.0
-"""Sustained TFLOP/s assumed, not measured; as of ``workbench tables --dry-run``."""
+"""Sustained TFLOP/s assumed, not measured; as in ``workbench tables --dry-run``."""
 
 
 def estimate(
@@ -37,11 +37,11 @@ def estimate(
     ----------
     config, recipe, asked : PretrainConfig, PretrainRecipe, Distillation
     images : int
-        Of the data set.
+        Number of training images.
     keep : int
-        Checkpoints that stay.
+        Number of checkpoints kept.
     devices : int
-        GPUs that train together.
+        Number of GPUs.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How good a model is while it trains: accuracy on held-out images, and signs of collapse."""
+"""Evaluate a model during training: accuracy on held-out images, and signs of collapse."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from workbench.pretraining.images import decoded
 
 NEIGHBOURS = 10
 BANK = 500
-"""Training images, at most, among which the neighbours of a validation image are searched."""
+"""Largest number of training images among which nearest neighbours are searched."""
 VALIDATION = 2000
-"""Validation images, at most, behind the values of evaluation.csv."""
+"""Largest number of validation images behind the values of evaluation.csv."""
 COLLAPSED_RANK = 1.5
-"""Effective rank of the features below which they are called collapsed."""
+"""Effective rank of the features below which they count as collapsed."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def held_out(
     ----------
     train, val : Dataset
     s2 : S2
-        Its transform makes the pixels.
+        Has the transform that makes the pixels.
     inputs : Inputs
     classes : bool
         Whether the validation images must have the classes of the training images.
@@ -61,8 +61,8 @@ def held_out(
     Raises
     ------
     InputError
-        Classes of the training images that no validation image has, or the other way round; or
-        validation images without a label, where they must have classes.
+        With `classes`: the validation images lack a class of the training images, have another
+        class, or have no label.
     """
     labels = matched(train, val) if classes else own_labels(train, val)
     rows, bank = spread(len(val), VALIDATION), train.rows(spread(len(train), BANK))
@@ -74,7 +74,7 @@ def held_out(
 
 
 def spread(count: int, most: int) -> list[int]:
-    """Rows of a sample from all parts of a data set, in order.
+    """Rows of an evenly spaced sample of a data set, in order.
 
     >>> spread(10, 4), spread(3, 4)
     ([0, 2, 5, 7], [0, 1, 2])
@@ -94,7 +94,7 @@ def matched(train: Dataset, val: Dataset) -> np.ndarray:
     if without := int((val.labels < 0).sum()):
         raise InputError(
             f"{without} of {len(val)} images of {val.name} have no label; --objective supervised "
-            f"needs one of each: name labelled images with --val"
+            f"needs a label for each: name labelled images with --val"
         )
     used = {train.label_names[label] for label in np.unique(train.labels) if label >= 0}
     found = {val.label_names[label] for label in np.unique(val.labels)}
@@ -161,7 +161,8 @@ def evaluated(
 def knn_accuracy(
     bank: np.ndarray, bank_labels: np.ndarray, features: np.ndarray, labels: np.ndarray
 ) -> float:
-    """Share of labelled images whose nearest labelled others vote for their class; NaN without."""
+    """Share of labelled images that the vote of their nearest labelled neighbours classifies
+    correctly; NaN without labels."""
     known, asked = bank_labels >= 0, labels >= 0
     if not known.any() or not asked.any():
         return math.nan

@@ -1,4 +1,4 @@
-"""Augmented images of pre-training, the same whatever process makes them."""
+"""Augmented images of pre-training, which do not depend on the number of processes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from workbench.training.batches import Key
 from workbench.training.randomness import seed_step
 
 Views = Callable[[Image.Image], Any]
-"""An image to uint8 arrays, dims (3, row, col), or a nest of them."""
+"""From an image to uint8 arrays, dims (3, row, col), possibly nested in lists."""
 
 
 class Augmented(TorchDataset):
-    """What a worker process runs: an image, its views and its label."""
+    """Reads an image and returns its views and label; runs in worker processes."""
 
     def __init__(self, dataset: Dataset, views: Views, seed: int) -> None:
         self.dataset, self.views, self.seed = dataset, views, seed
@@ -37,9 +37,9 @@ class Augmented(TorchDataset):
 
 
 def supervised_views(side: int, min_crop: float, magnitude: int | None) -> Views:
-    """A random crop and flip at a size, with two operations of RandAugment unless it is None.
+    """Random crop, flip and, unless `magnitude` is None, two operations of RandAugment, by timm.
 
-    ``timm`` augments; the result is a uint8 array, dims (3, side, side).
+    The result is a uint8 array, dims (3, side, side).
     """
     from timm.data import create_transform
 
@@ -52,7 +52,7 @@ def supervised_views(side: int, min_crop: float, magnitude: int | None) -> Views
 
 
 class Plain:
-    """The array that a transform gives; a class so that processes can be handed it."""
+    """Applies a transform and returns an array; a class because it must be picklable."""
 
     def __init__(self, transform: Callable[[Image.Image], Any]) -> None:
         self.transform = transform
@@ -75,7 +75,7 @@ def decoded(dataset: Dataset, transform: Callable[[Image.Image], np.ndarray]) ->
             found.append(transform(Image.fromarray(dataset.image(row))))
         except DecodeError as error:
             raise InputError(
-                f"image {dataset.image_ids[row]} cannot be read: {error.reason}; repair it or take "
-                f"it out of the data set"
+                f"image {dataset.image_ids[row]} cannot be read: {error.reason}; repair it or "
+                f"remove it from the data set"
             ) from error
     return torch.from_numpy(np.stack(found))

@@ -1,4 +1,4 @@
-"""Large and small crops of an image, as DINOv2 takes them.
+"""Large and small crops of an image, as in DINOv2.
 
 Source: facebookresearch/dinov2, ``dinov2/data/augmentations.py``.
 """
@@ -10,20 +10,20 @@ from PIL import Image
 from torchvision import transforms
 
 LARGE, SMALL = (0.32, 1.0), (0.05, 0.32)
-"""Shares of the image that crops cover."""
+"""Ranges of the share of an image that a crop covers."""
 BLUR = (9, (0.1, 2.0))
-"""Kernel and range of the Gaussian's width."""
+"""Kernel size and range of the Gaussian's width."""
 
 
 class MultiCrop:
-    """Image to two large crops and small ones: uint8 arrays, dims (3, side, side).
+    """Cuts an image into two large and several small crops: uint8 arrays, dims (3, side, side).
 
     Parameters
     ----------
     large, small : int
         Sides in pixels.
     count : int
-        Small crops.
+        Number of small crops.
     """
 
     def __init__(self, large: int, small: int, count: int) -> None:

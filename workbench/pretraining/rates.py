@@ -1,4 +1,4 @@
-"""Learning rates that fall from layer to layer, as DINOv2 sets them."""
+"""Learning rates that decrease towards earlier layers, as in DINOv2."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 from torch import nn
 
 PATCHES = 0.2
-"""Factor of the learning rate of the patch embedding."""
+"""Factor on the learning rate of the patch embedding."""
 
 
 def groups(student: nn.Module, rate: float, decay: float) -> Iterator[dict[str, Any]]:
-    """One group for each parameter that is trained.
+    """Yield one optimiser group for each trained parameter.
 
     Parameters
     ----------
     student : Module
-        With a model of timm at ``s2.model``.
+        Has a model of timm at ``s2.model``.
     rate : float
-        Of the last layer; schedules multiply it with each group's ``lr_scale``.
+        Learning rate of the last layer; schedules multiply it by each group's ``lr_scale``.
     decay : float
-        Factor from one layer to the one before it.
+        Factor from each layer to the layer before it.
 
     Yields
     ------
     dict
-        For an optimiser; beside it ``lr_scale``, which timm's schedules multiply with, ``decays``
-        (matrices only) and ``last`` (the prototypes).
+        An optimiser group with the further keys ``lr_scale`` (a factor in timm's schedules),
+        ``decays`` (true for matrices) and ``last`` (true for the prototypes).
     """
     depth = len(getattr(student.s2.model, "blocks", ()))  # type: ignore[union-attr, arg-type]
     for name, parameter in student.named_parameters():
@@ -41,7 +41,7 @@ def groups(student: nn.Module, rate: float, decay: float) -> Iterator[dict[str, 
 
 
 def rate_factor(name: str, depth: int, decay: float) -> float:
-    """Factor of a parameter's learning rate, smaller the earlier its layer.
+    """Factor on a parameter's learning rate; smaller for earlier layers.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a run leaves beside its weights: a figure, a log for TensorBoard, the command's answer."""
+"""Reports of a run: its figure, its log for TensorBoard, and the result of the command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AVERAGED = 10
 
 
 def recorder(folder: Path) -> Callable[[int, Mapping[str, float]], None]:
-    """What writes rows for TensorBoard.
+    """A function that writes rows for TensorBoard.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def recorder(folder: Path) -> Callable[[int, Mapping[str, float]], None]:
 
 
 def draw(folder: Path, batch: int) -> None:
-    """The figure of a finished run."""
+    """Draw the figure of a finished run."""
     # Deferred: matplotlib takes 1 s to import.
     from workbench.figures import style
     from workbench.figures.training import draw_training
@@ -56,7 +56,7 @@ def draw(folder: Path, batch: int) -> None:
 
 
 def report(folder: Path, steps: int, config: PretrainConfig) -> dict[str, Any]:
-    """What the command prints, see :func:`workbench.pretraining.run.pretrain`."""
+    """The result of :func:`workbench.pretraining.run.pretrain`."""
     losses = pd.read_csv(folder / METRICS)["loss"]
     accuracy = math.nan
     if (folder / EVALUATION).exists():

@@ -1,4 +1,4 @@
-"""One pre-training run: data, model, objective and loop put together; its result is a model."""
+"""Run a pre-training: put data, model, objective and loop together."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ CODE = (
     "workbench/training",
 )
 LIBRARIES = ("timm", "lightly")
-"""Recipes come from them; a note says so when a run resumes with another version."""
+"""Libraries that the recipes come from; a run that resumes with another version logs a note."""
 SAMPLED = 64
-"""Images whose pixels a run's identity names."""
+"""Number of images whose pixels are part of a run's identity."""
 CLIP = {"supervised": 1.0, "dinov2": 3.0}
 """Largest norm of the gradient, as published."""
 
@@ -60,7 +60,7 @@ class Pretraining:
     recipe: PretrainRecipe
     distillation: Distillation
     training: TrainingConfig
-    """Its iterations follow from the epochs, and its clip from the objective where it is None."""
+    """Its iterations follow from the epochs; a clip of None is set by the objective."""
     options: dict[str, Any]
     """Further arguments of the architecture, such as its width; for sweeps of shapes."""
 
@@ -68,13 +68,13 @@ class Pretraining:
 def pretrain(
     asked: Pretraining, folder: Path, log: Callable[[str], None], *, progress: bool = False
 ) -> dict[str, Any] | None:
-    """Train a model, or resume its training; repeated, it only reports.
+    """Train a model or resume its training. For a finished run, only report.
 
     Parameters
     ----------
     asked : Pretraining
     folder : Path
-        Of this run alone; the model is ``run:folder`` when it has finished.
+        Folder of this run alone; the finished model is ``run:FOLDER``.
     log : callable
         Prints a line.
     progress : bool
@@ -84,14 +84,14 @@ def pretrain(
     -------
     dict or None
         ``run``, ``steps``, ``images`` (seen in training), ``train_loss`` (mean of the last rows of
-        metrics.csv), ``val_accuracy`` (of the head; by nearest neighbours without one; None without
-        labelled validation images), ``checkpoint``. None where the run was asked to stop.
+        metrics.csv), ``val_accuracy`` (of the head, or of nearest neighbours if there is no head;
+        None without labelled validation images), ``checkpoint``. None if the run was asked to stop.
 
     Raises
     ------
     InputError
-        Options, images or labels that do not fit; a folder of another run; a loss that is not
-        finite.
+        Options, images or labels do not fit together; the folder belongs to another run; the loss
+        is not finite.
     """
     with ranks.joined(pick_device(asked.recipe.device)) as device:
         config, train_images = asked.config, datasets.open(asked.config.dataset)
@@ -135,17 +135,17 @@ def _check_batch(config: PretrainConfig, recipe: PretrainRecipe) -> None:
     if config.batch < ranks.count():
         raise InputError(
             f"--batch is {config.batch} for {ranks.count()} devices; expected at least one image "
-            f"for each: choose a larger batch or fewer devices"
+            f"per device: choose a larger batch or fewer devices"
         )
     if config.batch % each:
         raise InputError(
-            f"--batch is {config.batch}, to be divided over {ranks.count()} device(s) and "
-            f"{recipe.parts} part(s); expected a multiple of {each}"
+            f"--batch is {config.batch} for {ranks.count()} device(s) and {recipe.parts} part(s); "
+            f"expected a multiple of {each}"
         )
 
 
 def _objective(s2: S2, images: Dataset, asked: Pretraining) -> Any:
-    """What is trained: the module whose state a checkpoint holds."""
+    """The module to train, whose state a checkpoint holds."""
     if asked.config.objective == "supervised":
         return Supervised(s2, len(images.label_names), asked.config, asked.recipe)
     from workbench.pretraining.dinov2 import SelfDistillation  # deferred: an optional package
@@ -186,7 +186,7 @@ def _trained(
 def _identity(
     asked: Pretraining, train_images: Dataset, val_images: Dataset | None
 ) -> dict[str, Any]:
-    """What decides the weights, besides the training's own options and seed."""
+    """Everything that decides the weights, except training options and seed."""
     recipe, config = asdict(asked.recipe), asdict(asked.config)
     del recipe["device"], recipe["workers"], recipe["tensorboard"], config["seed"]
     if asked.config.objective == "dinov2":
@@ -203,9 +203,9 @@ def _identity(
 
 
 def _images(dataset: Dataset) -> dict[str, Any]:
-    """Hashes of a dataset's ids and labels, and of the pixels of a few images spread over it.
+    """Hashes of a dataset's ids and labels, and of the pixels of evenly spaced images.
 
-    To read all images once takes as long as an epoch; an edit of a few others is not noticed.
+    Reading all images would take as long as an epoch, so a change of other images is not noticed.
     """
     rows = np.unique(np.linspace(0, len(dataset) - 1, SAMPLED).round().astype(int)).tolist()
     listed = [dataset.image_ids, dataset.labels.tolist(), dataset.label_names]
@@ -221,7 +221,7 @@ def _sha256(value: Any) -> str:
 
 
 def _write(state: Any, s2: S2, asked: Pretraining, identity: dict[str, Any], folder: Path) -> None:
-    """Write the weights that a finished run leaves, unless they are there."""
+    """Write the weights of a finished run, unless they exist."""
     if (folder / WEIGHTS).exists():
         return
     name = ModelName.parse(asked.config.model)

@@ -1,8 +1,8 @@
-"""Supervised pre-training: a linear head on the mean S2 token, and both are trained.
+"""Supervised pre-training: S2 and a linear head on its mean token, trained together.
 
 Source of the recipe: Beyer et al. (2022), arXiv 2205.01580, and Steiner et al. (2022), "How to
-train your ViT?", as in big_vision. AdamW, schedule, mixup, losses and the average of the weights
-are timm's.
+train your ViT?", as in big_vision. AdamW, schedule, mixup, losses and the moving average of the
+weights come from timm.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Classifier(nn.Module):
     s2 : S2
     classes : int
     loss : str
-        The bias of a sigmoid head starts at the log odds of one class in all: -10 for 21,843.
+        ``softmax`` or ``sigmoid``. The bias of a sigmoid head starts at the log odds of one class
+        among all: -10 for 21,843 classes.
     """
 
     def __init__(self, s2: S2, classes: int, loss: str) -> None:
@@ -49,18 +50,18 @@ class Classifier(nn.Module):
         nn.init.constant_(self.head.bias, -math.log(classes - 1) if loss == "sigmoid" else 0.0)
 
     def forward(self, base: torch.Tensor, raw: Mapping[Scale, torch.Tensor]) -> torch.Tensor:
-        """Normalised images, dims (image, 3, row, col), to scores, dims (image, class)."""
+        """From normalised images, dims (image, 3, row, col), to scores, dims (image, class)."""
         return self.head(self.s2(base, raw).map.mean((1, 2)))
 
     def no_weight_decay(self) -> set[str]:
-        """Parameters that timm's optimiser leaves out beside vectors: position embeddings, class
-        token."""
+        """Names of parameters that timm's optimiser does not decay, besides vectors: position
+        embeddings and class token."""
         own: set[str] = getattr(self.s2.backbone().module, "no_weight_decay", set)()
         return {name for name, _ in self.named_parameters() if name.rpartition(".")[2] in own}
 
 
 class Supervised(nn.Module):
-    """Everything that a checkpoint holds: the classifier and the average of its weights."""
+    """The classifier and the moving average of its weights: the content of a checkpoint."""
 
     def __init__(
         self, s2: S2, classes: int, config: PretrainConfig, recipe: PretrainRecipe
@@ -85,34 +86,34 @@ class Supervised(nn.Module):
         if self.mixup and config.batch // ranks.count() // recipe.parts % 2:
             raise InputError(
                 f"mixup pairs the images of a batch: found {config.batch} images over "
-                f"{ranks.count()} device(s) in {recipe.parts} part(s), expected an even number in "
-                f"each; choose another --batch, or --augment none"
+                f"{ranks.count()} device(s) in {recipe.parts} part(s), expected an even number per "
+                f"part; choose another --batch, or --augment none"
             )
 
     @property
     def best(self) -> Classifier:
-        """The classifier that is evaluated."""
+        """The classifier to evaluate."""
         return self.net if self.average is None else self.average.module
 
     @property
     def kept(self) -> S2:
-        """The model that is kept."""
+        """The model to save."""
         return self.best.s2
 
     def views(self) -> Views:
-        """How the training images are augmented."""
+        """The augmentation of training images."""
         return supervised_views(self.inputs.side, self.recipe.min_crop, self.magnitude)
 
     def evaluate(self, images: EvaluationImages, batch: int) -> dict[str, float]:
-        """Values of evaluation.csv, of the classifier that is kept."""
+        """Values of evaluation.csv, for the classifier to save."""
         return evaluated(self.kept, self.inputs, images, batch, self.best.head)
 
     def collapse(self, found: dict[str, float]) -> str:
-        """Nothing: labels keep features apart."""
+        """Always empty: labels keep the features from collapsing."""
         return ""
 
     def trained(self, batches: Batches, config: PretrainConfig, steps: int) -> Trained:
-        """What the training loop runs."""
+        """Everything that the training loop needs."""
         from timm.data import Mixup
         from timm.optim import create_optimizer_v2
         from timm.scheduler import CosineLRScheduler
@@ -152,7 +153,7 @@ class Supervised(nn.Module):
 
 
 def split(views: Any, labels: torch.Tensor, parts: int) -> list[tuple[Any, torch.Tensor]]:
-    """A batch in equal parts."""
+    """Split a batch into equal parts."""
     if isinstance(views, torch.Tensor):
         return list(zip(views.chunk(parts), labels.chunk(parts), strict=True))
     each = [split(view, labels, parts) for view in views]
@@ -160,18 +161,13 @@ def split(views: Any, labels: torch.Tensor, parts: int) -> list[tuple[Any, torch
 
 
 def require_labels(dataset: Dataset) -> None:
-    """Refuse images without labels, or of a single class.
-
-    Raises
-    ------
-    InputError
-        Such a data set.
-    """
+    """Refuse a data set with unlabelled images or fewer than two classes."""
     without = int((dataset.labels < 0).sum())
     if without:
         raise InputError(
             f"{without} of {len(dataset)} images of {dataset.name} have no label; --objective "
-            f"supervised needs one of each: name a labelled data set, or --objective dinov2"
+            f"supervised needs a label for each: name a labelled data set, or use --objective "
+            f"dinov2"
         )
     classes = len(set(dataset.labels.tolist()))
     if classes < 2:

@@ -29,17 +29,17 @@ def sweep(
     *,
     progress: bool = False,
 ) -> Path | None:
-    """Train every row of a plan; repeated, it resumes.
+    """Train every row of a plan. A repeated call resumes.
 
     Parameters
     ----------
     asked : Pretraining
-        Options that all runs share; the architecture gives patches and heads.
+        Options that all runs share; the architecture decides patch size and number of heads.
     plan : Path
-        CSV file as of ``workbench shape-law --plan star``: ``width``, ``depth``, ``mlp``,
+        CSV file from ``workbench shape-law --plan star``: ``width``, ``depth``, ``mlp``,
         ``images`` (seen in training).
     folder : Path
-        Each run has a folder in it.
+        Contains a folder for each run.
     log : callable
     progress : bool
 
@@ -47,15 +47,16 @@ def sweep(
     -------
     Path or None
         The table that ``workbench shape-law --runs`` reads: the plan with ``seed``, ``metric``
-        (cross-entropy on validation images, nats) and ``error``. None where a run was stopped.
+        (cross-entropy on validation images, nats) and ``error``. None if a run was stopped.
 
     Raises
     ------
     InputError
-        A plan without these columns, a width that the heads do not divide, or no validation images.
+        The plan lacks a column, a width is not a multiple of the number of heads, or there are no
+        validation images.
     """
     if asked.config.val is None:
-        raise InputError("--sweep measures each run on validation images; name them with --val")
+        raise InputError("--sweep evaluates each run on validation images; name them with --val")
     table = read_runs(plan)
     shapes = positive(table, SHAPE)
     heads = _heads(asked)
@@ -81,7 +82,7 @@ def _heads(asked: Pretraining) -> int:
     blocks = getattr(build(describe(asked.config).name).module, "blocks", None)
     if not blocks:
         raise InputError(
-            f"{asked.config.model} is not a vision transformer; --sweep varies its shape"
+            f"{asked.config.model} is not a vision transformer, whose shape --sweep could vary"
         )
     return blocks[0].attn.num_heads
 
@@ -90,7 +91,7 @@ def _run(
     asked: Pretraining, shape: dict[str, int], heads: int, folder: Path, log: Callable[[str], None],
     progress: bool,
 ) -> dict[str, Any] | None:  # fmt: skip
-    """Metric and error of one shape; None where its run was stopped."""
+    """Metric and error of one shape; None if its run was stopped."""
     options = {
         "embed_dim": shape["width"], "depth": shape["depth"], "num_heads": heads,
         "mlp_ratio": shape["mlp"] / shape["width"],

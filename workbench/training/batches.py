@@ -1,7 +1,7 @@
-"""Batches of augmented images, the same whatever process makes them.
+"""Batches of augmented images, which do not depend on the number of processes.
 
-Every image of a step has a random state of its own, a function of the seed, the step and the
-image's place in the batch.
+The random state of every image is a function of the seed, the step and the image's place in the
+batch.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Key = tuple[int, int, int]
 
 
 class Augmenting(Protocol):
-    """What a worker process runs."""
+    """Reads and augments images; runs in worker processes."""
 
     dataset: Dataset
     seed: int
 
     def __getitem__(self, key: Key, /) -> Any:
-        """An augmented image and what goes with it; or a line that says why it cannot be read."""
+        """An augmented image and what belongs to it, or the reason why it cannot be read."""
 
 
 class Batches:
@@ -40,9 +40,9 @@ class Batches:
     ----------
     augmented : Augmenting
     batch : int
-        Images of a step, over all processes that train together.
+        Images per step, over all processes that train together.
     workers : int
-        Processes that decode ahead; 0 decodes when :meth:`ready` is called.
+        Processes that decode ahead; with 0, :meth:`ready` decodes.
     """
 
     def __init__(self, augmented: Augmenting, *, batch: int, workers: int) -> None:
@@ -50,7 +50,7 @@ class Batches:
         self._coming: Iterator[Any] | None = None
 
     def read(self, step: int) -> Any:
-        """What :meth:`ready` turns into a step's batch; steps are asked for in order."""
+        """Begin to read the batch of a step, for :meth:`ready`; called in the order of steps."""
         if self.workers == 0:
             return partial(self._now, step)
         if self._coming is None:
@@ -58,7 +58,7 @@ class Batches:
         return next(self._coming)
 
     def ready(self, batch: Any) -> tuple[Any, Any]:
-        """What the images of a step became, each part stacked on the dim image.
+        """The batch of a step, each part stacked along the image axis.
 
         Raises
         ------
@@ -67,7 +67,7 @@ class Batches:
         """
         batch = batch() if callable(batch) else batch
         if isinstance(batch, str):
-            raise InputError(f"{batch}; repair it or take it out of the data set")
+            raise InputError(f"{batch}; repair it or remove it from the data set")
         return batch
 
     def _now(self, step: int) -> Any:
@@ -76,7 +76,7 @@ class Batches:
         return found
 
     def _keys(self, step: int) -> list[Key]:
-        """What this process reads for a step: every n-th image, of n processes."""
+        """Keys of the images that this process reads in a step: every n-th of n processes."""
         count, seed = len(self.augmented.dataset), self.augmented.seed
         rows = rows_of_step(step, count=count, batch=self.batch, seed=seed)
         places = range(ranks.rank(), self.batch, ranks.count())
@@ -109,7 +109,7 @@ class _Keys:
 
 
 def collate(items: list[Any]) -> Any:
-    """Items to a batch; the first reason why one could not be read, if any."""
+    """Stack items to a batch; if any could not be read, return the first reason."""
     failed = next((item for item in items if isinstance(item, str)), None)
     return failed if failed is not None else tuple(default_collate(items))
 

@@ -21,20 +21,20 @@ _BLOCK_BYTES = 1 << 24
 def save(state: dict[str, Any], folder: Path, *, keep: int) -> Path:
     """Write a state, then remove all but the latest checkpoints.
 
-    The file is on the disk before it gets its name, which holds its checksum.
+    The file is on disk before it gets its name, which contains its checksum.
 
     Parameters
     ----------
     state : dict
-        Tensors, numbers, strings, lists and dicts; ``step`` is the step it belongs to.
+        Tensors, numbers, strings, lists and dicts; ``step`` is its step.
     folder : Path
     keep : int
-        Checkpoints that stay.
+        Number of checkpoints to keep.
 
     Raises
     ------
     OSError
-        The disk is full or not writable; the checkpoints that were there stay.
+        The disk is full or not writable; earlier checkpoints are kept.
     """
     partial = folder / ".checkpoint.partial"
     try:
@@ -44,7 +44,7 @@ def save(state: dict[str, Any], folder: Path, *, keep: int) -> Path:
             os.fsync(file.fileno())
         path = folder / f"step_{state['step']:010d}.{_checksum(partial)}.pt"
         os.replace(partial, path)
-    except RuntimeError as error:  # torch's wording of a failed write
+    except RuntimeError as error:  # how torch reports a failed write
         raise OSError(f"cannot write a checkpoint in {folder}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
@@ -55,20 +55,20 @@ def save(state: dict[str, Any], folder: Path, *, keep: int) -> Path:
 
 
 def load(folder: Path, log: Callable[[str], None]) -> dict[str, Any] | None:
-    """The latest checkpoint that is undamaged, its tensors in CPU memory; None without any.
+    """Load the latest undamaged checkpoint, with tensors in CPU memory; None if there is none.
 
-    Damaged files are named in a line each and removed, so that they do not count as kept ones.
+    Damaged files are logged and removed, so that they do not count as kept checkpoints.
     """
     for path in existing(folder):
         if _NAME.fullmatch(path.name)[2] == _checksum(path):  # type: ignore[index]
             return torch.load(path, map_location="cpu", weights_only=True)
-        log(f"{path} is damaged (its checksum differs): removed; an earlier checkpoint is used")
+        log(f"{path} is damaged (its checksum differs): removed it; using an earlier checkpoint")
         path.unlink()
     return None
 
 
 def existing(folder: Path) -> list[Path]:
-    """Files of checkpoints, the latest first."""
+    """Checkpoint files, the latest first."""
     return sorted((p for p in folder.iterdir() if _NAME.fullmatch(p.name)), reverse=True)
 
 

@@ -1,4 +1,4 @@
-"""How long a run trains and how often it saves; in a module that is known without torch."""
+"""How long a run trains and how often it saves. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from feature_store.errors import InputError, require_at_least
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Length of a run, and what it writes on the way."""
+    """Length, checkpoints and logs of a run."""
 
     iterations: int = 1000
     """Optimiser steps."""
     checkpoint_every: int = 200
     """Steps between checkpoints; the last step always has one."""
     keep: int = 2
-    """Checkpoints that stay on disk, the latest ones."""
+    """Number of latest checkpoints to keep on disk."""
     log_every: int = 10
     """Steps between rows of metrics.csv; a row holds the values of its step."""
     clip: float | None = None
-    """Largest norm of the gradient of all parameters together; larger ones are scaled down."""
+    """Largest norm of the gradient of all parameters together; larger gradients are scaled down."""
     patience: int | None = None
-    """Evaluations, one at each checkpoint, without a lower loss, after which the run ends early and
-    with the weights of the lowest; by default it does not."""
+    """Number of evaluations (one at each checkpoint) without a lower loss after which the run ends
+    early, with the weights of the lowest loss; by default it runs to the end."""
 
     def __post_init__(self) -> None:
         require_at_least(self, iterations=1, checkpoint_every=1, keep=1, log_every=1)

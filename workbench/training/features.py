@@ -1,4 +1,4 @@
-"""What a run records of the frozen features that it is trained on, and refuses to do without."""
+"""Record how the frozen features of a training were made, and refuse features made differently."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from workbench.training.run_folder import refuse_changed
 
 RECORDED = ("model", "weights_sha256", "tap", "scale", "transform", "precision", "selection")
-"""Fields of a source's manifest that decide what its model saw and returned."""
+"""Manifest fields that decide the input and output of a source's model."""
 
 
 def recorded(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,14 +19,14 @@ def recorded(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def refuse_other_features(
     then: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]], where: str
 ) -> None:
-    """Refuse features that are made in another way than those of the training.
+    """Refuse features that were made differently from the training features.
 
     Parameters
     ----------
     then, now : mapping
-        Single-scale source to its fields: as recorded, and as :func:`recorded` gives them.
+        Single-scale source to its fields: as a run recorded them, and from :func:`recorded` now.
     where : str
-        What makes or holds them now.
+        Where the present features come from, for the message.
 
     Raises
     ------

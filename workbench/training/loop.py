@@ -1,9 +1,9 @@
-"""Train a model step by step, and resume it exactly: the loop that all trained parts share.
+"""Train a model step by step, and resume it exactly: the loop of everything that is trained.
 
-A run is a folder. It holds what decides the results (``run.json``), the latest checkpoints and a
-table of metrics. A run that is killed at any moment and repeated ends with the same bits as an
-uninterrupted one, on one CPU device and one version of torch. A first SIGTERM, SIGUSR1, SIGHUP or
-Ctrl-C lets the current step finish, saves a checkpoint and ends the run; repeated, it resumes.
+A run is a folder with its identity (``run.json``: everything that decides the results), the latest
+checkpoints and a table of metrics. A run may be killed at any time; the repeated run ends with the
+same bits as an uninterrupted one, on one CPU device and one version of torch. The first SIGTERM,
+SIGUSR1, SIGHUP or Ctrl-C lets the current step finish, saves a checkpoint and ends the run.
 """
 
 from __future__ import annotations
@@ -43,30 +43,30 @@ def train(
     progress: bool = False,
     libraries: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """Train to the last step, or to the first request to stop; resume what the folder holds.
+    """Train to the last step, or to the first request to stop. Resumes a run in the folder.
 
     Parameters
     ----------
     trained : Trained
         Built after :func:`~workbench.training.randomness.seed_step` (0, seed).
     folder : Path
-        Of this run alone.
+        Folder of this run alone.
     config : TrainingConfig
     identity : mapping
-        What decides the results beside `config` and `seed`: data, model, options; as JSON.
+        Everything else that decides the results, as JSON: data, model, options.
     seed : int
     log : callable
         Prints a line.
     progress : bool
         Show a bar with the time left.
     libraries : mapping, optional
-        Versions that are noted beside torch's, and compared when the run resumes.
+        Versions to record beside torch's; differences are logged when the run resumes.
 
     Raises
     ------
     InputError
-        The folder belongs to another run, or to a process that is training in it; or the loss or a
-        parameter is not finite.
+        The folder belongs to another run, or another process trains in it; the loss or a parameter
+        is not finite.
     """
     device = next(trained.model.parameters()).device
     whole = {**identity, "training": asdict(config), "seed": seed}
@@ -88,14 +88,14 @@ def train(
 
 
 _AFTER_STEP = (
-    "stopping after this step, with a checkpoint; once more to stop at once (what came after the "
-    "latest checkpoint is then redone)"
+    "stopping after this step, with a checkpoint; repeat to stop at once (steps after the latest "
+    "checkpoint are then lost)"
 )
 
 
 @dataclass
 class _Run:
-    """A run on its way."""
+    """A run in progress."""
 
     trained: Trained
     folder: Path
@@ -133,7 +133,7 @@ class _Run:
         log(f"resuming {self.folder} after step {self.step}")
 
     def steps(self, stopping: Callable[[], bool], bar: Any) -> None:
-        """Steps until the last one or a request to stop, then a checkpoint."""
+        """Train to the last step or to a request to stop, then save a checkpoint."""
         metrics = Metrics(self.folder, METRICS, self.step)
         evaluation = Metrics(self.folder, EVALUATION, self.step) if self.trained.evaluate else None
         self.trained.model.train()
@@ -167,7 +167,7 @@ class _Run:
             self.trained.record(self.step, row)
 
     def _shown(self, row: Mapping[str, float], bar: Any) -> dict[str, str]:
-        """What stands beside the bar."""
+        """Values beside the bar."""
         found = {"loss": f"{row['loss']:.4g}", "rate": f"{row['learning_rate']:.2g}"}
         speed = (bar.format_dict["rate"] or 0) * self.trained.images
         return found | ({"images/s": f"{speed:.4g}"} if speed else {})
@@ -182,11 +182,11 @@ class _Run:
         if self.config.patience is not None:
             if not math.isfinite(found["loss"]):
                 raise self._not_finite(f"step {self.step}: the evaluated loss is {found['loss']}")
-            self.best.judge(self.step, found["loss"], self.trained.model)
+            self.best.update(self.step, found["loss"], self.trained.model)
         return found
 
     def _batches(self) -> Iterator[tuple[int, Any]]:
-        """Steps and their batches, each read while the step before it is computed."""
+        """Yield steps and their batches; each batch is read during the step before it."""
         with ThreadPoolExecutor(max_workers=1) as reader:
             ahead = reader.submit(self.trained.read, self.step + 1)
             for step in range(self.step + 1, self.config.iterations + 1):
@@ -196,7 +196,7 @@ class _Run:
                 yield step, batch
 
     def _one(self, step: int, batch: Any) -> dict[str, float]:
-        """Take a step; its row of metrics."""
+        """Take a step; returns its row of metrics."""
         trained, optimizer = self.trained, self.trained.optimizer
         if trained.before is not None:
             trained.before(step)
@@ -216,13 +216,13 @@ class _Run:
         return {"step": step, "loss": loss, "learning_rate": float(rate), **means}
 
     def _part(self, step: int, part: Any, number: int, count: int) -> dict[str, float]:
-        """Add the gradients of one part of a batch; its loss and further values."""
+        """Add the gradients of one part of a batch; returns its loss and further values."""
         loss, more = self.trained.loss(part)
         value = float(loss.detach())
         if not math.isfinite(value):
             before = largest_gradient(self.trained.model)
             raise self._not_finite(f"step {step}: the loss is {value}{before}")
-        if number == 0:  # only now, so that the message can name the gradients before
+        if number == 0:  # only now, so that the message above can name the earlier gradients
             self.trained.optimizer.zero_grad(set_to_none=True)
         (loss / count).backward()
         return {"loss": value, **more}

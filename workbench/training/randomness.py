@@ -1,7 +1,7 @@
 """Data order and random state, both functions of the seed and the step.
 
-A run that resumes at step n draws what an uninterrupted run would draw there. No random state has
-to be saved, and none can be forgotten.
+A run that resumes at step n draws the same random numbers as an uninterrupted run, without a saved
+random state.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ ORDER, STATE, START = 0, 1, 2
 def rows_of_step(step: int, *, count: int, batch: int, seed: int) -> np.ndarray:
     """Rows of a step's batch: int64, dims (batch,).
 
-    Every epoch is a permutation of all rows, seeded by its number; batches run on across epochs, so
-    none is smaller.
+    Every epoch is a permutation of all rows, seeded by its number. Batches continue across epochs,
+    so all have the same size.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def step_generator(step: int, seed: int, *more: int) -> np.random.Generator:
-    """The generator of what is random in a step's batch, such as crops and flips.
+    """A random generator for the batch of a step, such as for crops and flips.
 
-    Further numbers give generators of their own, such as to each image.
+    Further numbers select independent generators, for example one per image.
     """
     return np.random.default_rng((STATE, seed, step, *more))
 
@@ -60,9 +60,8 @@ def step_generator(step: int, seed: int, *more: int) -> np.random.Generator:
 def seed_step(step: int, seed: int, *more: int) -> None:
     """Set the global random states of torch, numpy and Python for a step.
 
-    Step 0 is what comes before the first: seed it, then build the model. Further numbers give
-    streams of their own, such as to each of several processes or of the images of a batch; 0 adds
-    nothing.
+    Seed step 0 before the model is built. Further numbers select independent streams, for example
+    one per process or per image of a batch; 0 selects the same stream as none.
     """
     stream = START if step == 0 else STATE
     numbers = (stream, seed, step, *more)

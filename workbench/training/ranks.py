@@ -43,12 +43,12 @@ def joined(device: str) -> Iterator[str]:
 
 
 def parallel(model: nn.Module) -> nn.Module:
-    """The model with its gradients averaged over all processes; as it is in a single one."""
+    """The model with gradients averaged over all processes; unchanged for a single process."""
     return DistributedDataParallel(model) if count() > 1 else model
 
 
 def any_of(flag: bool) -> bool:
-    """Whether any process says yes."""
+    """Whether the flag is set in any process."""
     if count() == 1:
         return flag
     kind = "cuda" if dist.get_backend() == "nccl" else "cpu"
@@ -58,6 +58,6 @@ def any_of(flag: bool) -> bool:
 
 
 def wait() -> None:
-    """Wait until all processes are here."""
+    """Wait for all processes."""
     if count() > 1:
         dist.barrier()

@@ -1,4 +1,4 @@
-"""The folder of a run: who it is, who trains in it, and its table of metrics."""
+"""The folder of a run: its identity, its lock, and its tables."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from workbench.training.files import IDENTITY
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Make the folder if needed, and keep other processes from training in it meanwhile.
+    """Create the folder if needed, and lock it against other processes that would train in it.
 
-    The lock ends with the process, however it ends; processes that it forked, such as those that
-    read its data, do not hold it.
+    The lock ends with the process, however it ends. Forked processes, such as those that read the
+    data, do not hold it.
 
     Raises
     ------
@@ -53,17 +53,16 @@ def check_identity(
     log: Callable[[str], None],
     libraries: Mapping[str, str],
 ) -> None:
-    """Record what decides the results of a run, or compare it with the record.
+    """Record the identity of a run, or compare it with the record.
 
     Parameters
     ----------
     folder : Path
     identity : mapping
-        Name to anything that JSON has: data, model, configs, seed.
+        Everything that decides the results, as JSON: data, model, configs, seed.
     device : str
-        Where the run trains. Device and versions of libraries may differ when a run resumes, at
-        the price of a line in the log: its numbers are then not exactly those of an uninterrupted
-        run.
+        Torch device. Device and library versions may differ when a run resumes; the difference is
+        logged, since the results then differ slightly from those of an uninterrupted run.
     log : callable
         Prints a line.
     libraries : mapping
@@ -90,22 +89,22 @@ def check_identity(
     for name, value in _differing(then["identity"], now["identity"]):
         raise InputError(
             f"{folder} holds another run: {name} was {value[0]} there and is {value[1]} now; "
-            f"name another folder, or ask for the same"
+            f"name another folder, or repeat the recorded options"
         )
     for name, value in _differing(then["environment"], now["environment"]):
         log(f"note: {name} was {value[0]} and is {value[1]}; resumed results are not bit-identical")
 
 
 def refuse_changed(where: str, what: str, then: Any, now: Any) -> None:
-    """Refuse what is not as a run recorded it.
+    """Refuse a value that differs from a run's record.
 
     Parameters
     ----------
     where, what : str
-        What is opened, and the name of the part that is compared.
+        Start of the message, and name of the value.
     then, now : Any
-        JSON value of the record; and what there is, which :mod:`~workbench.results.strict_json`
-        can write.
+        Recorded JSON value, and present value, which :mod:`~workbench.results.strict_json` can
+        write.
 
     Raises
     ------
@@ -114,7 +113,7 @@ def refuse_changed(where: str, what: str, then: Any, now: Any) -> None:
     """
     for name, (old, new) in _differing(then, strict_json.jsonable(now), what):
         raise InputError(
-            f"{where}: {name} was {old} in training and is {new} now; use the same, or train again"
+            f"{where}: {name} was {old} in training and is {new} now; restore it, or train again"
         )
 
 
@@ -128,7 +127,7 @@ def _differing(then: Any, now: Any, name: str = "") -> Iterator[tuple[str, tuple
 
 
 class Metrics:
-    """The rows of a table of a run: step, and what is reported of it.
+    """Appends rows to a table of a run, one per reported step.
 
     Parameters
     ----------
@@ -136,7 +135,7 @@ class Metrics:
     name : str
         ``metrics.csv`` or ``evaluation.csv``.
     after : int
-        Step from which the run goes on: rows of later steps, of a run that was killed, are removed.
+        Step after which the run resumes; rows of later steps, left by a killed run, are removed.
     """
 
     def __init__(self, folder: Path, name: str, after: int) -> None:
@@ -151,7 +150,7 @@ class Metrics:
         self._file = path.open("a", newline="", encoding="utf-8")
 
     def add(self, row: Mapping[str, float]) -> None:
-        """Append a row; the first one decides the columns."""
+        """Append a row; the first row decides the columns."""
         writer = csv.writer(self._file, lineterminator="\n")
         if self._empty:
             writer.writerow(row)
@@ -160,7 +159,7 @@ class Metrics:
         self._file.flush()
 
     def sync(self) -> None:
-        """Put all rows on the disk."""
+        """Flush all rows to disk."""
         if ranks.rank() == 0:
             os.fsync(self._file.fileno())
 

@@ -1,4 +1,4 @@
-"""What the folder of a run says of it, while it trains and afterwards."""
+"""Report the state of a run from its folder, during and after the training."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def status(folder: str | Path) -> dict[str, Any]:
 
 
 def text(found: dict[str, Any]) -> str:
-    """The same facts for a person."""
+    """The facts of :func:`status` as text."""
     state = "complete" if found["complete"] else "INCOMPLETE"
     last = found["checkpoints"][0] if found["checkpoints"] else None
     lines = [f"{found['run']}: {state}, {found['steps_done']}/{found['steps_total']} steps"]

@@ -14,33 +14,33 @@ from torch.optim.lr_scheduler import LRScheduler
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a run trains, and on what."""
+    """A model with everything that its training needs."""
 
     model: torch.nn.Module
     """Trained in place."""
     optimizer: Optimizer
     """Of the model's parameters."""
     read: Callable[[int], Any]
-    """Step, from 1, to its batch. Called one step ahead in a thread: it draws from
-    :func:`~workbench.training.randomness.step_generator`, never from a global random state."""
+    """Reads the batch of a step, counted from 1. It is called one step ahead in a thread, so it
+    draws from :func:`~workbench.training.randomness.step_generator`, never from global states."""
     loss: Callable[[Any], tuple[torch.Tensor, Mapping[str, float]]]
-    """Batch to its loss, a scalar that is differentiated, and further columns of metrics.csv."""
+    """Batch to its loss, a scalar to differentiate, and further columns of metrics.csv."""
     schedule: LRScheduler | None = None
-    """Advanced once a step."""
+    """Advanced once per step."""
     before: Callable[[int], None] | None = None
-    """Called before each step: sets what is a function of the step, such as a learning rate."""
+    """Called before each step, to set values that depend on the step, such as learning rates."""
     parts: Callable[[Any], Sequence[Any]] | None = None
-    """Batch to equal parts that pass through the model one after another: their gradients are
-    averaged, so that memory grows with a part. All at once where it is None."""
+    """Splits a batch into equal parts that run one after another, with averaged gradients, to save
+    memory. None runs the whole batch."""
     after: Callable[[int], None] | None = None
-    """Called after each step: updates averages of the weights, which are part of `model`."""
+    """Called after each step, to update averages of the weights, which are part of `model`."""
     evaluate: Callable[[int], Mapping[str, float]] | None = None
-    """Step to values for a row of evaluation.csv; called where a checkpoint is due. With a patience
-    in the config, its value ``loss`` ends the run."""
+    """Step to the values of a row of evaluation.csv; called when a checkpoint is due. Its value
+    ``loss`` is compared if the config has a patience."""
     record: Callable[[int, Mapping[str, float]], None] | None = None
-    """Step and the values of a row; called with each row of a table, for another log of it."""
+    """Called with the step and values of each row of a table, for another log."""
     images: int = 0
-    """Images of a batch, for the speed beside the bar; 0 shows none."""
+    """Images per batch, for the speed beside the bar; 0 shows no speed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,18 +50,18 @@ class Outcome:
     step: int
     """Steps done."""
     finished: bool
-    """Whether these are all; otherwise the run was asked to stop."""
+    """Whether all steps are done; otherwise the run was asked to stop."""
     seconds: float
-    """Time in all steps, those before a resumption included."""
+    """Time in all steps, including steps before the run resumed."""
     best_step: int | None = None
-    """Step with the lowest evaluated loss, whose weights the model has where the run is finished;
-    None without a patience."""
+    """Step with the lowest evaluated loss, whose weights a finished model has; None without a
+    patience."""
     best_loss: float | None = None
-    """That loss."""
+    """The lowest evaluated loss."""
 
 
 def largest_gradient(model: torch.nn.Module) -> str:
-    """Words on the largest gradient that a model holds, and whose it is; empty without any."""
+    """Names the largest gradient of a model for a message; empty if there are no gradients."""
     found = {
         n: float(p.grad.abs().max()) for n, p in model.named_parameters() if p.grad is not None
     }

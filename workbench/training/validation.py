@@ -1,4 +1,4 @@
-"""The best step of a run by its loss on unseen data, and when to stop waiting for a better one."""
+"""Early stopping: the best step of a run by its loss on unseen data."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Best:
     """0 before the first evaluation."""
     loss: float = math.inf
     since: int = 0
-    """Evaluations after it."""
+    """Evaluations since the best step."""
     weights: dict[str, torch.Tensor] | None = None
     """A copy of the model's state at that step."""
 
-    def judge(self, step: int, loss: float, model: torch.nn.Module) -> None:
-        """Take note of an evaluation."""
+    def update(self, step: int, loss: float, model: torch.nn.Module) -> None:
+        """Keep the step, loss and weights of an evaluation if its loss is the lowest."""
         if loss < self.loss:
             self.step, self.loss, self.since = step, loss, 0
             self.weights = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
@@ -30,16 +30,16 @@ class Best:
             self.since += 1
 
     def waited(self, patience: int | None) -> bool:
-        """Whether so many evaluations brought no lower loss."""
+        """Whether `patience` evaluations in a row brought no lower loss."""
         return patience is not None and self.since >= patience
 
     def restore(self, model: torch.nn.Module) -> None:
-        """Give a model the best weights, if any were judged."""
+        """Load the best weights into a model, if there are any."""
         if self.weights is not None:
             model.load_state_dict(self.weights)
 
     def found(self) -> dict[str, Any]:
-        """Step and loss for an outcome; None without an evaluation."""
+        """Step and loss for the outcome of a run; None without an evaluation."""
         known = self.weights is not None
         return {
             "best_step": self.step if known else None,

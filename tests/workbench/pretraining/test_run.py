@@ -213,7 +213,7 @@ def test_weights_with_more_than_the_model_has_are_refused():
     config = PretrainConfig(
         model="timm:test_vit:32", dataset="bundled:specks", init="random:timm:test_vit:32"
     )
-    with pytest.raises(InputError, match=r"another architecture: blocks\.5\.\S+ is .* absent here"):
+    with pytest.raises(InputError, match=r"architecture: blocks\.5\.\S+ is .* absent here"):
         build_s2(config, PretrainRecipe(), "cpu", {"depth": 5})
 
 
