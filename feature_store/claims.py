@@ -29,16 +29,16 @@ LEASE_SECONDS = 900.0
 """Seconds without renewal after which a claim is taken over; a shard takes minutes at most."""
 
 ATTEMPTS = 5
-"""Attempts to get a claim that its holder releases, or leaves stale, at the same time."""
+"""Attempts to get a claim that is stale, or released at the same time."""
 
 POLL_SECONDS = 0.05
-"""Pause between two attempts to get a claim that is waited for."""
+"""Pause between two attempts while waiting for a claim."""
 
 ROOT = f"status/{protocol.CLAIMS}/root.json"
 """Key of the claim on the root: whoever creates, extends or repairs it holds this claim."""
 
 State = Literal["held", "expired", "gone", "invalid"]
-"""``held``: to be respected; ``gone``: its process no longer runs on this host."""
+"""``held`` must be respected; ``gone``: its process no longer runs on this host."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class ClaimStatus:
     holder: str
     """``host:pid``; ``?:?`` for an invalid claim."""
     seconds: float | None
-    """Age by the store's clock; None where the store does not tell times."""
+    """Age by the store's clock; None if the store has no times."""
     state: State
     """Whether the claim is respected, and why not."""
 
@@ -63,7 +63,7 @@ class ClaimStatus:
 
     @classmethod
     def of(cls, objects: Objects, key: str, lease: float = LEASE_SECONDS) -> ClaimStatus | None:
-        """The claim under a key, or None where there is none."""
+        """The claim under a key, or None if there is none."""
         try:
             data = objects.get(key)
         except StoreError:  # not a file
@@ -77,7 +77,7 @@ class ClaimStatus:
         if age is None:  # no clock but the writer's
             age = time.time() - claim.time
         state: State = "held"
-        if not -lease <= age <= lease:  # a date in the future is no reason to wait for ever
+        if not -lease <= age <= lease:  # a date far in the future does not block for ever
             state = "expired"
         elif claim.host == socket.gethostname() and not _is_alive(claim.pid):
             state = "gone"
@@ -106,7 +106,7 @@ class Claim:
                 break
             found = ClaimStatus.of(self.objects, self.key, self.lease)
             self.holder = found.holder if found else "?:?"
-            if found is None:  # released in this moment
+            if found is None:  # released just now
                 continue
             if found.state == "held":
                 break
@@ -140,7 +140,7 @@ class Claim:
 
 @contextmanager
 def waited_for(objects: Objects, key: str) -> Iterator[None]:
-    """Hold a claim, as soon as its holder releases it or it is stale."""
+    """Wait until a claim is released or stale, then hold it."""
     while True:
         with Claim(objects, key) as claim:
             if claim.held:
@@ -159,7 +159,7 @@ def all_claims(objects: Objects) -> list[ClaimStatus]:
 
 
 def clear(objects: Objects) -> list[ClaimStatus]:
-    """Remove all claims that are not to be respected; those that were removed."""
+    """Remove all stale claims and return them."""
     stale = [claim for claim in all_claims(objects) if claim.state != "held"]
     for claim in stale:
         objects.delete(claim.key)

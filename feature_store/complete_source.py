@@ -30,22 +30,22 @@ def complete_source(
     plan: ArrayPlan,
     manifest: dict[str, Any],
 ) -> None:
-    """Create a source, or restore what is damaged of its metadata; sound ones are left alone.
+    """Create a source, or restore its damaged metadata; a sound source is left unchanged.
 
     Parameters
     ----------
     objects, single
-        Where the source is.
+        The store, and the source in it.
     size : (images, shard_images)
     plan : ArrayPlan
         Shapes, dtype and layout of a new source.
     manifest : dict
-        How the source is computed.
+        Manifest of the source.
 
     Raises
     ------
     StoreError
-        Its attributes are damaged, and its commit records do not fit the manifest.
+        Its attributes are damaged, and its commit records do not match the manifest.
     """
     _sweep(objects, single)
     if not _is_sound(objects, single, size):
@@ -54,7 +54,7 @@ def complete_source(
 
 
 def _sweep(objects: Objects, single: Source) -> None:
-    """Remove what killed writes left: of the root, its arrays, this source, groups above it."""
+    """Remove remains of killed writes to the root, its arrays, this source, and its groups."""
     parts = single.group.split("/")
     for folder in ("", *("/".join(parts[:depth]) for depth in range(1, len(parts)))):
         objects.sweep(folder, recursive=False)
@@ -63,7 +63,7 @@ def _sweep(objects: Objects, single: Source) -> None:
 
 
 def _is_sound(objects: Objects, single: Source, size: tuple[int, int]) -> bool:
-    """Whether nothing of a source's metadata has to be written."""
+    """Whether a source's metadata is complete and undamaged."""
     try:
         attrs = read_source(objects, single)
         arrays = StoredSource.open(objects, single, *size).arrays.values()

@@ -1,4 +1,4 @@
-"""Features that other tools made, as a source of a store."""
+"""Import features that other tools made, as a source of a store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from feature_store.store import FeatureStore, create
 BLOCK = 256
 """Images whose values are checked at a time."""
 TAP = "features"
-"""Tap of a source that names none."""
+"""Tap of a source without one."""
 
 
 def import_features(
@@ -37,26 +37,26 @@ def import_features(
 ) -> FeatureStore:
     """Store arrays as a single-scale source, so that every analysis reads them.
 
-    They are read shard by shard, twice: once for a checksum, which is part of the identity, and
-    once to be stored. Repeat the call to resume.
+    The arrays are read twice, shard by shard: once for a checksum, which is part of the identity,
+    and once to store them. Repeat the call to resume.
 
     Parameters
     ----------
     path : str or Path
-        A new store, or one with the same images in any order, to which the source is added.
+        A new store, or an existing store of the same images in any order.
     features : array-like, dims (image, row, col, channel) or (image, channel)
         Anything with a shape and rows, such as an array, a memory map, or an array of HDF5, zarr or
-        Dask. A vector per image becomes a map of one token. float16 and float32 are stored as they
-        are, anything else as float32.
+        Dask. A vector per image becomes a map of one token. float16 and float32 keep their dtype;
+        others are stored as float32.
     source : str
-        A name for them, ``MODEL[#TAP]@SCALE``, such as ``thingsvision:resnet50#avgpool@224``.
+        Name of the features, ``MODEL[#TAP]@SCALE``, such as ``thingsvision:resnet50#avgpool@224``.
     image_ids : sequence of str
         One per image, unique.
     manifest : mapping
-        What determines the values, as far as it is known: tool, model, weights, preprocessing.
-        JSON-able; the stored manifest has it under ``made_by``, beside ``foreign: true``.
+        Everything known to determine the values, as JSON: tool, model, weights, preprocessing. The
+        stored manifest has it under ``made_by``, beside ``foreign: true``.
     labels : sequence of str, optional
-        Class name of each image, empty or None = unlabelled.
+        Class name of each image; empty or None = unlabelled.
     prefix : array-like, dims (image, prefix, channel), optional
         Prefix tokens.
     dataset : str
@@ -67,7 +67,7 @@ def import_features(
     Raises
     ------
     InputError
-        Shapes, ids or labels that do not fit together, or a value that is not finite.
+        Shapes, ids or labels do not fit together, or a value is not finite.
     StoreError
         The source is stored with other values or another manifest.
     """
@@ -121,7 +121,7 @@ def import_features(
 def _single(source: str) -> Source:
     parsed = Source.parse(source)
     if len(parsed.scales) > 1:
-        raise InputError(f"{source} names {len(parsed.scales)} scales; import one at a time")
+        raise InputError(f"{source} names {len(parsed.scales)} scales; import one scale at a time")
     return parsed if parsed.tap else replace(parsed, tap=TAP)
 
 
@@ -156,15 +156,15 @@ def _created(
 def _require_same_images(
     store: FeatureStore, image_ids: list[str], labels: list[str] | None
 ) -> None:
-    """Refuse other images than those of a store, and other classes."""
+    """Refuse images or classes that differ from those of a store."""
     if len(set(image_ids)) != len(image_ids):
         raise InputError(f"{len(image_ids) - len(set(image_ids))} image ids repeat")
     other = set(image_ids) ^ set(store.image_ids.tolist())
     if other:
         raise InputError(
             f"{store.path} holds {len(store)} images, and {len(image_ids)} were given; "
-            f"{len(other)} of them, such as {min(other)!r}, are on one side alone. Give features "
-            "of the same images, or name another store"
+            f"{len(other)} of them, such as {min(other)!r}, are only in one of the two. Give "
+            "features of the same images, or name another store"
         )
     if labels is not None:
         stored = dict(zip(store.image_ids.tolist(), store.labels.tolist(), strict=True))
@@ -176,13 +176,13 @@ def _require_same_images(
         ]
         if wrong:
             raise InputError(
-                f"{len(wrong)} labels, such as that of {wrong[0]!r}, differ from those in "
+                f"{len(wrong)} labels, such as the one of {wrong[0]!r}, differ from the labels in "
                 f"{store.path}"
             )
 
 
 def _rows(array: Any, rows: np.ndarray) -> np.ndarray:
-    """Some rows in that order; HDF5 gives rows in ascending order only."""
+    """Some rows in the given order; HDF5 reads rows in ascending order only."""
     ascending, back = np.unique(rows, return_inverse=True)
     first, last = int(ascending[0]), int(ascending[-1]) + 1
     whole = last - first == len(ascending)
@@ -193,12 +193,12 @@ def _rows(array: Any, rows: np.ndarray) -> np.ndarray:
 def _checksum(
     arrays: Sequence[Any], order: np.ndarray, image_ids: Sequence[str], dtype: str
 ) -> str:
-    """xxh3-128 in hex of the values in that order, and of their shapes and dtypes.
+    """xxh3-128 in hex of the values in the given order, and of their shapes and dtypes.
 
     Raises
     ------
     InputError
-        A value is not finite in the dtype to be stored: found before anything is written.
+        A value is not finite in the dtype to be stored; raised before anything is written.
     """
     digest = xxhash.xxh3_128()
     for array in arrays:
@@ -212,7 +212,7 @@ def _checksum(
                 bad = image_ids[order[start + int(np.argmin(finite))]]
                 raise InputError(
                     f"features of {bad!r} contain a value that is not finite in {dtype}; leave the "
-                    "image out, or mend its features"
+                    "image out, or repair its features"
                 )
             if not start:
                 digest.update(f"{tuple(array.shape)} {values.dtype.str}".encode())

@@ -22,9 +22,8 @@ def reconcile(
 ) -> FeatureStore:
     """The store, extended to every image of the dataset.
 
-    Stored images keep their rows, and new images get rows at the end, wherever they are in the
-    dataset: ids map rows to images. Committed shards stay; afterwards only the new rows are
-    missing.
+    Stored images keep their rows; new images get rows at the end, whatever their place in the
+    dataset. Committed shards remain valid, and only the new rows are missing.
 
     Parameters
     ----------
@@ -99,7 +98,7 @@ def grown(
 def _renumbered(
     stored_names: list[str], labels: Any, images: int, label_names: Sequence[str]
 ) -> tuple[list[str], np.ndarray]:
-    """Stored, then new class names, and the dataset's labels in that numbering."""
+    """Stored class names followed by new ones, and the dataset's labels in that numbering."""
     now = [str(n) for n in label_names]
     names = stored_names + [n for n in now if n not in set(stored_names)]
     number = {name: code for code, name in enumerate(names)}
@@ -108,7 +107,7 @@ def _renumbered(
 
 
 def trusted_ids(store: FeatureStore, image_ids: Sequence[str]) -> Sequence[str]:
-    """Stored ids; if the array is damaged, the dataset's, if they have the recorded hash."""
+    """Stored ids; if that array is damaged, the dataset's ids if they have the recorded hash."""
     recorded = store.attrs["image_ids_sha256"]
     try:
         return store.image_ids.tolist()
@@ -123,7 +122,7 @@ def trusted_ids(store: FeatureStore, image_ids: Sequence[str]) -> Sequence[str]:
 
 
 def _intact(store: FeatureStore) -> bool:
-    """Whether ids, labels and the documents of the root's arrays are as they were written."""
+    """Whether ids, labels and the documents of the root's arrays are undamaged."""
     try:
         store.image_ids, store.labels  # noqa: B018 the first read checks them
     except StoreError:

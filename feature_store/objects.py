@@ -30,10 +30,10 @@ from feature_store.errors import StoreError, UnreadableError
 from feature_store.regular_file import read_regular
 
 PARTIAL_SECONDS = 3600.0
-"""Age in seconds after which a temporary file is taken for one of a killed process."""
+"""Age in seconds after which a temporary file is considered left over by a killed process."""
 
 REQUESTS = 128
-"""Requests to an object store at a time; each takes tens of milliseconds, most of it waiting."""
+"""Concurrent requests to an object store; each takes tens of milliseconds, mostly of waiting."""
 
 
 class Objects(Protocol):
@@ -72,7 +72,7 @@ class Objects(Protocol):
     def age(self, key: str) -> float | None:
         """Seconds since the object was written, by the clock of the disk or object store.
 
-        None where the object does not exist or its time is not known.
+        None if the object does not exist or its time is unknown.
         """
 
 
@@ -85,7 +85,7 @@ class LocalObjects:
         self.zarr_store: Store = LocalStore(root, read_only=read_only)
 
     def get(self, key: str) -> bytes | None:
-        # A plain string and no buffer: status reads tens of thousands of small records, and pathlib
+        # A string instead of a Path: status reads tens of thousands of small records, and pathlib
         # would double the time.
         try:
             return read_regular(f"{self.url}/{key}")
@@ -128,7 +128,7 @@ class LocalObjects:
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         partial.write_bytes(data)
         try:
-            os.link(partial, path)  # unlike rename, fails if the name exists: the claim is atomic
+            os.link(partial, path)  # atomic: unlike a rename, it fails if the name exists
         except FileExistsError:
             return False
         finally:
@@ -142,7 +142,7 @@ class LocalObjects:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            if error.errno == errno.ELOOP:  # a link to itself is no folder
+            if error.errno == errno.ELOOP:  # a link to itself is not a folder
                 return []
             raise _unreadable(f"{self.url}/{folder}", error) from error
 
@@ -187,7 +187,7 @@ class RemoteObjects:
     def __init__(self, store: Store, url: str) -> None:
         self.zarr_store = store
         self.url = url
-        # s3fs asks for an object's size before it reads all of it; from an offset on it does not.
+        # s3fs requests an object's size before it reads all of it, but not if there is an offset.
         self._part = OffsetByteRequest(0) if isinstance(store, FsspecStore) else None
 
     def get(self, key: str) -> bytes | None:
@@ -210,8 +210,8 @@ class RemoteObjects:
     def put(self, key: str, data: Any) -> None:
         if self.zarr_store.read_only:
             raise StoreError(
-                f"{self.url} can be read, not written; copy it into a folder (unpack an archive), "
-                f"and name that"
+                f"{self.url} cannot be written; copy it into a folder (unpack an archive), and "
+                f"name the folder"
             )
         self._answer(self.zarr_store.set(key, _buffer(data)))
 
@@ -226,7 +226,7 @@ class RemoteObjects:
         path = f"{self.zarr_store.path}/{key}"
         try:  # a conditional PUT if the driver has one (s3fs: If-None-Match)
             sync(self.zarr_store.fs._pipe_file(path, data, mode="create"))
-        except Exception:  # each driver has its own error for a lost race
+        except Exception:  # each driver raises its own error for a lost race
             if self.exists(key):
                 return False
             self.put(key, data)
@@ -258,7 +258,7 @@ class RemoteObjects:
         return None if written is None or wrote is None else wrote - written
 
     def _written(self, key: str) -> float | None:
-        """When an object was written, in seconds; None where the driver does not say."""
+        """Time when an object was written, in seconds; None if the driver does not report it."""
         if not isinstance(self.zarr_store, FsspecStore):
             return None
         path = f"{self.zarr_store.path}/{key}"
@@ -274,7 +274,7 @@ class RemoteObjects:
         return float(value) if isinstance(value, int | float) else None
 
     def _answer(self, request: Any) -> Any:
-        """The store's answer; an error of its driver becomes a StoreError that names the store."""
+        """The store's answer; turns a driver's error into a StoreError that names the store."""
         try:
             return sync(request)
         except Exception as error:
@@ -287,7 +287,7 @@ class RemoteObjects:
 def connect(path: str | Path | Store, *, read_only: bool = False) -> Objects:
     """Objects at a folder, at a URL that fsspec understands (``s3://...``), or in a zarr store.
 
-    ``file:///folder`` is the folder. A ``zip://`` archive is read and cannot be written.
+    ``file:///folder`` means the folder. A ``zip://`` archive is read-only.
 
     Raises
     ------
@@ -300,7 +300,7 @@ def connect(path: str | Path | Store, *, read_only: bool = False) -> Objects:
             sync(path._ensure_open())
             return RemoteObjects(path, text)
         text = text.replace("zip::file://", "zip://", 1)
-        if text.startswith("zip::"):  # its listing has other names than those of folders
+        if text.startswith("zip::"):  # lists other names than a folder
             raise StoreError(f"cannot open {text}: copy the archive, and open zip:///FILE")
         if text.lower().startswith("zip://"):
             archive = ZipStore(_local_path(text), mode="r")
@@ -311,7 +311,7 @@ def connect(path: str | Path | Store, *, read_only: bool = False) -> Objects:
         return RemoteObjects(FsspecStore.from_url(text, read_only=read_only), text)
     except StoreError:
         raise
-    except Exception as error:  # whatever a driver raises for a URL that it cannot open
+    except Exception as error:  # drivers raise errors of any kind for a URL
         raise StoreError(f"cannot open {text}: {error}") from error
 
 
@@ -341,7 +341,7 @@ def _buffer(data: Any) -> Any:
 
 
 def _set_folder_aside(path: Path) -> None:
-    """Rename a folder in the place of an object, which is damage, to a name that readers ignore."""
+    """Rename a folder that damage left in place of an object; readers ignore the new name."""
     if path.is_dir() and not path.is_symlink():
         path.rename(path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial"))
 

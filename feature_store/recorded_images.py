@@ -1,4 +1,4 @@
-"""What the commit records of a store say of its images: fingerprints of their pixels, and files."""
+"""Facts about images in the commit records of a store: fingerprints of pixels, and files."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class RecordedImages:
     files : int64 array, dims (image, 2)
         Bytes and modification time in ns of the image's file; -1 where unknown.
     computed : bool array, dims (image,)
-        Images that some source has features of.
+        Images with features in at least one source.
     contradicted : bool array, dims (image,)
-        Images of which two sources saw different pixels.
+        Images with different pixels in two sources.
     """
 
     fingerprints: np.ndarray
@@ -38,19 +38,18 @@ class RecordedImages:
     contradicted: np.ndarray
 
     def may_be(self, row: int, pixels: np.ndarray) -> bool:
-        """Whether RGB pixels are those of the image in that row, or nothing is known of those."""
+        """Whether RGB pixels match the image of a row; True if its pixels are not recorded."""
         known = self.fingerprints[row]
         return bool(known == 0 or known == as_numbers([protocol.fingerprint(pixels)])[0])
 
 
 def decoders(store: FeatureStore) -> list[str]:
-    """How the sources' manifests say that images were decoded, each once; that of the first source
-    first."""
+    """Distinct decoders in the sources' manifests, the first source's first."""
     return list(dict.fromkeys(str(s.manifest.get("decoder", "")) for s in readable_sources(store)))
 
 
 def readable_sources(store: FeatureStore) -> list[StoredSource]:
-    """The store's sources but those with damaged metadata, which the next extraction restores."""
+    """The store's sources, except those with damaged metadata (the next extraction restores it)."""
     found = []
     for name in store.sources():
         try:
@@ -61,10 +60,10 @@ def readable_sources(store: FeatureStore) -> list[StoredSource]:
 
 
 def recorded_images(store: FeatureStore, decoder: str | None = None) -> RecordedImages:
-    """Read what valid commit records say of the store's images.
+    """Collect facts about the store's images from valid commit records.
 
-    Only records of sources with that decoder count, by default the first source's: other decoders
-    may turn the same file into other pixels.
+    Only sources with the given decoder count (by default the first source's), because decoders may
+    turn the same file into different pixels.
     """
     images = len(store)
     sources = readable_sources(store)
@@ -101,7 +100,7 @@ def as_numbers(fingerprints: list[str]) -> np.ndarray:
 
 
 def records(source: StoredSource) -> Iterator[CommitRecord]:
-    """Valid commit records of a source, also those that the store has outgrown."""
+    """Yield the valid commit records of a source, including records older than a growth."""
     for shard in range(source.shard_count):
         try:
             record = source.whole_record(shard)
@@ -112,9 +111,9 @@ def records(source: StoredSource) -> Iterator[CommitRecord]:
 
 
 def record_files(store: FeatureStore, files: dict[int, list[int]]) -> None:
-    """Replace what the commit records say of the files of some rows, whose pixels are the same.
+    """Replace the recorded files of some rows, whose pixels are unchanged.
 
-    A shard that another process is computing is left alone.
+    Shards that another process is computing are skipped.
     """
     for source in readable_sources(store):
         for record in records(source):

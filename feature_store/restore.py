@@ -1,7 +1,7 @@
-"""Metadata that the dataset, the request and the commit records determine, put back after damage.
+"""Restore damaged metadata from the dataset, the request and the commit records.
 
-A commit record names the source's identity, its shard, its rows and the digest of their ids. Where
-these fit the dataset and the request, the root and a source's attributes are written again.
+A commit record names the source's identity, its shard, its rows and the digest of their ids. If
+these match the dataset and the request, the root and a source's attributes are written again.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def restore_root(
     label_names: Sequence[str],
     shard_images: int,
 ) -> None:
-    """Write the root again, with the rows that the commit records have.
+    """Write the root again, with the rows of the commit records.
 
-    Rows that are in no record follow in dataset order; labels are those of the dataset.
+    Images without a record follow in dataset order; labels are taken from the dataset.
 
     Parameters
     ----------
@@ -54,20 +54,20 @@ def restore_root(
     dataset, dataset_path, image_ids, labels, label_names
         As for :func:`feature_store.create`.
     shard_images : int
-        Used where no commit record tells it.
+        Used if no commit record determines it.
 
     Raises
     ------
     StoreError
-        The records do not fit the dataset, or do not name their images (version 1).
+        The records do not match the dataset, or do not name their images (version 1).
     """
 
     def refuse(why: str) -> StoreError:
-        return StoreError(f"{reason} It is beyond repair: {why}")
+        return StoreError(f"{reason} It cannot be restored: {why}")
 
     records = [r for source in stored_sources(objects) for r in records_of(objects, source)]
     if any(not record.image_ids_sha256 for record in records):
-        raise refuse("the commit records are of protocol version 1, which names no images")
+        raise refuse("the commit records have protocol version 1, which does not name images")
     _refuse_other_name(objects, dataset, refuse)
     rows = max((record.stop for record in records), default=0)
     stored = _stored_ids(objects, rows)
@@ -77,8 +77,8 @@ def restore_root(
             break
     else:
         raise refuse(
-            f"the commit records name {rows} images, and neither the stored ids nor the dataset's "
-            f"{len(image_ids)} have their sha256"
+            f"the commit records name {rows} images, but neither the stored ids nor the "
+            f"{len(image_ids)} ids of the dataset have the recorded sha256"
         )
     ids = ids[:rows]
     removed = [i for i in ids if i not in known]
@@ -120,7 +120,7 @@ def _stored_ids(objects: Objects, rows: int) -> list[str]:
 
 
 def _refuse_other_name(objects: Objects, dataset: str, refuse: Any) -> None:
-    """A dataset with the same ids, such as a view, must not take the store over."""
+    """Refuse another dataset with the same ids, such as a view."""
     try:
         attrs = read_document(objects, "")["attributes"]
         found, seal = attrs["dataset"], attrs["seal"]
@@ -129,11 +129,11 @@ def _refuse_other_name(objects: Objects, dataset: str, refuse: Any) -> None:
     if isinstance(found, str) and canonical(found) == canonical(dataset):
         return
     if protocol.seal(attrs | {"dataset": dataset}) != seal:
-        raise refuse(f"it names the dataset {found!r}, and this run is about {dataset}")
+        raise refuse(f"it names the dataset {found!r}, but this run extracts {dataset}")
 
 
 def _shard_images(objects: Objects, records: list[CommitRecord], default: int) -> int:
-    """Images per shard: from a record, else as the status array's chunks, else the default."""
+    """Images per shard: from a record, else from the status array's chunks, else the default."""
     for record in records:
         if record.shard:
             return record.start // record.shard
@@ -156,17 +156,17 @@ def restore_source(
     manifest: dict[str, Any],
     reason: str,
 ) -> None:
-    """Write the attributes of a source again, if its commit records fit the manifest.
+    """Write the attributes of a source again, if its commit records match the manifest.
 
     Parameters
     ----------
     objects, single
-        Where the source is.
+        The store, and the source in it.
     size : (images, shard_images)
     plan : ArrayPlan
-        Shapes, dtype and layout that the run asks for.
+        Shapes, dtype and layout of the run.
     manifest : dict
-        How the run computes the source.
+        Manifest of the run.
     reason : str
         Why the attributes cannot be read.
 
@@ -182,8 +182,8 @@ def restore_source(
     fitting = [m for m in candidates if isinstance(m, dict) and protocol.identity(m) in identities]
     if records and not fitting:
         raise StoreError(
-            f"{reason} They are beyond repair: {len(records)} commit record(s) belong to identity "
-            f"{min(identities)[:12]}, and this run computes {protocol.identity(manifest)[:12]} "
+            f"{reason} They cannot be restored: {len(records)} commit record(s) belong to identity "
+            f"{min(identities)[:12]}, but this run computes {protocol.identity(manifest)[:12]} "
             f"(other settings, code or libraries). Repeat the run that stored them, or delete "
             f"{objects.url}/{single.group}"
         )
@@ -210,7 +210,7 @@ def _readable_attributes(objects: Objects, single: Source) -> dict[str, Any]:
 
 
 def _with_one_change(found: dict[str, Any], right: dict[str, Any]) -> dict[str, Any] | None:
-    """The damaged attributes with one value replaced, if the seal then fits; keeps all others."""
+    """The damaged attributes with one value replaced, if they then match the seal."""
     for name, value in right.items():
         candidate = {**found, name: value}
         if protocol.seal(candidate) == candidate.get("seal"):
@@ -226,7 +226,7 @@ def _fitting_plan(
     manifest: dict[str, Any],
     records: list[CommitRecord],
 ) -> ArrayPlan:
-    """The plan in the layout whose values match a commit record; as it is if none does."""
+    """The plan in the layout whose values match a commit record; unchanged if none does."""
     for layout in (plan.layout, "packed" if plan.layout == "raw" else "raw"):
         tried = replace(plan, layout=layout)
         arrays = {

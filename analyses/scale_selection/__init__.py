@@ -1,4 +1,4 @@
-"""Which scale is needed where: the value of each crop, and policies that choose crops."""
+"""Which crops of the larger scales are needed: their value, and policies that choose them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["BUDGETS", "POLICIES", "SelectionConfig", *_NEEDS_TORCH]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch on first use, so that options are known without it."""
+    """Import modules that need torch on first use, so that options load without it."""
     if name not in _NEEDS_TORCH:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_NEEDS_TORCH[name]}"), name)

@@ -15,14 +15,14 @@ from analyses.scale_selection.layout import Layout
 from analyses.scale_selection.policies import FittedPolicy, describe, thresholds_of
 
 FOLDS = 5
-"""Groups of training images: the ridge is chosen on each, predicted from the others."""
+"""Groups of training images for cross-validation of the ridge."""
 RIDGES = tuple(10.0 ** np.arange(-4.0, 4.1, 0.5))
-"""Ridges tried; gains are noisy, and the best ridges are strong."""
+"""Ridges to try; gains are noisy, so the best ridges are large."""
 
 
 @dataclass(frozen=True, eq=False)
 class BottomUp:
-    """The regression on all training images, and those that leave one fold of them out.
+    """The regression on all training images, and the regressions that leave out one fold.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class BottomUp:
             Row numbers, and float32 tokens, dims (image, row, col, channel).
         layout : Layout
         gains : float64 array, dims (image of the store, crop)
-            Read at these row numbers; others may hold anything.
+            Only these row numbers are read.
         """
         offset = gains[np.isfinite(gains).all(1)].mean(0)
         sums: Accumulator | None = None
@@ -73,11 +73,11 @@ class BottomUp:
         return cls(offset, from_moments.solve(moments, ["x"], ["y"], ridge), without)
 
     def keys(self, layout: Layout, base: np.ndarray, index: np.ndarray) -> np.ndarray:
-        """Predicted gains of images that the fit has not seen: float64, dims (image, crop)."""
+        """Predicted gains of images outside the training set: float64, dims (image, crop)."""
         return self.offset + _predict(self.whole, describe(layout, base))
 
     def held_out_keys(self, layout: Layout, base: np.ndarray, index: np.ndarray) -> np.ndarray:
-        """Predicted gains of training images, each by the fit on the other folds."""
+        """Predicted gains of training images, each from the fit on the other folds."""
         x, fold = describe(layout, base), fold_of(index, FOLDS)
         found = _predict(self.whole, x)
         for k, solution in self.without.items():
@@ -87,15 +87,15 @@ class BottomUp:
     def policy(
         self, manifest: Mapping[str, Any], layout: Layout, target: str, train: np.ndarray
     ) -> FittedPolicy:
-        """What ``policy.json`` holds.
+        """The policy for ``policy.json``.
 
         Parameters
         ----------
         manifest : mapping
-            Of the base tokens.
+            Manifest of the base tokens.
         layout : Layout
         target : str
-            What the gains are of.
+            Task whose gains were fitted.
         train : float64 array, dims (image, crop)
             Keys of training images.
         """

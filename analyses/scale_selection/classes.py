@@ -1,4 +1,4 @@
-"""A logistic head on the mean token tells the classes of images apart; accuracy."""
+"""The task of a logistic head on the mean token: classes of images, measured by accuracy."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from analyses.scale_selection.task import FilledMaps, cross_entropy, outputs
 from feature_store import FeatureStore
 
 ABSENT = 10.0
-"""Nats by which a class without a training image is less likely than the least likely other."""
+"""Nats by which a class without training images is less likely than any other class."""
 
 
 class ProbeTask:
-    """A logistic head on the mean token tells classes apart; accuracy."""
+    """Classification by a logistic head on the mean token, measured by accuracy."""
 
     name = "probe"
     metric_name = "accuracy"
@@ -45,7 +45,7 @@ class ProbeTask:
     def fit(self, batches: Iterable[FilledMaps], penalty: float | None) -> tuple[Head, float]:
         parts = [(seen.x[:, 0], self.labels[0][seen.index]) for seen in batches]
         x, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
-        # Of a part of the images, some classes may be missing.
+        # Some classes may be missing in a part of the images.
         present, numbers = np.unique(labels, return_inverse=True)
         options = ProbeConfig(seed=self.options.seed, l2=penalty)
         head, l2 = probe.train_head(FeatureRows.of(x), numbers, len(present), options)

@@ -1,4 +1,4 @@
-"""Options of scale selection; in a module of its own, so that they are known without torch."""
+"""Options of scale selection, in a module that does not import torch."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from dataclasses import dataclass
 from feature_store.errors import InputError, require_at_least
 
 POLICIES = ("oracle", "random", "centre", "bottom-up", "norm", "variance", "top-down")
-"""Every policy: an upper reference, two lower ones, a fitted one, scores of base tokens."""
+"""All policies: an upper reference, two lower references, a fitted policy, and scores of tokens."""
 SIMPLE = ("random", "centre", "norm", "variance")
-"""Policies that need no fit: they rank the crops within each image."""
+"""Policies without a fit, which rank the crops within each image."""
 BUDGETS = (0.0, 0.1, 0.25, 0.5, 1.0)
-"""Shares of the crops of the larger scales that are looked at by default."""
+"""Default budgets: shares of the crops of the larger scales."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionConfig:
-    """Which policies are compared, at which budgets, and how predictors are fitted."""
+    """Policies and budgets to compare, and how predictors are fitted."""
 
     policies: tuple[str, ...] = ("oracle", "random", "centre", "bottom-up", "norm")
-    """Who chooses the crops."""
+    """Policies that choose the crops."""
     budgets: tuple[float, ...] = BUDGETS
-    """Shares of the larger scales' crops that are run, each a mean over the data set."""
+    """Shares of the larger scales' crops to run, each a mean over the data set."""
     folds: int = 3
-    """Groups of training images; gains of each are measured by predictors fitted on the others."""
+    """Groups of training images; predictors fitted on the others measure the gains of each."""
     l2: float | None = None
     """Penalty of logistic heads; by default chosen once for each budget, on training images."""
     ridge: float | None = None
     """Penalty of least squares, relative; by default chosen on training images."""
     train_tokens: int = 2**17
-    """Tokens that a dense head is trained on at most, equally many of each image; half a MiB for
-    each channel."""
+    """Largest number of training tokens of a dense head, equally many per image; half a MiB per
+    channel."""
     resamples: int = 1000
     """Resamples of the test images behind the intervals."""
     confidence: float = 0.95
@@ -55,7 +55,7 @@ class SelectionConfig:
 
 
 def refuse_budgets(budgets: Sequence[float]) -> None:
-    """Refuse what is not a share of the crops."""
+    """Refuse budgets that are not shares of the crops."""
     wrong = [budget for budget in budgets if not 0 <= budget <= 1]
     if wrong or not budgets:
         found = f"{wrong[0]:g}" if wrong else "none"

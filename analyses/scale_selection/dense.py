@@ -1,4 +1,4 @@
-"""A head on every token predicts classes or metres; mean IoU or RMSE over pixels."""
+"""The tasks of a head on every token: segmentation (mean IoU) and depth (RMSE) over pixels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from feature_store.subsample import positions
 
 
 class DenseTask:
-    """A head on every token predicts classes or metres; mean IoU or RMSE over pixels."""
+    """Segmentation or depth by a head on every token, measured by mean IoU or RMSE over pixels."""
 
     sources = ()
 

@@ -1,11 +1,11 @@
-"""What each crop is worth: how much the loss falls when its tokens are added.
+"""The gain of each crop: how much the loss falls when its tokens are added.
 
 Every predictor here is linear in the maps, and a filled map is a map without crops plus one term
 for each crop that is run. Outputs add up in the same way:
 
     z(chosen) = z(no crop) + sum over chosen crops of z_crop,
 
-so the loss of any set of crops follows from these outputs, without another look at a token.
+so the loss of any set of crops follows from these outputs, without reading tokens again.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from collections.abc import Callable
 import numpy as np
 
 Loss = Callable[[np.ndarray], np.ndarray]
-"""Outputs, dims (image, set of crops, cell, value), to losses, dims (image, set of crops)."""
+"""From outputs, dims (image, set of crops, cell, value), to losses, dims (image, set of crops)."""
 
 
 def greedy(start: np.ndarray, added: np.ndarray, loss: Loss) -> tuple[np.ndarray, np.ndarray]:
-    """Gains of single crops, and the order in which a greedy choice by the true loss adds them.
+    """Gains of single crops, and keys that order crops by a greedy choice with the true loss.
 
     Parameters
     ----------
     start : float array, dims (image, cell, value)
-        Outputs without any crop.
+        Outputs without crops.
     added : float array, dims (image, crop, cell, value)
-        What each crop adds to them.
+        Contribution of each crop to the outputs.
     loss : callable
 
     Returns
@@ -34,9 +34,9 @@ def greedy(start: np.ndarray, added: np.ndarray, loss: Loss) -> tuple[np.ndarray
     gains : float64 array, dims (image, crop)
         Loss without crops minus loss with this crop alone.
     keys : float64 array, dims (image, crop)
-        What a crop saves when it is added in its turn, or what the least of those before it saved:
-        in the order of all keys of a data set, every crop comes after those it builds on, and each
-        step is the best that any image has to offer.
+        The loss that a crop saves when it is added in its turn, but less than the key of the crop
+        before it. In descending order of all keys of a data set, every crop therefore follows the
+        crops chosen before it in its image.
     """
     images, crops = added.shape[:2]
     now, before = start.copy(), loss(start[:, None])[:, 0]

@@ -1,13 +1,13 @@
-"""Where the crops of the larger scales lie on the base grid, and maps in which some were not run.
+"""Positions of the crops of larger scales on the base grid, and maps in which some were not run.
 
 A skipped crop is filled with the nearest base tokens. On the base grid this is
 
     filled = pool(tokens of the crops that were run, zero elsewhere) + (1 - share) * base,
 
-share being the part of a cell that lies in crops that were run. Without a crop it is the base map,
-with all crops the pooled map of the scale. Where the cells of the base grid do not divide among the
-crops (7 cells, two crops), a pooled map mixes both at their border, and only the merged map
-(``448.unpooled``) tells what one crop alone gives.
+where share is the part of a cell that lies in crops that were run. Without crops the result is the
+base map, with all crops the pooled map of the scale. If the cells of the base grid do not divide
+evenly among the crops (7 cells, two crops), a pooled map mixes two crops at their border, and only
+the merged map (``448.unpooled``) separates them.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class ScaleLayout:
     scale : str
         Its scale in pixels, without ``.unpooled``.
     crops : (rows, cols)
-        How many there are.
+        Number of crops in each direction.
     cells : bool array, dims (crop, row, col)
-        Cells of the merged map that a crop gives.
+        Cells of the merged map that belong to a crop.
     share : float64 array, dims (crop, row, col)
         Part of each cell of the base grid that lies in a crop.
     unpooled : bool
@@ -66,7 +66,7 @@ class ScaleLayout:
 
     @property
     def exact(self) -> bool:
-        """Whether the maps tell what each crop alone gives."""
+        """Whether the maps separate the contributions of the crops."""
         return self.unpooled or bool(np.isin(self.share, (0.0, 1.0)).all())
 
 
@@ -130,7 +130,7 @@ class Layout:
         return [scale.name for scale in self.scales if not scale.exact]
 
     def describe(self) -> dict[str, Any]:
-        """What a fitted policy must agree with: grid, scales, and crops of each."""
+        """Grid, scales, and crops of each scale, which a fitted policy must match."""
         return {
             "grid": list(self.grid),
             "scales": [s.scale for s in self.scales],
@@ -138,7 +138,7 @@ class Layout:
         }
 
     def parts(self, chosen: np.ndarray) -> list[np.ndarray]:
-        """Columns of each scale of an array whose last axis is the crop."""
+        """Split an array with a last axis of crops into one array per scale."""
         ends = np.cumsum([len(scale.share) for scale in self.scales])
         return np.split(chosen, ends[:-1], axis=-1)
 
@@ -185,7 +185,7 @@ def fill(
 
 
 def deltas(layout: Layout, base: np.ndarray, maps: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """What each crop adds to the map of its own scale: a map without crops plus these is `fill`.
+    """Contribution of each crop to the map of its scale; added to a map without crops, as `fill`.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def deltas(layout: Layout, base: np.ndarray, maps: Sequence[np.ndarray]) -> list
 
 
 def _stored_name(store: FeatureStore, model: str, scale: str) -> str:
-    """The full name of the merged map where it is stored, else of the scale as it is given."""
+    """The full name of the merged map if it is stored, else of the scale as given."""
     asked = store.resolve(f"{model}@{scale}") if ".unpooled" in scale else None
     if asked is None:
         held, plain = store.sources(), f"{model}@{scale}"
@@ -217,7 +217,7 @@ def _stored_name(store: FeatureStore, model: str, scale: str) -> str:
             merged = ""
         asked = store.resolve(merged if merged in held else plain)
     if len(asked.scales) > 1:
-        raise InputError(f"{scale!r} names {len(asked.scales)} scales; write them apart: 1x 2x")
+        raise InputError(f"{scale!r} names {len(asked.scales)} scales; separate them: 1x 2x")
     if store.source(asked).kept:
         raise InputError(
             f"{asked} keeps {store.source(asked).kept} tokens of each image; selection needs whole "
@@ -227,7 +227,7 @@ def _stored_name(store: FeatureStore, model: str, scale: str) -> str:
 
 
 def _facts(store: FeatureStore, name: str) -> dict[str, Any]:
-    """How the scale was run."""
+    """Facts in the manifest about how the scale was run."""
     facts = store.source(name).manifest.get("scale")
     if not isinstance(facts, dict) or "crops" not in facts:
         raise InputError(

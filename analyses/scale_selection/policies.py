@@ -1,8 +1,9 @@
-"""Policies: a number for each crop of each image, the larger the sooner it is run.
+"""Policies: a key for each crop of each image; crops with the largest keys are run.
 
 The random, centre, norm and variance policies rank the crops within each image, so that all images
-get the same number of crops, up to one. Fitted policies and the oracle rank the crops of all images
-together, so that images that gain more get more. A budget is a mean over the data set in both.
+get the same number of crops, give or take one. Fitted policies and the oracle rank the crops of all
+images together, so that images with larger gains get more crops. In both cases a budget is a mean
+over the data set.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from feature_store import InputError
 
 FORMAT = 1
 STEPS = 100
-"""Budgets from 0 to 1 at which a fitted policy keeps its threshold."""
+"""A fitted policy stores its thresholds at the budgets 0, 1 / STEPS, ... 1."""
 
 
 def choose(keys: np.ndarray, budget: float) -> np.ndarray:
@@ -39,10 +40,10 @@ def choose(keys: np.ndarray, budget: float) -> np.ndarray:
 def simple_keys(
     name: str, layout: Layout, base: np.ndarray, image_ids: Sequence[str], seed: int = 0
 ) -> np.ndarray:
-    """Keys of a policy that needs no fit: float64, dims (image, crop).
+    """Keys of a policy without a fit: float64, dims (image, crop).
 
-    A key is u - rank, with rank 0 for the first crop of an image and u uniform in [0, 1), drawn for
-    the image: :func:`choose` then gives every image the same number of crops, or one more.
+    A key is u - rank, where rank is 0 for the first crop of an image and u is drawn for the image
+    from [0, 1). :func:`choose` then gives every image the same number of crops, or one more.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def simple_keys(
 
 
 def simple_threshold(layout: Layout, budget: float) -> float:
-    """Keys of :func:`simple_keys` at or above it are run."""
+    """Crops whose :func:`simple_keys` are at or above this threshold are run."""
     return 1.0 - budget * layout.count
 
 
@@ -90,7 +91,7 @@ def top_down_keys(layout: Layout, base: np.ndarray, queries: np.ndarray) -> np.n
     Raises
     ------
     InputError
-        Another number of channels.
+        Queries and tokens have different numbers of channels.
     """
     if queries.ndim != 2 or queries.shape[1] != base.shape[-1]:
         raise InputError(
@@ -104,7 +105,7 @@ def top_down_keys(layout: Layout, base: np.ndarray, queries: np.ndarray) -> np.n
 
 
 def describe(layout: Layout, base: np.ndarray) -> np.ndarray:
-    """What a fitted policy sees of each crop: mean and spread of its base tokens.
+    """Input of a fitted policy for each crop: mean and spread of its base tokens.
 
     Returns
     -------
@@ -123,7 +124,7 @@ def window_spread(layout: Layout, base: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class FittedPolicy:
-    """A linear prediction of each crop's gain from base tokens; ``policy.json`` holds it.
+    """A linear prediction of each crop's gain from base tokens, saved as ``policy.json``.
 
     key = offset[crop] + [mean, spread of the crop's base tokens] @ weights
     """
@@ -131,37 +132,37 @@ class FittedPolicy:
     model: str
     """Model and tap whose base tokens are read."""
     weights_sha256: str
-    """Of that model, from the manifest of the base tokens that it was fitted on."""
+    """Hash of the model's weights, from the manifest of the training tokens."""
     layout: dict[str, Any]
-    """:meth:`Layout.describe` of the maps that it was fitted on."""
+    """:meth:`Layout.describe` of the training maps."""
     target: str
-    """What the gains were of."""
+    """Task whose gains were fitted."""
     offset: tuple[float, ...]
-    """For each crop."""
+    """One value for each crop."""
     weights: tuple[float, ...]
-    """For each of the 2 · channel values of :func:`describe`."""
+    """One weight for each of the 2 · channel values of :func:`describe`."""
     thresholds: tuple[float, ...]
-    """Keys from which crops are run at budgets 0, 0.01, ... 1: quantiles over training images."""
+    """Smallest keys that are run at budgets 0, 0.01, ... 1: quantiles over training images."""
     format: int = FORMAT
 
     def keys(self, layout: Layout, base: np.ndarray) -> np.ndarray:
-        """float64, dims (image, crop)."""
-        seen = describe(layout, base).astype(np.float64)
-        return np.asarray(self.offset) + seen @ np.asarray(self.weights)
+        """Predicted gains: float64, dims (image, crop)."""
+        described = describe(layout, base).astype(np.float64)
+        return np.asarray(self.offset) + described @ np.asarray(self.weights)
 
     def threshold(self, budget: float) -> float:
-        """Keys at or above it are run."""
+        """Crops with keys at or above this threshold are run."""
         refuse_budgets([budget])
         if budget in (0.0, 1.0):
             return np.inf if budget == 0 else -np.inf
         return float(np.interp(budget, np.linspace(0, 1, STEPS + 1), self.thresholds))
 
     def as_json(self) -> dict[str, Any]:
-        """JSON-able; :func:`read_policy` is the inverse."""
+        """Content of ``policy.json``; :func:`read_policy` is the inverse."""
         return asdict(self)
 
     def refuse_others(self, model: str, layout: Layout) -> None:
-        """Refuse base tokens of another model, or crops that lie elsewhere."""
+        """Refuse base tokens of another model, or another layout of crops."""
         if model != self.model:
             raise InputError(f"the policy was fitted on {self.model}, found {model}; fit it again")
         if layout.describe() != self.layout:
@@ -180,7 +181,7 @@ class FittedPolicy:
 
 
 def thresholds_of(keys: np.ndarray) -> tuple[float, ...]:
-    """Keys from which the shares 0, 0.01, ... 1 of the crops are run."""
+    """Smallest keys that are run at budgets 0, 0.01, ... 1."""
     return tuple(np.quantile(keys, 1 - np.linspace(0, 1, STEPS + 1)).tolist())
 
 
@@ -190,7 +191,7 @@ def read_policy(path: str | Path) -> FittedPolicy:
     Raises
     ------
     InputError
-        No such file, or another kind of file.
+        The file does not exist or is not a fitted policy.
     """
     names = set(FittedPolicy.__dataclass_fields__)
     try:
@@ -224,7 +225,7 @@ def _windows(layout: Layout, values: np.ndarray) -> np.ndarray:
 
 
 def _distances(layout: Layout) -> np.ndarray:
-    """From the centre of each crop to that of the image, in image sides."""
+    """Distance of each crop's centre from the image's centre, in units of the image's side."""
     found = []
     for scale in layout.scales:
         sides = [(np.arange(n) + 0.5) / n - 0.5 for n in scale.crops]

@@ -1,4 +1,4 @@
-"""Least squares from the maps to another source, on their common grid; information in bits."""
+"""The task of reconstructing another source by least squares, measured by information in bits."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""Which scale is needed where? The metric against the share of crops that is run, by policy.
+"""Which crops are needed? The metric against the share of crops that is run, by policy.
 
 A larger scale costs one forward pass for each of its crops, and not every crop helps. A policy
-chooses crops of each image within a budget, a mean over the data set; skipped crops are filled
-with base tokens (:mod:`~analyses.scale_selection.layout`). For each policy and budget a linear
-predictor is fitted on training maps that the same policy filled within the same budget, because a
-predictor that was fitted on full maps misreads filled ones.
+chooses crops of each image within a budget, which is a mean over the data set; skipped crops are
+filled with base tokens (:mod:`~analyses.scale_selection.layout`). For each policy and budget a
+linear predictor is fitted on training maps that the same policy filled at the same budget, because
+a predictor fitted on full maps does not transfer to filled maps.
 
-What a crop is worth (:mod:`~analyses.scale_selection.gains`) is measured on images that did not fit
-the predictor, which has seen maps with a random half of the crops. The oracle adds crops greedily
-by the true loss, on test images too: an upper reference, and no policy that could be run. Bottom-up
-predicts the gain of a crop from its base tokens, by ridge regression.
+The gain of a crop (:mod:`~analyses.scale_selection.gains`) is measured on images outside the
+training set of the predictor, which was fitted on maps with a random half of the crops. The oracle
+adds crops greedily by the true loss, also on test images: it is an upper reference, not a policy
+that could be run. Bottom-up predicts the gain of a crop from its base tokens by ridge regression.
 
 Source: the open question of Shi et al. (2024), section 6; PS3 (arXiv 2503.19903) trains a selector.
 """
@@ -35,7 +35,7 @@ from analyses.scale_selection.task import Task
 from feature_store import FeatureStore, InputError
 
 HALF = 0.5
-"""Share of random crops in the maps on which the predictors behind the gains are fitted."""
+"""Share of random crops in the maps on which the predictors for the gains are fitted."""
 
 
 def compute(
@@ -52,7 +52,7 @@ def compute(
     Parameters
     ----------
     train_store, test_store : FeatureStore
-        Hold the scales of the layout.
+        Stores with the scales of the layout.
     layout : Layout
     task : Task
         :class:`ReconstructTask`, :class:`ProbeTask` or :class:`DenseTask`.
@@ -75,7 +75,7 @@ def compute(
     Raises
     ------
     InputError
-        Anything wrong with stores or policies; no embeddings for ``top-down``.
+        Stores or policies do not fit, or there are no embeddings for ``top-down``.
     """
     config = config or SelectionConfig()
     if "top-down" in config.policies and queries is None:
@@ -105,7 +105,7 @@ def compute(
 def _keys(
     study: Study, queries: np.ndarray | None
 ) -> tuple[dict[str, Keys], FittedPolicy | None, np.ndarray | None]:
-    """Keys of every policy; the fitted one; the gains of test images, where any were measured."""
+    """Keys of every policy; the fitted policy; the gains of test images, if they were measured."""
     policies, fitted, gains = study.config.policies, None, None
     found = {name: _scored(study, name, queries) for name in policies if _from_tokens(name)}
     if {"oracle", "bottom-up"} & set(policies):
@@ -129,7 +129,7 @@ def _from_tokens(policy: str) -> bool:
 
 
 def _scored(study: Study, policy: str, queries: np.ndarray | None) -> Keys:
-    """Keys of a policy that looks at base tokens, if at anything, alone."""
+    """Keys of a policy that needs nothing but base tokens."""
     sides = []
     for side, store in enumerate(study.stores):
         keys = np.full((len(store), study.layout.count), -np.inf)
@@ -154,7 +154,8 @@ def _base(study: Study, side: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _measured(study: Study) -> tuple[Keys, Keys]:
-    """(gains, oracle keys) of training images, each by a predictor of the others, and of test."""
+    """(gains, oracle keys) of training images, each by a predictor fitted on other images; and of
+    test images."""
     half = chosen_by(_scored(study, "random", None)[0], study.rows[0], HALF)
     crops = study.layout.count
     arrays = [[np.full((len(s), crops), -np.inf) for _ in range(2)] for s in study.stores]

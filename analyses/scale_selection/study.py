@@ -1,4 +1,4 @@
-"""What a study of scale selection reads and fits: filled maps, predictors, gains of crops."""
+"""Filled maps, predictors and gains of crops in a study of scale selection."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from analyses.scale_selection.task import FilledMaps, Task, outputs, resampled, 
 from feature_store import FeatureStore, InputError
 
 IMAGES = 16
-"""Read at a time."""
+"""Images read at a time."""
 Keys = tuple[np.ndarray, np.ndarray]
 """Keys of the training and of the test images, float64, dims (image, crop)."""
 
 
 @dataclass(eq=False)
 class Study:
-    """Stores, crops, task and options; predictors that were fitted already are kept."""
+    """Stores, crops, task and options; keeps the results of predictors that it has fitted."""
 
     stores: tuple[FeatureStore, FeatureStore]
     layout: Layout
@@ -50,17 +50,17 @@ class Study:
 
     @property
     def names(self) -> list[str]:
-        """Single-scale sources that are read."""
+        """Single-scale sources to read."""
         return [self.layout.base, *(s.name for s in self.layout.scales), *self.task.sources]
 
     @property
     def steps(self) -> int:
-        """Predictors to fit, at most."""
+        """Largest number of predictors to fit."""
         budgets = len({0.0, *self.config.budgets, 1.0})
         return self.config.folds + 1 + len(self.config.policies) * budgets
 
     def read(self, side: int, rows: np.ndarray) -> Iterator[tuple[np.ndarray, list, dict]]:
-        """Row numbers, tokens of the base and the larger scales, and the task's, as float32."""
+        """Yield row numbers, tokens of base and larger scales, and tokens of the task, float32."""
         names = list(dict.fromkeys(self.names))
         for batch in self.stores[side].stream(names):
             wanted = np.flatnonzero(rows[batch.index])
@@ -72,7 +72,7 @@ class Study:
                 yield batch.index[part], [found[self.layout.base], *scales], extra
 
     def seen(self, side: int, chosen: np.ndarray, rows: np.ndarray) -> Iterator[FilledMaps]:
-        """Filled maps; `chosen` has dims (image of the store, crop)."""
+        """Yield filled maps; `chosen` has dims (image of the store, crop)."""
         for index, (base, *maps), extra in self.read(side, rows):
             filled = fill(self.layout, base, maps, chosen[index])
             yield FilledMaps(side, index, self.task.cells(filled), extra)
@@ -80,7 +80,7 @@ class Study:
     def fit(
         self, chosen: np.ndarray, budget: float, rows: np.ndarray | None = None
     ) -> tuple[Head, float]:
-        """The predictor of filled training maps; its penalty is chosen once for each budget."""
+        """Fit a predictor on filled training maps; its penalty is chosen once for each budget."""
         given = self._given_penalty()
         if given is None:
             given = self._penalties.get(budget)
@@ -95,7 +95,7 @@ class Study:
         return self.config.ridge if least_squares else self.config.l2
 
     def point(self, keys: Keys, budget: float) -> Point:
-        """Fit on training images, measure on test images, both filled by the policy."""
+        """Fit on training images and measure on test images, both filled by the policy."""
         chosen = [chosen_by(k, rows, budget) for k, rows in zip(keys, self.rows, strict=True)]
         known = b"".join(part.tobytes() for part in chosen)
         if known not in self._points:
@@ -128,7 +128,7 @@ class Study:
 
 
 def chosen_by(keys: np.ndarray, rows: np.ndarray, budget: float) -> np.ndarray:
-    """Crops that are run, False for images that take no part."""
+    """Crops to run; False for images outside `rows`."""
     chosen = np.zeros(keys.shape, bool)
     chosen[rows] = choose(keys[rows], budget)
     return chosen

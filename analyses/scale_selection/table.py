@@ -25,9 +25,9 @@ class Point:
     draws : float64 array, dims (resample,)
         The metric of resampled images, the same for all points.
     crops : float
-        Crops of the larger scales that were run, mean over test images.
+        Mean number of crops of the larger scales run per test image.
     penalty : float
-        Of the predictor.
+        Penalty of the predictor.
     images : (train, test)
     """
 
@@ -46,7 +46,7 @@ def table_of(
     Parameters
     ----------
     points : mapping of (policy, budget) to Point
-        Has budgets 0 and 1 of every policy.
+        Includes the budgets 0 and 1 of every policy.
     metric_name : str
     config : SelectionConfig
     """
@@ -81,7 +81,7 @@ def table_of(
 
 
 def share_of_gain(metric: float, none: float, full: float) -> float:
-    """Part of the gain of all crops; NaN where there is none.
+    """Share of the gain of all crops; NaN if they gain nothing.
 
     >>> share_of_gain(0.6, none=0.5, full=0.7)
     0.5
@@ -92,7 +92,7 @@ def share_of_gain(metric: float, none: float, full: float) -> float:
 def _ends(
     points: Mapping[tuple[str, float], Point], policy: str, name: str, config: SelectionConfig
 ) -> tuple[float, float]:
-    """The metric without and with all crops; NaN unless they help by more than their interval."""
+    """The metric without crops and with all; NaN if the interval of their gain includes zero."""
     none, full = points[policy, 0.0], points[policy, 1.0]
     gain = (full.draws - none.draws) * (-1 if name == "rmse" else 1)
     low, _ = interval(gain, config.confidence)
@@ -102,7 +102,7 @@ def _ends(
 def kept(
     points: Mapping[tuple[str, float], Point], metric_name: str, config: SelectionConfig
 ) -> dict[str, float]:
-    """Policy to the least budget that keeps :data:`KEPT` of the gain, between budgets by lines."""
+    """Policy to the smallest budget that keeps :data:`KEPT` of the gain, interpolated linearly."""
     found = {}
     for policy in config.policies:
         budgets = sorted(budget for name, budget in points if name == policy)
@@ -113,7 +113,7 @@ def kept(
 
 
 def reached(budgets: list[float], shares: list[float], wanted: float) -> float:
-    """The least budget at which the line through the points reaches a share; NaN if it never does.
+    """The smallest budget at which interpolated shares reach `wanted`; NaN if they never do.
 
     >>> reached([0.0, 0.5, 1.0], [0.0, 0.9, 1.0], 0.95)
     0.75

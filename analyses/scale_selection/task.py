@@ -1,7 +1,7 @@
-"""What the maps are used for: the parts that every task has.
+"""Tasks that use the maps, and what all tasks share.
 
-A task has a predictor that is linear in the joint map of all scales, a loss that tells what a crop
-is worth, and sums over each test image from which its metric is made.
+A task has a predictor that is linear in the joint map of all scales, a loss that decides the gain
+of a crop, and sums over each test image that add up to its metric.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from analyses.statistics.bootstrap import bootstrap_sums
 
 @dataclass(frozen=True, eq=False)
 class FilledMaps:
-    """Filled maps of some images, as the predictor sees them.
+    """Filled maps of some images: the input of a predictor.
 
     Attributes
     ----------
@@ -41,38 +41,38 @@ class FilledMaps:
 
 
 class Task(Protocol):
-    """See the module."""
+    """A use of the maps: its predictor, loss and metric."""
 
     name: str
     metric_name: str
     sources: tuple[str, ...]
-    """Single-scale sources that are read beside the maps."""
+    """Further single-scale sources to read."""
     rows: tuple[np.ndarray, np.ndarray]
-    """Images of the training and the test store that take part: bool, dims (image,)."""
+    """Images of the training and the test store to use: bool, dims (image,)."""
 
     def cells(self, maps: np.ndarray) -> np.ndarray:
-        """Maps (..., row, col, channel) to what the predictor sees: (..., cell, channel)."""
+        """From maps (..., row, col, channel) to inputs of the predictor (..., cell, channel)."""
 
     def fit(self, batches: Iterable[FilledMaps], penalty: float | None) -> tuple[Head, float]:
-        """The predictor of training images, and its penalty."""
+        """Fit a predictor on training images; returns it with its penalty."""
 
     def loss(self, seen: FilledMaps) -> Loss:
-        """The loss of outputs for these images."""
+        """The loss of these images as a function of outputs."""
 
     def sums(self, head: Head, seen: FilledMaps) -> list[np.ndarray]:
-        """For each image what the metric is made of."""
+        """Sums of each image that add up to the metric."""
 
     def metric(self, total: np.ndarray) -> float:
-        """The metric of summed :meth:`sums`, dims (value,)."""
+        """The metric of :meth:`sums` added over images, dims (value,)."""
 
 
 def outputs(head: Head, x: np.ndarray) -> np.ndarray:
-    """float32, dims (..., value)."""
+    """Outputs of a predictor: float32, dims (..., value)."""
     return x @ head.weight.astype(np.float32) + head.bias.astype(np.float32)
 
 
 def cross_entropy(labels: np.ndarray) -> Loss:
-    """Mean over cells with a class that the head knows; labels (image, cell), -1 = none."""
+    """Mean loss over cells whose class the head has; labels (image, cell), -1 = none."""
 
     def loss(z: np.ndarray) -> np.ndarray:
         known = (labels >= 0) & (labels < z.shape[-1])
@@ -85,7 +85,7 @@ def cross_entropy(labels: np.ndarray) -> Loss:
 
 
 def mean_of_known(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Mean of the known cells, 0 where there are none: (image, set, cell) to (image, set)."""
+    """Mean over known cells, 0 if there are none: (image, set, cell) to (image, set)."""
     count = np.maximum(known.sum(-1), 1)
     return np.where(known, values, 0).sum(-1, dtype=np.float64) / count
 
@@ -93,15 +93,16 @@ def mean_of_known(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 def resampled(
     task: Task, sums: np.ndarray, rows: np.ndarray, images: int, config: SelectionConfig
 ) -> tuple[float, np.ndarray]:
-    """The metric, and its values over resampled images, the same images for every policy.
+    """The metric, and its values over resampled images (the same for every policy).
 
     Parameters
     ----------
     task : Task
     sums : float64 array, dims (image, value)
     rows : int array, dims (image,)
-        Of these images, in a store of `images`.
+        Store rows of these images.
     images : int
+        Images in the store.
     config : SelectionConfig
     """
     draws = bootstrap_sums(sums, rows, images, resamples=config.resamples, seed=config.seed)
@@ -109,7 +110,7 @@ def resampled(
 
 
 def stacked(sums: list[np.ndarray]) -> np.ndarray:
-    """Sums of all images in one array, dims (image, value); narrow ones are filled with zeros."""
+    """Sums of all images in one array, dims (image, value), padded with zeros to equal width."""
     wide = max(part.shape[-1] for part in sums)
     padded = [np.pad(p, [(0, 0)] * (p.ndim - 1) + [(0, wide - p.shape[-1])]) for p in sums]
     return np.stack(padded).reshape(len(padded), -1).astype(np.float64)

@@ -111,10 +111,10 @@ def test_rows_of_a_grown_store_keep_their_places(path, layout):
 
 def test_a_dataset_that_is_not_the_store_s_is_refused(path):
     (path / "zarr.json").unlink()
-    with pytest.raises(StoreError, match="beyond repair.*lacks 1 .* g"):
+    with pytest.raises(StoreError, match="cannot be restored.*lacks 1 .* g"):
         restore(path, image_ids=IDS[:6], labels=LABELS[:6])
     shutil.rmtree(path / "image_id")
-    with pytest.raises(StoreError, match="beyond repair.*7 images"):
+    with pytest.raises(StoreError, match="cannot be restored.*7 images"):
         restore(path, image_ids=IDS[::-1])
 
 
@@ -149,7 +149,7 @@ def test_lost_attributes_of_a_source_are_restored(path, layout, data):
 
 def test_attributes_that_belong_to_other_settings_are_beyond_repair(path, layout):
     group(path).write_bytes(b"{}")
-    with pytest.raises(StoreError, match="beyond repair: 3 commit record"):
+    with pytest.raises(StoreError, match="cannot be restored: 3 commit record"):
         write(feature_store.open(path), layout, manifest=("m", 2))
 
 

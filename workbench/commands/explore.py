@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import webbrowser
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import tyro
 import feature_store
 from feature_store import InputError
 from workbench.pictures.notebook import server_module
+from workbench.results import strict_json
 from workbench.results.messages import show
 
 
@@ -29,7 +29,7 @@ class Explore:
     stores: tyro.conf.Positional[tuple[str, ...]]
     """Folders or URLs of stores."""
     port: int = 5010
-    """Port of 127.0.0.1; 0 takes a free one."""
+    """Port of 127.0.0.1; 0 chooses a free one."""
     no_browser: bool = False
     """Do not open a browser."""
     json: bool = False
@@ -44,7 +44,7 @@ class Explore:
             raise InputError(f"--port is {self.port}; expected 0 to 65535")
         serving = server.start([feature_store.open(path) for path in self.stores], self.port)
         address = server.address(serving)
-        show(json.dumps({"address": address}) if self.json else address)
+        show(strict_json.dumps({"address": address}) if self.json else address)
         if not self.no_browser:
             webbrowser.open(address)
         try:

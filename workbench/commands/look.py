@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    r"""Draw token maps of one image: as colours, by similarity, by loss, or by what scales add.
+    r"""Draw token maps of an image: colours, similarity, loss, or the gain of each scale.
 
-    Either of a store or straight from image files.
+    Maps are read from a store, or computed from image files.
 
     Examples
     --------
@@ -32,7 +32,7 @@ class Look:
     """
 
     store: tyro.conf.Positional[str | None] = None
-    """Store whose images are looked at."""
+    """Store with the image."""
     out: Path
     """Folder for KIND_ROW.png and KIND_ROW.svg."""
     image: str | None = None
@@ -41,20 +41,20 @@ class Look:
     """MODEL[#TAP]@SCALE[+SCALE...]; repeat for each source. By default one model at all its
     stored scales; an S2 source is shown with its parts."""
     kind: Literal["tokens", "similarity", "loss", "scales"] = "tokens"
-    """tokens: three principal components as colours. similarity: cosine to --token. loss: where
-    --target is reconstructed badly. scales: which scale helps to reconstruct --target where."""
+    """tokens: three principal components as colours. similarity: cosine to --token. loss: error of
+    reconstructing --target at each token. scales: how much each scale lowers that error."""
     token: tuple[int, int] | None = None
     """Row and column of a token, on the first source's grid."""
     target: str | None = None
-    """Source that is reconstructed."""
+    """Source to reconstruct."""
     train: str | None = None
-    """Store whose images the reconstruction is fitted on; by default the store itself."""
+    """Store to fit the reconstruction on; by default the store itself."""
     foreground: tuple[float, float] | None = None
     """Hide tokens whose first component, 0 to 1 over the data set, lies outside LOW HIGH."""
     images: tuple[str, ...] = ()
-    """Image files to look at without a store."""
+    """Image files, instead of a store."""
     model: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """MODEL[#TAP] that runs on --images; repeat for several."""
+    """MODEL[#TAP] to run on --images; repeat for several."""
     scales: tuple[str, ...] = ("1x",)
     """Scales of --images in pixels, or multiples of the native size."""
     json: bool = False
@@ -79,9 +79,9 @@ class Look:
         return 0
 
     def _maps(self) -> tuple[Any, list[int]]:
-        """What is looked at, and which rows of it."""
+        """The maps, and the rows to draw."""
         if (self.store is None) == (not self.images):
-            raise InputError("name a store, or --images with --model; one of the two")
+            raise InputError("name either a store, or --images with --model")
         if self.images:
             from workbench.pictures.computed import ComputedMaps  # deferred: torch takes 2 s
 

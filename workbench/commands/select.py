@@ -38,21 +38,21 @@ class Select:
     """
 
     train: str
-    """Store of the training images: predictors and policies are fitted on them."""
+    """Store of the training images, on which predictors and policies are fitted."""
     test: str
-    """Store of the test images; shares no image with --train."""
+    """Store of the test images; must not share images with --train."""
     model: str
     """MODEL or MODEL#TAP whose crops are chosen."""
     scales: tuple[str, ...]
     """The base scale and larger ones, in pixels (224 448) or multiples of the native size (1x 2x).
-    Merged maps (2x.unpooled) are read where they are stored: only they tell crops apart exactly."""
+    Stored merged maps (2x.unpooled) are preferred, since only they separate all crops exactly."""
     target: str | None = None
     """Source to reconstruct from the maps; instead of --task."""
     task: Literal["probe", "segmentation", "depth"] | None = None
     """What a linear head predicts: classes of images, masks or depth."""
     policy: tyro.conf.UseAppendAction[tuple[Policy, ...]] = ()
-    """Who chooses the crops; repeat for several. By default oracle (knows the true loss of every
-    crop), random, centre, bottom-up (fitted on base tokens) and norm."""
+    """Policy that chooses the crops; repeat for several. By default oracle (knows the true loss of
+    every crop), random, centre, bottom-up (fitted on base tokens) and norm."""
     source: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Other stored sources, such as larger models, on the same task: the figure's grey curve."""
     embeddings: Path | None = None
@@ -76,7 +76,7 @@ class Select:
     def run(self) -> int:
         """Fit, measure, report; the exit status."""
         if (self.target is None) == (self.task is None):
-            raise InputError("name a --target to reconstruct, or a --task; one of the two")
+            raise InputError("name either a --target to reconstruct, or a --task")
         config = replace(self.config, policies=self.policy or self.config.policies)
         # Deferred: torch, behind these, takes 2 s to import.
         from analyses.scale_selection import Layout, compute
@@ -166,7 +166,7 @@ class Select:
 
 
 def kept_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Policy to the least budget that keeps 95 % of the gain of all crops; NaN if none does."""
+    """Policy to the smallest budget that keeps 95 % of the gain of all crops; NaN if none does."""
     kept = table.attrs["kept"]
     return pd.DataFrame({"policy": list(kept), "budget_for_95_percent": list(kept.values())})
 

@@ -1,1 +1,1 @@
-"""What pictures of tokens are drawn from: maps of one store, or of images without a store."""
+"""Pictures of tokens: token maps of a store or of image files, and the page that shows them."""

@@ -1,4 +1,4 @@
-"""What can be chosen on the page beside the image: sources, token, overlay, target."""
+"""The choices of the page besides the image: sources, token, overlay, target."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from workbench.pictures.page_style import CHOICES, TEXT, WIDE, WIDGETS
 from workbench.pictures.stored import StoredMaps
 
 SHOWN = 3
-"""Sources that are shown at first: one model at all its scales, and two of these."""
+"""Sources shown at first: one model at all its scales, and at two single scales."""
 
 
 class Choices:
-    """Widgets, and what they offer for one store.
+    """Widgets and their options for the current store.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Choices:
         )
 
     def open(self, maps: StoredMaps) -> None:
-        """Offer another store's sources, the first of them chosen."""
+        """Offer the sources of another store, with the first ones chosen."""
         self.sources.labels = maps.sources
         self.sources.active = list(range(min(SHOWN, len(maps.sources))))
         self.query.options, self.query.value = maps.sources, maps.sources[0]
@@ -62,7 +62,7 @@ class Choices:
         self.target.options, self.target.value = maps.sources, others[0]
 
     def offer_overlays(self) -> None:
-        """Offer those of the source whose token is looked for."""
+        """Offer the overlays of the source whose token is selected."""
         self.overlay.options = overlays.kinds(self.query.value)
         if self.overlay.value not in self.overlay.options:
             self.overlay.value = overlays.NONE

@@ -1,4 +1,4 @@
-"""Choosing an image: by row, by part of its id, or among those of a region of the scatter."""
+"""Choose an image: by row, by part of its id, or from a region of the scatter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workbench.pictures.page_style import TEXT, WIDGETS
 from workbench.pictures.stored import StoredMaps
 
 LISTED = 200
-"""Images in the list at most; a filter finds the others."""
+"""Largest number of images in the list; the filter finds the others."""
 
 
 class Chooser:
@@ -21,7 +21,7 @@ class Chooser:
     Parameters
     ----------
     on_row : callable
-        Is given the row that was chosen.
+        Called with the chosen row.
     """
 
     def __init__(self, on_row: Callable[[int], None]) -> None:
@@ -45,19 +45,19 @@ class Chooser:
         self.region: np.ndarray | None = None
 
     def open(self, maps: StoredMaps) -> None:
-        """Show another store's images, the first of them chosen."""
+        """Show the images of another store, with the first one chosen."""
         self.maps, self.region = maps, None
         self.row.high = len(maps.image_ids) - 1
         self.refresh()
 
     def show(self, row: int) -> None:
-        """The row that is looked at, without choosing it again."""
+        """Show the current row without choosing it again."""
         self._quiet = True
         self.row.value = row
         self._quiet = False
 
     def refresh(self) -> None:
-        """List the images of the region that the filter lets through."""
+        """List the images of the region that match the filter."""
         rows = np.arange(len(self.maps.image_ids)) if self.region is None else self.region
         text = self.filter.value_input or self.filter.value
         if text:

@@ -22,7 +22,7 @@ from workbench.pictures.stored import StoredMaps
 LABEL, PROBE, LOSS = "label", "probe error", "reconstruction loss"
 GREY = "#888888"
 RANGE = (2, 98)
-"""Percentiles that become the darkest and the brightest colour."""
+"""Percentiles of the darkest and the brightest colour."""
 
 
 class Cloud:
@@ -33,7 +33,7 @@ class Cloud:
     doc : Document
     pool : Executor
     on_region : callable
-        Is given the rows of the points that were selected; None for no selection.
+        Called with the rows of the selected points, or None without a selection.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class Cloud:
         self._say("computing ...")
 
     def open(self, maps: StoredMaps, source: str, target: str, picture: str) -> None:
-        """Show the images of another store, source or target; `picture` leads to thumbnails."""
+        """Show the images of another store, source or target; `picture` starts thumbnail URLs."""
         self._maps, self._source, self._target = maps, source, target
-        # Bokeh escapes what stands for @label{...}; the address is ours and holds numbers only.
+        # Bokeh escapes the values of @label; the address contains only numbers.
         self._hover.tooltips = (
             f'<img alt="" width="96" height="96" src="{escape(picture)}@row">'
             "<div>row @row<br>@label<br>@value</div>"
@@ -93,7 +93,7 @@ class Cloud:
     def _show(self, found: tuple[dict, str]) -> None:
         self.points.selected.indices = []
         self.points.data, text = found
-        self.layout.children = [self._widgets, self.figure, self.note]  # not before it has points
+        self.layout.children = [self._widgets, self.figure, self.note]  # only once it has points
         self.note.text = text
 
     def _selected(self) -> None:
@@ -108,7 +108,7 @@ class Cloud:
 def _points(
     maps: StoredMaps, source: str, target: str, method: str, colour: str
 ) -> Iterator[tuple[dict, str]]:
-    """Columns of the scatter and its legend; once."""
+    """Yield the columns of the scatter and its legend, once."""
     vectors = maps.vectors(source)
     place = maps.layout(source, method)
     labels = maps.store.labels[vectors.rows]

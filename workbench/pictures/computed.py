@@ -1,4 +1,4 @@
-"""Token maps of image files, computed on the spot: nothing is stored."""
+"""Token maps of image files, computed on the spot and not stored."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class ComputedMaps:
     Raises
     ------
     InputError
-        No file or model, a file that cannot be read, an unknown model or a scale it cannot run at.
+        There is no file or no model; a file cannot be read; a model is unknown or cannot run at a
+        scale.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class ComputedMaps:
         self._maps = {name: np.concatenate(found) for name, found in maps.items()}
 
     def parts(self, source: str) -> list[str]:
-        """The source itself, and its single scales where it has several."""
+        """The source itself and, if it has several scales, each single scale."""
         return with_parts(self._known(source))
 
     def tokens(self, source: str, row: int) -> np.ndarray:
@@ -96,7 +97,7 @@ class ComputedMaps:
         return np.concatenate(parts, axis=-1)
 
     def _known(self, source: str) -> Source:
-        """The source with its tap, all of whose scales were computed."""
+        """Fill in the tap of a source; refuse scales that were not computed."""
         wanted = Source.parse(source)
         for name in map(Source.parse, self._maps):
             if wanted.tap is None and name.model == wanted.model:

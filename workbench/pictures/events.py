@@ -1,4 +1,4 @@
-"""Reactions to what a visitor changes."""
+"""React to changes of widgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Give freed memory back to the kernel; glibc would keep it for arrays to come."""
+"""Return freed memory to the kernel, which glibc would keep for later arrays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def give_back() -> None:
-    """Trim the heaps of all threads; nothing happens where the C library is not glibc."""
+    """Trim the heaps of all threads; does nothing unless the C library is glibc."""
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     trim = getattr(library, "malloc_trim", None)
     if trim is not None:

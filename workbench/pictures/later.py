@@ -1,4 +1,4 @@
-"""Work beside the page: in a thread, its results shown in turn, and dropped once outdated."""
+"""Background work of the page: runs in a thread; outdated results are dropped."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ LOG = logging.getLogger(__name__)
 
 
 class Later:
-    """One kind of background work of a page: a new request replaces the one before.
+    """One kind of background work of a page: a new request replaces the previous one.
 
     Parameters
     ----------
     doc : Document
-        Changed only between its other events.
+        Changed only in its event loop.
     pool : Executor
-        Its threads do the work; shared, so that memory does not grow with visitors.
+        Runs the work; shared by all visitors, so that memory does not grow with their number.
     problem : callable
-        Is given one line where the work cannot be done.
+        Called with one line if the work fails.
     """
 
     def __init__(self, doc: Document, pool: Executor, problem: Callable[[str], None]) -> None:
@@ -38,7 +38,7 @@ class Later:
         self._pool.submit(self._work, self._latest, work, show)
 
     def cancel(self) -> None:
-        """Show nothing more of what was asked for."""
+        """Drop all results that are not shown yet."""
         self._latest += 1
 
     def _work(
@@ -54,9 +54,9 @@ class Later:
             self._next(number, self._problem, str(error))
         except Exception:
             LOG.exception("background work of the page failed")
-            self._next(number, self._problem, "this failed; the terminal says why")
+            self._next(number, self._problem, "this failed; see the terminal for the reason")
         finally:
-            give_back()  # or the page would hold the memory of its largest work, several times
+            give_back()  # otherwise each thread would keep the memory of its largest work
 
     def _next(self, number: int, show: Callable[[Any], None], result: Any) -> None:
         def shown() -> None:

@@ -1,4 +1,4 @@
-"""What every picture of token maps needs, whether they are stored or computed on the spot."""
+"""The interface of token maps, stored or computed on the spot, and helpers for both."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Maps(Protocol):
     sources: list[str]
     """Sources that have maps."""
     default: list[str]
-    """Those that are shown where none is named."""
+    """Sources to show if none is named."""
 
     @property
     def image_ids(self) -> Sequence[str] | np.ndarray:
         """Id of each image, by row."""
 
     def parts(self, source: str) -> list[str]:
-        """The source itself, and its single scales where it has several; full names."""
+        """Full names of the source itself and, if it has several scales, each single scale."""
 
     def tokens(self, source: str, row: int) -> np.ndarray:
         """float32, dims (row, col, channel); NaN for an image that failed."""
@@ -42,7 +42,7 @@ def find_image(image_ids: Sequence[str] | np.ndarray, text: str) -> int:
     Raises
     ------
     InputError
-        Neither; says what an id looks like and how many rows there are.
+        The text is neither; the message gives an example id and the number of rows.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def find_image(image_ids: Sequence[str] | np.ndarray, text: str) -> int:
 
 
 def with_parts(source: Source) -> list[str]:
-    """A source, followed by its single scales where it has several."""
+    """A source, followed by its single scales if it has several."""
     singles = [str(single) for single in source.singles()]
     return [str(source), *singles] if len(singles) > 1 else singles
 

@@ -1,4 +1,4 @@
-"""The tokens of a whole store that are most similar to one of them, listed while they are found."""
+"""Search a store for the tokens most similar to one token, and list them during the search."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from workbench.pictures.stored import StoredMaps
 LISTED = 12
 """Nearest tokens listed."""
 EACH = 16
-"""Shards between two answers."""
+"""Shards between two updates of the list."""
 
 
 class Nearest:
-    """A search in a thread, and the list that it fills."""
+    """A search in a thread, and the list of its results."""
 
     def __init__(self, doc: Document, pool: Executor) -> None:
         self.text = Div(name="nearest", stylesheets=[TEXT], disable_math=True, **WIDE)
@@ -32,7 +32,7 @@ class Nearest:
     def search(
         self, maps: StoredMaps, source: str, row: int, at: tuple[int, int], picture: str
     ) -> None:
-        """List the places most like a token of an image; `picture` leads to photographs."""
+        """List the places most similar to a token of an image; `picture` starts photograph URLs."""
         if why := maps.failure(source, row):
             self.stop()
             self._tell(f"no features: {why}")

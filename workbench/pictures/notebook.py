@@ -1,4 +1,4 @@
-"""The page of ``workbench explore`` inside a notebook."""
+"""Show the page of ``workbench explore`` in a notebook."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ HEIGHT = 900
 
 @dataclass
 class Explorer:
-    """A served page; the last line of a cell shows it. It ends with the process, or by `stop`."""
+    """A served page, shown as the value of a cell. It runs until `stop` or the process's end."""
 
     address: str
-    """Where any browser of this machine finds it."""
+    """URL of the page, for any browser on this machine."""
     _server: Server = field(repr=False)
 
     def stop(self) -> None:
@@ -47,14 +47,14 @@ class Explorer:
 def explore(*stores: FeatureStore | str | Path, port: int = 0) -> Explorer:
     """Look at the tokens of one or more stores, in the notebook or in the browser.
 
-    The page is served from a thread of this process on 127.0.0.1; stores are only read. Where the
-    notebook runs on another machine, forward the port to your own (``ssh -L 5010:127.0.0.1:5010``).
+    A thread of this process serves the page on 127.0.0.1; stores are only read. If the notebook
+    runs on another machine, forward the port to yours (``ssh -L 5010:127.0.0.1:5010``).
 
     Parameters
     ----------
     *stores : FeatureStore, str or Path
     port : int
-        0 takes a free one.
+        0 chooses a free port.
 
     Raises
     ------
@@ -91,14 +91,14 @@ def server_module() -> ModuleType:
         if str(error.name).partition(".")[0] != "bokeh":
             raise
         raise InputError(
-            "the page needs Bokeh: pip install 's2-workbench[explore]'; still pictures need "
-            "nothing: workbench look"
+            "the page needs Bokeh: pip install 's2-workbench[explore]'; workbench look draws "
+            "still pictures without it"
         ) from error
     return server
 
 
 def _serve(stores: Sequence[FeatureStore], port: int, served: list, ready: threading.Event) -> None:
-    """Serve in this thread, with an event loop of its own."""
+    """Serve in this thread with a new event loop."""
     asyncio.set_event_loop(asyncio.new_event_loop())
     try:
         server = server_module().start(stores, port)

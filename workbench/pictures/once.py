@@ -1,4 +1,4 @@
-"""Compute something once, also when several threads ask for it at the same time."""
+"""Compute each result once, even if several threads ask for it at the same time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 KEPT = 64
-"""Results that stay: those of the sources last looked at, however many a store has."""
+"""Number of results kept: those used last."""
 
 
 def once(method: Callable[..., Result]) -> Callable[..., Result]:
-    """A method whose result an object with an attribute ``_once`` computes once per arguments."""
+    """Decorate a method to run once per arguments; the object needs an attribute ``_once``."""
 
     @functools.wraps(method)
     def found(self: Any, *args: Any) -> Result:
@@ -27,14 +27,14 @@ def once(method: Callable[..., Result]) -> Callable[..., Result]:
 
 
 class Once:
-    """Results by key, the last used. Whoever asks second waits for the first; failures go."""
+    """A thread-safe cache of recent results; later callers wait, and failures are not kept."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._found: OrderedDict[Hashable, Future] = OrderedDict()
 
     def __call__(self, key: Hashable, make: Callable[[], Result]) -> Result:
-        """What `make` returned for this key."""
+        """The result of `make` for this key."""
         with self._lock:
             mine = key not in self._found
             future: Future[Any] = self._found.setdefault(key, Future())

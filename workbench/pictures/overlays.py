@@ -1,4 +1,4 @@
-"""What can be laid over the photograph: one function per kind, each from maps to colours."""
+"""Overlays of the photograph: one function per kind, each from maps to colours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workbench.pictures.stored import StoredMaps
 from workbench.pictures.tile import as_bytes, coloured
 
 OPACITY = 0.65
-"""Of a map over the photograph."""
+"""Opacity of a map over the photograph."""
 NONE, LOSS, CLASSES, ADDS = "none", "reconstruction loss", "class by probe", "added by scale "
 CLASS_COLOURS = "tab20"
 
@@ -27,7 +27,7 @@ class Overlay:
     ----------
     rgba : uint8 array, dims (row, col, 4), or None
     legend : str
-        HTML; names in it are escaped.
+        HTML with escaped names.
     """
 
     rgba: np.ndarray | None
@@ -35,7 +35,7 @@ class Overlay:
 
 
 def kinds(source: str) -> list[str]:
-    """Overlays of a source; what each scale adds only where it has several."""
+    """Kinds of overlay for a source; gains of single scales only if it has several."""
     scales = Source.parse(source).scales
     added = [ADDS + scale for scale in scales] if len(scales) > 1 else []
     return [NONE, LOSS, *added, CLASSES]
@@ -47,7 +47,7 @@ def overlay(maps: StoredMaps, kind: str, source: str, target: str, row: int) -> 
     Raises
     ------
     InputError
-        What the kind needs is not there, as labels or another source to reconstruct.
+        The overlay needs labels, or another source to reconstruct.
     """
     if kind == NONE or maps.failure(source, row) is not None:
         return Overlay(None, "")
@@ -68,7 +68,7 @@ def _loss(maps: StoredMaps, source: str, target: str, row: int) -> Overlay:
     limits = (0.0, max(float(share.max()), 1e-9))
     return Overlay(
         coloured(share, limits, "magma", OPACITY),
-        _bar("magma", limits) + f"loss of {escape(target)} over that of the best constant, "
+        _bar("magma", limits) + f"loss of {escape(target)} over the loss of the best constant, "
         f"mean {share.mean():.2f}",
     )
 
@@ -80,8 +80,8 @@ def _added(maps: StoredMaps, kind: str, source: str, target: str, row: int) -> O
     limit = max(float(np.abs(found.values).max()), 1e-9)
     return Overlay(
         coloured(gain, (-limit, limit), "PRGn", OPACITY),
-        _bar("PRGn", (-limit, limit)) + f"loss of {escape(target)} that this scale saves, as a "
-        f"share of that of the best constant, mean {gain.mean():.3f}",
+        _bar("PRGn", (-limit, limit)) + f"loss of {escape(target)} that this scale saves, over the "
+        f"loss of the best constant, mean {gain.mean():.3f}",
     )
 
 
@@ -94,7 +94,7 @@ def _classes(maps: StoredMaps, source: str, row: int) -> Overlay:
 
 
 def class_colours(labels: np.ndarray) -> np.ndarray:
-    """Colours of labels, 0 to 1: dims (...) to (..., 3); grey for -1. They repeat after twenty."""
+    """Colours of labels, 0 to 1: dims (...) to (..., 3); -1 is grey; colours repeat after 20."""
     table = mpl.colormaps[CLASS_COLOURS](np.arange(20))[:, :3]
     return np.where((labels < 0)[..., None], 0.5, table[labels % 20])
 

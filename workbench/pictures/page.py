@@ -1,9 +1,7 @@
-"""The page of ``workbench explore``: what is chosen, and what is drawn of it.
+"""The page of ``workbench explore``: reacts to choices and draws.
 
-Built on Bokeh's own server. Panel 1.9 would add a layer, and nine packages, over the same Bokeh
-models for widgets that this page does not need; Bokeh is installed already for the dashboard of
-the cluster engines. All pixels and names come from this process, and the browser fetches nothing
-from elsewhere.
+It uses Bokeh's own server: Panel would add nine packages for widgets that this page does not need.
+All pixels, names and scripts come from this process.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ class Page:
     stores : sequence of StoredMaps
         Each has at least one source with maps.
     pool : Executor
-        Works beside the pages. Stores and pool are shared by all visitors.
+        Runs background work. Stores and pool are shared by all visitors.
     """
 
     def __init__(self, doc: Document, stores: Sequence[StoredMaps], pool: Executor) -> None:
@@ -89,7 +87,7 @@ class Page:
         self.cloud.stop()
 
     def _first_seen(self) -> None:
-        """Begin, once the first picture is drawn, with what reads the whole store."""
+        """Once the first picture is drawn, begin the work that reads the whole store."""
         self._seen = True
         self._draw_cloud()
         self._search()
@@ -111,7 +109,7 @@ class Page:
         self.board.children = [panel.layout for panel in self.panels.values()]
 
     def _query_chosen(self) -> None:
-        """Another source whose token is looked for: its grid, its overlays, its scatter."""
+        """Show the grid, overlays and scatter of another source whose token is selected."""
         if self._quiet:
             return
         self._place_token()
@@ -125,7 +123,7 @@ class Page:
             self._draw_overlay()
 
     def pick(self, source: str, y: float, x: float) -> None:
-        """Look at the token of a source that lies at these shares of height and width."""
+        """Select the token of a source at these shares of height and width."""
         if not (0 <= y < 1 and 0 <= x < 1):
             return
         self.at = (y, x)

@@ -1,9 +1,9 @@
-"""How the page looks: its frame, and one look for all widgets, light and dark, at any width."""
+"""Style of the page: its template, and its widgets in light and dark, at any width."""
 
 from __future__ import annotations
 
 WIDE = {"sizing_mode": "stretch_width"}
-"""Takes the width that there is."""
+"""Fills the available width."""
 
 TEMPLATE = """
 {% from macros import embed %}

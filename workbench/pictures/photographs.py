@@ -1,4 +1,4 @@
-"""The photographs behind a store's rows as each model saw them, or why they are missing."""
+"""Photographs of a store's images as each model saw them, or why they are missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workbench.datasets.pictures import recorded_decoding
 from workbench.models import Transform
 
 KEPT = 64
-"""Photographs that stay decoded: some 10 MB at 224 pixels."""
+"""Decoded photographs that are kept: about 10 MB at 224 pixels."""
 
 
 class Photographs:
@@ -27,7 +27,7 @@ class Photographs:
         self._kept = lru_cache(maxsize=KEPT)(self._seen)
 
     def __call__(self, row: int, source: str) -> np.ndarray | str:
-        """RGB uint8 as the source's model saw the image, or in words what is missing."""
+        """RGB uint8 as the source's model saw the image, or the reason why it is missing."""
         return self._kept(row, self._transform(source))
 
     @cached_property
@@ -61,7 +61,7 @@ class Photographs:
             return f"{image_id}: {error.reason}"
 
     def _transform(self, source: str) -> Transform | None:
-        """The transform in the manifest of the source's first scale; None where it has none."""
+        """The transform in the manifest of the source's first scale; None if it has none."""
         if source not in self._transforms:
             first = self._store.resolve(source).singles()[0]
             recorded = self._store.source(first).manifest.get("transform")

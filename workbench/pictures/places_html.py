@@ -21,7 +21,7 @@ def places_html(
     picture : str
         Address of a photograph, up to the row number.
     done : float
-        Share of the store that is searched so far.
+        Share of the store searched so far.
     """
     if not len(places.image):
         return '<span class="soft">no other image</span>'

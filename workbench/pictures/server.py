@@ -1,4 +1,4 @@
-"""Serves the page on this machine alone: bound to 127.0.0.1, its own scripts, its own pictures."""
+"""Serve the page, its scripts and its pictures on 127.0.0.1 only."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from workbench.pictures.stored import StoredMaps
 
 ADDRESS = "127.0.0.1"
 WORKERS = 3
-"""Threads beside the page: one each for a search, an overlay and the scatter."""
+"""Background threads: one each for a search, an overlay and the scatter."""
 LARGEST = 512
-"""Pixels of the longer side of a picture that is sent."""
+"""Longest side of a picture that is sent, in pixels."""
 MISSING = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"><rect width="10" height="10" '
     'fill="#8888" /><path d="M2 2 8 8M8 2 2 8" stroke="#888" /></svg>'
 )
-"""Where a photograph is missing."""
+"""Picture in place of a missing photograph."""
 
 
 def start(stores: Sequence[FeatureStore], port: int = 0) -> Server:
-    """A server of the page, which answers once its event loop runs.
+    """Create a server of the page, which answers once its event loop runs.
 
     Parameters
     ----------
     stores : sequence of FeatureStore
         Shown in this order; only read.
     port : int
-        0 takes a free one.
+        0 chooses a free port.
 
     Raises
     ------
@@ -64,15 +64,15 @@ def start(stores: Sequence[FeatureStore], port: int = 0) -> Server:
         if error.errno != errno.EADDRINUSE:
             raise
         raise InputError(
-            f"port {port} of {ADDRESS} is taken, perhaps by another such page; choose another "
-            f"with --port"
+            f"port {port} of {ADDRESS} is taken, perhaps by another page; choose another with "
+            f"--port"
         ) from error
     server.start()
     return server
 
 
 def address(server: Server) -> str:
-    """Where the browser finds the page."""
+    """URL of the page."""
     return f"http://{ADDRESS}:{server.port}/"
 
 
@@ -90,7 +90,7 @@ class PictureHandler(RequestHandler):
 
     def get(self) -> None:
         if self.request.host.partition(":")[0] not in (ADDRESS, "localhost"):
-            raise HTTPError(403)  # a page of another name that was pointed at this machine
+            raise HTTPError(403)  # another host name that points to this machine
         store, source, row, side = (
             self._number(name) for name in ("store", "source", "row", "side")
         )

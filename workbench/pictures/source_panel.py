@@ -11,7 +11,7 @@ from workbench.pictures.tile import Tile
 
 
 class SourcePanel:
-    """One source: its token map as colours, and the similarity of the token to the others."""
+    """One source: its token map in colours, and similarities to the selected token."""
 
     def __init__(self, source: str, on_tap: Callable[[str, float, float], None]) -> None:
         self.source = source

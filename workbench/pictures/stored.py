@@ -25,12 +25,11 @@ from workbench.pictures.once import Once, once
 from workbench.pictures.photographs import Photographs
 
 FITTED_IMAGES = 4096
-"""Images that reconstruction maps are fitted on at most."""
+"""Largest number of images to fit reconstruction maps on."""
 SHOWN_IMAGES = 10_000
-"""Images of the scatter and of the probe at most."""
-
+"""Largest number of images in the scatter and the probe."""
 BLOCK_IMAGES = 128
-"""Images whose tokens are in memory at a time while losses are computed."""
+"""Images whose tokens are in memory at a time to compute losses."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,13 @@ class ImageVectors:
 
 
 class StoredMaps:
-    """Maps of a store's sources, and what is derived from them, each computed once.
+    """Token maps of a store's sources and results derived from them, each computed once.
 
     Parameters
     ----------
     store : FeatureStore
     train : FeatureStore, optional
-        Where reconstruction maps are fitted; the store itself by default.
+        Store on which reconstruction maps are fitted; by default the store itself.
     """
 
     def __init__(self, store: FeatureStore, train: FeatureStore | None = None) -> None:
@@ -67,7 +66,7 @@ class StoredMaps:
         self._once = Once()
 
     def parts(self, source: str) -> list[str]:
-        """The source itself, and its single scales where it has several; full names."""
+        """Full names of the source itself and, if it has several scales, each single scale."""
         return with_parts(self.store.resolve(source))
 
     def grid(self, source: str) -> tuple[int, int]:
@@ -84,7 +83,7 @@ class StoredMaps:
         return fit_basis(self.store, source)
 
     def warm(self) -> None:
-        """Begin with what a page shows first, in a thread."""
+        """Compute the first contents of a page ahead, in a thread."""
         threading.Thread(target=self._warm, daemon=True).start()
 
     def _warm(self) -> None:
@@ -144,7 +143,7 @@ class StoredMaps:
 
     @once
     def probe(self, source: str) -> TokenProbe:
-        """A probe of the store's labels, asked about tokens."""
+        """A probe of the store's labels, for single tokens."""
         return self._probe(source, fit_probe)
 
     @once
@@ -177,8 +176,10 @@ class StoredMaps:
 
 
 def offered(store: FeatureStore) -> tuple[list[str], dict[str, str]]:
-    """Sources with complete maps: models with most scales first, all scales together and then each.
-    The others, with what is wrong with them.
+    """Sources to show, and the sources left out, each with the reason.
+
+    Sources with complete maps are shown: models with most scales first; of each model all scales
+    together, then each scale.
 
     Examples
     --------

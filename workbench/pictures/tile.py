@@ -1,4 +1,4 @@
-"""A square of the page: maps in layers over [0, 1] x [0, 1], and the outline of one token."""
+"""A tile of the page: a picture, a map over it, and the outline of one token."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Tile:
     Parameters
     ----------
     name : str
-        Name of the model in the document, by which tests find it.
+        Name of the Bokeh model in the document.
     on_tap : callable
-        Is given the place of a click: shares of the height from the top and of the width.
+        Called with the place of a click: shares of the height (from the top) and of the width.
     """
 
     def __init__(self, name: str, on_tap: Callable[[float, float], None]) -> None:

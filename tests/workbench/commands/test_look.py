@@ -40,7 +40,7 @@ def test_every_kind_is_drawn(seen_store, tmp_path, kind):
         (["--image", "0", "--kind", "loss"], "--target"),
         (["--image", "99"], "0 to 11"),
         ([], "--image ID"),
-        (["--images", "a.jpg", "--model", "bundled:efficientnet_lite0"], "one of the two"),
+        (["--images", "a.jpg", "--model", "bundled:efficientnet_lite0"], "a store, or --images"),
         (["--image", "0", "--source", "m:gone@28"], "m:gone@28"),
     ],
 )

@@ -107,7 +107,7 @@ def test_tasks(stores, capsys, task, name):
     [
         (["--task", "probe", "--budgets", "1.5"], "budget is 1.5"),
         ([], "--target"),
-        (["--task", "probe", "--target", "m@160"], "one of the two"),
+        (["--task", "probe", "--target", "m@160"], "a --target to reconstruct, or a --task"),
         (["--task", "probe", "--policy", "top-down"], "top-down needs embeddings"),
         (["--task", "probe", "--policy", "norm", "--scales", "160", "480"], "480"),
     ],
