@@ -17,7 +17,7 @@ class ProbeConfig:
     recipe: Literal["converged", "paper"] = "converged"
     """``converged``: regularised head at its optimum; ``paper``: 30 epochs of minibatches."""
     pooling: Pooling = "mean"
-    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
+    """Vector of an image: the mean over its tokens, or its first prefix token (CLS)."""
     merge: Merge = "concat"
     """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
     l2: float | None = None
@@ -57,7 +57,7 @@ class FewShotConfig:
     validation: int = 1000
     """Undrawn training images, at most, on which the ridge is chosen."""
     pooling: Pooling = "mean"
-    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
+    """Vector of an image: the mean over its tokens, or its first prefix token (CLS)."""
     merge: Merge = "concat"
     """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
     confidence: float = 0.95
@@ -82,7 +82,7 @@ class DenseConfig:
     """How the dense head is trained and evaluated."""
 
     task: Literal["segmentation", "depth"] = "segmentation"
-    """What the target maps hold: class numbers (-1 = ignored) or metres (NaN = unknown)."""
+    """Content of the target maps: class numbers (-1 = ignored) or metres (NaN = unknown)."""
     merge: Merge = "concat"
     """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
     train_tokens: int = 2**17
@@ -134,11 +134,11 @@ class MemorizationConfig:
     batch: int = 512
     """Views per step."""
     learning_rate: float = 0.01
-    """Of Adam, on features standardised and divided by the square root of their number."""
+    """Learning rate of Adam, on features standardised and divided by the root of their number."""
     chunk: int = 8192
     """Instances whose logits are in memory at a time."""
     pooling: Pooling = "mean"
-    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
+    """Vector of an image: the mean over its tokens, or its first prefix token (CLS)."""
     merge: Merge = "concat"
     """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
     seed: int = 0
@@ -166,7 +166,7 @@ class RandomLabelConfig:
     resolution: float = 0.02
     """Bisection stops when the bracket is at most this share of its upper end."""
     pooling: Pooling = "mean"
-    """What represents an image: the mean over tokens, or the first prefix token (CLS)."""
+    """Vector of an image: the mean over its tokens, or its first prefix token (CLS)."""
     merge: Merge = "concat"
     """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
     seed: int = 0
@@ -182,7 +182,7 @@ class RandomLabelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HardConfig:
-    """What counts as hard, rare and ambiguous."""
+    """Bounds for hard, rare and ambiguous images."""
 
     count: int = 20
     """Hard examples reported."""

@@ -207,7 +207,7 @@ def _folds(seen: TrainingTokens, config: DenseConfig) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class _Task:
-    """What differs between the tasks."""
+    """The parts that differ between the tasks."""
 
     target: Callable[[np.ndarray], np.ndarray]
     """From the pixels under a token to its training target."""

@@ -55,7 +55,7 @@ def find(
     source : str
         Source whose features are compared.
     pooling : {"mean", "prefix"}
-        What represents an image: the mean over tokens, or the first prefix token (CLS).
+        Vector of an image: the mean over its tokens, or its first prefix token (CLS).
     threshold : float
         Smallest cosine of a near-duplicate.
     device : str

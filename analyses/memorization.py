@@ -156,7 +156,7 @@ def same_images(one: FeatureStore, other: FeatureStore) -> bool:
 
 
 def _common_images(stores: Sequence[FeatureStore], pooled: Sequence[Pooled]) -> list[np.ndarray]:
-    """Of each store the pooled rows of the images that all stores can read, in one order."""
+    """Pooled rows of the images that are readable in all stores, in one order, for each store."""
     place = {image_id: n for n, image_id in enumerate(stores[0].image_ids)}
     places = [
         np.array([place[i] for i in store.image_ids[p.rows]], dtype=np.int64)

@@ -140,7 +140,7 @@ class DatasetName:
         return self.at(self.resolved_path)
 
     def at(self, path: str) -> DatasetName:
-        """The same name with another path; unchanged where it has none, or `path` is empty."""
+        """The same name with another path; unchanged if it has no path, or `path` is empty."""
         if self.of is not None:
             return replace(self, of=self.of.at(path))
         return replace(self, path=path) if path and self.kind in LOCATED else self
@@ -174,7 +174,7 @@ def collection(text: str) -> str:
 
 
 def family(text: str) -> str:
-    """What the splits of one dataset have in common: a name, or the folder that they lie in.
+    """Common name of the splits of one dataset, or the folder that they lie in.
 
     Examples
     --------

@@ -27,7 +27,7 @@ class FeatureRangeError(InputError):
 
 @dataclass(frozen=True, kw_only=True)
 class ShardImages:
-    """What a commit record keeps of the images themselves, one entry per row."""
+    """Facts about the images in a commit record, one entry per row."""
 
     fingerprints: list[str]
     """:func:`feature_store.protocol.fingerprint` of each image; empty where unknown."""
@@ -36,7 +36,7 @@ class ShardImages:
 
     @classmethod
     def unknown(cls, rows: int) -> ShardImages:
-        """Of images that the writer has not seen."""
+        """Facts about images that the writer has not read."""
         return cls(fingerprints=[""] * rows)
 
     @classmethod

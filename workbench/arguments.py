@@ -132,7 +132,7 @@ def _nested(forms: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Slurm:
-    """What worker jobs ask Slurm for, with --engine slurm; --cluster-file reads it from a file."""
+    """Requests of worker jobs to Slurm, with --engine slurm; --cluster-file reads a file."""
 
     slurm: SlurmOptions = field(default_factory=SlurmOptions)
 

@@ -128,7 +128,7 @@ def _command(given: list[str]) -> tuple[str, list[str]]:
 
 
 def _program_option(name: str, rest: list[str]) -> int:
-    """What the program does without a command; the exit status."""
+    """Run an option of the program itself; the exit status."""
     if group := [one for one in COMMANDS if one.startswith(f"{name} ")]:
         asked = bool(rest) and rest[0] in ("-h", "--help")
         lines = [f"  workbench {one}  {COMMANDS[one]}" for one in group]

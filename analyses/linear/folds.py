@@ -162,7 +162,7 @@ class FoldedFits:
 
 
 class FitsInTurn:
-    """The same losses for rows that are read again in every pass: one fold after the other.
+    """The losses of :class:`FoldedFits` for rows that every pass reads again, fold after fold.
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ def chunked_softmax(
 
 
 class InstanceHead:
-    """What the heads share: the softmax over all instances, a chunk of them at a time."""
+    """The common part of the heads: a softmax over all instances, in chunks."""
 
     parameters: list[torch.Tensor]
 
@@ -56,11 +56,11 @@ class InstanceHead:
         self.count, self.chunk = count, chunk
 
     def logits(self, x: torch.Tensor, part: slice) -> torch.Tensor:
-        """Of embedded rows, for a slice of the instances: dims (row, instance)."""
+        """Logits of embedded rows for a slice of the instances: dims (row, instance)."""
         raise NotImplementedError
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """What the logits are computed of: the features themselves by default."""
+        """Inputs of the logits: by default the features themselves."""
         return x
 
     def step(self, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -139,7 +139,7 @@ def held_out_losses(
 
 
 def explained(weights: np.ndarray, sxx: np.ndarray, sxy: np.ndarray) -> np.ndarray:
-    """What W takes off the squares of each target: diag(2 W^T Sxy - W^T Sxx W), (y channel,)."""
+    """Reduction of each target's sum of squares by W: diag(2 W^T Sxy - W^T Sxx W), (y channel,)."""
     return 2 * (weights * sxy).sum(0) - (weights * _product(sxx, weights)).sum(0)
 
 

@@ -123,7 +123,7 @@ class Accumulator:
 
     @property
     def shift(self) -> np.ndarray:
-        """What tokens are shifted by, for accumulators of other images: float64, dims (D,)."""
+        """Shift of the tokens, to share with other accumulators: float64, dims (D,)."""
         assert self._shift is not None
         return self._shift.cpu().double().numpy()
 

@@ -106,7 +106,7 @@ def _load(path: str | Path) -> tuple[Moments, np.ndarray]:
 
 
 def manifest(features: Features, reading: Reading, config: MomentsConfig) -> dict[str, Any]:
-    """What decides the moments: dataset, images, identities of the sources, options."""
+    """Everything that decides the moments: dataset, images, identities of sources, options."""
     return {
         "dataset": features.dataset,
         "image_count": len(features.image_ids),

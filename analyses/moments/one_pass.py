@@ -86,7 +86,7 @@ def moments_of(
 def shared_shift(
     features: Features, reading: Reading, config: MomentsConfig | None
 ) -> np.ndarray | None:
-    """What the tokens of every part are shifted by; None where one part chooses its own."""
+    """Shift of the tokens of all parts; None if there is one part, which chooses its own."""
     few = passes.first_images(features, reading)
     if few is None:
         return None

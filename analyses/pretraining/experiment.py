@@ -75,7 +75,7 @@ def load() -> list[dict[str, Any]]:
 def accuracy(
     records: Records, row: str, scales: str, *, objective: str, budget: str
 ) -> Accuracy | None:
-    """What the runs of a row show; None where none was committed.
+    """Summarise the runs of a row; None if none is committed.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from feature_store import FeatureStore
 PARTITION_IMAGES = 4096
 """Images of a partition, rounded down to whole shards: seconds to minutes of work."""
 MOST_PARTITIONS = 4096
-"""Partitions of a store; larger stores have larger ones. A scheduler holds so many with ease."""
+"""Largest number of partitions, for the scheduler; larger stores have larger partitions."""
 
 
 class Part(Protocol):
@@ -37,11 +37,11 @@ class Partition:
     """Some consecutive shards of a store."""
 
     path: str
-    """Where the store lies; absolute where it is a folder."""
+    """Path or URL of the store; folders are absolute."""
     shards: range
     """Shard numbers."""
     token: str
-    """The same for the partitions of one pass: another process opens the store once for all."""
+    """Common to the partitions of one pass, so that another process opens the store once."""
     store: FeatureStore | None = field(default=None, repr=False, compare=False)
     """The store itself; does not travel to other processes."""
 

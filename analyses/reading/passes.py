@@ -27,7 +27,7 @@ FIRST_IMAGES = 16
 
 @dataclass(frozen=True)
 class Reading:
-    """What a pass reads.
+    """Sources and images that a pass reads.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ def reduce(
     *,
     engine: Engine | None = None,
 ) -> Result | None:
-    """What `compute` makes of the batches of each part, combined in order.
+    """Apply `compute` to the batches of each part and combine the results in order.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def each_part(
     *,
     engine: Engine | None = None,
 ) -> Iterator[Result]:
-    """What `compute` makes of the batches of each of these parts, one after the other."""
+    """Yield the results of `compute` on the batches of each of these parts, in order."""
     with Bar(reading.label, len(features.image_ids)) as bar:
         yield from (engine or Local()).map(partial(_computed, reading, compute, bar), work)
 

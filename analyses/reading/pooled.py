@@ -77,7 +77,7 @@ class FeatureRows:
         return images, sum(self.widths) if self.merge == "concat" else self.widths[0]
 
     def keep(self, rows: np.ndarray) -> FeatureRows:
-        """The same matrix with only the rows that the bool array `rows` selects."""
+        """The matrix restricted to the rows that the bool array `rows` selects."""
         if rows.all():
             return self
         kept = np.ones(self.count, bool) if self.kept is None else self.kept.copy()

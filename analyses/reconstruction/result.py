@@ -146,7 +146,7 @@ def _scale_tables(
 
 
 def _ratio_interval(resampled: np.ndarray, at: int | None) -> tuple[Any, Any]:
-    """Of the ratio to the reference, (source,) each; NaN where a resample has no reference."""
+    """Interval of the ratio to the reference, (source,) each; NaN without a reference."""
     if at is None or not (resampled[at] > 0).all():
         return np.nan * resampled[:, 0], np.nan * resampled[:, 0]
     return interval(resampled / resampled[at])

@@ -13,7 +13,7 @@ FEWEST_PERMUTATIONS = 19
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityConfig:
-    """What is compared, and how much of it."""
+    """Which tokens or images are compared, and how many."""
 
     unit: Literal["token", "image"] = "token"
     """"token": every token is a sample; "image": the mean token of each image is."""

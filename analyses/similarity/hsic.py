@@ -35,7 +35,7 @@ class FourthOrder:
         self.channels = dict(channels)
         width = sum(self.channels.values())
         self.shift = shift
-        """What tokens are shifted by, dims (D,): by default the mean of the first batch."""
+        """Shift of the tokens, dims (D,): by default the mean of the first batch."""
         self._square_square = np.zeros((len(self.channels), len(self.channels)))
         self._square_token = np.zeros((len(self.channels), width))
         self._square = np.zeros(len(self.channels))

@@ -24,7 +24,7 @@ Shifts = tuple[np.ndarray, np.ndarray | None]
 
 @dataclass(frozen=True)
 class Sums:
-    """What one pass over the tokens leaves."""
+    """Results of one pass over the tokens."""
 
     moments: Moments
     fourth: FourthOrder
@@ -123,7 +123,7 @@ class _Running:
             self._means[name].append(points[chosen])
 
     def shifts(self) -> Shifts:
-        """What tokens are shifted by, for sums over other images."""
+        """Shift of the tokens, to share with sums over other images."""
         assert self._accumulator is not None
         return self._accumulator.shift, self._fourth.shift
 

@@ -18,7 +18,7 @@ Scored = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class PerImage:
-    """What a source's metrics are summed from.
+    """Sums of each image, from which a source's metrics follow.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class PerImage:
 
     @classmethod
     def scored(cls, found: Iterable[Scored], rows: np.ndarray, config: DenseConfig) -> PerImage:
-        """Of a head's outputs for these rows, in their order.
+        """Score a head's outputs for these rows, in their order.
 
         Parameters
         ----------

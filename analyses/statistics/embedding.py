@@ -13,7 +13,7 @@ COMPONENTS = 50
 
 
 def methods() -> list[str]:
-    """What :func:`embed` can do here: UMAP only where its package is installed."""
+    """Methods of :func:`embed`: UMAP only if its package is installed."""
     return ["PCA", "t-SNE"] + (["UMAP"] if find_spec("umap") else [])
 
 

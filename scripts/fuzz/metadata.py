@@ -146,7 +146,7 @@ def one(path: Path, truth: dict, unchanged: bool, layout: str) -> str:
     except StoreError as error:
         if not noticed:
             return "silent: only extract notices"
-        return "beyond repair, said" if "beyond repair" in str(error) else "refused by extract"
+        return "beyond repair, said" if "cannot be restored" in str(error) else "refused by extract"
     after = toy_store.facts(path)
     if after != truth or verify(FeatureStore(connect(path))).problems:
         return "silent: extract did not repair it"

@@ -19,9 +19,9 @@ def job_script(options: SlurmOptions, *, decoders: int = 0, name: str = "workben
     """The script of one worker job, for ``--dry-run``; the scheduler's address is a placeholder."""
     from dask_jobqueue.slurm import SLURMJob
 
-    told = job_options(options, decoders, name)
+    flags = job_options(options, decoders, name)
     try:
-        return SLURMJob("tcp://SCHEDULER:PORT", name="WORKER", **told).job_script()
+        return SLURMJob("tcp://SCHEDULER:PORT", name="WORKER", **flags).job_script()
     except ValueError as error:  # a memory that is none
         raise InputError(f"no job can be made of these Slurm options: {error}") from error
 
@@ -77,10 +77,10 @@ def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, An
 
 
 def submit_flags(options: SlurmOptions, name: str) -> list[str]:
-    """What sbatch is also told on its command line: lines of a script give way to variables such as
-    ``SBATCH_TIMELIMIT`` in the environment, flags do not."""
+    """Flags of sbatch that repeat options of the script: variables such as ``SBATCH_TIMELIMIT`` in
+    the environment override a script, but not flags."""
     logs = log_folder(options)
-    told = {
+    flags = {
         "job-name": name,
         "time": options.walltime or WALLTIME,
         "partition": options.partition,
@@ -89,7 +89,7 @@ def submit_flags(options: SlurmOptions, name: str) -> list[str]:
         "error": f"{logs}/{name}-%J.err",
         "output": f"{logs}/{name}-%J.out",
     }
-    return [f"--{flag}={value}" for flag, value in told.items() if value]
+    return [f"--{flag}={value}" for flag, value in flags.items() if value]
 
 
 def log_folder(options: SlurmOptions) -> str:

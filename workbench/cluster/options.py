@@ -18,7 +18,7 @@ WALLTIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
 
 @dataclass(frozen=True, kw_only=True)
 class SlurmOptions:
-    """What each worker job asks Slurm for. None: the default named below, or the site's own."""
+    """Requests of each worker job to Slurm. None: the default named below, or the site's own."""
 
     partition: str | None = None
     """Partition (queue); None: the site's default."""

@@ -50,7 +50,7 @@ class Session:
     def __init__(self, client: Client, watch: Callable[[dict[str, int]], None]) -> None:
         self.client = client
         self.token = uuid.uuid4().hex
-        """Of this session alone: what workers keep for the rest of a command is kept by it."""
+        """Identifies this session in caches that workers keep for the rest of a command."""
         self.ending = False
         """Whether the run ends: lost workers are not replaced any more."""
         self._watch = watch

@@ -42,7 +42,7 @@ def submitted(
     jobs, count = options.jobs, options.processes or 2
     require_slurm()
     name = f"workbench-{uuid.uuid4().hex[:8]}"
-    told = job_options(jobs, decoders, name)
+    options_of_job = job_options(jobs, decoders, name)
     flags = submit_flags(jobs, name)
     check(job_script(jobs, decoders=decoders, name=name), flags)
     Path(log_folder(jobs)).mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def submitted(
     try:
         try:
             cluster = SLURMCluster(
-                **told,
+                **options_of_job,
                 job_cls=job_class(flags),
                 silence_logs=logging.CRITICAL,
                 scheduler_options={"dashboard_address": ":0"},
@@ -59,7 +59,7 @@ def submitted(
             raise InputError(f"Dask's scheduler cannot start here: {error}") from error
         cluster.scale(jobs=count)
         log(
-            f"{count} job(s) {name} submitted, walltime {told['walltime']}, output in "
+            f"{count} job(s) {name} submitted, walltime {options_of_job['walltime']}, output in "
             f"{log_folder(jobs)}"
         )
         yield cluster, Jobs(cluster, name, count, jobs, log).watch
@@ -174,7 +174,7 @@ def job_class(flags: Sequence[str] = ()) -> Any:
 
 
 def slurm_words(text: str) -> str:
-    """What a Slurm command said, in one line.
+    """The output of a Slurm command, in one line.
 
     Examples
     --------

@@ -37,7 +37,7 @@ class Ticket:
     """Random, one for each command: its extractions (of views) share the loaded models. A later
     command loads them afresh: its weights may be others under the same path."""
     version: Version = field(default_factory=own_version)
-    """What the process that makes the ticket runs: workers have to run the same."""
+    """Version of the process that makes the ticket; workers must run the same."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Prepared:
     missing: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Shard to images that it lacks, and to sources that lack it."""
     notes: list[str] = field(default_factory=list)
-    """What an extraction would say on the way."""
+    """Notes that an extraction would print."""
     error: str = ""
     """Why nothing can be done, for the user; empty if all is well."""
 
@@ -61,7 +61,7 @@ class Done:
     shards: tuple[int, ...]
     """Shards that were given."""
     computed: frozenset[int] = frozenset()
-    """Those of them that this worker committed for some source; not those that were done by then,
+    """Shards that this worker committed for some source; not those that were already done,
     by a worker that was lost since or by another process."""
     crops: int = 0
     """Crops that ``--select`` ran."""

@@ -101,7 +101,7 @@ def refuse_reported(answers: Iterable[object]) -> None:
 
 
 def refusal(worker: str, found: str, expected: Version) -> str:
-    """What is said of a worker of another version."""
+    """Message about a worker of another version."""
     return (
         f"worker {worker} runs another version of the project than this command: found {found}, "
         f"expected {expected}; install the same version on both, start the workers again (a "

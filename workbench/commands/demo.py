@@ -105,7 +105,7 @@ class Demo:
 
 
 def _s2_sentence(result: xr.Dataset) -> str:
-    """What the second scale adds to the same model, image by image."""
+    """A sentence about the gain of the second scale, image by image."""
     one, two = result["test_info_bits"].values[:2]
     low, high = interval(result["resampled"].values[1] - result["resampled"].values[0])
     verdict = "adds" if low > 0 else "takes away" if high < 0 else "changes little:"
@@ -117,7 +117,7 @@ def _s2_sentence(result: xr.Dataset) -> str:
 
 
 def _ratio_sentence(result: xr.Dataset) -> str:
-    """The same beside a larger model."""
+    """A sentence about the same model beside a larger one."""
     two, middle = result["test_info_bits"].values[1:]
     ratios = 100 * result["test_ratio"].values
     return (
@@ -127,7 +127,7 @@ def _ratio_sentence(result: xr.Dataset) -> str:
 
 
 def _probe_sentence(table: pd.DataFrame) -> str:
-    """What a linear probe makes of it: S2 against one scale, and against the largest model."""
+    """A sentence about linear probes: S2 against one scale, and against the largest model."""
     small, s2, _, large = table.itertuples(index=False)  # one row per entry of SOURCES, in order
     resampled = list(table.attrs["resampled"].values())
     parts = []

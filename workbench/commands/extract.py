@@ -92,7 +92,7 @@ class Extract:
         return 1 if left or any(one["stopped"] or one["busy"] for one in reports) else 0
 
     def _json(self, reports: list[dict[str, Any]]) -> dict[str, Any]:
-        """Of one split: its report, and those of its views."""
+        """The report of one split, with the reports of its views."""
         first, *views = reports
         return first | ({"views": views} if self.views else {})
 
@@ -153,7 +153,7 @@ class Extract:
 
 
 def view_store(store: str, view: int) -> str:
-    """Where a view's features go: ``runs/a.zarr`` -> ``runs/a.view1.zarr``."""
+    """The store of a view's features: ``runs/a.zarr`` -> ``runs/a.view1.zarr``."""
     above, slash, name = store.rstrip("/").rpartition("/")
     path = PurePosixPath(name)
     return f"{above}{slash}{path.stem}.view{view}{path.suffix}"

@@ -90,7 +90,7 @@ def tables(result: xr.Dataset) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def caption(result: xr.Dataset) -> str:
-    """What the figures are of."""
+    """Caption of the figures: numbers of samples."""
     attrs = result.attrs
     return (
         f"n = {attrs['samples']} {attrs['config']['unit']}s; mutual_knn, intrinsic_dimension and "

@@ -145,7 +145,7 @@ class Pace:
 
 
 def text(found: dict) -> str:
-    """The same facts for a person: one block per source."""
+    """The facts as text, one block per source."""
     lines = [
         f"{found['store']}: {found['dataset']}, {found['images']} images, "
         f"{found['classes']} classes, {len(found['failed_images'])} unreadable"

@@ -78,7 +78,7 @@ class Cost:
 def cost(
     model: str, scales: Sequence[str], *, tap: str | None = None, dtype: str = "float16"
 ) -> Cost:
-    """What a source costs; no weights are read and nothing is run.
+    """Count the cost of a source, without reading weights and without running it.
 
     MACs of a split scale are those of one crop times the number of crops, so a source at
     (1x, 2x, 3x) costs 1 + 4 + 9 = 14 crops.

@@ -96,7 +96,7 @@ def _measure(
 def _runner(
     model: str, tap: str | None, scale: str, way: str, config: LatencyConfig, stack: ExitStack
 ) -> tuple[Callable[[torch.Tensor], Tokens], Callable[[], float]]:
-    """What takes base images to tokens on the host, and what tells the peak memory."""
+    """Functions from base images to tokens on the host, and to the peak memory."""
     info = models.resolve(model, tap)
     plan = plan_scale(_as_run(scale, way), info)
     if way == "workers":

@@ -55,7 +55,7 @@ class RowReading:
     sides: tuple[int, ...]
     """Sides of the scales in pixels."""
     says: str = ""
-    """What differs from the row's label, in words."""
+    """Difference from the row's label, in words."""
 
 
 RESIZED: tuple[tuple[tuple[int, ...], tuple[int, ...], str], ...] = (

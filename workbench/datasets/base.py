@@ -46,7 +46,7 @@ class Dataset:
     """Image id -> path of its file; None for a dataset without a file per image."""
     state_of: Callable[[str], list[int] | None] | None = None
     """Image id -> [bytes, modification time in ns] of the archive that contains it, when it was
-    listed; None for a dataset that is no archive."""
+    listed; None for a dataset that is not an archive."""
     mask_reader: Callable[[str], np.ndarray] | None = None
     """Image id -> integer class map, dims (row, col), -1 = ignored pixel."""
     depth_reader: Callable[[str], np.ndarray] | None = None

@@ -30,7 +30,7 @@ class RowReader:
     rows: Any = field(repr=False)
     column: str
     saved: Archive | None = None
-    """What changes with a dataset that was saved to disk; None for one of the hub."""
+    """Archive of a dataset saved to disk, which may change; None for a dataset of the hub."""
 
     def __call__(self, image_id: str) -> bytes:
         if self.saved is None:

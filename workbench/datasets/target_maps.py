@@ -72,11 +72,11 @@ class AlignedMaps:
     count: int
     """Images."""
     transform: Transform
-    """The model's."""
+    """Transform of the model."""
     outside: float
     """Value of pixels beyond the original: -1 for masks, NaN for depth."""
     unit: DepthUnit | None = None
-    """Of depth maps; None for masks."""
+    """Unit of depth maps; None for masks."""
     crop: Crop = "none"
     """Part of the original depth map that is known; the rest counts as unknown."""
     _under: dict[tuple[int, ...], np.ndarray] = field(default_factory=dict, repr=False)

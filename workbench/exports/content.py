@@ -37,7 +37,7 @@ class Exported:
 
     @classmethod
     def of(cls, store: FeatureStore, source: str, pooling: ExportPooling) -> Exported:
-        """Of a complete source.
+        """Select the readable images of a complete source.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Exported:
         return view.coords["position"].values[self.rows]
 
     def about(self) -> dict:
-        """Where the features come from, as one JSON-able object."""
+        """The origin of the features, as one JSON-able object."""
         singles = self.store.resolve(self.source).singles()
         stored = {str(single): self.store.source(single) for single in singles}
         return {

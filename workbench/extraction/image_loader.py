@@ -29,10 +29,10 @@ after a forward pass, in which a few images would be decoded already."""
 
 
 class Seen(NamedTuple):
-    """What is recorded of an image that was read."""
+    """Record of an image that was read."""
 
     fingerprint: str
-    """Of its decoded pixels; empty where they could not be read."""
+    """Fingerprint of its decoded pixels; empty if they could not be read."""
     file: list[int] | None
     """[bytes, modification time in ns] of its file before it was read; None without a file."""
 

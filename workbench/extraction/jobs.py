@@ -31,7 +31,7 @@ class Job:
     plans: dict[Source, ScalePlan]
 
     def transform(self, plan: ScalePlan) -> Transform:
-        """What turns a decoded image into the pixels that this plan starts from."""
+        """The transform from a decoded image to the input pixels of this plan."""
         scale = plan.scale
         size = (scale.height, scale.width) if scale.raw else plan.base
         return self.info.transform.at(*size)

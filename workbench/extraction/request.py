@@ -147,7 +147,7 @@ class ExtractRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """What a loaded model depends on beside its name, while its weights stay the same."""
+    """Everything that a loaded model depends on, besides its name and weights."""
 
     device: str
     """Torch device."""
@@ -223,7 +223,7 @@ class ShardPart:
 
 @dataclass
 class ExtractReport:
-    """What an extraction did."""
+    """Result of an extraction."""
 
     store: str
     """Where the features are."""

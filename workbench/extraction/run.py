@@ -59,9 +59,9 @@ class Extraction:
         self.selector = Selector.of(request)
         self.jobs: list[Job] = []
         self.models: list[LoadedModel] = []
-        """Those with sources that miss shards."""
+        """Models with sources that miss shards."""
         self.writers: dict[Source, SourceWriter] = {}
-        """Of the sources that miss shards."""
+        """Writers of the sources that miss shards."""
         self.report = ExtractReport(store=store.path, images=len(store))
         self.busy: dict[int, str] = {}
         """Shards of this pass that another process holds, and which (``host:pid``)."""

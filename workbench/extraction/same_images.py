@@ -179,7 +179,7 @@ def _looked_at(
 
 
 def fingerprints(dataset: Dataset, places: Sequence[int]) -> list[int]:
-    """Of the pixels that these images have now; 0 for one that cannot be read."""
+    """Fingerprints of the present pixels of these images; 0 for an image that cannot be read."""
     with ThreadPoolExecutor(THREADS) as threads:
         return list(threads.map(lambda place: _fingerprint(dataset, place), places))
 

@@ -53,7 +53,7 @@ class Selector:
 
     @classmethod
     def of(cls, request: ExtractRequest) -> Selector | None:
-        """What the request asks for; None where all crops are run."""
+        """The selector of a request; None if all crops are run."""
         if request.select is None or request.budget is None:
             return None
         if request.select in SIMPLE:
@@ -85,7 +85,7 @@ class Selector:
         return layout
 
     def manifest(self, plan: ScalePlan, weights_sha256: str) -> dict[str, Any]:
-        """What a selected scale's manifest has beside the others'; nothing for the base scale.
+        """Further manifest fields of a selected scale; none for the base scale.
 
         Raises
         ------
@@ -131,7 +131,7 @@ def _is_base(plan: ScalePlan) -> bool:
 
 
 def layout_of(job: Job, base: Source) -> Layout:
-    """Where the crops of a job's larger scales lie."""
+    """Positions of the crops of a job's larger scales."""
     scales = tuple(
         ScaleLayout.of(
             f"{source.model_and_tap}@{plan.scale}",

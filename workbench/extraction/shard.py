@@ -32,7 +32,7 @@ class Copy:
     rows: np.ndarray
     """Rows of the buffer."""
     counted: CastStatistics | None
-    """Where the sums go."""
+    """Receives the sums."""
 
     def finish(self) -> None:
         """Wait for the values and put them into their rows."""
@@ -56,9 +56,9 @@ class ShardBuffers:
     prefix: dict[Source, np.ndarray] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
     seen: dict[int, Seen] = field(default_factory=dict)
-    """What is recorded of the images of these rows."""
+    """Records of the images of these rows."""
     copies: list[Copy] = field(default_factory=list)
-    """Features still on their way here."""
+    """Features that are still being copied."""
 
     def finish_copies(self, keep: int = 0) -> None:
         """Wait for all copies but the newest ones."""
@@ -66,7 +66,7 @@ class ShardBuffers:
             self.copies.pop(0).finish()
 
     def images(self, rows: range) -> ShardImages:
-        """What the commit record says of the images of these rows."""
+        """Facts about the images of these rows, for the commit record."""
         seen = [self.seen[row] for row in rows]
         files = [one.file for one in seen]
         return ShardImages(

@@ -33,7 +33,7 @@ from workbench.interrupts import stop_requests
 
 @dataclass(frozen=True)
 class StreamedSource:
-    """What a single-scale source is, in a split that computes it."""
+    """A single-scale source in a split that computes it."""
 
     grid: tuple[int, int]
     """(rows, cols) of the token map."""

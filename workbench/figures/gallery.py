@@ -27,7 +27,7 @@ NEAREST = 3
 
 @dataclass(frozen=True)
 class Pictures:
-    """Where the images of the two stores come from.
+    """Images and names of the two stores.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ def sheet(table: pd.DataFrame, pictures: Pictures) -> Figure:
 
 
 def kinds(row: dict[str, Any]) -> str:
-    """What makes the example hard, as the end of its title."""
+    """The kinds of a hard example, as the end of its title."""
     return "".join(f", {kind}" for kind in ("rare", "ambiguous") if row[kind])
 
 
@@ -91,7 +91,7 @@ def _show(ax: Axes, image: np.ndarray | None, title: str) -> None:
 
 
 def _predictions(ax: Axes, row: dict[str, Any]) -> None:
-    """What each source takes the image for; wrong and right are marked by sign and weight."""
+    """The prediction of each source; wrong and right are marked by sign and weight."""
     ax.text(0, 1, f"loss drop {row['drop']:.2f}", va="top", fontsize=8, transform=ax.transAxes)
     for n, (role, name) in enumerate(ROLES.items(), 1):
         predicted, probability = row[f"{role}_top"][0]

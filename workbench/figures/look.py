@@ -123,7 +123,7 @@ def similarity(
 def loss(
     maps: FeatureStore | StoredMaps, *, image: int, target: str, sources: str | Sequence[str] = ()
 ) -> Figure:
-    """Where in the image each source misses what the target knows, as a share of the null loss.
+    """Maps of the loss of reconstructing the target from each source, over the null loss.
 
     Linear maps are fitted on sampled images of ``StoredMaps.train``, the store itself by default.
 

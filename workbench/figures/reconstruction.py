@@ -84,7 +84,7 @@ def _marks(result: xr.Dataset, names: list[str]) -> list[tuple[np.ndarray, dict[
 
 @style.styled
 def draw_map(result: xr.Dataset) -> Figure:
-    """Where in the image the information lies: bits per cell of the token grid, test images."""
+    """Map of information: bits per cell of the token grid, over test images."""
     names, shown, goal = _named(result)
     maps = result["info_map"].values
     low, high = float(np.nanmin(maps)), float(np.nanmax(maps))

@@ -129,7 +129,7 @@ def _photograph(ax: Axes, picture: np.ndarray | None, layout: Layout, chosen: np
 
 
 def _gains(ax: Axes, scale: ScaleLayout, gains: np.ndarray, limit: float) -> None:
-    """What every crop of one scale is worth: green saves, purple costs."""
+    """Gain of every crop of one scale: green lowers the loss, purple raises it."""
     ax.set_axis_off()
     values = gains.reshape(scale.crops)
     ax.imshow(values, cmap="PRGn", vmin=-limit, vmax=limit, extent=(0, 1, 1, 0))

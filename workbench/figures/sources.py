@@ -25,7 +25,7 @@ def short(source: str) -> str:
 
 
 def two_lines(source: str) -> str:
-    """The same, its scales on a line of their own."""
+    """The name of a source with its scales on a separate line."""
     return short(source).replace(" @ ", "\n@ ")
 
 

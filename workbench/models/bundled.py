@@ -69,7 +69,7 @@ def record(name: ModelName) -> dict[str, Any]:
 
 
 def weights_path(arch: str) -> Path:
-    """Where the installed package keeps its weight file.
+    """Path of the weight file of an installed package.
 
     Raises
     ------

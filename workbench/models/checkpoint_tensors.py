@@ -40,7 +40,7 @@ class Candidate:
     """The tensors of a file under one prefix, which may be the model asked for."""
 
     prefix: str
-    """What was removed from the names of the tensors: ``model.module.``."""
+    """Prefix removed from the names of the tensors: ``model.module.``."""
     tensors: dict[str, torch.Tensor]
     """Tensors by the rest of their names."""
     others: int

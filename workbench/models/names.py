@@ -28,7 +28,7 @@ class ModelName:
     """
 
     kind: str
-    """Where the weights come from: one of ``KINDS``."""
+    """Origin of the weights: one of ``KINDS``."""
     arch: str
     """The name in that library, such as ``vit_base_patch16_224.mae`` or ``ViT-B-16``; of a run, see
     :mod:`workbench.models.run_names`."""

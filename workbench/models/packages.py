@@ -19,7 +19,7 @@ class Package:
     file: str
     """The weight file, below the folder of site-packages."""
     sha256: str
-    """Of the weight file."""
+    """sha256 of the weight file."""
     timm: str
     """timm's architecture of the same shapes."""
     native: int
@@ -29,11 +29,11 @@ class Package:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     family: str
-    """What the model is, in a few words."""
+    """Short description of the model."""
     licence: str
     """As the package states it."""
     origin: str
-    """Where the weights come from, as far as the package tells."""
+    """Origin of the weights, as far as the package documents it."""
     alone: bool = False
     """Installed with ``--no-deps``: the package requires others that the weights do not need."""
 

@@ -32,7 +32,7 @@ def run_name(text: str) -> str:
     Raises
     ------
     InputError
-        There is no run in that folder, it has not finished, or its file is another one.
+        The folder holds no finished run, or its file has changed.
     """
     folder = Path(text.removeprefix(IS_RUN)).expanduser()
     if _STORED.fullmatch(text) and not folder.exists():
@@ -83,7 +83,7 @@ def find_run(model: str, given: str | None) -> None:
 
 
 def record_of(folder: Path) -> dict[str, str]:
-    """What the weight file of a run says of itself.
+    """Read the record in the weight file of a run.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def record_of(folder: Path) -> dict[str, str]:
 
 
 def origin(record: Mapping[str, str]) -> str:
-    """Where the weights come from, in the words of a manifest."""
+    """Origin of the weights, as a manifest field."""
     return (
         f"run {record['identity'][:16]}, {record['objective']}, trained at "
         f"{record['scales'].replace(' ', '+')}"

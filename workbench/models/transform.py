@@ -96,7 +96,7 @@ class Transform:
         )
 
     def at(self, height: int, width: int) -> Transform:
-        """The same field of view at another size: what a ``raw`` scale is read with."""
+        """The transform of a ``raw`` scale: the same field of view at another size."""
         return replace(self, height=height, width=width)
 
     def __call__(self, image: Image.Image) -> np.ndarray:

@@ -14,7 +14,7 @@ from workbench.results.files import write_text
 
 
 def jsonable(value: Any) -> Any:
-    """The same value in types that JSON has; a table becomes a list with one object per row.
+    """Convert a value to types of JSON; a table becomes a list with one object per row.
 
     Examples
     --------

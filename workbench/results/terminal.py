@@ -31,7 +31,7 @@ def show_table(table: pd.DataFrame, floats: str = ".4f", *, aside: bool = False)
 
 
 def as_shown(table: pd.DataFrame, floats: str = ".4f", *, aside: bool = False) -> str:
-    """What :func:`show_table` prints of a table that is not empty."""
+    """The text that :func:`show_table` prints for a table with rows."""
     stream = sys.stderr if aside else sys.stdout
     terminal = stream is not None and not stream.closed and stream.isatty()
     width = shutil.get_terminal_size().columns

@@ -19,7 +19,7 @@ class Trained:
     model: torch.nn.Module
     """Trained in place."""
     optimizer: Optimizer
-    """Of the model's parameters."""
+    """Optimiser of the model's parameters."""
     read: Callable[[int], Any]
     """Reads the batch of a step, counted from 1. It is called one step ahead in a thread, so it
     draws from :func:`~workbench.training.randomness.step_generator`, never from global states."""

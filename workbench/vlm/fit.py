@@ -214,7 +214,7 @@ def _identity(
     writer: Writer,
     before: Run | None,
 ) -> dict[str, Any]:
-    """What decides the weights, besides the training's own options and seed."""
+    """Everything that decides the weights, except training options and seed."""
     options = asdict(replace(config, device="cpu"))
     options.pop("device")
     store = vision.store

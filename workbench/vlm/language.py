@@ -131,7 +131,7 @@ def require_packages() -> None:
 
 
 def bundled_path(name: str) -> Path:
-    """Where the installed package keeps its GGUF file; the package itself is not imported.
+    """Path of the GGUF file of an installed package, which is not imported.
 
     Raises
     ------

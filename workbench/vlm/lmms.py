@@ -36,7 +36,7 @@ IMAGES = 64
 
 
 def manifest() -> Any:
-    """What the entry point gives the engine: the model's name and class."""
+    """Name and class of the model, for the engine's entry point."""
     from lmms_eval.models.registry_v2 import ModelManifest
 
     return ModelManifest(model_id=NAME, simple_class_path=f"{__name__}.Model")

@@ -108,7 +108,7 @@ def _scanned(archive: Archive, scan: Callable[[Archive], Listing]) -> Listing:
 
 
 def _folders(beside: str | None) -> list[Objects]:
-    """Where a list is looked for; it is kept in the first of them that can be written."""
+    """Folders to search for a list; it is kept in the first one that is writable."""
     above = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     cache = connect(Path(above, "s2-workbench", "archives"))
     if beside is None:

@@ -127,7 +127,7 @@ def clean_name(path: str, where: str) -> str:
 
 
 def no_images(what: str, skipped: Counter[str]) -> InputError:
-    """Of archives without an image."""
+    """Error for archives without images."""
     kinds = ", ".join(f"{count} {kind}" for kind, count in skipped.most_common())
     return InputError(
         f"{what} holds no image; expected members that end in {' '.join(sorted(extensions()))}"

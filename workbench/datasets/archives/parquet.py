@@ -42,7 +42,7 @@ class Table:
 
 
 class Columns(NamedTuple):
-    """What is read of a file."""
+    """Columns to read from a file."""
 
     image: str
     """Column of the images."""

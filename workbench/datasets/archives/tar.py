@@ -130,7 +130,7 @@ def _check_end(handle: BinaryIO, place: int, where: str, skipped: Counter[str]) 
         )
     elif len(end) > PADDING or end.strip(tarfile.NUL):
         raise InputError(
-            f"{where} goes on behind its end mark at byte {place}, expected at most {PADDING} "
+            f"{where} continues after its end mark at byte {place}, expected at most {PADDING} "
             "bytes of zeros; copy it again, or pack archives that were joined as one"
         )
 

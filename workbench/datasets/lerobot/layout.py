@@ -26,7 +26,7 @@ CAMERAS = ("image", "video")
 
 @dataclass(frozen=True)
 class Video:
-    """Where the frames of an episode lie in a video.
+    """Position of an episode's frames in a video.
 
     Attributes
     ----------

@@ -14,7 +14,7 @@ from workbench.datasets.folder import FileReader
 from workbench.datasets.table import MapReader, depth_map
 
 REFUSED = -2
-"""What numbers become that stand for no class."""
+"""Class of a number that does not stand for one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +24,11 @@ class Split:
     image_ids: list[str]
     """In order; where images are files, their paths below the root."""
     reader: Callable
-    """As of :class:`~workbench.datasets.base.Dataset`."""
+    """Reader of :class:`~workbench.datasets.base.Dataset`."""
     masks: Callable[[str], np.ndarray] | None = None
     """Image id to its mask."""
     names: list[str] | None = None
-    """Of the mask's classes."""
+    """Names of the mask's classes."""
     depths: Callable[[str], np.ndarray] | None = None
     """Image id to metres."""
     without: int = 0

@@ -79,7 +79,7 @@ def problems(profile: Profile, needed: Iterable[str]) -> dict[str, str]:
 
 
 def _problem(dataset: str, column: str) -> str:
-    """What is wrong with a dataset name, seen without listing its images."""
+    """The error in a dataset name, found without listing its images; empty if none."""
     try:
         name = DatasetName.parse(dataset).base
     except InputError as error:

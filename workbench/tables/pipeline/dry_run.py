@@ -129,7 +129,7 @@ def _mixing(plan: MeasurementPlan, profile: Profile, existing: dict[str, Missing
 
 
 def _splits(plan: MeasurementPlan, profile: Profile, bad: set[str], listing: Listing) -> list[str]:
-    """What analyses would refuse of the images: no labels, or the same ones in train and test."""
+    """Reasons for analyses to refuse the images: no labels, or shared images in train and test."""
     found = []
     for data in plan.data:
         roles = profile.data[data]
@@ -157,7 +157,7 @@ def _splits(plan: MeasurementPlan, profile: Profile, bad: set[str], listing: Lis
 
 
 def _as_stored(split: DataSplit, listing: Listing) -> Any:
-    """What analyses see of a store's images, from the dataset that it would be made of."""
+    """The images of a store as analyses see them, from the dataset to extract."""
     dataset = listing(base(split.dataset)).take(split.limit)
     return SimpleNamespace(
         path=split.key,

@@ -39,7 +39,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class MeasurementPlan:
-    """What a selection of tables needs under a profile.
+    """Measurements that a selection of tables needs under a profile.
 
     Attributes
     ----------

@@ -83,7 +83,7 @@ class Profile:
         return "" if all(split.own for split in splits) else ", ".join(dict.fromkeys(names))
 
     def path(self, split: DataSplit) -> str:
-        """Where the store of a split lies."""
+        """Path of the store of a split."""
         return f"{self.stores}/{split.store}.zarr"
 
 

@@ -23,7 +23,7 @@ from workbench.tables.specs.schema import TableSpec
 
 @dataclass
 class TablesRun:
-    """What a run did."""
+    """Result of a run."""
 
     extracted: list[str] = field(default_factory=list)
     """Stores that were written to."""

@@ -16,29 +16,29 @@ Value = tuple[float, float | None, float | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What an analysis may use."""
+    """Inputs of an analysis."""
 
     stores: Mapping[str, FeatureStore]
     """Role → store."""
     device: str
     """Torch device of the analysis."""
     moments: str | None = None
-    """Where training moments are kept."""
+    """Path of training moments."""
     images: Mapping[str, Dataset] = field(default_factory=dict)
     """Role → images, for an analysis that reads them instead of stores."""
     folder: Path | None = None
-    """Where such an analysis keeps its runs."""
+    """Folder of the runs of such an analysis."""
     arithmetic: Arithmetic = "fp32"
-    """Of forward passes."""
+    """Arithmetic of forward passes."""
     workers: int = 0
     """Decoding processes."""
     iterations: int | None = None
-    """Steps of a decoder, where they are fewer than published."""
+    """Steps of a decoder, if fewer than published."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one call of an analysis found.
+    """Result of one call of an analysis.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Measured:
 
 
 class StoredMeasurement(NamedTuple):
-    """What was measured, under the fingerprint of everything that decides it."""
+    """A measurement and the fingerprint of everything that decides it."""
 
     fingerprint: str
     measured: Measured

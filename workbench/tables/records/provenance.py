@@ -68,9 +68,9 @@ def of_images(
     weights: Mapping[str, str],
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The same of data sets that are read without a store; ``path`` is the name.
+    """Provenance of data sets that are read without a store; ``path`` is the name.
 
-    `weights` are hashes by source, `settings` what else decides the features of crops.
+    `weights` are hashes by source; `settings` hold everything else that decides features of crops.
     """
     return {
         role: {
@@ -110,7 +110,7 @@ def kept_path(path: str, out: Path) -> str:
 
 
 def found_path(path: str, out: Path) -> str:
-    """Where a path from a record of a folder lies; the reverse of :func:`kept_path`.
+    """Resolve a path from a record of a folder; the inverse of :func:`kept_path`.
 
     Examples
     --------
@@ -185,7 +185,7 @@ def stores(table: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def line(table: Mapping[str, Any]) -> str:
-    """What every written table ends with: dates, version, commit, stores with identities.
+    """The last line of every written table: dates, version, commit, stores with identities.
 
     A figure that draws other tables names them with their digests; they name their stores.
     """
@@ -231,7 +231,7 @@ def refuse_mixed(key: str, measurements: Mapping[str, Mapping[str, Any]]) -> Non
 
 
 def mixed(measurements: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What differs within a table, in words; empty for a consistent one."""
+    """Differences within a table, in words; empty if it is consistent."""
     seen: dict[tuple[str, str], set[str]] = {}
     for provenance in measurements.values():
         seen.setdefault(("", "code of the analyses"), set()).add(provenance["code"]["code_sha256"])

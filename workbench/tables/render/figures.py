@@ -200,7 +200,7 @@ def _family(table: dict) -> str:
 
 
 def _who(table: dict, family: str) -> str:
-    """What ran in a family's place, shortly."""
+    """Short name of the model that ran in place of a family."""
     models = _models(table)
     if not models:
         return "nothing"

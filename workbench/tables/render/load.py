@@ -18,9 +18,9 @@ class LoadedTable:
     """One table of a folder; a notebook shows it with directions, cost columns and footnotes."""
 
     content: dict[str, Any]
-    """What the table's JSON holds, provenance included."""
+    """Content of the table's JSON, provenance included."""
     folder: Path
-    """Where it lies, with its pictures."""
+    """Folder of the table and its pictures."""
 
     @property
     def shown(self) -> pd.DataFrame:

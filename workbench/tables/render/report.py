@@ -62,7 +62,7 @@ def write(
 
 
 def described(profile: str, tables: Mapping[str, dict]) -> str:
-    """What the profile means, with the images that the config of these tables named."""
+    """Describe the profile, with the images that the config of these tables named."""
     named = ", ".join(dict.fromkeys(name for t in tables.values() for name in t.get("named", ())))
     images = {
         "bundled": f"that come as packages, and images that the config names ({named}), as each "

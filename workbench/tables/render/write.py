@@ -155,7 +155,7 @@ def _footnotes(spec: TableSpec, tables: Mapping[str, dict]) -> list[str]:
 
 
 def _content(table: dict) -> dict:
-    """What a table says, without when it was said."""
+    """Content of a table without dates and times."""
     volatile = ("code", "date", "seconds")
     plain = {k: v for k, v in table.items() if k != "measurements"}
     marks = {

@@ -26,7 +26,7 @@ def memorization_flop(images: int, channels: int, *, views: int = 2, epochs: int
 
 
 def _memorization() -> str:
-    """What the memorization column takes on all of ImageNet, in words."""
+    """Cost of the memorization column on all of ImageNet, in words."""
     flop = 3 * sum(memorization_flop(IMAGES, channels) for channels in CHANNELS)  # three seeds
     hours = flop / (FP32_TFLOPS * 1e12) / 3600
     return (

@@ -62,9 +62,9 @@ class DataNote:
     data: str
     """Data key of the profile."""
     text: str
-    """What is said of the profile's own images."""
+    """Note for the profile's own images."""
     otherwise: str = ""
-    """What is said of others, ``{datasets}`` standing for their names; empty for nothing."""
+    """Note for other images, with ``{datasets}`` for their names; empty for none."""
 
     def plus(self, text: str) -> DataNote:
         """With a further sentence about the profile's own images."""
@@ -108,7 +108,7 @@ class Comparison:
     """A difference between two rows, asked of the paper and of the run alike."""
 
     question: str
-    """What is compared, such as "Base-S2 (1x, 2x) against Large"."""
+    """The comparison in words, such as "Base-S2 (1x, 2x) against Large"."""
     metric: str
     """Metric column."""
     a: Label
@@ -124,23 +124,23 @@ class TableSpec:
     """One table or figure of a paper."""
 
     key: str
-    """What ``--only`` calls it: 5, sovit2, vlm3, figure2."""
+    """Its name for ``--only``: 5, sovit2, vlm3, figure2."""
     title: str
     """Title."""
     question: str
-    """What it asks, in one sentence."""
+    """Its question, in one sentence."""
     paper: Literal["s2", "sovit", "vlm"]
     """Paper."""
     reference: str
     """Table, section or figure of that paper."""
     published: str = ""
-    """Name of the published figures in ``analyses.published``; empty where none are printed."""
+    """Name of the published figures in ``analyses.published``; empty if none are printed."""
     where: Mapping[str, str] = field(default_factory=dict)
     """Part of the published data: column → value."""
     label: tuple[str, ...] = ()
     """Label columns."""
     rows: tuple[Label, ...] = ()
-    """Rows where no published data give them."""
+    """Rows, if published data do not give them."""
     metrics: tuple[Metric, ...] = ()
     """Columns of figures, in order."""
     setups: Mapping[str, Setup] = field(default_factory=dict)
@@ -150,7 +150,7 @@ class TableSpec:
     extra_tables: tuple[str, ...] = ()
     """Further tables, by name in :data:`workbench.tables.render.extra_tables.BLOCKS`."""
     missing: str = ""
-    """What is needed to run it, where it cannot be run here."""
+    """Requirements, if it cannot be run here."""
     uses: tuple[str, ...] = ()
     """Other tables that its figure draws."""
     figure: str = ""

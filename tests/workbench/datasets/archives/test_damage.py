@@ -47,10 +47,10 @@ def test_an_end_mark_before_the_end_is_refused(photos, put, tmp_path):
     path = put.tar(tmp_path / "a.tar", photos.items())
     whole = path.read_bytes()
     path.write_bytes(whole * 2)
-    with pytest.raises(InputError, match=r"a\.tar goes on behind its end mark.*joined"):
+    with pytest.raises(InputError, match=r"a\.tar continues after its end mark.*joined"):
         datasets.open(f"tar:{path}")
     path.write_bytes(whole + bytes(1 << 20))
-    with pytest.raises(InputError, match=r"a\.tar goes on behind its end mark.*copy it again"):
+    with pytest.raises(InputError, match=r"a\.tar continues after its end mark.*copy it again"):
         datasets.open(f"wds:{path}")
     path.write_bytes(whole + bytes(1 << 18))
     assert len(datasets.open(f"tar:{path}")) == 6
