@@ -33,6 +33,7 @@ import torch
 from PIL import Image
 
 import feature_store
+from feature_store.dataset_name import DatasetName
 from workbench.cost.parallel import peak_mb
 from workbench.extraction import ExtractRequest, extract
 from workbench.vlm import fit as fitting
@@ -52,7 +53,7 @@ class EncodedVision(StoredVision):
     """The same tokens, computed from the image files whenever they are asked for."""
 
     def __call__(self, rows: np.ndarray) -> torch.Tensor:
-        folder = Path(self.store.dataset.partition(":")[2])
+        folder = Path(DatasetName.parse(self.store.dataset).path)
         paths = [str(folder / name) for name in self.store.image_ids[rows]]
         return self.tower(paths)
 

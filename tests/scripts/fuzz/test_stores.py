@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-FUZZERS = Path(__file__).parents[2] / "scripts" / "fuzz"
+FUZZERS = Path(__file__).parents[3] / "scripts" / "fuzz"
 
 
 @pytest.fixture(autouse=True)

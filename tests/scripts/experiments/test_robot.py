@@ -12,7 +12,7 @@ import pytest
 from analyses import experiments
 from workbench.tables.render import robot_tables
 
-SCRIPT = Path(__file__).parents[2] / "scripts/experiments/robot.py"
+SCRIPT = Path(__file__).parents[3] / "scripts/experiments/robot.py"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts/slurm/pretrain.sbatch"
+SCRIPT = Path(__file__).parents[3] / "scripts/slurm/pretrain.sbatch"
 TORCHRUN = """#!/usr/bin/env bash
 echo "$*" > "$CALLS/torchrun"
 worker() {

@@ -12,7 +12,7 @@ import pytest
 from analyses import experiments
 from workbench.tables.render import case_studies, figures
 
-SCRIPT = Path(__file__).parents[2] / "scripts/experiments/multimodal.py"
+SCRIPT = Path(__file__).parents[3] / "scripts/experiments/multimodal.py"
 S2 = "Lite0-S2 3 scales raw"
 
 
