@@ -85,7 +85,7 @@ def values(image_id: str) -> np.ndarray:
     return np.random.default_rng(int(image_id[2:4])).standard_normal((1, 2, 3)).astype(np.float32)
 
 
-def extract(path: Path, images: int, layout: str, *, failed: str = "") -> list[int]:
+def extract(path: Path, images: int, layout: str) -> list[int]:
     """What an extraction does to the store, with known features; the shards it computed."""
     request = ExtractRequest(
         dataset="folder:toy", models=["toy:a"], scales=["224"], store=str(path), shard_images=SHARD

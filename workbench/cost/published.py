@@ -119,7 +119,7 @@ def _row(row: dict) -> dict:
         "model": model,
         "params_m_counted": counted_params,
         "params_deviation": counted_params / row["params_m"] - 1,
-        "params_explanation": _explain_params(label, row["params_m"], counted_params),
+        "params_explanation": _explain_params(row["params_m"], counted_params),
         "gmacs": gmacs,
         "gmacs_deviation": gmacs / row["flops_g"] - 1,
     }
@@ -164,8 +164,8 @@ def explain_gmacs(label: RowReading, printed: float) -> tuple[str, float]:
     return "", counted(label, 1.0)
 
 
-def _explain_params(label: RowReading, printed: float, found: float) -> str:
-    """Words for a parameter count that differs by more than 3 %: whose count it is."""
+def _explain_params(printed: float, found: float) -> str:
+    """The model that a printed parameter count belongs to, if it differs by more than 3 %."""
     if math.isnan(printed) or abs(found / printed - 1) <= TOLERANCE:
         return ""
     for family, size in (("ViT", "Huge"), ("OpenCLIP", "Giant")):

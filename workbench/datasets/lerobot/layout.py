@@ -124,7 +124,7 @@ def read_layout(root: Path) -> Layout:
     version = str(info["codebase_version"]).removeprefix("v")
     if version.partition(".")[0] not in ("2", "3"):
         raise InputError(f"{root / INFO}: codebase_version is v{version}, expected v2.x or v3.x")
-    listed = _listed_v3(root) if version.startswith("3") else _listed_v2(root, info)
+    listed = _listed_v3(root) if version.startswith("3") else _listed_v2(root)
     expected = int(info["total_episodes"])
     if sorted(e["episode_index"] for e in listed) != list(range(expected)):
         raise InputError(
@@ -164,7 +164,7 @@ def _listed_v3(root: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _listed_v2(root: Path, info: dict[str, Any]) -> list[dict[str, Any]]:
+def _listed_v2(root: Path) -> list[dict[str, Any]]:
     path = root / "meta/episodes.jsonl"
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
