@@ -86,8 +86,8 @@ class DenseConfig:
     merge: Merge = "concat"
     """How the scales of an S2 source combine: concat (the paper's way) or add (Table 12)."""
     train_tokens: int = 2**17
-    """Tokens that a dense head is trained on at most, equally many of each image; half a MiB for
-    each channel."""
+    """Largest number of training tokens of a dense head, equally many per image; half a MiB per
+    channel."""
     l2: float | None = None
     """Segmentation: penalty of the logistic head; by default chosen on held-out training images."""
     ridge: float | None = None
