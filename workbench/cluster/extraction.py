@@ -85,7 +85,7 @@ def extract_on(
 
 
 class _Work:
-    """Shards that wait, shards under way, and what is known about the workers."""
+    """Shards that are waiting or being computed, and facts about the workers."""
 
     def __init__(
         self,
@@ -102,16 +102,16 @@ class _Work:
         self.under_way: dict[Any, tuple[int, ...]] = {}
         self.finished: queue.SimpleQueue = queue.SimpleQueue()
         self.held: dict[int, tuple[str, float, float]] = {}
-        """Shard to its holder, since when, and when it is offered again."""
+        """Shard claimed elsewhere to its holder, since when, and when it is offered again."""
         self.addresses: dict[str, str] = {}
-        """Name (``host:pid``) of every worker that began something, and its address."""
+        """Name (``host:pid``) of every worker that has begun a task, to its address."""
         self.begun: Counter[int] = Counter()
-        """Shard to how often a worker began it."""
+        """Shard to the number of times that a worker began it."""
         self.begun_at: dict[int, str] = {}
         """Shard to the address of the last worker that began it."""
 
     def heard(self, event: tuple[float, dict]) -> None:
-        """A worker says who it is and what it begins (called from Dask's thread)."""
+        """Note the message of a worker that begins a task (called from Dask's thread)."""
         _, message = event
         self.addresses[message["name"]] = message["address"]
         if message["token"] == self.ticket.token:  # others may use the same scheduler
@@ -119,7 +119,7 @@ class _Work:
             self.begun_at.update(dict.fromkeys(message["begins"], message["address"]))
 
     def run(self, prepared: tasks.Prepared, shards_per_task: int) -> ExtractReport:
-        """Hand out all missing shards; the report without what the store knows."""
+        """Hand out all missing shards; returns the report of this run."""
         store = feature_store.open(self.ticket.options["store"])
         report = ExtractReport(store=store.path, images=len(store))
         todo = sorted(prepared.missing)
@@ -130,7 +130,7 @@ class _Work:
         self.log(f"{len(todo)} shard(s), {images} image(s) to compute")
         start = time.perf_counter()
         with shown("extract", total=images, unit="image") as bar:
-            while self._go_on(store):
+            while self._submit(store):
                 for done in self._collect():
                     if done.error:
                         self._cancel(list(self.under_way))
@@ -150,11 +150,11 @@ class _Work:
         report.interrupted = self.stopping()
         return report
 
-    def _go_on(self, store: FeatureStore) -> bool:
-        """Submit what there is room for; whether anything is under way or may become so."""
+    def _submit(self, store: FeatureStore) -> bool:
+        """Submit shards as long as workers have room; False once all work is finished."""
         self.session.ending = self.stopping()
         present = self.session.look()
-        if self.session.ending:  # only shards that a present worker is computing are waited for
+        if self.session.ending:  # wait only for shards that a present worker is computing
             waiting = [f for f in self.under_way if not f.done()]
             begun = {f: {self.begun_at.get(shard) for shard in self.under_way[f]} for f in waiting}
             self._cancel([f for f in waiting if begun[f].isdisjoint(present)])
@@ -168,12 +168,12 @@ class _Work:
             self.under_way.update(zip(futures, groups, strict=True))
             for future in futures:
                 future.add_done_callback(self.finished.put)
-        # Held shards whose holder is, or was, a worker of this run will come free.
+        # Shards held by present or former workers of this run will become free.
         ours = any(holder in self.addresses for holder, *_ in self.held.values())
         return bool(self.under_way or self.waiting or ours)
 
     def _collect(self) -> list[tasks.Done]:
-        """Answers that have come; waits a moment for the first."""
+        """Results that have arrived; waits briefly for the first."""
         found = []
         try:
             found.append(self.finished.get(timeout=TICK_SECONDS))
@@ -211,7 +211,7 @@ class _Work:
             self.waiting.append((shard,))
 
     def _cancel(self, futures: list[Any]) -> None:
-        """Take tasks back; one that runs already ends as it would, and nobody waits for it."""
+        """Cancel tasks and queue their shards again; a running task finishes unobserved."""
         for future in futures:
             self.waiting.append(self.under_way.pop(future))
         self.session.client.cancel(futures)

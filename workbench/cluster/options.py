@@ -79,7 +79,7 @@ class SlurmOptions:
         return self.margin if self.margin is not None else min(max(self.seconds / 10, 10), 300)
 
     def over(self, base: SlurmOptions) -> SlurmOptions:
-        """These options, and those of `base` where nothing is said here."""
+        """These options, completed by `base` where they are not set."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(base, **{name: v for name, v in given.items() if v is not None})
 
@@ -133,9 +133,9 @@ class EngineOptions:
     """Worker processes (dask: by default one for each GPU, or one for each CPU core) or worker jobs
     (slurm: by default 2)."""
     cluster_file: Path | None = None
-    """YAML file of the options that --help-slurm lists; flags given beside it win."""
+    """YAML file of the options that --help-slurm lists; flags override it."""
     timeout: float = 20.0
-    """Seconds in which a scheduler has to answer."""
+    """Seconds within which a scheduler must answer."""
     dry_run: bool = False
     """Print the Slurm job script and submit nothing."""
     slurm: SlurmOptions = field(default_factory=SlurmOptions)

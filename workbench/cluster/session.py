@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.5
 """Seconds between two looks at the state of the workers while waiting."""
 VERSION_SECONDS = 10.0
-"""Seconds in which the present workers have to answer with their versions."""
+"""Seconds within which the present workers must answer with their versions."""
 IDLE_SECONDS = 60.0
 """Seconds without a question after which the run was busy with something else, not waiting."""
 UNREADABLE = ("Error during deserialization of the task graph", "Can't get attribute")
-"""What Dask's scheduler and pickle say of work whose functions or classes they do not know."""
+"""Parts of messages of Dask's scheduler and pickle about unknown functions or classes."""
 
 
 class Session:
-    """Runs functions on the workers of a Dask scheduler, and notices when there are none.
+    """Runs functions on the workers of a Dask scheduler, and detects when there are none.
 
     ``map`` and ``reduce`` are what the analyses ask of an engine (:mod:`~.reading.engine`).
 
@@ -72,7 +72,7 @@ class Session:
                 self._threads = self.client.nthreads()
             except OSError as error:  # the question itself may find it gone
                 raise InputError(
-                    "the Dask scheduler is gone; what is stored stays: repeat the command"
+                    "the Dask scheduler is gone; stored shards are safe: repeat the command"
                 ) from error
             self._looked = time.monotonic()
             if not self.ending:
@@ -150,7 +150,7 @@ class Session:
                     fetching.cancel()
                     raise InputError(
                         "the last worker was lost while the run ended, with word of what it did; "
-                        "what is stored stays: repeat the command"
+                        "stored shards are safe: repeat the command"
                     )
             return fetching.result()
 
@@ -199,7 +199,7 @@ class Patience:
         self._since = self._asked = time.monotonic()
 
     def is_over(self, anybody: bool) -> bool:
-        """Whether there has been nobody for too long."""
+        """Whether there has been no worker for too long."""
         now = time.monotonic()
         if anybody or now - self._asked > IDLE_SECONDS:
             self._since = now
@@ -232,7 +232,7 @@ def _apply(function: Callable[[Any], Any], item: Any) -> Any:
 
 @contextlib.contextmanager
 def said_plainly() -> Iterator[None]:
-    """Dask's own failures become errors that say what to do."""
+    """Turn Dask's own failures into errors with a remedy."""
     from distributed import KilledWorker
     from distributed.client import FutureCancelledError
 
@@ -242,13 +242,13 @@ def said_plainly() -> Iterator[None]:
         raise InputError(
             f"{error.allowed_failures + 1} workers died one after the other at the same piece of "
             f"work: out of memory, preempted or past their walltime again and again, or without "
-            f"this version of the project (their output says which); what is stored stays: give "
+            f"this version of the project (their output says which); stored shards are safe: give "
             f"workers more memory or time, or lower --max-crops, --batch and --shards-per-task, "
             f"and repeat the command"
         ) from error
     except FutureCancelledError as error:
         raise InputError(
-            "the Dask scheduler dropped the work; what is stored stays: repeat the command"
+            "the Dask scheduler dropped the work; stored shards are safe: repeat the command"
         ) from error
     except ImportError as error:
         raise InputError(

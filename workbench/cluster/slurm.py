@@ -23,7 +23,7 @@ from workbench.cluster.slurm_jobs import Jobs, queue, without
 from workbench.interrupts import tell
 
 REPLY_SECONDS = 60.0
-"""Seconds in which sbatch or scancel has to answer."""
+"""Seconds within which sbatch or scancel must answer."""
 
 
 @contextmanager
@@ -100,8 +100,8 @@ def check(script: str, flags: Sequence[str] = ()) -> None:
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise InputError(
-                f"Slurm has not answered `sbatch --test-only` within {REPLY_SECONDS:g} s, and "
-                f"nothing was submitted; see whether `sinfo` answers, and repeat the command"
+                f"Slurm has not answered `sbatch --test-only` within {REPLY_SECONDS:g} s, so "
+                f"nothing was submitted; check that `sinfo` answers, and repeat the command"
             ) from error
     if found.returncode:
         raise InputError(
@@ -111,7 +111,7 @@ def check(script: str, flags: Sequence[str] = ()) -> None:
 
 
 def cancel(name: str, held: Sequence[str], log: Callable[[str], None]) -> None:
-    """Cancel every job of that name; where Slurm does not do it, say which jobs may remain.
+    """Cancel every job of that name; if Slurm fails to, log which jobs may remain.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def cancel(name: str, held: Sequence[str], log: Callable[[str], None]) -> None:
     if left:
         tell(
             log,
-            f"scancel failed ({words}): job(s) {', '.join(left)} may be left; cancel them with "
+            f"scancel failed ({words}): job(s) {', '.join(left)} may remain; cancel them with "
             f"`scancel --name {name}`",
         )
 

@@ -84,7 +84,7 @@ class Jobs:
         if over and not self._queueing:
             raise InputError(
                 f"no worker has been there for {self.patience.seconds:g} s; squeue says "
-                f"{states or 'nothing'}. What is stored stays: repeat the command"
+                f"{states or 'nothing'}. Stored shards are safe: repeat the command"
             )
         if workers or not self._queueing:
             self._said = now

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from workbench.extraction.run import Extraction
 
 TOPIC = "workbench"
-"""Dask event topic under which workers say who they are and what they begin."""
+"""Dask event topic of the workers' messages: their names, and the shards that they begin."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Done:
-    """Some shards as one worker left them."""
+    """Result of a worker on some shards."""
 
     shards: tuple[int, ...]
     """Shards that were given."""
@@ -153,7 +153,7 @@ def require_children(decoders: int) -> None:
 
 
 def enter(folder: str) -> None:
-    """Make relative paths mean what they mean where the run was started.
+    """Enter the folder in which the run was started, so that relative paths keep their meaning.
 
     Raises
     ------

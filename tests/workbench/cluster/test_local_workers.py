@@ -529,7 +529,7 @@ def test_an_end_waits_for_shards_of_present_workers_only(request_for, tmp_path):
     for address, shards in [("tcp://alive", (0,)), ("tcp://lost", (1, 2)), ("tcp://lost", (3,))]:
         message = {"name": address, "address": address, "token": "token", "begins": shards}
         work.heard((0.0, message))
-    assert work._go_on(None)
+    assert work._submit(None)
     assert cancelled == [lost, waiting]
     assert session.ending
 
