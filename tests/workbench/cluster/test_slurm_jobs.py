@@ -149,8 +149,8 @@ def program(folder, name, lines):
     [
         ("exit 0", "echo 3 RUNNING None", None),
         ("exit 1", "true", None),  # nothing is left to be cancelled
-        ("exec sleep 60", "echo 3 RUNNING None", "no answer within 0.3 s.: job.s. 3 may be left"),
-        ("echo scancel: error: down >&2; exit 1", "exit 1", "down.: job.s. 1, 2 may be left"),
+        ("exec sleep 60", "echo 3 RUNNING None", "no answer within 0.3 s.: job.s. 3 may remain"),
+        ("echo scancel: error: down >&2; exit 1", "exit 1", "down.: job.s. 1, 2 may remain"),
     ],
 )
 def test_jobs_that_may_remain_are_named(tmp_path, monkeypatch, scancel, squeue, line):
