@@ -116,7 +116,7 @@ def open_of(store: FeatureStore, *, decoding: Decoding | None = None) -> Dataset
 
 
 def skipped_files(name: str, path: str = "", beside: str | None = None) -> dict[str, int]:
-    """Files of a folder, or members of archives, that are no images, by kind.
+    """Files of a folder, or members of archives, that are not images, by kind.
 
     Parameters
     ----------

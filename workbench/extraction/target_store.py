@@ -48,7 +48,7 @@ def open_target(
         there = objects.exists("zarr.json") or is_damaged_store(objects)
         if not (there or can_create(objects)):
             raise InputError(
-                f"{request.store} exists and is no feature store; name a new folder with --store"
+                f"{request.store} exists and is not a feature store; name a new folder with --store"
             )
         check = partial(
             require_same_images, dataset=dataset, redo_changed=request.redo_changed, log=log

@@ -97,7 +97,7 @@ def open_one(name: DatasetName, scan: Callable[[Archive], Listing], beside: str 
 
 
 def image_name(name: str, skipped: Counter[str]) -> str | None:
-    """A member's cleaned path; None, and counted, if it is no image."""
+    """A member's cleaned path; None, and counted, if it is not an image."""
     extension = PurePosixPath(name).suffix.lower()
     if any(part.startswith(".") for part in name.split("/")):
         skipped["hidden"] += 1

@@ -1,7 +1,7 @@
 """``bundled:textiles``: 2,000 photographs of woven cloth from the package ``conformal-clip-data``.
 
 250 x 250 JPEG; 1,000 nominal, 500 with a local defect (tiny), 500 with a global defect;
-MIT licence. Images of different classes with the same number are no copies of each other
+MIT licence. Images of different classes with the same number are not copies of each other
 (correlation below 0.1), so a split by image is fair.
 """
 
