@@ -151,7 +151,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _skipped_kind(entry: os.DirEntry[str]) -> str:
-    """Reason why a file is not an image; empty for an image, and for a link to nothing (a failed row)."""
+    """Why a file is not an image; empty for images and for links to nothing (failed rows)."""
     extension = os.path.splitext(entry.name)[1].lower()
     if extension not in extensions():
         return extension or "without extension"
