@@ -71,7 +71,7 @@ def draw_predictions(
             row[0].imshow(image.photograph)
         set_title(row[0], image.title)
         for ax, values in zip(row[1:], [image.truth, *image.maps], strict=True):
-            ax.imshow(in_metres(values, limits) if depth else in_colours(values))
+            ax.imshow(depth_in_colours(values, limits) if depth else classes_in_colours(values))
         if line == 0:
             for ax, title in zip(row[1:], ["truth", *map(short, sources)], strict=True):
                 set_title(ax, title)
@@ -90,19 +90,19 @@ def _limits(images: Sequence[Predicted]) -> tuple[float, float]:
     return float(both.min()), float(max(both.max(), both.min() + 1e-6))
 
 
-def in_metres(depth: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+def depth_in_colours(depth: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
     """Colours of a depth map: float64, dims (row, col, 3)."""
     low, high = limits
     colours = mpl.colormaps["viridis"](np.clip((depth - low) / (high - low), 0, 1))[..., :3]
     return np.where(np.isfinite(depth)[..., None], colours, UNKNOWN)
 
 
-def in_colours(classes: np.ndarray) -> np.ndarray:
+def classes_in_colours(classes: np.ndarray) -> np.ndarray:
     """A colour of its own for each class, whatever others there are: float64, dims (row, col, 3).
 
     Examples
     --------
-    >>> in_colours(np.array([[-1]])).tolist()
+    >>> classes_in_colours(np.array([[-1]])).tolist()
     [[[0.92, 0.92, 0.92]]]
     """
     number = np.maximum(classes, 0)
@@ -119,7 +119,7 @@ def _legend(figure: Figure, images: Sequence[Predicted], names: Sequence[str] | 
     found = np.argsort(-np.bincount(truth), kind="stable")[: len(np.unique(truth))][:NAMED]
     patches = [
         Patch(
-            color=in_colours(np.array([number]))[0],
+            color=classes_in_colours(np.array([number]))[0],
             label=names[number] if names and number < len(names) else f"class {number}",
         )
         for number in sorted(found.tolist())
