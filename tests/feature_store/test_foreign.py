@@ -115,9 +115,9 @@ def test_refusals(tmp_path):
     with pytest.raises(InputError, match=r"prefix has shape \(10, 6\), expected"):
         imported(tmp_path / "s", features, prefix=features)
     store = imported(tmp_path / "s", features, labels=["cat"] * 10)
-    with pytest.raises(InputError, match=r"such as '09\.jpg', are on one side"):
+    with pytest.raises(InputError, match=r"such as '09\.jpg', are only in one"):
         imported(tmp_path / "s", features, image_ids=[*IDS[:9], "x"])
-    with pytest.raises(InputError, match=r"10 labels, such as that of '00\.jpg'"):
+    with pytest.raises(InputError, match=r"10 labels, such as the one of '00\.jpg'"):
         imported(tmp_path / "s", features, labels=["dog"] * 10)
     assert len(store.sources()) == 1
 

@@ -156,7 +156,7 @@ def test_a_policy_is_trained_and_tried_from_the_command_line(recorded, tmp_path,
     assert again["outcomes"] == found["outcomes"]
     assert again["steps_per_s"] is None, "trials that are there are not repeated"
     assert main([*roll, "--seed", "0"]) == 2
-    assert "--seed is 0, that of the recorded demonstrations" in capsys.readouterr().err
+    assert "--seed is 0, the seed of the demonstrations" in capsys.readouterr().err
 
 
 def test_a_policy_sees_with_a_model_that_was_trained_here(recorded, tmp_path, capsys, monkeypatch):
