@@ -155,7 +155,7 @@ class Jobs:
         if hopeless and rest:
             self.log(
                 f"{len(hopeless)} job(s) are not submitted again: their last ones "
-                f"{'; '.join(sorted(set(hopeless.values())))}, see {self._files()}; going on with "
+                f"{'; '.join(sorted(set(hopeless.values())))}, see {self._files()}; continuing with "
                 f"{rest} job(s)"
             )
 

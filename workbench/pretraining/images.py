@@ -75,7 +75,7 @@ def decoded(dataset: Dataset, transform: Callable[[Image.Image], np.ndarray]) ->
             found.append(transform(Image.fromarray(dataset.image(row))))
         except DecodeError as error:
             raise InputError(
-                f"image {dataset.image_ids[row]} cannot be read: {error.reason}; repair it or "
-                f"remove it from the data set"
+                f"image {dataset.image_ids[row]} cannot be read: {error.reason}; repair it or take "
+                f"it out of the data set"
             ) from error
     return torch.from_numpy(np.stack(found))

@@ -81,7 +81,7 @@ def test_one_refused_for_ever_does_not_end_the_other(watched):
     look({"tcp://a": 1}, 200)
     assert cluster.submissions == 7
     assert "1 job(s) are not submitted again: their last ones were refused" in said[-1]
-    assert said[-1].endswith("going on with 1 job(s)")
+    assert said[-1].endswith("continuing with 1 job(s)")
 
 
 def test_jobs_without_a_worker_are_bounded_though_another_works(watched):
@@ -92,7 +92,7 @@ def test_jobs_without_a_worker_are_bounded_though_another_works(watched):
     look({"tcp://a": 1}, 200)
     assert cluster.submissions == 1 + slurm_jobs.MOST_ENDED
     assert "ended before their worker came (they left no output), see " in said[-1]
-    assert "w-*.err; going on with 1 job(s)" in said[-1]
+    assert "w-*.err; continuing with 1 job(s)" in said[-1]
 
 
 def test_jobs_whose_worker_came_are_replaced_for_ever(watched):
@@ -125,7 +125,7 @@ def test_time_in_the_queue_is_no_fault_and_is_said_now_and_then(watched, reason)
 def test_jobs_that_bring_no_worker_or_cannot_start_end_the_run(watched, state):
     _, _, look = watched([("1", "")], 1, ["1"], state)
     look({}, 590)
-    with pytest.raises(InputError, match=f"no worker .* 600 s; squeue says 1: {state}. What"):
+    with pytest.raises(InputError, match=f"no worker .* 600 s; squeue says 1: {state}. Stored"):
         look({}, 20)
 
 

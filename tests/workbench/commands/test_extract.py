@@ -140,7 +140,7 @@ def test_the_printed_command_finishes_the_source(command, tmp_path, options):
         (["--dtype", "int8"], ["float16"]),
         (["--layout", "zip"], ["packed"]),
         (["--tokens-per-image", "5000"], ["at most 100"]),
-        (["--store", "notes"], ["no feature store"]),
+        (["--store", "notes"], ["not a feature store"]),
         (["--store", "notes/todo.txt/s"], ["--store"]),
     ],
 )
