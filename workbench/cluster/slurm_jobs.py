@@ -155,8 +155,8 @@ class Jobs:
         if hopeless and rest:
             self.log(
                 f"{len(hopeless)} job(s) are not submitted again: their last ones "
-                f"{'; '.join(sorted(set(hopeless.values())))}, see {self._files()}; continuing with "
-                f"{rest} job(s)"
+                f"{'; '.join(sorted(set(hopeless.values())))}, see {self._files()}; continuing "
+                f"with {rest} job(s)"
             )
 
     def _submit_due(self) -> None:
