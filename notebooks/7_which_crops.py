@@ -46,10 +46,10 @@ layout.describe()
 
 # %%
 from analyses import scale_selection
-from analyses.scale_selection import Reconstruct, SelectionConfig
+from analyses.scale_selection import ReconstructTask, SelectionConfig
 
 config = SelectionConfig(policies=("oracle", "random", "bottom-up", "norm"), progress=True)
-task = Reconstruct((train, test), names.large, layout.grid)
+task = ReconstructTask((train, test), names.large, layout.grid)
 table = scale_selection.compute(train, test, layout=layout, task=task, config=config)
 table[["policy", "budget", "crops_per_image", "metric", "share_of_full_gain"]].round(3)
 

@@ -45,6 +45,7 @@ def differing():
 
 
 OTHERWISE = {
+    "arithmetic": "the default of a language model follows its device",
     "batch": "images, views or decoded images together: the unit is that of the pass",
     "blind": "without images, or without visual features",
     "budget": "a share of crops, or training compute",

@@ -45,7 +45,7 @@ from PIL import Image
 
 from analyses import published
 from analyses.linear.config import HeadConfig
-from analyses.linear.logistic import Problem
+from analyses.linear.logistic import LogisticProblem
 from analyses.moments.accumulate import PANEL, Accumulator
 from analyses.moments.second_moments import Moments, MomentsConfig
 from analyses.reading.pooled import FeatureRows
@@ -306,7 +306,7 @@ def probe(folder: Path, size: Size) -> dict:
     def fit(device: str, part: slice) -> float:
         config = HeadConfig(device=device)
         seen = FeatureRows.of(rows[part])
-        head = Problem(seen, labels[part], size.classes, config).fit(l2=1e-4)
+        head = LogisticProblem(seen, labels[part], size.classes, config).fit(l2=1e-4)
         return float(head.evaluate(seen, labels[part])[0].mean())
 
     start = time.perf_counter()

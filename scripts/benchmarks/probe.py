@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 import feature_store
 from analyses.linear.head import loss_and_hits
-from analyses.linear.logistic import HeadConfig, Problem
+from analyses.linear.logistic import HeadConfig, LogisticProblem
 from analyses.probe import L2_GRID, choose_l2, stratified_folds
 from analyses.reading.pooled import FeatureRows, pool
 from analyses.statistics.nearest_neighbours import normalise, search
@@ -100,14 +100,14 @@ def heads(x: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
             spread = x.std(0, dtype=np.float64)[:, None]
             mean = x.mean(0, dtype=np.float64)
             for tolerance in np.geomspace(1e-3, 1e-7, 25):  # the loosest sufficient one
-                problem = Problem(FeatureRows.of(x), labels, classes, HeadConfig())
+                problem = LogisticProblem(FeatureRows.of(x), labels, classes, HeadConfig())
                 head = problem.fit(l2=l2, tolerance=tolerance)
                 ours = objective(head.weight * spread, head.bias + mean @ head.weight, l2)
                 if ours <= theirs + 1e-9:
                     break
 
             def whole(l2=l2, tolerance=tolerance):
-                problem = Problem(FeatureRows.of(x), labels, classes, HeadConfig())
+                problem = LogisticProblem(FeatureRows.of(x), labels, classes, HeadConfig())
                 problem.fit(l2=l2, tolerance=tolerance)
 
             def theirs_whole(oracle=oracle):
@@ -141,7 +141,7 @@ def path(x: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     )  # fmt: skip
 
     def ours():
-        problem = Problem(FeatureRows.of(x), labels, int(labels.max()) + 1)
+        problem = LogisticProblem(FeatureRows.of(x), labels, int(labels.max()) + 1)
         problem.fit(l2=choose_l2(problem, folds))
 
     with threadpool_limits(1):

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 import feature_store
-from analyses.linear.logistic import HeadConfig, Problem
+from analyses.linear.logistic import HeadConfig, LogisticProblem
 from analyses.memorization import MemorizationConfig, train
 from analyses.reading.pooled import FeatureRows, pool
 
@@ -102,12 +102,12 @@ def write_store(path: Path, count: int) -> None:
 def probe_child(path: str, megabytes: str) -> None:
     """Pool and fit once; print how far anonymous memory rose above that after the imports."""
     warm = np.random.default_rng(0).normal(size=(50, 8))
-    Problem(FeatureRows.of(warm), np.arange(50) % 2, 2).fit(l2=1.0)
+    LogisticProblem(FeatureRows.of(warm), np.arange(50) % 2, 2).fit(l2=1.0)
     store = feature_store.open(path)
     with peak_memory() as found:
         pooled = pool(store, [SOURCE])
         config = HeadConfig(memory_mb=int(megabytes))
-        problem = Problem(pooled.features(SOURCE), store.labels[pooled.rows], 10, config)
+        problem = LogisticProblem(pooled.features(SOURCE), store.labels[pooled.rows], 10, config)
         problem.fit(l2=1e-2, tolerance=1e-4)
     print(json.dumps(found))
 
