@@ -174,7 +174,8 @@ def _decoder(
         np.zeros(channels), np.ones(channels), grid, (side, side),
         config.max_depth or max(classes - 1, 1), np.arange(1),
     )  # fmt: skip
-    head = build(config, found).to("meta").eval()  # a decoder in training looks at its values
+    with torch.device("meta"):
+        head = build(config, found).to("meta").eval()  # in training it looks at its values
     own = {_storage(tensor) for tensor in itertools.chain(head.parameters(), head.buffers())}
     kept: dict[int, int] = {}
 
