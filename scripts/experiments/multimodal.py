@@ -16,7 +16,7 @@ points, nothing is concluded from the other rows, and the summary and the tables
 sees another image's tokens.
 
 Expected on two idle cores: stores of daquar 3 minutes; pictures of objects 10 minutes and 1.1 GB,
-their stores half an hour for each row of three scales, resumed when repeated; then a run 10 to 20
+their stores half an hour for each row of three scales, resumed when repeated; then a run about 20
 minutes. analyses/experiments/tables_1_8_9_{multimodal,sizes}.csv, which the tables show, are
 written after each run and by --summary.
 """
@@ -79,7 +79,7 @@ class Study:
 STUDIES = {
     "daquar": Study(
         rows=("Lite0", "Lite0-S2", "Lite2", "blind", "Lite0-S2 raw", "Lite2 own size"),
-        score="exact", epochs=4,
+        score="exact", epochs=1,
     ),
     "pilot": Study(
         rows=("Lite0-S2 3 scales raw", "blind"), score="likelihood", epochs=3,
