@@ -65,7 +65,7 @@ def held_out(
         class, or have no label.
     """
     labels = matched(train, val) if classes else own_labels(train, val)
-    rows, bank = spread(len(val), VALIDATION), train.rows(spread(len(train), BANK))
+    rows, bank = drawn(len(val), VALIDATION), train.rows(drawn(len(train), BANK))
     transform = s2.info.transform.at(inputs.side, inputs.side)
     return EvaluationImages(
         decoded(val.rows(rows), transform), labels[rows], decoded(bank, transform),
@@ -73,14 +73,17 @@ def held_out(
     )  # fmt: skip
 
 
-def spread(count: int, most: int) -> list[int]:
-    """Rows of an evenly spaced sample of a data set, in order.
+def drawn(count: int, most: int) -> list[int]:
+    """Rows of a random sample, in order; the same for the same numbers.
 
-    >>> spread(10, 4), spread(3, 4)
-    ([0, 2, 5, 7], [0, 1, 2])
+    Drawn and not evenly spaced: where classes alternate, a step that is a multiple of their number
+    would find one class alone.
+
+    >>> drawn(3, 4), len(set(drawn(10, 4)))
+    ([0, 1, 2], 4)
     """
-    number = min(count, most)
-    return [k * count // number for k in range(number)]
+    rows = np.random.default_rng(0).permutation(count)[:most]
+    return np.sort(rows).tolist()
 
 
 def matched(train: Dataset, val: Dataset) -> np.ndarray:

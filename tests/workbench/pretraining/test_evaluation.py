@@ -9,7 +9,7 @@ import pytest
 
 from feature_store import InputError
 from workbench.datasets import Dataset
-from workbench.pretraining.evaluation import knn_accuracy, matched
+from workbench.pretraining.evaluation import drawn, knn_accuracy, matched
 
 
 def dataset(name, labels, names):
@@ -37,3 +37,8 @@ def test_neighbours_vote():
     assert knn_accuracy(bank, labels, bank, labels) > 0.95
     assert knn_accuracy(bank, labels, bank, 1 - labels) < 0.05
     assert math.isnan(knn_accuracy(bank, np.full(60, -1), bank, labels))
+
+
+def test_a_sample_of_alternating_classes_holds_all_of_them():
+    labels = np.arange(80_000) % 5
+    assert np.bincount(labels[drawn(len(labels), 500)], minlength=5).min() > 50
