@@ -160,7 +160,9 @@ def is_dataset_name(text: str) -> bool:
 
 
 def collection(text: str) -> str:
-    """Where a dataset's image ids are valid: the folder of its files, or the name without split.
+    """Where a dataset's image ids are valid.
+
+    The folder of its files; the name without its split; or for ``maps:`` the name and its folder.
 
     Examples
     --------

@@ -126,7 +126,8 @@ def image_notes(report: Mapping[str, Any]) -> list[str]:
 def refuse_shared_images(train: Features, test: Features) -> None:
     """Refuse two splits that have images in common: equal ids in one collection of images.
 
-    Equal ids in two folders, or in two splits of a named collection, are different images.
+    Equal ids in two folders, or in two splits of a named collection other than ``maps:``, are
+    different images.
 
     Raises
     ------

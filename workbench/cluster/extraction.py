@@ -151,7 +151,7 @@ class _Work:
         return report
 
     def _submit(self, store: FeatureStore) -> bool:
-        """Submit shards as long as workers have room; False once all work is finished."""
+        """Submit shards as long as workers have room; False once nothing is left to wait for."""
         self.session.ending = self.stopping()
         present = self.session.look()
         if self.session.ending:  # wait only for shards that a present worker is computing

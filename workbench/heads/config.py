@@ -129,7 +129,8 @@ class DecoderConfig:
     points: int = 2048
     """Points at which Mask2Former compares masks; 12544 as published."""
     stride: int = 8
-    """Pixels between neighbours of the decoder's finest map; 4 as published."""
+    """Pixels between neighbours of the decoder's finest map, before DPT and VPD enlarge it; 4 as
+    published."""
     batch: int = 8
     """Images per step."""
     learning_rate: float = 1e-3

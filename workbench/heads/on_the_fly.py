@@ -40,7 +40,8 @@ from workbench.training.loop import train
 from workbench.training.randomness import seed_step
 
 NOT_COMPARED = {"shared": None, "left_out": False, "repeated": None, "compared": "ids"}
-"""``shared_images`` of decoders trained on crops: comparing pixels would first decode them all."""
+"""``shared_images`` of decoders trained on crops: comparing pixels would first decode all images.
+Empty lists would say that none is shared."""
 
 
 def compute(

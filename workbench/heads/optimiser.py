@@ -13,10 +13,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from feature_store.errors import InputError
 from workbench.heads.base import DenseHead
 from workbench.heads.config import DecoderConfig
+from workbench.multiscale.memory import is_out_of_memory
 from workbench.training.trained import Trained
 
 Tokens = Callable[[Any], tuple[torch.Tensor, torch.Tensor]]
 """What was read for a step, to token maps, dims (image, channel, row, col), and target maps."""
+SMALLER = "give a smaller --batch, or a --device with more memory"
+"""Remedy for too little memory on the command line."""
 
 
 def trained(
@@ -58,20 +61,22 @@ def trained(
 
 
 @contextmanager
-def enough_memory(decoder: DecoderConfig) -> Iterator[None]:
+def enough_memory(decoder: DecoderConfig, remedy: str = SMALLER) -> Iterator[None]:
     """Turn a device that runs out of memory in the block into one line.
 
     Raises
     ------
     InputError
-        Names the device, the decoder and the batch.
+        Names the device, the decoder, the batch and the remedy.
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         raise InputError(
             f"{decoder.device} has too little memory for {decoder.head} with batches of "
-            f"{decoder.batch} images; give a smaller --batch, or a --device with more memory"
+            f"{decoder.batch} images; {remedy}"
         ) from error
 
 

@@ -60,7 +60,7 @@ class CropLimit:
                     results.append(result)
                     done = part.stop
             except RuntimeError as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
             else:
                 continue
@@ -86,5 +86,6 @@ class CropLimit:
         self.log(f"out of memory: {name} continues with {tried // 2} {unit} at a time")
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch failed to allocate memory, on a GPU or on the CPU."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -36,7 +36,10 @@ class Conversations:
     images: np.ndarray
 
     def batch(self, step: int, size: int, seed: int) -> dict[str, torch.Tensor]:
-        """Texts and vision tokens of a step; the turns are shuffled anew in every step."""
+        """Texts and vision tokens of a step.
+
+        Turns are shuffled anew in every step, unless the file gives their order.
+        """
         random = step_generator(step, seed)
         chosen = rows_of_step(step, count=len(self.groups), batch=size, seed=seed)
         texts = []

@@ -114,7 +114,9 @@ def paired(a: np.ndarray, b: np.ndarray, rows: np.ndarray, seed: int = 0) -> dic
         scores higher), and McNemar's exact two-sided ``p`` of these two numbers.
     """
     if len(a) != len(b):
-        raise InputError(f"{len(a)} and {len(b)} questions cannot be paired; expected the same")
+        raise InputError(
+            f"{len(a)} and {len(b)} questions cannot be paired; expected equal numbers"
+        )
     _, image = np.unique(rows, return_inverse=True)
     sums = np.bincount(image, weights=a - b)
     counts = np.bincount(image)

@@ -78,9 +78,13 @@ def test_runs_on_other_image_files_are_refused(coloured_maps, unseen, tmp_path):
         compute(seen, unseen, tmp_path, iterations=1)
 
 
-def test_a_device_without_enough_memory_is_one_line(seen, unseen, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: no memory")],
+)
+def test_a_device_without_enough_memory_is_one_line(seen, unseen, capsys, monkeypatch, error):
     def full(self, pixels):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr(Encoder, "__call__", full)
     given = ["--train", seen, "--test", unseen, "--source", SOURCE, "--dense", "depth"]

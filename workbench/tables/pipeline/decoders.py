@@ -62,7 +62,7 @@ def decoder(context: Context, sources: Sequence[str], asked: Mapping[str, Any]) 
         asked, device=context.device, arithmetic=context.arithmetic, workers=context.workers,
         iterations=context.iterations,
     )  # fmt: skip
-    with enough_memory(given.decoder):
+    with enough_memory(given.decoder, "name a device with more memory in the configuration"):
         table = on_the_fly.compute(
             context.images["train"], context.images["test"], sources=sources, options=given,
             folder=context.folder, log=note,
