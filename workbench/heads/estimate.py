@@ -41,8 +41,8 @@ from workbench.multiscale.scale import resolve_scales
 TFLOPS = 200.0
 """Sustained TFLOP/s assumed, not measured; as of ``workbench tables --dry-run``."""
 FP32_SHARE = 0.1
-"""Rate of a decoder's fp32 work over the model's, assumed: on an H100 plain fp32 peaks at a fifteenth
-of bf16, and TF32, which PyTorch allows for convolutions, at a half."""
+"""Rate of a decoder's fp32 work over the model's, assumed: on an H100 plain fp32 peaks at a
+fifteenth of bf16, and TF32, which PyTorch allows for convolutions, at a half."""
 VALUES = 16
 """Values a token and channel that a layer of the model holds at a time; a rule of thumb."""
 CLASSES = 150
