@@ -10,7 +10,7 @@ class DenseHead(nn.Module):
     """A decoder that is trained on token maps of a frozen model."""
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Predict maps; whoever compares them enlarges them to the pixels.
+        """Predict maps at the decoder's resolution; the caller resizes them to the target's pixels.
 
         Parameters
         ----------
@@ -25,7 +25,7 @@ class DenseHead(nn.Module):
         raise NotImplementedError
 
     def loss(self, tokens: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """The scalar that is minimised.
+        """The scalar loss to minimise.
 
         Parameters
         ----------
@@ -37,14 +37,14 @@ class DenseHead(nn.Module):
 
 
 class Reduced(nn.Module):
-    """Standardise the channels by the training tokens, and reduce them linearly.
+    """Standardise channels by the moments of the training tokens, then reduce them linearly.
 
     Parameters
     ----------
     mean, spread : float tensors, dims (channel,)
-        Of the training tokens; channels with spread 0 become 0.
+        Mean and standard deviation of the training tokens; channels with spread 0 become 0.
     hidden : int
-        Channels that remain, a multiple of 32.
+        Number of output channels, a multiple of 32.
     """
 
     def __init__(self, mean: torch.Tensor, spread: torch.Tensor, hidden: int) -> None:

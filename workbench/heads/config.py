@@ -1,4 +1,4 @@
-"""Which decoder is trained, how large and on what; in a module that is known without torch."""
+"""Configs of decoders and of the crops they are trained on; this module does not import torch."""
 
 from __future__ import annotations
 
@@ -14,29 +14,28 @@ RecipeName = Literal["ade20k-mask2former", "ade20k-upernet", "nyuv2-vpd"]
 """Published recipes; see :mod:`workbench.heads.recipes`."""
 
 TASKS = {"segmentation": ("linear", "mask2former", "upernet"), "depth": ("linear", "dpt", "vpd")}
-"""Task to its heads."""
+"""Heads of each task."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Learning rates of the steps over their peak: a linear rise, then polynomial decay."""
+    """Learning rate of each step as a share of the peak: a linear rise, then polynomial decay."""
 
     warm_up: int | None = None
-    """Steps over which the rate rises; by default 50, or a tenth of all steps where these are
-    fewer."""
+    """Steps over which the rate rises; by default 50, or a tenth of all steps if that is fewer."""
     start: float = 0.0
-    """Share of the peak from which it rises."""
+    """Share of the peak at which the rise starts."""
     falls_from: int = 0
-    """Steps before it falls."""
+    """Steps before the decay starts."""
     level: int = 0
-    """Last steps, all at the lowest rate."""
+    """Number of last steps, all at the lowest rate."""
     lowest: float = 0.0
-    """Share of the peak to which it falls."""
+    """Share of the peak at which the decay ends."""
     power: float = 0.9
-    """Of the decay."""
+    """Power of the polynomial decay."""
 
     def share(self, done: int, steps: int) -> float:
-        """Share of the peak rate after so many steps of so many.
+        """Share of the peak rate after `done` of `steps` steps.
 
         Examples
         --------
@@ -51,7 +50,7 @@ class Schedule:
         return rise * (self.lowest + (1 - self.lowest) * left)
 
     def shortened(self, share: float) -> Schedule:
-        """The same for a run of this share of the steps."""
+        """This schedule, shortened to a run with this share of the steps."""
         return replace(
             self,
             warm_up=None if self.warm_up is None else round(share * self.warm_up),
@@ -62,31 +61,31 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class CropConfig:
-    """Training on the fly: random crops of the images, run through the frozen model in each step.
+    """Training on the fly: the frozen model runs on random crops of the images in each step.
 
-    A crop is resized to every scale of a source, so that all sources see the same crops.
+    Each crop is resized to every scale of a source, so all sources see the same crops.
     """
 
     side: int = 512
-    """Pixels of a crop's sides."""
+    """Side of a crop in pixels."""
     ratios: tuple[float, float] = (0.5, 2.0)
-    """Least and largest shorter side of the resized image, over that of a crop."""
+    """Smallest and largest shorter side of the resized image, as multiples of a crop's side."""
     ratio_step: float = 0.0
-    """Distance of the ratios that are drawn; 0 draws any between the two."""
+    """Spacing of the ratios to draw from; 0 draws any ratio between the two."""
     longest: float = 4.0
-    """Largest longer side of the resized image, over that of a crop."""
+    """Upper limit on the longer side of the resized image, as a multiple of a crop's side."""
     longest_follows: bool = False
-    """Multiply it by the ratio that is drawn."""
+    """Multiply this limit by the ratio drawn."""
     most_of_a_class: float = 1.0
-    """Share of a crop's known pixels that one class may have; the last of ten draws is taken as it
-    is."""
+    """Largest share of a crop's known pixels that one class may cover; the tenth draw is accepted
+    in any case."""
     colour: bool = True
-    """Change brightness, contrast, saturation and hue, each of half of the crops."""
+    """Change brightness, contrast, saturation and hue, each in half of the crops."""
     window: Literal["slide", "whole"] = "slide"
-    """Test images: windows of a crop's size that slide over the image, its shorter side resized to
-    theirs; or one window, to which the whole image is squeezed."""
+    """Test images: windows of a crop's size slide over the image, whose shorter side is resized to
+    theirs; or the whole image is squeezed into one window."""
     window_stride: int | None = None
-    """Pixels between windows that slide; two thirds of their side by default."""
+    """Pixels between sliding windows; two thirds of their side by default."""
     mirrored: bool = False
     """Average the prediction of each window with that of its mirror image."""
     arithmetic: Arithmetic = "fp32"
@@ -102,7 +101,7 @@ class CropConfig:
 
     @property
     def step(self) -> int:
-        """Pixels between windows that slide."""
+        """Pixels between sliding windows."""
         return self.window_stride or max(2 * self.side // 3, 1)
 
 
@@ -111,15 +110,15 @@ class DecoderConfig:
     """A decoder and its optimiser. The defaults are small and train in minutes on two cores."""
 
     head: HeadName = "linear"
-    """What is trained on the tokens: ``linear``, in closed form or to convergence; or a decoder."""
+    """Head to train on the tokens: ``linear``, in closed form or to convergence; or a decoder."""
     hidden: int = 128
     """Channels inside the decoder."""
     layers: int = 2
     """Layers of each of Mask2Former's two decoders."""
     masked_layers: int | None = None
-    """Layers of the second of the two, where they differ; 9 as published, beside 6."""
+    """Layers of the second decoder, if it differs from the first; 9 as published, after 6."""
     feedforward: int | None = None
-    """Inner width of the second's layers; 4 x hidden by default, 2048 as published."""
+    """Inner width of the second decoder's layers; 4 x hidden by default, 2048 as published."""
     deconvolved: int | None = None
     """Channels of VPD's deconvolutions; hidden by default, 32 as published."""
     output: int | None = None
@@ -129,21 +128,22 @@ class DecoderConfig:
     points: int = 2048
     """Points at which Mask2Former compares masks; 12544 as published."""
     stride: int = 8
-    """Pixels between neighbours of the decoder's finest map, before DPT and VPD enlarge it; 4 as
-    published."""
+    """Pixels between neighbouring values of the decoder's finest map, before DPT and VPD enlarge
+    it; 4 as published."""
     batch: int = 8
     """Images per step."""
     learning_rate: float = 1e-3
-    """Peak of AdamW's; by default 50 steps of warm-up, then polynomial decay of power 0.9."""
+    """Peak learning rate of AdamW; by default 50 steps of warm-up, then polynomial decay of power
+    0.9."""
     schedule: Schedule = field(default_factory=Schedule)
-    """Learning rates of the steps."""
+    """Schedule of the learning rate."""
     weight_decay: float = 0.05
-    """Of AdamW."""
+    """Weight decay of AdamW."""
     decay_all: bool = True
-    """Weight decay of all parameters, or else of all but norms, biases and embeddings."""
+    """Apply weight decay to all parameters, or else to all but norms, biases and embeddings."""
     max_depth: float | None = None
-    """Largest depth that a decoder can predict, in metres; by default 1.2 times the largest of the
-    training maps."""
+    """Largest depth that a decoder can predict, in metres; by default 1.2 times the largest depth
+    in the training maps."""
     device: str = "cpu"
     """Torch device of the decoder."""
 
@@ -161,7 +161,7 @@ class DecoderConfig:
             raise InputError(f"max_depth must be positive, got {self.max_depth}")
 
     def check_task(self, task: str) -> None:
-        """Refuse a head that is not one of the task's, or whose package is not installed."""
+        """Refuse a head that does not fit the task or whose package is not installed."""
         if self.head not in TASKS[task]:
             raise InputError(
                 f"head {self.head} does not fit --dense {task}; choose {', '.join(TASKS[task])}"

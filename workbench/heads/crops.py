@@ -1,8 +1,8 @@
-"""Random crops of images and of the maps that lie over them, as published recipes draw them.
+"""Random crops of images and of their target maps, drawn as in published recipes.
 
-Source: the steps and their order are those of mmsegmentation's training pipelines (resize, crop
-without a dominating class, mirror, photometric distortion, padding). Deviation: colours change once
-in one order, in Pillow's HSV.
+Source: mmsegmentation's training pipelines, with the same steps in the same order (resize, crop
+without a dominating class, mirror, photometric distortion, padding). Deviation: colours change
+once, in one order, in Pillow's HSV.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from workbench.training.batches import Key
 from workbench.training.randomness import step_generator
 
 MARGIN = (124, 116, 104)
-"""Colour of what a crop lacks: ImageNet's mean."""
+"""Colour of a crop's pixels beyond the image: ImageNet's mean."""
 TRIES = 10
-"""Draws of a crop that has no dominating class."""
+"""Maximum number of draws of a crop without a dominating class."""
 
 
 @dataclass
 class MappedImages:
-    """Images of a dataset with their maps; as a map-style dataset, random crops of them.
+    """Images of a dataset with their maps; used as a map-style dataset, it gives random crops.
 
     Attributes
     ----------
     dataset : Dataset
-        With masks or depth maps, each as large as its image.
+        Dataset with masks or depth maps, each as large as its image.
     task : {"segmentation", "depth"}
     crops : CropConfig
     seed : int
     unit : {"m", "mm"}
-        Of depth maps.
+        Unit of the depth maps.
     classes : int
-        Labels from this number on are refused; 0 refuses none.
+        Number of classes: labels at or above it are refused; 0 refuses none.
     """
 
     dataset: Dataset
@@ -51,10 +51,10 @@ class MappedImages:
     classes: int = 0
 
     def __getitem__(self, key: Key) -> tuple[np.ndarray, np.ndarray] | str:
-        """A crop, or a line that says why there is none; the same wherever and whenever it is made.
+        """A crop, or one line on why it cannot be made; reproducible in any process at any time.
 
-        Dims (row, col, 3) uint8, and (row, col) int64, -1 = ignored, or float32 metres, NaN =
-        unknown.
+        uint8 pixels, dims (row, col, 3), and a map, dims (row, col): int64 classes, -1 = ignored;
+        or float32 metres, NaN = unknown.
         """
         step, place, row = key
         try:
@@ -64,12 +64,12 @@ class MappedImages:
         return random_crop(image, truth, self.crops, step_generator(step, self.seed, place + 1))
 
     def pair(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """An image and its whole map; dims and dtypes as of a crop.
+        """An image and its whole map; dims and dtypes as for a crop.
 
         Raises
         ------
         InputError
-            It cannot be read, the map has another size or a label that no class has.
+            The image cannot be read, or its map has another size or a label outside the classes.
         """
         name = self.dataset.image_ids[row]
         try:
@@ -85,7 +85,7 @@ class MappedImages:
         return image, truth
 
     def truth(self, row: int) -> np.ndarray:
-        """The map of an image."""
+        """The target map of an image."""
         if self.task == "depth":
             return in_metres(self.dataset.depth(row), self.unit)
         truth = self.dataset.mask(row).astype(np.int64)
@@ -101,7 +101,7 @@ class MappedImages:
 def random_crop(
     image: np.ndarray, truth: np.ndarray, config: CropConfig, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Resize, crop, mirror and recolour an image; its map is resized to the nearest pixel.
+    """Resize, crop, mirror and recolour an image; its map is resized by nearest neighbour.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def random_crop(
     Returns
     -------
     uint8 array, dims (row, col, 3), and an array of the map's dtype, dims (row, col), both square;
-    where the resized image ends they have :data:`MARGIN` and unknown pixels.
+    beyond the resized image they are filled with :data:`MARGIN` and unknown pixels.
     """
     sizes = resized_sides(truth.shape, config, _ratio(config, rng))
     for _ in range(TRIES):
@@ -149,7 +149,7 @@ def _ratio(config: CropConfig, rng: np.random.Generator) -> float:
 
 
 def resized_sides(shape: tuple[int, ...], config: CropConfig, ratio: float) -> tuple[int, int]:
-    """Height and width of the image whose shorter side is `ratio` crops long.
+    """Height and width of an image once its shorter side is resized to `ratio` crops.
 
     Examples
     --------
@@ -165,18 +165,18 @@ def resized_sides(shape: tuple[int, ...], config: CropConfig, ratio: float) -> t
 
 
 def _span(size: int, crop: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Where a crop begins and ends on one side of the resized image."""
+    """Random start and end of a crop along one side of the resized image."""
     begin = int(rng.integers(max(size - crop, 0), endpoint=True))
     return begin, min(begin + crop, size)
 
 
 def nearest(span: tuple[int, int], size: int, original: int) -> np.ndarray:
-    """For each pixel of a span of a resized side, the original one under its centre."""
+    """Index of the original pixel under the centre of each pixel in a span of a resized side."""
     return ((np.arange(*span) + 0.5) * original / size).astype(np.int64)
 
 
 def cut(image: np.ndarray, spans: list[tuple[int, int]], sizes: tuple[int, int]) -> np.ndarray:
-    """A part of the resized image (bilinear), without resizing the whole of it."""
+    """Part of the resized image (bilinear), computed without resizing the whole image."""
     (top, bottom), (left, right) = spans
     down, across = image.shape[0] / sizes[0], image.shape[1] / sizes[1]
     box = (left * across, top * down, right * across, bottom * down)
@@ -187,7 +187,7 @@ def cut(image: np.ndarray, spans: list[tuple[int, int]], sizes: tuple[int, int])
 
 
 def share_of_largest(truth: np.ndarray) -> float:
-    """Share of the known pixels that the most frequent class has; 0 for depth and without any."""
+    """Share of the known pixels in the most frequent class; 0 for depth or if none is known."""
     if not np.issubdtype(truth.dtype, np.integer):
         return 0.0
     known = truth[truth >= 0]
@@ -195,10 +195,10 @@ def share_of_largest(truth: np.ndarray) -> float:
 
 
 def recoloured(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast, saturation and hue, each changed with probability one half.
+    """Change brightness, contrast, saturation and hue, each with probability one half.
 
-    Brightness by up to 32 of 255, contrast and saturation by factors of 0.5 to 1.5, hue by up to a
-    tenth of the circle.
+    Brightness changes by up to 32 of 255, contrast and saturation by factors of 0.5 to 1.5, hue by
+    up to a tenth of the circle.
     """
     change = rng.random(4) < 0.5
     shift, contrast = rng.uniform(-32, 32), rng.uniform(0.5, 1.5)

@@ -21,11 +21,11 @@ from workbench.heads.pyramid import Pyramid
 
 LAMBDA = 0.5
 LEAST = 1e-3
-"""Metres to which smaller predictions are raised before the logarithm."""
+"""Metres: smaller predictions are raised to this depth before the logarithm."""
 
 
 def scale_invariant_log_loss(depth: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """The loss over pixels whose truth is finite and positive; 0 where there is none.
+    """The loss over pixels whose truth is finite and positive; 0 if there are none.
 
     Parameters
     ----------
@@ -40,14 +40,14 @@ def scale_invariant_log_loss(depth: torch.Tensor, truth: torch.Tensor) -> torch.
 
 
 class DepthHead(DenseHead):
-    """From the output map of a decoder to metres.
+    """Turn the output map of a decoder into metres.
 
     Parameters
     ----------
     decoder : Module
-        Token maps to dims (image, 1, row, col).
+        Turns token maps into output maps, dims (image, 1, row, col).
     max_depth : float
-        Metres; no prediction is larger.
+        Upper bound of the predictions, in metres.
     """
 
     def __init__(self, decoder: nn.Module, max_depth: float) -> None:
@@ -55,27 +55,27 @@ class DepthHead(DenseHead):
         self.decoder, self.max_depth = decoder, max_depth
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Metres, dims (image, 1, row, col)."""
+        """Depth in metres, dims (image, 1, row, col)."""
         return torch.sigmoid(self.decoder(tokens)) * self.max_depth
 
     def loss(self, tokens: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """:func:`scale_invariant_log_loss` at the pixels of the truth."""
+        """:func:`scale_invariant_log_loss` of predictions resized to the pixels of the truth."""
         depth = interpolate(self(tokens), truth.shape[-2:], mode="bilinear", align_corners=False)
         return scale_invariant_log_loss(depth[:, 0], truth)
 
 
 class Enlarge(nn.Module):
-    """Bilinear, to twice the sides."""
+    """Double both sides of a map by bilinear interpolation."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Dims (image, channel, row, col)."""
+        """Double the last two of dims (image, channel, row, col)."""
         return interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def vpd(reduced: Reduced, config: DecoderConfig, doublings: int) -> nn.Module:
-    """Deconvolutions and a convolution with batch norm, enlarged twice, and a two-layer output.
+    """Deconvolutions and a convolution with batch norm, two enlargements and a two-layer output.
 
-    Deviation: as many deconvolutions as reach the asked stride, rather than three.
+    Deviation: as many deconvolutions as the requested stride needs, rather than three.
     """
     channels, inner = config.hidden, config.deconvolved or config.hidden
     steps: list[nn.Module] = [reduced, nn.ReLU()]
@@ -93,7 +93,7 @@ def vpd(reduced: Reduced, config: DecoderConfig, doublings: int) -> nn.Module:
 
 
 class Dpt(nn.Module):
-    """Levels fused from coarse to fine by residual units, then a three-layer output.
+    """Residual units that fuse levels from coarse to fine, then a three-layer output.
 
     Deviation: the levels come from one token map rather than from four layers.
     """
@@ -120,7 +120,7 @@ class Dpt(nn.Module):
 
 
 class _Residual(nn.Module):
-    """Two convolutions beside the identity, activations first."""
+    """Two convolutions, each after a ReLU, added to the identity."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ from workbench.multiscale.memory import CropLimit
 from workbench.multiscale.module import S2
 
 SURVEYED = 64
-"""Crops by whose tokens channels are standardised; a choice."""
+"""Number of crops whose tokens are used to standardise channels; a choice."""
 
 
 class Encoder:
@@ -31,7 +31,7 @@ class Encoder:
     options : OnTheFly
         Merge, device and arithmetic.
     log : callable
-        Prints a line where fewer crops fit than were tried.
+        Prints a line if fewer crops fit in memory than were tried.
 
     Raises
     ------
@@ -59,20 +59,21 @@ class Encoder:
         self.channels = backbone.info.channels * parts
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8, dims (image, row, col, 3), to float32, dims (image, channel, row, col)."""
+        """uint8 crops, dims (image, row, col, 3), to float32, dims (image, channel, row, col)."""
         images = self.s2.backbone().normalise(pixels)
         return self.s2(images).map.permute(0, 3, 1, 2).contiguous()
 
 
 def survey(images: MappedImages, encoder: Encoder, options: OnTheFly) -> Survey:
-    """Moments of tokens of some crops, and the classes or the largest depth of the training maps.
+    """Moments of the tokens of some crops, and the largest class or depth of the training maps.
 
-    Maps are read only where the data set does not name its classes, nor the decoder a depth.
+    Maps are read only if the data set does not name its classes or the decoder sets no largest
+    depth.
 
     Raises
     ------
     InputError
-        As :meth:`MappedImages.pair`; no known pixel.
+        As :meth:`MappedImages.pair`; or the maps hold no known pixel.
     """
     count = len(images.dataset)
     rows = np.unique(np.linspace(0, count - 1, min(SURVEYED, count)).round().astype(int))
@@ -93,7 +94,7 @@ def survey(images: MappedImages, encoder: Encoder, options: OnTheFly) -> Survey:
 
 
 def _largest(images: MappedImages, options: OnTheFly) -> float:
-    """Largest class or depth of the training maps, or what is known of it without reading them."""
+    """Largest class or depth of the training maps; reads the maps only if it is not yet known."""
     if images.task == "segmentation" and images.dataset.mask_names:
         return len(images.dataset.mask_names) - 1
     if images.task == "depth" and options.decoder.max_depth:

@@ -1,15 +1,15 @@
-"""What training a decoder takes, from stored tokens and on the fly; nothing is read or trained.
+"""Estimated cost of training a decoder, from stored tokens and on the fly, without any training.
 
-    GPU hours = 2 x multiply-accumulates / sustained TFLOP/s, of the decoder, which is trained in
-                fp32, at a tenth of the rate of the model
+    GPU hours = 2 x multiply-accumulates / sustained TFLOP/s; the decoder, which is trained in fp32,
+                runs at a tenth of the model's rate
     a training step = the decoder's forward pass, counted three times (its backward pass is two);
-                      on the fly also the model's forward pass of each image of the batch
-    memory = model + 16 bytes a parameter of the decoder (weight, gradient, two moments)
-             + what its forward pass keeps for the backward pass + the model's largest layers and
-             its maps of all scales before pooling, as crops and merged
+                      on the fly also the model's forward pass on each image of the batch
+    memory = model + 16 bytes per parameter of the decoder (weight, gradient, two moments)
+             + tensors that its forward pass keeps for the backward pass + the model's largest
+             layers and its maps of all scales before pooling, as crops and merged
 
-What the decoder keeps is counted tensor by tensor on the meta device; loss and matching come on
-top. For the model's own work space 16 values a token and channel stand.
+The tensors that the decoder keeps are counted on the meta device; losses and matching need further
+memory. The model's own work space is taken as 16 values per token and channel.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ from workbench.multiscale.memory import CropLimit
 from workbench.multiscale.scale import resolve_scales
 
 TFLOPS = 200.0
-"""Sustained TFLOP/s assumed, not measured; as of ``workbench tables --dry-run``."""
+"""Sustained TFLOP/s, assumed rather than measured; as in ``workbench tables --dry-run``."""
 FP32_SHARE = 0.1
-"""Rate of a decoder's fp32 work over the model's, assumed: on an H100 plain fp32 peaks at a
-fifteenth of bf16, and TF32, which PyTorch allows for convolutions, at a half."""
+"""Assumed rate of a decoder's fp32 work, as a share of the model's rate: on an H100, plain fp32
+peaks at a fifteenth of bf16, and TF32, which PyTorch allows for convolutions, at a half."""
 VALUES = 16
-"""Values a token and channel that a layer of the model holds at a time; a rule of thumb."""
+"""Values per token and channel that a layer of the model holds at a time; a rule of thumb."""
 CLASSES = 150
-"""Of a data set that does not name its classes: ADE20k's."""
+"""Number of classes assumed for a data set that does not name them: ADE20k's."""
 TERABYTE = 1e12
 ASPECT = 4 / 3
-"""Of test images, for the number of windows that slide over them; a guess."""
+"""Aspect ratio assumed for test images, to count their sliding windows; a guess."""
 
 
 def estimate(
     source: str, options: OnTheFly, *, images: tuple[int, int], classes: int, tflops: float = TFLOPS
 ) -> dict[str, Any]:
-    """Bytes, work and memory of one source.
+    """Estimated bytes, GPU hours and memory for one source.
 
     Parameters
     ----------
@@ -63,19 +63,20 @@ def estimate(
         ``MODEL[#TAP]@SCALES``.
     options : OnTheFly
     images : (train, test)
+        Numbers of images.
     classes : int
-        Of a segmentation.
+        Number of classes of a segmentation.
     tflops : float
-        Sustained by the model; see :data:`FP32_SHARE`.
+        Sustained TFLOP/s of the model; see :data:`FP32_SHARE` for the decoder.
 
     Returns
     -------
     dict
         ``source``, ``stored_bytes`` (float16 tokens of all images as the source names them),
-        ``unpooled_bytes`` (each scale's map at its own size), ``crops_bytes`` (the same of every
-        crop that the training sees), ``stored_gpu_hours`` and
+        ``unpooled_bytes`` (each scale's map at its own size), ``crops_bytes`` (the same for every
+        crop used in training), ``stored_gpu_hours`` and
         ``on_the_fly_gpu_hours`` (extraction or passes in every step, training, test),
-        ``stored_memory_gb`` and ``on_the_fly_memory_gb`` (of the one GPU), ``head_params``.
+        ``stored_memory_gb`` and ``on_the_fly_memory_gb`` (of one GPU), ``head_params``.
     """
     name = Source.parse(source)
     decoder, steps = options.decoder, options.training.iterations
@@ -111,7 +112,7 @@ def estimate(
 
 
 def readable(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """The same as a table for a reader."""
+    """Estimates as a table with readable column names and units."""
     frame = pd.DataFrame(rows)
     return pd.DataFrame(
         {
@@ -128,7 +129,7 @@ def readable(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def advice(row: Mapping[str, Any]) -> str:
-    """Whether tokens of crops could be stored for a source's decoder, in words."""
+    """One line on whether the tokens of all crops could be stored for a source's decoder."""
     terabytes = row["crops_bytes"] / TERABYTE
     way = "on the fly" if terabytes >= 1 else "either way"
     size = f"{terabytes:.1f} TB" if terabytes >= 1 else f"{1000 * terabytes:.1f} GB"
@@ -136,7 +137,7 @@ def advice(row: Mapping[str, Any]) -> str:
 
 
 def assumption(tflops: float = TFLOPS) -> str:
-    """What the GPU hours of decoders rest on and leave out, in words."""
+    """One line on the assumptions behind the GPU hours of decoders, and on the work left out."""
     return (
         f"GPU hours of decoders: the model's passes at {tflops:g} TFLOP/s, the decoder, which is "
         f"trained in fp32, at {FP32_SHARE * tflops:g} TFLOP/s (assumed); reading images, losses "
@@ -145,7 +146,7 @@ def assumption(tflops: float = TFLOPS) -> str:
 
 
 def _working(plans: Sequence[ScalePlan], info: BackboneInfo, batch: int, width: int) -> int:
-    """Bytes of the model's layers, `width` a token and channel, and of the maps of all scales."""
+    """Bytes of the model's layers, `width` per token and channel, and of the maps of all scales."""
     areas = [plan.merged[0] * plan.merged[1] for plan in plans]
     limit = CropLimit().at_once["crops"]
     at_once: dict[tuple[int, int], int] = {}  # crops of equal size run together
@@ -158,7 +159,7 @@ def _working(plans: Sequence[ScalePlan], info: BackboneInfo, batch: int, width: 
 
 
 def _windows(options: OnTheFly) -> int:
-    """Windows of a test image of a usual aspect ratio."""
+    """Number of windows on a test image whose aspect ratio is :data:`ASPECT`."""
     crops = options.crops
     if crops.window == "whole":
         return 1
@@ -169,13 +170,13 @@ def _windows(options: OnTheFly) -> int:
 def _decoder(
     config: DecoderConfig, channels: int, grid: tuple[int, int], side: int, classes: int
 ) -> dict[str, Any]:
-    """Parameters, GMACs, bytes kept for a backward pass and tokens of one image."""
+    """Parameters, and for one image: GMACs, bytes kept for the backward pass and tokens."""
     found = Survey(
         np.zeros(channels), np.ones(channels), grid, (side, side),
         config.max_depth or max(classes - 1, 1), np.arange(1),
     )  # fmt: skip
     with torch.device("meta"):
-        head = build(config, found).to("meta").eval()  # in training it looks at its values
+        head = build(config, found).to("meta").eval()  # in training mode it reads values
     own = {_storage(tensor) for tensor in itertools.chain(head.parameters(), head.buffers())}
     kept: dict[int, int] = {}
 
@@ -199,5 +200,5 @@ def _decoder(
 
 
 def _storage(tensor: torch.Tensor) -> int:
-    """What tensors that share their memory have in common."""
+    """Identifier of a tensor's storage; tensors that share memory have the same one."""
     return tensor.untyped_storage()._cdata

@@ -44,35 +44,35 @@ def compute(
     folder: Path,
     log: Callable[[str], None],
 ) -> pd.DataFrame | None:
-    """One row per source, as :func:`analyses.dense_probe.compute`; repeated, it resumes.
+    """One row per source, as in :func:`analyses.dense_probe.compute`; repeat the call to resume.
 
     Parameters
     ----------
     train_store, test_store : FeatureStore
     sources : str or sequence of str
     targets : (train, test)
-        As of the linear probe.
+        Target maps, as for the linear probe.
     config : DenseConfig
         Task, merge, resamples and seed.
     decoder : DecoderConfig
     training : TrainingConfig
     folder : Path
-        Each source's run folder is made in it, see :func:`run_name`.
+        Folder that holds each source's run folder, see :func:`run_name`.
     log : callable
         Prints a line.
 
     Returns
     -------
     pandas.DataFrame or None
-        Metric and interval as of the linear probe; ``head``, ``iterations``, ``head_params``,
+        Metric and interval as for the linear probe; ``head``, ``iterations``, ``head_params``,
         ``channels``, ``train_images`` (with a known pixel), ``tokens_per_image``, ``test_images``.
-        Attributes ``resampled``, ``per_image`` and ``shared_images``. None where a run was asked to
+        Attributes ``resampled``, ``per_image`` and ``shared_images``. None if a run was asked to
         stop.
 
     Raises
     ------
     InputError
-        As :func:`~workbench.training.loop.train`; no known pixel; images in both stores.
+        As :func:`~workbench.training.loop.train`; no known pixel; or images in both stores.
     """
     split = held_out(train_store, test_store, keep_shared=config.keep_shared)
     sources = names_of(sources)
@@ -103,7 +103,7 @@ def _train(
     folder: Path,
     log: Callable[[str], None],
 ) -> tuple[DenseHead, Survey, bool]:
-    """A decoder, trained or resumed; what it was built for; whether the training is finished."""
+    """Train or resume a decoder; returns it, its survey, and whether the training is finished."""
     total = len(good_rows(images.store, images.source))
     with shown("survey", total=total, unit="image", wanted=config.progress) as bar:
         found = survey(images, bar.update)
@@ -139,7 +139,7 @@ def outputs(
     config: DenseConfig,
     decoder: DecoderConfig,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Output map and truth of some store rows, as of the linear head."""
+    """Output map and truth of each store row in `rows`, as for the linear head."""
     head.eval()
     with shown("test", total=len(rows), unit="image", wanted=config.progress) as bar:
         for start in range(0, len(rows), decoder.batch):
@@ -151,7 +151,7 @@ def outputs(
 
 
 def run_name(source: str, decoder: DecoderConfig, seed: int, crop: int | None = None) -> str:
-    """Name of a run's folder; `crop` is the side of the crops of a training on the fly.
+    """Name of a run's folder; `crop` is the side of the crops when training on the fly.
 
     Examples
     --------
@@ -165,7 +165,7 @@ def run_name(source: str, decoder: DecoderConfig, seed: int, crop: int | None = 
 
 
 def _identity(images: TokenImages, task: str, decoder: DecoderConfig) -> dict[str, Any]:
-    """What decides the weights, besides the training's own options and seed."""
+    """Facts that determine the weights, besides the training's own options and seed."""
     store, options = images.store, asdict(decoder)
     options.pop("device")
     singles = [str(single) for single in store.resolve(images.source).singles()]

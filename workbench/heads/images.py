@@ -15,7 +15,7 @@ from feature_store import FeatureStore, InputError
 
 @dataclass(frozen=True)
 class TokenImages:
-    """Images of one source with their maps.
+    """Token maps of one source, with the target maps of their images.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class TokenImages:
     source : str
     merge : {"concat", "add"}
     maps : TargetMaps
-        int classes, -1 = ignored; or float metres, NaN = unknown. One for each store row.
+        One map per store row: int classes, -1 = ignored; or float metres, NaN = unknown.
     """
 
     store: FeatureStore
@@ -41,8 +41,8 @@ class TokenImages:
 
         Returns
         -------
-        float32, dims (image, channel, row, col), and int64 or float32, dims (image, pixel row,
-        pixel col)
+        float32 tokens, dims (image, channel, row, col), and int64 or float32 maps, dims (image,
+        pixel row, pixel col)
         """
         view = self.store.features(self.source, merge=self.merge)
         tokens = view.isel(image=rows).values.astype(np.float32)
@@ -54,18 +54,18 @@ class TokenImages:
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over the training images finds.
+    """Properties of the training images that a decoder is built from.
 
     Attributes
     ----------
     mean, spread : float64 arrays, dims (channel,)
-        Of all tokens.
+        Mean and standard deviation of the tokens.
     grid, pixels : (int, int)
         Sides of the token map and of the target maps.
     largest : float
         Largest class or depth.
     rows : int array, dims (image,)
-        Store rows whose map holds a known pixel; the others teach nothing.
+        Store rows whose map holds a known pixel; the others cannot be trained on.
     """
 
     mean: np.ndarray

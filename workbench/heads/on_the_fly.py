@@ -1,7 +1,7 @@
 """Train a decoder as published: the frozen model runs in every step, on random crops of the images.
 
-Nothing is stored but the decoder's checkpoints. Test images are scored at their own pixels, from
-windows (:mod:`workbench.heads.windows`).
+Only the decoder's checkpoints are stored. Test images are predicted in windows
+(:mod:`workbench.heads.windows`) and scored at their own pixels.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from workbench.training.loop import train
 from workbench.training.randomness import seed_step
 
 NOT_COMPARED = {"shared": None, "left_out": False, "repeated": None, "compared": "ids"}
-"""``shared_images`` of decoders trained on crops: comparing pixels would first decode all images.
-Empty lists would say that none is shared."""
+"""``shared_images`` of decoders trained on crops: comparing pixels would mean decoding all images
+first. Empty lists would claim that no image is shared."""
 
 
 def compute(
@@ -53,25 +53,25 @@ def compute(
     folder: Path,
     log: Callable[[str], None],
 ) -> pd.DataFrame | None:
-    """One row per source, as :func:`workbench.heads.fit.compute`; repeated, it resumes.
+    """One row per source, as in :func:`workbench.heads.fit.compute`; repeat the call to resume.
 
     Parameters
     ----------
     train_images, test_images : Dataset
-        With masks or depth maps, each as large as its image.
+        Datasets with masks or depth maps, each as large as its image.
     sources : str or sequence of str
         ``MODEL[#TAP]@SCALES``; a crop is resized to each of the scales.
     options : OnTheFly
     folder : Path
-        Each source's run folder is made in it.
+        Folder that holds each source's run folder.
     log : callable
         Prints a line.
 
     Returns
     -------
     pandas.DataFrame or None
-        As :func:`workbench.heads.fit.compute`, with ``crop`` (pixels) and ``window``. None where a
-        run was asked to stop. Of ``shared_images`` only ids are compared.
+        As :func:`workbench.heads.fit.compute`, with ``crop`` (pixels) and ``window``. None if a
+        run was asked to stop. ``shared_images`` compares ids only.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def compute(
 
 
 def _listed(images: Dataset) -> Any:
-    """What the check for shared images looks at."""
+    """The fields of a dataset that the check for shared images reads."""
     names = np.array(images.image_ids, str)
     return SimpleNamespace(path=images.name, dataset=images.name, image_ids=names)
 
@@ -123,7 +123,7 @@ def _train(
     folder: Path,
     log: Callable[[str], None],
 ) -> tuple[DenseHead, bool]:
-    """A decoder, trained or resumed, and whether its training is finished."""
+    """Train or resume a decoder; returns it and whether its training is finished."""
     config, decoder = options.config, options.decoder
     seed_step(0, config.seed)
     head = build(decoder, learnt).to(decoder.device)
@@ -149,7 +149,7 @@ def _train(
 def outputs(
     head: DenseHead, encoder: Encoder, images: MappedImages, rows: np.ndarray, options: OnTheFly
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Output map and truth of some images, at their own pixels."""
+    """Output map and truth of each image in `rows`, at its own pixels."""
     head.eval()
     with shown("test", total=len(rows), unit="image", wanted=options.config.progress) as bar:
         for row in rows.tolist():
@@ -165,7 +165,7 @@ def outputs(
 
 
 def _identity(images: MappedImages, encoder: Encoder, options: OnTheFly) -> dict[str, Any]:
-    """What decides the weights, besides the training's own options and seed."""
+    """Facts that determine the weights, besides the training's own options and seed."""
     decoder, crops = asdict(options.decoder), asdict(options.crops)
     decoder.pop("device")
     for name in ("workers", "window", "window_stride", "mirrored"):

@@ -1,4 +1,4 @@
-"""AdamW and its learning rates, for a decoder in the loop that all trained parts share."""
+"""AdamW and its learning rates, for decoders in the shared training loop."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from workbench.multiscale.memory import is_out_of_memory
 from workbench.training.trained import Trained
 
 Tokens = Callable[[Any], tuple[torch.Tensor, torch.Tensor]]
-"""What was read for a step, to token maps, dims (image, channel, row, col), and target maps."""
+"""Turns a step's batch into token maps, dims (image, channel, row, col), and target maps."""
 SMALLER = "give a smaller --batch, or a --device with more memory"
-"""Remedy for too little memory on the command line."""
+"""Remedy for too little memory, in options of the command line."""
 
 
 def trained(
@@ -29,19 +29,19 @@ def trained(
     read: Callable[[int], Any],
     tokens: Tokens,
 ) -> Trained:
-    """What the training loop needs of a decoder.
+    """Wrap a decoder for the training loop.
 
     Parameters
     ----------
     head : DenseHead
     decoder : DecoderConfig
-        Its optimiser.
+        Settings of its optimiser.
     steps : int
-        Of the whole run.
+        Number of steps of the whole run.
     read : callable
-        Step to what is read for it, in a thread.
+        Reads the batch of a step; called in a thread.
     tokens : callable
-        From there to tensors on the head's device.
+        Turns that batch into tensors on the head's device.
     """
     optimizer = torch.optim.AdamW(
         _groups(head, decoder), lr=decoder.learning_rate, weight_decay=decoder.weight_decay
@@ -62,7 +62,7 @@ def trained(
 
 @contextmanager
 def enough_memory(decoder: DecoderConfig, remedy: str = SMALLER) -> Iterator[None]:
-    """Turn a device that runs out of memory in the block into one line.
+    """Turn an out-of-memory failure in the block into a one-line error.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def enough_memory(decoder: DecoderConfig, remedy: str = SMALLER) -> Iterator[Non
 
 
 def _groups(head: DenseHead, decoder: DecoderConfig) -> list[dict[str, Any]]:
-    """All parameters in one group, or those apart that do not decay."""
+    """All parameters in one group, or those without weight decay in a second one."""
     if decoder.decay_all:
         return [{"params": list(head.parameters())}]
     tables = [part for part in head.modules() if isinstance(part, nn.Embedding)]

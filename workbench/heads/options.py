@@ -1,4 +1,4 @@
-"""Options of ``workbench probe --dense``, and which of them exclude each other; without torch."""
+"""Options of ``workbench probe --dense`` and checks on their combinations, without torch."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from workbench.training.config import TrainingConfig
 
 @dataclass(frozen=True, kw_only=True)
 class OnTheFly:
-    """How a decoder is trained on crops, and how it is scored."""
+    """Configs of a decoder that is trained on crops, and of its evaluation."""
 
     config: DenseConfig
     """Task, merge, resamples, depth cap and seed."""
     decoder: DecoderConfig
     """Sizes and optimiser."""
     crops: CropConfig
-    """Crops of training, and windows of evaluation."""
+    """Training crops and evaluation windows."""
     training: TrainingConfig
-    """Length, checkpoints."""
+    """Number of steps, and checkpoints."""
     depth_unit: DepthUnit = "m"
-    """Of the depth maps."""
+    """Unit of the depth maps."""
     eigen_crop: Crop = "none"
     """Part of the test maps that is scored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DenseOptions:
-    """Heads that predict maps."""
+    """Options of heads that predict maps."""
 
     dense: Literal["segmentation", "depth"] | None = None
-    """Instead: a head on every token, for datasets with masks or depth."""
+    """Instead, train a head on every token, for datasets with masks or depth maps."""
     per_token: Annotated[
         DenseConfig, options_of(DenseConfig, "train_tokens", "ridge", "depth_cap", "median_scaling")
     ] = field(default_factory=lambda: DenseConfig(progress=watched()))
@@ -52,11 +52,11 @@ class DenseOptions:
         ),
     ] = field(default_factory=DecoderConfig)
     published: RecipeName | None = None
-    """Train a decoder as published, on random crops: its sizes, crops, optimiser, length and
-    evaluation are those of docs/masks.md; --iterations and --batch may differ for a trial."""
+    """Train a decoder as published, on random crops; docs/masks.md gives its sizes, crops,
+    optimiser, length and evaluation. --iterations and --batch may differ for a trial."""
     crop: int | None = None
-    """Train on random crops of so many pixels a side and their mirror images, which run through the
-    model in each step; nothing is stored, and --train and --test may be dataset names."""
+    """Train on random square crops, this many pixels a side, and their mirror images; the model
+    runs on them in each step, nothing is stored, and --train and --test may be dataset names."""
     crops: Annotated[CropConfig, options_of(CropConfig, "window", "arithmetic", "workers")] = field(
         default_factory=CropConfig
     )
@@ -67,30 +67,30 @@ class DenseOptions:
     checkpoint_every: int | None = None
     """Steps between checkpoints of a decoder: 200 by default, or as published."""
     estimate: bool = False
-    """Print what training a decoder takes, from stored tokens and on the fly: bytes, GPU hours and
-    memory; run nothing."""
+    """Print the estimated bytes, GPU hours and memory of training a decoder, from stored tokens and
+    on the fly; run nothing."""
 
     @property
     def crops_images(self) -> bool:
-        """Whether the model runs in every step."""
+        """Whether the model runs on crops in every step."""
         return self.published is not None or self.crop is not None
 
     def head(self) -> HeadName:
-        """The head that is trained."""
+        """Name of the head to train."""
         if self.published is None:
             return self.decoder.head
-        from workbench.heads.recipes import RECIPES  # deferred: only here it is needed
+        from workbench.heads.recipes import RECIPES  # deferred: needed only here
 
         return RECIPES[self.published].decoder.head
 
     def from_tokens(self) -> tuple[DecoderConfig, TrainingConfig]:
-        """The configs of a decoder that is trained on stored tokens."""
+        """Configs for training a decoder on stored tokens."""
         return self._changed(self.decoder, TrainingConfig())
 
     def _changed(
         self, decoder: DecoderConfig, training: TrainingConfig
     ) -> tuple[DecoderConfig, TrainingConfig]:
-        """The configs with what was asked for explicitly."""
+        """The configs, with the options that were given explicitly."""
         asked = {"iterations": self.iterations, "checkpoint_every": self.checkpoint_every}
         given = {name: value for name, value in asked.items() if value is not None}
         if self.batch is not None:
@@ -98,18 +98,18 @@ class DenseOptions:
         return decoder, replace(training, **given)
 
     def on_the_fly(self, config: DenseConfig, device: str) -> OnTheFly:
-        """The configs of a decoder that is trained on crops.
+        """Configs for training a decoder on crops.
 
         Parameters
         ----------
         config : DenseConfig
         device : str
-            Of model and decoder.
+            Torch device of model and decoder.
         """
         decoder, training = self.from_tokens()
         crops, eigen_crop = self.crops, self.eigen_crop
         if self.published is not None:
-            from workbench.heads.recipes import RECIPES  # deferred: only here it is needed
+            from workbench.heads.recipes import RECIPES  # deferred: needed only here
 
             recipe = RECIPES[self.published]
             if self.iterations is not None:
@@ -130,7 +130,7 @@ class DenseOptions:
         )  # fmt: skip
 
     def refuse_ignored(self, l2: float | None, keep_shared: bool = False) -> None:
-        """Refuse what the chosen head would silently ignore."""
+        """Refuse options that the chosen head would silently ignore."""
         head = self.head()
         linear = head == "linear"
         sizes = replace(self.decoder, head="linear") != DecoderConfig()

@@ -1,4 +1,4 @@
-"""A feature pyramid of one token map: four maps, each half as large as the one before.
+"""A feature pyramid from one token map: four maps, each half as large as the one before.
 
 Source: the simple feature pyramid of Li et al. (2022), "Exploring Plain Vision Transformer
 Backbones for Object Detection": every level comes from the last token map. Deviations: channels are
@@ -18,7 +18,7 @@ LEVELS = 4
 
 
 class Pyramid(nn.Module):
-    """Token maps to four maps, the finest first.
+    """Turn token maps into four maps, the finest first.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Pyramid(nn.Module):
     hidden : int
         Channels of every level.
     doublings : int
-        How often the finest level doubles the sides of the token map.
+        Number of times that the finest level doubles the sides of the token map.
     """
 
     def __init__(self, reduced: Reduced, hidden: int, doublings: int) -> None:
@@ -36,13 +36,13 @@ class Pyramid(nn.Module):
         self.levels = nn.ModuleList(_resize(hidden, doublings - level) for level in range(LEVELS))
 
     def forward(self, tokens: torch.Tensor) -> list[torch.Tensor]:
-        """float32, dims (image, channel, row, col) to four of (image, hidden, row, col)."""
+        """float32, dims (image, channel, row, col), to four maps (image, hidden, row, col)."""
         reduced = self.reduced(tokens)
         return [level(reduced) for level in self.levels]
 
 
 def doublings(pixels: int, tokens: int, stride: int) -> int:
-    """Doublings of a token map that give about one value for each `stride` pixels.
+    """Number of doublings of a token map that give about one value per `stride` pixels.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Published recipes of decoders: sizes, crops, optimiser and evaluation; known without torch.
+"""Published recipes of decoders: sizes, crops, optimiser, evaluation; torch is not imported.
 
 The S2 paper (appendix A) trains its decoders "following the configurations here" and links two
-files of mmsegmentation; for ConvNeXt (appendix C) it names UPerNet alone. Every recipe differs from
-its file in one way: the backbone is frozen, as in the paper. What else differs stands beside it.
+files of mmsegmentation; for ConvNeXt (appendix C) it names only UPerNet. Every recipe differs from
+its file in one way: the backbone is frozen, as in the paper. ``deviations`` lists the others.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ class Recipe:
     """How a decoder was trained and evaluated."""
 
     task: Literal["segmentation", "depth"]
-    """What it predicts."""
+    """Kind of map that the decoder predicts."""
     decoder: DecoderConfig
-    """Its sizes and optimiser."""
+    """Sizes and optimiser of the decoder."""
     crops: CropConfig
-    """Crops of training, and windows of evaluation."""
+    """Training crops and evaluation windows."""
     training: TrainingConfig
-    """Length."""
+    """Length of the training."""
     depth_cap: float | None = None
-    """Metres: larger depths are not scored."""
+    """Depth in metres; larger depths are not scored."""
     eigen_crop: Crop = "none"
     """Part of the test maps that is scored."""
     averaged_over: Literal["pixels", "images"] = "pixels"
-    """Depth errors: of all pixels together, or means of images."""
+    """Average depth errors over all pixels together, or per image and then over images."""
     source: str
     """File of the published configuration."""
     deviations: tuple[str, ...]
-    """What differs from it."""
+    """Differences from that file."""
 
     def shortened(self, iterations: int) -> Recipe:
-        """The same in so many steps, its schedule in proportion."""
+        """This recipe with `iterations` steps and its schedule shortened in proportion."""
         share = iterations / self.training.iterations
         return replace(
             self,

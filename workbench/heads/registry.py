@@ -1,4 +1,4 @@
-"""Head names to decoders."""
+"""Build decoders from the names of heads."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from workbench.heads.images import Survey
 from workbench.heads.pyramid import Pyramid, doublings
 
 MARGIN = 1.2
-"""Largest depth that can be predicted over the largest of the training maps."""
+"""Largest depth that can be predicted, as a multiple of the largest in the training maps."""
 
 
 def build(config: DecoderConfig, found: Survey) -> DenseHead:
-    """A decoder for the images that a survey describes, with random weights.
+    """Build a decoder with random weights for the images that a survey describes.
 
     Parameters
     ----------
     config : DecoderConfig
         Any head but ``linear``.
     found : Survey
-        Of the training images: channels, grid, pixels, classes or largest depth.
+        Survey of the training images: channels, grid, pixels, classes or largest depth.
 
     Raises
     ------
     InputError
         Fewer than two classes, or a library that is not installed.
     """
-    # Deferred: each brings its own libraries.
+    # Deferred: each imports its own libraries.
     from workbench.heads.depth import DepthHead, Dpt, vpd
     from workbench.heads.segmentation import Mask2Former, UperNet
 

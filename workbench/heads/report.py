@@ -1,4 +1,4 @@
-"""Tables and figures of dense probes, whichever head was trained."""
+"""Tables and figures of dense probes, for every kind of head."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ METRICS = {
     "segmentation": ("miou", "mean IoU on unseen images"),
     "depth": ("rmse", "depth error, RMSE in metres\n(lower is better)"),
 }
-"""Task to the metric that is drawn, and what the axis calls it."""
+"""Task to the metric to draw and its axis label."""
 
 
 def class_table(parts: Sequence[pd.DataFrame], names: Sequence[str] | None) -> pd.DataFrame:
@@ -23,9 +23,9 @@ def class_table(parts: Sequence[pd.DataFrame], names: Sequence[str] | None) -> p
     Parameters
     ----------
     parts : sequence of DataFrame
-        As of :func:`analyses.dense_probe.compute`.
+        Tables as returned by :func:`analyses.dense_probe.compute`.
     names : sequence of str, optional
-        Of the classes, where they are known.
+        Names of the classes, if known.
 
     Returns
     -------
@@ -53,17 +53,18 @@ def write_dense(
     store: FeatureStore | None,
     out: Path,
 ) -> None:
-    """Write a table, its differences and classes where there are any, and its figures.
+    """Write a table, its figures and, if there are any, its differences and classes.
 
     Parameters
     ----------
     table, against, classes : DataFrame
-        As of the probe, :func:`analyses.statistics.bootstrap.differences`, :func:`class_table`.
+        Results of the probe, :func:`analyses.statistics.bootstrap.differences` and
+        :func:`class_table`.
     task : {"segmentation", "depth"}
     store : FeatureStore, optional
-        Where the sources are, if they are stored.
+        Store that holds the sources, if they are stored.
     out : Path
-        Folder.
+        Folder to write to.
     """
     # Deferred: matplotlib takes 1 s to import.
     from workbench.figures import style

@@ -1,4 +1,4 @@
-"""A dense probe as its command asks for it: heads on tokens or crops, tables and figures."""
+"""Run a dense probe for its command: heads on tokens or crops, tables and figures."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from workbench.results.terminal import show_table
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A dense probe."""
+    """Arguments of a dense probe."""
 
     train: str
-    """Store, or with crops also a dataset name."""
+    """Store of training images; with crops, a dataset name is also accepted."""
     test: str
-    """Likewise."""
+    """Store of test images, or a dataset name, likewise."""
     sources: Sequence[str]
     """Sources to compare."""
     maps: DenseOptions
-    """Which head, trained on what."""
+    """Options of the head and of its training."""
     config: DenseConfig
     """Task, merge, penalties, resamples and seed."""
     device: str
@@ -54,7 +54,7 @@ class Asked:
 
 
 def run(asked: Asked) -> int:
-    """Train, score and report; the exit status, 1 where a training was asked to stop."""
+    """Train, score and report; returns the exit status, 1 if a training was asked to stop."""
     with tempfile.TemporaryDirectory() as temporary:  # without a folder nothing is resumed
         folder = asked.out or Path(temporary)
         crops = asked.maps.crops_images
@@ -88,7 +88,7 @@ def run(asked: Asked) -> int:
 
 
 def _from_tokens(asked: Asked, folder: Path) -> list[pd.DataFrame] | None:
-    """A table for each source, of heads trained on stored tokens."""
+    """One table per source, for heads trained on stored tokens."""
     stores = feature_store.open(asked.train), feature_store.open(asked.test)
     decoder, training = asked.maps.from_tokens()
     decoder = replace(decoder, device=asked.device)
@@ -115,7 +115,7 @@ def _from_tokens(asked: Asked, folder: Path) -> list[pd.DataFrame] | None:
 
 
 def _from_crops(asked: Asked, folder: Path) -> list[pd.DataFrame] | None:
-    """The same of decoders trained on crops of the images."""
+    """One table of all sources, for decoders trained on crops of the images."""
     options = asked.maps.on_the_fly(asked.config, asked.device)
     with enough_memory(options.decoder):
         table = on_the_fly.compute(
@@ -126,7 +126,7 @@ def _from_crops(asked: Asked, folder: Path) -> list[pd.DataFrame] | None:
 
 
 def estimate(asked: Asked) -> int:
-    """Print what the training would take; the exit status."""
+    """Print the estimated cost of the training; returns the exit status."""
     options = asked.maps.on_the_fly(asked.config, asked.device)
     train, test = images_of(asked.train), images_of(asked.test)
     classes = len(train.mask_names or ()) or planning.CLASSES
@@ -148,7 +148,7 @@ def estimate(asked: Asked) -> int:
 
 
 def _write_sheet(asked: Asked, parts: Sequence[pd.DataFrame], store: FeatureStore | None) -> None:
-    """Photographs, true and predicted maps of some test images, as the first source saw them."""
+    """Draw some test images as the first source saw them, with their true and predicted maps."""
     # Deferred: matplotlib takes 1 s to import.
     from workbench.figures import style
     from workbench.figures.predictions import Predicted, draw_predictions
@@ -172,7 +172,7 @@ def _write_sheet(asked: Asked, parts: Sequence[pd.DataFrame], store: FeatureStor
 
 
 def images_of(name: str) -> Dataset:
-    """A dataset by its name; or that of a store, with the store's images in its order."""
+    """Open a dataset by its name, or the dataset of a store, with the store's images in order."""
     if is_dataset_name(name):
         return datasets.open(name)
     store = feature_store.open(name)

@@ -1,4 +1,4 @@
-"""Rows of a table of decoders, however their tokens came about."""
+"""Rows of a table of decoders, trained on stored tokens or on crops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from analyses.statistics.dense_scores import PerImage, scores
 
 @dataclass
 class Scored:
-    """Sources that have been scored, one after the other."""
+    """Collects the scores of sources, one source at a time."""
 
     config: DenseConfig
     records: list[dict[str, Any]] = field(default_factory=list)
@@ -21,17 +21,17 @@ class Scored:
     per_image: dict[str, PerImage] = field(default_factory=dict)
 
     def add(self, source: str, found: PerImage, images: int, **facts: Any) -> None:
-        """Take in a source.
+        """Add a source.
 
         Parameters
         ----------
         source : str
         found : PerImage
-            Of its test images.
+            Scores of its test images.
         images : int
-            Of the test set that the rows count in.
+            Number of images in the test set that `found.rows` indexes.
         **facts
-            Further columns.
+            Values of further columns.
         """
         record, self.resampled[source] = scores(found.sums, found.rows, images, self.config)
         self.per_image[source] = found

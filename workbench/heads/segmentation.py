@@ -1,8 +1,8 @@
 """Segmentation decoders: Mask2Former and UPerNet, from ``transformers``, on a feature pyramid.
 
 Source: Cheng et al. (2022), "Masked-attention Mask Transformer for Universal Image Segmentation",
-and Xiao et al. (2018), "Unified Perceptual Parsing for Scene Understanding". Layers, matching and
-losses are those of ``transformers``; only their sizes are chosen here.
+and Xiao et al. (2018), "Unified Perceptual Parsing for Scene Understanding". ``transformers``
+provides layers, matching and losses; this module only chooses their sizes.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class UperNet(DenseHead):
         return self.decoder(self.pyramid(tokens))
 
     def loss(self, tokens: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy in nats at the pixels of the truth; 0 where none is known."""
+        """Mean cross-entropy in nats over the known pixels of the truth; 0 if none is known."""
         logits = interpolate(self(tokens), truth.shape[-2:], mode="bilinear", align_corners=False)
         total = cross_entropy(logits, truth, ignore_index=-1, reduction="sum")
         return total / (truth >= 0).sum().clamp(min=1)
 
 
 class _Sizes:
-    """Named values, read as attributes."""
+    """Named values as attributes."""
 
     def __init__(self, **values: Any) -> None:
         self.__dict__.update(values)
@@ -85,8 +85,8 @@ class Mask2Former(DenseHead):
         return torch.einsum("nqc,nqhw->nchw", share, masks[-1].sigmoid())
 
     def loss(self, tokens: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """The weighted losses of all layers' predictions; images without a known pixel are left
-        out, and without any other the loss is 0."""
+        """Weighted sum of the losses of all layers' predictions; images without a known pixel are
+        left out, and the loss is 0 if no image remains."""
         known = (truth >= 0).flatten(1).any(1)
         if not known.any():
             return torch.stack([p.sum() for p in self.parameters()]).sum() * 0
@@ -142,7 +142,7 @@ def _decoders(module: Any, sizes: Any) -> nn.Module:
 
 
 def _transformers(model: str, head: str) -> Any:
-    """The module of a model of ``transformers``."""
+    """Import the module of a model in ``transformers``."""
     import importlib
 
     try:

@@ -1,8 +1,8 @@
-"""Predictions for whole images, from windows of the size that a decoder was trained at.
+"""Predictions for whole images, from windows of the size that a decoder was trained on.
 
-Windows that slide: the image's shorter side is resized to a window's, windows stand a stride apart
-(the last at the edge), and where they overlap their predictions are averaged. Whole: the image is
-squeezed to one window. A square image is the same in both.
+Sliding windows: the image's shorter side is resized to a window's side, windows are a stride apart
+(the last ends at the edge), and predictions are averaged where windows overlap. Whole: the image is
+squeezed into one window. Both give the same result for a square image.
 
 Source: mmsegmentation's slide inference. Deviation: whole images are squeezed to a square.
 """
@@ -30,17 +30,17 @@ def predict(run: Predict, image: np.ndarray, config: CropConfig, *, batch: int =
     Parameters
     ----------
     run : callable
-        Predicts for windows.
+        Predicts a map for each window.
     image : uint8 array, dims (row, col, 3)
     config : CropConfig
         Side, stride and kind of the windows.
     batch : int
-        Windows at a time.
+        Number of windows per call of `run`.
 
     Returns
     -------
     float32 array, dims (row, col, value)
-        At the resized image's pixels; who compares it resizes it to the image's own.
+        Prediction at the resized image's pixels; the caller resizes it to the original image.
     """
     side = config.side
     height, width = (side, side)
@@ -68,7 +68,7 @@ def predict(run: Predict, image: np.ndarray, config: CropConfig, *, batch: int =
 
 
 def starts(size: int, window: int, stride: int) -> list[int]:
-    """Where windows begin on a side, the last as far as it goes.
+    """Start of each window along a side; the last window ends at the edge.
 
     Examples
     --------

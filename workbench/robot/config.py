@@ -72,7 +72,7 @@ class PolicyConfig:
     learning_rate: float = 5e-4
     """Peak learning rate of AdamW; warm-up over 5 % of the steps, then a cosine to 0."""
     weight_decay: float = 0.01
-    """Of AdamW."""
+    """Weight decay of AdamW."""
     validation_share: float = 0.1
     """Share of the episodes that are used for validation; at least one."""
     device: str = "cpu"
