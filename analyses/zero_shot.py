@@ -52,7 +52,7 @@ def compute(
     store : FeatureStore
         Labelled images.
     sources : str or sequence of str
-        At a tap behind the projection to the shared space.
+        Sources at a tap behind the projection to the shared space.
     classes : mapping of str to float array, dims (class, channel)
         For each source the vectors of the store's classes, in its order.
     config : ZeroShotConfig, optional

@@ -34,7 +34,7 @@ FORMS = {
 ARCHIVES = ("wds", "tar", "zip", "parquet", "hfdisk", "lmdb")
 """Kinds whose images lie together in files: shards, archives, tables and databases."""
 ONE_FILE = ("zip", "hfdisk", "lmdb")
-"""Those that name one local file or folder."""
+"""Archive kinds that name one local file or folder."""
 PATHS = ("folder", "csv", *ARCHIVES, "lerobot")
 """Kinds whose names are a path behind the kind; wds: takes URLs too, and both braces."""
 NAMED = ("torchvision", "maps")

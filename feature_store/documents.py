@@ -50,7 +50,7 @@ def read_document(objects: Objects, path: str) -> dict[str, Any]:
 
 
 def read_attributes(objects: Objects, path: str) -> dict[str, Any]:
-    """Attributes of a group; a seal is checked where there is one.
+    """Attributes of a group; checks their seal if they have one.
 
     Raises
     ------

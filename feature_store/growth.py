@@ -67,7 +67,7 @@ def grown(
     image_ids : list of str
         Stored ids in their order, then the new ones.
     labels : (image,) int32
-        In the numbering of `label_names`; -1 = unlabelled.
+        Labels, numbered as in `label_names`; -1 = unlabelled.
     label_names : list of str
         Stored names, then the new ones.
 

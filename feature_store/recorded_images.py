@@ -22,8 +22,8 @@ class RecordedImages:
     Attributes
     ----------
     fingerprints : uint64 array, dims (image,)
-        Of the decoded pixels; 0 where unknown: in records of protocol version 1, and for images
-        that are not computed or could not be read.
+        Fingerprints of the decoded pixels; 0 = unknown: in records of protocol version 1, and for
+        images that are not computed or could not be read.
     files : int64 array, dims (image, 2)
         Bytes and modification time in ns of the image's file; -1 where unknown.
     computed : bool array, dims (image,)

@@ -282,7 +282,7 @@ class FeatureStore:
         manifest : dict
             JSON-able; everything that determines the values. Its hash is the source's identity.
         grid : (rows, cols)
-            Of the token map.
+            Grid of the token map.
         channels : int
             Output dimensions of the model at the tap.
         prefix : int

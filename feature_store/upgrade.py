@@ -27,7 +27,7 @@ def upgrade(store: FeatureStore, dataset_path: str | None = None) -> FeatureStor
     Parameters
     ----------
     store : FeatureStore
-        Of any version.
+        Store of any version.
     dataset_path : str, optional
         Resolved path at which the dataset was found; the stored one by default.
 

@@ -60,7 +60,7 @@ class TokenDataset(Dataset):
         Index into ``label_names``; -1 = unlabelled, or a class that is not among them.
     label_names : list of str
     shape : tuple of int
-        Of an item's tensor.
+        Shape of an item's tensor.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 def endings() -> tuple[signal.Signals, ...]:
-    """SIGTERM and, where there is one, SIGHUP; not where it is ignored, as under ``nohup``."""
+    """SIGTERM and, if it exists and is not ignored (as under ``nohup``), SIGHUP."""
     hangup = getattr(signal, "SIGHUP", None)
     if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN:
         return (signal.SIGTERM,)

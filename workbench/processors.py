@@ -69,9 +69,9 @@ def cores(environment: MutableMapping[str, str] = os.environ, root: Path = Path(
     Parameters
     ----------
     environment : mapping
-        Where Slurm's variables are looked up.
+        Environment in which Slurm's variables are looked up.
     root : Path
-        Where ``proc`` and ``sys`` lie.
+        Folder that holds ``proc`` and ``sys``.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     given = [text for name in SLURM if (text := environment.get(name, "")).isdecimal()]

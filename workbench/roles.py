@@ -12,9 +12,9 @@ def find(store: FeatureStore) -> Roles:
     """Roles of stored sources, by their scales and numbers of parameters.
 
     Small is the smallest model that is stored at several scales, and S2 is the same at all of them.
-    Large is the largest model, and the next to largest, where there is one, is the only other; both
-    at their smallest scale. Only scales that are pooled to the base grid (plain pixels, no
-    ``.whole`` and the like) count, and of each model its default tap, or else the first stored.
+    Large is the largest model, and the next to largest, if it exists, is the only other; both at
+    their smallest scale. Only scales that are pooled to the base grid (plain pixels, no ``.whole``
+    and the like) count, and for each model its default tap, or else the first stored tap.
 
     Raises
     ------

@@ -66,9 +66,9 @@ def seen_pixels(source: str, size: float, side: int) -> float:
     source : str
         ``MODEL@SCALE[+SCALE...]`` in pixels.
     size : float
-        In pixels of the picture.
+        Size of the object in pixels of the picture.
     side : int
-        Of the picture, in pixels; the longer one.
+        Longer side of the picture in pixels.
 
     Examples
     --------

@@ -29,7 +29,7 @@ class Accumulator:
         Source to its number of channels. Those in ``config.targets`` are put last.
     config : MomentsConfig
     shift : ndarray of float64, dims (D,), optional
-        What tokens are shifted by; by default the mean token of the first images.
+        Vector that is subtracted from tokens; by default the mean token of the first images.
 
     Examples
     --------

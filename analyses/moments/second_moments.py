@@ -48,14 +48,14 @@ class Moments:
         Source to its number of channels, in the order in which they make up the joint vector (D
         channels in all).
     images, tokens : ndarray of int64, dims (fold,)
-        How many of each were seen.
+        Numbers of images and tokens seen.
     mean : ndarray of float64, dims (fold, D)
         Mean token; zeros for an empty fold.
     scatter : ndarray of float64, dims (fold, D, D)
         Sum over tokens of the outer product of z - mean. NaN where it was not kept
         (:attr:`MomentsConfig.targets`).
     attrs : dict
-        What the moments were made from (JSON-able).
+        Origin of the moments (JSON-able).
     """
 
     channels: dict[str, int]

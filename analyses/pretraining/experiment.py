@@ -46,9 +46,9 @@ class Accuracy:
     Attributes
     ----------
     mean : float
-        Over seeds, as a share.
+        Mean accuracy over seeds, as a share.
     resampled : float array, dims (resample,)
-        Of the mean; resamples of two rows are paired.
+        Resamples of the mean; those of two rows are paired.
     seeds : int
     compute : float
         Multiply-accumulates of all forward passes of a training, in units of 1e9.
@@ -80,9 +80,9 @@ def accuracy(
     Parameters
     ----------
     records : sequence of dict
-        As of :func:`load`.
+        Records as returned by :func:`load`.
     row, scales : str
-        Model that was trained, and what the probe sees.
+        Model that was trained, and the scales that the probe sees.
     objective : str
     budget : str
         ``images``, ``compute``, or ``none`` for floors.
@@ -126,7 +126,7 @@ def compute(records: Records, *, objective: str, budget: str) -> pd.DataFrame:
     Parameters
     ----------
     records : sequence of dict
-        As of :func:`load`.
+        Records as returned by :func:`load`.
     objective : {"supervised", "dinov2"}
     budget : {"images", "compute"}
 

@@ -15,7 +15,7 @@ _FORMULA = re.compile("'*[=+\\-@\t\r]")
 def neutralised(table: pd.DataFrame) -> pd.DataFrame:
     r"""The table with an apostrophe before cells and column names that begin with = + - @ \t \r.
 
-    Numbers, also those that are text, stay as they are. :func:`restored` is the inverse.
+    Numbers, including numbers stored as text, are unchanged. :func:`restored` is the inverse.
 
     >>> neutralised(pd.DataFrame({"class": ["=1+1", "-0.5", "cat"]}))["class"].tolist()
     ["'=1+1", '-0.5', 'cat']

@@ -36,11 +36,11 @@ class Reading:
     grid : {"same", "pool"}
         ``pool`` averages the maps of a batch onto their common grid.
     cells : (rows, cols) or None
-        With ``pool``: the grid to average onto, where it is that of other maps as well.
+        With ``pool``: the grid to average onto, if other maps share it.
     done : bool array, dims (image,), or None
         Rows that are left out.
     label : str
-        Of the progress bar; none is shown without it.
+        Label of the progress bar; empty shows none.
     """
 
     sources: Sequence[str]
@@ -50,7 +50,7 @@ class Reading:
     cells: tuple[int, int] | None = None
 
     def batches(self, part: Part, bar: Bar | None = None) -> Iterator[Batch]:
-        """Tokens of a part's images, but for those that are done."""
+        """Tokens of a part's images, except for images that are done."""
         for batch in part.stream(self.sources, self.done):
             if bar is not None:
                 bar.update(len(batch.index))
@@ -75,15 +75,15 @@ def reduce(
     features : FeatureStore or Stream
     reading : Reading
     compute : callable
-        From an iterator of batches to a result; None where there is no batch.
+        Turns an iterator of batches into a result; returns None if there is no batch.
     combine : callable
-        Two results, in order, to one; associative.
+        Combines two results, in order, into one; associative.
     engine : Engine, optional
         Runs the parts; this process by default.
 
     Returns
     -------
-    None where no part has an image.
+    None if no part has an image.
     """
     with Bar(reading.label, len(features.image_ids)) as bar:
         return (engine or Local()).reduce(

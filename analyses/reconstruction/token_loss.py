@@ -40,7 +40,7 @@ def compute(
     Parameters
     ----------
     moments : Moments
-        Of the training images; hold the target and all sources
+        Moments of the training images; they hold the target and all sources
         (:func:`analyses.moments.on_disk.load`).
     store : FeatureStore
         Holds the images to look at, best ones that the moments have not seen.

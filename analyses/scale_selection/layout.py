@@ -164,7 +164,7 @@ def fill(
     layout : Layout
     base : float32 array, dims (image, row, col, channel)
     maps : sequence of float32 arrays, dims (image, row, col, channel)
-        Of each larger scale, as stored.
+        Stored maps of each larger scale.
     chosen : bool array, dims (image, crop)
 
     Returns
@@ -190,7 +190,7 @@ def deltas(layout: Layout, base: np.ndarray, maps: Sequence[np.ndarray]) -> list
     Returns
     -------
     list of float32 arrays, dims (image, crop, row, col, channel)
-        For each larger scale.
+        One array per larger scale.
     """
     found = []
     for scale, tokens in zip(layout.scales, maps, strict=True):

@@ -73,8 +73,8 @@ def solve_coefficients(columns: Array, y: Array) -> Array:
     """Non-negative least squares of y (P, n) on columns (P, n, k): coefficients (P, k).
 
     A batched QR solves the problems whose unconstrained solution is non-negative. A second one
-    solves those that become optimal with their most negative coefficient at zero. The others go
-    through Lawson and Hanson's algorithm on the k × k triangles. All three are exact.
+    solves the problems that become optimal with their most negative coefficient at zero. The others
+    go through Lawson and Hanson's algorithm on the k × k triangles. All three are exact.
     """
     norms = np.linalg.norm(columns, axis=1)
     norms[norms == 0] = 1.0

@@ -22,7 +22,7 @@ class Paired(NamedTuple):
     low, high : float
         95 % bootstrap interval over positions and seeds.
     p : float
-        Of the exact test of McNemar over all trials (two-sided), as if seeds at one position were
+        p of McNemar's exact test over all trials (two-sided), as if seeds at one position were
         independent.
     """
 

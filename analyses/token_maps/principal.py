@@ -50,7 +50,7 @@ class Basis:
     ----------
     mean : float64 array, dims (channel,)
     components : float64 array, dims (colour, channel)
-        Of unit length, by falling variance; zeros where the tokens span fewer directions.
+        Unit vectors in order of decreasing variance; zeros if the tokens span fewer directions.
     low, high : float64 array, dims (colour,)
         Projections that become 0 and 1.
     share : float64 array, dims (colour,)

@@ -12,7 +12,7 @@ from workbench.extraction.malloc import MALLOC
 from workbench.processors import SPINS, THREADS, WAITING
 
 WALLTIME = "01:00:00"
-"""Of a job, by default."""
+"""Default time limit of a job."""
 
 
 def job_script(options: SlurmOptions, *, decoders: int = 0, name: str = "workbench") -> str:

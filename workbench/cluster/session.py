@@ -80,8 +80,7 @@ class Session:
         return self._threads
 
     def refuse_others(self) -> None:
-        """Ask the present workers for their version; those that come later are asked with their
-        work.
+        """Ask the present workers for their version; later workers are asked with their work.
 
         A worker that lacks modules of this version cannot even read that work: Dask loses it
         without a word.

@@ -1,4 +1,4 @@
-"""The jobs of one run: what squeue says of them, and new ones for those that ended."""
+"""The jobs of one run: their state in squeue, and replacements for jobs that ended."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ QUEUEING = re.compile(
     r"Resources|Priority|BeginTime|Dependency|Licenses|Reservation"
     r"|(QOS|Assoc)(?!\w*(PerJob|PerNode|NotAllowed|NotSatisfied))\w+"
 )
-"""Reasons for which a job waits its turn. Not those that time alone does not mend: a job that is
-held or asks for more than one job may have, a partition that is down."""
+"""Reasons for which a job waits its turn. Reasons that time alone does not resolve are left out: a
+job that is held or asks for more than one job may have, a partition that is down."""
 
 
 class Jobs:
@@ -192,7 +192,7 @@ class Jobs:
 
 
 def queueing(known: dict[str, str]) -> bool:
-    """Whether all jobs (number to state and reason) wait their turn; those that end aside.
+    """Whether all jobs (number to state and reason) wait their turn, ignoring jobs that end.
 
     Examples
     --------

@@ -61,7 +61,7 @@ class Done:
     shards: tuple[int, ...]
     """Shards that were given."""
     computed: frozenset[int] = frozenset()
-    """Shards that this worker committed for some source; not those that were already done,
+    """Shards that this worker committed for some source; excludes shards that were already done,
     by a worker that was lost since or by another process."""
     crops: int = 0
     """Crops that ``--select`` ran."""

@@ -32,7 +32,7 @@ class Version:
 
 
 UNKNOWN = Version("unknown", "unknown", "unknown", "an unknown folder")
-"""Of a driver that is too old to say what it runs."""
+"""Version of a driver that is too old to report its own."""
 
 
 @functools.cache
@@ -61,9 +61,9 @@ def require_same(expected: Version, *, analyses: bool = False) -> None:
     Parameters
     ----------
     expected : Version
-        Of the process that gives the work.
+        Version of the process that submits the work.
     analyses : bool
-        Whether the analyses have to be the same, too.
+        Whether the analyses must be the same, too.
 
     Raises
     ------

@@ -30,7 +30,7 @@ WINDOW = 600.0
 class Status:
     """Print, for every source of a store, what is done, what is missing and how to finish it.
 
-    Of the folder of a training run: its steps, checkpoints and latest metrics.
+    For the folder of a training run, print its steps, checkpoints and latest metrics.
 
     Reads commit records and lists the folder of the images, so it is quick and works while an
     extraction runs.

@@ -57,7 +57,7 @@ def others(
         That of the selection; each source is measured by the analysis of that task.
     config : SelectionConfig
     depth_unit : {"m", "mm"}
-        Of the dataset's depth maps.
+        Unit of the dataset's depth maps.
     """
     common: dict[str, Any] = {
         "seed": config.seed,

@@ -42,9 +42,9 @@ def source_pixels(transform: Transform, height: int, width: int) -> np.ndarray:
     Parameters
     ----------
     transform : Transform
-        The model's.
+        Transform of the model.
     height, width : int
-        Of the original image; fewer than 2**24 - 1 pixels.
+        Size of the original image; fewer than 2**24 - 1 pixels.
 
     Returns
     -------
@@ -161,10 +161,10 @@ def targets_for(
     store : FeatureStore
         Its dataset is opened by name and must have masks or depth.
     source : str
-        Whose transform is followed (from the manifest of its first scale).
+        Source whose transform the maps follow (from the manifest of its first scale).
     task : {"segmentation", "depth"}
     depth_unit : {"m", "mm"}
-        Of the dataset's depth maps.
+        Unit of the dataset's depth maps.
     crop : {"none", "nyu", "kitti"}
         See :func:`cropped`.
 

@@ -24,8 +24,8 @@ from workbench.extraction.shard import forward
 from workbench.models import Tokens
 
 ROUNDING = 2.0**-20
-"""Of a shard's largest value: float32 forward passes of two implementations were seen to differ by
-up to 7e-7 of the largest feature."""
+"""Tolerance as a share of a shard's largest value: float32 forward passes of two implementations
+were seen to differ by up to 7e-7 of the largest feature."""
 
 
 def accept_code(

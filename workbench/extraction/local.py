@@ -32,7 +32,7 @@ def extract(
     Parameters
     ----------
     request : ExtractRequest
-        What to run on what.
+        Models, scales and images to run.
     part : ShardPart, optional
         Only these shards, for processes that divide a store among themselves.
     log : callable
@@ -76,9 +76,9 @@ def open_extraction(
 ) -> Extraction:
     """Resolve the request, open or create its store, load its models and check their sources.
 
-    Models in `loaded` are not loaded again; those that the request does not need leave it first.
-    `check_images` looks whether the images are still those that are stored, which one process does
-    for all.
+    Models in `loaded` are not loaded again; models that the request does not need are removed from
+    it first. `check_images` checks that the images still equal the stored ones, which one process
+    does for all.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def described(report: ExtractReport, store: FeatureStore, sources: list) -> Extr
 
 
 def pick_device(name: str) -> str:
-    """``auto`` becomes cuda where there is one, else cpu.
+    """``auto`` becomes cuda if available, else cpu.
 
     Raises
     ------

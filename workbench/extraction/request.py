@@ -46,7 +46,7 @@ class ExtractRequest:
     layout: str = "raw"
     """raw (memory-mappable, for local disks) or packed (compressed, for object stores)."""
     device: str = "auto"
-    """auto (cuda where there is one), cpu, cuda, cuda:1, ..."""
+    """auto (cuda if available), cpu, cuda, cuda:1, ..."""
     batch: int | None = None
     """Images decoded and transferred together; by default 8 on a CPU, 32 elsewhere."""
     max_crops: int | None = None

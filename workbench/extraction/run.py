@@ -69,7 +69,7 @@ class Extraction:
         """Shards that this pass has committed for some source."""
 
     def prepare(self, job: Job) -> None:
-        """Create or check the sources of a job, and keep those that miss shards."""
+        """Create or check the sources of a job, and keep the sources that lack shards."""
         self.jobs.append(job)
         model = self.loaded.get(job, self.request.model_options, self.log)
         manifests = {

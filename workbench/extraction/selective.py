@@ -158,7 +158,7 @@ def forward(
     selector : Selector
     batch : ImageBatch
     ids : sequence of str
-        Of the images in `batch`.
+        Ids of the images in `batch`.
     """
     job, backbone = model.job, model.backbone
     base = base_of(job)
@@ -194,10 +194,10 @@ def filled(crops: Tokens, run: torch.Tensor, base: Tokens, plan: ScalePlan) -> T
     Parameters
     ----------
     crops : Tokens
-        Of the crops that were run, image by image: ``map`` (crop, row, col, channel).
+        Tokens of the crops that were run, image by image: ``map`` (crop, row, col, channel).
     run : bool tensor, dims (image, crop)
     base : Tokens
-        Of the base scale.
+        Tokens of the base scale.
     plan : ScalePlan
     """
     images, count = run.shape

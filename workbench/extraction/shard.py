@@ -115,7 +115,7 @@ def sum_of_squares(values: torch.Tensor) -> torch.Tensor:
 def forward(
     model: LoadedModel, plans: dict[Source, ScalePlan], batch: ImageBatch
 ) -> dict[Source, Tokens]:
-    """Features of a batch at several scales; those that start from one base image run together."""
+    """Features of a batch at several scales; scales with a common base image run together."""
     found: dict[Source, Tokens] = {}
     for base in dict.fromkeys(plan.base for plan in plans.values()):
         group = {source: plan for source, plan in plans.items() if plan.base == base}

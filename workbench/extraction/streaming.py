@@ -1,8 +1,8 @@
 """Features straight from running models, for analyses that read every image once.
 
 A :class:`StreamedSplit` answers like a store (names, image ids, batches of tokens in row order) and
-computes what it is asked for when it is asked for it. What a store holds already is read from
-there. Values are those that ``workbench extract --dtype float32`` would have stored.
+computes features when they are requested. Features that a store already holds are read from there.
+Values equal the ones that ``workbench extract --dtype float32`` would have stored.
 """
 
 from __future__ import annotations

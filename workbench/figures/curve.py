@@ -15,7 +15,7 @@ from workbench.results.messages import note
 
 COST_LABELS = {"gmacs": "GMACs per image", "params": "parameters (millions)"}
 APART = 0.025
-"""Of the axis: costs closer than this are drawn side by side, so that no interval hides another."""
+"""Share of the axis; closer costs are drawn side by side, so that no interval hides another."""
 
 
 @style.styled
@@ -35,9 +35,9 @@ def draw_curve(
         and ``high``. Single-scale sources make the grey curve of model size; each model with
         several scales makes a green curve that starts at its own single scale.
     metric, label : str
-        Column that is drawn, and what the axis calls it.
+        Column to draw, and its axis label.
     confidence : float
-        Of the intervals, named on the axis.
+        Confidence of the intervals, named on the axis.
     """
     drawn, panels = style.figure(9.0, 3.8, columns=2)
     for axes, cost in zip(panels, COST_LABELS, strict=True):
@@ -71,7 +71,7 @@ def side_by_side(costs: pd.Series) -> pd.Series:
     Parameters
     ----------
     costs : pandas.Series
-        In the order in which equal ones stand side by side.
+        Costs, in the order in which equal ones are placed side by side.
 
     Examples
     --------
@@ -155,11 +155,11 @@ def write_curve(
     table : pandas.DataFrame
         As :func:`draw_curve`, without costs.
     store : FeatureStore, optional
-        Where the sources are.
+        Store that holds the sources.
     stem : Path
         File name without suffix.
     metric, label : str
-        Column that is drawn, and what the axis calls it.
+        Column to draw, and its axis label.
     """
     try:
         costs = with_cost(table, store)

@@ -30,7 +30,7 @@ def draw_latency(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : pandas.DataFrame
-        Of :func:`workbench.cost.latency`.
+        Result of :func:`workbench.cost.latency`.
     """
     drawn, panels = style.figure(9.0, 3.8, columns=2)
     placed = table.assign(side=[Scale.parse(scale).height for scale in table["scale"]])

@@ -50,7 +50,7 @@ def tokens(
     image : int
         Row number.
     sources : str or sequence of str
-        By default those that the store offers first: one model at all its scales, and each of them.
+        By default the first sources of the store: one model at all its scales, and at each of them.
     foreground : (low, high), optional
         Leave out tokens whose first component, 0 to 1 over the data set, lies outside.
 
@@ -89,7 +89,7 @@ def similarity(
     maps, image, sources
         As :func:`tokens`.
     token : (row, col)
-        On the grid of the first source; other grids take the token at the same place.
+        Token on the grid of the first source; other grids use the token at the same place.
 
     Returns
     -------

@@ -26,7 +26,7 @@ def draw_loss_maps(
     Parameters
     ----------
     result : xarray.Dataset
-        Of :func:`analyses.reconstruction.token_loss.compute`.
+        Result of :func:`analyses.reconstruction.token_loss.compute`.
     pictures : callable
         Row number to the picture as the model saw it (:func:`workbench.datasets.pictures.as_seen`).
     titles : list of str, optional

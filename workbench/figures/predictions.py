@@ -18,14 +18,14 @@ from workbench.figures.sources import short
 UNKNOWN = (0.92, 0.92, 0.92)
 """Grey of pixels without truth."""
 GOLDEN = 0.618034
-"""Of the circle of hues, between one class and the next: neighbours in number look unlike."""
+"""Share of the hue circle between one class and the next; adjacent numbers get unlike hues."""
 NAMED = 24
-"""Classes at most that the legend names."""
+"""Maximum number of classes that the legend names."""
 
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """A test image and its maps, each at pixels of its own.
+    """A test image and its maps, each at its own pixels.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Predicted:
     truth : array, dims (row, col)
         int classes, -1 = ignored; or float metres, NaN = unknown.
     maps : list of arrays, dims (row, col)
-        For each source.
+        Prediction of each source.
     """
 
     title: str
@@ -53,9 +53,9 @@ def draw_predictions(
     ----------
     images : sequence of Predicted
     sources : sequence of str
-        Whose heads predicted.
+        Sources of the heads that made the predictions.
     names : sequence of str, optional
-        Of the classes.
+        Names of the classes.
     """
     columns = 2 + len(sources)
     figure, axes = style.figure(

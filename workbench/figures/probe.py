@@ -24,9 +24,9 @@ def draw_sources(
     table : pandas.DataFrame
         Columns ``source``, ``low``, ``high`` and the metric.
     metric, label : str
-        Column that is drawn, and what the axis calls it.
+        Column to draw, and its axis label.
     confidence : float
-        Of the intervals, named on the axis.
+        Confidence of the intervals, named on the axis.
     """
     drawn, (axes,) = style.figure(7.0, 1.0 + 0.45 * len(table))
     for height, row in enumerate(table.to_dict("records")):

@@ -46,7 +46,7 @@ def draw_curve(table: pd.DataFrame, others: pd.DataFrame | None = None) -> Figur
     Parameters
     ----------
     table : pandas.DataFrame
-        Of :func:`analyses.scale_selection.compute`, with ``gmacs``.
+        Result of :func:`analyses.scale_selection.compute`, with ``gmacs``.
     others : pandas.DataFrame, optional
         Columns ``source``, ``gmacs``, ``metric``, ``low``, ``high``: other models.
     """
@@ -84,7 +84,7 @@ def draw_chosen(
         The test store.
     layout : Layout
     table : pandas.DataFrame
-        Of :func:`analyses.scale_selection.compute`.
+        Result of :func:`analyses.scale_selection.compute`.
     count : int
         Images.
     """

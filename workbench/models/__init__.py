@@ -1,4 +1,4 @@
-"""Frozen models by name: what they are (`resolve`), and ready to run (`load`)."""
+"""Frozen models by name: their properties (`resolve`), and models ready to run (`load`)."""
 
 from __future__ import annotations
 

@@ -31,9 +31,9 @@ def folded(module: nn.Module, reader: Callable[[nn.Module], Reader], side: int) 
     Parameters
     ----------
     module : nn.Module
-        On the CPU, in float32 and in evaluation mode; it is not changed.
+        Module on the CPU, in float32 and in evaluation mode; it is not changed.
     reader : callable
-        From a module to the function that runs it on (image, 3, height, width) float32.
+        Turns a module into a function that runs it on (image, 3, height, width) float32.
     side : int
         Pixels of the square crop to try it on.
     """

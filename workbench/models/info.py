@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 Arithmetic = Literal["fp32", "bf16", "fp16"]
-"""Of a forward pass: float32, or autocast to a type of two bytes."""
+"""Arithmetic of a forward pass: float32, or autocast to a two-byte type."""
 ARITHMETICS: tuple[str, ...] = get_args(Arithmetic)
 
 

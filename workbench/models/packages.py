@@ -1,4 +1,4 @@
-"""Weights that travel as Python packages: where each lies, where it comes from, what it is.
+"""Weights distributed as Python packages: location, origin and properties of each.
 
 Nothing here imports torch, so that lists of models stay quick.
 """

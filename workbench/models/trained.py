@@ -67,7 +67,7 @@ def _loaded(record: dict[str, str], path: Path) -> torch.nn.Module:
     Raises
     ------
     InputError
-        The tensors are not those that were written.
+        The tensors differ from the ones that were written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -35,7 +35,7 @@ def evaluate(
     device: str = "cpu",
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Success rates of a run, and what they were measured with.
+    """Success rates of a run, and the settings of their measurement.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ class Cloned:
     Attributes
     ----------
     policy : Policy
-        In evaluation mode, with its best weights.
+        Policy in evaluation mode, with its best weights.
     source : str
         Source of its visual features; empty for a blind policy.
     pooling : str

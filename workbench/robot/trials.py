@@ -94,7 +94,7 @@ def summary(trials: Sequence[Trial], success: str) -> dict[str, Any]:
     Parameters
     ----------
     trials : sequence of Trial
-        In the order of their positions.
+        Trials in the order of their positions.
     success : str
         Criterion of ``success_rate``: grasp or placed.
 

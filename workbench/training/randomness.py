@@ -25,7 +25,7 @@ def rows_of_step(step: int, *, count: int, batch: int, seed: int) -> np.ndarray:
     Parameters
     ----------
     step : int
-        From 1.
+        Number of the step, from 1.
     count : int
         Rows of the data, at least 1.
     batch : int

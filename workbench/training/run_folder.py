@@ -24,8 +24,8 @@ from workbench.training.files import IDENTITY
 def held(folder: Path) -> Iterator[None]:
     """Create the folder if needed, and lock it against other processes that would train in it.
 
-    The lock ends with the process, however it ends. Forked processes, such as those that read the
-    data, do not hold it.
+    The lock ends with the process, however it ends. Forked processes, such as readers of the data,
+    do not hold it.
 
     Raises
     ------

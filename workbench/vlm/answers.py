@@ -26,7 +26,7 @@ class Answers:
     Attributes
     ----------
     answers : list of str
-        In the order of the questions.
+        Answers in the order of the questions.
     scores : float array, dims (question,)
     source : str
         Source of the vision tokens; empty if it is not recorded.
@@ -47,7 +47,7 @@ def read(path: Path, questions: Sequence[Question], option: str) -> Answers:
         JSON result of ``scripts/experiments/multimodal.py``.
     questions : sequence of Question
     option : str
-        What messages call the file.
+        Name of the file in messages.
 
     Raises
     ------

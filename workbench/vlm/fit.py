@@ -45,9 +45,9 @@ class Fitted:
     model : VisionLanguageModel
     outcome : Outcome
     conversations, questions : int
-        How many were trained on.
+        Numbers of conversations and questions trained on.
     parameters : int
-        How many were trained.
+        Number of parameters trained.
     loss, tokens_per_s : float
         The latest loss logged; image and text tokens per second over the whole run.
     r2 : float or None

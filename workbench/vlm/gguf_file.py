@@ -66,9 +66,9 @@ def unpack_llama(
     ----------
     path, folder : Path
     metadata : dict
-        Of the file, without its vocabulary.
+        Metadata of the file, without its vocabulary.
     names : tuple of str
-        Of its tensors.
+        Names of its tensors.
     """
     import gguf
     from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast

@@ -71,7 +71,7 @@ def load(name: str, cache: Path, dtype: torch.dtype, log: Callable[[str], None])
     cache : Path
         Folder that keeps unpacked GGUF files as safetensors: unpacking takes seconds.
     dtype : torch.dtype
-        Of the weights in memory.
+        Type of the weights in memory.
     log : callable
         Prints a line.
 

@@ -30,7 +30,7 @@ from workbench.vlm.run import Run
 from workbench.vlm.vision import Tower
 
 NAME = "s2_workbench"
-"""Of the model, as ``lmms-eval --model`` takes it."""
+"""Name of the model, as ``lmms-eval --model`` takes it."""
 IMAGES = 64
 """Images whose tokens are in memory together."""
 

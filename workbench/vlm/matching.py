@@ -21,7 +21,7 @@ def rows_of(questions: Sequence[Question], image_ids: Iterable[str], store: str)
     ----------
     questions : sequence of Question
     image_ids : iterable of str
-        Of the store, in row order.
+        Image ids of the store, in row order.
     store : str
         Name of the store in messages.
 

@@ -66,7 +66,8 @@ class VisionLanguageModel(nn.Module):
         Parameters
         ----------
         batch : mapping
-            Of :func:`~workbench.vlm.layout.padded`, and ``tokens`` as :meth:`embeddings` takes.
+            Result of :func:`~workbench.vlm.layout.padded`, and ``tokens`` as for
+            :meth:`embeddings`.
         """
         following = batch["labels"][:, 1:]
         asked = following != IGNORED

@@ -30,9 +30,9 @@ from workbench.datasets.formats import extensions
 from workbench.results.messages import note
 
 VERSION = 3
-"""Of the lists on disk."""
+"""Version of the lists on disk."""
 MEMORISED = 4096
-"""Lists that a process remembers: the stores of a data set's views are made one after the other."""
+"""Lists that a process keeps in memory: stores of a data set's views are made one after another."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ def list_members(
     Parameters
     ----------
     kind : str
-        Of the dataset: the same archive has other images as ``tar:`` and as ``wds:``.
+        Kind of the dataset: the same archive has other images as ``tar:`` and as ``wds:``.
     archives : sequence of Archive
     scan : callable
         Lists one archive.

@@ -77,7 +77,7 @@ class Layout:
     info : dict
         ``meta/info.json``.
     episodes : list of Episode
-        By index.
+        Episodes in order of their index.
     """
 
     root: Path

@@ -62,7 +62,7 @@ def frame_at(path: str, seconds: float, fps: float) -> Image.Image:
     ----------
     path : str
     seconds : float
-        From the start of the file.
+        Seconds from the start of the file.
     fps : float
         Frames per second of the dataset; a frame further than half a frame away is not it.
 

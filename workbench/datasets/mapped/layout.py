@@ -42,7 +42,7 @@ class Classes:
     Attributes
     ----------
     data : str
-        What messages call the data set.
+        Name of the data set in messages.
     known : dict of int to int
         Number to class.
     ignored : frozenset of int
@@ -76,9 +76,9 @@ class Metres:
     Attributes
     ----------
     data : str
-        What messages call the data set.
+        Name of the data set in messages.
     per_metre : float
-        Of the file.
+        Units of the file per metre.
     least, most : float
         Metres between which the largest depth of a map lies.
     """
@@ -150,7 +150,7 @@ def of_files(
         Path of each image to that of its map, both below the root.
     clean : Classes or Metres
     names : list of str, optional
-        Of the classes.
+        Names of the classes.
     without : int
         Listed images that were left out.
     """

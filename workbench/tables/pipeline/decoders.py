@@ -34,9 +34,9 @@ def options(
     asked : mapping
         ``published``, the recipe's name, and perhaps ``merge``.
     device, arithmetic, workers
-        Of the run.
+        Options of the run.
     iterations : int, optional
-        Steps, where :func:`fewer` than published are wanted.
+        Number of steps, if :func:`fewer` than published are wanted.
     """
     config = DenseConfig(
         task=RECIPES[asked["published"]].task, merge=asked.get("merge", "concat"),

@@ -163,7 +163,7 @@ def _refuse_other_images(store: FeatureStore, split: DataSplit) -> None:
 
 
 def _as_recorded(store: FeatureStore, dataset: datasets.Dataset) -> bool:
-    """Whether ids, labels and class names are those that the store's root records."""
+    """Whether ids, labels and class names equal the ones that the store's root records."""
     return (
         protocol.ids_sha256(dataset.image_ids) == store.attrs["image_ids_sha256"]
         and protocol.labels_sha256(dataset.labels) == store.attrs["labels_sha256"]

@@ -91,7 +91,7 @@ class _Tables:
     contents: dict[str, dict] = field(default_factory=dict)
 
     def make(self) -> None:
-        """Measure and write one table after the other, those that figures draw first."""
+        """Measure and write one table after the other, tables that figures draw first."""
         declared = {spec.key: spec for spec in self.plan.tables}
         order: dict[str, TableSpec] = {}
 

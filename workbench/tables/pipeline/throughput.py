@@ -19,11 +19,11 @@ def with_throughput(table: pd.DataFrame, *, profile: str, device: str) -> pd.Dat
     Parameters
     ----------
     table : pandas.DataFrame
-        From :func:`workbench.cost.published_cost_columns`, for Table 13.
+        Result of :func:`workbench.cost.published_cost_columns`, for Table 13.
     profile : str
         ``bundled`` (rows at 224 pixels, one image per pass) or ``paper`` (all rows).
     device : str
-        Where the models run, with untrained weights.
+        Torch device on which the models run, with untrained weights.
 
     Returns
     -------

@@ -74,7 +74,7 @@ def _rows(table: dict) -> str:
 
 
 def _notes(lines: list[str]) -> str:
-    """Footnotes under the word that says what they are about."""
+    """Footnotes under the word that names their subject."""
     items = "".join(
         f"<dt>{escape(group)}</dt>" + "".join(f"<dd>{escape(text)}</dd>" for text in texts)
         for group, texts in view.grouped(lines).items()

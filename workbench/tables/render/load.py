@@ -53,7 +53,7 @@ def load(out: str | Path, key: str) -> LoadedTable:
     Raises
     ------
     InputError
-        No such table there; the message names those that are.
+        No such table there; the message names the tables that are.
     """
     found = records(Path(out))
     if key not in found:

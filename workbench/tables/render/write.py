@@ -30,7 +30,7 @@ def digests(specs: Sequence[TableSpec], tables: Mapping[str, dict]) -> dict[str,
     Parameters
     ----------
     specs : sequence of TableSpec
-        With every table that one of them uses.
+        Specs that include every table that one of them uses.
     tables : mapping
         Key → content, from :func:`workbench.tables.records.content.build`.
     """
@@ -82,7 +82,7 @@ def write(
     ----------
     spec : TableSpec
     tables : mapping
-        Key → content, of this table and of those that its figure draws.
+        Key → content, of this table and of the tables that its figure draws.
     marks : mapping
         Key → digest.
     out : Path

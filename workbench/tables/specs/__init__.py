@@ -23,7 +23,7 @@ def tables() -> dict[str, TableSpec]:
 
 
 def select(keys: Sequence[str] = ()) -> list[TableSpec]:
-    """The named tables with those that their figures draw; all of them without a name.
+    """The named tables and the tables that their figures draw; without names, all tables.
 
     Raises
     ------

@@ -57,7 +57,7 @@ class Quantity:
 
 @dataclass(frozen=True, kw_only=True)
 class DataNote:
-    """A footnote that holds for a profile's own images, not for those that a config names."""
+    """A footnote that holds for a profile's own images, not for images that a config names."""
 
     data: str
     """Data key of the profile."""
