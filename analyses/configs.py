@@ -48,7 +48,7 @@ class ProbeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FewShotConfig:
-    """How many images are drawn, and how often."""
+    """Number of images to draw, and number of draws."""
 
     shots: tuple[int, ...] = (1, 5, 10, 25)
     """Training images per class."""

@@ -126,7 +126,7 @@ def fit_head(
     penalty: float | None = None,
     say: Say = lambda line: None,
 ) -> tuple[Head, float]:
-    """The linear head of a task on drawn tokens, and its penalty, chosen where none is given."""
+    """The linear head of a task on drawn tokens, and its penalty, chosen if none is given."""
     if penalty is not None:
         given: dict[str, Any] = {_TASKS[config.task].penalty: penalty}
         config = replace(config, **given)
@@ -210,7 +210,7 @@ class _Task:
     """The parts that differ between the tasks."""
 
     target: Callable[[np.ndarray], np.ndarray]
-    """From the pixels under a token to its training target."""
+    """Turn the pixels under a token into its training target."""
     fit: Callable[[TrainingTokens, DenseConfig, Say], tuple[Head, float]]
     """Head and penalty."""
     penalty: Literal["l2", "ridge"]

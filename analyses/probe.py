@@ -108,7 +108,7 @@ def compute(
 def train_head(
     rows: FeatureRows, labels: np.ndarray, classes: int, config: ProbeConfig
 ) -> tuple[Head, float]:
-    """The head of the configured recipe, and its penalty (NaN where there is none).
+    """The head of the configured recipe, and its penalty (NaN if it has none).
 
     Parameters
     ----------

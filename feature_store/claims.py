@@ -35,7 +35,7 @@ POLL_SECONDS = 0.05
 """Pause between two attempts while waiting for a claim."""
 
 ROOT = f"status/{protocol.CLAIMS}/root.json"
-"""Key of the claim on the root: whoever creates, extends or repairs it holds this claim."""
+"""Key of the claim on the root; a process that creates, extends or repairs the root holds it."""
 
 State = Literal["held", "expired", "gone", "invalid"]
 """``held`` must be respected; ``gone``: its process no longer runs on this host."""

@@ -19,7 +19,7 @@ SMALLER_ONCE = {"bundled:efficientnet_lite1": 224, "bundled:efficientnet_lite2":
 listed as ``NAME:SIZE``, and :attr:`Source.stored_as` is the name in its path."""
 
 KINDS = ("bundled", "timm", "open_clip")
-"""Kinds of model names whose weights a short name may stand for."""
+"""Kinds of model names that a short name may stand for."""
 _HUB = re.compile(r"^(hf[-_]hub:|https://huggingface\.co/)?(timm/)?")
 
 

@@ -12,7 +12,7 @@ from feature_store.stored_source import StoredSource
 
 
 def checked_status(objects: Objects, images: int, sources: Sequence[StoredSource]) -> np.ndarray:
-    """(image,) uint8: codes of :data:`protocol.STATUS`; 0 (pending) where nothing is committed.
+    """(image,) uint8: codes of :data:`protocol.STATUS`; 0 (pending) if nothing is committed.
 
     Raises
     ------

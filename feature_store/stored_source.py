@@ -129,7 +129,7 @@ class StoredSource:
         return range(start, min(start + self.shard_images, self.images))
 
     def record(self, shard: int) -> CommitRecord | None:
-        """The shard's commit record without its lists of images, or None where there is none yet.
+        """The shard's commit record without its lists of images, or None if it has none yet.
 
         ``fingerprints`` and ``files`` are left out: kept for every shard, those of a million
         images would take a quarter of a gigabyte.

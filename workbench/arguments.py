@@ -41,7 +41,7 @@ def parse(form: Any, command: str, arguments: Sequence[str]) -> Any:
     command : str
         Its name.
     arguments : sequence of str
-        What follows the name.
+        Arguments after the name.
 
     Raises
     ------

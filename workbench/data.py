@@ -181,10 +181,10 @@ class TokenDataset(Dataset):
 class ShardSampler(Sampler[int]):
     """Items in an order that is new in every epoch and still reads shards one after the other.
 
-    Shards are drawn in random order, and the items of so many of them at a time are shuffled
+    Shards are drawn in random order, and the items of several shards at a time are shuffled
     together. Each item comes once per epoch. The order depends on seed and epoch alone.
 
-    Of several processes each gets an equal stretch of this order. The last items, fewer than there
+    Each of several processes gets an equal stretch of this order. The last items, fewer than there
     are processes, are left out of the epoch: unequal numbers of batches would let the processes of
     ``DistributedDataParallel`` wait for each other.
 

@@ -19,9 +19,9 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""What the arithmetic libraries read their number of threads from."""
+"""Variables from which the arithmetic libraries read their number of threads."""
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-"""What decides how long a thread spins before it sleeps."""
+"""Variables that decide how long a thread spins before it sleeps."""
 SPINS = 300
 """Rounds that a waiting thread spins before it sleeps beside other programs: a few microseconds."""
 SPINS_ALONE = 300_000
@@ -102,7 +102,7 @@ def _quotas(root: Path) -> list[int]:
 
 
 def _quota(files: list[Path]) -> list[int]:
-    """Quota over period, rounded up; nothing where there is no limit."""
+    """Quota over period, rounded up; nothing if there is no limit."""
     try:
         quota, period = (int(word) for path in files for word in path.read_text().split())
     except (OSError, ValueError):  # no such file, or the word "max"

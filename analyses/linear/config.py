@@ -1,4 +1,4 @@
-"""How heads are trained; in a module of its own, so that options are known without torch."""
+"""Configs of the training of heads; this module does not import torch."""
 
 from __future__ import annotations
 

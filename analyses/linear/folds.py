@@ -153,7 +153,7 @@ class FoldedFits:
         return torch.cat([l2 + curvature * self._variance, curvature], 2).rsqrt()
 
     def _turned(self, at: torch.Tensor, *, back: bool = False) -> torch.Tensor:
-        """From weights along eigenvectors to weights of channels, or back."""
+        """Convert weights along eigenvectors into weights of channels, or back."""
         if self._basis is None:
             return at.clone()
         basis = self._basis if back else self._basis.T
@@ -191,7 +191,7 @@ class FitsInTurn:
 def _directions(rows: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
     """Eigenvectors, dims (channel, direction), and eigenvalues of the mean of x x^T.
 
-    Without eigenvectors, the variance of the channels: where there are many channels or few rows.
+    With many channels or few rows: None, and the variances of the channels.
     """
     count, channels = rows.shape
     if channels > min(ROTATED, count):

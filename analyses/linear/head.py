@@ -22,7 +22,7 @@ class Head:
     converged : bool
         Whether the tolerance was reached.
     passes : int
-        How often all rows were read.
+        Number of times that all rows were read.
     """
 
     weight: np.ndarray

@@ -6,7 +6,7 @@ Sxy = X^T Y, the map that minimises |Y - X W|^2 + penalty |W|^2 is
     W = (Sxx + penalty I)^-1 Sxy,    penalty = ridge * trace(Sxx) / dx.
 
 `ridge` is relative to the mean eigenvalue of Sxx and does not depend on the number of rows. One
-eigendecomposition of Sxx, or of X X^T where there are fewer rows than channels, serves every ridge.
+eigendecomposition of Sxx, or of X X^T if there are fewer rows than channels, serves every ridge.
 """
 
 from __future__ import annotations

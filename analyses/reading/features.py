@@ -1,4 +1,4 @@
-"""What an analysis needs of the features that it reads, stored or computed on demand."""
+"""The interface through which analyses read features, stored or computed on demand."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Stream(Protocol):
 
 
 Features = FeatureStore | Stream
-"""What analyses read in one pass over the images."""
+"""Sources of features that analyses can read in one pass over the images."""
 
 
 def singles(features: Features, source: str) -> list[str]:

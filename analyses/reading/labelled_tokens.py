@@ -67,10 +67,10 @@ def draw(
     seed: int,
     count: Callable[[], object] = lambda: None,
 ) -> TrainingTokens:
-    """At most `limit` tokens, equally many of each image; all of them if they are no more.
+    """At most `limit` tokens, equally many of each image; all of them if there are no more.
 
-    Sources with the same grid get the same positions. With more images than `limit`, one token
-    each of so many images.
+    Sources with the same grid get the same positions. With more images than `limit`, `limit`
+    images give one token each.
 
     Parameters
     ----------

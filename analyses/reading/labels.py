@@ -78,12 +78,12 @@ def match_labels(
 
 
 def unseen_lines(unseen: dict[str, int]) -> list[str]:
-    """A line that names the classes that training lacks; none where there are none."""
+    """A line that names the classes that training lacks; no line if it lacks none."""
     return [f"warning: counted as errors are {unseen_counts(unseen)}"] if unseen else []
 
 
 def unseen_counts(unseen: dict[str, int]) -> str:
-    """How many test images are of classes that training lacks, and of which."""
+    """Number of test images of classes that training lacks, and names of these classes."""
     classes = ", ".join(f"{name!r} ({count})" for name, count in unseen.items())
     return (
         f"{sum(unseen.values())} test image(s) of {len(unseen)} class(es) that training lacks: "

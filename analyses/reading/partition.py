@@ -1,6 +1,6 @@
 """The parts of a store that a pass reads one by one, in this process or on many workers.
 
-Where partitions begin depends on the store alone, never on who reads them.
+The boundaries of partitions depend on the store alone, never on their reader.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Bar:
         self._shown: Any = None
 
     def update(self, images: int) -> None:
-        """Count so many more; nothing is shown without a label."""
+        """Advance by this many; nothing is shown without a label."""
         if self._label and self._shown is None and not _gone():
             self._shown = _Shown(desc=self._label, unit="image", total=self._total, leave=False)
         if self._shown is not None:

@@ -37,7 +37,7 @@ def cells(pixels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 
 
 def majority(under: np.ndarray) -> np.ndarray:
-    """Most frequent known class of each token, float64, dims (token,); NaN where none is known.
+    """Most frequent known class of each token, float64, dims (token,); NaN if none is known.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def majority(under: np.ndarray) -> np.ndarray:
 
 
 def mean_depth(under: np.ndarray) -> np.ndarray:
-    """Mean known depth of each token, float64, dims (token,); NaN where none is known.
+    """Mean known depth of each token, float64, dims (token,); NaN if none is known.
 
     Parameters
     ----------

@@ -67,7 +67,7 @@ class Question:
     Attributes
     ----------
     target, reference : str
-        The reference is empty where there is none.
+        The reference is empty if there is none.
     sources : tuple of str
         One for each row of the result.
     """

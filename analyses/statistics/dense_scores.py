@@ -136,7 +136,7 @@ class _Metrics:
     names: tuple[str, str]
     """Columns of the two metrics."""
     functions: tuple[Callable[[np.ndarray], float], Callable[[np.ndarray], float]]
-    """From the summed counts to the two metrics; the first has the interval."""
+    """Compute the two metrics from the summed counts; the first has the interval."""
 
 
 _METRICS = {

@@ -1,4 +1,4 @@
-"""Which version of the project a process runs, so that driver and workers can be told apart."""
+"""Version of the project that a process runs, to detect workers that differ from the driver."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Version:
     """The project as a process has it."""
 
     number: str
-    """Version of the installed package; ``unknown`` where there is only a folder of sources."""
+    """Version of the installed package; ``unknown`` if there is only a folder of sources."""
     code: str
     """sha256 over the source files that workers run in an extraction, `feature_store` included."""
     analyses: str
     """sha256 over the source files of the analyses."""
     folder: str
-    """Where these files are."""
+    """Folder of these files."""
 
     def __str__(self) -> str:
         code = f"code {self.code[:12]}, analyses {self.analyses[:12]}"

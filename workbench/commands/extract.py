@@ -53,7 +53,7 @@ class Extract:
     """Names that take the place of {split} in --dataset and --store, one after the other, such as
     train test."""
     views: int = 0
-    """Also extract so many augmented views of every image (seeded crops and flips), each into a
+    """Also extract this many augmented views of every image (seeded crops and flips), each into a
     store of its own beside --store: s.zarr, s.view1.zarr, ... with equal image ids, as
     `workbench memorize --view` reads them."""
     part: str | None = None
@@ -97,7 +97,7 @@ class Extract:
         return first | ({"views": views} if self.views else {})
 
     def _splits(self) -> list[ExtractRequest]:
-        """The request of each split; the one given where there are none."""
+        """The request of each split; without splits, the given request."""
         given = {"--dataset": self.request.dataset, "--store": self.request.store}
         for option, value in given.items():
             if (SPLIT in value) != bool(self.splits):

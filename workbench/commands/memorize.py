@@ -43,8 +43,8 @@ class Memorize:
     view: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Further augmented views of the same images to train on; repeat for each store."""
     views: int = 0
-    """Take so many views that `workbench extract --views` put beside --train (s.view1.zarr, ...);
-    the last of them is held out unless there is --test."""
+    """Use this many views that `workbench extract --views` put beside --train (s.view1.zarr, ...);
+    the last of them is held out unless --test is given."""
     test: str | None = None
     """A view of the same images that is not trained on; other images are ignored with a note."""
     budget: Annotated[

@@ -61,7 +61,8 @@ class Probe:
     """Instead, train nothing: compare images with the names of their classes, as texts. For sources
     open_clip:ARCH/PRETRAINED#proj; class names may be words or ImageNet's synset numbers."""
     few_shot: tuple[int, ...] = ()
-    """Also: accuracy of closed-form ridge heads on so many images per class, such as 1 5 10 25."""
+    """Also report the accuracy of closed-form ridge heads on few images per class, such as 1 5 10
+    25."""
     drawn: Annotated[FewShotConfig, options_of(FewShotConfig, "repeats")] = field(
         default_factory=lambda: FewShotConfig(progress=watched())
     )

@@ -66,7 +66,7 @@ class Reconstruct:
     a given store lacks is computed, as --limit, --batch, --workers and --arithmetic say. With
     --moments, repeat an interrupted run to resume it."""
     limit: int | None = None
-    """With --stream: only the first so many images of a dataset."""
+    """With --stream: use only the first N images of a dataset."""
     models: Annotated[StreamConfig, options_of(StreamConfig, "batch", "workers", "arithmetic")] = (
         field(default_factory=StreamConfig)
     )

@@ -1,4 +1,4 @@
-"""``workbench robot rollout``: how often a cloned policy succeeds."""
+"""``workbench robot rollout``: success rate of a cloned policy."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class RobotTrain:
     source: str = ""
     """MODEL[#TAP]@SCALE[+SCALE...] that the policy sees; left out with --blind."""
     episodes: int | None = None
-    """Only the first so many demonstrations."""
+    """Use only the first N demonstrations."""
     out: Path
     """Folder of the run."""
     policy: Annotated[PolicyConfig, options_of(PolicyConfig)] = field(default_factory=PolicyConfig)

@@ -116,7 +116,7 @@ class Pace:
     rate : float or None
         Shards per minute over the last ten minutes of looks; None before the second one.
     left : float or None
-        Seconds until all shards are done at this rate; None where none was done meanwhile.
+        Seconds until all shards are done at this rate; None if none was done meanwhile.
     """
 
     def __init__(self) -> None:

@@ -48,8 +48,8 @@ class Tables:
     """Resolve models, sources, stores and datasets, mark what is stored already, and add up bytes
     and the GPU hours of extraction's forward passes; run nothing."""
     check: Path | None = None
-    """Instead: say which tables of this folder are stale against their stores, files, the code of
-    the analyses and cost columns, or what their figures draw (exit status 1)."""
+    """Instead, report which tables of this folder are stale against their stores, files, the code
+    of the analyses and cost columns, or what their figures draw (exit status 1)."""
     json: bool = False
     """Print one JSON object on standard output."""
 

@@ -45,7 +45,7 @@ class VlmEval:
         default_factory=EvaluationConfig
     )
     limit: int | None = None
-    """Only the first so many questions."""
+    """Use only the first N questions."""
     device: str = "cpu"
     """Torch device of the language model."""
     out: Path | None = None

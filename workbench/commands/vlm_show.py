@@ -37,7 +37,7 @@ class VlmShow:
     examples: int = 12
     """Questions in the gallery, each about another image."""
     limit: int | None = None
-    """Only the first so many questions."""
+    """Use only the first N questions."""
     out: Path
     """Folder for gallery.png and sizes.png, both also as SVG."""
     json: bool = False

@@ -52,7 +52,7 @@ class VlmTrain:
     """CSV file that a run of --stage projector is added to, with its loss on --val-questions;
     `workbench encoder-law --runs` reads it."""
     limit: int | None = None
-    """Only the first so many questions."""
+    """Use only the first N questions."""
     seed: int = 0
     """Seed of random weights, the order of conversations and, if blind, of the images."""
     checkpoint_every: int = 200

@@ -1,4 +1,4 @@
-"""How throughput and latency are measured; in a module apart, so that options need no torch."""
+"""Configs of throughput and latency measurements; this module does not import torch."""
 
 from __future__ import annotations
 

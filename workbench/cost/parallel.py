@@ -2,7 +2,7 @@
 
 Crops are independent, so every worker holds the whole model and takes a share of them. Shares
 differ by one crop at most and are not filled up to equal sizes: no work is dropped again. Results
-come back in the order of the crops, whoever computed them.
+come back in the order of the crops, whichever process computed them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What selected crops cost, and the same question asked of other sources."""
+"""Cost of selected crops, and cost and accuracy of other sources for comparison."""
 
 from __future__ import annotations
 

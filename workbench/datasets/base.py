@@ -1,4 +1,4 @@
-"""What a dataset is: ordered image ids, labels, and a way to read one image.
+"""Datasets: ordered image ids, labels, and a way to read one image.
 
 A :class:`Dataset` holds no pixels. Its readers are small picklable callables keyed by image id, so
 that worker processes can be handed the dataset and open the images themselves.

@@ -11,12 +11,12 @@ BYTES_PER_PIXEL = 16
 USUAL_PIXELS = 89_478_485
 """Largest default, where Pillow begins to warn of a decompression bomb."""
 PILLOW_PIXELS = 2 * USUAL_PIXELS
-"""Where Pillow refuses an image."""
+"""Number of pixels above which Pillow refuses an image."""
 _CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def usual_pixels(decoders: int = 1) -> int:
-    """Pixels of an image that each of so many decoders may decode at once in half the memory."""
+    """Pixels per image that this many decoders may decode at once in half the memory."""
     return max(1, min(USUAL_PIXELS, memory_bytes() // 2 // decoders // BYTES_PER_PIXEL))
 
 

@@ -1,4 +1,4 @@
-"""What an export contains: features in blocks, ids, labels, and where they come from."""
+"""Contents of an export: features in blocks, ids, labels and their origin."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def accept_code(
     model : LoadedModel
         The model with its weights.
     manifests : mapping of Source to dict
-        How this code computes each source.
+        Manifest of each source as this code computes it.
     pixels : Pixels
         Decodes the store's images.
     batch : int

@@ -105,7 +105,7 @@ def image_batches(
     Parameters
     ----------
     pixels : Pixels
-        What to decode.
+        Images to decode.
     plan : sequence of (shard, rows)
         From :func:`batches_of`.
     workers : int
@@ -178,7 +178,7 @@ class Decoders:
 
 
 def _start_method() -> str:
-    """The program's start method, or the platform's where none is set; asking must not set it."""
+    """The program's start method, or the platform's if none is set; asking must not set it."""
     chosen = multiprocessing.get_start_method(allow_none=True)
     return chosen or multiprocessing.get_all_start_methods()[0]
 

@@ -27,7 +27,7 @@ def extract(
     log: Callable[[str], None] = lambda line: None,
     loaded: LoadedModels | None = None,
 ) -> ExtractReport:
-    """Compute what is missing of the requested sources and commit it shard by shard.
+    """Compute the missing shards of the requested sources and commit them one by one.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def extract(
     Returns
     -------
     ExtractReport
-        Also where nothing was missing (``shards == 0``).
+        Returned also if nothing was missing (``shards == 0``).
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What an extraction is asked for, and what it reports."""
+"""Requests for extractions, and their reports."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ExtractRequest:
     store: str
     """Folder or URL of the store; created, or resumed."""
     limit: int | None = None
-    """Only the first so many images of the dataset."""
+    """Use only the first N images of the dataset."""
     arithmetic: Arithmetic = "fp32"
     """Arithmetic of the forward pass."""
     compile: bool = False
@@ -65,8 +65,8 @@ class ExtractRequest:
     """Largest image in pixels (width times height); by default what fits into half the memory,
     divided by the decoding processes."""
     tokens_per_image: int = 0
-    """Keep so many token positions per image, drawn at random, for data sets whose full maps do not
-    fit; 0 keeps all. The source's scale is then named 224.t16."""
+    """Keep this many token positions per image, drawn at random, if the full maps of the data set
+    do not fit; 0 keeps all. The source's scale is then named 224.t16."""
     select: str | None = None
     """Run only some crops of the larger scales: random, centre, norm or variance, or the file
     policy.json of `workbench select`. The base scale is run first and fills the others."""
@@ -127,7 +127,7 @@ class ExtractRequest:
         return replace(self, device=device, batch=batch)
 
     def decoding(self, decoders: int) -> Decoding:
-        """How images become pixels, by so many decoders at once."""
+        """Decoding of images into pixels, by this many decoders at once."""
         return Decoding(
             orientation=self.orientation,
             tolerant=self.tolerant,
@@ -178,7 +178,7 @@ class StreamConfig:
 
 
 def usual_crops(device: str, *, convnet: bool) -> int:
-    """Crops per forward pass where none were asked for: 64, fewer on a CPU.
+    """Default number of crops per forward pass: 64, fewer on a CPU.
 
     There the activations of more crops spill out of the caches, those of a convnet sooner.
     """
@@ -198,9 +198,9 @@ class ShardPart:
     """
 
     number: int
-    """From 1."""
+    """Number of the part, from 1."""
     of: int
-    """How many parts there are."""
+    """Number of parts."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.of:
@@ -226,7 +226,7 @@ class ExtractReport:
     """Result of an extraction."""
 
     store: str
-    """Where the features are."""
+    """Store that holds the features."""
     sources: list[str] = field(default_factory=list)
     """Full names of the single-scale sources asked for."""
     images: int = 0
@@ -238,7 +238,7 @@ class ExtractReport:
     busy: int = 0
     """Shards left to another process that holds their claim."""
     redone: int = 0
-    """At most so many shards were computed once more because the worker that had them was lost."""
+    """Upper bound on the shards that were computed again because their worker was lost."""
     failed: dict[str, str] = field(default_factory=dict)
     """Image id to reason, for images that could not be read, in this run and before."""
     crops: int = 0

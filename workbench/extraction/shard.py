@@ -26,7 +26,7 @@ class Copy:
     sums: torch.Tensor | None
     """Largest absolute value, sum of squares, sum of squared cast errors; None: not counted."""
     arrived: torch.cuda.Event | None
-    """None where nothing has to be waited for."""
+    """None if there is nothing to wait for."""
     into: np.ndarray
     """The shard's buffer."""
     rows: np.ndarray

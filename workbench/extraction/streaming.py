@@ -218,7 +218,7 @@ class StreamedSplit:
 def open_split(name: str, running: Running, limit: int | None = None) -> StreamedSplit:
     """A split by dataset name, or by the path of a store, whose missing sources are computed.
 
-    `limit` keeps the first so many images of a dataset; a store has its own images.
+    `limit` is the number of images of a dataset to use, from the first; a store has its own images.
     """
     if is_dataset_name(name):
         return StreamedSplit(datasets.open(name, limit=limit), running)

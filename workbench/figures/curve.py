@@ -66,7 +66,7 @@ def _draw_one(axes: Axes, curve: pd.DataFrame, metric: str, look: style.Look, na
 
 
 def side_by_side(costs: pd.Series) -> pd.Series:
-    """The costs, moved up on a log axis as far as it takes to keep them apart.
+    """The costs, moved up on a log axis just far enough to keep them apart.
 
     Parameters
     ----------

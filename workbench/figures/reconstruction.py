@@ -72,7 +72,7 @@ def _named(result: xr.Dataset) -> tuple[list[str], list[str], str]:
 
 
 def _marks(result: xr.Dataset, names: list[str]) -> list[tuple[np.ndarray, dict[str, Any]]]:
-    """Values beside the bars, NaN where there is none, and how they are drawn."""
+    """Values beside the bars, NaN if there is none, and their style."""
     train = {"marker": "|", "ms": 14, "label": "on training images"}
     found = [(result["train_info_bits"].values, train)]
     rows = [published_row(result.attrs["target"], name) for name in names]

@@ -17,9 +17,9 @@ def draw_training(metrics: pd.DataFrame, evaluation: pd.DataFrame | None, *, bat
     Parameters
     ----------
     metrics : pandas.DataFrame
-        Columns ``step`` and ``loss``, as of ``metrics.csv``.
+        Columns ``step`` and ``loss``, as in ``metrics.csv``.
     evaluation : pandas.DataFrame, optional
-        Columns ``images``, ``val_accuracy`` and ``knn_accuracy``, as of ``evaluation.csv``.
+        Columns ``images``, ``val_accuracy`` and ``knn_accuracy``, as in ``evaluation.csv``.
     batch : int
         Images of a step.
     """

@@ -196,7 +196,7 @@ class S2(nn.Module):
         return self._prepared(images, self.backbone())[0]
 
     def train(self, mode: bool = True) -> S2:
-        """As of every module; a frozen model stays in evaluation mode."""
+        """As for every module, but a frozen model stays in evaluation mode."""
         super().train(mode)
         if not self.grad:
             self.model.eval()

@@ -87,7 +87,7 @@ class StoredMaps:
         threading.Thread(target=self._warm, daemon=True).start()
 
     def _warm(self) -> None:
-        with contextlib.suppress(InputError):  # whoever asks for it is told
+        with contextlib.suppress(InputError):  # a request for it reports the error
             for source in self.parts(self.sources[0]):
                 self.basis(source)
                 self.tokens(source, 0)

@@ -40,7 +40,7 @@ class PretrainConfig:
     val: str | None = None
     """Images on which the model is evaluated during training."""
     limit: int | None = None
-    """Only the first so many training images."""
+    """Use only the first N training images."""
     scales: tuple[str, ...] = ("1x",)
     """Scales of S2 in training. Larger ones are interpolated from the base image; 2x.raw resizes
     the crop of the original image instead."""

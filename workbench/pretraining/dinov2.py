@@ -243,7 +243,7 @@ class SelfDistillation(nn.Module):
 
 
 def class_vectors(tokens: Tokens) -> torch.Tensor:
-    """The class token of each image, or its mean token where there is none: (image, channel)."""
+    """The class token of each image, or its mean token if it has none: (image, channel)."""
     return tokens.prefix[:, 0] if tokens.prefix.shape[1] else tokens.map.mean((1, 2))
 
 

@@ -1,4 +1,4 @@
-"""What a run trains, and how it ended."""
+"""The parts that a run trains, and its outcome."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def fit(
 
 
 def _logged(path: Path) -> tuple[float, float]:
-    """The latest loss, and the mean number of tokens in a step; NaN where nothing is logged."""
+    """The latest loss, and the mean number of tokens in a step; NaN if nothing is logged."""
     if not path.stat().st_size:
         return math.nan, math.nan
     table = pd.read_csv(path)

@@ -60,7 +60,7 @@ def read(paths: Sequence[Path], limit: int | None = None) -> list[Question]:
         annotations), ``.csv`` (columns image or path, question, answer; choices, type), ``.tsv``
         (also columns A, B, C, ...), or the folder of V*.
     limit : int, optional
-        Only the first so many questions.
+        Number of questions to use, from the first; all by default.
 
     Raises
     ------

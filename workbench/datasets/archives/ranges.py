@@ -20,7 +20,7 @@ _asking = threading.Lock()
 
 
 def read_range(archive: Archive, offset: int, count: int) -> bytes:
-    """Exactly so many bytes from a place.
+    """Exactly this many bytes from an offset.
 
     Raises
     ------

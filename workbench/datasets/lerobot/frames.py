@@ -82,7 +82,7 @@ def open_lerobot(name: DatasetName) -> Dataset:
 
 
 def root_and_camera(name: DatasetName) -> tuple[Path, str]:
-    """The folder of a name, and its camera, empty where none is named."""
+    """The folder of a name, and its camera; empty if none is named."""
     whole = Path(name.path).expanduser()
     if whole.exists() or "#" not in name.path:
         return whole, ""

@@ -131,5 +131,5 @@ _ANNOTATED = (
 
 
 def _under(root: Path, path: str, folders: tuple[str, ...]) -> str:
-    """The path below the first of some folders that has it; the first one where none has."""
+    """The path below the first folder that has it; below the first of all if none has."""
     return next((f"{f}{path}" for f in folders if (root / f / path).is_file()), folders[0] + path)

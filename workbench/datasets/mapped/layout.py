@@ -1,4 +1,4 @@
-"""What a published layout says of a split, and checks of what its maps hold."""
+"""Splits of published layouts, and checks of the contents of their maps."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def probe(context: Context, sources: Sequence[str], options: Mapping[str, Any]) 
 
 
 def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
-    """Accuracy in per cent from so many images per class, Student's interval over draws."""
+    """Accuracy in per cent from few images per class, Student's interval over draws."""
     config = analyses.few_shot.FewShotConfig(shots=(options["shots"],))
     stores = context.stores["train"], context.stores["test"]
     table = analyses.few_shot.compute(*stores, sources=sources, config=config)

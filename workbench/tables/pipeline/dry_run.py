@@ -1,4 +1,4 @@
-"""What a run would take: models, stores, GPU hours and bytes, without weights or pixels."""
+"""Estimated cost of a run: models, stores, GPU hours and bytes, without weights or pixels."""
 
 from __future__ import annotations
 

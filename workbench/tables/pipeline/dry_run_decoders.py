@@ -1,4 +1,4 @@
-"""What the decoders of a run would take; nothing is read or trained."""
+"""Estimated cost of the decoders of a run; reads and trains nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run would take, for a reader."""
+"""The estimated cost of a run as text."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def _where_now(
 
 
 def _moments(measurement: Measurement, profile: Profile, stores: dict[str, Any]) -> str | None:
-    """Where the training moments of a reconstruction are kept; beside local stores only."""
+    """Path of the training moments of a reconstruction; beside local stores only."""
     if not ANALYSES[measurement.analysis].moments or "://" in profile.stores:
         return None
     # Named after all that decides them: grown or other images never meet moments of the former.
@@ -171,7 +171,7 @@ def _moments(measurement: Measurement, profile: Profile, stores: dict[str, Any])
 
 
 def _machine(device: str) -> dict[str, Any]:
-    """What decides a speed beside the model: the device, libraries, code that runs and times."""
+    """Facts that decide a speed besides the model: device, libraries, code that runs and times."""
     return {
         "device": describe_device(torch.device(device)),
         "libraries": code_hash.model_library_versions(),

@@ -24,11 +24,11 @@ class DataSplit:
     """Images of the usual dataset, for the estimates of a dry run; None for one that the config
     names, until it is counted."""
     key: str
-    """Where the config sets it, such as datasets.imagenet.train."""
+    """Its place in the config, such as datasets.imagenet.train."""
     store: str
     """Name of its store."""
     limit: int | None = None
-    """Only the first so many images."""
+    """Use only the first N images."""
     own: bool = True
     """Whether the dataset is the profile's own rather than one that the config names."""
     usual: int | None = None
@@ -73,7 +73,7 @@ class Profile:
     """Steps of the published decoders, where fewer are wanted for a trial."""
 
     def has(self, data: str) -> bool:
-        """Whether every role of a data key is named; true where none is needed."""
+        """Whether every role of a data key is named; true if none is needed."""
         return not data or all(split.dataset for split in self.data[data].values())
 
     def named(self, data: str) -> str:

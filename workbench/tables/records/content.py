@@ -24,7 +24,7 @@ from workbench.tables.records.measurement import Measured, StoredMeasurement
 from workbench.tables.specs.schema import NAMES, PAPERS, TableSpec
 
 NOT_COMPARABLE = "n/c"
-"""What stands in place of a difference between unlike settings."""
+"""Text shown in place of a difference between unlike settings."""
 
 
 def stem(out: Path, key: str) -> Path:
@@ -244,7 +244,7 @@ def _rows(
 
 
 def _images(measurements: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """How many images of which dataset stand behind the numbers."""
+    """Number of images behind the numbers, and their datasets."""
     stores = [store for made in measurements.values() for store in made["stores"].values()]
     counts = dict.fromkeys(f"{store['dataset']} ({store['images']})" for store in stores)
     return [f"Images: {', '.join(counts)}."] if counts else []

@@ -1,4 +1,4 @@
-"""What an analysis is given and what it returns, as tables see it."""
+"""Inputs and results of an analysis, as tables see them."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from workbench.heads.recipes import RECIPES
 from workbench.tables.specs.schema import DataNote, Label, each, labels_of
 
 BASE, LARGE, HUGE = (f"bundled:efficientnet_lite{n}" for n in (0, 1, 2))
-"""What stands in for Base, Large and Huge or Giant in the bundled profile."""
+"""Bundled models that stand in for Base, Large and Huge or Giant."""
 
 MODELS = (
     "Models: EfficientNet-Lite0 stands in for Base, Lite1 for Large, Lite2 for Huge and Giant "

@@ -1,4 +1,4 @@
-"""What a declared table consists of: rows, metrics, where each number comes from, footnotes."""
+"""Parts of a declared table: rows, metrics, the origin of each number, footnotes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Quantity:
     field: str
     """Field of that analysis's record."""
     data: str = ""
-    """Images, by their key in the profile; empty where none are needed."""
+    """Images, by their key in the profile; empty if none are needed."""
     source: str = ""
     """MODEL[#TAP]@SCALE[+SCALE...], or what the analysis calls its rows."""
     options: tuple[tuple[str, Any], ...] = ()

@@ -1,4 +1,4 @@
-"""What the three tables of the VLM encoder paper share."""
+"""Parts shared by the three tables of the VLM encoder paper."""
 
 from __future__ import annotations
 
