@@ -39,7 +39,7 @@ from feature_store import FeatureStore, InputError
 from feature_store.source import names_of
 
 Say = Callable[[str], object]
-"""Shows what is being done beside the progress bar."""
+"""Shows the current step beside the progress bar."""
 RIDGES = tuple(10.0**e for e in range(-6, 3))
 """Ridges tried for depth: penalties over the mean eigenvalue of the tokens' scatter."""
 

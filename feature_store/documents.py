@@ -20,7 +20,7 @@ from feature_store.errors import StoreError
 from feature_store.objects import Objects
 
 GROUP = {"zarr_format": 3, "node_type": "group"}
-"""What the document of every group contains beside its attributes."""
+"""Entries of every group's document beside its attributes."""
 
 
 def document_key(path: str) -> str:

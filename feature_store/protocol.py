@@ -82,7 +82,7 @@ class CommitRecord:
     read or whose pixels the writer did not have."""
     files: list[list[int] | None] | None = None
     """One [bytes, modification time in ns] per row, None for a row whose file was not looked at;
-    None where the dataset has no files."""
+    None if the dataset has no files."""
 
     def to_json(self) -> bytes:
         """UTF-8 JSON with a digest of the rest; inverse: :meth:`from_json`."""

@@ -402,7 +402,7 @@ def create(
     shard_images : int
         Images per shard: the unit of work, and the most that a killed run loses.
     dataset_path : str
-        Resolved path at which the dataset was found; empty where it has none.
+        Resolved path at which the dataset was found; empty if it has none.
 
     Raises
     ------

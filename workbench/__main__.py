@@ -9,7 +9,7 @@ from workbench import processors
 
 
 def command() -> int:
-    """Run the command line in a process of its own; the exit status."""
+    """Run the command line in a process of its own; returns the exit status."""
     processors.share()  # before any library that has threads is imported
     # Pillow's remark on large images: the data set has a bound on pixels, and says what exceeds it.
     warnings.filterwarnings("ignore", message="Image size")

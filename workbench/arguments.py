@@ -26,7 +26,7 @@ SLURM = "slurm"
 """The part of a command's options that concerns Slurm jobs."""
 SHELLS = ("bash", "zsh", "fish")
 CONFIG = (tyro.conf.FlagCreatePairsOff,)
-"""How a form becomes options: ``--flag``, and no ``--no-flag``."""
+"""Conversion of a form into options: ``--flag``, and no ``--no-flag``."""
 _EXAMPLES = re.compile(r"\n\s*Examples\n\s*-+\n(.*)\Z", re.DOTALL)
 _OPTION = re.compile(r"^.{0,3}(--[a-z][a-z0-9.-]*)", re.MULTILINE)
 
@@ -39,7 +39,7 @@ def parse(form: Any, command: str, arguments: Sequence[str]) -> Any:
     form : type
         The command's dataclass, whose fields are its options.
     command : str
-        Its name.
+        Name of the command.
     arguments : sequence of str
         Arguments after the name.
 
@@ -48,7 +48,7 @@ def parse(form: Any, command: str, arguments: Sequence[str]) -> Any:
     InputError
         An option that the command does not have; the nearest is named.
     SystemExit
-        0 after help, 2 where the arguments describe no command.
+        0 after help, 2 if the arguments do not describe a command.
     """
     if any(argument in HELP for argument in arguments):
         show_help(form, command)

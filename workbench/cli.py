@@ -75,7 +75,7 @@ RENAMED: dict[str, dict[str, str]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 0 ok, 1 found a problem, 2 misuse, 130 interrupted."""
+    """Run one command; returns 0 (ok), 1 (found a problem), 2 (misuse) or 130 (interrupted)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         show(_overview())
@@ -128,7 +128,7 @@ def _command(given: list[str]) -> tuple[str, list[str]]:
 
 
 def _program_option(name: str, rest: list[str]) -> int:
-    """Run an option of the program itself; the exit status."""
+    """Run an option of the program itself; returns the exit status."""
     if group := [one for one in COMMANDS if one.startswith(f"{name} ")]:
         asked = bool(rest) and rest[0] in ("-h", "--help")
         lines = [f"  workbench {one}  {COMMANDS[one]}" for one in group]

@@ -32,7 +32,7 @@ class TokenDataset(Dataset):
     """Features and label of each readable image of a store, by number.
 
     An item is a float32 tensor and a label (an int). Without pooling the tensor is the token map,
-    dims (row, col, channel), or (token, channel) where a subset of positions is stored: each token
+    dims (row, col, channel), or (token, channel) if a subset of positions is stored: each token
     is in one item. A batch is read together, and with :class:`ShardSampler` shards are read one
     after the other. A process opens the store for itself, so the dataset may be pickled and
     forked.
@@ -192,7 +192,7 @@ class ShardSampler(Sampler[int]):
     ----------
     tokens : TokenDataset
     shards : int
-        Shards shuffled together, 1 to 4: more are mixed better, and need more memory where they are
+        Shards shuffled together, 1 to 4: more are mixed better, and need more memory if they are
         packed.
     seed : int
         The same in all processes.

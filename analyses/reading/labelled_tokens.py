@@ -78,7 +78,7 @@ def draw(
     source : str
     maps : TargetMaps
     target : callable
-        Pixels under tokens, dims (token, pixel), to what they teach, dims (token,), NaN = nothing.
+        Turns pixels under tokens, dims (token, pixel), into targets, dims (token,); NaN = none.
     merge : {"concat", "add"}
     limit, seed : int
     count : callable

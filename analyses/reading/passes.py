@@ -105,9 +105,9 @@ def each_part(
 
 
 def first_images(features: Features, reading: Reading) -> Batch | None:
-    """A few readable images at the start, the same ones whatever is done.
+    """A few readable images at the start, the same ones whichever rows are done.
 
-    None where one part is all there is: its own first images are these.
+    None if there is only one part, whose own first images are the same.
     """
     work = parts(features)
     if len(work) > 1:

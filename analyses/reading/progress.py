@@ -1,4 +1,4 @@
-"""Progress bars on standard error; none where it is closed or missing."""
+"""Progress bars on standard error; none if it is closed or missing."""
 
 from __future__ import annotations
 

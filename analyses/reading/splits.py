@@ -28,7 +28,7 @@ class HeldOut:
     repeated : list of list of str
         Ids of training images with the same pixels as each other.
     datasets : list of str
-        Names of the two datasets where they do not look like splits of one; else empty.
+        Names of the two datasets if they do not look like splits of one; else empty.
     """
 
     left_out: np.ndarray

@@ -118,7 +118,7 @@ def depth_sums(
 def of_image(sums: np.ndarray) -> np.ndarray:
     """RMSE, share of pixels within a factor of 1.25, and 1: float64, dims (3, 1), of an image.
 
-    All are 0 where no pixel is known, so that sums over images count the others alone.
+    All are 0 if no pixel is known, so that sums over images count only the other images.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def of_image(sums: np.ndarray) -> np.ndarray:
 def mean_iou(counts: np.ndarray) -> float:
     """Mean over classes that occur in the truth of hits / (true + predicted - hits).
 
-    NaN where no pixel is known.
+    NaN if no pixel is known.
 
     Examples
     --------

@@ -72,7 +72,7 @@ def measure(
     target : sequence of str
         Single-scale sources that make up the target.
     precision, device : str
-        Type of the products, and where they are done. Sums are float64.
+        Type and torch device of the products. Sums are float64.
     """
     maps = [_Map(solution, getattr(torch, precision), device) for solution in solutions]
     mean_y = solutions[0].mean_y

@@ -1,4 +1,4 @@
-"""Reconstruction results laid out as the paper's Table 2, beside its figures where it has them."""
+"""Reconstruction results laid out as the paper's Table 2, beside its figures if it has them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def published_row(target: str, source: str) -> pd.Series | None:
 def layout(result: xr.Dataset) -> pd.DataFrame:
     """One row per source with headings for readers: bits, percentages, 95 % intervals.
 
-    Columns ``paper: ...`` follow where the paper's Table 2 has any of the rows.
+    Columns ``paper: ...`` follow if the paper's Table 2 has any of the rows.
     """
     table = rows(result)
     shown = pd.DataFrame(

@@ -76,7 +76,7 @@ class FittedMaps:
     solutions : tuple of Solution
         One for each source.
     grid : (rows, cols) or None
-        The common grid that maps are averaged onto; None where all have the same.
+        The common grid that maps are averaged onto; None if all have the same grid.
     """
 
     target: str

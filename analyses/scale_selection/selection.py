@@ -66,7 +66,7 @@ def compute(
         ``policy``, ``budget``, ``crops_per_image`` (of the larger scales), ``metric``,
         ``metric_name``, ``low``, ``high``, ``share_of_full_gain`` (0 at budget 0, 1 with all
         crops); ``over_random``, ``over_random_low``, ``over_random_high`` (difference from the
-        random policy at the same budget, paired over images; NaN where it was not asked for);
+        random policy at the same budget, paired over images; NaN if it was not asked for);
         ``penalty``, ``train_images``, ``test_images``. Attributes: ``keys`` and ``gains`` (policy
         to test keys, and test gains, dims (image, crop)), ``rows`` (of the test store), ``fitted``
         (:class:`FittedPolicy` of bottom-up), ``kept`` (policy to the budget that keeps 95 % of the

@@ -1,4 +1,4 @@
-"""Options of a comparison; in a module of its own, so that they are known without torch."""
+"""Options of a comparison; this module does not import torch."""
 
 from __future__ import annotations
 

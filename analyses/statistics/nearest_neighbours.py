@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by cosine similarity, with faiss where it is installed.
+"""Exact nearest neighbours by cosine similarity, with faiss if it is installed.
 
 faiss and torch each bring an OpenMP runtime. On Linux the wheels of both name it `libgomp` and
 share it; on macOS two runtimes in one process abort. faiss is therefore imported late, with torch's
@@ -74,7 +74,7 @@ def search(rows: np.ndarray, queries: np.ndarray, k: int, *, device: str = "cpu"
     rows, queries : float32 array, dims (row, channel), (query, channel)
         Rows of unit length (see :func:`normalise`).
     k : int
-        At most the number of rows.
+        Number of neighbours, at most the number of rows.
     device : str
         ``cuda`` searches on the GPU, with faiss if it was built for GPUs, else with torch.
 

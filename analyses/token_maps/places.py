@@ -67,7 +67,7 @@ def require_position(grid: tuple[int, ...], at: tuple[int, int]) -> None:
     Raises
     ------
     InputError
-        Says what the grid is.
+        Gives the grid.
     """
     if not (0 <= at[0] < grid[0] and 0 <= at[1] < grid[1]):
         raise InputError(
@@ -88,7 +88,7 @@ def nearest(
     query : float array, dims (channel,)
         A token of the source.
     k : int
-        Fewer where the store has fewer tokens.
+        Number of places; fewer if the store has fewer tokens.
     without : int, optional
         Store row of an image to leave out, as the query's own.
 

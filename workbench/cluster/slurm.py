@@ -146,8 +146,8 @@ def cancel(name: str, held: Sequence[str], log: Callable[[str], None]) -> None:
 
 
 def job_class(flags: Sequence[str] = ()) -> Any:
-    """A Slurm job, submitted with these flags, that remembers in ``refusal`` why sbatch did not
-    take it; empty where it did.
+    """A Slurm job, submitted with these flags, whose ``refusal`` is sbatch's reason for refusing
+    it; empty if sbatch accepted it.
 
     Dask would log a refusal with its traceback and never try again; here the job counts as started,
     without a number, and :class:`workbench.cluster.slurm_jobs.Jobs` submits another one.

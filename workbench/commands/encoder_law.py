@@ -39,7 +39,7 @@ class EncoderLaw:
     budget: tuple[float, ...] = ()
     """Budgets in FLOP; by default from the cheapest run to ten times the dearest."""
     llm_params: float | None = None
-    """Parameters of the language model, where neither its name nor a column tells."""
+    """Parameters of the language model, if neither its name nor a column gives them."""
     text_tokens: float = 40.0
     """Text tokens per pair in the compute model (the paper states none)."""
     fit: Annotated[FitOptions, tyro.conf.arg(name="")] = field(
@@ -51,7 +51,7 @@ class EncoderLaw:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Fit, compare, decide; the exit status."""
+        """Fit, compare, decide; returns the exit status."""
         table = encoder.published_runs() if self.runs == "published" else read_runs(self.runs)
         self._check()
         if self.llm_params is not None:

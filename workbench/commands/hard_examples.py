@@ -64,7 +64,7 @@ class HardExamples:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Rank, describe and draw; the exit status."""
+        """Rank, describe and draw; returns the exit status."""
         from analyses import hard_examples  # deferred: torch takes 2 s to import
 
         head = HeadConfig(device=self.config.device)

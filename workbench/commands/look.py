@@ -61,7 +61,7 @@ class Look:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Draw and write; the exit status."""
+        """Draw and write; returns the exit status."""
         from workbench.figures import style  # deferred: matplotlib takes 1 s to import
 
         maps, rows = self._maps()

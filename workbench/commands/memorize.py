@@ -62,7 +62,7 @@ class Memorize:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Memorise with every source and report; the exit status."""
+        """Memorise with every source and report; returns the exit status."""
         from analyses import memorization, random_labels  # deferred: torch takes 2 s to import
 
         require_at_least(self, views=0)

@@ -57,7 +57,7 @@ class Pretrain:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Train, and report; the exit status."""
+        """Train, and report; returns the exit status."""
         if self.dry_run:
             return self._dry_run()
         from workbench.pretraining.run import Pretraining, pretrain  # deferred: torch takes 2 s

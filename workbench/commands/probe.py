@@ -73,7 +73,7 @@ class Probe:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Probe every source and report; the exit status."""
+        """Probe every source and report; returns the exit status."""
         self.maps.refuse_ignored(self.probe.l2, self.probe.keep_shared)
         if self.zero_shot:
             return self._zero_shot()

@@ -75,7 +75,7 @@ class Reconstruct:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Fit, evaluate, report; the exit status."""
+        """Fit, evaluate, report; returns the exit status."""
         if self.pairs and self.config.moments is None:
             raise InputError("--pairs answers from stored moments; add --moments PATH")
         # Deferred: torch and matplotlib, behind these, take 3 s to import.

@@ -42,7 +42,7 @@ class RobotRollout:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Run the missing trials and report; the exit status."""
+        """Run the missing trials and report; returns the exit status."""
         from workbench.robot.evaluate import evaluate  # deferred: torch takes 2 s to import
 
         found = evaluate(

@@ -55,7 +55,7 @@ class RobotTrain:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Train, and report; the exit status."""
+        """Train, and report; returns the exit status."""
         # Deferred: torch, behind these, takes 2 s to import.
         from workbench.robot.demonstrations import load, require_same_frames
         from workbench.robot.fit import Learner, clone

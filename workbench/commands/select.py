@@ -74,7 +74,7 @@ class Select:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Fit, measure, report; the exit status."""
+        """Fit, measure, report; returns the exit status."""
         if (self.target is None) == (self.task is None):
             raise InputError("name either a --target to reconstruct, or a --task")
         config = replace(self.config, policies=self.policy or self.config.policies)

@@ -56,7 +56,7 @@ class ShapeLaw:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Fit or plan; the exit status."""
+        """Fit or plan; returns the exit status."""
         if (self.runs is None) == (self.plan is None):
             raise InputError("give either --runs FILE.csv or --plan star, grid, scale or sovit")
         return self._fit() if self.runs is not None else self._plan()

@@ -50,7 +50,7 @@ class Similarity:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Compare, report; the exit status."""
+        """Compare, report; returns the exit status."""
         store = feature_store.open(self.store)
         with connect(self.cluster) as engine:
             result = similarity.compute(

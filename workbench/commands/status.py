@@ -1,4 +1,4 @@
-"""``workbench status``: what a store or a run holds and what is missing."""
+"""``workbench status``: the contents of a store or a run, and what is missing from it."""
 
 from __future__ import annotations
 

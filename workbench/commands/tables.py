@@ -54,7 +54,7 @@ class Tables:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Regenerate, check or plan; the exit status."""
+        """Regenerate, check or plan; returns the exit status."""
         self._refuse_unused()
         if self.check is not None:
             return self._check(self.check)

@@ -1,4 +1,4 @@
-"""``workbench vlm answer``: what a trained model says of an image file."""
+"""``workbench vlm answer``: the answer of a trained model to a question about an image file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class VlmAnswer:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Answer; the exit status."""
+        """Answer; returns the exit status."""
         # Deferred: torch, behind these, takes 2 s to import.
         from workbench.models.run_names import find_run
         from workbench.vlm.evaluate import answer

@@ -56,7 +56,7 @@ class VlmEval:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Score and report; the exit status."""
+        """Score and report; returns the exit status."""
         # Deferred: torch, behind these, takes 2 s to import.
         from workbench.vlm.answers import read
         from workbench.vlm.evaluate import evaluate

@@ -44,7 +44,7 @@ class VlmShow:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Draw and write; the exit status."""
+        """Draw and write; returns the exit status."""
         # Deferred: torch and matplotlib, behind these, take 3 s to import.
         from workbench.datasets.pictures import reader
         from workbench.figures import answers as figures

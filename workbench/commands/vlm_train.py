@@ -63,7 +63,7 @@ class VlmTrain:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Train or resume; the exit status."""
+        """Train or resume; returns the exit status."""
         from workbench.vlm.fit import fit  # deferred: torch takes 2 s to import
 
         self._check()

@@ -89,7 +89,7 @@ def published_cost_columns(table: int) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row per row of the table: ``family``, ``size``, ``scales``, ``model``; printed
-        ``params_m`` and ``flops_g`` (and ``images_per_s`` where the table has it); counted
+        ``params_m`` and ``flops_g`` (and ``images_per_s`` if the table has it); counted
         ``params_m_counted`` (classification head left out) and ``gmacs`` (all of attention
         counted); ``params_deviation`` and ``gmacs_deviation``, (counted - printed) / printed;
         ``params_explanation`` and ``gmacs_explanation``, empty up to 3 %; ``gmacs_explained``, the

@@ -23,7 +23,7 @@ from workbench.results.messages import note
 def with_gmacs(table: pd.DataFrame, layout: Layout, store: FeatureStore) -> pd.DataFrame:
     """The table with ``gmacs`` per image after ``crops_per_image``: base scale and crops together.
 
-    NaN, and a line on standard error, where the model is not known here.
+    NaN, and a line on standard error, if the model is not known here.
     """
     base = Source.parse(layout.base)
     facts = store.source(layout.base).manifest["scale"]

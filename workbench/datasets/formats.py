@@ -18,7 +18,7 @@ RASTER = (
 )  # fmt: skip
 """Pillow's names of the formats, in the order in which they are tried."""
 PLUGINS = {"pillow_heif": "register_heif_opener", "pillow_jxl": None}
-"""Package that reads further formats, where it is installed -> its function that registers them."""
+"""Optional package that reads further formats -> its function that registers them."""
 NOT_PICTURES = {".pfm"}
 """Extensions of these formats that mean depth or flow, stored beside the pictures."""
 

@@ -51,7 +51,7 @@ def open_csv(name: DatasetName) -> Dataset:
     The first line names the columns, in any case. ``path`` is relative to the table's folder (or
     absolute) and, without ``./`` and doubled slashes, is the image id; ``mask`` and ``depth`` are
     paths like it. ``label`` is any text, with white space around it removed; an empty cell is
-    unlabelled. Classes are numbered in numeric order where all labels are whole numbers, else
+    unlabelled. Classes are numbered in numeric order if all labels are whole numbers, else
     alphabetically. Rows that repeat a path are one image.
 
     Raises

@@ -18,7 +18,7 @@ _SAFE = {"float16": "F16", "float32": "F32", "int32": "I32", "uint8": "U8"}
 def write_npz(content: Exported, path: Path) -> None:
     """Arrays ``features``, ``image_id``, ``label``, ``label_names``, ``about`` (JSON as text).
 
-    Also ``position`` where a subset of token positions is stored. ``numpy.load`` reads them.
+    Also ``position`` if a subset of token positions is stored. ``numpy.load`` reads them.
     """
     facts = {
         "image_id": np.array(content.image_ids),
@@ -36,7 +36,7 @@ def write_safetensors(content: Exported, path: Path) -> None:
     """Tensors ``features``, ``label`` and ``image_id``; :meth:`Exported.about` in the metadata.
 
     ``image_id`` is uint8, dims (image, byte): UTF-8 with zero bytes at the end, as safetensors
-    holds no text. Also ``position`` where a subset of token positions is stored.
+    holds no text. Also ``position`` if a subset of token positions is stored.
     """
     ids = [image_id.encode() for image_id in content.image_ids]
     width = max(map(len, ids))

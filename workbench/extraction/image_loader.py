@@ -38,7 +38,7 @@ class Seen(NamedTuple):
 
 
 Decoded = tuple[int, list[np.ndarray] | str, Seen]
-"""Row, pixels for each transform or why there are none, and what is recorded of the image."""
+"""Row, pixels for each transform or the reason for their absence, and the image's record."""
 
 
 class ImageBatch(NamedTuple):
@@ -53,7 +53,7 @@ class ImageBatch(NamedTuple):
     failed : dict of int to str
         Store row to reason, for images that could not be read.
     seen : dict of int to Seen
-        Store row to what is recorded of the image, for all rows.
+        Store row to the record of the image, for all rows.
     shard : int
         Shard number; -1 in a worker process, which does not know it.
     """

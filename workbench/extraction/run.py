@@ -215,7 +215,7 @@ class Extraction:
                 continue
             buffers.writers[source] = writer
             stored, size = writer.stored, len(todo)
-            # The writer casts and counts where it stores less than the models compute here.
+            # The writer casts and counts if it stores less than the models compute here.
             exact = bool(stored.kept) or writer.todo(shard) != todo
             dtype = "float32" if exact else self.request.dtype
             buffers.statistics[source] = None if exact else CastStatistics()

@@ -53,7 +53,7 @@ class ImageComparison:
         Decoder to store row to the fingerprint that the image has now, for the images looked at
         again.
     files : dict of int to list
-        Store row to size and time of its file, where only these have changed.
+        Store row to size and time of its file, for rows in which only these have changed.
     """
 
     moved: bool

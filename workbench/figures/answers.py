@@ -19,7 +19,7 @@ PANELS = {
     "seen": "object in pixels of the largest scale, log scale",
 }
 BLIND = ("#4d4d4d", "x", ":")
-"""The floor, in a look of its own."""
+"""Look of the floor."""
 
 
 @style.styled
@@ -65,7 +65,7 @@ def draw_gallery(
     Parameters
     ----------
     pictures : sequence of uint8 arrays, dims (row, col, 3)
-        None where a picture cannot be read.
+        None if a picture cannot be read.
     asked : sequence of (question, expected answer)
     answers : mapping
         Name of a model to its answer and score in each question.

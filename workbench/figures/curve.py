@@ -89,7 +89,7 @@ def side_by_side(costs: pd.Series) -> pd.Series:
 def curves(table: pd.DataFrame) -> list[tuple[str, style.Look, pd.DataFrame]]:
     """(name, look, rows) of the model-size curve and of each model's S2 curve.
 
-    The S2 curve of a model starts at its single-scale source where the table has it.
+    The S2 curve of a model starts at its single-scale source if the table has it.
     """
     parsed = [Source.parse(name) for name in table["source"]]
     several = _several(table)

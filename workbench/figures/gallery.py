@@ -32,7 +32,7 @@ class Pictures:
     Attributes
     ----------
     train, test : callable
-        Store row -> RGB uint8 (row, col, 3), or None where the image cannot be shown.
+        Store row -> RGB uint8 (row, col, 3), or None if the image cannot be shown.
     train_names, test_names : array of str
         Image ids by store row.
     """

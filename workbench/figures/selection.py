@@ -73,9 +73,9 @@ def draw_curve(table: pd.DataFrame, others: pd.DataFrame | None = None) -> Figur
 def draw_chosen(
     store: FeatureStore, layout: Layout, table: pd.DataFrame, *, count: int = 4
 ) -> Figure:
-    """Photographs with the crops that a policy runs outlined, and the gain of every crop beside.
+    """Photographs with outlines of the crops that a policy runs, beside the gain of every crop.
 
-    The policy is bottom-up where it is in the table, else the last; the images are those whose
+    The policy is bottom-up if the table has it, else the last; the images are the ones whose
     largest gains differ most.
 
     Parameters

@@ -47,7 +47,7 @@ SINGLE_CURVES: tuple[Look, ...] = (
     (PALETTE[3], "P", ":"),
     (PALETTE[4], "X", "-."),
 )
-"""Single-scale sources where each has a curve of its own."""
+"""Looks of single-scale sources if each has its own curve."""
 
 _RC: dict[str, Any] = {
     "figure.dpi": 110,

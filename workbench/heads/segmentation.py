@@ -29,7 +29,7 @@ class UperNet(DenseHead):
         super().__init__()
         module = _transformers("upernet", config.head)
         self.pyramid = pyramid
-        # Only these fields are read; a whole config would bring a backbone of its own.
+        # Only these fields are read; a whole config would create its own backbone.
         sizes = _Sizes(pool_scales=(1, 2, 3, 6), hidden_size=config.hidden, num_labels=classes)
         self.decoder = module.UperNetHead(sizes, [config.hidden] * LEVELS)
 

@@ -1,4 +1,4 @@
-"""Names as other libraries write them, resolved to full model names where one reading is possible.
+"""Names as other libraries write them, resolved to full model names if one reading is possible.
 
 ``timm/vit_base_patch16_224.mae``, ``facebook/dinov2-base``, ``dinov2_vitb14``,
 ``ViT-B-16/laion2b_s34b_b88k`` and a bare ``vit_base_patch16_224`` name weights that exist under one

@@ -126,7 +126,7 @@ def _filled(name: ModelName, group: Candidate) -> Any:
 class _Copies(TorchFunctionMode):
     """Remembers the tensors that something is copied into, as weights are while they are loaded.
 
-    timm loads some architectures leniently, and leaves what a file lacks at its random start.
+    timm loads some architectures leniently, and leaves weights that a file lacks at random values.
     """
 
     def __init__(self) -> None:

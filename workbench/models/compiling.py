@@ -1,4 +1,4 @@
-"""An optional forward pass fused by ``torch.compile``, where this machine can compile."""
+"""An optional forward pass fused by ``torch.compile``, if this machine can compile."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ WEIGHT_FILES = (
 )
 """Names under which timm and open_clip repositories keep their weights."""
 SECONDS = 5.0
-"""Within which a host has to answer: half of what the hub's library gives it."""
+"""Seconds within which a host must answer: half of the limit in the hub's library."""
 
 
 def revision(repository: str | None) -> str | None:

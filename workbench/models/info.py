@@ -67,7 +67,7 @@ class BackboneInfo(ModelInfo):
     """False for ``random:`` models."""
     revision: str | None = None
     """Known once the weights are loaded: commit of the hub repository; or which tensors of a
-    checkpoint were taken, where the file leaves a choice."""
+    checkpoint were taken, if the file leaves a choice."""
     flexible: bool
     """True: images of other sizes than native can run whole."""
     params: int

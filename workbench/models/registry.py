@@ -180,7 +180,7 @@ def check_tap(name: str, built: Architecture, tap: str | None) -> str:
     Raises
     ------
     InputError
-        Not a tap of this model; the message gives the reason where one is known.
+        Not a tap of this model; the message gives the reason if one is known.
     """
     if tap is None:
         return built.taps[0]

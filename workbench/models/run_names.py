@@ -71,7 +71,7 @@ def find_run(model: str, given: str | None) -> None:
     Raises
     ------
     InputError
-        The folder of another model, or none where one is needed.
+        The folder of another model, or no folder although one is needed.
     """
     if given is not None and (found := run_name(given)) != model:
         raise InputError(f"--encoder {given} is {found}; expected the folder of {model}")

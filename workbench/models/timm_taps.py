@@ -161,6 +161,6 @@ def _intermediate(module: Any, x: torch.Tensor, index: int) -> Tokens:
     if "return_prefix_tokens" in accepted and getattr(module, "num_prefix_tokens", 0) > 0:
         keywords["return_prefix_tokens"] = True
     [found] = module.forward_intermediates(x, **keywords)
-    if isinstance(found, tuple):  # (map, prefix tokens); a map alone where there are none
+    if isinstance(found, tuple):  # (map, prefix tokens); the map alone if it has none
         return Tokens(found[1], found[0].permute(0, 2, 3, 1))
     return readout.from_map(found, channels_last=False)

@@ -11,7 +11,7 @@ from feature_store.errors import InputError
 def interpolate(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Resample (image, 3, h, w) to (image, 3, height, width), bicubic in float32.
 
-    Antialiased only where a side shrinks. The image itself where the size is the same already.
+    Antialiased only if a side shrinks. Returns the image itself if it already has this size.
     """
     size = (height, width)
     if tuple(images.shape[2:]) == size:

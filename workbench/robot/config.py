@@ -48,7 +48,7 @@ class PolicyConfig:
     """transformer over the last steps, as published; or mlp on the present step, as in MVP."""
     pooling: Literal["auto", "prefix", "mean", "attention", "map"] = "auto"
     """Visual features of a frame: prefix tokens (the paper's), mean over tokens, attention over the
-    token map, or the whole map, reduced; auto is prefix where the model has some, else map."""
+    token map, or the whole map, reduced; auto is prefix if the model has some, else map."""
     layer_norm: bool = False
     """Train a layer norm on the features: for the tap before a ViT's last norm, as in MVP."""
     blind: bool = False

@@ -88,7 +88,7 @@ def by_size(
     questions : sequence of Question
     found : mapping of name to Answers
     side : int or None
-        Longer side of the pictures in pixels, where it is known.
+        Longer side of the pictures in pixels, if known.
 
     Returns
     -------

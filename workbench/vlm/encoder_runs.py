@@ -49,7 +49,7 @@ def held_out_loss(
     """
     rows = rows_of(questions, vision.store.image_ids, vision.store.path)
     vision.refuse_unreadable(rows)
-    conversations(questions, writer, length=length, turns=1)  # refuses what is too long
+    conversations(questions, writer, length=length, turns=1)  # refuses long conversations
     device = next(model.parameters()).device
     total, count = 0.0, 0
     for start in range(0, len(questions), BATCH):

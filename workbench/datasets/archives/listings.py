@@ -1,7 +1,7 @@
 """Lists of the images in archives: made once, and kept beside the store of their features.
 
 The list of an archive is known by the archive's path, size and time, and made again for another.
-It lies in the folder ``STORE.archives``; without a store, or where that cannot be written, in the
+It lies in the folder ``STORE.archives``; without a store, or if that cannot be written, in the
 user's cache (``$XDG_CACHE_HOME/s2-workbench/archives``, by default below ``~/.cache``).
 """
 

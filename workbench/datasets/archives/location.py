@@ -39,7 +39,7 @@ class Archive:
     size : int
         Bytes.
     stamp : int
-        Time of the last change in ns since 1970; 0 where a server does not tell.
+        Time of the last change in ns since 1970; 0 if a server does not report it.
     """
 
     path: str

@@ -1,7 +1,7 @@
 """The analyses as tables ask for them: from sources and stores to values with intervals.
 
 Each function returns, for every source, field → (value, low, high) in the units that the papers
-print; low and high are None where there is no interval. Values on test images also have their
+print; low and high are None if there is no interval. Values on test images also have their
 bootstrap resamples. Probes resample all rows of the test store with a fixed seed, so resamples of
 one analysis on the same images are paired even if they come from separate calls.
 """

@@ -1,4 +1,4 @@
-"""The config of a run: a TOML file that names datasets, stores and device; and what is wrong in it.
+"""The config of a run, a TOML file that names datasets, stores and device, and checks of it.
 
 Everything here is seen from the config alone: no image is listed or read.
 """

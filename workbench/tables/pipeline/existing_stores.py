@@ -72,7 +72,7 @@ def refuse_mixing(plan: MeasurementPlan, profile: Profile, found: Mapping[str, M
     plan : MeasurementPlan
     profile : Profile
     found : mapping
-        Store name → what it lacks; stores that are not named are not looked at.
+        Store name → its missing parts; stores that are not named are ignored.
 
     Raises
     ------

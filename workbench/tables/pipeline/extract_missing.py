@@ -1,4 +1,4 @@
-"""Extract what the stores behind tables lack, and nothing else."""
+"""Extract only the features that the stores behind tables lack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From selected tables to what has to be measured, and from there to stores and their cost."""
+"""Measurements that selected tables need, the stores behind them, and their cost."""
 
 from __future__ import annotations
 

@@ -37,11 +37,11 @@ def records(out: Path) -> dict[str, dict]:
 def check(out: Path) -> list[dict[str, Any]]:
     """One record per table: ``state`` (current, stale, mixed) and the reasons.
 
-    A table is stale where a store holds other images, labels or features than it was made of,
-    where the analyses or their data have changed since, where the code behind its extra tables
-    (such as cost columns) has changed, where one of its files is gone or was changed by hand, or
-    where its figure draws a table that is not current or was written anew; mixed where its own
-    numbers come from different features or code, or the folder holds tables of several profiles.
+    A table is stale if a store holds other images, labels or features than it was made of, if the
+    analyses or their data have changed since, if the code behind its extra tables (such as cost
+    columns) has changed, if one of its files is gone or was changed by hand, or if its figure draws
+    a table that is not current or was written anew. It is mixed if its own numbers come from
+    different features or code, or if the folder holds tables of several profiles.
 
     Raises
     ------

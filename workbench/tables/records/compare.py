@@ -112,10 +112,10 @@ def verdict(
     ends: tuple[float | None, float | None],
     neutral: float = 0.0,
 ) -> str:
-    """Whether the run points where the paper does.
+    """Whether the run points in the paper's direction.
 
-    ``same direction`` or ``opposite direction`` where the interval leaves no doubt about the sign,
-    ``undecided`` where it holds the neutral value, and the sign alone without an interval.
+    ``same direction`` or ``opposite direction`` if the interval leaves no doubt about the sign,
+    ``undecided`` if it contains the neutral value, and the sign alone without an interval.
 
     Examples
     --------

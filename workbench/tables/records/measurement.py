@@ -51,7 +51,7 @@ class Measured:
     detail : list of dict
         Records that a figure draws.
     config : dict
-        The analysis's own configuration with every default filled in; empty where it has none.
+        The analysis's own configuration with every default filled in; empty if it has none.
     """
 
     values: dict[str, dict[str, Value]]

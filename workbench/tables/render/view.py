@@ -15,8 +15,8 @@ BLANK = ""
 def shown(table: dict) -> pd.DataFrame:
     """The table for readers: two header rows, metric over paper, here and difference.
 
-    ``here`` has its 95 % interval in brackets; ``difference`` is filled where settings are alike,
-    and says ``n/c`` where they are not. Metrics that nothing was measured for have one column.
+    ``here`` has its 95 % interval in brackets; ``difference`` is filled if settings are alike,
+    and ``n/c`` otherwise. Metrics without measurements have one column.
     """
     columns: dict[tuple[str, str], list[str]] = {
         ("", name.replace("_", " ")): [_label(row["label"][n]) for row in table["rows"]]

@@ -59,7 +59,7 @@ def current(spec: TableSpec, digest: str, out: Path) -> dict | None:
     Raises
     ------
     InputError
-        Something else lies in the record's place.
+        The record's path holds something else.
     """
     path = content.stem(out, spec.key).with_suffix(".json")
     if not path.exists():
