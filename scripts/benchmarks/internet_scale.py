@@ -266,7 +266,7 @@ def _child(sending, operation: Callable, given: tuple) -> None:
 
 
 def peak_mb() -> int:
-    """Of this process alone: ru_maxrss would start at the peak of its parent."""
+    """Peak memory of this process alone: ru_maxrss would start at the peak of its parent."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1000
 

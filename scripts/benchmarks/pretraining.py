@@ -93,7 +93,7 @@ def batch_of(asked: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def seconds(run, asked: argparse.Namespace) -> float:
-    """Of one step: on a CPU the time of this process, which others that run beside it leave be."""
+    """Seconds of one step: on a CPU the time of this process, whatever else the machine runs."""
     gpu = torch.device(asked.device).type == "cuda"
     clock = time.perf_counter if gpu else time.process_time
     start = clock()

@@ -23,7 +23,7 @@ class Listed(Protocol):
 
     @property
     def path(self) -> Path:
-        """Of its result."""
+        """Path of its result."""
 
 
 R = TypeVar("R", bound=Listed)

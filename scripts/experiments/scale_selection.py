@@ -37,7 +37,7 @@ LARGER = ("bundled:efficientnet_lite1", "bundled:efficientnet_lite2")
 POLICIES = ("oracle", "random", "centre", "bottom-up", "norm", "variance")
 
 FEW = ("oracle", "random", "bottom-up", "norm")
-"""Of these where a head on every token is fitted for each."""
+"""Policies to compare when a head on every token is fitted for each of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Which engine runs the work, and what a Slurm job asks for: from flags and from a YAML file."""
+"""Options of the engine and of its Slurm jobs, from flags and from a YAML file."""
 
 from __future__ import annotations
 

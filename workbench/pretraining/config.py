@@ -28,7 +28,7 @@ BY_SIZE = ((10e6, "none"), (40e6, "light1"), (150e6, "light2"), (float("inf"), "
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
-    """Which model is trained on which images, at which scales."""
+    """Model to train, its training images and its scales."""
 
     model: str
     """timm:NAME[:PIXELS], an architecture; its weights are random at first, never downloaded."""

@@ -24,7 +24,7 @@ gripper effort."""
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """Which demonstrations are recorded."""
+    """Demonstrations to record."""
 
     task: Task = "pick-place-v3"
     """Task of Meta-World."""

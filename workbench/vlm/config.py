@@ -1,4 +1,4 @@
-"""What is trained, how and for how long. Importing this module does not import torch."""
+"""Options of a model and its training. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class VlmConfig:
     llm: str = "bundled:smollm2_135m"
     """Language model: bundled:NAME, gguf:FILE, or hf:NAME (a hub name, or a folder)."""
     stage: Stage = "projector"
-    """What is trained: the projector alone, with low-rank adapters (lora), or with all weights of
+    """Parts to train: the projector alone, with low-rank adapters (lora), or with all weights of
     the language model (full)."""
     recipe: Recipe = "small"
     """Values of the options left out: small (minutes on two cores) or llava-1.5 (as published)."""
