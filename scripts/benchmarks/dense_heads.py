@@ -16,7 +16,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ import numpy as np
 import torch
 
 import feature_store
+from workbench.cost.parallel import peak_mb
 from workbench.heads.config import DecoderConfig
 from workbench.heads.images import TokenImages, survey
 from workbench.heads.registry import build
@@ -102,13 +102,12 @@ def measured(path: str, count: int, decoder: DecoderConfig, steps: int) -> dict[
         return (time.perf_counter() - start) / steps
 
     rounds = [(stored(), bare()) for _ in range(ROUNDS)]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "images": count,
         "seconds_stored": statistics.median(a for a, _ in rounds),
         "seconds_bare": statistics.median(b for _, b in rounds),
         "stored_over_bare": statistics.median(a / b for a, b in rounds),
-        "peak_mib": peak / 1024,
+        "peak_mb": peak_mb(torch.device("cpu")),
     }
 
 
