@@ -75,7 +75,7 @@ def compute(
     Raises
     ------
     InputError
-        Stores or policies do not fit, or there are no embeddings for ``top-down``.
+        Stores or policies do not fit, or ``top-down`` lacks embeddings.
     """
     config = config or SelectionConfig()
     if "top-down" in config.policies and queries is None:

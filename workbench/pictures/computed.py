@@ -33,7 +33,7 @@ class ComputedMaps:
     Raises
     ------
     InputError
-        There is no file or no model; a file cannot be read; a model is unknown or cannot run at a
+        A file or model is missing; a file cannot be read; a model is unknown or cannot run at a
         scale.
     """
 
