@@ -8,7 +8,7 @@ this file is skipped. DIR holds camvid/, nyu13/ and depth_rooms/, each with trai
 (path and mask or depth). Stores go to --stores (runs/dense_heads); 1 GB.
 
 All rows but those named "own size" and "unpooled" have a 7 x 7 grid: Lite1 and Lite2 see 224 pixels
-there, without the pooling to their own grid. Beyond 480 x 360 pixels raw scales of CamVid hold no
+there, without the pooling to their own grid. "whole" and "add" are Tables 11 and 12. Beyond 480 x 360 pixels raw scales of CamVid hold no
 more detail than interpolated ones. Expected on two idle cores: extraction 2 (depth_rooms), 3
 (nyu13) and 8 minutes (camvid); a linear run half a minute; a decoder 5 to 20 minutes.
 """
@@ -28,6 +28,7 @@ import feature_store
 from analyses import dense_probe
 from analyses.configs import DenseConfig
 from analyses.reading.labelled_tokens import whole_maps
+from analyses.reading.pooled import Merge
 from analyses.statistics.bootstrap import interval
 from analyses.statistics.dense_scores import scores
 from workbench.datasets.target_maps import targets_for
@@ -48,7 +49,11 @@ ROWS = {
     "Lite0-S2 raw": LITE.format(0, "224+448.raw"),
     "Lite0 unpooled": LITE.format(0, "448.unpooled"),
     "Lite0-S2 3 scales": LITE.format(0, "224+448+672"),
+    "Lite0-S2 whole": LITE.format(0, "224+448.whole"),
+    "Lite0-S2 add": LITE.format(0, "224+448"),
 }
+ADDED = "Lite0-S2 add"
+"""Row that adds the maps of both scales; all others concatenate them."""
 MAIN = tuple(ROWS)[:6]
 
 
@@ -119,7 +124,8 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
     data, source = DATA[run.data], ROWS[run.row]
     stores = [stored(run, asked, side) for side in (0, 1)]
     targets = tuple(targets_for(store, source, data.task, data.unit) for store in stores)
-    config = DenseConfig(task=data.task, seed=run.seed)
+    merge: Merge = "add" if run.row == ADDED else "concat"
+    config = DenseConfig(task=data.task, seed=run.seed, merge=merge)
     given = {"sources": [source], "targets": targets, "config": config}
     watch = runner.Stopwatch()
     if run.head == "linear":
@@ -127,7 +133,7 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
     else:
         decoder = DecoderConfig(head=run.head, hidden=asked.hidden)
         training = TrainingConfig(iterations=asked.iterations)
-        folder = asked.stores / "runs" / run.data
+        folder = asked.stores / "runs" / run.path.stem
         table = fit.compute(
             *stores, **given, decoder=decoder, training=training, folder=folder, log=print
         )
@@ -138,7 +144,7 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
     record = {
         **asdict(run),
         **table.iloc[0].to_dict(),
-        "grid": whole_maps(stores[0], source, "concat")[0],
+        "grid": whole_maps(stores[0], source, merge)[0],
         **watch.record(),
         "resampled": np.round(table.attrs["resampled"][source], 5).tolist(),
         **options,
