@@ -8,9 +8,10 @@ this file is skipped. DIR holds camvid/, nyu13/ and depth_rooms/, each with trai
 (path and mask or depth). Stores go to --stores (runs/dense_heads); 1 GB.
 
 All rows but those named "own size" and "unpooled" have a 7 x 7 grid: Lite1 and Lite2 see 224 pixels
-there, without the pooling to their own grid. "whole" and "add" are Tables 11 and 12. Beyond 480 x 360 pixels raw scales of CamVid hold no
-more detail than interpolated ones. Expected on two idle cores: extraction 2 (depth_rooms), 3
-(nyu13) and 8 minutes (camvid); a linear run half a minute; a decoder 5 to 20 minutes.
+there, without the pooling to their own grid. "whole" and "add" are the choices of Tables 11 and 12.
+Beyond 480 x 360 pixels raw scales of CamVid hold no more detail than interpolated ones. Expected on
+two idle cores: extraction 2 (depth_rooms), 3 (nyu13) and 8 minutes (camvid); a linear run half a
+minute; a decoder 5 to 20 minutes.
 """
 
 from __future__ import annotations
