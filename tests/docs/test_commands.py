@@ -42,6 +42,7 @@ SUBSTITUTES = {
     "csv:train.csv": "csv:scenes/train.csv",
     '"/data/': '"data/',
     ":/data/": ":data/",
+    "workbench tables --out runs/tables ": "workbench tables --only 3 5 10 --out runs/tables ",
     "--only 5 13 --columns cost": "--only 10 --columns cost",  # few models to build
     "--config paper.toml --only 5 --dry-run": "--config paper.toml --only 3 --dry-run",
     "--scales 1x 2x 3x --arithmetic bf16 --workers 8": "--scales 1x --workers 1",
