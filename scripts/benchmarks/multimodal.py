@@ -1,15 +1,16 @@
 """A training step from cached tokens: three scales against one, and against encoding every time.
 
-    python scripts/benchmarks/multimodal.py [--steps 6] [--rounds 3]
+    python scripts/benchmarks/multimodal.py [--steps 6] [--rounds 3] [--part steps]
 
 Expected: 15 minutes on 2 cores, 3 GB of memory, 0.5 GB of temporary disk. Writes
-results/multimodal.json beside this file.
+results/multimodal.json beside this file; parts that are not asked for stay.
 
 Steps: SmolLM2-135M with adapters of rank 16 on frozen Lite0 tokens, batches of 8 images with 3
 questions each, through the training loop with its reading and metrics. "encoded" runs Lite0 at 224,
 448 and 672 pixels (14 crops an image) in every step, as LLaVA does. Projector: mlp2x_gelu forward
 and backward on 576 tokens of 3072 channels, read from stores of 64 and of 512 images; peak memory
-of a process of its own. Loading: the language model, unpacked from GGUF the first time.
+of a process of its own. Loading: the language model, unpacked from GGUF the first time. Arithmetic:
+products of the language model's own size, one thread, in float32 and in bfloat16.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ def seconds_of_step(store, source, cache: Path, steps: int, vision=StoredVision)
 
 def steps(folder: Path, count: int, rounds: int) -> dict:
     photographs(folder / "photographs", count * BATCH)
+    load("bundled:smollm2_135m", folder / ".language_models", torch.float32, print)  # unpacks once
     request = ExtractRequest(
         dataset=f"folder:{folder / 'photographs'}", models=[LITE], scales=["224", "448", "672"],
         store=str(folder / "s.zarr"), fit="pad",
@@ -107,6 +109,8 @@ def steps(folder: Path, count: int, rounds: int) -> dict:
         "encoded_over_cached": statistics.median(c / b for _, b, c in pairs),
         "seconds_of_encoding_once": once,
         "images": count * BATCH,
+        "batch": BATCH,
+        "questions_an_image": TURNS,
     }
 
 
@@ -137,27 +141,9 @@ def projector(images: int) -> dict:
     return {"images": images, "seconds_a_step": seconds, "peak_mib": peak}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--projector", type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.projector:
-        print(json.dumps(projector(asked.projector)))
-        return
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        loading = []
-        for _ in range(2):
-            start = time.perf_counter()
-            cache = folder / ".language_models"
-            load("bundled:smollm2_135m", cache, torch.bfloat16, print)
-            loading.append(time.perf_counter() - start)
-        measured = steps(folder, asked.steps, asked.rounds)
-    rows = [
+def projectors() -> list[dict]:
+    """The projector with few and with many images, each in a process of its own."""
+    return [
         json.loads(
             subprocess.run(
                 [sys.executable, __file__, "--projector", str(images)],
@@ -166,19 +152,79 @@ def main() -> None:
         )
         for images in (64, 512)
     ]  # fmt: skip
-    found = {
+
+
+def loading(folder: Path) -> dict:
+    """Seconds until the language model is in memory, the first time and later."""
+    found = {}
+    for name in ("first", "later"):
+        start = time.perf_counter()
+        load("bundled:smollm2_135m", folder / ".language_models", torch.float32, print)
+        found[name] = time.perf_counter() - start
+    return found
+
+
+def arithmetic(rounds: int) -> dict:
+    """GFLOP/s of the widest product of a layer, 1,024 tokens, and how they compare."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    speeds: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    for _ in range(rounds):
+        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+            tokens, weights = (torch.randn(size).to(dtype) for size in ((1024, 576), (576, 1536)))
+            tokens @ weights
+            start = time.perf_counter()
+            for _ in range(5):
+                tokens @ weights
+            seconds = (time.perf_counter() - start) / 5
+            speeds[name].append(2 * 1024 * 576 * 1536 / seconds / 1e9)
+    torch.set_num_threads(threads)
+    ratios = [fast / slow for fast, slow in zip(*speeds.values(), strict=True)]
+    return {
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "gflop_per_s": {name: statistics.median(values) for name, values in speeds.items()},
+        "fp32_over_bf16": statistics.median(ratios),
+    }
+
+
+PARTS = ("arithmetic", "loading", "projector", "steps")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--projector", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.projector:
+        print(json.dumps(projector(asked.projector)))
+        return
+    found = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    for part in asked.part:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            measured = {
+                "arithmetic": lambda: arithmetic(asked.rounds),
+                "loading": lambda folder=folder: loading(folder),
+                "projector": lambda: {"rows": projectors()},
+                "steps": lambda folder=folder: steps(folder, asked.steps, asked.rounds),
+            }
+            found[part] = about() | measured[part]()
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print(json.dumps({part: found[part]}, indent=1))
+
+
+def about() -> dict:
+    """Date, machine, versions, and the load before a part."""
+    return {
         "date": str(datetime.date.today()),
         "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
         "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
-        "batch": BATCH,
-        "questions_an_image": TURNS,
-        "seconds_to_load": {"first": loading[0], "later": loading[1]},
-        "steps": measured,
-        "projector": rows,
-        "load_average_at_end": os.getloadavg()[0],
+        "load_average_before": os.getloadavg()[0],
     }
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
