@@ -51,7 +51,7 @@ class VlmConfig:
     far the questions alone lead."""
     arithmetic: Arithmetic | None = None
     """Arithmetic of the forward pass; by default fp32 on a CPU, where products in bf16 take up to
-    forty times as long, and bf16 elsewhere."""
+    fifty times as long, and bf16 elsewhere."""
     device: str = "cpu"
     """Torch device of the language model."""
 
