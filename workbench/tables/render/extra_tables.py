@@ -259,6 +259,12 @@ def _robot_runs(rest: str) -> tuple[str, str, pd.DataFrame]:
     return runs_block(rest)
 
 
+def _dense(number: str) -> tuple[str, str, pd.DataFrame]:
+    from workbench.tables.render.dense_tables import block
+
+    return block(number)
+
+
 def _vstar(number: str) -> tuple[str, str, pd.DataFrame]:
     from workbench.tables.render import case_studies
 
@@ -281,6 +287,7 @@ BLOCKS: dict[str, Callable[[str], tuple[str, str, pd.DataFrame]]] = {
     "pretraining": _pretraining,
     "robot audit": _robot_audit,
     "robot runs": _robot_runs,
+    "dense": _dense,
     "vstar": _vstar,
     "experiment": _experiment,
 }

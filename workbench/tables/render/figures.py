@@ -17,7 +17,7 @@ from workbench.figures import style
 from workbench.figures.curve import side_by_side
 from workbench.models.names import ModelName
 from workbench.tables.records import provenance
-from workbench.tables.render import case_studies, robot_tables
+from workbench.tables.render import case_studies, dense_tables, robot_tables
 from workbench.tables.specs.schema import TableSpec
 
 TASKS = {
@@ -218,6 +218,7 @@ FIGURES: dict[str, Callable[[TableSpec, Tables], Figure | None]] = {
     "which_size": which_size,
     "convnet": convnet,
     "robot": robot_tables.figure,
+    "dense": dense_tables.figure,
     "object sizes": case_studies.sizes_figure,
 }
 """Name in a declaration → what draws it; :data:`GALLERY` has a page beside its figure."""

@@ -87,5 +87,6 @@ TABLE = TableSpec(
         )
         for family, scales, larger, one in BY_FAMILY
     ),
-    extra_tables=("cost 6",),
+    extra_tables=("cost 6", "dense 6"),
+    figure="dense",
 )

@@ -70,5 +70,6 @@ TABLE = TableSpec(
         )
         for family, size, scales, larger, one in BY_FAMILY
     ),
-    extra_tables=("cost 7",),
+    extra_tables=("cost 7", "dense 7"),
+    figure="dense",
 )

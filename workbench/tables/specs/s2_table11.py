@@ -90,4 +90,5 @@ TABLE = TableSpec(
             b=("Large", "518", ""),
         ),
     ),
+    extra_tables=("dense 11",),
 )

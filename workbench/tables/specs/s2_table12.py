@@ -80,4 +80,5 @@ TABLE = TableSpec(
         )
         for label in (DINO, CLIP)
     ),
+    extra_tables=("dense 12",),
 )

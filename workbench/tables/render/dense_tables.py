@@ -1,0 +1,152 @@
+"""Blocks of Tables 6, 7, 11 and 12: dense heads on real images, from committed runs."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analyses import experiments
+from analyses.experiments.dense import ADDED, BASE, SUMMARY, WHOLE
+from feature_store import Source
+from workbench.figures.dense import draw_dense
+from workbench.results.table_files import to_markdown
+from workbench.tables.render.view import signed
+from workbench.tables.specs.schema import TableSpec
+
+IMAGES = {
+    "camvid": "CamVid",
+    "nyu13": "NYUv2, 13 classes",
+    "depth_rooms": "two rooms",
+    "depth_rooms_cross": "another room and camera",
+}
+"""Data set → its name."""
+METRICS = {"miou": ("mIoU (%)", 100, 1), "rmse": ("RMSE (m)", 1, 3)}
+"""Metric → heading, factor and decimals."""
+ROWS = {"11": (BASE, WHOLE), "12": (BASE, ADDED)}
+"""Table → rows it compares; Tables 6 and 7 show the others."""
+TITLE = "Real images, measured here"
+
+
+def block(number: str) -> tuple[str, str, pd.DataFrame]:
+    """The committed runs that belong to a table: title, caption, frame."""
+    found = rows_of(number)
+    return TITLE, caption(found) if len(found) else "No run is committed yet.", shown(found)
+
+
+def rows_of(number: str) -> pd.DataFrame:
+    """Lines of the summary that belong to a table.
+
+    Tables 6 and 7 have one metric each; Tables 11 and 12 the two rows that they compare, wherever
+    both were run.
+    """
+    found = experiments.load(SUMMARY)
+    if number not in ROWS:
+        metric = "miou" if number == "6" else "rmse"
+        aside = [row for _, row in ROWS.values()]
+        return found[(found["metric"] == metric) & ~found["row"].isin(aside)]
+    pair = found[found["row"].isin(ROWS[number])]
+    setting = ["data", "head", "iterations", "hidden"]
+    both = pair.groupby(setting, dropna=False)["row"].transform("nunique") == 2
+    return pair[both]
+
+
+def shown(found: pd.DataFrame) -> pd.DataFrame:
+    """Lines for readers, scores and differences as text."""
+    headings = [METRICS[metric][0] for metric in dict.fromkeys(found["metric"])]
+    columns: dict[str, object] = {
+        "images": found["data"].map(IMAGES),
+        "head": [_head(row) for row in found.itertuples()],
+        "row": found["row"],
+        "scales": ["+".join(Source.parse(source).scales) for source in found["source"]],
+        "grid": found["grid"],
+        "GMACs": found["gmacs"].astype(float).round(2),
+        " or ".join(headings) or "score": _scores(found, ""),
+        f"{BASE} minus this": _differences(found, ""),
+    }
+    for part in found["part"].dropna().unique():
+        columns[f"{part} alone"] = _scores(found, "part_")
+        columns[f"{part}, {BASE} minus this"] = _differences(found, "part_")
+    return pd.DataFrame({**columns, "seeds": found["seeds"]}).reset_index(drop=True)
+
+
+def caption(found: pd.DataFrame) -> str:
+    """What was run, what is controlled, and why nothing here compares with the paper's figures."""
+    counts = found.drop_duplicates("data")
+    data = ", ".join(
+        f"{IMAGES[row.data]} ({row.train_images} training and {row.test_images} test images)"
+        for row in counts.itertuples()
+    )
+    decoders = found.dropna(subset="iterations")[["head", "iterations", "hidden"]]
+    trained = "".join(
+        f", {row.head} ({row.iterations:.0f} steps, {row.hidden:.0f} channels)"
+        for row in decoders.drop_duplicates().itertuples()
+    )
+    return (
+        f"Data: {data}. Heads: linear{trained}, on stored tokens of frozen models, without crops "
+        "or mirror images. Data and training are small and not the paper's, so no figure here is "
+        "comparable with the paper's. A larger grid helps a dense head by itself: compare rows of "
+        "the same grid. GMACs: of the frozen model. Intervals: 95 %, over test images and seeds; "
+        "differences are paired over both. Runs of scripts/experiments/dense_heads.py."
+    )
+
+
+def figure(spec: TableSpec, _: object = None) -> Figure | None:
+    """A table's runs: score against cost, a panel for each data set; None without a run."""
+    return drawn(rows_of(spec.key))
+
+
+def drawn(found: pd.DataFrame) -> Figure | None:
+    """Score against cost of lines of the summary; None without any."""
+    if found.empty:
+        return None
+    lines = found[~found["row"].isin([WHOLE, ADDED])]
+    order = [data for data in IMAGES if data in set(lines["data"])]
+    names = [_head(row) for row in lines.itertuples()]
+    return draw_dense(lines.assign(head=names), {data: IMAGES[data] for data in order})
+
+
+def page() -> str:
+    """Every table in Markdown, as docs/dense_results.md has them."""
+    parts = []
+    for number, title in PAGE.items():
+        parts.append(f"## {title}")
+        frame = shown(rows_of(number))
+        for (images, head), lines in frame.groupby(["images", "head"], sort=False):
+            parts += [f"**{images}, {head}:**", to_markdown(lines.drop(columns=["images", "head"]))]
+        if frame.empty:
+            parts.append("No run is committed yet.")
+    return "\n\n".join(parts)
+
+
+PAGE = {
+    "6": "Segmentation (Table 6)",
+    "7": "Depth (Table 7)",
+    "11": "Split or whole (Table 11)",
+    "12": "Concatenate or add (Table 12)",
+}
+
+
+def _head(row: object) -> str:
+    head, steps = row.head, row.iterations  # type: ignore[attr-defined]
+    return "linear head" if head == "linear" else f"{head}, {steps:.0f} steps"
+
+
+def _scores(found: pd.DataFrame, part: str) -> list[str]:
+    """Score and interval of each line; empty where a part was not scored."""
+    return [
+        _text(row, (f"{part}value", f"{part}low", f"{part}high"), "{:.{}f}".format)
+        for row in found.to_dict("records")
+    ]
+
+
+def _differences(found: pd.DataFrame, part: str) -> list[str]:
+    names = tuple(f"{part}difference{end}" for end in ("", "_low", "_high"))
+    return [_text(row, names, signed) for row in found.to_dict("records")]
+
+
+def _text(row: dict, names: tuple[str, str, str], written) -> str:  # type: ignore[no-untyped-def]
+    _, factor, digits = METRICS[row["metric"]]
+    value, low, high = (factor * row[name] for name in names)
+    if value != value:
+        return ""
+    return f"{written(value, digits)} [{written(low, digits)}, {written(high, digits)}]"
