@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -112,7 +114,8 @@ def page() -> str:
         parts.append(f"## {title}")
         frame = shown(rows_of(number))
         for (images, head), lines in frame.groupby(["images", "head"], sort=False):
-            parts += [f"**{images}, {head}:**", to_markdown(lines.drop(columns=["images", "head"]))]
+            kept = lines.loc[:, (lines != "").any()].drop(columns=["images", "head"])
+            parts += [f"**{images}, {head}**", to_markdown(kept)]
         if frame.empty:
             parts.append("No run is committed yet.")
     return "\n\n".join(parts)
@@ -144,7 +147,7 @@ def _differences(found: pd.DataFrame, part: str) -> list[str]:
     return [_text(row, names, signed) for row in found.to_dict("records")]
 
 
-def _text(row: dict, names: tuple[str, str, str], written) -> str:  # type: ignore[no-untyped-def]
+def _text(row: dict, names: tuple[str, ...], written: Callable[[float, int], str]) -> str:
     _, factor, digits = METRICS[row["metric"]]
     value, low, high = (factor * row[name] for name in names)
     if value != value:
