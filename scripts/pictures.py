@@ -65,12 +65,14 @@ def crops(folder: Path) -> None:
                 crop.save(folder / split / name / f"{n}.png")
 
 
-def extracted(dataset: str, store: str) -> list[feature_store.FeatureStore]:
+def extracted(
+    dataset: str, store: str, limit: int | None = None
+) -> list[feature_store.FeatureStore]:
     """Both splits of a dataset through the small model at two scales and the large one at one."""
     for split in SPLITS:
         given = {"dataset": dataset.format(split), "store": store.format(split)}
         for model, scales in ((SMALL, ("1x", "2x")), (LARGE, ("1x",))):
-            extract(ExtractRequest(models=[model], scales=scales, **given))
+            extract(ExtractRequest(models=[model], scales=scales, limit=limit, **given))
     return [feature_store.open(store.format(split)) for split in SPLITS]
 
 
@@ -83,9 +85,9 @@ def hard(folder: Path) -> Figure:
     return sheet(found.drop_duplicates("label").head(3), sides)
 
 
-def predictions(folder: Path, data: str, task: str) -> Image.Image:
+def predictions(folder: Path, data: str, task: str, limit: int | None) -> Image.Image:
     """What a linear head predicts from each source: the commands of docs/dense_results.md."""
-    train, test = extracted(f"bundled:{data}:{{}}", f"{folder}/{data}-{{}}.zarr")
+    train, test = extracted(f"bundled:{data}:{{}}", f"{folder}/{data}-{{}}.zarr", limit)
     sources = [word for name in (*SOURCES[:2], SOURCES[-1]) for word in ("--source", name)]
     stores = ("--train", train.path, "--test", test.path)
     workbench(["probe", *stores, "--dense", task, *sources, "--out", f"{folder}/{data}"])
@@ -155,8 +157,8 @@ def main() -> None:
         save(hard(Path(folder)), out / "hard_examples.jpg", 900)
         save(selection(Path(folder)), out / "selection_crops.jpg", 820)
         save(selection_curve(), out / "selection.png", 1000)
-        for data, task in (("scenes", "segmentation"), ("stereo", "depth")):
-            picture = predictions(Path(folder), data, task)
+        for data, task, limit in (("scenes", "segmentation", 100), ("stereo", "depth", None)):
+            picture = predictions(Path(folder), data, task, limit)
             save_small(picture, out / f"dense_{task}.jpg", 900)
 
 

@@ -46,7 +46,7 @@ SUBSTITUTES = {
     "--only 5 13 --columns cost": "--only 10 --columns cost",  # few models to build
     "--config paper.toml --only 5 --dry-run": "--config paper.toml --only 3 --dry-run",
     "--scales 1x 2x 3x --arithmetic bf16 --workers 8": "--scales 1x --workers 1",
-    "bundled:scenes:{split} --splits": "bundled:scenes:{split} --limit 12 --splits",
+    "bundled:scenes:{split} --limit 100": "bundled:scenes:{split} --limit 12",
     "bundled:stereo:{split} --splits": "bundled:stereo:{split} --limit 8 --splits",
     "--episodes 120 --size 448": "--episodes 2 --size 64",
     "--scales 224 448 --store demos.zarr": "--scales 224 --store demos.zarr",

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from workbench.figures import style
+from workbench.figures.curve import side_by_side
 
 SIZES = ("Lite0", "Lite1", "Lite2")
 """Rows of the curve over model sizes, all on one grid."""
@@ -17,8 +18,11 @@ SCALES = ("Lite0", "Lite0-S2", "Lite0-S2 3 scales")
 """Rows of the curve over scales."""
 LABELS = {"miou": ("mIoU (%)", 100), "rmse": ("RMSE (m), down is better", 1)}
 """Metric → label of its axis, and factor."""
-SMALL = 8
-"""Points of small print."""
+PLACES = {
+    "Lite0": (-6, -3), "Lite1": (5, -9), "Lite2": (-5, 4), "Lite1 own size": (5, -8),
+    "Lite0-S2": (5, -9), "Lite0 unpooled": (-5, -9), "Lite0-S2 3 scales": (-6, 4),
+}  # fmt: skip
+"""Row → where its name stands, in points from its marker; others stand above, to the right."""
 
 
 @style.styled
@@ -50,9 +54,9 @@ def draw_dense(table: pd.DataFrame, panels: Mapping[str, str]) -> Figure:
         ax.set_xscale("log")
         ax.margins(x=0.22, y=0.1)
         style.log_axis(ax.xaxis)
-        ax.set_xlabel("GMACs per image, log scale")
+        ax.set_xlabel("GMACs per image, log scale\n(equal costs side by side)")
     figure.legend(
-        handles=_handles(markers), loc="outside upper left", ncols=3, fontsize=SMALL + 1,
+        handles=_handles(markers), loc="outside upper left", ncols=3, fontsize=9,
         handlelength=3,
     )  # fmt: skip
     return figure
@@ -62,20 +66,23 @@ def _draw_head(ax: Axes, rows: pd.DataFrame, marker: str) -> None:
     """Curves, points with intervals, and names of one head's rows."""
     factor = LABELS[rows["metric"].iloc[0]][1]
     rows = rows.assign(**{name: factor * rows[name] for name in ("value", "low", "high")})
+    rows["at"] = side_by_side(rows.sort_values("gmacs", kind="stable")["gmacs"])
     grid = _grid(rows)
     for names, (colour, _, line) in ((SIZES, style.MODEL_SIZE), (SCALES, style.S2_CURVES[0])):
         curve = rows[rows["row"].isin(names)].sort_values("gmacs")
-        ax.plot(curve["gmacs"], curve["value"], color=colour, ls=line, lw=1.2, zorder=2)
+        ax.plot(curve["at"], curve["value"], color=colour, ls=line, lw=1.2, zorder=2)
     for row in rows.itertuples():
         colour = style.GREEN if _scales(row.row) else style.GREY
-        ax.vlines(row.gmacs, row.low, row.high, color=colour, lw=1, alpha=0.7)
+        ax.vlines(row.at, row.low, row.high, color=colour, lw=1, alpha=0.7)
         face = "white" if row.grid != grid else colour
-        ax.plot(row.gmacs, row.value, marker, color=colour, mfc=face, ms=6, zorder=3)
-        name = row.row.replace("Lite0-", "").replace(" own size", "")
+        ax.plot(row.at, row.value, marker, color=colour, mfc=face, ms=6, zorder=3)
+        name = row.row.replace("Lite0-", "").replace("Lite0 unpooled", "448")
+        name = name.removesuffix(" own size")
         named = f"{name}, {row.grid}" if row.grid != grid else name
+        place = PLACES.get(row.row, (5, 4))
         ax.annotate(
-            named, (row.gmacs, row.value), fontsize=SMALL - 1, xytext=(5, 3),
-            textcoords="offset points",
+            named, (row.at, row.value), fontsize=7, xytext=place, textcoords="offset points",
+            ha="right" if place[0] < 0 else "left",
         )  # fmt: skip
 
 

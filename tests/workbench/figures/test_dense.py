@@ -38,7 +38,7 @@ def test_model_size_is_grey_scales_are_green_and_another_grid_is_hollow():
     ]  # fmt: skip
     assert ax.get_title("left") == "Streets"
     texts = [text.get_text() for text in ax.texts]
-    assert texts == ["Lite0", "Lite2", "Lite2, 9 x 9", "S2", "Lite0 unpooled, 14 x 14"]
+    assert texts == ["Lite0", "Lite2", "Lite2, 9 x 9", "S2", "448, 14 x 14"]
 
 
 def test_heads_have_markers_and_their_names_in_the_legend():

@@ -42,6 +42,7 @@ def rows_of(number: str) -> pd.DataFrame:
     both were run.
     """
     found = experiments.load(SUMMARY)
+    found = found.sort_values("data", key=lambda data: data.map(list(IMAGES).index), kind="stable")
     if number not in ROWS:
         metric = "miou" if number == "6" else "rmse"
         aside = [row for _, row in ROWS.values()]
@@ -102,9 +103,9 @@ def drawn(found: pd.DataFrame) -> Figure | None:
     if found.empty:
         return None
     lines = found[~found["row"].isin([WHOLE, ADDED])]
-    order = [data for data in IMAGES if data in set(lines["data"])]
-    names = [_head(row) for row in lines.itertuples()]
-    return draw_dense(lines.assign(head=names), {data: IMAGES[data] for data in order})
+    lines = lines.assign(head=[_head(row) for row in lines.itertuples()])
+    there = set(lines["data"])
+    return draw_dense(lines, {data: name for data, name in IMAGES.items() if data in there})
 
 
 def page() -> str:
@@ -115,7 +116,7 @@ def page() -> str:
         frame = shown(rows_of(number))
         for (images, head), lines in frame.groupby(["images", "head"], sort=False):
             kept = lines.loc[:, (lines != "").any()].drop(columns=["images", "head"])
-            parts += [f"**{images}, {head}**", to_markdown(kept)]
+            parts += [f"**{images}, {head}**", to_markdown(kept, ".2f")]
         if frame.empty:
             parts.append("No run is committed yet.")
     return "\n\n".join(parts)
