@@ -27,6 +27,7 @@ from analyses.configs import FewShotConfig
 from analyses.linear.head import Head
 from analyses.linear.ridge import solve_rows
 from analyses.reading.engine import Engine
+from analyses.reading.label_rule import LabelRule
 from analyses.reading.labels import match_labels
 from analyses.reading.pooled import FeatureRows, pool
 from analyses.reading.progress import each
@@ -58,6 +59,7 @@ def compute(
         resamples of the accuracy, paired between sources. Both draws and test images are resampled,
         so the resamples spread more than the interval, which holds the test images fixed. Attribute
         ``unseen_classes``: class that training lacks to its number of test images, all errors.
+        Attribute ``label_rule``: as of :func:`analyses.probe.compute`.
 
     Raises
     ------
@@ -70,7 +72,7 @@ def compute(
     images = held_out(train_store, test_store, keep_shared=config.keep_shared)
     train = pool(train_store, sources, config.pooling, engine=engine)
     test = pool(test_store, sources, config.pooling, left_out=images.left_out, engine=engine)
-    split = match_labels(train_store, test_store, train.rows, test.rows)
+    split = match_labels(train_store, test_store, train.rows, test.rows, rules=True)
     _check_counts(split.train, split.names, max(config.shots))
     records: list[dict] = []
     resampled: dict[int, dict[str, list[float]]] = {shots: {} for shots in config.shots}
@@ -84,7 +86,7 @@ def compute(
                 heads = ridge_heads(seen[rows], split.train[rows], RIDGES)
                 undrawn = FeatureRows.of(seen[validation])
                 accuracies.append(_hits(heads, undrawn, split.train[validation]).mean(1))
-                hits_of_draws.append(_hits(heads, unseen, split.test))
+                hits_of_draws.append(_hits(heads, unseen, split.test, split.rule))
             best = int(np.mean(accuracies, axis=0).argmax())
             hits = np.stack([found[best] for found in hits_of_draws], axis=1)
             records.append({"source": source, "shots": shots} | _summary(hits, best, config))
@@ -92,7 +94,7 @@ def compute(
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}
     table.attrs |= {"resampled": resampled, "shared_images": images.report()}
-    table.attrs["unseen_classes"] = split.unseen
+    table.attrs |= {"unseen_classes": split.unseen, "label_rule": split.described}
     return table
 
 
@@ -131,18 +133,25 @@ def ridge_heads(x: np.ndarray, labels: np.ndarray, ridges: Sequence[float]) -> l
     return [Head(weight, mean_y - mean_x @ weight) for weight in weights]
 
 
-def _hits(heads: Sequence[Head], rows: FeatureRows, labels: np.ndarray) -> np.ndarray:
+def _hits(
+    heads: Sequence[Head], rows: FeatureRows, labels: np.ndarray, rule: LabelRule | None = None
+) -> np.ndarray:
     """Whether each head classifies each image correctly, dims (head, image)."""
     # All heads in one product: the features are converted once.
     side_by_side = Head(
         np.concatenate([head.weight for head in heads], axis=1),
         np.concatenate([head.bias for head in heads]),
     )
-    predicted = [
-        scores.reshape(len(scores), len(heads), -1).argmax(2)
-        for scores in side_by_side.logit_blocks(rows)
-    ]
-    return (np.concatenate(predicted) == labels[:, None]).T
+    done, hits = 0, []
+    for scores in side_by_side.logit_blocks(rows):
+        of_heads = scores.reshape(len(scores), len(heads), -1)
+        of_rows = labels[done : done + len(scores)]
+        done += len(scores)
+        if rule is None:
+            hits.append(of_heads.argmax(2) == of_rows[:, None])
+        else:
+            hits.append(rule.hits(of_heads, of_rows))
+    return np.concatenate(hits).T
 
 
 def _summary(hits: np.ndarray, best: int, config: FewShotConfig) -> dict[str, object]:

@@ -68,6 +68,8 @@ def compute(
         ``converged``; ``channels``; ``classes``; ``train_images``; ``test_images``. Attribute
         ``resampled``: source to bootstrap resamples of the test accuracy, paired between sources.
         Attribute ``unseen_classes``: class that training lacks to its number of test images.
+        Attribute ``label_rule``: how an ``imagenet:`` test set is scored
+        (:mod:`analyses.reading.label_rule`); None for others.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def compute(
     images = held_out(train_store, test_store, keep_shared=config.keep_shared)
     train = pool(train_store, sources, config.pooling, engine=engine)
     test = pool(test_store, sources, config.pooling, left_out=images.left_out, engine=engine)
-    split = match_labels(train_store, test_store, train.rows, test.rows)
+    split = match_labels(train_store, test_store, train.rows, test.rows, rules=True)
     records, resampled = [], {}
     tested = test.rows[split.test_rows]
     for source in each(sources, progress=config.progress, label="probe"):
@@ -101,7 +103,7 @@ def compute(
     table = pd.DataFrame.from_records(records)
     table.attrs = {"config": asdict(config), "train": train_store.path, "test": test_store.path}
     table.attrs |= {"resampled": resampled, "shared_images": images.report()}
-    table.attrs["unseen_classes"] = split.unseen
+    table.attrs |= {"unseen_classes": split.unseen, "label_rule": split.described}
     return table
 
 
@@ -192,7 +194,7 @@ def _evaluate(
 ) -> tuple[dict[str, object], np.ndarray]:
     """A row of the table, and whether each test image was classified correctly."""
     train_loss, train_hits = head.evaluate(seen, split.train)
-    test_loss, test_hits = head.evaluate(unseen, split.test)
+    test_loss, test_hits = head.evaluate(unseen, split.test, split.score)
     low, high = wilson(int(test_hits.sum()), len(test_hits), config.confidence)
     record: dict[str, object] = {
         "train_loss": float(train_loss.mean()),

@@ -19,6 +19,7 @@ import pandas as pd
 
 from analyses.reading.engine import Engine
 from analyses.reading.features import singles
+from analyses.reading.label_rule import compared_names, described, label_rule
 from analyses.reading.pooled import pool
 from analyses.statistics.bootstrap import bootstrap_means, wilson
 from feature_store import FeatureStore, InputError
@@ -54,7 +55,8 @@ def compute(
     sources : str or sequence of str
         Sources at a tap behind the projection to the shared space.
     classes : mapping of str to float array, dims (class, channel)
-        For each source the vectors of the store's classes, in its order.
+        For each source the vectors of the store's classes, in the order of
+        :func:`analyses.reading.label_rule.compared_names`.
     config : ZeroShotConfig, optional
     engine : Engine, optional
         Reads and pools the store.
@@ -64,7 +66,8 @@ def compute(
     pandas.DataFrame
         ``source``, ``test_accuracy`` with Wilson's interval ``low``, ``high``; ``classes``,
         ``channels``, ``test_images``. Attribute ``resampled``: source to bootstrap resamples of the
-        accuracy, paired between sources.
+        accuracy, paired between sources. Attribute ``label_rule``: as of
+        :func:`analyses.probe.compute`.
 
     Raises
     ------
@@ -73,19 +76,23 @@ def compute(
     """
     config = config or ZeroShotConfig()
     records, resampled = [], {}
+    names, said = compared_names(store), None
+    rule = label_rule(store, names)
     for source in names_of(sources):
         vectors, rows = _vectors(store, source, engine)
         labels = store.labels[rows]
         if not (labels >= 0).any():
             raise InputError(f"{store.path} ({store.dataset}) has no labels; zero-shot needs them")
         texts = np.asarray(classes[source], np.float32)
-        if texts.shape != (len(store.label_names), vectors.shape[1]):
+        if texts.shape != (len(names), vectors.shape[1]):
             raise InputError(
                 f"{source} has {vectors.shape[1]} channels and {store.path} has "
-                f"{len(store.label_names)} classes; the texts are {texts.shape}"
+                f"{len(names)} classes; the texts are {texts.shape}"
             )
         known = labels >= 0
-        hits = ((vectors[known] @ texts.T).argmax(1) == labels[known]).astype(np.float64)
+        scores, truth = vectors[known] @ texts.T, labels[known]
+        right = scores.argmax(1) == truth if rule is None else rule.hits(scores, truth)
+        hits, said = right.astype(np.float64), described(store, truth, len(names))
         low, high = wilson(int(hits.sum()), len(hits), config.confidence)
         records.append(
             {
@@ -102,7 +109,7 @@ def compute(
             hits[:, None], rows[known], len(store), resamples=config.resamples, seed=config.seed
         )[:, 0].tolist()
     table = pd.DataFrame.from_records(records)
-    table.attrs["resampled"] = resampled
+    table.attrs |= {"resampled": resampled, "label_rule": said}
     return table
 
 

@@ -19,6 +19,7 @@ FORMS = {
     "csv": "csv:FILE",
     "torchvision": "torchvision:NAME:SPLIT:ROOT",
     "maps": "maps:NAME:SPLIT:ROOT",
+    "imagenet": "imagenet:NAME:ROOT",
     "hf": "hf:NAME:SPLIT",
     "wds": "wds:URLS",
     "tar": "tar:FILE",
@@ -39,8 +40,10 @@ PATHS = ("folder", "csv", *ARCHIVES, "lerobot")
 """Kinds whose names are a path behind the kind; wds: takes URLs too, and both braces."""
 NAMED = ("torchvision", "maps")
 """Kinds whose names are a name, a split and a path."""
-LOCATED = (*PATHS, *NAMED)
+LOCATED = (*PATHS, *NAMED, "imagenet")
 """Kinds whose names contain a path."""
+EITHER = "|"
+"""Between the classes in a class name of an ``imagenet:`` dataset: any of them is right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,9 @@ class DatasetName:
         if kind in NAMED:
             name, split, path = (*rest.split(":", 2), "", "")[:3]
             parts = {"name": name, "split": split, "path": path}
+        elif kind == "imagenet":
+            name, _, path = rest.partition(":")
+            parts = {"name": name, "path": path}
         elif kind == "hf":
             name, _, split = rest.rpartition(":")
             parts = {"name": name, "split": split}
@@ -114,7 +120,7 @@ class DatasetName:
         base = self.base
         if base.kind == "bundled":
             return f"bundled:{base.name}"
-        if base.kind not in (*PATHS, "maps"):
+        if base.kind not in (*PATHS, "maps", "imagenet"):
             return str(base)
         path = _absolute(base.path)
         if base.kind == "maps":  # its ids are paths or numbers below the folder, whatever the split
@@ -239,6 +245,12 @@ def is_on_hub(text: str) -> bool:
     """Whether listing the dataset may fetch it from a hub."""
     name = _parsed(text)
     return name is not None and name.base.kind == "hf"
+
+
+def is_imagenet_test(text: str) -> bool:
+    """Whether its class names are ImageNet's synset numbers, alone or several with `EITHER`."""
+    name = _parsed(text)
+    return name is not None and name.base.kind == "imagenet"
 
 
 def _absolute(path: str) -> str:

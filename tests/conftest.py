@@ -25,12 +25,13 @@ def make_store(tmp_path):
         ids=None,
         failed=None,
         fingerprints=None,
+        dataset=None,
     ):
         count = len(next(iter(arrays.values())))
         ids = [f"{name}/{i:05d}" for i in range(count)] if ids is None else ids
         store = feature_store.create(
             tmp_path / name,
-            dataset=f"toy:{name}",
+            dataset=dataset or f"toy:{name}",
             image_ids=ids,
             labels=labels,
             label_names=label_names,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_softmax
 
+from analyses.reading.label_rule import Score
 from analyses.reading.pooled import FeatureRows
 
 
@@ -39,18 +40,33 @@ class Head:
         for block in rows.blocks():
             yield block @ self.weight + self.bias
 
-    def evaluate(self, rows: FeatureRows, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """:func:`loss_and_hits` of all rows, with the logits of one block in memory at a time."""
-        return loss_and_hits_of_blocks(self.logit_blocks(rows), labels)
+    def evaluate(
+        self, rows: FeatureRows, labels: np.ndarray, score: Score | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """:func:`loss_and_hits` of all rows, with the logits of one block in memory at a time.
+
+        Another score may take its place; see :func:`loss_and_hits_of_blocks`.
+        """
+        return loss_and_hits_of_blocks(self.logit_blocks(rows), labels, score)
 
 
 def loss_and_hits_of_blocks(
-    blocks: Iterable[np.ndarray], labels: np.ndarray
+    blocks: Iterable[np.ndarray], labels: np.ndarray, score: Score | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """:func:`loss_and_hits` of consecutive blocks of logits, dims (image, class) each."""
+    """:func:`loss_and_hits`, or another score, of consecutive blocks of logits.
+
+    Parameters
+    ----------
+    blocks : iterable of float array
+        Dims (image, class) each.
+    labels : int array, dims (image,)
+    score : callable, optional
+        Logits and labels to loss and hits, dims (image,) each.
+    """
     done, losses, hits = 0, [], []
+    score = score or loss_and_hits
     for logits in blocks:
-        loss, hit = loss_and_hits(logits, labels[done : done + len(logits)])
+        loss, hit = score(logits, labels[done : done + len(logits)])
         done += len(logits)
         losses.append(loss)
         hits.append(hit)

@@ -37,6 +37,7 @@ NAMES = st.recursive(
     | named("zip", path=PATH.filter(lambda path: not path.startswith("//")))
     | named("torchvision", name=WORD, split=WORD, path=PATH)
     | named("maps", name=WORD, split=WORD, path=PATH)
+    | named("imagenet", name=WORD, path=PATH)
     | named("hf", name=PATH, split=WORD)
     | named("bundled", name=WORD, split=st.sampled_from(["", "train", "test"])),
     lambda below: named("view", view=st.integers(1, 99), of=below),
@@ -70,6 +71,8 @@ def test_a_view_is_of_its_base(name, number):
         ("torchvision:CIFAR10:train", "torchvision"),
         ("torchvision:CIFAR10::here", "torchvision"),
         ("maps:ade20k:training", "maps"),
+        ("imagenet:v2", "imagenet"),
+        ("imagenet:v2:", "imagenet"),
         ("hf:cifar10", "hf"),
         ("hf:cifar10:", "hf"),
         ("view:1", "view"),
@@ -107,6 +110,7 @@ def test_equal_ids_are_one_image_within_a_collection_only():
         ("bundled:textiles:train", "view:2:bundled:textiles:test"),
         ("csv:/data/train.csv", "folder:/data"),
         ("hf:x:train", "hf:x:train"),
+        ("imagenet:real:/data", "folder:/data"),
         ("maps:voc:trainval:data", f"maps:voc:val:{os.getcwd()}/data"),
         ("folder:data", f"view:1:folder:{os.getcwd()}/data"),
     ]

@@ -14,6 +14,7 @@ import feature_store
 from analyses.configs import FewShotConfig, ProbeConfig
 from analyses.linear.config import HeadConfig, MinibatchConfig
 from analyses.reading.engine import Engine
+from analyses.reading.label_rule import compared_names, rule_lines
 from analyses.reading.labels import unseen_lines
 from analyses.reading.progress import watched
 from analyses.reading.splits import image_notes
@@ -103,7 +104,9 @@ class Probe:
                     f"{source} lies before the projection to the space of texts; extract and name "
                     f"{parsed.model}#{TAP}"
                 )
-            classes[source] = class_vectors(parsed.model, store.label_names, self.minibatch.device)
+            classes[source] = class_vectors(
+                parsed.model, compared_names(store), self.minibatch.device
+            )
         table = zero_shot.compute(store, sources=self.source, classes=classes)
         against = bootstrap.differences(table, "test_accuracy", table.attrs["resampled"])
         if self.out is not None:
@@ -113,11 +116,14 @@ class Probe:
             write_table(table, self.out / "zero_shot")
             drawn = draw_sources(table, label="zero-shot accuracy")
             style.save(drawn, self.out / "zero_shot")
+        rule = _rule(table, store)
         if self.json:
-            show(strict_json.dumps({"rows": table, "differences": against}))
+            found = {"rows": table, "differences": against, "label_rule": rule}
+            show(strict_json.dumps(found))
         else:
             show_table(table)
             show_table(against)
+        note(*rule_lines(rule))
         return 0
 
     def _dense(self, train: str, task: Literal["segmentation", "depth"]) -> int:
@@ -170,7 +176,8 @@ class Probe:
         with connect(self.cluster) as engine:
             table = probe.compute(*stores, sources=self.source, config=config, engine=engine)
             shots = self._few_shot(*stores, engine)
-        note(*image_notes(table.attrs["shared_images"]))
+        rule = _rule(table, stores[1])
+        note(*image_notes(table.attrs["shared_images"]), *rule_lines(rule))
         against = bootstrap.differences(table, "test_accuracy", table.attrs["resampled"])
         if self.out is not None:
             self._write(table, against, stores[1], self.out)
@@ -179,6 +186,7 @@ class Probe:
         if self.json:
             found = {"rows": table, "differences": against}
             found |= {k: table.attrs[k] for k in ("config", "unseen_classes", "shared_images")}
+            found["label_rule"] = rule
             show(strict_json.dumps(found | ({} if shots is None else {"few_shot": shots})))
         else:
             show_table(table[_SHOWN])
@@ -237,6 +245,14 @@ class Probe:
             metric="test_accuracy",
             label=f"test accuracy\n({most} images per class)",
         )
+
+
+def _rule(table: pd.DataFrame, store: FeatureStore) -> dict | None:
+    """How the test labels are scored, and how many images of the dataset have none."""
+    from workbench.datasets.registry import left_out  # deferred: Pillow and the readers
+
+    rule = table.attrs["label_rule"]
+    return rule and rule | {"images_left_out": left_out(store)}
 
 
 PICTURES = 4

@@ -25,6 +25,8 @@ from workbench.datasets.bundled.textiles import open_textiles
 from workbench.datasets.decode import Decoding
 from workbench.datasets.folder import open_folder, skipped_below
 from workbench.datasets.hub import open_hub, open_saved
+from workbench.datasets.imagenet.layouts import LEFT_OUT
+from workbench.datasets.imagenet.registry import open_imagenet
 from workbench.datasets.lerobot.frames import open_lerobot
 from workbench.datasets.mapped.registry import open_mapped
 from workbench.datasets.table import open_csv
@@ -44,6 +46,7 @@ KINDS: dict[str, Callable[..., Dataset]] = {
     "csv": open_csv,
     "torchvision": open_torchvision,
     "maps": open_mapped,
+    "imagenet": open_imagenet,
     "hf": open_hub,
     "wds": open_shards,
     "tar": open_tar,
@@ -72,7 +75,7 @@ def open(
     ----------
     name : str
         One of ``folder:DIR``, ``csv:FILE``, ``torchvision:NAME:SPLIT:ROOT``,
-        ``maps:NAME:SPLIT:ROOT``, ``hf:NAME:SPLIT``,
+        ``maps:NAME:SPLIT:ROOT``, ``imagenet:NAME:ROOT``, ``hf:NAME:SPLIT``,
         ``wds:URLS``, ``tar:FILE``, ``zip:FILE``, ``parquet:FILES``, ``hfdisk:DIR``, ``lmdb:DIR``,
         ``lerobot:DIR[#CAMERA]``, ``bundled:NAME[:train|:test]``, or ``view:K:`` and one of these.
     limit : int, optional
@@ -116,7 +119,7 @@ def open_of(store: FeatureStore, *, decoding: Decoding | None = None) -> Dataset
 
 
 def skipped_files(name: str, path: str = "", beside: str | None = None) -> dict[str, int]:
-    """Files of a folder, or members of archives, that are not images, by kind.
+    """Files of a folder or members of archives that are not read, by kind.
 
     Parameters
     ----------
@@ -135,17 +138,30 @@ def skipped_files(name: str, path: str = "", beside: str | None = None) -> dict[
     dataset = DatasetName.parse(name).base.at(path) if is_dataset_name(name) else None
     if dataset is not None and dataset.kind == "folder":
         return skipped_below(Path(dataset.path).expanduser())
-    if dataset is not None and dataset.kind in LISTED:
+    if dataset is not None and dataset.kind in (*LISTED, "imagenet"):
         with suppress(InputError):
-            return KINDS[dataset.kind](dataset, beside).skipped
+            return _open(dataset, Decoding(), beside).skipped
     return {}
+
+
+def left_out(store: FeatureStore) -> int | None:
+    """Images of a store's ``imagenet:`` dataset that are not read, as they have no class.
+
+    None where the dataset is not at hand.
+    """
+    try:
+        return open_of(store).skipped.get(LEFT_OUT, 0)
+    except InputError:
+        return None
 
 
 def _open(name: DatasetName, decoding: Decoding, beside: str | None) -> Dataset:
     if name.of is not None:
         return open_view(name, _open(name.of, decoding, beside))
-    lists = (beside,) if name.kind in LISTED else ()
-    return replace(KINDS[name.kind](name, *lists), decoding=decoding)
+    more: tuple = (beside,) if name.kind in LISTED else ()
+    if name.kind == "imagenet":
+        more = (decoding,)
+    return replace(KINDS[name.kind](name, *more), decoding=decoding)
 
 
 def _bundled(name: str) -> Callable[[DatasetName], Dataset]:

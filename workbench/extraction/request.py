@@ -26,8 +26,9 @@ class ExtractRequest:
     dataset: str
     """folder:DIR, csv:FILE, wds:URLS, tar:FILE, zip:FILE, parquet:FILES, hfdisk:DIR, lmdb:DIR,
     lerobot:DIR[#CAMERA], torchvision:NAME:SPLIT:ROOT, maps:NAME:SPLIT:ROOT (ade20k, cityscapes,
-    voc, nyuv2, kitti), hf:NAME:SPLIT or bundled:NAME[:train|:test] (textiles, scenes,
-    stereo, specks; photos, which are crops of only 20 photographs)."""
+    voc, nyuv2, kitti), imagenet:NAME:ROOT (real, v2, r, a, objectnet), hf:NAME:SPLIT or
+    bundled:NAME[:train|:test] (textiles, scenes, stereo, specks; photos, which are crops of only
+    20 photographs)."""
     models: Sequence[str]
     """Model names, each ``MODEL`` or ``MODEL#TAP``; all run in one pass over the images."""
     scales: Sequence[str]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
 
 from feature_store.errors import InputError
+from workbench.datasets.imagenet.classes import synsets
 from workbench.models import timm_family
 from workbench.models.names import ModelName
 
@@ -63,17 +62,10 @@ def readable(classes: Sequence[str]) -> tuple[list[str], Sequence[Callable[[str]
     """
     from open_clip import zero_shot_metadata as known
 
-    numbers = dict(zip(_synsets(), known.IMAGENET_CLASSNAMES, strict=True))
+    numbers = dict(zip(synsets(), known.IMAGENET_CLASSNAMES, strict=True))
     if all(name in numbers for name in classes):
         return [numbers[name] for name in classes], known.OPENAI_IMAGENET_TEMPLATES
     return [name.replace("_", " ") for name in classes], known.SIMPLE_IMAGENET_TEMPLATES
-
-
-@cache
-def _synsets() -> list[str]:
-    """ImageNet-1k's synset numbers, in class order, as timm lists them."""
-    table = resources.files("timm.data") / "_info" / "imagenet_synsets.txt"
-    return table.read_text(encoding="utf-8").split()
 
 
 def _tower(name: ModelName) -> tuple[Any, Any]:

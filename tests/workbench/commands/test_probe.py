@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 
+from analyses.reading.label_rule import rule_lines
 from workbench.cli import main
 from workbench.extraction import ExtractRequest, extract
 
@@ -136,3 +138,41 @@ def test_misuse(arguments, capsys):
     assert "--head mask2former, upernet, vpd or dpt" in capsys.readouterr().err
     assert main([*arguments[:4], arguments[2], *arguments[5:]]) == 2
     assert "share 40 of 40 test images" in capsys.readouterr().err
+
+
+def test_a_head_is_scored_on_other_test_sets_of_imagenet(tmp_path, capsys):
+    """Red, green and blue classes; a test image may be red or green, and one has no label."""
+    from PIL import Image
+
+    from workbench.datasets.imagenet.classes import synsets
+
+    def save(path, colour):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), colour).save(path)
+
+    for number, level in itertools.product(range(3), (150, 180, 210, 240)):
+        colour = [0, 0, 0]
+        colour[number] = level
+        save(tmp_path / f"train/{synsets()[number]}/{level}.png", tuple(colour))
+        if level == 180:
+            save(tmp_path / f"val/ILSVRC2012_val_{number + 1:08d}.JPEG", tuple(colour))
+    (tmp_path / "real.json").write_text("[[0, 1], [0], []]")
+    model = "random:timm:test_vit.r160_in1k"
+    given = []
+    for split, dataset in (("train", "folder:{}/train"), ("test", "imagenet:real:{}")):
+        path = str(tmp_path / f"{split}.zarr")
+        asked = {"models": [model], "scales": ["160"], "store": path}
+        extract(ExtractRequest(dataset=dataset.format(tmp_path), **asked))
+        given += [f"--{split}", path]
+    asked = ["probe", *given, "--source", f"{model}@160", "--l2", "0.001", "--json"]
+    assert main(asked) == 0
+    found = json.loads(capsys.readouterr().out)
+    (row,) = found["rows"]
+    assert (row["test_accuracy"], row["test_images"], row["train_accuracy"]) == (0.5, 2, 1)
+    rule = found["label_rule"]
+    assert (rule["compared_classes"], rule["images_of_several_classes"]) == (3, 1)
+    assert rule["images_left_out"] == 1
+    assert "1 images without a class" in rule_lines(rule)[0]
+    (tmp_path / "val").rename(tmp_path / "gone")
+    assert main(asked) == 0
+    assert json.loads(capsys.readouterr().out)["label_rule"]["images_left_out"] is None

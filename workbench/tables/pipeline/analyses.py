@@ -19,6 +19,7 @@ import pandas as pd
 import analyses
 from analyses.linear.logistic import HeadConfig
 from analyses.linear.sgd import MinibatchConfig
+from analyses.reading.label_rule import rule_lines
 from analyses.reading.labels import unseen_lines
 from analyses.reading.splits import image_notes
 from feature_store import Source
@@ -67,7 +68,8 @@ def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any
 def _notes(table: pd.DataFrame) -> tuple[str, ...]:
     """Test images that were left out or that count as errors, and why."""
     left_out = image_notes(table.attrs["shared_images"])
-    return *left_out, *unseen_lines(table.attrs["unseen_classes"])
+    rule = rule_lines(table.attrs["label_rule"])
+    return *left_out, *rule, *unseen_lines(table.attrs["unseen_classes"])
 
 
 def dense(
@@ -210,6 +212,8 @@ class Analysis:
     """Whether the sources of one call belong together."""
     labels: bool = False
     """Whether it needs labels that train and test share."""
+    rules: bool = False
+    """Whether it scores ``imagenet:`` test sets by :mod:`analyses.reading.label_rule`."""
     maps: str = ""
     """Target maps that it reads beside the features: segmentation or depth."""
     moments: bool = False
@@ -223,8 +227,8 @@ class Analysis:
 
 
 ANALYSES: dict[str, Analysis] = {
-    "probe": Analysis(run=probe, labels=True),
-    "few_shot": Analysis(run=few_shot, labels=True),
+    "probe": Analysis(run=probe, labels=True, rules=True),
+    "few_shot": Analysis(run=few_shot, labels=True, rules=True),
     "segmentation": Analysis(run=partial(dense, "segmentation"), maps="segmentation"),
     "depth": Analysis(run=partial(dense, "depth"), maps="depth"),
     "segmentation_decoder": Analysis(run=decoders.decoder, maps="segmentation", images=True),

@@ -85,7 +85,7 @@ def _problem(dataset: str, column: str) -> str:
     except InputError as error:
         return str(error)
     path = Path(name.path).expanduser()
-    if name.kind in ("folder", "maps"):
+    if name.kind in ("folder", "maps", "imagenet"):
         return "" if path.is_dir() else f"there is no folder {name.path}"
     if name.kind == "csv":
         if not path.is_file():

@@ -137,20 +137,20 @@ def _splits(plan: MeasurementPlan, profile: Profile, bad: set[str], listing: Lis
         opened = all(s.key not in bad and not s.on_hub for s in splits)
         if len(splits) < 2 or not opened:
             continue  # views of one dataset, or reported already
-        asking = [
-            table.key
+        asking = {
+            table.key: ANALYSES[quantity.analysis].rules
             for table in plan.tables
             for quantity in table.quantities(profile.name)
             if quantity.data == data and ANALYSES[quantity.analysis].labels
-        ]
+        }
         keys = f"{splits[0].key}, {splits[1].key}"
         try:
             train, test = (_as_stored(split, listing) for split in splits)
             refuse_shared_images(train, test)
             if asking:
-                keys = f"table {', '.join(dict.fromkeys(asking))}: {keys}"
+                keys = f"table {', '.join(asking)}: {keys}"
                 rows = (np.arange(len(split.image_ids)) for split in (train, test))
-                match_labels(train, test, *rows)
+                match_labels(train, test, *rows, rules=all(asking.values()))
         except (InputError, OSError) as error:
             found.append(f"{keys}: {error}")
     return found

@@ -106,6 +106,14 @@ _PAPER = {
     "dtd": (1_880, 1_880),
     "uc_merced": (1_050, 1_050),
 }
+_IMAGENET_TESTS = {
+    "imagenet_real": 46_837,
+    "imagenet_v2": 10_000,
+    "imagenet_r": 30_000,
+    "imagenet_a": 7_500,
+    "objectnet": 18_574,
+}
+"""Images with a class of ImageNet; a head is trained on ImageNet's training images."""
 _HALVED = ("colorectal", "uc_merced")
 _COLUMNS = {"ade20k": "mask", "nyuv2": "depth"}
 _REQUIRED = ("imagenet", "ade20k", "nyuv2")
@@ -135,8 +143,9 @@ def paper(stores: str) -> Profile:
         }
         for key, counts in _PAPER.items()
     }  # fmt: skip
-    new_test = _split("imagenet_v2", "test", images=10_000, usual=10_000)
-    data["imagenet_v2"] = {"train": data["imagenet"]["train"], "test": new_test}
+    for key, count in _IMAGENET_TESTS.items():
+        test = _split(key, "test", images=count, usual=count)
+        data[key] = {"train": data["imagenet"]["train"], "test": test}
     return Profile(
         name="paper", data=data, stores=stores, optional=frozenset(data) - set(_REQUIRED),
         device="cuda", arithmetic="bf16", workers=8,

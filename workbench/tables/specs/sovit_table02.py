@@ -60,13 +60,19 @@ TABLE = TableSpec(
         "paper": Setup(
             quantities={
                 "val": top1(SIGLIP2, data="imagenet"),
+                "real": top1(SIGLIP2, data="imagenet_real"),
                 "v2": top1(SIGLIP2, data="imagenet_v2"),
+                "imagenet_r": top1(SIGLIP2, data="imagenet_r"),
+                "imagenet_a": top1(SIGLIP2, data="imagenet_a"),
+                "objectnet": top1(SIGLIP2, data="objectnet"),
             },
             deviations=(
                 PUBLIC,
                 HEAD,
-                "ReaL has several labels per image; -R, -A and ObjectNet use a part of the "
-                "classes. These are not computed.",
+                "Test sets: ReaL, v2, -R, -A and ObjectNet are used if the config names them; "
+                "columns of the others stay empty. Scores: any of an image's classes is right "
+                "(ReaL, ObjectNet); -R, -A and ObjectNet compare the test set's classes alone. The "
+                "paper does not state whether it compares all 1,000.",
                 WILSON,
             ),
             expected="alone 1.8 GPU hours of forward passes at 200 TFLOP/s, 2.5 TB",

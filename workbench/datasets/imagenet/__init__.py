@@ -1,0 +1,1 @@
+"""Test sets for classifiers of ImageNet-1k: ReaL, -v2, -R, -A and ObjectNet."""
