@@ -1,9 +1,13 @@
-"""Figure 2 style: any metric of any analysis against cost, model size in grey and S2 in green."""
+"""Figure 2 style: any metric of any analysis against cost.
+
+Model size is grey, image scales (S2) are green, and input sizes (``:PIXELS``) purple.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,6 +15,7 @@ from matplotlib.figure import Figure
 
 from feature_store import FeatureStore, InputError, Source
 from workbench.figures import style
+from workbench.models.names import ModelName
 from workbench.results.messages import note
 
 COST_LABELS = {"gmacs": "GMACs per image", "params": "parameters (millions)"}
@@ -33,7 +38,8 @@ def draw_curve(
     table : pandas.DataFrame
         Columns ``source``, ``gmacs``, ``params`` (millions), the metric, and optionally ``low``
         and ``high``. Single-scale sources make the grey curve of model size; each model with
-        several scales makes a green curve that starts at its own single scale.
+        several scales makes a green curve, and each model at other input sizes (``:PIXELS``) a
+        purple one, which start at its own single scale.
     metric, label : str
         Column to draw, and its axis label.
     confidence : float
@@ -42,8 +48,8 @@ def draw_curve(
     drawn, panels = style.figure(9.0, 3.8, columns=2)
     for axes, cost in zip(panels, COST_LABELS, strict=True):
         placed = table.assign(at=side_by_side(table.sort_values(["gmacs", cost])[cost]))
-        for name, look, curve in curves(placed):
-            _draw_one(axes, curve.sort_values("at"), metric, look, name)
+        for curve in curves(placed):
+            _draw_one(axes, curve, metric)
         moved = (placed["at"] != table[cost]).any()
         axes.set_xscale("log")
         style.log_axis(axes.xaxis)
@@ -56,13 +62,26 @@ def draw_curve(
     return drawn
 
 
-def _draw_one(axes: Axes, curve: pd.DataFrame, metric: str, look: style.Look, name: str) -> None:
-    """A curve; where an S2 curve starts, the model-size curve has drawn marker and interval."""
-    own = curve if look == style.MODEL_SIZE else curve[_several(curve)]
-    marked = curve.index.isin(own.index)
-    style.curve(axes, curve["at"], curve[metric], look, name, markevery=list(marked))
-    if "low" in curve:
-        axes.vlines(own["at"], own["low"], own["high"], color=look[0], lw=1.5)
+class Curve(NamedTuple):
+    """One curve of a figure."""
+
+    name: str
+    """Name in the legend."""
+    look: style.Look
+    """Colour, marker and line."""
+    rows: pd.DataFrame
+    """Its sources."""
+    own: pd.Series
+    """Whether it draws a row's marker and interval; another curve does at its start."""
+
+
+def _draw_one(axes: Axes, curve: Curve, metric: str) -> None:
+    rows = curve.rows.sort_values("at")
+    own = rows[curve.own[rows.index]]
+    marked = rows.index.isin(own.index)
+    style.curve(axes, rows["at"], rows[metric], curve.look, curve.name, markevery=list(marked))
+    if "low" in rows:
+        axes.vlines(own["at"], own["low"], own["high"], color=curve.look[0], lw=1.5)
 
 
 def side_by_side(costs: pd.Series) -> pd.Series:
@@ -86,25 +105,58 @@ def side_by_side(costs: pd.Series) -> pd.Series:
     return pd.Series(moved, index=ordered.index)
 
 
-def curves(table: pd.DataFrame) -> list[tuple[str, style.Look, pd.DataFrame]]:
-    """(name, look, rows) of the model-size curve and of each model's S2 curve.
+def curves(table: pd.DataFrame) -> list[Curve]:
+    """The curve of model size, and those of each model's S2 and of its other input sizes.
 
-    The S2 curve of a model starts at its single-scale source if the table has it.
+    The latter start at the model's single-scale source if the table has it.
     """
     parsed = [Source.parse(name) for name in table["source"]]
-    several = _several(table)
+    several = pd.Series([len(s.scales) > 1 for s in parsed], index=table.index)
     models = pd.Series([(s.model, s.tap) for s in parsed], index=table.index)
+    start = pd.Series(_natives(parsed), index=table.index)  # of each source, the model's own size
+    resized = ~several & (models != start)
     found = []
     if not several.all():
-        found.append(("model size", style.MODEL_SIZE, table[~several]))
-    for n, model in enumerate(models[several].unique()):
-        look = style.S2_CURVES[n % len(style.S2_CURVES)]
-        found.append((f"S2 of {model[0].partition(':')[2]}", look, table[models == model]))
+        sizes = table[~several & ~resized]
+        found.append(Curve("model size", style.MODEL_SIZE, sizes, several.eq(False)))
+    for kind, own, looks, of in (
+        ("S2", several, style.S2_CURVES, models),
+        ("input size", resized, style.INPUT_SIZES, start),
+    ):
+        for n, model in enumerate(of[own].unique()):
+            rows = table[(own & (of == model)) | (~several & (models == model))]
+            name = f"{kind} of {model[0].partition(':')[2]}"
+            found.append(Curve(name, looks[n % len(looks)], rows, own))
     return found
 
 
-def _several(table: pd.DataFrame) -> pd.Series:
-    return table["source"].map(lambda name: len(Source.parse(name).scales) > 1)
+def _natives(sources: list[Source]) -> list[tuple[str, str | None]]:
+    """Model and tap of each source, at the input size with which its curve starts.
+
+    Of the single-scale sources of one model: without ``:PIXELS``, or else at the smallest size.
+    """
+    sizes: dict[tuple[str, str | None], ModelName] = {}
+    names = [_model_name(source.model) for source in sources]
+    keys = [
+        (str(replace(name, pixels=None)) if name else source.model, source.tap)
+        for name, source in zip(names, sources, strict=True)
+    ]
+    for key, name, source in zip(keys, names, sources, strict=True):
+        if name is not None and len(source.scales) == 1:
+            sizes[key] = min(name, sizes.get(key, name), key=lambda size: size.pixels or 0)
+    return [
+        (str(sizes[key]), key[1]) if key in sizes and len(source.scales) == 1
+        else (source.model, source.tap)
+        for key, source in zip(keys, sources, strict=True)
+    ]  # fmt: skip
+
+
+def _model_name(text: str) -> ModelName | None:
+    """The model's name; None for the features of another tool."""
+    try:
+        return ModelName.parse(text)
+    except InputError:
+        return None
 
 
 def with_cost(table: pd.DataFrame, store: FeatureStore | None) -> pd.DataFrame:

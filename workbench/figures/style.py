@@ -48,6 +48,8 @@ SINGLE_CURVES: tuple[Look, ...] = (
     (PALETTE[4], "X", "-."),
 )
 """Looks of single-scale sources if each has its own curve."""
+INPUT_SIZES: tuple[Look, ...] = SINGLE_CURVES[1:]
+"""Models at other input sizes, each in turn."""
 
 _RC: dict[str, Any] = {
     "figure.dpi": 110,

@@ -28,6 +28,31 @@ def test_s2_curve_starts_at_its_own_single_scale():
     assert green[2]["source"].tolist() == ["bundled:b0@224", "bundled:b0@224+448"]
 
 
+def test_other_input_sizes_are_no_model_sizes():
+    larger = pd.DataFrame(
+        {
+            "source": ["bundled:b0:448@448", "bundled:b0:336@336", "bundled:b3:300@300"],
+            "test_accuracy": [0.79, 0.77, 0.76],
+            "gmacs": [1.6, 1.0, 1.2],
+            "params": [4.0, 4.0, 8.0],
+        }
+    )
+    table = pd.concat([TABLE.drop(columns=["low", "high"]), larger], ignore_index=True)
+    grey, green, purple = curves(table)
+    assert grey.rows["source"].tolist() == [
+        "bundled:b0@224", "bundled:b1@224", "bundled:b2@224", "bundled:b3:300@300"
+    ]  # fmt: skip
+    assert green.rows["source"].tolist() == ["bundled:b0@224", "bundled:b0@224+448"]
+    assert purple[:2] == ("input size of b0", style.INPUT_SIZES[0])
+    sources = ["bundled:b0@224", "bundled:b0:448@448", "bundled:b0:336@336"]
+    assert purple.rows["source"].tolist() == sources
+    assert purple.own[purple.rows.index].tolist() == [False, True, True]
+    gmacs, _ = draw_curve(table).axes
+    line = {line.get_label(): line for line in gmacs.get_lines()}["input size of b0"]
+    assert line.get_xdata().tolist() == [0.4, 1.0, 1.6]
+    assert line.get_markevery() == [False, True, True]
+
+
 def test_axes_are_logarithmic_and_say_so():
     gmacs, params = draw_curve(TABLE).axes
     for ax, name in ((gmacs, "GMACs per image"), (params, "parameters (millions)")):
@@ -54,6 +79,6 @@ def test_costs_keep_their_order_and_move_only_where_they_are_alike():
 
 
 def test_curves_are_told_apart_without_colour():
-    looks = [style.MODEL_SIZE, *style.S2_CURVES]
+    looks = [style.MODEL_SIZE, *style.S2_CURVES, *style.INPUT_SIZES[:1]]
     markers, lines = ({look[n] for look in looks} for n in (1, 2))
     assert len(markers) == len(lines) == len(looks)

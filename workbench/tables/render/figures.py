@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,14 @@ def draw(spec: TableSpec, tables: Tables, stem: Path) -> list[Path]:
 
 @style.styled
 def scaling(spec: TableSpec, tables: Tables) -> Figure:
-    """Figure 2: three tasks by three families as printed, and a row for each family that ran."""
-    here = {key: _points(tables[key], TASKS[key][0], "value") for key in TASKS}
+    """Figure 2: three tasks by three families as printed, and a row for each family that ran.
+
+    What ran has a third curve, of the smallest model at larger input sizes.
+    """
+    here = {
+        key: _points([tables[key], tables[spec.key]], metric, "value")
+        for key, (metric, _) in TASKS.items()
+    }
     ran = [
         family for family in FAMILIES if any((p["family"] == family).any() for p in here.values())
     ]
@@ -52,7 +58,7 @@ def scaling(spec: TableSpec, tables: Tables) -> Figure:
     drawn, axes = style.figure(10.0, 2.5 * rows, rows=rows, columns=len(TASKS))
     for n, family in enumerate(FAMILIES):
         for ax, (key, (metric, label)) in zip(axes[3 * n :], TASKS.items(), strict=False):
-            points = _points(tables[key], metric, "published")
+            points = _points([tables[key]], metric, "published")
             _curves(ax, points[points["family"] == family], label)
             ax.set_title(f"{family}, paper (Table {key})", fontsize=9)
     for n, family in enumerate(ran or FAMILIES[:1], len(FAMILIES)):
@@ -70,10 +76,10 @@ def which_size(spec: TableSpec, tables: Tables) -> Figure:
     """Figure 6: S2 from base and from large beside model size, segmentation, one family."""
     drawn, (left, right) = style.figure(9.0, 3.8, columns=2)
     family = _family(tables[spec.key])
-    published = _points(tables["6"], "miou", "published")
+    published = _points([tables["6"]], "miou", "published")
     _curves(left, published[published["family"] == family], "mIoU (%)")
     left.set_title(f"{family}, paper (Table 6)", fontsize=9)
-    _curves(right, _points(tables[spec.key], "miou", "value"), "mIoU (%)")
+    _curves(right, _points([tables[spec.key]], "miou", "value"), "mIoU (%)")
     right.set_title("here: " + _who(tables[spec.key], family), fontsize=9)
     for ax in (left, right):
         _name_costs(ax)
@@ -87,7 +93,7 @@ def convnet(spec: TableSpec, tables: Tables) -> Figure:
     table = tables[spec.key]
     drawn, axes = style.figure(10.0, 3.4, columns=3)
     for ax, metric in zip(axes, table["metrics"], strict=True):
-        _curves(ax, _points(table, metric["column"], "value"), metric["name"])
+        _curves(ax, _points([table], metric["column"], "value"), metric["name"])
         _name_costs(ax)
     _legend(drawn, axes)
     return drawn
@@ -112,12 +118,13 @@ def write_gallery(table: dict, stem: Path) -> list[Path]:
     return [*style.save(sheet(examples.head(6), shown), stem), page]
 
 
-def _points(table: dict, metric: str, which: str) -> pd.DataFrame:
-    """Family, size, number of scales, cost, value and interval of every row that has one."""
+def _points(tables: Sequence[dict], metric: str, which: str) -> pd.DataFrame:
+    """Family, size, number of scales, input size, cost, value and interval of the rows with one."""
     cost = {"published": "published_gmacs", "value": "gmacs"}[which]
     records = []
-    for row in table["rows"]:
-        label = dict(zip(table["label"], row["label"], strict=True))
+    named = [(table["label"], row) for table in tables for row in table["rows"]]
+    for names, row in named:
+        label = dict(zip(names, row["label"], strict=True))
         cell = row["cells"][metric]
         value = cell.get(which)
         if isinstance(value, float | int) and row.get(cost):
@@ -125,40 +132,44 @@ def _points(table: dict, metric: str, which: str) -> pd.DataFrame:
                 {
                     "family": label.get("family", ""),
                     "size": label["size"],
-                    "scales": label["scales"].count("+") + 1,
+                    "scales": label.get("scales", "").count("+") + 1,
+                    "input": label.get("input size", ""),
                     "gmacs": row[cost],
                     "value": value,
                     "low": cell.get("low") if which == "value" else None,
                     "high": cell.get("high") if which == "value" else None,
                 }
             )
-    columns = ["family", "size", "scales", "gmacs", "value", "low", "high"]
+    columns = ["family", "size", "scales", "input", "gmacs", "value", "low", "high"]
     return pd.DataFrame(records, columns=columns)
 
 
 def _curves(ax: Axes, points: pd.DataFrame, label: str) -> None:
     """Model size in grey with squares and a dashed line; S2 of each size in green with circles.
 
-    Equal costs stand side by side, and the axis of the metric names the intervals.
+    Larger inputs of the smallest model are purple, with triangles. Equal costs stand side by side,
+    and the axis of the metric names the intervals.
     """
     held = points.dropna(subset=["low", "high"])
     ax.set_ylabel(label + ("" if held.empty else "\n(bars: 95 % intervals)"))
     if points.empty:
         ax.text(0.5, 0.5, "nothing measured", ha="center", transform=ax.transAxes, fontsize=9)
         return
-    points = points.assign(at=side_by_side(points.sort_values(["gmacs", "scales"])["gmacs"]))
+    points = points.sort_values(["gmacs", "scales"]).reset_index(drop=True)
+    points["at"] = side_by_side(points["gmacs"])
     if (points["at"] != points["gmacs"]).any():
         ax.set_xlabel(ASIDE)
-    single = points[points["scales"] == 1].sort_values("at")
-    sets = [("model size", style.MODEL_SIZE, single)]
+    several, larger = points["scales"] > 1, points["input"] != ""
+    single = ~several & ~larger
+    sets = [("model size", style.MODEL_SIZE, single, single)]
     for size, look in zip((SMALLEST, "Large"), style.S2_CURVES, strict=False):
-        part = points[points["size"] == size].sort_values("at")
-        if len(part) > 1:
-            sets.append((f"S2 of {size}", look, part))
-    for name, look, part in sets:
-        own = part["scales"].gt(1) | (
-            look == style.MODEL_SIZE
-        )  # S2 starts at a marker of model size
+        sets.append((f"S2 of {size}", look, (points["size"] == size) & ~larger, several))
+    start = single & (points["size"] == SMALLEST)
+    sets.append((f"input size of {SMALLEST}", style.INPUT_SIZES[0], start | larger, larger))
+    for name, look, of_curve, drawn in sets:
+        part, own = points[of_curve], drawn[of_curve]  # it starts at a marker of model size
+        if not own.any():
+            continue
         style.curve(ax, part["at"], part["value"], look, name, markevery=list(own))
         held = part[own].dropna(subset=["low", "high"])
         ax.vlines(held["at"], held["low"], held["high"], color=look[0], lw=1, alpha=0.8)

@@ -93,7 +93,6 @@ def write(
         "code": provenance.stamp(),
         "date": provenance.now(),
         "uses": {used: marks[used] for used in spec.uses},
-        "footnotes": _footnotes(spec, tables),
     }
     drawn = figures.draw(spec, {**tables, spec.key: table}, path)
     table["pictures"] = [p.name for p in drawn if p.suffix in (".png", ".svg")]
@@ -145,13 +144,6 @@ def write_files(table: dict, blocks: list[dict], stem: Path) -> list[Path]:
         paths.append(stem.with_name(f"{stem.name}_{block['kind']}.csv"))
         write_csv(pd.DataFrame(block["records"], columns=block["columns"]), paths[-1])
     return paths
-
-
-def _footnotes(spec: TableSpec, tables: Mapping[str, dict]) -> list[str]:
-    """A table's own; those of the tables that it draws where it measures nothing itself."""
-    drawn = () if spec.setups else spec.uses
-    notes = [note for key in (spec.key, *drawn) for note in tables[key]["footnotes"]]
-    return list(dict.fromkeys(notes))
 
 
 def _content(table: dict) -> dict:

@@ -115,6 +115,27 @@ def test_optional_data_are_left_out_and_said(tmp_path):
     assert made.skipped["pets"] == "datasets.pets is not set"
 
 
+def test_other_test_sets_of_imagenet_are_matched_by_their_rule(config, tmp_path):
+    images = ("train/n01440764/a.png", "train/n01443537/b.png", "test/n01440764/c.png")
+    for name in (*images, "val/ILSVRC2012_val_00000001.JPEG", "v2/1/d.jpeg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "real.json").write_text("[[0, 1]]")
+    path = config(
+        f"[datasets.imagenet]\ntrain = 'folder:{tmp_path}/train'\ntest = 'folder:{tmp_path}/test'\n"
+        f"[datasets.imagenet_real]\ntest = 'imagenet:real:{tmp_path}'\n"
+        f"[datasets.imagenet_v2]\ntest = 'imagenet:v2:{tmp_path}/v2'\n"
+    )
+    given = configs.load("paper", tmp_path, path)
+    made = plan.make(select(["sovit2"]), given)
+    assert {m.data for m in made.measurements} == {"imagenet", "imagenet_real", "imagenet_v2"}
+    assert set(made.skipped) == {"imagenet_r", "imagenet_a", "objectnet"}
+    assert dry_run._splits(made, given, set(), datasets.open) == []
+    (tmp_path / "real.json").write_text("[[2, 3]]")
+    (line,) = dry_run._splits(made, given, set(), datasets.open)
+    assert "imagenet_real.test: no class of the test images occurs in training" in line
+
+
 def test_dry_run_of_the_paper_on_the_meta_device(config, tmp_path):
     path = config("stores = 'there'\ntflops = 100\n[datasets.imagenet]\ntrain_limit = 1000\n")
     paper = configs.load("paper", tmp_path, path)

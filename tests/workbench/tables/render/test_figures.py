@@ -6,15 +6,15 @@ import pytest
 
 from analyses.published.checkpoints import paper_model
 from workbench.figures import style
-from workbench.tables.render import figures, write
+from workbench.tables.render import figures
 from workbench.tables.specs import tables
 
 STAND_IN = "bundled:efficientnet_lite0"
 
 
-def content(rows):
+def content(rows, last="scales"):
     """A table with the fields that figures read: (label names, label, model, published, value)."""
-    names = ("family", "size", "scales") if len(rows[0][0]) == 3 else ("size", "scales")
+    names = ("family", "size", last) if rows and len(rows[0][0]) == 3 else ("size", last)
     return {
         "label": names,
         "rows": [
@@ -56,7 +56,7 @@ def panels(monkeypatch, tmp_path):
 
 def three(models):
     rows = [((family, "Base", "224"), models.get(family)) for family in figures.FAMILIES]
-    return {key: content(rows) for key in figures.TASKS}
+    return {key: content(rows) for key in figures.TASKS} | {"figure2": content([])}
 
 
 def test_figure_2_has_one_row_of_panels_for_each_family_that_ran(panels):
@@ -102,8 +102,13 @@ def test_figure_6_compares_one_family(panels, model, left, right):
     assert [title for title, _ in found] == [left, right]
 
 
-def test_a_figure_that_only_draws_tables_has_their_footnotes():
-    own = {"5": ["a", "b"], "6": ["b", "c"], "7": [], "figure2": [], "figure6": ["d"]}
-    contents = {key: {"footnotes": notes} for key, notes in own.items()}
-    assert write._footnotes(tables()["figure2"], contents) == ["a", "b", "c"]
-    assert write._footnotes(tables()["figure6"], contents) == ["d"]  # measures rows of its own
+def test_figure_2_has_a_third_curve_of_larger_inputs(panels):
+    larger = [(("ViT", "Base", "448"), STAND_IN), (("ViT", "Base", "672"), STAND_IN)]
+    contents = three({"ViT": STAND_IN}) | {"figure2": content(larger, "input size")}
+    found = panels("figure2", contents)
+    assert [count for _, count in found] == [1] * 9 + [2] * 3
+    grey, purple = panels.kept["figure"].axes[-1].get_lines()
+    assert (grey.get_label(), purple.get_label()) == ("model size", "input size of Base")
+    assert (purple.get_color(), purple.get_marker()) == style.INPUT_SIZES[0][:2]
+    assert len(purple.get_xdata()) == 3, "it starts at the marker of model size"
+    assert purple.get_markevery() == [False, True, True]
