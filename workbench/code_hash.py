@@ -54,6 +54,7 @@ MEASURING = (
     *ANALYSES,
     "workbench/datasets/pictures.py",
     "workbench/datasets/target_maps.py",
+    "workbench/models/text_tower.py",
     "workbench/tables/pipeline/analyses.py",
     "workbench/tables/pipeline/committed.py",
     "workbench/tables/pipeline/decoders.py",

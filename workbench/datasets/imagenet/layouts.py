@@ -97,9 +97,9 @@ def real(root: Path) -> Dataset:
         found = _NUMBER.fullmatch(image_id)
         number = int(found[1]) if found else 0
         if number == 0 or number in numbers:
-            what = "a second time" if found and number else "which is no validation image"
+            what = " a second time" if number else ", which is no validation image"
             raise InputError(
-                f"{images.name}: found {image_id!r} {what}; imagenet:real expects "
+                f"{images.name}: found {image_id!r}{what}; imagenet:real expects "
                 "ILSVRC2012_val_00000001.JPEG to ILSVRC2012_val_00050000.JPEG, each once"
             )
         numbers[number] = row

@@ -19,7 +19,7 @@ import pandas as pd
 import analyses
 from analyses.linear.logistic import HeadConfig
 from analyses.linear.sgd import MinibatchConfig
-from analyses.reading.label_rule import rule_lines
+from analyses.reading.label_rule import compared_names, rule_lines
 from analyses.reading.labels import unseen_lines
 from analyses.reading.splits import image_notes
 from feature_store import Source
@@ -63,6 +63,23 @@ def few_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any
     of_shots = table.attrs["resampled"][options["shots"]]
     resampled = {s: {"top1": _rounded(found, 100)} for s, found in of_shots.items()}
     return Measured(values, resampled, _notes(table), config=asdict(config))
+
+
+def zero_shot(context: Context, sources: Sequence[str], options: Mapping[str, Any]) -> Measured:
+    """Top-1 accuracy in per cent of the nearest class name, with Wilson's interval."""
+    # Deferred: open_clip takes 2 s to import.
+    from workbench.models.text_tower import class_vectors
+
+    config, store = analyses.zero_shot.ZeroShotConfig(), context.stores["test"]
+    names = compared_names(store)
+    classes = {s: class_vectors(Source.parse(s).model, names, context.device) for s in sources}
+    table = analyses.zero_shot.compute(store, sources=sources, classes=classes, config=config)
+    values: dict[str, dict[str, Value]] = {
+        row["source"]: {"top1": _percent(row, "test_accuracy")} for row in table.to_dict("records")
+    }
+    resampled = {s: {"top1": _rounded(found, 100)} for s, found in table.attrs["resampled"].items()}
+    said = tuple(rule_lines(table.attrs["label_rule"]))
+    return Measured(values, resampled, said, config=asdict(config))
 
 
 def _notes(table: pd.DataFrame) -> tuple[str, ...]:
@@ -229,6 +246,7 @@ class Analysis:
 ANALYSES: dict[str, Analysis] = {
     "probe": Analysis(run=probe, labels=True, rules=True),
     "few_shot": Analysis(run=few_shot, labels=True, rules=True),
+    "zero_shot": Analysis(run=zero_shot),
     "segmentation": Analysis(run=partial(dense, "segmentation"), maps="segmentation"),
     "depth": Analysis(run=partial(dense, "depth"), maps="depth"),
     "segmentation_decoder": Analysis(run=decoders.decoder, maps="segmentation", images=True),

@@ -116,7 +116,7 @@ _IMAGENET_TESTS = {
 """Images with a class of ImageNet; a head is trained on ImageNet's training images."""
 _HALVED = ("colorectal", "uc_merced")
 _COLUMNS = {"ade20k": "mask", "nyuv2": "depth"}
-_REQUIRED = ("imagenet", "ade20k", "nyuv2")
+_REQUIRED = ("imagenet", "imagenet_val", "ade20k", "nyuv2")
 
 
 def bundled(stores: str) -> Profile:
@@ -146,6 +146,7 @@ def paper(stores: str) -> Profile:
     for key, count in _IMAGENET_TESTS.items():
         test = _split(key, "test", images=count, usual=count)
         data[key] = {"train": data["imagenet"]["train"], "test": test}
+    data["imagenet_val"] = {"test": data["imagenet"]["test"]}
     return Profile(
         name="paper", data=data, stores=stores, optional=frozenset(data) - set(_REQUIRED),
         device="cuda", arithmetic="bf16", workers=8,

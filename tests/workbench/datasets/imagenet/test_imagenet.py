@@ -91,7 +91,7 @@ def test_images_of_real_without_a_number_or_label_are_refused(tmp_path):
     with pytest.raises(InputError, match="a second time"):
         datasets.open(name)
     photo(tmp_path / "0.jpg")
-    with pytest.raises(InputError, match="'0.jpg' which is no validation image"):
+    with pytest.raises(InputError, match="'0.jpg', which is no validation image"):
         datasets.open(name)
 
 

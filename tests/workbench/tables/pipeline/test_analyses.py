@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from analyses import dense_probe
+from workbench.models import text_tower
 from workbench.tables.pipeline import analyses
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.records.measurement import Context
@@ -40,3 +41,25 @@ def test_tokens_that_a_dense_head_leaves_out_are_noted(make_store, monkeypatch, 
     context = Context(stores=stores, device="cpu", moments=None)
     found = ANALYSES["segmentation"].run(context, [SOURCE], {})
     assert found.notes == notes
+
+
+def test_zero_shot_needs_test_images_alone(make_store, monkeypatch):
+    vectors = np.float32([[2, 1], [1, 2], [3, 0], [0, 3]])[:, None, None]
+    store = make_store(
+        "test", {SOURCE: vectors}, labels=np.array([0, 1, 1, 1]), label_names=["cat", "dog"]
+    )
+    asked = []
+
+    def class_vectors(model, names, device):
+        asked.append((model, list(names)))
+        return np.eye(2)
+
+    monkeypatch.setattr(text_tower, "class_vectors", class_vectors)
+    context = Context(stores={"test": store}, device="cpu", moments=None)
+    found = ANALYSES["zero_shot"].run(context, [SOURCE], {})
+    assert asked == [("toy:a", ["cat", "dog"])]
+    value, low, high = found.values[SOURCE]["top1"]
+    assert value == 75
+    assert low < 75 < high
+    assert len(found.resampled[SOURCE]["top1"]) == 1000
+    assert found.notes == ()
