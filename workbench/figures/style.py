@@ -48,7 +48,11 @@ SINGLE_CURVES: tuple[Look, ...] = (
     (PALETTE[4], "X", "-."),
 )
 """Looks of single-scale sources if each has its own curve."""
-INPUT_SIZES: tuple[Look, ...] = SINGLE_CURVES[1:]
+INPUT_SIZES: tuple[Look, ...] = (
+    (PALETTE[2], "v", ":"),
+    (PALETTE[3], "P", "-."),
+    (PALETTE[4], "X", "--"),
+)
 """Models at other input sizes, each in turn."""
 
 _RC: dict[str, Any] = {

@@ -79,6 +79,8 @@ def test_costs_keep_their_order_and_move_only_where_they_are_alike():
 
 
 def test_curves_are_told_apart_without_colour():
-    looks = [style.MODEL_SIZE, *style.S2_CURVES, *style.INPUT_SIZES[:1]]
+    looks = [style.MODEL_SIZE, *style.S2_CURVES]
     markers, lines = ({look[n] for look in looks} for n in (1, 2))
     assert len(markers) == len(lines) == len(looks)
+    markers |= {look[1] for look in style.INPUT_SIZES}
+    assert len(markers) == len(looks) + len(style.INPUT_SIZES)
