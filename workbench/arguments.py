@@ -9,6 +9,7 @@ import inspect
 import io
 import operator
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Annotated, Any, cast
@@ -32,16 +33,7 @@ _OPTION = re.compile(r"^.{0,3}(--[a-z][a-z0-9.-]*)", re.MULTILINE)
 
 
 def parse(form: Any, command: str, arguments: Sequence[str]) -> Any:
-    """The command that the arguments describe.
-
-    Parameters
-    ----------
-    form : type
-        The command's dataclass, whose fields are its options.
-    command : str
-        Name of the command.
-    arguments : sequence of str
-        Arguments after the name.
+    """The command, an instance of its dataclass `form`, that the arguments after its name describe.
 
     Raises
     ------
@@ -70,7 +62,7 @@ def show_help(form: Any, command: str) -> None:
     with contextlib.suppress(SystemExit):
         _tyro(_without_slurm(form), command, ["--help"])
     if found := examples(form):
-        show(f"examples:\n{_indented(found)}")
+        show(f"examples:\n{textwrap.indent(found, '  ')}")
     if _runs_elsewhere(form):
         show(f"\nworkbench {command} {HELP_SLURM} shows what Slurm jobs can ask for.")
 
@@ -87,19 +79,12 @@ def description(form: Any) -> str:
 
 
 def complete(shell: str, forms: Mapping[str, Any]) -> None:
-    """Print a script that completes commands and options.
-
-    Parameters
-    ----------
-    shell : str
-        ``bash``, ``zsh`` or ``fish``.
-    forms : mapping of str to type
-        Command to its dataclass.
+    """Print a script that completes commands and options; `forms` maps commands to dataclasses.
 
     Raises
     ------
     InputError
-        Another shell.
+        A shell other than bash, zsh and fish.
     """
     if shell not in SHELLS:
         raise InputError(f"no completion for {shell!r}; choose from {', '.join(SHELLS)}")
@@ -178,7 +163,3 @@ def _options(form: Any, command: str) -> list[str]:
     with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
         _tyro(form, command, ["--help"])
     return _OPTION.findall(shown.getvalue()) + [HELP_SLURM] * _runs_elsewhere(form)
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())

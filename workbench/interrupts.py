@@ -6,7 +6,7 @@ import os
 import signal
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 def endings() -> tuple[signal.Signals, ...]:
@@ -26,16 +26,8 @@ def stop_requests(
 ) -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C, SIGTERM or SIGHUP into a request to stop at the next good moment.
 
-    Yields whether that was requested. A second signal raises KeyboardInterrupt.
-
-    Parameters
-    ----------
-    log : callable
-        Prints a line.
-    line : str
-        Printed at the first signal: when the run stops, and what a second signal does.
-    also : sequence of signals
-        Further signals that count as requests.
+    Yields whether that was requested. The first signal prints `line`: when the run stops, and what
+    a second signal does. The second raises KeyboardInterrupt. Signals in `also` count, too.
     """
     asked: list[int] = []
 
@@ -67,11 +59,9 @@ def _handled(
 ) -> Iterator[None]:
     """Handle signals in the block; outside the main thread they are left alone."""
     previous = {}
-    try:
+    with suppress(ValueError):  # not the main thread
         for number in signals:
             previous[number] = signal.signal(number, handler)
-    except ValueError:  # not the main thread
-        pass
     try:
         yield
     finally:
@@ -108,9 +98,7 @@ def leave_terminal() -> None:
     """Discard all later output to a terminal that is gone; files and pipes stay as they are."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for output in (1, 2):
-        try:
+        with suppress(OSError):  # closed
             if stat.S_ISCHR(os.fstat(output).st_mode):
                 os.dup2(nowhere, output)
-        except OSError:  # closed
-            pass
     os.close(nowhere)

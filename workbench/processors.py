@@ -66,12 +66,7 @@ def describe(environment: MutableMapping[str, str] = os.environ) -> dict[str, st
 def cores(environment: MutableMapping[str, str] = os.environ, root: Path = Path("/")) -> int:
     """Cores that this process may use: the least of affinity, container's quota and Slurm's share.
 
-    Parameters
-    ----------
-    environment : mapping
-        Environment in which Slurm's variables are looked up.
-    root : Path
-        Folder that holds ``proc`` and ``sys``.
+    Slurm's variables are read from `environment`, quotas from ``proc`` and ``sys`` in `root`.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     given = [text for name in SLURM if (text := environment.get(name, "")).isdecimal()]

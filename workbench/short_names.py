@@ -8,6 +8,7 @@ from typing import Any
 import feature_store
 from feature_store import FeatureStore, Source
 from feature_store.errors import InputError
+from feature_store.source import names_of
 from workbench.models.run_names import IS_RUN, run_name
 from workbench.results.messages import note
 
@@ -27,7 +28,11 @@ def with_full_names(command: Any) -> Any:
     if changed:
         command, given = replace(command, **changed), given | changed
     path = getattr(command, "store", None) or getattr(command, "train", None)
-    short = {name: value for name, value in given.items() if value and _has_short(value)}
+    short = {
+        name: value
+        for name, value in given.items()
+        if value and not all(":" in name for name in names_of(value))
+    }
     if not short or not isinstance(path, str):
         return command
     try:
@@ -45,11 +50,6 @@ def _of_runs(value: Any) -> Any:
         return value
     source = Source.parse(value)
     return str(replace(source, model=run_name(source.model)))
-
-
-def _has_short(value: str | tuple[str, ...]) -> bool:
-    names = (value,) if isinstance(value, str) else value
-    return any(":" not in name for name in names)
 
 
 def _full(store: FeatureStore, value: Any) -> Any:

@@ -81,18 +81,9 @@ def cost(
     """Count the cost of a source, without reading weights and without running it.
 
     MACs of a split scale are those of one crop times the number of crops, so a source at
-    (1x, 2x, 3x) costs 1 + 4 + 9 = 14 crops.
-
-    Parameters
-    ----------
-    model : str
-        Model name.
-    scales : sequence of str
-        Pixels (``448``, ``448.whole``) or multiples of native (``2x``).
-    tap : str, optional
-        Where features are read; the model's default if None.
-    dtype : str
-        Stored dtype: float16 or float32.
+    (1x, 2x, 3x) costs 1 + 4 + 9 = 14 crops. Scales are pixels (``448``, ``448.whole``) or multiples
+    of native (``2x``); features are read at `tap`, or the model's default, and stored as `dtype`,
+    float16 or float32.
 
     Raises
     ------

@@ -24,12 +24,7 @@ _backbone: Backbone | None = None
 class CropWorkers:
     """Processes that each hold a model and run a share of the crops.
 
-    Parameters
-    ----------
-    model : str
-    tap : str or None
-    config : LatencyConfig
-        ``crop_processes`` of them, each with one thread on a CPU; on GPUs they take turns.
+    There are ``crop_processes`` of them, each with one thread on a CPU; on GPUs they take turns.
 
     Examples
     --------

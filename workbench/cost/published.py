@@ -80,11 +80,6 @@ SWAPPED: tuple[tuple[tuple[str, str], tuple[str, str], str], ...] = (
 def published_cost_columns(table: int) -> pd.DataFrame:
     """One table's cost columns: printed, counted, deviation, and why where they differ.
 
-    Parameters
-    ----------
-    table : int
-        5, 6, 7, 8, 9, 10 or 13.
-
     Returns
     -------
     pandas.DataFrame
@@ -98,7 +93,7 @@ def published_cost_columns(table: int) -> pd.DataFrame:
     Raises
     ------
     InputError
-        Not one of those tables.
+        A table other than 5 to 10 and 13.
     """
     if table not in TABLES:
         raise InputError(f"table {table} has no cost columns here; there are {list(TABLES)}")

@@ -49,15 +49,8 @@ def others(
 ) -> pd.DataFrame:
     """Columns ``source``, ``gmacs``, ``metric``, ``low``, ``high`` of other sources on one task.
 
-    Parameters
-    ----------
-    stores : (train, test)
-    sources : sequence of str
-    task : Task
-        That of the selection; each source is measured by the analysis of that task.
-    config : SelectionConfig
-    depth_unit : {"m", "mm"}
-        Unit of the dataset's depth maps.
+    Each source is measured by the analysis of the selection's task. `stores` are train and test;
+    `depth_unit` is the unit of the dataset's depth maps.
     """
     common: dict[str, Any] = {
         "seed": config.seed,

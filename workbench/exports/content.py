@@ -18,22 +18,14 @@ ExportPooling = Literal["mean", "prefix", "none"]
 
 @dataclass(frozen=True)
 class Exported:
-    """Features of the readable images of a store, in row order.
-
-    Attributes
-    ----------
-    store : FeatureStore
-    source : str
-        Full name ``MODEL#TAP@SCALES``.
-    pooling : {"mean", "prefix", "none"}
-    rows : int64 array, dims (image,)
-        Store rows.
-    """
+    """Features of the readable images of a store, in row order."""
 
     store: FeatureStore
     source: str
+    """Full name ``MODEL#TAP@SCALES``."""
     pooling: ExportPooling
     rows: np.ndarray = field(repr=False)
+    """(image,) int64: store rows."""
 
     @classmethod
     def of(cls, store: FeatureStore, source: str, pooling: ExportPooling) -> Exported:

@@ -66,17 +66,10 @@ def write_saved(content: Exported, path: Path) -> None:
 
 def _schema(pyarrow: Any, content: Exported, label: Any) -> Any:
     value = pyarrow.from_numpy_dtype(content.dtype)
-    places = (
-        [] if content.pooling != "none" else [("row", pyarrow.int32()), ("col", pyarrow.int32())]
-    )
-    return pyarrow.schema(
-        [
-            ("image_id", pyarrow.string()),
-            ("label", label),
-            *places,
-            ("features", pyarrow.list_(value, content.shape[-1])),
-        ]
-    )
+    fields = [("image_id", pyarrow.string()), ("label", label)]
+    if content.pooling == "none":
+        fields += [("row", pyarrow.int32()), ("col", pyarrow.int32())]
+    return pyarrow.schema([*fields, ("features", pyarrow.list_(value, content.shape[-1]))])
 
 
 def _columns(pyarrow: Any, content: Exported) -> Iterator[dict[str, Any]]:

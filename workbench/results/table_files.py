@@ -24,20 +24,8 @@ def write_table(
 ) -> list[Path]:
     """Write ``stem.md``, ``stem.csv`` and ``stem.tex``; their paths.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        The CSV holds all of it at full precision.
-    stem : Path
-        File name without suffix; its folder is made.
-    shown : pandas.DataFrame, optional
-        What Markdown and LaTeX show; the table itself by default.
-    floats : str
-        Format of floating-point numbers in Markdown and LaTeX.
-    caption : str
-        Text above the table.
-    notes : sequence of str
-        Quoted below the table in Markdown.
+    The CSV holds the whole table at full precision. Markdown and LaTeX show `shown`, by default the
+    table itself, with numbers in the format `floats`; Markdown quotes `notes` below it.
     """
     shown = table if shown is None else shown
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("md", "csv", "tex")]

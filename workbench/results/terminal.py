@@ -18,13 +18,7 @@ NAMES = ("source", "target", "reference", "model", "than", "against")
 def show_table(table: pd.DataFrame, floats: str = ".4f", *, aside: bool = False) -> None:
     """Print a table, unless it is empty: narrow for a terminal, as Markdown for a pipe or a file.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-    floats : str
-        Format of floating-point numbers.
-    aside : bool
-        Print on standard error, where standard output has JSON.
+    `aside` prints on standard error, where standard output has JSON.
     """
     if not table.empty:
         (note if aside else show)(as_shown(table, floats, aside=aside))
