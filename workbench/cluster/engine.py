@@ -19,10 +19,7 @@ from workbench.results.messages import note, show
 
 @contextmanager
 def connect(
-    options: EngineOptions,
-    log: Callable[[str], None] = note,
-    *,
-    decoders: int = 0,
+    options: EngineOptions, log: Callable[[str], None] = note, *, decoders: int = 0
 ) -> Iterator[Session | None]:
     """The workers that the options ask for, for as long as the block runs; None for ``local``.
 
@@ -50,11 +47,7 @@ def connect(
 
     for name in ("distributed", "distributed.client"):  # what matters is said in a line
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with (
-        endings_interrupt(log),
-        dask.config.set(dict(SETTINGS)),
-        contextlib.ExitStack() as stack,
-    ):
+    with endings_interrupt(log), dask.config.set(dict(SETTINGS)), contextlib.ExitStack() as stack:
         if options.scheduler:
             address, watch = options.scheduler, _nobody_there(options)
         elif options.engine == "dask":
@@ -70,9 +63,8 @@ def connect(
         except (OSError, ValueError) as error:
             raise InputError(
                 f"no Dask scheduler answers at {options.scheduler or 'this machine'} within "
-                f"{options.timeout:g} s "
-                f"({' '.join(str(error).split())[:200]}); check the address, and that `dask "
-                f"scheduler` runs there"
+                f"{options.timeout:g} s ({' '.join(str(error).split())[:200]}); check the address, "
+                f"and that `dask scheduler` runs there"
             ) from error
         log(f"dashboard: {client.dashboard_link}")
         yield Session(client, watch)

@@ -7,13 +7,14 @@ removed here, because only here it is known that its holder is gone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import feature_store
@@ -46,15 +47,8 @@ def extract_on(
 ) -> ExtractReport:
     """Compute what is missing of the requested sources on the session's workers.
 
-    Parameters
-    ----------
-    session : Session
-    request : ExtractRequest
-        Paths must mean the same on every worker.
-    shards_per_task : int
-        Shards that a worker is given together.
-    log : callable
-        Receives one line of prose at a time.
+    Paths must mean the same on every worker, and each is given `shards_per_task` shards together.
+    `log` receives one line of prose at a time.
 
     Raises
     ------
@@ -84,31 +78,25 @@ def extract_on(
     return described(report, store, [Source.parse(name) for name in prepared.sources])
 
 
+@dataclass(eq=False)
 class _Work:
     """Shards that are waiting or being computed, and facts about the workers."""
 
-    def __init__(
-        self,
-        session: Session,
-        ticket: tasks.Ticket,
-        log: Callable[[str], None],
-        stopping: Callable[[], bool],
-    ) -> None:
-        self.session = session
-        self.ticket = ticket
-        self.log = log
-        self.stopping = stopping
-        self.waiting: deque[tuple[int, ...]] = deque()
-        self.under_way: dict[Any, tuple[int, ...]] = {}
-        self.finished: queue.SimpleQueue = queue.SimpleQueue()
-        self.held: dict[int, tuple[str, float, float]] = {}
-        """Shard claimed elsewhere to its holder, since when, and when it is offered again."""
-        self.addresses: dict[str, str] = {}
-        """Name (``host:pid``) of every worker that has begun a task, to its address."""
-        self.begun: Counter[int] = Counter()
-        """Shard to the number of times that a worker began it."""
-        self.begun_at: dict[int, str] = {}
-        """Shard to the address of the last worker that began it."""
+    session: Session
+    ticket: tasks.Ticket
+    log: Callable[[str], None]
+    stopping: Callable[[], bool]
+    waiting: deque[tuple[int, ...]] = field(default_factory=deque)
+    under_way: dict[Any, tuple[int, ...]] = field(default_factory=dict)
+    finished: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)
+    held: dict[int, tuple[str, float, float]] = field(default_factory=dict)
+    """Shard claimed elsewhere to its holder, since when, and when it is offered again."""
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Name (``host:pid``) of every worker that has begun a task, to its address."""
+    begun: Counter[int] = field(default_factory=Counter)
+    """Shard to the number of times that a worker began it."""
+    begun_at: dict[int, str] = field(default_factory=dict)
+    """Shard to the address of the last worker that began it."""
 
     def heard(self, event: tuple[float, dict]) -> None:
         """Note the message of a worker that begins a task (called from Dask's thread)."""
@@ -175,12 +163,10 @@ class _Work:
     def _collect(self) -> list[tasks.Done]:
         """Results that have arrived; waits briefly for the first."""
         found = []
-        try:
+        with contextlib.suppress(queue.Empty):
             found.append(self.finished.get(timeout=TICK_SECONDS))
             while True:
                 found.append(self.finished.get_nowait())
-        except queue.Empty:
-            pass
         asked = [f for f in found if self.under_way.pop(f, None)]  # the others were cancelled
         answers = self.session.results(asked) if asked else []
         for done in answers:

@@ -48,12 +48,7 @@ def job_options(options: SlurmOptions, decoders: int, name: str) -> dict[str, An
         "death_timeout": 60,
         "nanny": False,  # a worker started anew in its job would count its lifetime from then on
         "worker_extra_args": [
-            *(
-                "--lifetime",
-                f"{leave:.0f}s",
-                "--lifetime-stagger",
-                f"{stagger:.0f}s",
-            ),
+            *("--lifetime", f"{leave:.0f}s", "--lifetime-stagger", f"{stagger:.0f}s"),
             *("--memory-limit", "0", "--no-dashboard"),  # memory: Slurm watches it
         ],
         "job_script_prologue": [

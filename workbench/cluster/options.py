@@ -154,8 +154,5 @@ class EngineOptions:
     @property
     def jobs(self) -> SlurmOptions:
         """Slurm options of flags and file together."""
-        return (
-            self.slurm.over(SlurmOptions.read(self.cluster_file))
-            if self.cluster_file
-            else self.slurm
-        )
+        file = self.cluster_file
+        return self.slurm.over(SlurmOptions.read(file)) if file else self.slurm

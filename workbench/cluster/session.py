@@ -14,12 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from analyses.reading.engine import tree
 from feature_store.errors import InputError
-from workbench.cluster.version import (
-    own_version,
-    refuse_reported,
-    reported_version,
-    require_same,
-)
+from workbench.cluster.version import own_version, refuse_reported, reported_version, require_same
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -113,14 +113,7 @@ def check(script: str, flags: Sequence[str] = ()) -> None:
 def cancel(name: str, held: Sequence[str], log: Callable[[str], None]) -> None:
     """Cancel every job of that name; if Slurm fails to, log which jobs may remain.
 
-    Parameters
-    ----------
-    name : str
-        The run's job name.
-    held : sequence of str
-        Numbers of its jobs as far as they are known here, for a squeue that does not answer.
-    log : callable
-        Receives the line.
+    `held` are the jobs' numbers as far as they are known here, for a squeue that does not answer.
     """
     try:
         done = subprocess.run(

@@ -120,9 +120,8 @@ class Jobs:
         self._plan(ended, hopeless)
         numbers = sorted(job for place, job in ended.items() if place not in hopeless)
         if numbers:
-            self.log(
-                f"{len(numbers)} job(s) ended ({', '.join(numbers)}); submitting as many again"
-            )
+            listed = ", ".join(numbers)
+            self.log(f"{len(numbers)} job(s) ended ({listed}); submitting as many again")
 
     def _take_refused(self, refusals: dict[Any, str]) -> None:
         """Jobs (place to sbatch's words) that Slurm did not take."""
@@ -215,12 +214,8 @@ def queue(name: str) -> dict[str, str] | None:
     try:
         found = subprocess.run(
             ["squeue", "--noheader", "--name", name, "--format", "%i %T %r"],
-            env=without("SQUEUE_"),
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=30,
-        )
+            env=without("SQUEUE_"), capture_output=True, text=True, check=True, timeout=30,
+        )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
     parts = [line.split(maxsplit=1) for line in found.stdout.splitlines() if line.strip()]

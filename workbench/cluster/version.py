@@ -58,12 +58,8 @@ def own_name() -> str:
 def require_same(expected: Version, *, analyses: bool = False) -> None:
     """Refuse to work for a process of another version: results of two could not be told apart.
 
-    Parameters
-    ----------
-    expected : Version
-        Version of the process that submits the work.
-    analyses : bool
-        Whether the analyses must be the same, too.
+    `expected` is the version of the process that submits the work; `analyses` says whether the
+    analyses must be the same, too.
 
     Raises
     ------
