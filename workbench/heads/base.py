@@ -25,13 +25,10 @@ class DenseHead(nn.Module):
         raise NotImplementedError
 
     def loss(self, tokens: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """The scalar loss to minimise.
+        """The scalar loss to minimise, of tokens as for :meth:`forward`.
 
-        Parameters
-        ----------
-        tokens : as :meth:`forward`
-        truth : tensor, dims (image, pixel row, pixel col)
-            int64 classes, -1 = ignored; or float32 metres, NaN = unknown.
+        `truth` has dims (image, pixel row, pixel col): int64 classes, -1 = ignored; or float32
+        metres, NaN = unknown.
         """
         raise NotImplementedError
 
@@ -39,12 +36,8 @@ class DenseHead(nn.Module):
 class Reduced(nn.Module):
     """Standardise channels by the moments of the training tokens, then reduce them linearly.
 
-    Parameters
-    ----------
-    mean, spread : float tensors, dims (channel,)
-        Mean and standard deviation of the training tokens; channels with spread 0 become 0.
-    hidden : int
-        Number of output channels, a multiple of 32.
+    `mean` and `spread` (standard deviation) have dims (channel,); channels with spread 0 become 0.
+    `hidden` is the number of output channels, a multiple of 32.
     """
 
     def __init__(self, mean: torch.Tensor, spread: torch.Tensor, hidden: int) -> None:

@@ -28,27 +28,18 @@ TRIES = 10
 
 @dataclass
 class MappedImages:
-    """Images of a dataset with their maps; used as a map-style dataset, it gives random crops.
-
-    Attributes
-    ----------
-    dataset : Dataset
-        Dataset with masks or depth maps, each as large as its image.
-    task : {"segmentation", "depth"}
-    crops : CropConfig
-    seed : int
-    unit : {"m", "mm"}
-        Unit of the depth maps.
-    classes : int
-        Number of classes: labels at or above it are refused; 0 refuses none.
-    """
+    """Images of a dataset with their maps; used as a map-style dataset, it gives random crops."""
 
     dataset: Dataset
+    """Dataset with masks or depth maps, each as large as its image."""
     task: str
+    """segmentation or depth."""
     crops: CropConfig
     seed: int = 0
     unit: DepthUnit = "m"
+    """Unit of the depth maps."""
     classes: int = 0
+    """Number of classes: labels at or above it are refused; 0 refuses none."""
 
     def __getitem__(self, key: Key) -> tuple[np.ndarray, np.ndarray] | str:
         """A crop, or one line on why it cannot be made; reproducible in any process at any time.
@@ -103,13 +94,8 @@ def random_crop(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resize, crop, mirror and recolour an image; its map is resized by nearest neighbour.
 
-    Parameters
-    ----------
-    image : uint8 array, dims (row, col, 3)
-    truth : array, dims (row, col)
-        int classes, -1 = ignored; or float metres, NaN = unknown.
-    config : CropConfig
-    rng : numpy.random.Generator
+    `image` is uint8, dims (row, col, 3); `truth`, dims (row, col), holds int classes, -1 = ignored,
+    or float metres, NaN = unknown.
 
     Returns
     -------

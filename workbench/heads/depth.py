@@ -27,10 +27,7 @@ LEAST = 1e-3
 def scale_invariant_log_loss(depth: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """The loss over pixels whose truth is finite and positive; 0 if there are none.
 
-    Parameters
-    ----------
-    depth, truth : float tensors of one shape
-        Metres.
+    Both are float tensors of one shape, in metres.
     """
     known = torch.isfinite(truth) & (truth > 0)
     if not known.any():
@@ -40,15 +37,7 @@ def scale_invariant_log_loss(depth: torch.Tensor, truth: torch.Tensor) -> torch.
 
 
 class DepthHead(DenseHead):
-    """Turn the output map of a decoder into metres.
-
-    Parameters
-    ----------
-    decoder : Module
-        Turns token maps into output maps, dims (image, 1, row, col).
-    max_depth : float
-        Upper bound of the predictions, in metres.
-    """
+    """Turn a decoder's output map, dims (image, 1, row, col), into at most `max_depth` metres."""
 
     def __init__(self, decoder: nn.Module, max_depth: float) -> None:
         super().__init__()
@@ -64,12 +53,9 @@ class DepthHead(DenseHead):
         return scale_invariant_log_loss(depth[:, 0], truth)
 
 
-class Enlarge(nn.Module):
-    """Double both sides of a map by bilinear interpolation."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Double the last two of dims (image, channel, row, col)."""
-        return interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+def enlarge() -> nn.Module:
+    """Double the last two of dims (image, channel, row, col) by bilinear interpolation."""
+    return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def vpd(reduced: Reduced, config: DecoderConfig, doublings: int) -> nn.Module:
@@ -86,10 +72,8 @@ def vpd(reduced: Reduced, config: DecoderConfig, doublings: int) -> nn.Module:
         channels = inner
     last = config.output or config.hidden
     convolved = (nn.Conv2d(channels, last, 3, padding=1), nn.BatchNorm2d(last), nn.ReLU())
-    output = (
-        nn.Conv2d(last, last, 3, padding=1), nn.ReLU(), nn.Conv2d(last, 1, 3, padding=1)
-    )  # fmt: skip
-    return nn.Sequential(*steps, *convolved, Enlarge(), Enlarge(), *output)
+    output = (nn.Conv2d(last, last, 3, padding=1), nn.ReLU(), nn.Conv2d(last, 1, 3, padding=1))
+    return nn.Sequential(*steps, *convolved, enlarge(), enlarge(), *output)
 
 
 class Dpt(nn.Module):
@@ -104,7 +88,7 @@ class Dpt(nn.Module):
         self.inner = nn.ModuleList(_Residual(hidden) for _ in pyramid.levels)
         self.outer = nn.ModuleList(_Residual(hidden) for _ in pyramid.levels)
         self.output = nn.Sequential(
-            nn.Conv2d(hidden, hidden // 2, 3, padding=1), Enlarge(),
+            nn.Conv2d(hidden, hidden // 2, 3, padding=1), enlarge(),
             nn.Conv2d(hidden // 2, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 1),
         )  # fmt: skip
 

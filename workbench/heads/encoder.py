@@ -22,16 +22,9 @@ SURVEYED = 64
 
 
 class Encoder:
-    """A frozen model at the scales of a source: crops in, token maps out.
+    """A frozen model at the scales of a source (``MODEL[#TAP]@SCALES``): crops in, token maps out.
 
-    Parameters
-    ----------
-    source : str
-        ``MODEL[#TAP]@SCALES``.
-    options : OnTheFly
-        Merge, device and arithmetic.
-    log : callable
-        Prints a line if fewer crops fit in memory than were tried.
+    `log` prints a line if fewer crops fit in memory than were tried.
 
     Raises
     ------

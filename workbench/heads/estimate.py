@@ -55,28 +55,19 @@ ASPECT = 4 / 3
 def estimate(
     source: str, options: OnTheFly, *, images: tuple[int, int], classes: int, tflops: float = TFLOPS
 ) -> dict[str, Any]:
-    """Estimated bytes, GPU hours and memory for one source.
+    """Estimated bytes, GPU hours and memory for one source, ``MODEL[#TAP]@SCALES``.
 
-    Parameters
-    ----------
-    source : str
-        ``MODEL[#TAP]@SCALES``.
-    options : OnTheFly
-    images : (train, test)
-        Numbers of images.
-    classes : int
-        Number of classes of a segmentation.
-    tflops : float
-        Sustained TFLOP/s of the model; see :data:`FP32_SHARE` for the decoder.
+    `images` are the numbers of train and test images, `classes` those of a segmentation, `tflops`
+    the sustained TFLOP/s of the model; see :data:`FP32_SHARE` for the decoder.
 
     Returns
     -------
     dict
         ``source``, ``stored_bytes`` (float16 tokens of all images as the source names them),
         ``unpooled_bytes`` (each scale's map at its own size), ``crops_bytes`` (the same for every
-        crop used in training), ``stored_gpu_hours`` and
-        ``on_the_fly_gpu_hours`` (extraction or passes in every step, training, test),
-        ``stored_memory_gb`` and ``on_the_fly_memory_gb`` (of one GPU), ``head_params``.
+        crop used in training), ``stored_gpu_hours`` and ``on_the_fly_gpu_hours`` (extraction or
+        passes in every step, training, test), ``stored_memory_gb`` and ``on_the_fly_memory_gb`` (of
+        one GPU), ``head_params``.
     """
     name = Source.parse(source)
     decoder, steps = options.decoder, options.training.iterations

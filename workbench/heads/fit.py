@@ -46,20 +46,8 @@ def compute(
 ) -> pd.DataFrame | None:
     """One row per source, as in :func:`analyses.dense_probe.compute`; repeat the call to resume.
 
-    Parameters
-    ----------
-    train_store, test_store : FeatureStore
-    sources : str or sequence of str
-    targets : (train, test)
-        Target maps, as for the linear probe.
-    config : DenseConfig
-        Task, merge, resamples and seed.
-    decoder : DecoderConfig
-    training : TrainingConfig
-    folder : Path
-        Folder that holds each source's run folder, see :func:`run_name`.
-    log : callable
-        Prints a line.
+    `targets` are the maps of train and test, as for the linear probe; `config` gives task, merge,
+    resamples and seed; `folder` holds each source's run folder, see :func:`run_name`.
 
     Returns
     -------
@@ -112,9 +100,8 @@ def _train(
 
     def read(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         count, batch = len(found.rows), decoder.batch
-        return images.batch(
-            found.rows[rows_of_step(step, count=count, batch=batch, seed=config.seed)]
-        )
+        rows = rows_of_step(step, count=count, batch=batch, seed=config.seed)
+        return images.batch(found.rows[rows])
 
     def tokens(batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         there, truth = (part.to(decoder.device, non_blocking=True) for part in batch)

@@ -15,29 +15,16 @@ from feature_store import FeatureStore, InputError
 
 @dataclass(frozen=True)
 class TokenImages:
-    """Token maps of one source, with the target maps of their images.
-
-    Attributes
-    ----------
-    store : FeatureStore
-    source : str
-    merge : {"concat", "add"}
-    maps : TargetMaps
-        One map per store row: int classes, -1 = ignored; or float metres, NaN = unknown.
-    """
+    """Token maps of one source, with the target maps of their images."""
 
     store: FeatureStore
     source: str
     merge: Merge
     maps: TargetMaps
+    """One map per store row: int classes, -1 = ignored; or float metres, NaN = unknown."""
 
     def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens and maps of some images.
-
-        Parameters
-        ----------
-        rows : int array, dims (image,)
-            Store rows.
+        """Tokens and maps of the images in these store rows, dims (image,).
 
         Returns
         -------
@@ -54,36 +41,24 @@ class TokenImages:
 
 @dataclass(frozen=True)
 class Survey:
-    """Properties of the training images that a decoder is built from.
-
-    Attributes
-    ----------
-    mean, spread : float64 arrays, dims (channel,)
-        Mean and standard deviation of the tokens.
-    grid, pixels : (int, int)
-        Sides of the token map and of the target maps.
-    largest : float
-        Largest class or depth.
-    rows : int array, dims (image,)
-        Store rows whose map holds a known pixel; the others cannot be trained on.
-    """
+    """Properties of the training images that a decoder is built from."""
 
     mean: np.ndarray
+    """(channel,) float64: mean of the tokens."""
     spread: np.ndarray
+    """(channel,) float64: standard deviation of the tokens."""
     grid: tuple[int, int]
+    """Sides of the token map."""
     pixels: tuple[int, ...]
+    """Sides of the target maps."""
     largest: float
+    """Largest class or depth."""
     rows: np.ndarray
+    """(image,) int: store rows whose map holds a known pixel; the others cannot be trained on."""
 
 
 def survey(images: TokenImages, count: Callable[[], object] = lambda: None) -> Survey:
-    """Read every training image once.
-
-    Parameters
-    ----------
-    images : TokenImages
-    count : callable
-        Called after each image.
+    """Read every training image once, calling `count` after each.
 
     Raises
     ------

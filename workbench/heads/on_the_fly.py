@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analyses.configs import DenseConfig
 from analyses.reading.progress import shown
 from analyses.reading.splits import refuse_shared_images
 from analyses.statistics.dense_scores import PerImage
@@ -55,17 +54,8 @@ def compute(
 ) -> pd.DataFrame | None:
     """One row per source, as in :func:`workbench.heads.fit.compute`; repeat the call to resume.
 
-    Parameters
-    ----------
-    train_images, test_images : Dataset
-        Datasets with masks or depth maps, each as large as its image.
-    sources : str or sequence of str
-        ``MODEL[#TAP]@SCALES``; a crop is resized to each of the scales.
-    options : OnTheFly
-    folder : Path
-        Folder that holds each source's run folder.
-    log : callable
-        Prints a line.
+    The datasets have masks or depth maps, each as large as its image. A crop is resized to each of
+    the scales of a source, ``MODEL[#TAP]@SCALES``. `folder` holds each source's run folder.
 
     Returns
     -------
@@ -90,8 +80,9 @@ def compute(
         encoder = Encoder(source, options, log)
         where = folder / run_name(source, decoder, config.seed, crops.side)
         learnt = survey(seen, encoder, options)
-        head, done = _train(replace(seen, classes=_classes(learnt, config)), encoder, learnt,
-                            options, where, log)  # fmt: skip
+        classes = int(learnt.largest) + 1 if config.task == "segmentation" else 0
+        images = replace(seen, classes=classes)
+        head, done = _train(images, encoder, learnt, options, where, log)
         if not done:
             return None
         scored = PerImage.scored(outputs(head, encoder, unseen, rows, options), rows, config)
@@ -109,10 +100,6 @@ def _listed(images: Dataset) -> Any:
     """The fields of a dataset that the check for shared images reads."""
     names = np.array(images.image_ids, str)
     return SimpleNamespace(path=images.name, dataset=images.name, image_ids=names)
-
-
-def _classes(learnt: Survey, config: DenseConfig) -> int:
-    return int(learnt.largest) + 1 if config.task == "segmentation" else 0
 
 
 def _train(

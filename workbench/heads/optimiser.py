@@ -23,25 +23,12 @@ SMALLER = "give a smaller --batch, or a --device with more memory"
 
 
 def trained(
-    head: DenseHead,
-    decoder: DecoderConfig,
-    steps: int,
-    read: Callable[[int], Any],
-    tokens: Tokens,
+    head: DenseHead, decoder: DecoderConfig, steps: int, read: Callable[[int], Any], tokens: Tokens
 ) -> Trained:
-    """Wrap a decoder for the training loop.
+    """Wrap a decoder for the training loop, for a run of so many steps.
 
-    Parameters
-    ----------
-    head : DenseHead
-    decoder : DecoderConfig
-        Settings of its optimiser.
-    steps : int
-        Number of steps of the whole run.
-    read : callable
-        Reads the batch of a step; called in a thread.
-    tokens : callable
-        Turns that batch into tensors on the head's device.
+    `read` reads the batch of a step, in a thread; `tokens` turns it into tensors on the head's
+    device.
     """
     optimizer = torch.optim.AdamW(
         _groups(head, decoder), lr=decoder.learning_rate, weight_decay=decoder.weight_decay

@@ -98,14 +98,7 @@ class DenseOptions:
         return decoder, replace(training, **given)
 
     def on_the_fly(self, config: DenseConfig, device: str) -> OnTheFly:
-        """Configs for training a decoder on crops.
-
-        Parameters
-        ----------
-        config : DenseConfig
-        device : str
-            Torch device of model and decoder.
-        """
+        """Configs for training a decoder on crops, with model and decoder on a torch device."""
         decoder, training = self.from_tokens()
         crops, eigen_crop = self.crops, self.eigen_crop
         if self.published is not None:

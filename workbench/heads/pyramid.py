@@ -18,16 +18,9 @@ LEVELS = 4
 
 
 class Pyramid(nn.Module):
-    """Turn token maps into four maps, the finest first.
+    """Turn token maps into four maps of `hidden` channels, the finest first.
 
-    Parameters
-    ----------
-    reduced : Reduced
-        Standardises and reduces the channels.
-    hidden : int
-        Channels of every level.
-    doublings : int
-        Number of times that the finest level doubles the sides of the token map.
+    The finest doubles the sides of the token map `doublings` times.
     """
 
     def __init__(self, reduced: Reduced, hidden: int, doublings: int) -> None:

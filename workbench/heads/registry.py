@@ -15,14 +15,7 @@ MARGIN = 1.2
 
 
 def build(config: DecoderConfig, found: Survey) -> DenseHead:
-    """Build a decoder with random weights for the images that a survey describes.
-
-    Parameters
-    ----------
-    config : DecoderConfig
-        Any head but ``linear``.
-    found : Survey
-        Survey of the training images: channels, grid, pixels, classes or largest depth.
+    """Build a decoder (any head but ``linear``), with random weights, for the surveyed images.
 
     Raises
     ------

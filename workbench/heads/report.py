@@ -20,12 +20,7 @@ METRICS = {
 def class_table(parts: Sequence[pd.DataFrame], names: Sequence[str] | None) -> pd.DataFrame:
     """Intersection over union of each class that occurs in the test maps.
 
-    Parameters
-    ----------
-    parts : sequence of DataFrame
-        Tables as returned by :func:`analyses.dense_probe.compute`.
-    names : sequence of str, optional
-        Names of the classes, if known.
+    `parts` are tables of :func:`analyses.dense_probe.compute`.
 
     Returns
     -------
@@ -55,16 +50,8 @@ def write_dense(
 ) -> None:
     """Write a table, its figures and, if there are any, its differences and classes.
 
-    Parameters
-    ----------
-    table, against, classes : DataFrame
-        Results of the probe, :func:`analyses.statistics.bootstrap.differences` and
-        :func:`class_table`.
-    task : {"segmentation", "depth"}
-    store : FeatureStore, optional
-        Store that holds the sources, if they are stored.
-    out : Path
-        Folder to write to.
+    `against` and `classes` come from :func:`analyses.statistics.bootstrap.differences` and
+    :func:`class_table`; `store` holds the sources, if they are stored.
     """
     # Deferred: matplotlib takes 1 s to import.
     from workbench.figures import style

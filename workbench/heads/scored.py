@@ -21,18 +21,7 @@ class Scored:
     per_image: dict[str, PerImage] = field(default_factory=dict)
 
     def add(self, source: str, found: PerImage, images: int, **facts: Any) -> None:
-        """Add a source.
-
-        Parameters
-        ----------
-        source : str
-        found : PerImage
-            Scores of its test images.
-        images : int
-            Number of images in the test set that `found.rows` indexes.
-        **facts
-            Values of further columns.
-        """
+        """Add a source: scores of its test images, rows of a set of `images`, and more columns."""
         record, self.resampled[source] = scores(found.sums, found.rows, images, self.config)
         self.per_image[source] = found
         self.records.append({"source": source} | record | facts | {"test_images": len(found.rows)})

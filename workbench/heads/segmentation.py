@@ -7,7 +7,9 @@ provides layers, matching and losses; this module only chooses their sizes.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -30,7 +32,9 @@ class UperNet(DenseHead):
         module = _transformers("upernet", config.head)
         self.pyramid = pyramid
         # Only these fields are read; a whole config would create its own backbone.
-        sizes = _Sizes(pool_scales=(1, 2, 3, 6), hidden_size=config.hidden, num_labels=classes)
+        sizes = SimpleNamespace(
+            pool_scales=(1, 2, 3, 6), hidden_size=config.hidden, num_labels=classes
+        )
         self.decoder = module.UperNetHead(sizes, [config.hidden] * LEVELS)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -42,13 +46,6 @@ class UperNet(DenseHead):
         logits = interpolate(self(tokens), truth.shape[-2:], mode="bilinear", align_corners=False)
         total = cross_entropy(logits, truth, ignore_index=-1, reduction="sum")
         return total / (truth >= 0).sum().clamp(min=1)
-
-
-class _Sizes:
-    """Named values as attributes."""
-
-    def __init__(self, **values: Any) -> None:
-        self.__dict__.update(values)
 
 
 class Mask2Former(DenseHead):
@@ -143,8 +140,6 @@ def _decoders(module: Any, sizes: Any) -> nn.Module:
 
 def _transformers(model: str, head: str) -> Any:
     """Import the module of a model in ``transformers``."""
-    import importlib
-
     try:
         return importlib.import_module(f"transformers.models.{model}.modeling_{model}")
     except ImportError as error:

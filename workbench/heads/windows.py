@@ -25,17 +25,9 @@ Predict = Callable[[torch.Tensor], torch.Tensor]
 
 @torch.inference_mode()
 def predict(run: Predict, image: np.ndarray, config: CropConfig, *, batch: int = 8) -> np.ndarray:
-    """A prediction for every pixel of the resized image.
+    """A prediction for every pixel of the resized image; `image` is uint8, dims (row, col, 3).
 
-    Parameters
-    ----------
-    run : callable
-        Predicts a map for each window.
-    image : uint8 array, dims (row, col, 3)
-    config : CropConfig
-        Side, stride and kind of the windows.
-    batch : int
-        Number of windows per call of `run`.
+    `config` gives side, stride and kind of the windows; `run` takes `batch` of them at a time.
 
     Returns
     -------
