@@ -21,33 +21,20 @@ _SIZE = re.compile(r"\b(\d+)$")
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers of one run.
-
-    Attributes
-    ----------
-    answers : list of str
-        Answers in the order of the questions.
-    scores : float array, dims (question,)
-    source : str
-        Source of the vision tokens; empty if it is not recorded.
-    """
+    """Answers of one run, in the order of the questions."""
 
     answers: list[str]
     scores: np.ndarray
+    """(question,) float."""
     source: str
+    """Source of the vision tokens; empty if it is not recorded."""
 
 
 def read(path: Path, questions: Sequence[Question], option: str) -> Answers:
-    """Answers to these questions.
+    """Answers to these questions; `option` names the file in messages.
 
-    Parameters
-    ----------
-    path : Path
-        A file of ``workbench vlm eval --out``, whose source is that of the run in its folder; or a
-        JSON result of ``scripts/experiments/multimodal.py``.
-    questions : sequence of Question
-    option : str
-        Name of the file in messages.
+    The file is one of ``workbench vlm eval --out``, whose source is that of the run in its folder;
+    or a JSON result of ``scripts/experiments/multimodal.py``.
 
     Raises
     ------
@@ -83,12 +70,7 @@ def by_size(
 ) -> pd.DataFrame:
     """Number of right answers by object size: the pixels that end a type, such as ``colour 64``.
 
-    Parameters
-    ----------
-    questions : sequence of Question
-    found : mapping of name to Answers
-    side : int or None
-        Longer side of the pictures in pixels, if known.
+    `side` is the longer side of the pictures in pixels, if known.
 
     Returns
     -------
@@ -115,14 +97,8 @@ def examples(found: Mapping[str, Answers], images: np.ndarray, count: int) -> li
     """Questions for a gallery, each about another image, covering the outcomes of two runs in turn.
 
     Outcomes alternate: only the first run is right, only the second, both, neither. Within each
-    outcome the order is that of the questions.
-
-    Parameters
-    ----------
-    found : mapping of name to Answers
-    images : int array, dims (question,)
-        Image of each question.
-    count : int
+    outcome the order is that of the questions. `images`, int, dims (question,), is the image of
+    each.
     """
     first, *others = (one.scores >= 0.5 for one in found.values())
     second = others[0] if others else first

@@ -16,24 +16,15 @@ from workbench.vlm.vision import StoredVision
 
 @dataclass(frozen=True)
 class Conversations:
-    """Conversations with their images.
-
-    Attributes
-    ----------
-    vision : StoredVision
-    writer : Writer
-    questions : sequence of Question
-    groups : sequence
-        Questions of each conversation, by number.
-    images : int array, dims (conversation,)
-        Store rows.
-    """
+    """Conversations with their images."""
 
     vision: StoredVision
     writer: Writer
     questions: Sequence[Question]
     groups: Sequence[Sequence[int]]
+    """Questions of each conversation, by number."""
     images: np.ndarray
+    """(conversation,) int: store rows."""
 
     def batch(self, step: int, size: int, seed: int) -> dict[str, torch.Tensor]:
         """Texts and vision tokens of a step.

@@ -37,15 +37,8 @@ def held_out_loss(
 ) -> float:
     """Mean loss per answer token in nats, with each question asked alone.
 
-    Parameters
-    ----------
-    model : VisionLanguageModel
-    writer : Writer
-    vision : StoredVision
-        Tokens of images that were not trained on.
-    questions : sequence of Question
-    length : int
-        Largest number of tokens in a question with its image and answer.
+    `vision` has tokens of images that were not trained on; `length` is the largest number of tokens
+    in a question with its image and answer.
     """
     rows = rows_of(questions, vision.store.image_ids, vision.store.path)
     vision.refuse_unreadable(rows)
@@ -71,18 +64,8 @@ def line(
 ) -> dict[str, Any]:
     """The line that a finished run adds to the table of the encoder law.
 
-    Parameters
-    ----------
-    folder : Path
-        Folder of the run.
-    store : FeatureStore
-        Store of held-out images with the run's source; names the data set.
-    questions : sequence of Question
-        About these images.
-    device : str
-        Torch device of the language model.
-    log : callable
-        Prints a line.
+    `store` holds the run's source for held-out images, which the questions are about, and names the
+    data set. The language model runs on `device`.
 
     Returns
     -------

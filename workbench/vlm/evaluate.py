@@ -76,8 +76,7 @@ def evaluate(
 
 
 def _require_choices(questions: Sequence[Question], score: str) -> None:
-    lacking = [n for n, question in enumerate(questions, start=1) if len(question.choices) < 2]
-    if lacking:
+    if lacking := [n for n, one in enumerate(questions, start=1) if len(one.choices) < 2]:
         raise InputError(
             f"--score {score} compares choices, and question {lacking[0]} has none ({len(lacking)} "
             f"in all); give them in a column choices, or use --score exact"
@@ -86,27 +85,17 @@ def _require_choices(questions: Sequence[Question], score: str) -> None:
 
 @dataclass(frozen=True)
 class Answerer:
-    """Generates and scores a model's answers.
-
-    Attributes
-    ----------
-    model : VisionLanguageModel
-    writer : Writer
-    vision : callable
-        Rows to tokens, float32, dims (image, row, col, channel).
-    length : int
-        Largest number of tokens in a text with its image.
-    config : EvaluationConfig
-    progress : bool
-        Show a bar.
-    """
+    """Generates and scores a model's answers."""
 
     model: VisionLanguageModel
     writer: Writer
     vision: Any
+    """Function from rows to tokens, float32, dims (image, row, col, channel)."""
     length: int
+    """Largest number of tokens in a text with its image."""
     config: EvaluationConfig
     progress: bool
+    """Show a bar."""
 
     def generate(self, texts: Sequence[Text], rows: np.ndarray) -> list[str]:
         """Generate an answer to each text by greedy decoding."""
@@ -198,13 +187,7 @@ def answer(
     question: str,
     new_tokens: int = 32,
 ) -> str:
-    """The model's answer about one image.
-
-    Parameters
-    ----------
-    tokens : float32 tensor, dims (1, row, col, channel)
-    question : str
-    """
+    """The model's answer about one image's tokens, float32, dims (1, row, col, channel)."""
     config = EvaluationConfig(new_tokens=new_tokens)
     asked = Answerer(model, writer, lambda rows: tokens, run.config.length, config, False)
     with torch.inference_mode():

@@ -38,30 +38,22 @@ LOG_EVERY = 10
 
 @dataclass(frozen=True)
 class Fitted:
-    """Result of a run.
-
-    Attributes
-    ----------
-    model : VisionLanguageModel
-    outcome : Outcome
-    conversations, questions : int
-        Numbers of conversations and questions trained on.
-    parameters : int
-        Number of parameters trained.
-    loss, tokens_per_s : float
-        The latest loss logged; image and text tokens per second over the whole run.
-    r2 : float or None
-        R^2 of the closed-form start on the training images.
-    """
+    """Result of a run."""
 
     model: VisionLanguageModel
     outcome: Outcome
     conversations: int
+    """Number of conversations trained on."""
     questions: int
+    """Number of questions trained on."""
     parameters: int
+    """Number of parameters trained."""
     loss: float
+    """The latest loss logged."""
     tokens_per_s: float
+    """Image and text tokens per second over the whole run."""
     r2: float | None
+    """R^2 of the closed-form start on the training images."""
 
 
 def fit(
@@ -79,24 +71,9 @@ def fit(
 ) -> Fitted:
     """Train to the end, or to the first request to stop. A repeated call resumes exactly.
 
-    Parameters
-    ----------
-    store : FeatureStore
-        Store of the training images; the tokens of a step are read during the step before it.
-    source : str
-    questions : sequence of Question
-    config : VlmConfig
-    seed : int
-    folder : Path
-        Folder of this run alone.
-    log : callable
-        Prints a line.
-    start : Path, optional
-        Folder of a run to start from: its projector, and its adapters if both runs have them.
-    checkpoint_every : int
-        Steps between checkpoints.
-    progress : bool
-        Show a bar.
+    The tokens of a step are read from the store during the step before it. `folder` is of this run
+    alone; `start` is that of a run to start from: its projector, and its adapters if both runs have
+    them.
 
     Raises
     ------

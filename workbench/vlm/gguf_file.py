@@ -20,14 +20,7 @@ LLAMA = "llama"
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Write the weights in float32 and the tokenizer to a folder.
-
-    Parameters
-    ----------
-    path : Path
-        GGUF file.
-    folder : Path
-        Existing folder to write to.
+    """Write the weights of a GGUF file in float32, and its tokenizer, to an existing folder.
 
     Raises
     ------
@@ -62,13 +55,7 @@ def unpack_llama(
 ) -> None:
     """As :func:`unpack`, of a model in Llama's form.
 
-    Parameters
-    ----------
-    path, folder : Path
-    metadata : dict
-        Metadata of the file, without its vocabulary.
-    names : tuple of str
-        Names of its tensors.
+    `metadata` lacks the vocabulary; `names` are those of the tensors.
     """
     import gguf
     from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast

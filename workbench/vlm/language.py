@@ -64,16 +64,9 @@ class Language:
 def load(name: str, cache: Path, dtype: torch.dtype, log: Callable[[str], None]) -> Language:
     """Load a language model by name in evaluation mode; no code in its files is executed.
 
-    Parameters
-    ----------
-    name : str
-        ``hf:NAME`` (a folder or a hub name), ``gguf:FILE`` or ``bundled:NAME``.
-    cache : Path
-        Folder that keeps unpacked GGUF files as safetensors: unpacking takes seconds.
-    dtype : torch.dtype
-        Type of the weights in memory.
-    log : callable
-        Prints a line.
+    A name is ``hf:NAME`` (a folder or a hub name), ``gguf:FILE`` or ``bundled:NAME``. The folder
+    `cache` keeps unpacked GGUF files as safetensors: unpacking takes seconds. `dtype` is that of
+    the weights in memory.
 
     Raises
     ------
@@ -115,13 +108,7 @@ def load(name: str, cache: Path, dtype: torch.dtype, log: Callable[[str], None])
 
 
 def require_packages() -> None:
-    """Refuse to start without the packages of the extra.
-
-    Raises
-    ------
-    InputError
-        One of them is not installed.
-    """
+    """Refuse (InputError) to start without the packages of the extra."""
     for package in PACKAGES:  # not imported: peft takes seconds, and only adapters need it
         if find_spec(package) is None:
             raise InputError(

@@ -54,42 +54,30 @@ VICUNA = Template(
 
 @dataclass(frozen=True)
 class Text:
-    """A conversation in token numbers.
-
-    Attributes
-    ----------
-    ids : int64 array, dims (token,)
-        :data:`IMAGE` at every place of an image token.
-    labels : int64 array, dims (token,)
-        The token itself where the loss counts it, elsewhere :data:`IGNORED`.
-    """
+    """A conversation in token numbers."""
 
     ids: np.ndarray
+    """(token,) int64: :data:`IMAGE` at every place of an image token."""
     labels: np.ndarray
+    """(token,) int64: the token itself where the loss counts it, elsewhere :data:`IGNORED`."""
 
 
 class Writer:
-    """Writes conversations for one tokenizer.
-
-    Parameters
-    ----------
-    tokenizer : transformers.PreTrainedTokenizerBase
-    image_tokens : int
-        Number of places that the image takes.
-    """
+    """Writes conversations for a tokenizer of ``transformers``; an image takes `image_tokens`."""
 
     def __init__(self, tokenizer: Any, image_tokens: int) -> None:
         known = tokenizer.get_vocab()
         self.template = CHATML if "<|im_start|>" in known else VICUNA
         self.image_tokens, self._tokenizer = image_tokens, tokenizer
-        end = self._ids(self.template.end)
+        end = self.words(self.template.end)
         self.end = end[-1] if self.template is CHATML or len(end) == 1 else tokenizer.eos_token_id
         begins = self.template is VICUNA and tokenizer.bos_token_id is not None
         self._start = [tokenizer.bos_token_id] if begins else []
 
     def conversation(self, turns: Sequence[Question]) -> Text:
         """Questions, each followed by its answer; the loss counts the answers."""
-        ids, labels = self._opening()
+        ids = self._opening()
+        labels = [IGNORED] * len(ids)
         for number, turn in enumerate(turns):
             asked, answer = self.turn(turn, first=number == 0)
             ids += asked + answer
@@ -103,29 +91,26 @@ class Writer:
     @property
     def opening(self) -> int:
         """Tokens before the first question, the image included."""
-        return len(self._opening()[0])
+        return len(self._opening())
 
     def prompt(self, question: str) -> Text:
         """One question up to the start of its answer; without loss."""
-        ids, _ = self._opening()
-        ids += self.asked(question, first=True)
+        ids = self._opening() + self.asked(question, first=True)
         return Text(np.array(ids), np.full(len(ids), IGNORED))
 
     def option(self, question: str, option: str) -> Text:
         """One question and one possible answer; the loss counts the answer and its end mark."""
-        ids = [*self._opening()[0], *self.asked(question, first=True)]
-        answer = [*self.words(option), self.end]
-        return Text(np.array(ids + answer), np.array([IGNORED] * len(ids) + answer))
+        return self.conversation([Question(image="", question=question, answer=option)])
 
     def asked(self, question: str, *, first: bool) -> list[int]:
         """Tokens of a question; the first question follows the image."""
         template = self.template
         before = "\n" if first else f"{template.between}{template.ask}"
-        return self._ids(f"{before}{question}{template.reply}")
+        return self.words(f"{before}{question}{template.reply}")
 
     def words(self, text: str) -> list[int]:
-        """Token numbers of an answer."""
-        return self._ids(text)
+        """Token numbers of a text."""
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decoded(self, ids: Sequence[int]) -> str:
         """Text of generated tokens up to the end mark, as one line."""
@@ -134,13 +119,9 @@ class Writer:
             kept = kept[: kept.index(self.end)]
         return " ".join(self._tokenizer.decode(kept, skip_special_tokens=True).split())
 
-    def _opening(self) -> tuple[list[int], list[int]]:
-        ids = [*self._start, *self._ids(self.template.start + self.template.ask)]
-        ids += [IMAGE] * self.image_tokens
-        return ids, [IGNORED] * len(ids)
-
-    def _ids(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+    def _opening(self) -> list[int]:
+        before = self.words(self.template.start + self.template.ask)
+        return [*self._start, *before, *[IMAGE] * self.image_tokens]
 
 
 def conversations(

@@ -61,18 +61,8 @@ class Answering:
     A request's arguments are those of the engine's "simple" models: text, generation options or the
     answer to score, a function from a document to its images, number of the document, task, split.
 
-    Parameters
-    ----------
-    run : str
-        Folder of the run.
-    encoder : str, optional
-        ``run:FOLDER`` of the frozen model, if it was trained here.
-    device : str
-        Torch device of the language model.
-    batch_size : int or str
-        Texts run together.
-    options
-        Other options that the engine passes to every model; ignored.
+    `run` is the folder of the run, `encoder` the ``run:FOLDER`` of the frozen model, if it was
+    trained here. Other options, which the engine passes to every model, are ignored.
     """
 
     task_dict: Any

@@ -15,15 +15,8 @@ def rows_of(questions: Sequence[Question], image_ids: Iterable[str], store: str)
     """Store row of each question's image: int64, dims (question,).
 
     An image matches the id that equals its name; else the only id that ends with it (in whole path
-    components); else the only id that it ends with.
-
-    Parameters
-    ----------
-    questions : sequence of Question
-    image_ids : iterable of str
-        Image ids of the store, in row order.
-    store : str
-        Name of the store in messages.
+    components); else the only id that it ends with. `image_ids` are in row order; `store` names the
+    store in messages.
 
     Raises
     ------

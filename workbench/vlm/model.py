@@ -24,14 +24,7 @@ class VisionLanguageModel(nn.Module):
 
     Its ``state_dict`` holds the trained tensors alone.
 
-    Parameters
-    ----------
-    language : Language
-        Changed in place.
-    config : VlmConfig
-        Resolved.
-    channels : int
-        Channels of a vision token.
+    `language` is changed in place, `config` is resolved, and a vision token has `channels`.
     """
 
     def __init__(self, language: Language, config: VlmConfig, channels: int) -> None:
@@ -46,12 +39,8 @@ class VisionLanguageModel(nn.Module):
     def embeddings(self, tokens: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """Embeddings of texts with image tokens in their places: dims (text, token, width).
 
-        Parameters
-        ----------
-        tokens : float32 tensor, dims (text, row, col, channel)
-            Vision tokens of each text's image.
-        ids : int64 tensor, dims (text, token)
-            :data:`~workbench.vlm.layout.IMAGE` at the places of image tokens.
+        `tokens`, float32, dims (text, row, col, channel), are those of each text's image; `ids`,
+        int64, dims (text, token), are :data:`~workbench.vlm.layout.IMAGE` at their places.
         """
         image = ids == IMAGE
         words = self.language.get_input_embeddings()(ids.masked_fill(image, 0))
@@ -61,13 +50,9 @@ class VisionLanguageModel(nn.Module):
     def losses(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Loss of each labelled place in nats, 0 elsewhere: float32, dims (text, token - 1).
 
-        Words are scored at these places only, which saves a fifth of a small model's work.
-
-        Parameters
-        ----------
-        batch : mapping
-            Result of :func:`~workbench.vlm.layout.padded`, and ``tokens`` as for
-            :meth:`embeddings`.
+        Words are scored at these places only, which saves a fifth of a small model's work. `batch`
+        is the result of :func:`~workbench.vlm.layout.padded`, with ``tokens`` as for
+        :meth:`embeddings`.
         """
         following = batch["labels"][:, 1:]
         asked = following != IGNORED

@@ -90,14 +90,8 @@ def needs(
 ) -> dict[str, Any]:
     """Estimate the memory, disk and GPU hours of a run.
 
-    Parameters
-    ----------
-    run : PaperRun
-    gpus : int
-    together : int
-        Examples in memory at a time on each GPU.
-    tflops : float
-        Peak TFLOP/s of a GPU in bfloat16.
+    `together` examples are in memory at a time on each GPU; `tflops` is the peak TFLOP/s of a GPU
+    in bfloat16.
 
     Returns
     -------

@@ -15,13 +15,7 @@ from torch.nn.functional import pad
 class Projector(nn.Module):
     """Hidden features of tokens, then one linear layer.
 
-    Parameters
-    ----------
-    kind : {"linear", "mlp2x_gelu", "mlp_downsample"}
-    channels : int
-        Channels of a vision token, all scales side by side.
-    width : int
-        Channels of a word embedding.
+    A vision token has `channels`, all scales side by side; a word embedding has `width`.
     """
 
     def __init__(self, kind: str, channels: int, width: int) -> None:
@@ -48,12 +42,8 @@ class Projector(nn.Module):
         return -(-rows // 2) * -(-cols // 2) if self.folded else rows * cols
 
     def features(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Inputs of the last layer, dims (image, token, feature).
-
-        Parameters
-        ----------
-        tokens : float32 tensor, dims (image, row, col, channel)
-        """
+        """float32 tokens, dims (image, row, col, channel), to inputs of the last layer, dims
+        (image, token, feature)."""
         if self.folded:
             images, rows, cols, channels = tokens.shape
             tokens = pad(tokens, (0, 0, 0, cols % 2, 0, rows % 2))

@@ -51,16 +51,11 @@ class Question:
 
 
 def read(paths: Sequence[Path], limit: int | None = None) -> list[Question]:
-    """The questions of one file or folder; VQAv2's annotations are a second file.
+    """The questions of one file or folder, or the first of them; VQAv2's annotations are a second.
 
-    Parameters
-    ----------
-    paths : sequence of Path
-        ``.json`` (LLaVA's conversations, easy-VQA's questions, or VQAv2's questions and
-        annotations), ``.csv`` (columns image or path, question, answer; choices, type), ``.tsv``
-        (also columns A, B, C, ...), or the folder of V*.
-    limit : int, optional
-        Number of questions to use, from the first; all by default.
+    Files are ``.json`` (LLaVA's conversations, easy-VQA's questions, or VQAv2's questions and
+    annotations), ``.csv`` (columns image or path, question, answer; choices, type), ``.tsv`` (also
+    columns A, B, C, ...), or the folder of V*.
 
     Raises
     ------

@@ -31,22 +31,10 @@ def solve_last_layer(
     words: Mapping[int, Sequence[int]],
     embedding: torch.Tensor,
 ) -> float:
-    """Solve the last layer in place.
+    """Solve the last layer in place; R^2 on the training images.
 
-    Parameters
-    ----------
-    projector : Projector
-    vision : StoredVision
-        Tokens of the training images.
-    words : mapping
-        Store row to the numbers of the words in its answers, each once.
-    embedding : float tensor, dims (word, width)
-        Word embeddings of the language model.
-
-    Returns
-    -------
-    float
-        R^2 on the training images.
+    `words` maps a store row to the numbers of the words in its answers, each once; `embedding`,
+    float, dims (word, width), holds the word embeddings of the language model.
 
     Raises
     ------

@@ -24,17 +24,11 @@ from workbench.vlm.projector import Projector
 
 @dataclass(frozen=True)
 class Run:
-    """A run that was trained in a folder.
-
-    Attributes
-    ----------
-    folder : Path
-    identity : dict
-        The record in ``run.json``.
-    """
+    """A run that was trained in a folder."""
 
     folder: Path
     identity: dict[str, Any]
+    """The record in ``run.json``."""
 
     @classmethod
     def open(cls, folder: Path) -> Run:

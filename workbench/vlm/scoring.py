@@ -100,12 +100,8 @@ def summary(questions: Sequence[Question], scores: np.ndarray) -> dict[str, Any]
 def paired(a: np.ndarray, b: np.ndarray, rows: np.ndarray, seed: int = 0) -> dict[str, float]:
     """Mean of a - b over the same questions, with a 95 % interval over resampled images.
 
-    Parameters
-    ----------
-    a, b : float arrays, dims (question,)
-        Scores of the same questions in the same order.
-    rows : int array, dims (question,)
-        Image of each question: questions of one image are resampled together.
+    `a` and `b` are scores of the same questions in the same order, float, dims (question,); `rows`,
+    int, dims (question,), is the image of each: questions of one image are resampled together.
 
     Returns
     -------

@@ -25,11 +25,6 @@ class StoredVision:
 
     Scales with different grids (such as ``.unpooled``) are brought to the largest grid by repeating
     tokens; by default all scales have one grid.
-
-    Parameters
-    ----------
-    store : FeatureStore
-    source : str
     """
 
     def __init__(self, store: FeatureStore, source: str) -> None:
@@ -77,14 +72,7 @@ def at_grid(tokens: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
 class Tower:
     """Computes tokens of images with the tower, transform and arithmetic of a training.
 
-    Parameters
-    ----------
-    manifests : mapping
-        Result of :meth:`StoredVision.manifests` for the training store.
-    grid : (int, int)
-        Grid of the training tokens.
-    log : callable
-        Prints a line.
+    `manifests` are :meth:`StoredVision.manifests` of the training store, `grid` that of its tokens.
     """
 
     def __init__(
@@ -104,14 +92,9 @@ class Tower:
     def __call__(
         self, names: Sequence[str], read: Callable[[str], bytes] | None = None
     ) -> torch.Tensor:
-        """Tokens, float32, dims (image, row, col, channel).
+        """Tokens, float32, dims (image, row, col, channel), of image files, each named once.
 
-        Parameters
-        ----------
-        names : sequence of str
-            Image files, each once.
-        read : callable, optional
-            Name to the content of an image file; by default the name is a path.
+        `read` gives the content of a file by its name; by default the name is a path.
 
         Raises
         ------
