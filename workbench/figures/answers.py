@@ -26,12 +26,8 @@ BLIND = ("#4d4d4d", "x", ":")
 def draw_sizes(table: pd.DataFrame) -> Figure:
     """Accuracy against the size of objects, in the picture and as a model sees it.
 
-    Where the size seen decides, curves that are apart on the left meet on the right.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        ``name``, ``size`` (pixels), ``seen`` (pixels, or NaN), ``questions``, ``right``.
+    Where the size seen decides, curves that are apart on the left meet on the right. The table has
+    ``name``, ``size`` (pixels), ``seen`` (pixels, or NaN), ``questions``, ``right``.
     """
     columns = [name for name in PANELS if table[name].notna().any()]
     drawn, axes = style.figure(4.6 * len(columns), 3.8, columns=len(columns))
@@ -62,13 +58,8 @@ def draw_gallery(
 ) -> Figure:
     """Questions with the expected answer and what each model said, three in a line.
 
-    Parameters
-    ----------
-    pictures : sequence of uint8 arrays, dims (row, col, 3)
-        None if a picture cannot be read.
-    asked : sequence of (question, expected answer)
-    answers : mapping
-        Name of a model to its answer and score in each question.
+    `pictures` are uint8, dims (row, col, 3), or None if they cannot be read; `answers` maps the
+    name of a model to its answer and score in each question.
     """
     columns = min(3, len(asked))
     lines = -(-len(asked) // columns)

@@ -21,9 +21,8 @@ from workbench.figures import style
 def draw_losses(group: GroupFit) -> Figure:
     """Loss against pairs per encoder: runs, their own fit L(D), and the best law in N and D."""
     figure, (ax,) = style.figure(6.2, 4.2)
-    d = np.geomspace(
-        group.runs["image_text_pairs"].min(), group.runs["image_text_pairs"].max(), 100
-    )
+    pairs = group.runs["image_text_pairs"]
+    d = np.geomspace(pairs.min(), pairs.max(), 100)
     law = group.fits[group.best]
     for i, (size, part) in enumerate(group.runs.groupby("vit_params")):
         colour = style.PALETTE[i % len(style.PALETTE)]
@@ -57,13 +56,8 @@ def draw_gains(groups: Sequence[GroupFit], confidence: float = 0.95) -> Figure:
         d = frame["image_text_pairs"] / 1e6
         ax.axhline(0, color=style.INK, lw=0.8)
         ax.fill_between(d, frame["low"], frame["high"], color=style.GREEN, alpha=0.2, lw=0)
-        ax.plot(
-            d,
-            frame["gain"],
-            color=style.GREEN,
-            lw=1.8,
-            label=f"trend with {confidence:.0%} interval",
-        )
+        trend = f"trend with {confidence:.0%} interval"
+        ax.plot(d, frame["gain"], color=style.GREEN, lw=1.8, label=trend)
         ax.plot(d, frame["observed"], "o", color=style.GREY, label="difference of two runs")
         ax.set(xscale="log", xlabel="image-text pairs (millions)")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

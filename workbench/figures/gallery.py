@@ -27,15 +27,7 @@ NEAREST = 3
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images and names of the two stores.
-
-    Attributes
-    ----------
-    train, test : callable
-        Store row -> RGB uint8 (row, col, 3), or None if the image cannot be shown.
-    train_names, test_names : array of str
-        Image ids by store row.
-    """
+    """Images of the two stores, RGB uint8 (row, col, 3) or None, and their ids, by store row."""
 
     train: Reader
     test: Reader
@@ -47,11 +39,7 @@ class Pictures:
 def sheet(table: pd.DataFrame, pictures: Pictures) -> Figure:
     """One line per hard example: image, predictions, easy images of its class, nearest images.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Rows of :func:`analyses.hard_examples.compute`, at least one.
-    pictures : Pictures
+    The table has rows of :func:`analyses.hard_examples.compute`, at least one.
     """
     rows = table.to_dict("records")
     easy = max(len(row["easy"]) for row in rows)

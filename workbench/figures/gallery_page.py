@@ -66,8 +66,9 @@ def _article(row: dict, pictures: Pictures) -> str:
         f"<tr><td>{escape(name)}<td>{loss:.2f}<td>{_top(best, row['label'])}"
         for name, loss, best in row["others"]
     )
+    kinds = "".join(f' <span class="{k}">{k}</span>' for k in ("rare", "ambiguous") if row[k])
     return (
-        f"<article><div><h3>{escape(row['label'])}{_kinds_html(row)}</h3>{hard}"
+        f"<article><div><h3>{escape(row['label'])}{kinds}</h3>{hard}"
         f"loss drop {row['drop']:.2f}</div>"
         f"<div><h3>source, loss, predictions</h3><table>{tops}</table></div>"
         f'<div><h3>easy, same class</h3><div class="group">{easy}</div></div>'
@@ -82,11 +83,6 @@ def _top(predictions: list[tuple[str, float]], label: str) -> str:
     marked = f"{MARKS[kind]} {escape(first)} {probability:.2f}"
     rest = "".join(f", {escape(name)} {probability:.2f}" for name, probability in others)
     return f'<span class="{kind}">{marked}</span>{rest}'
-
-
-def _kinds_html(row: dict) -> str:
-    kinds = [k for k in ("rare", "ambiguous") if row[k]]
-    return "".join(f' <span class="{k}">{k}</span>' for k in kinds)
 
 
 def _figure(image: np.ndarray | None, caption: str) -> str:

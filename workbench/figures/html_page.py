@@ -21,15 +21,9 @@ p { margin: .3rem 0 .6rem; max-width: 46rem; } a { color: var(--mark); }
 def page(title: str, body: str, css: str = "") -> str:
     """A whole page without remote assets.
 
-    Parameters
-    ----------
-    title : str
-        Escaped here.
-    body : str
-        HTML; what users wrote in it is escaped already.
-    css : str
-        Rules after the common ones; colours are ``var(--ink)``, ``--soft``, ``--line``,
-        ``--page``, ``--head``, ``--mark`` and ``--warn``.
+    The title is escaped here; in `body`, HTML, what users wrote is escaped already. The colours in
+    `css` are ``var(--ink)``, ``--soft``, ``--line``, ``--page``, ``--head``, ``--mark`` and
+    ``--warn``.
     """
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

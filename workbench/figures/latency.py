@@ -25,13 +25,7 @@ PANELS = {"seconds": "seconds for one image", "peak_mb": "peak memory, MB"}
 
 @style.styled
 def draw_latency(table: pd.DataFrame) -> Figure:
-    """Seconds and peak memory of one image against its side in pixels.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Result of :func:`workbench.cost.latency`.
-    """
+    """Seconds and peak memory of one image, of :func:`workbench.cost.latency`, against its side."""
     drawn, panels = style.figure(9.0, 3.8, columns=2)
     placed = table.assign(side=[Scale.parse(scale).height for scale in table["scale"]])
     for axes, (column, label) in zip(panels, PANELS.items(), strict=True):

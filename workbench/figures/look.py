@@ -42,21 +42,10 @@ def tokens(
 ) -> Figure:
     """The photograph, and each source's token map as principal colours; S2 sources with parts.
 
-    One basis per source over all images: the same colour means the same in every picture of it.
-
-    Parameters
-    ----------
-    maps : FeatureStore or Maps
-    image : int
-        Row number.
-    sources : str or sequence of str
-        By default the first sources of the store: one model at all its scales, and at each of them.
-    foreground : (low, high), optional
-        Leave out tokens whose first component, 0 to 1 over the data set, lies outside.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    One basis per source over all images: the same colour means the same in every picture of it. By
+    default the first sources of the store are drawn: one model at all its scales, and at each of
+    them. Tokens whose first component, 0 to 1 over the data set, lies outside `foreground` (low,
+    high) are left out.
 
     Raises
     ------
@@ -82,18 +71,9 @@ def similarity(
     token: tuple[int, int],
     sources: str | Sequence[str] = (),
 ) -> Figure:
-    """The cosine of one token to all others of its image, in every source.
+    """The cosine of one token to all others of its image, in every source, as :func:`tokens`.
 
-    Parameters
-    ----------
-    maps, image, sources
-        As :func:`tokens`.
-    token : (row, col)
-        Token on the grid of the first source; other grids use the token at the same place.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    `token` (row, col) lies on the grid of the first source; other grids use that at the same place.
 
     Raises
     ------
@@ -126,18 +106,7 @@ def loss(
     """Maps of the loss of reconstructing the target from each source, over the null loss.
 
     Linear maps are fitted on sampled images of ``StoredMaps.train``, the store itself by default.
-
-    Parameters
-    ----------
-    maps : FeatureStore or StoredMaps
-    image, sources
-        As :func:`tokens`; S2 sources without their parts.
-    target : str
-        The source that is reconstructed.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Sources are as for :func:`tokens`; S2 sources stand without their parts.
     """
     opened, names = _asked(maps, image, sources)
     stored = _need_store(opened)
@@ -154,16 +123,7 @@ def loss(
 def scales(maps: FeatureStore | StoredMaps, *, image: int, target: str, source: str = "") -> Figure:
     """How much each scale of an S2 source adds to the reconstruction of every token of the image.
 
-    Parameters
-    ----------
-    maps, image, target
-        As :func:`loss`.
-    source : str
-        Has at least two scales; by default the first that the store offers.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    The source has at least two scales and is by default the first that the store offers.
     """
     opened, names = _asked(maps, image, [source] if source else ())
     stored = _need_store(opened)

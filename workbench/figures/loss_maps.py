@@ -21,16 +21,9 @@ def draw_loss_maps(
 ) -> Figure:
     """One line per image: the picture, each source's loss, and S2 minus single scale.
 
-    Losses are shares of the null loss. The picture shows through where little is lost or changed.
-
-    Parameters
-    ----------
-    result : xarray.Dataset
-        Result of :func:`analyses.reconstruction.token_loss.compute`.
-    pictures : callable
-        Row number to the picture as the model saw it (:func:`workbench.datasets.pictures.as_seen`).
-    titles : list of str, optional
-        One for each image, set above its picture.
+    `result` is of :func:`analyses.reconstruction.token_loss.compute`; losses are shares of the null
+    loss. `pictures` gives the picture of a row as the model saw it
+    (:func:`workbench.datasets.pictures.as_seen`); it shows through where little is lost or changed.
     """
     share = (result["loss"] / result["null_loss"].mean(("row", "col"))).values
     names = [str(n) for n in result["source"].values]

@@ -12,13 +12,7 @@ from workbench.figures.sources import looks, short
 
 @style.styled
 def draw_loss(table: pd.DataFrame) -> Figure:
-    """Draw ``loss_curve`` of :func:`analyses.memorization.compute`.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Columns ``source``, ``loss_curve``, ``chance_loss``.
-    """
+    """Draw ``loss_curve`` and ``chance_loss`` of :func:`analyses.memorization.compute`."""
     drawn, (axes,) = style.figure(6.4, 4.0)
     for look, row in zip(looks(list(table["source"])), table.to_dict("records"), strict=True):
         epochs = range(1, len(row["loss_curve"]) + 1)
@@ -32,13 +26,7 @@ def draw_loss(table: pd.DataFrame) -> Figure:
 
 @style.styled
 def draw_capacity(table: pd.DataFrame) -> Figure:
-    """Training accuracy on random labels against their number.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As :func:`analyses.random_labels.compute` returns it.
-    """
+    """Training accuracy on random labels, of :func:`analyses.random_labels.compute`."""
     drawn, (axes,) = style.figure(6.4, 4.0)
     for look, row in zip(looks(list(table["source"])), table.to_dict("records"), strict=True):
         more = " or more" if row["censored"] else ""

@@ -25,37 +25,24 @@ NAMED = 24
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """A test image and its maps, each at its own pixels.
-
-    Attributes
-    ----------
-    title : str
-    photograph : uint8 array, dims (row, col, 3), or None
-    truth : array, dims (row, col)
-        int classes, -1 = ignored; or float metres, NaN = unknown.
-    maps : list of arrays, dims (row, col)
-        Prediction of each source.
-    """
+    """A test image and its maps, each at its own pixels."""
 
     title: str
     photograph: np.ndarray | None
+    """(row, col, 3) uint8."""
     truth: np.ndarray
+    """(row, col): int classes, -1 = ignored; or float metres, NaN = unknown."""
     maps: list[np.ndarray]
+    """Prediction of each source, as the truth."""
 
 
 @style.styled
 def draw_predictions(
     images: Sequence[Predicted], sources: Sequence[str], names: Sequence[str] | None = None
 ) -> Figure:
-    """A line for each image: photograph, truth, and the prediction of each source.
+    """A line for each image: photograph, truth, and the prediction of the head on each source.
 
-    Parameters
-    ----------
-    images : sequence of Predicted
-    sources : sequence of str
-        Sources of the heads that made the predictions.
-    names : sequence of str, optional
-        Names of the classes.
+    `names` are those of the classes.
     """
     columns = 2 + len(sources)
     figure, axes = style.figure(

@@ -17,17 +17,7 @@ def draw_sources(
     label: str = "test accuracy",
     confidence: float = 0.95,
 ) -> Figure:
-    """One point and interval per source, in the table's order.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Columns ``source``, ``low``, ``high`` and the metric.
-    metric, label : str
-        Column to draw, and its axis label.
-    confidence : float
-        Confidence of the intervals, named on the axis.
-    """
+    """One point and interval (``low``, ``high``) per source, in the table's order."""
     drawn, (axes,) = style.figure(7.0, 1.0 + 0.45 * len(table))
     for height, row in enumerate(table.to_dict("records")):
         colour, marker, _ = style.S2_CURVES[0] if is_s2(row["source"]) else style.MODEL_SIZE

@@ -21,12 +21,8 @@ def draw_information(result: xr.Dataset) -> Figure:
     """Bars of test information with 95 % intervals, each with its ratio beside it.
 
     Ticks are the information on training images, and open diamonds the paper's figures. The axis
-    ends where bars and ratios do; a tick beyond it is given as a number.
-
-    Parameters
-    ----------
-    result : xarray.Dataset
-        As :func:`analyses.reconstruction.compute` returns it.
+    ends where bars and ratios do; a tick beyond it is given as a number. `result` is of
+    :func:`analyses.reconstruction.compute`.
     """
     names, shown, goal = _named(result)
     info, high = result["test_info_bits"].values, result["test_info_high"].values
@@ -126,14 +122,9 @@ def draw_scales(result: xr.Dataset) -> Figure:
         ax.bar_label(alone, fmt="%.3f", fontsize=8, label_type="center", color="white")
         ax.bar_label(unique, fmt="%.3f", fontsize=8, padding=2)
         ax.annotate(
-            f"{float(one['together']):.3f}",
-            (1, float(one["together"])),
-            (-2, 3),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            ha="right",
-            fontsize=8,
-        )
+            f"{float(one['together']):.3f}", (1, float(one["together"])), (-2, 3), ha="right",
+            xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=8,
+        )  # fmt: skip
         ax.axhline(0, color=style.INK, linewidth=0.8)
         ax.set_xticks(at, [str(s) for s in one["scale"].values])
         ax.set_xlabel("scale, pixels")
@@ -170,12 +161,8 @@ def draw_ranks(result: xr.Dataset) -> Figure:
 def draw_pairs(pairs: xr.Dataset) -> Figure:
     """Bits that each source (row) has about each other (column), on training images.
 
-    A target that is a part of the source itself is left blank.
-
-    Parameters
-    ----------
-    pairs : xarray.Dataset
-        As :func:`analyses.reconstruction.pairs.pair_matrix` returns it.
+    A target that is a part of the source itself is left blank. `pairs` is of
+    :func:`analyses.reconstruction.pairs.pair_matrix`.
     """
     names = [two_lines(str(n)) for n in pairs["source"].values]
     values = pairs["train_info_bits"].values.copy()

@@ -42,21 +42,13 @@ def write(result: xr.Dataset, store: FeatureStore, out: Path) -> list[Path]:
         f"Linear reconstruction from {attrs['train_images']} training images, evaluated on "
         f"{attrs['test_images']} test images; information is -log2(loss / loss of the mean)."
     )
-    paths = write_table(
-        rows(result),
-        out / "table2",
-        shown=layout(result),
-        caption=caption,
-        notes=[*attrs["notes"], *attrs["warnings"]],
-    )
+    table, notes = rows(result), [*attrs["notes"], *attrs["warnings"]]
+    paths = write_table(table, out / "table2", shown=layout(result), caption=caption, notes=notes)
     drawings = {"information": draw_information(result), "map": draw_map(result)}
-    bits = {"test_info_low": "low", "test_info_high": "high"}
+    bits = table.rename(columns={"test_info_low": "low", "test_info_high": "high"})
+    label = "information, bits\n(unseen images)"
     curve = write_curve(
-        rows(result).rename(columns=bits),
-        store,
-        out / "reconstruct_curve",
-        metric="test_info_bits",
-        label="information, bits\n(unseen images)",
+        bits, store, out / "reconstruct_curve", metric="test_info_bits", label=label
     )
     if "alone" in result:
         drawings["scales"] = draw_scales(result)

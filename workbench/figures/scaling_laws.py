@@ -34,22 +34,15 @@ def draw_isoflop(fits: Sequence[ShapeFit]) -> Figure:
         colour = mpl.colormaps["viridis"]
         x = np.geomspace(runs["value"].min() / 1.3, runs["value"].max() * 1.3, 200)
         for t in np.geomspace(runs["compute"].min(), runs["compute"].max(), 5):
-            ax.plot(x, law.metric(x, t), color=colour(limits(t)), lw=1.4)
+            shade = colour(limits(t))
+            ax.plot(x, law.metric(x, t), color=shade, lw=1.4)
             best = float(law.optimum(t))
             if x[0] <= best <= x[-1]:
-                ax.plot(
-                    best, law.metric(best, t), "*", color=colour(limits(t)), ms=11, mec=style.INK
-                )
+                ax.plot(best, law.metric(best, t), "*", color=shade, ms=11, mec=style.INK)
         ax.scatter(
-            runs["value"],
-            runs["metric"],
-            c=runs["compute"],
-            cmap=colour,
-            norm=limits,
-            s=22,
-            ec=style.INK,
-            lw=0.4,
-        )
+            runs["value"], runs["metric"], c=runs["compute"], cmap=colour, norm=limits, s=22,
+            ec=style.INK, lw=0.4,
+        )  # fmt: skip
         _log_ticks(ax, runs["value"])
         top = 1.15 * runs["metric"].max()
         ax.set(title=_title(fit), xlabel=_LABELS.get(fit.dimension, "value"), ylim=(0, top))
@@ -66,23 +59,12 @@ def draw_predicted(fits: Sequence[ShapeFit]) -> Figure:
     for ax, fit in zip(axes, fits, strict=True):
         runs = fit.runs
         held = runs["extrapolated"].notna()
-        both = [runs["metric"], runs["predicted"], runs["extrapolated"][held]]
-        ends = [
-            0.9 * min(v.min() for v in both if len(v)),
-            1.1 * max(v.max() for v in both if len(v)),
-        ]
+        shown = runs[["metric", "predicted", "extrapolated"]]
+        ends = [0.9 * shown.min().min(), 1.1 * shown.max().max()]
         ax.plot(ends, ends, color=style.INK, lw=0.8)
-        ax.scatter(
-            runs["metric"], runs["predicted"], s=22, color=style.GREY, label="fitted, all runs"
-        )
-        ax.scatter(
-            runs["metric"][held],
-            runs["extrapolated"][held],
-            s=32,
-            marker="D",
-            color=VIOLET,
-            label="predicted unseen",
-        )
+        actual, unseen = runs["metric"], runs["extrapolated"][held]
+        ax.scatter(actual, runs["predicted"], s=22, color=style.GREY, label="fitted, all runs")
+        ax.scatter(actual[held], unseen, s=32, marker="D", color=VIOLET, label="predicted unseen")
         ax.set(title=_title(fit), xlabel="actual metric", xscale="log", yscale="log")
         ax.set(xlim=ends, ylim=ends, aspect="equal")
         for axis in (ax.xaxis, ax.yaxis):
@@ -176,10 +158,8 @@ def draw_published_frontier() -> Figure:
         "SoViT-400m": ("SoViT-400m/14", 40e9, style.GREEN, "^"),
     }
     for ax, name in zip(axes, (*DIMENSIONS, "params"), strict=True):
-        if name == "params":
-            line = np.array([sovit.fractional_params(p) for p in path]) / 1e6
-        else:
-            line = np.array([p[name] for p in path])
+        params = name == "params"
+        line = [sovit.fractional_params(p) / 1e6 if params else p[name] for p in path]
         ax.plot(first * tau, line, color=style.GREEN, lw=1.8, label="recipe from $x^0$")
         for label, (key, images, colour, marker) in networks.items():
             shape = NAMED_SHAPES[key]

@@ -43,12 +43,8 @@ DRAWN = 0.25
 def draw_curve(table: pd.DataFrame, others: pd.DataFrame | None = None) -> Figure:
     """Metric against GMACs per image: a curve for each policy, and one over model sizes.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Result of :func:`analyses.scale_selection.compute`, with ``gmacs``.
-    others : pandas.DataFrame, optional
-        Columns ``source``, ``gmacs``, ``metric``, ``low``, ``high``: other models.
+    The table is of :func:`analyses.scale_selection.compute`, with ``gmacs``; `others` are further
+    models, with columns ``source``, ``gmacs``, ``metric``, ``low``, ``high``.
     """
     drawn, (axes,) = style.figure(7.4, 4.4)
     for policy, rows in table.groupby("policy", sort=False):
@@ -76,17 +72,8 @@ def draw_chosen(
     """Photographs with outlines of the crops that a policy runs, beside the gain of every crop.
 
     The policy is bottom-up if the table has it, else the last; the images are the ones whose
-    largest gains differ most.
-
-    Parameters
-    ----------
-    store : FeatureStore
-        The test store.
-    layout : Layout
-    table : pandas.DataFrame
-        Result of :func:`analyses.scale_selection.compute`.
-    count : int
-        Images.
+    largest gains differ most. The store is that of the test images, the table of
+    :func:`analyses.scale_selection.compute`.
     """
     policies = list(table["policy"].unique())
     policy = "bottom-up" if "bottom-up" in policies else policies[-1]

@@ -132,13 +132,6 @@ def figure(
     """A new figure of the given size in inches, and its axes in reading order.
 
     Called within a function that is :func:`styled`.
-
-    Parameters
-    ----------
-    width, height : float
-        Inches.
-    rows, columns : int
-        Grid of axes.
     """
     assert mpl.rcParams["svg.hashsalt"] == _RC["svg.hashsalt"], "the caller is not @styled"
     drawn = Picture(figsize=(width, height), layout="constrained")

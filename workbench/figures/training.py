@@ -14,14 +14,8 @@ ACCURACIES = {"val_accuracy": "head", "knn_accuracy": "nearest neighbours"}
 def draw_training(metrics: pd.DataFrame, evaluation: pd.DataFrame | None, *, batch: int) -> Figure:
     """The training loss, and beside it the accuracy on held-out images where it was measured.
 
-    Parameters
-    ----------
-    metrics : pandas.DataFrame
-        Columns ``step`` and ``loss``, as in ``metrics.csv``.
-    evaluation : pandas.DataFrame, optional
-        Columns ``images``, ``val_accuracy`` and ``knn_accuracy``, as in ``evaluation.csv``.
-    batch : int
-        Images of a step.
+    The tables are those of ``metrics.csv`` (``step``, ``loss``) and ``evaluation.csv`` (``images``,
+    ``val_accuracy``, ``knn_accuracy``); a step has `batch` images.
     """
     drawn, (left, right) = style.figure(9.0, 3.2, columns=2)
     left.plot(metrics["step"] * batch, metrics["loss"], color=style.GREY, lw=1)
