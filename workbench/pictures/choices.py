@@ -16,14 +16,7 @@ SHOWN = 3
 
 
 class Choices:
-    """Widgets and their options for the current store.
-
-    Parameters
-    ----------
-    stores : sequence of StoredMaps
-    image : layout
-        The widgets that choose an image, shown first.
-    """
+    """Widgets and their options for the current store; `image` has the widgets that choose one."""
 
     def __init__(self, stores: Sequence[StoredMaps], image: Column) -> None:
         how = {"stylesheets": [WIDGETS], **WIDE}

@@ -16,13 +16,7 @@ LISTED = 200
 
 
 class Chooser:
-    """Row number, previous and next, a filter and a list.
-
-    Parameters
-    ----------
-    on_row : callable
-        Called with the chosen row.
-    """
+    """Row number, previous and next, a filter and a list; calls `on_row` with the chosen row."""
 
     def __init__(self, on_row: Callable[[int], None]) -> None:
         self._on_row, self._quiet = on_row, False

@@ -28,12 +28,7 @@ RANGE = (2, 98)
 class Cloud:
     """Scatter of a store's images by their mean tokens.
 
-    Parameters
-    ----------
-    doc : Document
-    pool : Executor
-    on_region : callable
-        Called with the rows of the selected points, or None without a selection.
+    `on_region` is called with the rows of the selected points, or None without a selection.
     """
 
     def __init__(
@@ -119,10 +114,8 @@ def _points(
         present = [int(label) for label in np.unique(labels)]
         legend = key_of_classes([(label, str(names[label])) for label in present])
     else:
-        if colour == PROBE:
-            values = maps.probe_loss(source)
-        else:
-            values = maps.reconstruction_loss(target, source)
+        probe = colour == PROBE
+        values = maps.probe_loss(source) if probe else maps.reconstruction_loss(target, source)
         shades, legend = _shades(values, colour)
         values = np.array([f"{colour} {value:.3g}" for value in values], dtype=object)
     shown = "" if len(labels) == len(maps.store) else f", a sample of {len(maps.store)}"

@@ -21,14 +21,8 @@ from workbench.pictures.maps import with_parts
 class ComputedMaps:
     """Maps of a few image files under one or more models, all kept in memory.
 
-    Parameters
-    ----------
-    paths : sequence of str
-        Image files.
-    models : sequence of str
-        ``MODEL`` or ``MODEL#TAP``.
-    scales : sequence of str
-        Pixels, or multiples of each model's native size, such as ``1x 2x``.
+    Models are ``MODEL`` or ``MODEL#TAP``, scales pixels or multiples of each model's native size,
+    such as ``1x 2x``.
 
     Raises
     ------
@@ -38,10 +32,7 @@ class ComputedMaps:
     """
 
     def __init__(
-        self,
-        paths: str | Sequence[str],
-        models: str | Sequence[str],
-        scales: str | Sequence[str],
+        self, paths: str | Sequence[str], models: str | Sequence[str], scales: str | Sequence[str]
     ) -> None:
         if not paths or not models:
             raise InputError("name at least one image file and one model, as in --model MODEL")

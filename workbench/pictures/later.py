@@ -18,14 +18,8 @@ LOG = logging.getLogger(__name__)
 class Later:
     """One kind of background work of a page: a new request replaces the previous one.
 
-    Parameters
-    ----------
-    doc : Document
-        Changed only in its event loop.
-    pool : Executor
-        Runs the work; shared by all visitors, so that memory does not grow with their number.
-    problem : callable
-        Called with one line if the work fails.
+    The document is changed only in its event loop. All visitors share the pool, so that memory does
+    not grow with their number. `problem` is called with one line if the work fails.
     """
 
     def __init__(self, doc: Document, pool: Executor, problem: Callable[[str], None]) -> None:

@@ -47,14 +47,9 @@ class Explorer:
 def explore(*stores: FeatureStore | str | Path, port: int = 0) -> Explorer:
     """Look at the tokens of one or more stores, in the notebook or in the browser.
 
-    A thread of this process serves the page on 127.0.0.1; stores are only read. If the notebook
-    runs on another machine, forward the port to yours (``ssh -L 5010:127.0.0.1:5010``).
-
-    Parameters
-    ----------
-    *stores : FeatureStore, str or Path
-    port : int
-        0 chooses a free port.
+    A thread of this process serves the page on 127.0.0.1; stores are only read. Port 0 chooses a
+    free one. If the notebook runs on another machine, forward the port to yours
+    (``ssh -L 5010:127.0.0.1:5010``).
 
     Raises
     ------

@@ -21,17 +21,12 @@ CLASS_COLOURS = "tab20"
 
 @dataclass(frozen=True)
 class Overlay:
-    """A map over the photograph.
-
-    Attributes
-    ----------
-    rgba : uint8 array, dims (row, col, 4), or None
-    legend : str
-        HTML with escaped names.
-    """
+    """A map over the photograph."""
 
     rgba: np.ndarray | None
+    """(row, col, 4) uint8."""
     legend: str
+    """HTML with escaped names."""
 
 
 def kinds(source: str) -> list[str]:
@@ -55,11 +50,9 @@ def overlay(maps: StoredMaps, kind: str, source: str, target: str, row: int) -> 
         return _classes(maps, source, row)
     if target in maps.parts(source):
         raise InputError(f"{target} is part of {source}; choose another target")
-    return (
-        _loss(maps, source, target, row)
-        if kind == LOSS
-        else _added(maps, kind, source, target, row)
-    )
+    if kind == LOSS:
+        return _loss(maps, source, target, row)
+    return _added(maps, kind, source, target, row)
 
 
 def _loss(maps: StoredMaps, source: str, target: str, row: int) -> Overlay:

@@ -32,16 +32,10 @@ from workbench.pictures.tile import Tile, as_bytes, coloured
 
 
 class Page:
-    """One visitor's page over some stores.
+    """One visitor's page over some stores, in an empty document.
 
-    Parameters
-    ----------
-    doc : Document
-        Empty; one per visitor.
-    stores : sequence of StoredMaps
-        Each has at least one source with maps.
-    pool : Executor
-        Runs background work. Stores and pool are shared by all visitors.
+    Each store has at least one source with maps. The pool runs background work; it and the stores
+    are shared by all visitors.
     """
 
     def __init__(self, doc: Document, stores: Sequence[StoredMaps], pool: Executor) -> None:
@@ -183,7 +177,8 @@ class Page:
             tokens, grid = self.maps.tokens(name, self.row), self.maps.grid(name)
             at = _token(self.at, grid)
             found = similarity_map(tokens, at)
-            panel.similar.show(coloured(found, (min(0.0, _least(found)), 1.0), "viridis"))
+            least = float(np.nanmin(found, initial=0.0))
+            panel.similar.show(coloured(found, (least, 1.0), "viridis"))
             for tile in (panel.colours, panel.similar):
                 tile.outline(at, grid)
         grid = self.maps.grid(self.choices.query.value)
@@ -201,14 +196,9 @@ class Page:
         self._laying.cancel()
         self.photograph.cover(None)
         self.legend.text = ""
-        asked = (
-            self.maps,
-            self.choices.overlay.value,
-            self.choices.query.value,
-            self.choices.target.value,
-            self.row,
-        )
-        if self.choices.overlay.value == overlays.NONE:
+        kind, source = self.choices.overlay.value, self.choices.query.value
+        asked = (self.maps, kind, source, self.choices.target.value, self.row)
+        if kind == overlays.NONE:
             return
         self._tell(self.legend, "computing ...")
 
@@ -243,14 +233,9 @@ class Page:
 
     def _roots(self) -> list:
         photograph = self.photograph.figure, self.caption, self.legend
-        return [
-            self.about,
-            self.choices.layout,
-            Column(*photograph, name="photograph", **WIDE),
-            self.board,
-            self.nearest.text,
-            self.cloud.layout,
-        ]
+        shown = Column(*photograph, name="photograph", **WIDE)
+        below = self.nearest.text, self.cloud.layout
+        return [self.about, self.choices.layout, shown, self.board, *below]
 
     def _place_token(self) -> None:
         """Show the token's row and column on the grid of its source."""
@@ -275,7 +260,3 @@ def _token(at: tuple[float, float], grid: tuple[int, int]) -> tuple[int, int]:
     """The token of a grid at these shares of height and width."""
     row, col = (min(int(share * n), n - 1) for share, n in zip(at, grid, strict=True))
     return row, col
-
-
-def _least(values: np.ndarray) -> float:
-    return 0.0 if np.isnan(values).all() else float(np.nanmin(values))

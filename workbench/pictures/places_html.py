@@ -10,18 +10,10 @@ from analyses.token_maps import Places
 def places_html(
     places: Places, ids: list[str], grid: tuple[int, int], picture: str, done: float
 ) -> str:
-    """A figure per place; ids are escaped.
+    """A figure per place, with its image id, which is escaped, on a grid of (rows, cols).
 
-    Parameters
-    ----------
-    places : Places
-    ids : list of str
-        Image id of each place.
-    grid : (rows, cols)
-    picture : str
-        Address of a photograph, up to the row number.
-    done : float
-        Share of the store searched so far.
+    `picture` is the address of a photograph, up to the row number; `done` is the share of the store
+    searched so far.
     """
     if not len(places.image):
         return '<span class="soft">no other image</span>'
@@ -36,12 +28,7 @@ def places_html(
 
 
 def _figure(
-    image: int,
-    at: tuple[int, int],
-    cosine: float,
-    name: str,
-    grid: tuple[int, int],
-    picture: str,
+    image: int, at: tuple[int, int], cosine: float, name: str, grid: tuple[int, int], picture: str
 ) -> str:
     (row, col), (rows, cols) = at, grid
     address = escape(f"{picture}{image}")

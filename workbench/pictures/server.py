@@ -31,14 +31,7 @@ MISSING = (
 
 
 def start(stores: Sequence[FeatureStore], port: int = 0) -> Server:
-    """Create a server of the page, which answers once its event loop runs.
-
-    Parameters
-    ----------
-    stores : sequence of FeatureStore
-        Shown in this order; only read.
-    port : int
-        0 chooses a free port.
+    """Create a server of the page, which answers once its event loop runs; port 0 is any free one.
 
     Raises
     ------

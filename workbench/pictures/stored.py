@@ -34,27 +34,18 @@ BLOCK_IMAGES = 128
 
 @dataclass(frozen=True)
 class ImageVectors:
-    """Mean tokens of sampled images.
-
-    Attributes
-    ----------
-    rows : int64 array, dims (image,)
-        Store rows, ascending; images that failed are left out.
-    features : float32 array, dims (image, channel)
-    """
+    """Mean tokens of sampled images."""
 
     rows: np.ndarray
+    """(image,) int64: store rows, ascending; images that failed are left out."""
     features: np.ndarray
+    """(image, channel) float32."""
 
 
 class StoredMaps:
     """Token maps of a store's sources and results derived from them, each computed once.
 
-    Parameters
-    ----------
-    store : FeatureStore
-    train : FeatureStore, optional
-        Store on which reconstruction maps are fitted; by default the store itself.
+    Reconstruction maps are fitted on `train`, by default the store itself.
     """
 
     def __init__(self, store: FeatureStore, train: FeatureStore | None = None) -> None:

@@ -15,12 +15,8 @@ OUTLINE = "#ff7f0e"
 class Tile:
     """Shows a picture, a map over it, and an outlined token.
 
-    Parameters
-    ----------
-    name : str
-        Name of the Bokeh model in the document.
-    on_tap : callable
-        Called with the place of a click: shares of the height (from the top) and of the width.
+    `name` is that of the Bokeh model in the document; `on_tap` is called with the place of a click:
+    shares of the height (from the top) and of the width.
     """
 
     def __init__(self, name: str, on_tap: Callable[[float, float], None]) -> None:
@@ -53,11 +49,8 @@ class Tile:
         """Replace the map over the picture."""
         self._layers[1].data = {"image": [packed(NOTHING if rgba is None else rgba)]}
 
-    def outline(self, at: tuple[int, int] | None, grid: tuple[int, int] = (1, 1)) -> None:
-        """Outline a token of a grid, or none."""
-        if at is None:
-            self._box.data = {"left": [], "right": [], "top": [], "bottom": []}
-            return
+    def outline(self, at: tuple[int, int], grid: tuple[int, int]) -> None:
+        """Outline a token of a grid."""
         (row, col), (rows, cols) = at, grid
         self._box.data = {
             "left": [col / cols],
