@@ -1,0 +1,1 @@
+"""One module per command; imports that need torch or matplotlib wait until it runs."""

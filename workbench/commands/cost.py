@@ -36,8 +36,7 @@ class Cost:
         bool, tyro.conf.arg(help="Also measure images per second, with the options that follow.")
     ] = False
     timing: Annotated[
-        ThroughputConfig,
-        options_of(ThroughputConfig, "device", "arithmetic", "batch", "repeats"),
+        ThroughputConfig, options_of(ThroughputConfig, "device", "arithmetic", "batch", "repeats")
     ] = field(default_factory=lambda: ThroughputConfig(device="auto"))
     latency: Annotated[
         bool,
@@ -62,7 +61,7 @@ class Cost:
         return 0
 
     def _measured(self, model: str, tap: str | None) -> dict:
-        from workbench.extraction.local import pick_device  # deferred: torch takes 2 s to import
+        from workbench.extraction.local import pick_device
 
         config = replace(self.timing, device=pick_device(self.timing.device))
         measured = workbench.cost.throughput(model, self.scales, config, tap=tap)
@@ -75,7 +74,7 @@ class Cost:
         }
 
     def _latency(self, model: str, tap: str | None) -> list[dict]:
-        from workbench.extraction.local import pick_device  # deferred: torch takes 2 s to import
+        from workbench.extraction.local import pick_device
 
         config = replace(
             self.one_image, device=pick_device(self.timing.device),

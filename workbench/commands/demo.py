@@ -49,7 +49,6 @@ class Demo:
 
     def run(self) -> int:
         """Extract, analyse, draw and write; a second run reuses everything stored."""
-        # Deferred: torch and matplotlib, behind these, take 3 s to import.
         from analyses import reconstruction
         from analyses.reconstruction.table2 import layout
         from workbench.figures.reconstruction_files import write
@@ -73,7 +72,7 @@ class Demo:
         return 0
 
     def _extract(self, split: str) -> FeatureStore:
-        from workbench.extraction import ExtractRequest, extract  # deferred: torch takes 2 s
+        from workbench.extraction import ExtractRequest, extract
 
         path = str(self.out / f"{split}.zarr")
         limit = None if self.full else SPLITS[split]
@@ -91,7 +90,6 @@ class Demo:
         return feature_store.open(path)
 
     def _probe(self, stores: tuple[FeatureStore, ...]) -> pd.DataFrame:
-        # Deferred: torch and matplotlib, behind these, take 3 s to import.
         from analyses import probe
         from workbench.figures import style
         from workbench.figures.curve import draw_curve, with_cost

@@ -51,7 +51,6 @@ class EncoderLaw:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Fit, compare, decide; returns the exit status."""
         table = encoder.published_runs() if self.runs == "published" else read_runs(self.runs)
         self._check()
         if self.llm_params is not None:
@@ -63,13 +62,12 @@ class EncoderLaw:
             detail += encoder_gain.by_pairs(group, self.fit.confidence).to_dict(orient="records")
             steps += encoder_gain.summary(group, self.fit.confidence).to_dict(orient="records")
             choices += self._choices(group)
+        found = {"gains": steps, "gains_by_pairs": detail, "choices": choices}
         if self.out is not None:
-            self._write(
-                groups, variants, {"gains": steps, "gains_by_pairs": detail, "choices": choices}
-            )
+            self._write(groups, variants, found)
         if self.json:
-            report = {"rows": _rows(groups, variants), "gains": steps, "gains_by_pairs": detail}
-            show(strict_json.dumps(report | {"choices": choices, "curves": _curves(groups)}))
+            report = {"rows": _rows(groups, variants), **found, "curves": _curves(groups)}
+            show(strict_json.dumps(report))
         else:
             _print(groups, variants, steps, choices)
         return 0
@@ -97,15 +95,11 @@ class EncoderLaw:
         return [{str(k): v for k, v in row.items()} for row in named.to_dict(orient="records")]
 
     def _write(
-        self,
-        groups: list[GroupFit],
-        variants: pd.DataFrame,
-        tables: dict[str, list[dict[str, Any]]],
+        self, groups: list[GroupFit], variants: pd.DataFrame, tables: dict[str, list[dict]]
     ) -> None:
-        from workbench.figures import encoder_laws, style  # deferred: matplotlib takes 1 s
+        from workbench.figures import encoder_laws, style
 
         out = Path(self.out or ".")
-        out.mkdir(parents=True, exist_ok=True)
         write_csv(variants, out / "variants.csv")
         for name, rows in tables.items():
             write_csv(pd.DataFrame(rows), out / f"{name}.csv")

@@ -36,7 +36,6 @@ class Explore:
     """Print the address as one JSON object."""
 
     def run(self) -> int:
-        """Serve until interrupted; returns the exit status."""
         server = server_module()
         if not self.stores:
             raise InputError("name at least one store")

@@ -45,8 +45,7 @@ class Extract:
     request: Annotated[
         ExtractRequest,
         options_of(
-            ExtractRequest,
-            models=Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], MODELS],
+            ExtractRequest, models=Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], MODELS]
         ),
     ]
     splits: tuple[str, ...] = ()
@@ -67,7 +66,7 @@ class Extract:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        from workbench.extraction.loaded_models import LoadedModels  # deferred: torch takes 2 s
+        from workbench.extraction.loaded_models import LoadedModels
 
         self._check()
         reports = []
@@ -138,7 +137,6 @@ class Extract:
         self, request: ExtractRequest, session: Session | None, loaded: LoadedModels
     ) -> ExtractReport | None:
         """Do it on the engine asked for; nothing to report where the store was only prepared."""
-        # Deferred: torch, behind these, takes 2 s to import.
         from workbench.cluster.extraction import extract_on
         from workbench.extraction.local import extract, open_extraction
 
@@ -190,9 +188,8 @@ def summary(report: ExtractReport, part: str | None = None) -> str:
         )
     if report.failed:
         lines.append(
-            f"{len(report.failed)} image(s) could not be read; their rows are NaN with "
-            f"status decode_failed "
-            f"(--retry-failed reads them again once they are repaired):"
+            f"{len(report.failed)} image(s) could not be read; their rows are NaN with status "
+            f"decode_failed (--retry-failed reads them again once they are repaired):"
         )
         shown = list(report.failed.items())[:20]
         lines += [f"  {image_id}: {reason}" for image_id, reason in shown]

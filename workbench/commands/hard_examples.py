@@ -64,8 +64,7 @@ class HardExamples:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Rank, describe and draw; returns the exit status."""
-        from analyses import hard_examples  # deferred: torch takes 2 s to import
+        from analyses import hard_examples
 
         head = HeadConfig(device=self.config.device)
         config = replace(self.config, probe=replace(self.probe, head=head))
@@ -99,7 +98,6 @@ class HardExamples:
     def _galleries(
         self, table: pd.DataFrame, train: FeatureStore, test: FeatureStore, out: Path
     ) -> None:
-        # Deferred: torch and matplotlib, behind these, take 3 s to import.
         from workbench.datasets.pictures import reader
         from workbench.figures import style
         from workbench.figures.gallery import Pictures, sheet
@@ -117,7 +115,7 @@ class HardExamples:
     def _label_errors(
         self, train: FeatureStore, test: FeatureStore, source: str, out: Path
     ) -> None:
-        from analyses import label_errors  # deferred: torch takes 2 s to import
+        from analyses import label_errors
 
         found = label_errors.find(
             train, test, source=source, pooling=self.probe.pooling, threshold=self.duplicates,
@@ -133,7 +131,7 @@ class HardExamples:
             note(f"labels not looked at: those of {unseen_counts(found.unseen_classes)}")
 
     def _accuracy(self, rows: list[dict], store: FeatureStore, out: Path) -> None:
-        from workbench.figures.curve import write_curve  # deferred: matplotlib takes 1 s to import
+        from workbench.figures.curve import write_curve
 
         table = pd.DataFrame(rows)
         write_table(table, out / "accuracy")

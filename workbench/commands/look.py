@@ -61,8 +61,7 @@ class Look:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Draw and write; returns the exit status."""
-        from workbench.figures import style  # deferred: matplotlib takes 1 s to import
+        from workbench.figures import style
 
         maps, rows = self._maps()
         written: list[Path] = []
@@ -83,11 +82,10 @@ class Look:
         if (self.store is None) == (not self.images):
             raise InputError("name either a store, or --images with --model")
         if self.images:
-            from workbench.pictures.computed import ComputedMaps  # deferred: torch takes 2 s
+            from workbench.pictures.computed import ComputedMaps
 
             computed = ComputedMaps(self.images, self.model, self.scales)
             return computed, list(range(len(self.images)))
-        # Deferred: torch, behind these, takes 2 s to import.
         from workbench.pictures.maps import find_image
         from workbench.pictures.stored import StoredMaps
 
@@ -99,7 +97,7 @@ class Look:
         return StoredMaps(store, train), [find_image(store.image_ids, self.image)]
 
     def _draw(self, maps: Any, row: int) -> Figure:
-        from workbench.figures import look  # deferred: matplotlib takes 1 s
+        from workbench.figures import look
 
         if self.kind == "tokens":
             return look.tokens(maps, image=row, sources=self.source, foreground=self.foreground)

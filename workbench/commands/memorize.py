@@ -62,8 +62,7 @@ class Memorize:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Memorise with every source and report; returns the exit status."""
-        from analyses import memorization, random_labels  # deferred: torch takes 2 s to import
+        from analyses import memorization, random_labels
 
         require_at_least(self, views=0)
         beside = [view_store(self.train, k) for k in range(1, self.views + 1)]
@@ -73,8 +72,7 @@ class Memorize:
         table = memorization.compute(
             views, sources=self.source, held_out=held_out, config=self.budget
         )
-        about = {name: table.attrs[name] for name in ("config", "shared_images")}
-        found = {"rows": table} | about
+        found = {"rows": table} | {name: table.attrs[name] for name in ("config", "shared_images")}
         note(*image_notes(table.attrs["shared_images"]))
         if self.random_labels:
             drawn = RandomLabelConfig(
@@ -88,15 +86,15 @@ class Memorize:
                 self._write_random(fitted, self.out)
         if self.json:
             show(strict_json.dumps(found))
-            return 0
-        show_table(table[_SHOWN])
-        if self.random_labels:
-            show_table(fitted[_FITTED])
+        else:
+            show_table(table[_SHOWN])
+            if self.random_labels:
+                show_table(fitted[_FITTED])
         return 0
 
     def _held_out(self, first: FeatureStore, path: str | None) -> FeatureStore | None:
         """The test store, if it holds the same images."""
-        from analyses.memorization import same_images  # deferred: torch takes 2 s to import
+        from analyses.memorization import same_images
 
         if path is None:
             return None
@@ -110,7 +108,6 @@ class Memorize:
         return None
 
     def _write(self, table: pd.DataFrame, store: FeatureStore, out: Path) -> None:
-        # Deferred: matplotlib takes 1 s to import.
         from workbench.figures import style
         from workbench.figures.curve import write_curve
         from workbench.figures.memorization import draw_loss
@@ -124,7 +121,7 @@ class Memorize:
         note(f"wrote {', '.join(p.name for p in paths)} in {out}")
 
     def _write_random(self, fitted: pd.DataFrame, out: Path) -> None:
-        from workbench.figures import style  # deferred: matplotlib takes 1 s to import
+        from workbench.figures import style
         from workbench.figures.memorization import draw_capacity
 
         write_table(fitted, out / "random_labels", shown=fitted[_FITTED])

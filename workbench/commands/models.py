@@ -34,16 +34,14 @@ class Models:
 
     def run(self) -> int:
         if self.name is not None:
-            from workbench.models import resolve  # deferred: torch takes 2 s to import
+            from workbench.models import resolve
 
             report = asdict(resolve(*split_tap(self.name)))
             text = _describe(report)
         elif self.find is not None:
             report = {"models": find(self.find)}
-            text = (
-                "\n".join(report["models"])
-                or f"no bundled, timm or open_clip name has {self.find!r} in it"
-            )
+            none = f"no bundled, timm or open_clip name has {self.find!r} in it"
+            text = "\n".join(report["models"]) or none
         else:
             report = {"models": listed()}
             text = _table(report["models"])
@@ -68,14 +66,8 @@ def listed() -> list[dict[str, Any]]:
         for arch, package in PACKAGES.items()
     ]
     papers = [
-        {
-            "name": model.name,
-            "family": model.family,
-            "size": model.size,
-            "weights_from": model.source,
-            "here": None,
-        }
-        for model in PAPER_MODELS
+        {"name": m.name, "family": m.family, "size": m.size, "weights_from": m.source, "here": None}
+        for m in PAPER_MODELS
     ]
     return bundled + papers
 

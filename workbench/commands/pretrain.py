@@ -40,8 +40,7 @@ class Pretrain:
         default_factory=Distillation
     )
     training: Annotated[
-        TrainingConfig,
-        options_of(TrainingConfig, "checkpoint_every", "keep", "log_every", "clip"),
+        TrainingConfig, options_of(TrainingConfig, "checkpoint_every", "keep", "log_every", "clip")
     ] = field(default_factory=TrainingConfig)
     sweep: Path | None = None
     """CSV file of shapes, from workbench shape-law --plan star: train each in a folder of --out,
@@ -57,10 +56,9 @@ class Pretrain:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Train, and report; returns the exit status."""
         if self.dry_run:
             return self._dry_run()
-        from workbench.pretraining.run import Pretraining, pretrain  # deferred: torch takes 2 s
+        from workbench.pretraining.run import Pretraining, pretrain
 
         asked = Pretraining(
             config=self.config, recipe=self.recipe, distillation=self.distillation,
@@ -71,19 +69,17 @@ class Pretrain:
         found = pretrain(asked, self.out, note, progress=watched())
         if found is None:
             return _stopped()
-        if self.json:
-            show(strict_json.dumps(found))
-            return 0
         accuracy = found["val_accuracy"]
-        show(
+        text = (
             f"run:{found['run']}: {found['steps']} steps, {found['images']} images, training loss "
             f"{found['train_loss']:.4g}"
             + ("" if accuracy is None else f", validation accuracy {100 * accuracy:.1f} %")
         )
+        show(strict_json.dumps(found) if self.json else text)
         return 0
 
     def _sweep(self, asked: Pretraining, plan: Path) -> int:
-        from workbench.pretraining.sweep import sweep  # deferred: torch takes 2 s
+        from workbench.pretraining.sweep import sweep
 
         table = sweep(asked, plan, self.out, note, progress=watched())
         if table is None:
@@ -93,22 +89,20 @@ class Pretrain:
 
     def _dry_run(self) -> int:
         from workbench import datasets
-        from workbench.pretraining.dry_run import estimate  # deferred: torch takes 2 s
+        from workbench.pretraining.dry_run import estimate
 
         images = self.config.limit or len(datasets.open(self.config.dataset))
         found = estimate(
             self.config, self.recipe, self.distillation, images=images, keep=self.training.keep,
             devices=self.devices,
         )  # fmt: skip
-        if self.json:
-            show(strict_json.dumps(found))
-            return 0
-        show(
+        text = (
             f"{found['params'] / 1e6:,.1f} M parameters; {found['steps']:,} steps of "
             f"{found['gmacs_per_step']:,.0f} GMACs; {found['memory_gb']:,.1f} GB on each GPU; "
             f"{found['gpu_hours']:,.1f} GPU hours at {found['tflops']:g} TFLOP/s; "
             f"{found['disk_gb']:,.2f} GB of disk"
         )
+        show(strict_json.dumps(found) if self.json else text)
         return 0
 
 

@@ -74,7 +74,6 @@ class Probe:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Probe every source and report; returns the exit status."""
         self.maps.refuse_ignored(self.probe.l2, self.probe.keep_shared)
         if self.zero_shot:
             return self._zero_shot()
@@ -85,7 +84,6 @@ class Probe:
         return self._pooled(self.train)
 
     def _zero_shot(self) -> int:
-        # Deferred: torch takes 2 s to import.
         from analyses import zero_shot
         from workbench.models.text_tower import TAP, class_vectors
 
@@ -110,7 +108,7 @@ class Probe:
         table = zero_shot.compute(store, sources=self.source, classes=classes)
         against = bootstrap.differences(table, "test_accuracy", table.attrs["resampled"])
         if self.out is not None:
-            from workbench.figures import style  # deferred: matplotlib takes 1 s to import
+            from workbench.figures import style
             from workbench.figures.probe import draw_sources
 
             write_table(table, self.out / "zero_shot")
@@ -127,7 +125,7 @@ class Probe:
         return 0
 
     def _dense(self, train: str, task: Literal["segmentation", "depth"]) -> int:
-        from workbench.heads.run import Asked, estimate, run  # deferred: torch takes 2 s to import
+        from workbench.heads.run import Asked, estimate, run
 
         self._refuse_options("--dense trains a converged head on every token, in this process")
         maps, device = self.maps, self.minibatch.device
@@ -167,7 +165,7 @@ class Probe:
             raise InputError(f"{why}; leave out {', '.join(wrong)}")
 
     def _pooled(self, train: str) -> int:
-        from analyses import probe  # deferred: torch takes 2 s to import
+        from analyses import probe
 
         head = HeadConfig(device=self.minibatch.device)
         config = replace(self.probe, head=head, minibatch=self.minibatch)
@@ -206,7 +204,7 @@ class Probe:
     def _few_shot(
         self, train: FeatureStore, test: FeatureStore, engine: Engine | None
     ) -> pd.DataFrame | None:
-        from analyses import few_shot  # deferred: torch takes 2 s to import
+        from analyses import few_shot
 
         if not self.few_shot:
             return None
@@ -219,7 +217,6 @@ class Probe:
     def _write(
         self, table: pd.DataFrame, against: pd.DataFrame, store: FeatureStore, out: Path
     ) -> None:
-        # Deferred: matplotlib takes 1 s to import.
         from workbench.figures import style
         from workbench.figures.curve import write_curve
         from workbench.figures.probe import draw_sources
@@ -234,17 +231,13 @@ class Probe:
         note(f"wrote {', '.join(p.name for p in paths)} in {out}")
 
     def _write_shots(self, shots: pd.DataFrame, store: FeatureStore, out: Path) -> None:
-        from workbench.figures.curve import write_curve  # deferred: matplotlib takes 1 s
+        from workbench.figures.curve import write_curve
 
         write_table(shots, out / "few_shot")
         most = shots["shots"].max()
-        write_curve(
-            shots[shots["shots"] == most].reset_index(drop=True),
-            store,
-            out / "few_shot",
-            metric="test_accuracy",
-            label=f"test accuracy\n({most} images per class)",
-        )
+        drawn = shots[shots["shots"] == most].reset_index(drop=True)
+        label = f"test accuracy\n({most} images per class)"
+        write_curve(drawn, store, out / "few_shot", metric="test_accuracy", label=label)
 
 
 def _rule(table: pd.DataFrame, store: FeatureStore) -> dict | None:

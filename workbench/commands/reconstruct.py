@@ -75,10 +75,8 @@ class Reconstruct:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Fit, evaluate, report; returns the exit status."""
         if self.pairs and self.config.moments is None:
             raise InputError("--pairs answers from stored moments; add --moments PATH")
-        # Deferred: torch and matplotlib, behind these, take 3 s to import.
         from analyses.reconstruction.table2 import layout
         from workbench.figures.reconstruction_files import pair_rows, write, write_pairs
 
@@ -108,7 +106,6 @@ class Reconstruct:
 
     def _pairs(self, result: xr.Dataset, config: ReconstructionConfig) -> xr.Dataset:
         """Every source and the target, each from each, from the stored moments."""
-        # Deferred: both need torch, which takes 2 s to import.
         from analyses.moments import on_disk
         from analyses.reconstruction.pairs import pair_matrix
 
@@ -124,7 +121,7 @@ class Reconstruct:
                 f"stores: extract first, or leave one of them out"
             )
         if self.stream:
-            from workbench.extraction import streaming  # deferred: torch takes 2 s to import
+            from workbench.extraction import streaming
 
             running = streaming.Running(replace(self.models, device=self.config.device), log=note)
             first, second = (

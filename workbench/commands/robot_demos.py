@@ -33,8 +33,7 @@ class RobotDemos:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Record the missing episodes; returns the exit status."""
-        from workbench.robot.record import record  # deferred: pyarrow and the simulator
+        from workbench.robot.record import record
 
         found = record(self.demos, self.out, note, progress=not self.json)
         if self.json:

@@ -42,18 +42,12 @@ class RobotRollout:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Run the missing trials and report; returns the exit status."""
-        from workbench.robot.evaluate import evaluate  # deferred: torch takes 2 s to import
+        from workbench.robot.evaluate import evaluate
 
         found = evaluate(
-            self.run_folder,
-            self.trials,
-            note,
-            video=self.video,
-            encoder=self.encoder,
-            device=self.device,
-            progress=not self.json,
-        )
+            self.run_folder, self.trials, note, video=self.video, encoder=self.encoder,
+            device=self.device, progress=not self.json,
+        )  # fmt: skip
         if self.json:
             show(strict_json.dumps(found))
         for name in ("grasp", "placed") if found["task"] == PICKING else ("placed",):

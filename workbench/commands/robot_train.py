@@ -41,8 +41,7 @@ class RobotTrain:
     """Folder of the run."""
     policy: Annotated[PolicyConfig, options_of(PolicyConfig)] = field(default_factory=PolicyConfig)
     training: Annotated[
-        TrainingConfig,
-        options_of(TrainingConfig, "iterations", "checkpoint_every", "patience"),
+        TrainingConfig, options_of(TrainingConfig, "iterations", "checkpoint_every", "patience")
     ] = field(
         default_factory=lambda: TrainingConfig(iterations=2000, checkpoint_every=100, patience=8)
     )
@@ -55,8 +54,6 @@ class RobotTrain:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Train, and report; returns the exit status."""
-        # Deferred: torch, behind these, takes 2 s to import.
         from workbench.robot.demonstrations import load, require_same_frames
         from workbench.robot.fit import Learner, clone
 
@@ -92,19 +89,17 @@ class RobotTrain:
         return 0 if outcome.finished else 1
 
     def _plan(self, frames: int) -> int:
-        from workbench.robot.plan import plan  # deferred: torch takes 2 s to import
+        from workbench.robot.plan import plan
 
         if not self.source:
             raise InputError("--dry-run needs the --source that the policy would see")
         found = plan(self.source, frames, self.policy, RolloutConfig())
-        if self.json:
-            show(strict_json.dumps(found))
-            return 0
-        show(
+        text = (
             f"{frames} frames, {found['gmacs_per_frame']:.1f} GMACs each: "
             f"{found['feature_bytes'] / 1e9:.2f} GB of features, "
             f"{found['demonstration_gpu_hours']:.3f} GPU hours at {found['assumed_tflops']:g} "
             f"TFLOP/s; {found['trial_gpu_hours']:.3f} for 200 trials, "
             f"{found['gmacs_per_step']:.1f} GMACs per control step"
         )
+        show(strict_json.dumps(found) if self.json else text)
         return 0

@@ -74,11 +74,9 @@ class Select:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Fit, measure, report; returns the exit status."""
         if (self.target is None) == (self.task is None):
             raise InputError("name either a --target to reconstruct, or a --task")
         config = replace(self.config, policies=self.policy or self.config.policies)
-        # Deferred: torch, behind these, takes 2 s to import.
         from analyses.scale_selection import Layout, compute
         from workbench.cost.selection import others, with_gmacs
 
@@ -115,7 +113,6 @@ class Select:
     def _task(
         self, stores: tuple[FeatureStore, FeatureStore], layout: Layout, config: SelectionConfig
     ) -> Task:
-        # Deferred: torch, behind these, takes 2 s to import.
         from analyses.scale_selection import DenseTask, ProbeTask, ReconstructTask
         from workbench.datasets.target_maps import targets_for
 
@@ -144,7 +141,6 @@ class Select:
         self, table: pd.DataFrame, others: pd.DataFrame, layout: Layout, test: FeatureStore,
         out: Path,
     ) -> None:  # fmt: skip
-        # Deferred: matplotlib takes 1 s to import.
         from workbench.figures import selection, style
         from workbench.results.table_files import write_table
 

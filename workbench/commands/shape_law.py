@@ -56,7 +56,6 @@ class ShapeLaw:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Fit or plan; returns the exit status."""
         if (self.runs is None) == (self.plan is None):
             raise InputError("give either --runs FILE.csv or --plan star, grid, scale or sovit")
         return self._fit() if self.runs is not None else self._plan()
@@ -74,8 +73,7 @@ class ShapeLaw:
             show(strict_json.dumps((rows[0] if len(rows) == 1 else {}) | {"rows": rows} | both))
         else:
             frame = pd.DataFrame(rows)
-            shown = [c for c in _SHOWN if c in frame]
-            show_table(frame[shown], ".4g")
+            show_table(frame[[c for c in _SHOWN if c in frame]], ".4g")
             if self.joint:
                 _show_joint(both["joint"])
         for name, reason in both.get("joint", {}).get("unidentified", {}).items():
@@ -93,10 +91,9 @@ class ShapeLaw:
     def _plan(self) -> int:
         frame = _planned(str(self.plan), self.tau)
         if self.out is not None:
-            self.out.mkdir(parents=True, exist_ok=True)
             write_csv(frame, self.out / f"{self.plan}.csv")
             if self.plan == "sovit":
-                from workbench.figures import scaling_laws, style  # deferred: matplotlib takes 1 s
+                from workbench.figures import scaling_laws, style
 
                 drawn = scaling_laws.draw_published_frontier()
                 style.save(drawn, self.out / "published_frontier")
@@ -107,9 +104,8 @@ class ShapeLaw:
         return 0
 
     def _draw(self, fits: list[ShapeFit], out: Path) -> None:
-        from workbench.figures import scaling_laws, style  # deferred: matplotlib takes 1 s
+        from workbench.figures import scaling_laws, style
 
-        out.mkdir(parents=True, exist_ok=True)
         write_csv(pd.DataFrame([fit.row() for fit in fits]), out / "shape_law.csv")
         runs = pd.concat([fit.runs.assign(leg=fit.dimension) for fit in fits])
         write_csv(runs, out / "predicted.csv")

@@ -50,7 +50,6 @@ class Similarity:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Compare, report; returns the exit status."""
         store = feature_store.open(self.store)
         with connect(self.cluster) as engine:
             result = similarity.compute(
@@ -100,13 +99,12 @@ def caption(result: xr.Dataset) -> str:
 
 def write(result: xr.Dataset, out: Path) -> list[Path]:
     """Write the tables (Markdown, CSV, LaTeX) and the figure; their paths."""
-    from workbench.figures import style  # deferred: matplotlib takes 1 s to import
+    from workbench.figures import style
     from workbench.figures.similarity import draw_matrices
 
     pairs, shapes = tables(result)
-    paths = [out / f"similarity.{suffix}" for suffix in ("md", "csv", "tex")] + [
-        out / "geometry.csv"
-    ]
+    names = ("similarity.md", "similarity.csv", "similarity.tex", "geometry.csv")
+    paths = [out / name for name in names]
     shown = pairs.drop(columns=[*similarity.NULLS])
     notes = "".join(f"\n> {line}\n" for line in result.attrs["warnings"])
     both = f"{caption(result)}\n\n{to_markdown(shown)}\n\n{to_markdown(shapes)}\n{notes}"

@@ -55,7 +55,6 @@ class Status:
     def run(self) -> int:
         if self.interval <= 0:
             raise InputError(f"--interval is {self.interval:g}; expected more than 0 seconds")
-
         if runs.is_run(self.store):
             return self._of_run()
         if self.clear_claims:
@@ -109,19 +108,13 @@ class Status:
 
 
 class Pace:
-    """How fast shards are done, from looks at the store.
-
-    Attributes
-    ----------
-    rate : float or None
-        Shards per minute over the last ten minutes of looks; None before the second one.
-    left : float or None
-        Seconds until all shards are done at this rate; None if none was done meanwhile.
-    """
+    """How fast shards are done, from looks at the store."""
 
     def __init__(self) -> None:
         self.rate: float | None = None
+        """Shards per minute over the last ten minutes of looks; None before the second one."""
         self.left: float | None = None
+        """Seconds until all shards are done at this rate; None if none was done meanwhile."""
         self._looks: deque[tuple[float, int]] = deque()
 
     def note(self, sources: list[dict], now: float) -> None:

@@ -54,13 +54,11 @@ class Tables:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Regenerate, check or plan; returns the exit status."""
         self._refuse_unused()
         if self.check is not None:
             return self._check(self.check)
         if self.columns == "cost":
             return self._cost()
-        # Deferred: torch, behind these, takes 2 s to import.
         from workbench.tables.pipeline import config
         from workbench.tables.pipeline import plan as planning
         from workbench.tables.specs import select
@@ -90,7 +88,7 @@ class Tables:
             raise InputError(f"{call} takes no {' or '.join(wrong)}; leave it out")
 
     def _run(self, plan: MeasurementPlan, profile: Profile, out: Path) -> int:
-        from workbench.tables.pipeline import run  # deferred: torch takes 2 s to import
+        from workbench.tables.pipeline import run
 
         outcome = run.run(plan, profile, out, note)
         if outcome.written or outcome.measured or outcome.extracted or outcome.failed:
@@ -112,38 +110,31 @@ class Tables:
         return 0
 
     def _dry_run(self, plan: MeasurementPlan, profile: Profile) -> int:
-        from workbench.tables.pipeline import dry_run, dry_run_text  # deferred: torch takes 2 s
+        from workbench.tables.pipeline import dry_run, dry_run_text
 
         found = dry_run.dry_run(plan, profile)
-        if self.json:
-            show(strict_json.dumps(found))
-        else:
-            show(dry_run_text.text(found))
+        show(strict_json.dumps(found) if self.json else dry_run_text.text(found))
         return 1 if found["problems"] else 0
 
     def _check(self, folder: Path) -> int:
-        from workbench.tables.records.check import check  # deferred: torch takes 2 s to import
+        from workbench.tables.records.check import check
 
         found = check(folder)
         bad = [finding for finding in found if finding["state"] != "current"]
-        if self.json:
-            show(strict_json.dumps({"tables": found, "current": not bad}))
-            return 1 if bad else 0
-        for finding in bad:
-            show(f"table {finding['table']} is {finding['state']}: {'; '.join(finding['reasons'])}")
-        show(f"{len(found) - len(bad)} of {len(found)} tables in {folder} are current")
+        lines = [f"table {f['table']} is {f['state']}: {'; '.join(f['reasons'])}" for f in bad]
+        lines.append(f"{len(found) - len(bad)} of {len(found)} tables in {folder} are current")
+        report = {"tables": found, "current": not bad}
+        show(strict_json.dumps(report) if self.json else "\n".join(lines))
         return 1 if bad else 0
 
     def _cost(self) -> int:
-        # Deferred: torch, behind these, takes 2 s to import.
         from workbench.cost import published_cost_columns
         from workbench.extraction.local import pick_device
         from workbench.tables.pipeline.throughput import with_throughput
         from workbench.tables.records import provenance
 
         only = self.only or COST_TABLES
-        unknown = [key for key in only if key not in COST_TABLES]
-        if unknown:
+        if unknown := [key for key in only if key not in COST_TABLES]:
             known = ", ".join(COST_TABLES)
             raise InputError(f"table {unknown[0]} has no cost columns; choose from {known}")
         found = {}
@@ -157,7 +148,6 @@ class Tables:
             text = to_markdown(table, ".4g")
             (note if self.json else show)(f"Table {key}\n\n{text}\n")
             if self.out is not None:
-                self.out.mkdir(parents=True, exist_ok=True)
                 stem = self.out / f"table{int(key):02d}_cost_columns"
                 made = {"code": provenance.stamp(), "date": provenance.now(), "measurements": {}}
                 line = provenance.line(made)

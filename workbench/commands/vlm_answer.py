@@ -36,8 +36,6 @@ class VlmAnswer:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Answer; returns the exit status."""
-        # Deferred: torch, behind these, takes 2 s to import.
         from workbench.models.run_names import find_run
         from workbench.vlm.evaluate import answer
         from workbench.vlm.run import Run

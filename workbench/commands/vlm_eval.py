@@ -56,8 +56,6 @@ class VlmEval:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Score and report; returns the exit status."""
-        # Deferred: torch, behind these, takes 2 s to import.
         from workbench.vlm.answers import read
         from workbench.vlm.evaluate import evaluate
         from workbench.vlm.run import Run
@@ -96,16 +94,9 @@ def answer_table(
     questions: Sequence[asked.Question], answers: Sequence[str], scores: np.ndarray
 ) -> pd.DataFrame:
     """One row per question."""
-    return pd.DataFrame(
-        {
-            "image": [question.image for question in questions],
-            "question": [question.question for question in questions],
-            "expected": [question.answer for question in questions],
-            "type": [question.type for question in questions],
-            "answer": answers,
-            "score": scores,
-        }
-    )
+    rows = [(one.image, one.question, one.answer, one.type) for one in questions]
+    table = pd.DataFrame(rows, columns=["image", "question", "expected", "type"])
+    return table.assign(answer=answers, score=scores)
 
 
 def _line(part: dict[str, Any]) -> str:

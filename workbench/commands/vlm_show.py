@@ -44,8 +44,6 @@ class VlmShow:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Draw and write; returns the exit status."""
-        # Deferred: torch and matplotlib, behind these, take 3 s to import.
         from workbench.datasets.pictures import reader
         from workbench.figures import answers as figures
         from workbench.figures import style

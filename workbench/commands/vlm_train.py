@@ -63,8 +63,7 @@ class VlmTrain:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        """Train or resume; returns the exit status."""
-        from workbench.vlm.fit import fit  # deferred: torch takes 2 s to import
+        from workbench.vlm.fit import fit
 
         self._check()
         found = fit(
@@ -110,7 +109,7 @@ class VlmTrain:
 
     def _export(self, path: Path) -> float:
         """Add the run to the table of the encoder law; returns its held-out loss."""
-        from workbench.vlm import encoder_runs  # deferred: torch takes 2 s to import
+        from workbench.vlm import encoder_runs
 
         assert self.val_store is not None
         line = encoder_runs.line(

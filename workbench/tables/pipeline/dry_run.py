@@ -59,7 +59,12 @@ def dry_run(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
     needs = list(plan.needs(profile).values())
     bad = set(wrong)
     existing, refused = _existing(needs, profile, bad, listing)
-    found += refused or _mixing(plan, profile, existing)
+    if not refused:
+        try:
+            refuse_mixing(plan, profile, existing)
+        except InputError as error:
+            refused = [str(error)]
+    found += refused
     found += _splits(plan, profile, bad, listing)
     rows = [
         row | {"stored": None if missing is None else not is_missing(missing, source)}
@@ -87,11 +92,8 @@ def _tables(plan: MeasurementPlan, profile: Profile) -> list[dict[str, Any]]:
     for table in plan.tables:
         quantities = table.quantities(profile.name)
         expected = table.setups[profile.name].expected if profile.name in table.setups else ""
-        if (
-            expected
-            and profile.name == "bundled"
-            and any(profile.named(a.data) for a in quantities)
-        ):
+        named = any(profile.named(quantity.data) for quantity in quantities)
+        if expected and profile.name == "bundled" and named:
             expected += " (with the bundled images; the config names others)"
         found.append(
             {
@@ -118,14 +120,6 @@ def _existing(
         except (InputError, OSError) as error:
             refused.append(str(error))
     return existing, refused
-
-
-def _mixing(plan: MeasurementPlan, profile: Profile, existing: dict[str, Missing]) -> list[str]:
-    try:
-        refuse_mixing(plan, profile, existing)
-    except InputError as error:
-        return [str(error)]
-    return []
 
 
 def _splits(plan: MeasurementPlan, profile: Profile, bad: set[str], listing: Listing) -> list[str]:
@@ -158,14 +152,11 @@ def _splits(plan: MeasurementPlan, profile: Profile, bad: set[str], listing: Lis
 
 def _as_stored(split: DataSplit, listing: Listing) -> Any:
     """The images of a store as analyses see them, from the dataset to extract."""
-    dataset = listing(base(split.dataset)).take(split.limit)
+    images = listing(base(split.dataset)).take(split.limit)
     return SimpleNamespace(
-        path=split.key,
-        dataset=split.dataset,
-        image_ids=dataset.image_ids,
-        labels=dataset.labels,
-        label_names=dataset.label_names,
-    )
+        path=split.key, dataset=split.dataset, image_ids=images.image_ids, labels=images.labels,
+        label_names=images.label_names,
+    )  # fmt: skip
 
 
 def _unlike(plan: MeasurementPlan, profile: Profile) -> list[str]:

@@ -67,12 +67,7 @@ def is_missing(found: Missing, source: Source) -> bool:
 def refuse_mixing(plan: MeasurementPlan, profile: Profile, found: Mapping[str, Missing]) -> None:
     """Refuse before anything is extracted what would be refused as mixed once all is measured.
 
-    Parameters
-    ----------
-    plan : MeasurementPlan
-    profile : Profile
-    found : mapping
-        Store name → its missing parts; stores that are not named are ignored.
+    `found` maps a store's name to its missing parts; other stores are ignored.
 
     Raises
     ------

@@ -23,26 +23,16 @@ def extract_missing(split: DataSplit, missing: Missing, profile: Profile, log: L
     by_scales: dict[tuple[str, ...], list[str]] = {}
     for model, scales in missing.items():
         by_scales.setdefault(tuple(scales), []).append(model)
-    if not by_scales:
-        return False
     extended = False
     path = profile.path(split)
     for together, models in by_scales.items():
         log(f"extract {split.dataset}: {', '.join(models)} at {' + '.join(together)}")
-        done = extract(
-            ExtractRequest(
-                dataset=split.dataset,
-                models=models,
-                scales=together,
-                store=path,
-                limit=split.limit,
-                arithmetic=profile.arithmetic,
-                device=profile.device,
-                workers=profile.workers,
-                shard_images=profile.shard_images,
-            ),
-            log=log,
-        )
+        request = ExtractRequest(
+            dataset=split.dataset, models=models, scales=together, store=path, limit=split.limit,
+            arithmetic=profile.arithmetic, device=profile.device, workers=profile.workers,
+            shard_images=profile.shard_images,
+        )  # fmt: skip
+        done = extract(request, log=log)
         if done.interrupted or done.busy:
             raise InputError(f"stopped at {path}; repeat the command to resume")
         extended |= done.shards > 0

@@ -39,22 +39,14 @@ class Measurement:
 
 @dataclass(frozen=True)
 class MeasurementPlan:
-    """Measurements that a selection of tables needs under a profile.
-
-    Attributes
-    ----------
-    tables : list of TableSpec
-    measurements : list of Measurement
-    of : dict of Quantity to Measurement
-        Quantities of data that the config does not name are absent.
-    skipped : dict of str to str
-        Data key → why its columns stay empty.
-    """
+    """Measurements that a selection of tables needs under a profile."""
 
     tables: list[TableSpec]
     measurements: list[Measurement]
     of: dict[Quantity, Measurement]
+    """Quantities of data that the config does not name are absent."""
     skipped: dict[str, str] = field(default_factory=dict)
+    """Data key → why its columns stay empty."""
 
     @property
     def data(self) -> list[str]:
@@ -98,11 +90,9 @@ def make(tables: list[TableSpec], profile: Profile) -> MeasurementPlan:
     for quantity in quantities:
         together = quantities if ANALYSES[quantity.analysis].joint else [quantity]
         sources = dict.fromkeys(a.source for a in together if _call(a) == _call(quantity))
+        analysis, data, options = _call(quantity)
         of[quantity] = Measurement(
-            analysis=quantity.analysis,
-            data=quantity.data,
-            options=quantity.options,
-            sources=tuple(sources),
+            analysis=analysis, data=data, options=options, sources=tuple(sources)
         )
     return MeasurementPlan(tables, list(dict.fromkeys(of.values())), of, skipped)
 

@@ -163,13 +163,8 @@ def with_views(profile: Profile) -> Profile:
     images, key = ("textiles", "textile_views") if bundled else ("imagenet", "imagenet_views")
     train = profile.data[images]["train"]
     limit = min(_BUNDLED_VIEWS, train.expected or _BUNDLED_VIEWS) if bundled else train.limit
-    views = {
-        f"view{k}": replace(
-            train,
-            dataset=view_name(k, train.dataset) if train.dataset else "",
-            store=f"{key}_{k}",
-            limit=limit,
-        )
-        for k in (1, 2)
-    }
+    views = {}
+    for k in (1, 2):
+        dataset = view_name(k, train.dataset) if train.dataset else ""
+        views[f"view{k}"] = replace(train, dataset=dataset, store=f"{key}_{k}", limit=limit)
     return replace(profile, data={**profile.data, key: views})

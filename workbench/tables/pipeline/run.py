@@ -112,19 +112,16 @@ class _Tables:
         """Why a table cannot be made; empty once it lies in the folder."""
         if absent := [used for used in spec.uses if used in self.outcome.failed]:
             return f"it draws table {absent[0]}, which cannot be made"
-        quantities = [
-            quantity for quantity in spec.quantities(self.profile.name) if quantity in self.plan.of
-        ]
-        needed = dict.fromkeys(self.plan.of[quantity] for quantity in quantities)
+        of, quantities = self.plan.of, spec.quantities(self.profile.name)
+        needed = dict.fromkeys(of[quantity] for quantity in quantities if quantity in of)
         for measurement in needed:
             self._measure(measurement)
         if reasons := [self.refused[m] for m in needed if m in self.refused]:
             return "; ".join(dict.fromkeys(reasons))
         try:
-            built = content.build(spec, self.plan, self.profile, self.measured)
+            self.contents[spec.key] = content.build(spec, self.plan, self.profile, self.measured)
         except InputError as error:
             return str(error)
-        self.contents[spec.key] = built
         self._write(spec)
         return ""
 

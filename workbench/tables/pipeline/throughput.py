@@ -14,16 +14,10 @@ NOT_RUN = "takes up to half a minute per image on a CPU: run with --profile pape
 
 
 def with_throughput(table: pd.DataFrame, *, profile: str, device: str) -> pd.DataFrame:
-    """The cost columns of Table 13 with what this device does.
+    """The cost columns of Table 13, :func:`workbench.cost.published_cost_columns`, measured here.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Result of :func:`workbench.cost.published_cost_columns`, for Table 13.
-    profile : str
-        ``bundled`` (rows at 224 pixels, one image per pass) or ``paper`` (all rows).
-    device : str
-        Torch device on which the models run, with untrained weights.
+    Under ``bundled`` rows at 224 pixels are run, one image per pass, under ``paper`` all rows, with
+    untrained weights on a torch device.
 
     Returns
     -------
@@ -33,12 +27,9 @@ def with_throughput(table: pd.DataFrame, *, profile: str, device: str) -> pd.Dat
         printed, and ``images_per_s_explanation``; NaN for rows that are not run.
     """
     found: list[dict[str, float | str | None]] = []
+    run = TABLE.setups[profile].quantities[COLUMN]
     for row in table.to_dict("records"):
-        quantity = (
-            TABLE.setups[profile]
-            .quantities[COLUMN]
-            .get((row["family"], row["size"], row["scales"]))
-        )
+        quantity = run.get((row["family"], row["size"], row["scales"]))
         if quantity is None:
             found.append({"images_per_s_explanation": NOT_RUN})
             continue
@@ -51,7 +42,7 @@ def with_throughput(table: pd.DataFrame, *, profile: str, device: str) -> pd.Dat
                 "images_per_s_low": low,
                 "images_per_s_high": high,
                 "images_per_s_deviation": here / row[COLUMN] - 1,
-                "images_per_s_explanation": f"{ANY_SPEED}; {'; '.join(measured.notes)}",
+                "images_per_s_explanation": "; ".join([ANY_SPEED, *measured.notes]),
             }
         )
     return pd.concat([table, pd.DataFrame(found)], axis=1)

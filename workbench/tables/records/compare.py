@@ -67,10 +67,7 @@ def _resampled_differences(
 ) -> np.ndarray | None:
     """The difference on every resample if both rows share their resamples; else None."""
     quantities = spec.setups[profile].quantities[comparison.metric]
-    pair = [
-        (quantity, plan.of[quantity])
-        for quantity in (quantities[comparison.a], quantities[comparison.b])
-    ]
+    pair = [(k, plan.of[k]) for k in (quantities[comparison.a], quantities[comparison.b])]
     (_, a), (_, b) = pair
     # One call; or two of an analysis that resamples a test store the same way in every call.
     together = (a.analysis, a.data) == (b.analysis, b.data) and not ANALYSES[a.analysis].joint
@@ -94,10 +91,9 @@ def difference_interval(
     """
     if resampled is not None:
         return *interval(resampled), "paired"
-    ends = [a["low"], a["high"], b["low"], b["high"]]
-    if any(end is None for end in ends):
+    a_low, a_high, b_low, b_high = ends = [a["low"], a["high"], b["low"], b["high"]]
+    if None in ends:
         return None, None, "none"
-    a_low, a_high, b_low, b_high = ends
     if comparison.kind == "ratio":
         return a_low / b_high, a_high / b_low, "extremes"
     middle = a["value"] - b["value"]

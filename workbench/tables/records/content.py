@@ -48,14 +48,9 @@ def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(record: Mapping[str, Any], out: Path) -> list[str]:
-    """How a table's files and record differ from what was written, in words; empty if they do not.
+    """How a table's files and record, as read from its folder, differ from what was written.
 
-    Parameters
-    ----------
-    record : mapping
-        As read from the folder.
-    out : Path
-        The folder.
+    In words; empty if they do not.
     """
     files = record["files"]
     if not isinstance(files, Mapping) or "record_sha256" not in record:
@@ -88,8 +83,7 @@ def load_measured(folder: Path, mark: str, sources: Iterable[str] = ()) -> Store
             source: {name: (value, low, high) for name, (value, low, high) in fields.items()}
             for source, fields in found["values"].items()
         }
-        absent = [source for source in sources if source not in values]
-        if absent:
+        if absent := [source for source in sources if source not in values]:
             raise KeyError(absent[0])
         parts = found["resampled"], tuple(found["notes"]), found["detail"], found["config"]
         made = {name: found["provenance"][name] for name in ("stores", "code", "date")}
@@ -132,11 +126,8 @@ def build(
     rows = _rows(spec, plan, profile.name, measured, unlike)
     named = {m.data: profile.named(m.data) for m in used if profile.named(m.data)}
     notes = [note for m in used for note in measured[m].measured.notes]
-    skipped = [
-        plan.skipped[d]
-        for d in plan.skipped
-        if any(a.data == d for a in spec.quantities(profile.name))
-    ]
+    data = {quantity.data for quantity in spec.quantities(profile.name)}
+    skipped = [why for name, why in plan.skipped.items() if name in data]
     return strict_json.jsonable(
         {
             "key": spec.key,
@@ -176,13 +167,8 @@ def unlike_paper(
 ) -> list[str]:
     """Why numbers on these images may not be compared with the paper's, one line per split.
 
-    Parameters
-    ----------
-    profile : Profile
-    measurement : Measurement
-        Nothing is said where it needs no data.
-    stores : mapping
-        Role → provenance of its store, from :func:`workbench.tables.records.provenance.of_stores`.
+    `stores` maps a role to the provenance of its store, as
+    :func:`workbench.tables.records.provenance.of_stores` does. Empty without data.
     """
     found, data = [], measurement.data
     if ANALYSES[measurement.analysis].images:
@@ -220,21 +206,14 @@ def _rows(
                 mark, found, _ = measured[plan.of[quantity]]
                 value, low, high = found.values[quantity.source][quantity.field]
                 cell |= {"value": value, "low": low, "high": high, "measurement": mark}
-                cell |= {
-                    "source": quantity.source,
-                    "analysis": quantity.analysis,
-                    "data": quantity.data,
-                }
+                cell |= {"source": quantity.source, "analysis": quantity.analysis}
+                cell["data"] = quantity.data
                 cell["comparable"] = setup.comparable and not unlike.get(quantity.data)
-                if (
-                    cell["comparable"]
-                    and isinstance(cell["published"], float)
-                    and value is not None
-                ):
+                both = isinstance(cell["published"], float) and value is not None
+                if cell["comparable"] and both:
                     cell["difference"] = value - cell["published"]
-                source = source or (
-                    quantity.source if quantity.data or ANALYSES[quantity.analysis].timed else ""
-                )
+                if quantity.data or ANALYSES[quantity.analysis].timed:
+                    source = source or quantity.source
             cells[metric.column] = cell
         row: dict[str, Any] = {"label": list(label), "source": source, "cells": cells}
         row["note"] = setup.row_notes.get(label, "") if setup else ""

@@ -38,27 +38,18 @@ class Context:
 
 @dataclass(frozen=True)
 class Measured:
-    """Result of one call of an analysis.
-
-    Attributes
-    ----------
-    values : dict of str to dict of str to Value
-        Source → field → value with its interval.
-    resampled : dict of str to dict of str to list of float
-        Source → field → values on bootstrap resamples, the same for all sources; may be empty.
-    notes : tuple of str
-        Warnings of the analysis.
-    detail : list of dict
-        Records that a figure draws.
-    config : dict
-        The analysis's own configuration with every default filled in; empty if it has none.
-    """
+    """Result of one call of an analysis."""
 
     values: dict[str, dict[str, Value]]
+    """Source → field → value with its interval."""
     resampled: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """Source → field → values on bootstrap resamples, the same for all sources; may be empty."""
     notes: tuple[str, ...] = ()
+    """Warnings of the analysis."""
     detail: list[dict] = field(default_factory=list)
+    """Records that a figure draws."""
     config: dict[str, Any] = field(default_factory=dict)
+    """The analysis's own configuration with every default filled in; empty if it has none."""
 
 
 class StoredMeasurement(NamedTuple):

@@ -209,12 +209,7 @@ def now() -> str:
 def refuse_mixed(key: str, measurements: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse a table whose numbers come from features or code that differ.
 
-    Parameters
-    ----------
-    key : str
-        The table.
-    measurements : mapping
-        Fingerprint → provenance, as tables keep it.
+    `measurements` maps fingerprints to provenance, as tables keep it.
 
     Raises
     ------
@@ -222,8 +217,7 @@ def refuse_mixed(key: str, measurements: Mapping[str, Mapping[str, Any]]) -> Non
         One store with two sets of images or two identities of a source, features computed with
         different settings, or results of different versions of the analyses.
     """
-    found = mixed(measurements)
-    if found:
+    if found := mixed(measurements):
         raise InputError(
             f"table {key} would mix what does not belong together: {'; '.join(found)}. Extract the "
             f"sources again with one version into new stores, or name a new --out"

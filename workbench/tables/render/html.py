@@ -46,8 +46,9 @@ figure img { display: block; max-width: 100%; height: auto; margin: auto; }
 
 def section(table: dict, blocks: list[dict], folder: Path) -> str:
     """A section in HTML with the pictures that lie in `folder`; every text in it is escaped."""
+    anchor = f"t-{escape(table['key'], quote=True)}"
     parts = [
-        f'<h2 id="{_anchor(table["key"])}">{escape(view.heading(table))}</h2>',
+        f'<h2 id="{anchor}">{escape(view.heading(table))}</h2>',
         f"<p>{escape(table['question'])}</p>",
     ]
     if table["rows"]:
@@ -93,10 +94,6 @@ def _picture(path: Path, title: str) -> str:
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     source = f"data:image/{kind};base64,{data}"
     return f'<figure><img alt="{escape(title, quote=True)}" src="{source}"></figure>'
-
-
-def _anchor(key: str) -> str:
-    return f"t-{escape(key, quote=True)}"
 
 
 def _box(frame: pd.DataFrame) -> str:

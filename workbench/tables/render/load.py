@@ -43,12 +43,7 @@ class LoadedTable:
 def load(out: str | Path, key: str) -> LoadedTable:
     """Read a table that ``workbench tables --out OUT`` has written.
 
-    Parameters
-    ----------
-    out : path
-        Folder of the tables.
-    key : str
-        As ``--only`` takes it: ``"5"``, ``"figure6"``, ``"sovit2"``.
+    Its key is as ``--only`` takes it: ``"5"``, ``"figure6"``, ``"sovit2"``.
 
     Raises
     ------

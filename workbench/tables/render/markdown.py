@@ -20,12 +20,9 @@ def section(table: dict, blocks: list[dict]) -> str:
     if found := view.notes(table):
         parts.append("\n".join(f"{n}. {line}" for n, line in enumerate(found, 1)))
     drawings = [name for name in table["pictures"] if name.endswith(".png")]
-    parts += [f"![{_alt(table['title'])}]({name})" for name in drawings]
+    title = table["title"].replace("[", "(").replace("]", ")")
+    parts += [f"![{title}]({name})" for name in drawings]
     return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def _alt(text: str) -> str:
-    return text.replace("[", "(").replace("]", ")")
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:

@@ -26,16 +26,8 @@ def write(
 ) -> Path:
     """Write report.html; tables that are stale or mixed are named and left out.
 
-    Parameters
-    ----------
-    tables : mapping
-        Key → content, as written beside the report.
-    findings : mapping
-        Key → what :func:`workbench.tables.records.check.check` says of it.
-    out : Path
-        Folder of tables and pictures.
-    profile : str
-        bundled or paper.
+    `tables` maps keys to contents, as written beside the report in `out`, and `findings` to what
+    :func:`workbench.tables.records.check.check` says of them.
     """
     good = {key: t for key, t in tables.items() if findings[key]["state"] == "current"}
     bad = [finding for key, finding in findings.items() if key not in good]
@@ -51,7 +43,10 @@ def write(
         f"{escape('; '.join(f['reasons']))}</p>"
         for f in bad
     )
-    sections = "\n".join(_section(table, out) for table in good.values())
+    sections = "\n".join(
+        f"<section>{html.section(table, table['blocks'], out)}{_made(table)}</section>"
+        for table in good.values()
+    )
     body = (
         "<h1>When do we not need larger vision models? Tables regenerated</h1>\n"
         f"<p>{escape(described(profile, good))}</p>\n{warnings}<nav>{contents}</nav>\n{sections}"
@@ -76,10 +71,6 @@ def _entry(key: str, table: dict) -> str:
     words = f"{table['reference'].partition(',')[0]}: {table['title']}"
     words = escape(words[:1].upper() + words[1:])
     return f'<li><a href="#t-{escape(key, quote=True)}">{words}</a></li>'
-
-
-def _section(table: dict, out: Path) -> str:
-    return f"<section>{html.section(table, table['blocks'], out)}{_made(table)}</section>"
 
 
 def _made(table: dict) -> str:

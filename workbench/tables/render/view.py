@@ -42,13 +42,8 @@ def shown(table: dict) -> pd.DataFrame:
 def on_page(frame: pd.DataFrame, labels: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """:func:`shown` for a page: unseen images first, training images apart.
 
-    The row's labels share one column, and differences that are n/c throughout are left out.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-    labels : int
-        Number of columns, at the left, that name the row.
+    The row's `labels` columns, at the left, become one, and differences that are n/c throughout are
+    left out.
 
     Returns
     -------
@@ -186,8 +181,10 @@ def _difference(cell: dict, digits: int) -> str:
 def notes(table: dict) -> list[str]:
     """Footnotes in order: what is missing, what n/c means, every deviation."""
     found = [table["missing"]] if table["missing"] else []
-    measured = any("value" in c for row in table["rows"] for c in row["cells"].values())
-    if measured and not table["comparable"] and any(_printed(table)):
+    cells = [cell for row in table["rows"] for cell in row["cells"].values()]
+    measured = any("value" in cell for cell in cells)
+    printed = any(cell["published"] is not None for cell in cells)
+    if measured and printed and not table["comparable"]:
         found.append(
             f"{NOT_COMPARABLE}: not comparable. The settings differ as listed here, so the number "
             "here may not be subtracted from the paper's; only directions between rows compare."
@@ -215,10 +212,6 @@ def grouped(lines: list[str]) -> dict[str, list[str]]:
         else:
             found["Notes"].append(line)
     return {group: texts for group, texts in found.items() if texts}
-
-
-def _printed(table: dict) -> list[bool]:
-    return [c["published"] is not None for row in table["rows"] for c in row["cells"].values()]
 
 
 def heading(table: dict) -> str:

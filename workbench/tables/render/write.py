@@ -27,12 +27,8 @@ LAYOUT = 8
 def digests(specs: Sequence[TableSpec], tables: Mapping[str, dict]) -> dict[str, str]:
     """Key → hash of what a table says, of the code behind its blocks, and of what its figure draws.
 
-    Parameters
-    ----------
-    specs : sequence of TableSpec
-        Specs that include every table that one of them uses.
-    tables : mapping
-        Key → content, from :func:`workbench.tables.records.content.build`.
+    `specs` include every table that one of them uses; `tables` maps keys to contents of
+    :func:`workbench.tables.records.content.build`.
     """
     declared = {spec.key: spec for spec in specs}
     found: dict[str, str] = {}
@@ -40,13 +36,8 @@ def digests(specs: Sequence[TableSpec], tables: Mapping[str, dict]) -> dict[str,
     def of(key: str) -> str:
         if key not in found:
             spec = declared[key]
-            parts = [
-                LAYOUT,
-                _content(tables[key]),
-                list(spec.extra_tables),
-                extra_tables.code_of(spec.extra_tables),
-            ]
-            parts.append({used: of(used) for used in spec.uses})
+            extra = list(spec.extra_tables), extra_tables.code_of(spec.extra_tables)
+            parts = [LAYOUT, _content(tables[key]), *extra, {used: of(used) for used in spec.uses}]
             found[key] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return found[key]
 
@@ -78,14 +69,8 @@ def write(
 ) -> dict[str, Any]:
     """Write a table's files; its record, as it then lies in the folder.
 
-    Parameters
-    ----------
-    spec : TableSpec
-    tables : mapping
-        Key → content, of this table and of the tables that its figure draws.
-    marks : mapping
-        Key → digest.
-    out : Path
+    `tables` maps keys to contents, of this table and of the tables that its figure draws, and
+    `marks` to digests.
     """
     path = content.stem(out, spec.key)
     found = [extra_tables.block(name) for name in spec.extra_tables]
@@ -115,16 +100,8 @@ def write_files(table: dict, blocks: list[dict], stem: Path) -> list[Path]:
     """Write ``stem`` as .md, .csv, .tex and .html; their paths.
 
     Figures follow their table in .md, .tex and .html, and a line of provenance ends them. Lines of
-    the CSV name their measurement; further tables have a CSV each, with no measurement behind it.
-
-    Parameters
-    ----------
-    table : dict
-        Content, with the names of its `pictures`, which lie beside `stem` already.
-    blocks : list of dict
-        Further tables.
-    stem : Path
-        File name without suffix.
+    the CSV name their measurement; further tables (`blocks`) have a CSV each, with no measurement
+    behind it. The table's ``pictures`` lie beside `stem` already.
     """
     line = provenance.line(table)
     body = f'{html.section(table, blocks, stem.parent)}\n<p class="made">{escape(line)}</p>'
