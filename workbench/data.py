@@ -52,16 +52,6 @@ class TokenDataset(Dataset):
         Number the classes in this order, such as that of the training store; by default the
         store's own. Classes match by name.
 
-    Attributes
-    ----------
-    rows : int64 array, dims (item,)
-        Store row of each item; images that could not be read have none.
-    labels : int64 array, dims (item,)
-        Index into ``label_names``; -1 = unlabelled, or a class that is not among them.
-    label_names : list of str
-    shape : tuple of int
-        Shape of an item's tensor.
-
     Raises
     ------
     InputError
@@ -88,15 +78,18 @@ class TokenDataset(Dataset):
         opened = store if isinstance(store, FeatureStore) else feature_store.open(os.fspath(store))
         self.path = opened.path if "://" in opened.path else os.path.abspath(opened.path)
         self.source, self.pooling, self.merge = str(opened.resolve(source)), pooling, merge
-        array = "prefix" if pooling == "prefix" else "tokens"
-        view = getattr(opened, "prefix" if pooling == "prefix" else "features")(source, merge=merge)
-        self._array = array
+        prefix = pooling == "prefix"
+        view = (opened.prefix if prefix else opened.features)(source, merge=merge)
+        self._array = "prefix" if prefix else "tokens"
         self.shape = tuple(view.shape[1:] if pooling is None else view.shape[-1:])
+        """Shape of an item's tensor."""
         self.rows = good_rows(opened, source)
+        """(item,) int64: store row of each item; images that could not be read have none."""
         self.label_names = list(opened.label_names if label_names is None else label_names)
         number = {name: n for n, name in enumerate(self.label_names)}
         table = np.array([number.get(name, -1) for name in opened.label_names] + [-1])
         self.labels = table[opened.labels[self.rows]]
+        """(item,) int64: index into ``label_names``; -1 = unlabelled, or not among these."""
         self.shards = self.rows // opened.shard_images
         """(item,) int64: shard of each item."""
         self._places = self.rows % opened.shard_images

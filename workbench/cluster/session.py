@@ -32,14 +32,9 @@ UNREADABLE = ("Error during deserialization of the task graph", "Can't get attri
 class Session:
     """Runs functions on the workers of a Dask scheduler, and detects when there are none.
 
-    ``map`` and ``reduce`` are what the analyses ask of an engine (:mod:`~.reading.engine`).
-
-    Parameters
-    ----------
-    client : distributed.Client
-    watch : callable
-        Called now and then while something is awaited, with the addresses of the present workers;
-        replaces lost workers or raises if none can come.
+    ``map`` and ``reduce`` are what the analyses ask of an engine (:mod:`~.reading.engine`). `watch`
+    is called now and then while something is awaited, with the addresses of the present workers; it
+    replaces lost workers or raises if none can come.
     """
 
     def __init__(self, client: Client, watch: Callable[[dict[str, int]], None]) -> None:
@@ -126,13 +121,8 @@ class Session:
         return self.results([future])[0]
 
     def results(self, futures: Sequence[Future]) -> list[Any]:
-        """Results of finished futures, fetched together: each fetch is a way there and back.
-
-        Raises
-        ------
-        InputError
-            As `result`.
-        """
+        """Results of finished futures, fetched together: each fetch is a way there and back; errors
+        are those of `result`."""
         fetching = asyncio.run_coroutine_threadsafe(
             self.client.gather(futures, asynchronous=True),
             self.client.loop.asyncio_loop,  # type: ignore[union-attr]
@@ -170,13 +160,7 @@ class Session:
         combine: Callable[[Any, Any], Any],
         items: Sequence[Any],
     ) -> Any:
-        """The results of all items combined on the workers, as :func:`~.reading.engine.tree` does.
-
-        Raises
-        ------
-        InputError
-            As `map`.
-        """
+        """The results of all items combined on the workers, as by :func:`~.reading.engine.tree`."""
         import dask
 
         given = dask.delayed(_same, pure=False)(_Carried(function))

@@ -43,8 +43,7 @@ def draw_sizes(table: pd.DataFrame) -> Figure:
             ax.vlines(at[column], low, high, color=look[0], lw=1, alpha=0.6)
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        ax.set_xlabel(PANELS[column])
-        ax.set_ylabel("accuracy (%)\n(bars: 95 % intervals)")
+        ax.set(xlabel=PANELS[column], ylabel="accuracy (%)\n(bars: 95 % intervals)")
     names = axes[0].get_legend_handles_labels()
     drawn.legend(*names, loc="outside upper left", ncols=3, fontsize=8)
     return drawn

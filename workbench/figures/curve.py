@@ -25,11 +25,7 @@ APART = 0.025
 
 @style.styled
 def draw_curve(
-    table: pd.DataFrame,
-    *,
-    metric: str = "test_accuracy",
-    label: str = "test accuracy",
-    confidence: float = 0.95,
+    table: pd.DataFrame, *, metric: str = "test_accuracy", label: str = "test accuracy"
 ) -> Figure:
     """Metric against GMACs and against parameters, as in the paper's Figure 2.
 
@@ -55,7 +51,7 @@ def draw_curve(
         style.log_axis(axes.xaxis)
         aside = "\n(equal costs side by side)" if moved else ""
         axes.set_xlabel(f"{COST_LABELS[cost]}, log scale{aside}")
-    bars = f"\n(bars: {100 * confidence:g} % intervals)" if "low" in table else ""
+    bars = "\n(bars: 95 % intervals)" if "low" in table else ""
     panels[0].set_ylabel(label + bars)
     handles = panels[0].get_legend_handles_labels()
     drawn.legend(*handles, loc="outside upper left", ncols=len(handles[0]), handlelength=3.5)

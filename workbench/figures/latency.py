@@ -35,8 +35,7 @@ def draw_latency(table: pd.DataFrame) -> Figure:
             if column == "seconds":
                 colour = LOOKS[str(way)][0]
                 axes.vlines(at["side"], at["low"], at["high"], color=colour, lw=1.5)
-        axes.set_xlabel("side of the image in pixels")
-        axes.set_ylabel(label)
+        axes.set(xlabel="side of the image in pixels", ylabel=label)
         axes.set_ylim(bottom=0)
     drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return drawn

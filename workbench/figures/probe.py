@@ -11,13 +11,9 @@ from workbench.figures.sources import is_s2, short
 
 @style.styled
 def draw_sources(
-    table: pd.DataFrame,
-    *,
-    metric: str = "test_accuracy",
-    label: str = "test accuracy",
-    confidence: float = 0.95,
+    table: pd.DataFrame, *, metric: str = "test_accuracy", label: str = "test accuracy"
 ) -> Figure:
-    """One point and interval (``low``, ``high``) per source, in the table's order."""
+    """One point and 95 % interval (``low``, ``high``) per source, in the table's order."""
     drawn, (axes,) = style.figure(7.0, 1.0 + 0.45 * len(table))
     for height, row in enumerate(table.to_dict("records")):
         colour, marker, _ = style.S2_CURVES[0] if is_s2(row["source"]) else style.MODEL_SIZE
@@ -30,5 +26,5 @@ def draw_sources(
     axes.set_yticks(range(len(table)), [short(name) for name in table["source"]])
     axes.invert_yaxis()
     axes.margins(x=0.15, y=0.2)
-    axes.set_xlabel(f"{label}, {100 * confidence:g} % interval")
+    axes.set_xlabel(f"{label}, 95 % interval")
     return drawn

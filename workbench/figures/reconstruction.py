@@ -179,7 +179,6 @@ def draw_pairs(pairs: xr.Dataset) -> Figure:
         axes.text(col, row, text, ha="center", va="center", color=ink, fontsize=9)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set_ylabel("from")
-    axes.set_xlabel("about")
+    axes.set(xlabel="about", ylabel="from")
     drawn.colorbar(shown, ax=axes, label="information on training images, bits", shrink=0.8)
     return drawn

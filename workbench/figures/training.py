@@ -19,10 +19,8 @@ def draw_training(metrics: pd.DataFrame, evaluation: pd.DataFrame | None, *, bat
     """
     drawn, (left, right) = style.figure(9.0, 3.2, columns=2)
     left.plot(metrics["step"] * batch, metrics["loss"], color=style.GREY, lw=1)
-    left.set_xlabel("images seen")
-    left.set_ylabel("training loss (nats)")
-    right.set_xlabel("images seen")
-    right.set_ylabel("accuracy on held-out images")
+    left.set(xlabel="images seen", ylabel="training loss (nats)")
+    right.set(xlabel="images seen", ylabel="accuracy on held-out images")
     if evaluation is not None:
         for (column, label), look in zip(ACCURACIES.items(), style.S2_CURVES, strict=False):
             colour, marker, line = look

@@ -17,6 +17,7 @@ OPACITY = 0.65
 """Opacity of a map over the photograph."""
 NONE, LOSS, CLASSES, ADDS = "none", "reconstruction loss", "class by probe", "added by scale "
 CLASS_COLOURS = "tab20"
+NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -92,15 +93,16 @@ def class_colours(labels: np.ndarray) -> np.ndarray:
     return np.where((labels < 0)[..., None], 0.5, table[labels % 20])
 
 
-def key_of_classes(names: list[tuple[int, str]], most: int = 12) -> str:
-    """HTML that names the colours of classes; names are escaped."""
-    colours = class_colours(np.array([n for n, _ in names[:most]], np.int64))
+def key_of_classes(names: list[tuple[int, str]]) -> str:
+    """HTML that names the colours of the first :data:`NAMED` classes; names are escaped."""
+    named = names[:NAMED]
+    colours = class_colours(np.array([number for number, _ in named], np.int64))
     parts = [
         f'<span class="key" style="background:{mpl.colors.to_hex(tuple(colour))}">'
         f"</span>{escape(name)}"
-        for colour, (_, name) in zip(colours, names[:most], strict=True)
+        for colour, (_, name) in zip(colours, named, strict=True)
     ]
-    return "".join(parts) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return "".join(parts) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _bar(colours: str, limits: tuple[float, float]) -> str:

@@ -18,22 +18,21 @@ def write_table(
     stem: Path,
     *,
     shown: pd.DataFrame | None = None,
-    floats: str = ".4f",
     caption: str = "",
     notes: Sequence[str] = (),
 ) -> list[Path]:
     """Write ``stem.md``, ``stem.csv`` and ``stem.tex``; their paths.
 
     The CSV holds the whole table at full precision. Markdown and LaTeX show `shown`, by default the
-    table itself, with numbers in the format `floats`; Markdown quotes `notes` below it.
+    table itself; Markdown quotes `notes` below it.
     """
     shown = table if shown is None else shown
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("md", "csv", "tex")]
     above = f"{caption}\n\n" if caption else ""
     below = "".join(f"\n> {note}\n" for note in notes)
-    write_text(f"{above}{to_markdown(shown, floats)}\n{below}", paths[0])
+    write_text(f"{above}{to_markdown(shown)}\n{below}", paths[0])
     write_csv(table, paths[1])
-    write_text(to_latex(shown, floats, caption), paths[2])
+    write_text(to_latex(shown, caption=caption), paths[2])
     return paths
 
 

@@ -180,15 +180,10 @@ class Answerer:
 
 
 def answer(
-    run: Run,
-    model: VisionLanguageModel,
-    writer: Writer,
-    tokens: torch.Tensor,
-    question: str,
-    new_tokens: int = 32,
+    run: Run, model: VisionLanguageModel, writer: Writer, tokens: torch.Tensor, question: str
 ) -> str:
     """The model's answer about one image's tokens, float32, dims (1, row, col, channel)."""
-    config = EvaluationConfig(new_tokens=new_tokens)
+    config = EvaluationConfig(new_tokens=32)
     asked = Answerer(model, writer, lambda rows: tokens, run.config.length, config, False)
     with torch.inference_mode():
         return asked.generate([writer.prompt(question)], np.array([0]))[0]

@@ -42,14 +42,10 @@ def manifest() -> Any:
     return ModelManifest(model_id=NAME, simple_class_path=f"{__name__}.Model")
 
 
+@functools.cache
 def __getattr__(name: str) -> Any:
     if name != "Model":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return _model()
-
-
-@functools.cache
-def _model() -> type:
     from lmms_eval.api.model import lmms
 
     return type("Model", (Answering, lmms), {"is_simple": True})

@@ -11,7 +11,7 @@ from analyses.statistics.bootstrap import interval
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.plan import Measurement, MeasurementPlan
 from workbench.tables.records.measurement import StoredMeasurement
-from workbench.tables.specs.schema import Comparison, Label, TableSpec
+from workbench.tables.specs.schema import Comparison, Label, Quantity, TableSpec
 
 
 def compare(
@@ -30,12 +30,11 @@ def compare(
     if a.get("value") is None or b.get("value") is None:
         return None
     better = next(m.better for m in spec.metrics if m.column == comparison.metric)
-    quantity = spec.setups[profile].quantities[comparison.metric][comparison.a]
+    quantities = spec.setups[profile].quantities[comparison.metric]
     paper = _combine(a["published"], b["published"], comparison.kind)
     here = _combine(a["value"], b["value"], comparison.kind)
-    low, high, how = difference_interval(
-        a, b, comparison, _resampled_differences(comparison, spec, plan, profile, measured)
-    )
+    resampled = _resampled_differences(comparison, quantities, plan, measured)
+    low, high, how = difference_interval(a, b, comparison, resampled)
     neutral = 1.0 if comparison.kind == "ratio" else 0.0
     return {
         "question": comparison.question,
@@ -47,7 +46,7 @@ def compare(
         "low": low,
         "high": high,
         "interval": how,
-        "one_law": ANALYSES[quantity.analysis].one_law,
+        "one_law": ANALYSES[quantities[comparison.a].analysis].one_law,
         "verdict": verdict(paper, here, (low, high), neutral),
     }
 
@@ -60,13 +59,11 @@ def _combine(a: Any, b: Any, kind: str) -> float | None:
 
 def _resampled_differences(
     comparison: Comparison,
-    spec: TableSpec,
+    quantities: Mapping[Label, Quantity],
     plan: MeasurementPlan,
-    profile: str,
     measured: Mapping[Measurement, StoredMeasurement],
 ) -> np.ndarray | None:
     """The difference on every resample if both rows share their resamples; else None."""
-    quantities = spec.setups[profile].quantities[comparison.metric]
     pair = [(k, plan.of[k]) for k in (quantities[comparison.a], quantities[comparison.b])]
     (_, a), (_, b) = pair
     # One call; or two of an analysis that resamples a test store the same way in every call.
