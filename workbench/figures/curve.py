@@ -5,6 +5,7 @@ Model size is grey, image scales (S2) are green, and input sizes (``:PIXELS``) p
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -95,10 +96,8 @@ def side_by_side(costs: pd.Series) -> pd.Series:
     """
     ordered = costs.sort_values(kind="stable")
     step = max(ordered.iloc[-1] / ordered.iloc[0], 1.5) ** APART
-    moved: list[float] = []
-    for cost in ordered:
-        moved.append(max(cost, moved[-1] * step) if moved else cost)
-    return pd.Series(moved, index=ordered.index)
+    moved = itertools.accumulate(ordered, lambda before, cost: max(cost, before * step))
+    return pd.Series(list(moved), index=ordered.index)
 
 
 def curves(table: pd.DataFrame) -> list[Curve]:

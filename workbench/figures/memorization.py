@@ -26,7 +26,7 @@ def draw_loss(table: pd.DataFrame) -> Figure:
 
 @style.styled
 def draw_capacity(table: pd.DataFrame) -> Figure:
-    """Training accuracy on random labels, of :func:`analyses.random_labels.compute`."""
+    """Training accuracy on random labels by number, of :func:`analyses.random_labels.compute`."""
     drawn, (axes,) = style.figure(6.4, 4.0)
     for look, row in zip(looks(list(table["source"])), table.to_dict("records"), strict=True):
         more = " or more" if row["censored"] else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import os.path
 import shutil
 import sys
 
@@ -65,9 +65,7 @@ def _shared_prefix(names: list[str]) -> str:
     """The beginning that all names share, up to a letter that ends a word; empty if too short."""
     if len(set(names)) < 2:
         return ""
-    models = [name.partition("@")[0] for name in names]
-    same = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*models, strict=False))
-    shared = "".join(letters[0] for letters in same)
+    shared = os.path.commonprefix([name.partition("@")[0] for name in names])
     end = max(shared.rfind(mark) for mark in ":_-/.") + 1
     return shared[:end] if end > 3 else ""
 
