@@ -30,17 +30,10 @@ def draw_curve(
 ) -> Figure:
     """Metric against GMACs and against parameters, as in the paper's Figure 2.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Columns ``source``, ``gmacs``, ``params`` (millions), the metric, and optionally ``low``
-        and ``high``. Single-scale sources make the grey curve of model size; each model with
-        several scales makes a green curve, and each model at other input sizes (``:PIXELS``) a
-        purple one, which start at its own single scale.
-    metric, label : str
-        Column to draw, and its axis label.
-    confidence : float
-        Confidence of the intervals, named on the axis.
+    The table has columns ``source``, ``gmacs``, ``params`` (millions), the metric, and optionally
+    ``low`` and ``high``. Single-scale sources make the grey curve of model size; each model with
+    several scales makes a green curve, and each model at other input sizes (``:PIXELS``) a purple
+    one, which start at its own single scale.
     """
     drawn, panels = style.figure(9.0, 3.8, columns=2)
     for axes, cost in zip(panels, COST_LABELS, strict=True):
@@ -82,12 +75,7 @@ def _draw_one(axes: Axes, curve: Curve, metric: str) -> None:
 
 
 def side_by_side(costs: pd.Series) -> pd.Series:
-    """The costs, moved up on a log axis just far enough to keep them apart.
-
-    Parameters
-    ----------
-    costs : pandas.Series
-        Costs, in the order in which equal ones are placed side by side.
+    """The costs, moved up on a log axis just far enough to keep them apart; equal ones in order.
 
     Examples
     --------
@@ -155,15 +143,10 @@ def _model_name(text: str) -> ModelName | None:
 
 
 def with_cost(table: pd.DataFrame, store: FeatureStore | None) -> pd.DataFrame:
-    """The table with ``gmacs`` per image and ``params`` (millions) of each source.
+    """The table with ``gmacs`` per image and ``params`` (millions) of each ``source``.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Has a column ``source``.
-    store : FeatureStore, optional
-        Where the sources are: of a scale that was extracted with ``--select``, the budget's share
-        of the crops counts.
+    Of a scale that was extracted to the store with ``--select``, the budget's share of the crops
+    counts.
 
     Raises
     ------
@@ -193,24 +176,13 @@ def _share_run(store: FeatureStore | None, single: Source) -> float:
 def write_curve(
     table: pd.DataFrame, store: FeatureStore | None, stem: Path, *, metric: str, label: str
 ) -> list[Path]:
-    """Count costs, draw the curve and write PNG and SVG; their paths.
+    """Count costs, as :func:`with_cost`, draw the curve and write PNG and SVG; their paths.
 
     If a source's model is unknown here, nothing is written but a line on standard error.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As :func:`draw_curve`, without costs.
-    store : FeatureStore, optional
-        Store that holds the sources.
-    stem : Path
-        File name without suffix.
-    metric, label : str
-        Column to draw, and its axis label.
     """
     try:
         costs = with_cost(table, store)
     except InputError as error:
         note(f"no figure of {metric} against cost: {error}")
         return []
-    return [*style.save(draw_curve(costs, metric=metric, label=label), stem)]
+    return list(style.save(draw_curve(costs, metric=metric, label=label), stem))
