@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os.path
+import itertools
 import shutil
 import sys
 
@@ -65,7 +65,9 @@ def _shared_prefix(names: list[str]) -> str:
     """The beginning that all names share, up to a letter that ends a word; empty if too short."""
     if len(set(names)) < 2:
         return ""
-    shared = os.path.commonprefix([name.partition("@")[0] for name in names])
+    models = [name.partition("@")[0] for name in names]
+    same = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*models, strict=False))
+    shared = "".join(letters[0] for letters in same)
     end = max(shared.rfind(mark) for mark in ":_-/.") + 1
     return shared[:end] if end > 3 else ""
 
