@@ -19,22 +19,15 @@ from feature_store import FeatureStore
 
 @dataclass(frozen=True)
 class Candidates:
-    """Result of :func:`find`.
-
-    Attributes
-    ----------
-    duplicates : pandas.DataFrame
-        ``test`` and ``train`` (image ids) and their cosine ``similarity``, highest first.
-    label_errors : pandas.DataFrame
-        ``split`` (train or test), ``image_id``, ``label``, ``suggested`` and ``share`` (of its
-        neighbours in both splits that have the suggested label), highest first.
-    unseen_classes : dict of str to int
-        Class that training lacks to its number of test images, whose labels are not looked at.
-    """
+    """Result of :func:`find`."""
 
     duplicates: pd.DataFrame
+    """``test`` and ``train`` (image ids) and their cosine ``similarity``, highest first."""
     label_errors: pd.DataFrame
+    """``split`` (train or test), ``image_id``, ``label``, ``suggested`` and ``share`` (of its
+    neighbours in both splits that have the suggested label), highest first."""
     unseen_classes: dict[str, int]
+    """Class that training lacks to its number of test images, whose labels are not looked at."""
 
 
 def find(

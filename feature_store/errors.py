@@ -25,14 +25,7 @@ class NewerVersionError(StoreError):
 class NotStoredError(StoreError):
     """The store lacks a source; who knows the models may give a better remedy than extracting.
 
-    Attributes
-    ----------
-    found : str
-        What is missing and what is stored.
-    model : str
-        The model asked for.
-    remedy : str
-        How to extract it, if the model exists.
+    `found` tells what is missing and what is stored, `remedy` how to extract it if `model` exists.
     """
 
     def __init__(self, found: str, model: str, remedy: str) -> None:

@@ -17,25 +17,18 @@ from feature_store.stored_source import StoredSource
 
 @dataclass(frozen=True)
 class RecordedImages:
-    """Images of a store, over all of its sources with one decoder.
-
-    Attributes
-    ----------
-    fingerprints : uint64 array, dims (image,)
-        Fingerprints of the decoded pixels; 0 = unknown: in records of protocol version 1, and for
-        images that are not computed or could not be read.
-    files : int64 array, dims (image, 2)
-        Bytes and modification time in ns of the image's file; -1 where unknown.
-    computed : bool array, dims (image,)
-        Images with features in at least one source.
-    contradicted : bool array, dims (image,)
-        Images with different pixels in two sources.
-    """
+    """Images of a store, over all of its sources with one decoder."""
 
     fingerprints: np.ndarray
+    """uint64, dims (image,): fingerprints of the decoded pixels; 0 = unknown: in records of
+    protocol version 1, and for images that are not computed or could not be read."""
     files: np.ndarray
+    """int64, dims (image, 2): bytes and modification time in ns of the image's file; -1 where
+    unknown."""
     computed: np.ndarray
+    """bool, dims (image,): images with features in at least one source."""
     contradicted: np.ndarray
+    """bool, dims (image,): images with different pixels in two sources."""
 
     def may_be(self, row: int, pixels: np.ndarray) -> bool:
         """Whether RGB pixels match the image of a row; True if its pixels are not recorded."""

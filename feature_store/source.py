@@ -70,18 +70,6 @@ def names_of(given: str | Sequence[str]) -> tuple[str, ...]:
 class Source:
     """A model read at one tap, at one scale (single-scale) or several (S2).
 
-    Attributes
-    ----------
-    model : str
-        Model name, such as ``timm:vit_base_patch16_224.mae``; may contain ``/``, ``:``.
-    tap : str or None
-        Where features are read; ``None`` means the model's default tap.
-    scales : tuple of str
-        Scale names in order, each ``SIZE[.OPTION...]`` with SIZE one side or ``HxW`` in pixels, or
-        a multiple of the model's native size, such as ``2x``. Stored sources are in pixels.
-    stored_as : str or None
-        Model name in the store's paths, where an old store wrote another; no part of equality.
-
     Examples
     --------
     >>> s = Source.parse("bundled:efficientnet_lite0@1x+2x")
@@ -90,9 +78,14 @@ class Source:
     """
 
     model: str
+    """Model name, such as ``timm:vit_base_patch16_224.mae``; may contain ``/``, ``:``."""
     tap: str | None
+    """Where features are read; ``None`` means the model's default tap."""
     scales: tuple[str, ...]
+    """Scale names in order, each ``SIZE[.OPTION...]`` with SIZE one side or ``HxW`` in pixels, or a
+    multiple of the model's native size, such as ``2x``. Stored sources are in pixels."""
     stored_as: str | None = field(default=None, compare=False, repr=False)
+    """Model name in the store's paths, where an old store wrote another; no part of equality."""
 
     @classmethod
     def parse(cls, text: str) -> Source:

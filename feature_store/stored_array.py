@@ -24,26 +24,18 @@ class DamagedShard(StoreError):
 
 @dataclass(frozen=True)
 class StoredArray:
-    """Reads the shards of one array; knows nothing of commit records.
-
-    Attributes
-    ----------
-    name : str
-        ``tokens``, ``prefix`` or ``position``.
-    shape : tuple of int
-        (image, row, col, channel), (image, token, channel), (image, prefix, channel) or
-        (image, token).
-    dtype : numpy.dtype
-        Stored dtype.
-    raw : bool
-        One uncompressed chunk per shard with the plain ``bytes`` codec: the shard's object is the
-        C-order little-endian array, so it can be memory-mapped.
-    """
+    """Reads the shards of one array; knows nothing of commit records."""
 
     name: str
+    """``tokens``, ``prefix`` or ``position``."""
     shape: tuple[int, ...]
+    """(image, row, col, channel), (image, token, channel), (image, prefix, channel) or (image,
+    token)."""
     dtype: np.dtype
+    """Stored dtype."""
     raw: bool
+    """One uncompressed chunk per shard with the plain ``bytes`` codec: the shard's object is the
+    C-order little-endian array, so it can be memory-mapped."""
     objects: Objects = field(repr=False)
     group: str = field(repr=False)
     shard_images: int = field(repr=False)

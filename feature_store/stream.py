@@ -14,18 +14,13 @@ from feature_store.stored_source import StoredSource
 
 @dataclass(frozen=True)
 class Batch:
-    """Tokens of one shard's good images.
-
-    Attributes
-    ----------
-    index : (n,) int64
-        Row numbers in the store.
-    tokens : dict of str to (n, row, col, channel) array
-        Stored dtype; S2 sources concatenated on the channel axis.
-    """
+    """Tokens of one shard's good images."""
 
     index: np.ndarray
+    """int64, dims (image,): row numbers in the store."""
     tokens: dict[str, np.ndarray]
+    """Name to its tokens in the stored dtype, dims (image, row, col, channel); S2 sources are
+    concatenated on the channel axis."""
 
 
 def batches(

@@ -41,22 +41,16 @@ class Problem:
 
 @dataclass
 class Report:
-    """Result of :func:`verify`.
-
-    Attributes
-    ----------
-    problems : list of Problem
-        Empty for a complete, undamaged store.
-    shards, bytes_read : int
-        Shards and bytes that were read and checked.
-    seconds : float
-        Wall time.
-    """
+    """Result of :func:`verify`."""
 
     problems: list[Problem] = field(default_factory=list)
+    """Empty for a complete, undamaged store."""
     shards: int = 0
+    """Shards that were read and checked."""
     bytes_read: int = 0
+    """Bytes that were read and checked."""
     seconds: float = 0.0
+    """Wall time."""
 
     @property
     def gb_per_s(self) -> float:

@@ -29,51 +29,37 @@ BLOCK_ROWS = 1024
 
 @dataclass(frozen=True)
 class Solution:
-    """A linear map from a source to a target, with what the training moments say about it.
-
-    Attributes
-    ----------
-    sources : tuple of str
-        Single-scale sources side by side on the x axis.
-    weights : ndarray of float64, dims (x channel, y channel)
-    mean_x, mean_y : ndarray of float64
-        Training means: the prediction is mean_y + (x - mean_x) @ weights.
-    ridge : float
-        Penalty relative to the mean eigenvalue of the source covariance; 0 is least squares.
-    dof : float
-        Effective degrees of freedom per target channel: trace of the hat matrix.
-    residual : ndarray of float64, dims (y channel,)
-        Mean squared training error of each target channel.
-    variance : ndarray of float64, dims (y channel,)
-        Training variance of each target channel: the error of the best constant.
-    """
+    """A linear map from a source to a target, with what the training moments say about it."""
 
     sources: tuple[str, ...]
+    """Single-scale sources side by side on the x axis."""
     weights: np.ndarray
+    """float64, dims (x channel, y channel): the prediction is mean_y + (x - mean_x) @ weights."""
     mean_x: np.ndarray
+    """float64, dims (x channel,): training mean."""
     mean_y: np.ndarray
+    """float64, dims (y channel,): training mean."""
     ridge: float
+    """Penalty relative to the mean eigenvalue of the source covariance; 0 is least squares."""
     dof: float
+    """Effective degrees of freedom per target channel: trace of the hat matrix."""
     residual: np.ndarray
+    """float64, dims (y channel,): mean squared training error of each target channel."""
     variance: np.ndarray
+    """float64, dims (y channel,): training variance of each target channel: the error of the best
+    constant."""
 
 
 @dataclass(frozen=True)
 class RidgePath:
-    """Cross-validated loss of several ridges.
-
-    Attributes
-    ----------
-    ridges : ndarray, dims (ridge,)
-    loss : ndarray, dims (fold, ridge)
-        Squared error per token and channel on each held-out fold.
-    tokens : ndarray of int, dims (fold,)
-        Weight of each fold.
-    """
+    """Cross-validated loss of several ridges."""
 
     ridges: np.ndarray
+    """dims (ridge,)."""
     loss: np.ndarray
+    """dims (fold, ridge): squared error per token and channel on each held-out fold."""
     tokens: np.ndarray
+    """int, dims (fold,): weight of each fold."""
 
     @property
     def mean(self) -> np.ndarray:

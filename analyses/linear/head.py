@@ -14,22 +14,16 @@ from analyses.reading.pooled import FeatureRows
 
 @dataclass(frozen=True)
 class Head:
-    """A trained head, in the units of the unstandardised features.
-
-    Attributes
-    ----------
-    weight : float64 array, dims (channel, class)
-    bias : float64 array, dims (class,)
-    converged : bool
-        Whether the tolerance was reached.
-    passes : int
-        Number of times that all rows were read.
-    """
+    """A trained head, in the units of the unstandardised features."""
 
     weight: np.ndarray
+    """float64, dims (channel, class)."""
     bias: np.ndarray
+    """float64, dims (class,)."""
     converged: bool = True
+    """Whether the tolerance was reached."""
     passes: int = 0
+    """Number of times that all rows were read."""
 
     def logits(self, rows: FeatureRows) -> np.ndarray:
         """float64, dims (image, class)."""

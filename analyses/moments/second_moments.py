@@ -40,30 +40,22 @@ class MomentsConfig:
 
 @dataclass(frozen=True)
 class Moments:
-    """Second moments of joint tokens, one set for each fold of images.
-
-    Attributes
-    ----------
-    channels : dict of str to int
-        Source to its number of channels, in the order in which they make up the joint vector (D
-        channels in all).
-    images, tokens : ndarray of int64, dims (fold,)
-        Numbers of images and tokens seen.
-    mean : ndarray of float64, dims (fold, D)
-        Mean token; zeros for an empty fold.
-    scatter : ndarray of float64, dims (fold, D, D)
-        Sum over tokens of the outer product of z - mean. NaN where it was not kept
-        (:attr:`MomentsConfig.targets`).
-    attrs : dict
-        Origin of the moments (JSON-able).
-    """
+    """Second moments of joint tokens, one set for each fold of images."""
 
     channels: dict[str, int]
+    """Source to its number of channels, in the order in which they make up the joint vector (D
+    channels in all)."""
     images: np.ndarray
+    """int64, dims (fold,): number of images seen."""
     tokens: np.ndarray
+    """int64, dims (fold,): number of tokens seen."""
     mean: np.ndarray
+    """float64, dims (fold, D): mean token; zeros for an empty fold."""
     scatter: np.ndarray
+    """float64, dims (fold, D, D): sum over tokens of the outer product of z - mean. NaN where it
+    was not kept (:attr:`MomentsConfig.targets`)."""
     attrs: dict[str, Any] = field(default_factory=dict)
+    """Origin of the moments (JSON-able)."""
 
     @property
     def folds(self) -> list[int]:

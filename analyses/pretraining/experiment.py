@@ -41,26 +41,17 @@ PIXELS = "pixels"
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Top-1 accuracy of a row, its resamples, and how many seeds were trained.
-
-    Attributes
-    ----------
-    mean : float
-        Mean accuracy over seeds, as a share.
-    resampled : float array, dims (resample,)
-        Resamples of the mean; those of two rows are paired.
-    seeds : int
-    compute : float
-        Multiply-accumulates of all forward passes of a training, in units of 1e9.
-    images : int
-        Images seen in training.
-    """
+    """Top-1 accuracy of a row, its resamples, and how many seeds were trained."""
 
     mean: float
+    """Mean accuracy over seeds, as a share."""
     resampled: np.ndarray
+    """float, dims (resample,): resamples of the mean; those of two rows are paired."""
     seeds: int
     compute: float
+    """Multiply-accumulates of all forward passes of a training, in units of 1e9."""
     images: int
+    """Images seen in training."""
 
 
 def load() -> list[dict[str, Any]]:

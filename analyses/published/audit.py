@@ -19,28 +19,20 @@ BASES = {"2": 2.0, "e": float(np.e), "10": 10.0}
 
 @dataclass(frozen=True)
 class Audit:
-    """Result of :func:`compute`.
-
-    Attributes
-    ----------
-    bases : DataFrame
-        For each candidate base: blocks whose rows agree on one l0, and the summed squared spread of
-        log l0 (natural) over the rows of all blocks.
-    fitted_base : float
-        Base with the least spread, any real number (rows weighted by the rounding of their loss).
-    blocks : DataFrame
-        Per target and split, in base 2: interval of l0 that all rows allow (empty if low > high),
-        whether there is one, the best l0, the rows that disagree with it, and the other target of
-        the same split with the nearest l0 and the relative gap (different models are not expected
-        to have equal variance).
-    cells : DataFrame
-        Every contradicted cell: printed, recomputed, and the interval that rounding allows.
-    """
+    """Result of :func:`compute`."""
 
     bases: pd.DataFrame
+    """For each candidate base: blocks whose rows agree on one l0, and the summed squared spread of
+    log l0 (natural) over the rows of all blocks."""
     fitted_base: float
+    """Base with the least spread, any real number (rows weighted by the rounding of their loss)."""
     blocks: pd.DataFrame
+    """Per target and split, in base 2: interval of l0 that all rows allow (empty if low > high),
+    whether there is one, the best l0, the rows that disagree with it, and the other target of the
+    same split with the nearest l0 and the relative gap (different models are not expected to have
+    equal variance)."""
     cells: pd.DataFrame
+    """Every contradicted cell: printed, recomputed, and the interval that rounding allows."""
 
 
 def compute(printed: pd.DataFrame | None = None) -> Audit:

@@ -26,24 +26,17 @@ class TargetMaps(Protocol):
 
 @dataclass(frozen=True)
 class TrainingTokens:
-    """Drawn tokens that have a target.
-
-    Attributes
-    ----------
-    x : float32 array, dims (token, channel)
-    y : float64 array, dims (token,)
-    image : int array, dims (token,)
-        Running number of the image that a token belongs to.
-    images : int
-    per_image : int
-        Tokens drawn of each image, those without a target included.
-    """
+    """Drawn tokens that have a target."""
 
     x: np.ndarray
+    """float32, dims (token, channel)."""
     y: np.ndarray
+    """float64, dims (token,)."""
     image: np.ndarray
+    """int, dims (token,): running number of the image that a token belongs to."""
     images: int
     per_image: int
+    """Tokens drawn of each image, those without a target included."""
 
 
 def good_rows(store: FeatureStore, source: str) -> np.ndarray:

@@ -20,33 +20,25 @@ from feature_store.errors import some
 
 @dataclass(frozen=True)
 class LabelledSplit:
-    """Labels of the training and test images in one numbering, 0 to classes - 1.
-
-    Attributes
-    ----------
-    names : list of str
-        Classes that occur in training, in the training store's order.
-    train_rows, test_rows : bool array, dims (pooled image,)
-        Images with a label.
-    train, test : int array, dims (labelled image,)
-        -1 in test: a class that no training image has. It counts as an error. With a rule, test
-        holds labels of the test store.
-    unseen : dict of str to int
-        Each such class to its number of test images.
-    rule : LabelRule, optional
-        How predictions are scored, if not by one class per image and all classes.
-    described : dict, optional
-        That rule in words and figures, for an ``imagenet:`` test set.
-    """
+    """Labels of the training and test images in one numbering, 0 to classes - 1."""
 
     names: list[str]
+    """Classes that occur in training, in the training store's order."""
     train_rows: np.ndarray
+    """bool, dims (pooled image,): images with a label."""
     test_rows: np.ndarray
+    """As `train_rows`."""
     train: np.ndarray
+    """int, dims (labelled image,)."""
     test: np.ndarray
+    """int, dims (labelled image,); -1: a class that no training image has. It counts as an error.
+    With a rule: labels of the test store."""
     unseen: dict[str, int]
+    """Each such class to its number of test images."""
     rule: LabelRule | None = None
+    """How predictions are scored, if not by one class per image and all classes."""
     described: dict[str, Any] | None = None
+    """That rule in words and figures, for an ``imagenet:`` test set."""
 
     @property
     def score(self) -> Score | None:

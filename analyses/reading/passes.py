@@ -27,27 +27,18 @@ FIRST_IMAGES = 16
 
 @dataclass(frozen=True)
 class Reading:
-    """Sources and images that a pass reads.
-
-    Attributes
-    ----------
-    sources : sequence of str
-        Full names of single-scale sources.
-    grid : {"same", "pool"}
-        ``pool`` averages the maps of a batch onto their common grid.
-    cells : (rows, cols) or None
-        With ``pool``: the grid to average onto, if other maps share it.
-    done : bool array, dims (image,), or None
-        Rows that are left out.
-    label : str
-        Label of the progress bar; empty shows none.
-    """
+    """Sources and images that a pass reads."""
 
     sources: Sequence[str]
+    """Full names of single-scale sources."""
     grid: str = "same"
+    """``same``, or ``pool``, which averages the maps of a batch onto their common grid."""
     done: np.ndarray | None = None
+    """bool, dims (image,): rows that are left out."""
     label: str = ""
+    """Label of the progress bar; empty shows none."""
     cells: tuple[int, int] | None = None
+    """(rows, cols) to average onto with ``pool``, if other maps share that grid."""
 
     def batches(self, part: Part, bar: Bar | None = None) -> Iterator[Batch]:
         """Tokens of a part's images, except for images that are done."""

@@ -35,21 +35,6 @@ Merge = Literal["concat", "add"]
 class FeatureRows:
     """A matrix (image, channel) that is read in blocks of rows.
 
-    Attributes
-    ----------
-    parts : tuple of float32 arrays or paths
-        Single scales, dims (image, channel of that scale); a path is a C-order float32 file.
-    widths : tuple of int
-        Channels of each part.
-    count : int
-        Images.
-    merge : {"concat", "add"}
-        How the parts become one matrix.
-    kept : bool array, dims (image,), or None
-        Rows that are handed out; all of them by default.
-    owner : object
-        Whatever has to stay alive for the files to stay.
-
     Examples
     --------
     >>> rows = FeatureRows.of(np.arange(6.0).reshape(3, 2))
@@ -58,11 +43,18 @@ class FeatureRows:
     """
 
     parts: tuple[np.ndarray | Path, ...]
+    """Single scales, float32, dims (image, channel of that scale); a path is a C-order float32
+    file."""
     widths: tuple[int, ...]
+    """Channels of each part."""
     count: int
+    """Images."""
     merge: Merge = "concat"
+    """How the parts become one matrix."""
     kept: np.ndarray | None = None
+    """bool, dims (image,): rows that are handed out; None = all of them."""
     owner: object = None
+    """Whatever has to stay alive for the files to stay."""
 
     @classmethod
     def of(cls, array: np.ndarray) -> FeatureRows:
@@ -117,22 +109,15 @@ class FeatureRows:
 
 @dataclass(frozen=True)
 class Pooled:
-    """Pooled vectors of one store for several sources, over the images that all of them have.
-
-    Attributes
-    ----------
-    rows : ndarray of int64, dims (image,)
-        Row numbers in the store.
-    widths : dict of str to int
-        Channels of each single-scale source.
-    folder : tempfile.TemporaryDirectory
-        Holds one file per single-scale source; removed with this object.
-    """
+    """Pooled vectors of one store for several sources, over the images that all of them have."""
 
     store: FeatureStore
     rows: np.ndarray
+    """int64, dims (image,): row numbers in the store."""
     widths: dict[str, int]
+    """Channels of each single-scale source."""
     folder: tempfile.TemporaryDirectory = field(repr=False)
+    """Holds one file per single-scale source; removed with this object."""
 
     def features(self, source: str, merge: Merge = "concat") -> FeatureRows:
         """The matrix of one source; row n belongs to store row ``rows[n]``.

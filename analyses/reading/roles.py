@@ -10,20 +10,16 @@ from feature_store import InputError, Source
 
 @dataclass(frozen=True)
 class Roles:
-    """Which source is which.
-
-    Attributes
-    ----------
-    small, s2, large : str
-        The small model at one scale, the same at several, and the larger model.
-    others : tuple of str
-        Further sources to compare, from small to large.
-    """
+    """Which source is which."""
 
     small: str
+    """The small model at one scale."""
     s2: str
+    """The small model at several scales."""
     large: str
+    """The larger model at one scale."""
     others: tuple[str, ...] = ()
+    """Further sources to compare, from small to large."""
 
     @property
     def middle(self) -> str | None:

@@ -17,24 +17,16 @@ from feature_store.recorded_images import recorded_images
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Which test images an analysis leaves out, and why.
-
-    Attributes
-    ----------
-    left_out : bool array, dims (test image,)
-        Rows to leave out of the test set.
-    shared : list of (str, str)
-        Id of a test image and of a training image with the same pixels.
-    repeated : list of list of str
-        Ids of training images with the same pixels as each other.
-    datasets : list of str
-        Names of the two datasets if they do not look like splits of one; else empty.
-    """
+    """Which test images an analysis leaves out, and why."""
 
     left_out: np.ndarray
+    """bool, dims (test image,): rows to leave out of the test set."""
     shared: list[tuple[str, str]] = field(default_factory=list)
+    """Id of a test image and of a training image with the same pixels."""
     repeated: list[list[str]] = field(default_factory=list)
+    """Ids of training images with the same pixels as each other."""
     datasets: list[str] = field(default_factory=list)
+    """Names of the two datasets if they do not look like splits of one; else empty."""
 
     def report(self) -> dict[str, Any]:
         """JSON-able: ``shared``, whether ``left_out``, ``repeated``, and ``datasets`` if any."""

@@ -18,25 +18,17 @@ from analyses.reading.features import Batch
 class Errors:
     """Mean squared errors of several maps to one target, and of the constant training mean.
 
-    Attributes
-    ----------
-    image : ndarray of float64, dims (source, image)
-        Mean over the tokens and channels of each image.
-    cell : ndarray of float64, dims (source, row, col)
-        Mean over images and channels.
-    channel : ndarray of float64, dims (source, channel)
-        Mean over tokens.
-    index : ndarray of int64, dims (image,)
-        Row numbers of the images.
-
-    The last entry on the source axis is the constant prediction (the training mean): its errors
-    give l0.
+    The last entry on the source axis is the constant prediction: its errors give l0.
     """
 
     image: np.ndarray
+    """float64, dims (source, image): mean over the tokens and channels of each image."""
     cell: np.ndarray
+    """float64, dims (source, row, col): mean over images and channels."""
     channel: np.ndarray
+    """float64, dims (source, channel): mean over tokens."""
     index: np.ndarray
+    """int64, dims (image,): row numbers of the images."""
 
     def combine(self, other: Errors) -> Errors:
         """Errors on both sets of images together, these first; associative."""

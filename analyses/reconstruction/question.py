@@ -62,19 +62,13 @@ class ReconstructionConfig:
 
 @dataclass(frozen=True)
 class Question:
-    """Full names of what is reconstructed from what, the reference among the sources.
-
-    Attributes
-    ----------
-    target, reference : str
-        The reference is empty if there is none.
-    sources : tuple of str
-        One for each row of the result.
-    """
+    """Full names of what is reconstructed from what, the reference among the sources."""
 
     target: str
     sources: tuple[str, ...]
+    """One for each row of the result."""
     reference: str = ""
+    """Empty if there is none."""
 
     def __post_init__(self) -> None:
         if not self.sources:

@@ -67,22 +67,14 @@ def compute(
 
 @dataclass(frozen=True)
 class FittedMaps:
-    """Maps from several sources to one target, fitted once for any number of images.
-
-    Attributes
-    ----------
-    target : str
-    sources : tuple of str
-    solutions : tuple of Solution
-        One for each source.
-    grid : (rows, cols) or None
-        The common grid that maps are averaged onto; None if all have the same grid.
-    """
+    """Maps from several sources to one target, fitted once for any number of images."""
 
     target: str
     sources: tuple[str, ...]
     solutions: tuple[Solution, ...]
+    """One for each source."""
     grid: tuple[int, int] | None
+    """(rows, cols) that maps are averaged onto; None if all have the same grid."""
 
     def losses(self, store: FeatureStore, rows: Sequence[int]) -> xr.Dataset:
         """The result of :func:`compute` for these rows of a store."""

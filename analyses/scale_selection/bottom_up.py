@@ -22,20 +22,13 @@ RIDGES = tuple(10.0 ** np.arange(-4.0, 4.1, 0.5))
 
 @dataclass(frozen=True, eq=False)
 class BottomUp:
-    """The regression on all training images, and the regressions that leave out one fold.
-
-    Attributes
-    ----------
-    offset : float64 array, dims (crop,)
-        Mean gain of each crop.
-    whole : Solution
-    without : dict of int to Solution
-        Fold to the solution on the other folds.
-    """
+    """The regression on all training images, and the regressions that leave out one fold."""
 
     offset: np.ndarray
+    """float64, dims (crop,): mean gain of each crop."""
     whole: from_moments.Solution
     without: Mapping[int, from_moments.Solution] = field(default_factory=dict)
+    """Fold to the solution on the other folds."""
 
     @classmethod
     def fit(

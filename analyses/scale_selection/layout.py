@@ -27,30 +27,20 @@ Grid = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class ScaleLayout:
-    """The crops of one scale.
-
-    Attributes
-    ----------
-    name : str
-        The single-scale source whose maps are read.
-    scale : str
-        Its scale in pixels, without ``.unpooled``.
-    crops : (rows, cols)
-        Number of crops in each direction.
-    cells : bool array, dims (crop, row, col)
-        Cells of the merged map that belong to a crop.
-    share : float64 array, dims (crop, row, col)
-        Part of each cell of the base grid that lies in a crop.
-    unpooled : bool
-        Whether the maps are merged maps, not pooled to the base grid.
-    """
+    """The crops of one scale."""
 
     name: str
+    """The single-scale source whose maps are read."""
     scale: str
+    """Its scale in pixels, without ``.unpooled``."""
     crops: Grid
+    """Number of crops in each direction: (rows, cols)."""
     cells: np.ndarray
+    """bool, dims (crop, row, col): cells of the merged map that belong to a crop."""
     share: np.ndarray
+    """float64, dims (crop, row, col): part of each cell of the base grid that lies in a crop."""
     unpooled: bool
+    """Whether the maps are merged maps, not pooled to the base grid."""
 
     @classmethod
     def of(
@@ -72,19 +62,12 @@ class ScaleLayout:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The base scale of a model and the crops of its larger scales, one after the other.
-
-    Attributes
-    ----------
-    base : str
-        Single-scale source of the base tokens.
-    grid : (rows, cols)
-        The base grid.
-    scales : tuple of ScaleLayout
-    """
+    """The base scale of a model and the crops of its larger scales, one after the other."""
 
     base: str
+    """Single-scale source of the base tokens."""
     grid: Grid
+    """The base grid: (rows, cols)."""
     scales: tuple[ScaleLayout, ...]
 
     @classmethod

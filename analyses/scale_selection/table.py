@@ -17,25 +17,17 @@ KEPT = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One policy at one budget, on test images.
-
-    Attributes
-    ----------
-    metric : float
-    draws : float64 array, dims (resample,)
-        The metric of resampled images, the same for all points.
-    crops : float
-        Mean number of crops of the larger scales run per test image.
-    penalty : float
-        Penalty of the predictor.
-    images : (train, test)
-    """
+    """One policy at one budget, on test images."""
 
     metric: float
     draws: np.ndarray
+    """float64, dims (resample,): the metric of resampled images, the same for all points."""
     crops: float
+    """Mean number of crops of the larger scales run per test image."""
     penalty: float
+    """Penalty of the predictor."""
     images: tuple[int, int]
+    """(train, test)."""
 
 
 def table_of(

@@ -21,23 +21,16 @@ from analyses.statistics.bootstrap import bootstrap_sums
 
 @dataclass(frozen=True, eq=False)
 class FilledMaps:
-    """Filled maps of some images: the input of a predictor.
-
-    Attributes
-    ----------
-    side : int
-        0 = training, 1 = test.
-    index : int array, dims (image,)
-        Rows of the store.
-    x : float32 array, dims (image, cell, channel)
-    extra : dict of str to float32 array, dims (image, row, col, channel)
-        Tokens of the task's own sources.
-    """
+    """Filled maps of some images: the input of a predictor."""
 
     side: int
+    """0 = training, 1 = test."""
     index: np.ndarray
+    """int, dims (image,): rows of the store."""
     x: np.ndarray
+    """float32, dims (image, cell, channel)."""
     extra: Mapping[str, np.ndarray]
+    """Source of the task's own to its tokens: float32, dims (image, row, col, channel)."""
 
 
 class Task(Protocol):

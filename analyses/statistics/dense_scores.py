@@ -18,22 +18,15 @@ Scored = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class PerImage:
-    """Sums of each image, from which a source's metrics follow.
-
-    Attributes
-    ----------
-    rows : int array, dims (image,)
-        Rows of the test store.
-    sums : list of arrays, dims (3, class) or (3, 1)
-        As :func:`count_pixels` returns them.
-    maps : dict of int to (truth, prediction)
-        Row of some images to two arrays, dims (pixel row, pixel col): classes (-1 = ignored) or
-        metres (NaN = unknown).
-    """
+    """Sums of each image, from which a source's metrics follow."""
 
     rows: np.ndarray
+    """int, dims (image,): rows of the test store."""
     sums: list[np.ndarray]
+    """As :func:`count_pixels` returns them: dims (3, class) or (3, 1)."""
     maps: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    """Row of some images to (truth, prediction), dims (pixel row, pixel col) each: classes (-1 =
+    ignored) or metres (NaN = unknown)."""
 
     @classmethod
     def scored(cls, found: Iterable[Scored], rows: np.ndarray, config: DenseConfig) -> PerImage:

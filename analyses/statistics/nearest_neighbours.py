@@ -22,21 +22,14 @@ QUERY_BLOCK = 1024
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The k most similar rows of each query.
-
-    Attributes
-    ----------
-    similarity : float32 array, dims (query, k)
-        Cosine, descending.
-    row : int64 array, dims (query, k)
-        Row of the searched matrix.
-    limit : int
-        Neighbours left after a merge; 0 if nothing is merged.
-    """
+    """The k most similar rows of each query."""
 
     similarity: np.ndarray
+    """float32, dims (query, k): cosine, descending."""
     row: np.ndarray
+    """int64, dims (query, k): row of the searched matrix."""
     limit: int = 0
+    """Neighbours left after a merge; 0 if nothing is merged."""
 
     def merge(self, other: Neighbours) -> Neighbours:
         """The nearest of two sets of rows, ties by row number; associative.

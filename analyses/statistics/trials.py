@@ -13,23 +13,17 @@ from analyses.statistics.bootstrap import bootstrap_means, interval
 
 
 class Paired(NamedTuple):
-    """Two policies on the same positions.
-
-    Attributes
-    ----------
-    difference : float
-        Success rate of the first minus that of the second.
-    low, high : float
-        95 % bootstrap interval over positions and seeds.
-    p : float
-        p of McNemar's exact test over all trials (two-sided), as if seeds at one position were
-        independent.
-    """
+    """Two policies on the same positions."""
 
     difference: float
+    """Success rate of the first minus that of the second."""
     low: float
+    """Lower end of the 95 % bootstrap interval over positions and seeds."""
     high: float
+    """Its upper end."""
     p: float
+    """p of McNemar's exact test over all trials (two-sided), as if seeds at one position were
+    independent."""
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:

@@ -23,20 +23,16 @@ BLOCK_TOKENS = 2**16
 
 @dataclass(frozen=True)
 class Places:
-    """Tokens of a store, the most similar first.
-
-    Attributes
-    ----------
-    image, row, col : int64 arrays, dims (place,)
-        Store row of the image, and position on the source's grid.
-    similarity : float32 array, dims (place,)
-        Cosine to the query.
-    """
+    """Tokens of a store, the most similar first."""
 
     image: np.ndarray
+    """int64, dims (place,): store row of the image."""
     row: np.ndarray
+    """int64, dims (place,): row on the source's grid."""
     col: np.ndarray
+    """int64, dims (place,): column on the source's grid."""
     similarity: np.ndarray
+    """float32, dims (place,): cosine to the query."""
 
 
 def similarity_map(tokens: np.ndarray, at: tuple[int, int]) -> np.ndarray:

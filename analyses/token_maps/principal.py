@@ -44,24 +44,19 @@ class BasisConfig:
 
 @dataclass(frozen=True)
 class Basis:
-    """Three principal directions of a source's tokens, and the range that each spans.
-
-    Attributes
-    ----------
-    mean : float64 array, dims (channel,)
-    components : float64 array, dims (colour, channel)
-        Unit vectors in order of decreasing variance; zeros if the tokens span fewer directions.
-    low, high : float64 array, dims (colour,)
-        Projections that become 0 and 1.
-    share : float64 array, dims (colour,)
-        Share of the sampled tokens' variance.
-    """
+    """Three principal directions of a source's tokens, and the range that each spans."""
 
     mean: np.ndarray
+    """float64, dims (channel,)."""
     components: np.ndarray
+    """float64, dims (colour, channel): unit vectors in order of decreasing variance; zeros if the
+    tokens span fewer directions."""
     low: np.ndarray
+    """float64, dims (colour,): projections that become 0."""
     high: np.ndarray
+    """float64, dims (colour,): projections that become 1."""
     share: np.ndarray
+    """float64, dims (colour,): share of the sampled tokens' variance."""
 
     def project(self, tokens: np.ndarray) -> np.ndarray:
         """Coordinates of tokens: dims (..., channel) to (..., colour), float64."""

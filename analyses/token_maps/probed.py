@@ -24,17 +24,11 @@ HEAD = HeadConfig(tolerance=1e-4)
 
 @dataclass(frozen=True)
 class TokenProbe:
-    """A trained head and its classes.
-
-    Attributes
-    ----------
-    head : Head
-    classes : int array, dims (class,)
-        The label of each of the head's outputs.
-    """
+    """A trained head and its classes."""
 
     head: Head
     classes: np.ndarray
+    """int, dims (class,): the label of each of the head's outputs."""
 
     def labels(self, tokens: np.ndarray) -> np.ndarray:
         """Label of every token: dims (..., channel) to (...), int; -1 for an image that failed."""

@@ -42,27 +42,18 @@ Decoded = tuple[int, list[np.ndarray] | str, Seen]
 
 
 class ImageBatch(NamedTuple):
-    """Pixels of some rows of one shard.
-
-    Attributes
-    ----------
-    rows : list of int
-        Store rows of the images that could be read, in order.
-    pixels : dict of Transform to (image, height, width, 3) uint8 tensor
-        One entry per distinct transform.
-    failed : dict of int to str
-        Store row to reason, for images that could not be read.
-    seen : dict of int to Seen
-        Store row to the record of the image, for all rows.
-    shard : int
-        Shard number; -1 in a worker process, which does not know it.
-    """
+    """Pixels of some rows of one shard."""
 
     rows: list[int]
+    """Store rows of the images that could be read, in order."""
     pixels: dict[Transform, torch.Tensor]
+    """Distinct transform to its pixels: uint8, dims (image, height, width, 3)."""
     failed: dict[int, str]
+    """Store row to reason, for images that could not be read."""
     seen: dict[int, Seen]
+    """Store row to the record of the image, for all rows."""
     shard: int = -1
+    """Shard number; -1 in a worker process, which does not know it."""
 
 
 class Pixels(TorchDataset):

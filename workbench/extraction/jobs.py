@@ -17,18 +17,12 @@ from workbench.multiscale import Scale, ScalePlan, plan_scale, resolve_scales
 
 @dataclass(frozen=True)
 class Job:
-    """One model at one tap and the scales it runs at.
-
-    Attributes
-    ----------
-    info : BackboneInfo
-        The model, known without its weights.
-    plans : dict of Source to ScalePlan
-        Single-scale source to how it runs.
-    """
+    """One model at one tap and the scales it runs at."""
 
     info: BackboneInfo
+    """The model, known without its weights."""
     plans: dict[Source, ScalePlan]
+    """Single-scale source to how it runs."""
 
     def transform(self, plan: ScalePlan) -> Transform:
         """The transform from a decoded image to the input pixels of this plan."""

@@ -39,28 +39,19 @@ CHUNK = 1024
 
 @dataclass
 class ImageComparison:
-    """A store's images and those of a dataset.
-
-    Attributes
-    ----------
-    moved : bool
-        Whether the dataset is at another path than the one that the store records.
-    known : int
-        Stored images whose pixels are recorded.
-    changed : list of int
-        Store rows whose pixels are not those recorded.
-    seen : dict of str to dict
-        Decoder to store row to the fingerprint that the image has now, for the images looked at
-        again.
-    files : dict of int to list
-        Store row to size and time of its file, for rows in which only these have changed.
-    """
+    """A store's images and those of a dataset."""
 
     moved: bool
+    """Whether the dataset is at another path than the one that the store records."""
     known: int = 0
+    """Stored images whose pixels are recorded."""
     changed: list[int] = field(default_factory=list)
+    """Store rows whose pixels are not those recorded."""
     seen: dict[str, dict[int, int]] = field(default_factory=dict)
+    """Decoder to store row to the fingerprint that the image has now, for the images looked at
+    again."""
     files: dict[int, list[int]] = field(default_factory=dict)
+    """Store row to size and time of its file, for rows in which only these have changed."""
 
 
 def is_at_its_path(store: FeatureStore, name: str) -> bool:

@@ -36,19 +36,12 @@ from workbench.multiscale.forward import crops_of, features, run_crops
 
 @dataclass(frozen=True)
 class Selector:
-    """A policy and its budget.
-
-    Attributes
-    ----------
-    name : str
-        A simple policy, or ``fitted``.
-    budget : float
-        Share of the larger scales' crops.
-    fitted : FittedPolicy or None
-    """
+    """A policy and its budget."""
 
     name: str
+    """A simple policy, or ``fitted``."""
     budget: float
+    """Share of the larger scales' crops."""
     fitted: FittedPolicy | None = None
 
     @classmethod

@@ -28,20 +28,16 @@ COLLAPSED_RANK = 1.5
 
 @dataclass(frozen=True)
 class EvaluationImages:
-    """Decoded images and labels behind the values of evaluation.csv.
-
-    Attributes
-    ----------
-    pixels, bank : uint8 tensor, dims (image, row, col, 3)
-        Validation images, and training images among which neighbours are searched.
-    labels, bank_labels : int64 array, dims (image,)
-        Numbers of the training classes; -1 = unlabelled.
-    """
+    """Decoded images and labels behind the values of evaluation.csv."""
 
     pixels: torch.Tensor
+    """uint8, dims (image, row, col, 3): validation images."""
     labels: np.ndarray
+    """int64, dims (image,): numbers of the training classes; -1 = unlabelled."""
     bank: torch.Tensor
+    """uint8, dims (image, row, col, 3): training images among which neighbours are searched."""
     bank_labels: np.ndarray
+    """As `labels`."""
 
 
 def held_out(

@@ -19,30 +19,23 @@ from workbench.robot.record import RECORDING
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """Frames of all episodes, one after the other.
-
-    Attributes
-    ----------
-    state : float32 array, dims (frame, value)
-    action : float32 array, dims (frame, value)
-    start, stop : int64 arrays, dims (frame,)
-        First frame of the frame's episode, and the frame after its last.
-    episode : int64 array, dims (frame,)
-    image_ids : list of str
-        Ids of the frames, as in ``lerobot:DIR``.
-    fps : float
-    recording : dict
-        Task and versions of the simulator; empty for demonstrations of another origin.
-    """
+    """Frames of all episodes, one after the other."""
 
     state: np.ndarray
+    """float32, dims (frame, value)."""
     action: np.ndarray
+    """float32, dims (frame, value)."""
     start: np.ndarray
+    """int64, dims (frame,): first frame of the frame's episode."""
     stop: np.ndarray
+    """int64, dims (frame,): the frame after the last of its episode."""
     episode: np.ndarray
+    """int64, dims (frame,)."""
     image_ids: list[str]
+    """Ids of the frames, as in ``lerobot:DIR``."""
     fps: float
     recording: dict[str, Any]
+    """Task and versions of the simulator; empty for demonstrations of another origin."""
 
     def frames_of(self, episodes: np.ndarray) -> np.ndarray:
         """Frames of some episodes, in order: int64, dims (frame,)."""

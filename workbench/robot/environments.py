@@ -40,49 +40,34 @@ class Robot(Protocol):
 
 @dataclass(frozen=True)
 class Order:
-    """Actions for a robot to take before it answers.
-
-    Attributes
-    ----------
-    start : (seed, position) or None
-        Begin a trial.
-    actions : float array, dims (step, value)
-        Actions to take until the object is placed.
-    sees : bool
-        Answer with a frame.
-    filmed : bool
-        Answer with a frame and the expert's action of each step as well.
-    """
+    """Actions for a robot to take before it answers."""
 
     start: tuple[int, int] | None = None
+    """Begin a trial: (seed, position)."""
     actions: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    """float, dims (step, value): actions to take until the object is placed."""
     sees: bool = True
+    """Answer with a frame."""
     filmed: bool = False
+    """Answer with a frame and the expert's action of each step as well."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Outcome of an order.
-
-    Attributes
-    ----------
-    states : float32 array, dims (step, value)
-        State after each step, or at the start.
-    grasped, placed : bool
-        Whether the object was lifted, or at its goal, in any of the steps.
-    frame : uint8 array or None
-    film : list of uint8 arrays
-        A frame before each step.
-    experts : list of float32 arrays
-        The expert's action in each step.
-    """
+    """Outcome of an order."""
 
     states: np.ndarray
+    """float32, dims (step, value): state after each step, or at the start."""
     grasped: bool = False
+    """Whether the object was lifted in any of the steps."""
     placed: bool = False
+    """Whether the object was at its goal in any of the steps."""
     frame: np.ndarray | None = None
+    """uint8, dims (row, col, 3)."""
     film: list[np.ndarray] = field(default_factory=list)
+    """A uint8 frame before each step."""
     experts: list[np.ndarray] = field(default_factory=list)
+    """float32, the expert's action in each step."""
 
 
 def obey(robot: Robot, order: Order) -> Answer:

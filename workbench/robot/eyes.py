@@ -21,21 +21,16 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class Sight:
-    """Visual input of a policy, and its distribution over the training frames.
-
-    Attributes
-    ----------
-    pooling : str
-        As in the config, but never ``auto``.
-    shape : tuple of int
-        Shape of a frame's features: (token, channel).
-    mean, spread : float64 arrays, dims (channel,)
-    """
+    """Visual input of a policy, and its distribution over the training frames."""
 
     pooling: str
+    """As in the config, but never ``auto``."""
     shape: tuple[int, ...]
+    """Shape of a frame's features: (token, channel)."""
     mean: np.ndarray
+    """float64, dims (channel,)."""
     spread: np.ndarray
+    """float64, dims (channel,): standard deviation."""
 
 
 def resolved_pooling(store: FeatureStore, source: str, config: PolicyConfig) -> str:

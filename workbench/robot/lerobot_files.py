@@ -32,13 +32,7 @@ INDICES = ("frame_index", "episode_index", "index", "task_index")
 
 @dataclass(frozen=True)
 class RecordedEpisode:
-    """An episode whose table has been written.
-
-    Attributes
-    ----------
-    index, length : int
-    success : bool
-    """
+    """An episode whose table has been written."""
 
     index: int
     length: int

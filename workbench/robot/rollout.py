@@ -18,27 +18,19 @@ from workbench.robot.windows import WindowBatch, looks
 
 @dataclass
 class Trial:
-    """One attempt.
-
-    Attributes
-    ----------
-    position : int
-    steps : int
-        Steps taken.
-    grasped, placed : bool
-        The object was lifted; it was brought to the goal.
-    film : list of uint8 arrays
-        Frames, if the trial was filmed.
-    losses : list of float
-        Mean absolute difference of each filmed step's action from the expert's.
-    """
+    """One attempt."""
 
     position: int
     steps: int = 0
+    """Steps taken."""
     grasped: bool = False
+    """Whether the object was lifted."""
     placed: bool = False
+    """Whether it was brought to the goal."""
     film: list[np.ndarray] = field(default_factory=list)
+    """uint8 frames, if the trial was filmed."""
     losses: list[float] = field(default_factory=list)
+    """Mean absolute difference of each filmed step's action from the expert's."""
 
 
 @dataclass

@@ -19,27 +19,18 @@ from workbench.training.run_folder import IDENTITY
 
 @dataclass(frozen=True)
 class Cloned:
-    """A trained policy and its inputs.
-
-    Attributes
-    ----------
-    policy : Policy
-        Policy in evaluation mode, with its best weights.
-    source : str
-        Source of its visual features; empty for a blind policy.
-    pooling : str
-        Pooling of these features; empty for a blind policy.
-    identity : dict
-        Identity of the run.
-    step : int
-        Step of the weights.
-    """
+    """A trained policy and its inputs."""
 
     policy: Policy
+    """Policy in evaluation mode, with its best weights."""
     source: str
+    """Source of its visual features; empty for a blind policy."""
     pooling: str
+    """Pooling of these features; empty for a blind policy."""
     identity: dict[str, Any]
+    """Identity of the run."""
     step: int
+    """Step of the weights."""
 
 
 def load(folder: Path, device: str = "cpu") -> Cloned:

@@ -36,19 +36,14 @@ POLICIES = {
 
 @dataclass(frozen=True)
 class Step:
-    """Outcome of a step.
-
-    Attributes
-    ----------
-    state : float32 array, dims (4,)
-        Proprioception after the step.
-    grasped, placed : bool
-        The object is lifted in the gripper; it is at the goal. Both mean "open" for a drawer.
-    """
+    """Outcome of a step."""
 
     state: np.ndarray
+    """float32, dims (4,): proprioception after the step."""
     grasped: bool
+    """Whether the object is lifted in the gripper, or a drawer is open."""
     placed: bool
+    """Whether the object is at the goal, or a drawer is open."""
 
 
 def versions() -> dict[str, str]:

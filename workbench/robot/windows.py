@@ -25,31 +25,24 @@ def looks(config: PolicyConfig) -> np.ndarray:
 
 @dataclass
 class WindowBatch:
-    """A batch of windows: the input of a policy.
-
-    Attributes
-    ----------
-    state : float32 tensor, dims (window, step, value)
-    known : bool tensor, dims (window, step)
-        False before an episode's first step.
-    past : float32 tensor, dims (window, step, value)
-        Action that was taken before each step.
-    past_known : bool tensor, dims (window, step)
-    visual : float32 tensor or None, dims (window, look, ...)
-        Features of the frames at :func:`looks`; None for a blind policy.
-    future : float32 tensor or None, dims (window, look, horizon, value)
-        Actions from each look on; None outside training.
-    future_known : bool tensor or None, dims (window, look, horizon)
-        False beyond an episode's last step.
-    """
+    """A batch of windows: the input of a policy."""
 
     state: torch.Tensor
+    """float32, dims (window, step, value)."""
     known: torch.Tensor
+    """bool, dims (window, step): False before an episode's first step."""
     past: torch.Tensor
+    """float32, dims (window, step, value): action that was taken before each step."""
     past_known: torch.Tensor
+    """bool, dims (window, step)."""
     visual: torch.Tensor | None
+    """float32, dims (window, look, ...): features of the frames at :func:`looks`; None for a blind
+    policy."""
     future: torch.Tensor | None = None
+    """float32, dims (window, look, horizon, value): actions from each look on; None outside
+    training."""
     future_known: torch.Tensor | None = None
+    """bool, dims (window, look, horizon): False beyond an episode's last step."""
 
     def to(self, device: str) -> WindowBatch:
         """Copy to a device."""
@@ -59,22 +52,18 @@ class WindowBatch:
 
 @dataclass(frozen=True)
 class WindowRows:
-    """Frame numbers of windows; steps before an episode repeat its first frame.
-
-    Attributes
-    ----------
-    steps : int64 array, dims (window, step)
-    known : bool array, dims (window, step)
-    seen : int64 array, dims (window, look)
-    future : int64 array, dims (window, look, horizon)
-    future_known : bool array, dims (window, look, horizon)
-    """
+    """Frame numbers of windows; steps before an episode repeat its first frame."""
 
     steps: np.ndarray
+    """int64, dims (window, step)."""
     known: np.ndarray
+    """bool, dims (window, step)."""
     seen: np.ndarray
+    """int64, dims (window, look)."""
     future: np.ndarray
+    """int64, dims (window, look, horizon)."""
     future_known: np.ndarray
+    """bool, dims (window, look, horizon)."""
 
 
 def window_rows(

@@ -37,25 +37,17 @@ MEMORISED = 4096
 
 @dataclass
 class Listing:
-    """Images of one archive, in archive order.
-
-    Attributes
-    ----------
-    ids : list of str
-        Image ids.
-    labels : list of str
-        Class names, empty for an unlabelled image; none where paths name the classes.
-    places : list of tuples, or int64 array, dims (image, 5)
-        Offset and bytes in the archive, bytes of the image, one of RAW, STORED and DEFLATED, and
-        crc32 (0 for RAW).
-    skipped : Counter
-        Kind of member to the number of members that are not images.
-    """
+    """Images of one archive, in archive order."""
 
     ids: list[str] = field(default_factory=list)
+    """Image ids."""
     labels: list[str] = field(default_factory=list)
+    """Class names, empty for an unlabelled image; none where paths name the classes."""
     places: list[tuple[int, ...]] | np.ndarray = field(default_factory=list)
+    """int64, dims (image, 5), or a list of its rows: offset and bytes in the archive, bytes of the
+    image, one of RAW, STORED and DEFLATED, and crc32 (0 for RAW)."""
     skipped: Counter[str] = field(default_factory=Counter)
+    """Kind of member to the number of members that are not images."""
 
 
 def list_members(

@@ -30,21 +30,14 @@ _RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}")
 
 @dataclass(frozen=True)
 class Archive:
-    """A file that contains images, as it was when it was listed.
-
-    Attributes
-    ----------
-    path : str
-        Local path or URL.
-    size : int
-        Bytes.
-    stamp : int
-        Time of the last change in ns since 1970; 0 if a server does not report it.
-    """
+    """A file that contains images, as it was when it was listed."""
 
     path: str
+    """Local path or URL."""
     size: int
+    """Bytes."""
     stamp: int
+    """Time of the last change in ns since 1970; 0 if a server does not report it."""
 
     @property
     def is_remote(self) -> bool:

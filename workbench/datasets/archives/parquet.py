@@ -26,18 +26,11 @@ _reading = threading.Lock()
 
 @dataclass(frozen=True)
 class Table:
-    """One file.
-
-    Attributes
-    ----------
-    archive : Archive
-    starts : tuple of int
-        First row of each row group.
-    rows : int
-    """
+    """One file."""
 
     archive: Archive
     starts: tuple[int, ...]
+    """First row of each row group."""
     rows: int
 
 

@@ -34,18 +34,13 @@ LABEL_BYTES = 1 << 20
 
 @dataclass
 class Sample:
-    """Members of one key.
-
-    Attributes
-    ----------
-    images : list of (extension, offset, bytes)
-        The extension is everything behind the first dot of the name, in lower case.
-    notes : dict of str to bytes
-        What ``cls`` and ``json`` contain.
-    """
+    """Members of one key."""
 
     images: list[tuple[str, int, int]] = field(default_factory=list)
+    """(extension, offset, bytes) of each; the extension is everything behind the first dot of the
+    name, in lower case."""
     notes: dict[str, bytes] = field(default_factory=dict)
+    """What ``cls`` and ``json`` contain."""
 
 
 def open_shards(name: DatasetName, beside: str | None = None) -> Dataset:

@@ -37,19 +37,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Classes:
-    """Numbers in a mask's file to classes: int32, -1 = ignored; other numbers are refused.
-
-    Attributes
-    ----------
-    data : str
-        Name of the data set in messages.
-    known : dict of int to int
-        Number to class.
-    ignored : frozenset of int
-    """
+    """Numbers in a mask's file to classes: int32, -1 = ignored; other numbers are refused."""
 
     data: str
+    """Name of the data set in messages."""
     known: Mapping[int, int] = field(repr=False)
+    """Number to class."""
     ignored: frozenset[int] = frozenset()
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
@@ -71,22 +64,16 @@ class Classes:
 
 @dataclass(frozen=True)
 class Metres:
-    """Numbers in a depth file to metres: float32, NaN where they are zero or not finite.
-
-    Attributes
-    ----------
-    data : str
-        Name of the data set in messages.
-    per_metre : float
-        Units of the file per metre.
-    least, most : float
-        Metres between which the largest depth of a map lies.
-    """
+    """Numbers in a depth file to metres: float32, NaN where they are zero or not finite."""
 
     data: str
+    """Name of the data set in messages."""
     per_metre: float
+    """Units of the file per metre."""
     least: float
+    """Least metres that the largest depth of a map may have."""
     most: float
+    """Most metres that it may have."""
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         metres = depth_map(values) / np.float32(self.per_metre)
