@@ -56,8 +56,6 @@ def compute(
 
     Parameters
     ----------
-    train_store, test_store : FeatureStore
-    sources : str or sequence of str
     targets : (train, test) arrays, dims (image, row, col), or objects that read a map when indexed
         One map per store row, in pixels of the image as the model saw it. Segmentation: int, -1 =
         ignored. Depth: float metres, NaN = unknown.

@@ -48,7 +48,6 @@ def compute(
     views : sequence of FeatureStore
         The same images (equal ids, in any order) in one or several augmented views. Labels are
         not used.
-    sources : str or sequence of str
     held_out : FeatureStore, optional
         Another view of the same images, on which nothing is trained.
     config : MemorizationConfig, optional
@@ -95,7 +94,6 @@ def train(x: np.ndarray, config: MemorizationConfig) -> tuple[InstanceHead, dict
     Parameters
     ----------
     x : float32 array, dims (view, instance, channel)
-    config : MemorizationConfig
 
     Returns
     -------

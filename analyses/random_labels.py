@@ -76,7 +76,6 @@ def capacity(x: np.ndarray, config: RandomLabelConfig) -> tuple[int, bool, dict[
     Parameters
     ----------
     x : float32 array, dims (image, channel)
-    config : RandomLabelConfig
     """
     x = whitened(x)
     low, high = 2, len(x)

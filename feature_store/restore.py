@@ -48,7 +48,6 @@ def restore_root(
 
     Parameters
     ----------
-    objects : Objects
     reason : str
         Why the root cannot be read.
     dataset, dataset_path, image_ids, labels, label_names

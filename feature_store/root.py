@@ -63,13 +63,11 @@ def put_root(
 
     Parameters
     ----------
-    objects : Objects
     attrs : mapping
         ``dataset``, ``dataset_path`` and ``shard_images``; the other attributes are replaced.
     image_ids : sequence of str
         All ids in row order.
     labels : (image,) int32
-    label_names : sequence of str
 
     Returns
     -------

@@ -56,7 +56,6 @@ def repair_status(
 
     Parameters
     ----------
-    objects : Objects
     written : sequence of StoredSource
         Sources whose committed shards are looked at.
     others : callable

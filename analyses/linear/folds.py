@@ -166,7 +166,6 @@ class FitsInTurn:
 
     Parameters
     ----------
-    problem : LogisticProblem
     folds : int array, dims (row,)
         Fold in which the row is held out, -1 = never.
     """

@@ -61,8 +61,6 @@ class LogisticProblem:
         Dims (image, channel).
     labels : int array, dims (image,)
         0 to classes - 1.
-    classes : int
-    config : HeadConfig
 
     Examples
     --------

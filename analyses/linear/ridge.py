@@ -32,7 +32,6 @@ def solve_ridge(sxx: np.ndarray, sxy: np.ndarray, ridge: float) -> tuple[np.ndar
     Parameters
     ----------
     sxx, sxy : float64 arrays, dims (x channel, x channel), (x channel, y channel)
-    ridge : float
 
     Returns
     -------
@@ -92,7 +91,6 @@ def solve_rows(x: np.ndarray, y: np.ndarray, ridges: Sequence[float] | np.ndarra
     ----------
     x, y : float64 arrays, dims (row, x channel), (row, y channel)
         Centred.
-    ridges : sequence of float
     """
     if len(x) <= x.shape[1]:
         s, u = _eigh(_product(x, x.T))
@@ -124,7 +122,6 @@ def held_out_losses(
     ----------
     train : (Sxx, Sxy)
     held_out : (Sxx', Sxy', trace Syy')
-    ridges : sequence of float
     """
     (sxx, sxy), (held_xx, held_xy, held_yy) = train, held_out
     values, vectors = _eigh(sxx)

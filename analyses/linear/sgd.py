@@ -21,8 +21,6 @@ def fit_minibatch(
         Dims (image, channel), not standardised.
     labels : int array, dims (image,)
         0 to classes - 1.
-    classes : int
-    config : MinibatchConfig
     seed : int
         Seed of the order of the images, which changes with every epoch.
     """

@@ -27,7 +27,6 @@ class Accumulator:
     ----------
     channels : mapping of str to int
         Source to its number of channels. Those in ``config.targets`` are put last.
-    config : MomentsConfig
     shift : ndarray of float64, dims (D,), optional
         Vector that is subtracted from tokens; by default the mean token of the first images.
 

@@ -41,7 +41,6 @@ def save(moments: Moments, path: str | Path, done: np.ndarray | None = None) -> 
 
     Parameters
     ----------
-    moments : Moments
     path : str or Path
         A local folder, usually ``moments.zarr``.
     done : ndarray of bool, dims (image,), optional
@@ -136,10 +135,8 @@ def from_features(
 
     Parameters
     ----------
-    features : FeatureStore or Stream
     reading : Reading
         Its `done` is ignored.
-    path : str or Path
     config : MomentsConfig, optional
     save_every : int
         Shards of a store, or batches of a stream, between two savings. A run that is killed loses

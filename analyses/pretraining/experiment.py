@@ -74,7 +74,6 @@ def accuracy(
         Records as returned by :func:`load`.
     row, scales : str
         Model that was trained, and the scales that the probe sees.
-    objective : str
     budget : str
         ``images``, ``compute``, or ``none`` for floors.
     """

@@ -27,7 +27,6 @@ def count_of(rate: float, trials: int = TRIALS) -> int:
     ----------
     rate : float
         Per cent.
-    trials : int
 
     Raises
     ------

@@ -67,13 +67,9 @@ def draw(
 
     Parameters
     ----------
-    store : FeatureStore
-    source : str
-    maps : TargetMaps
     target : callable
         Turns pixels under tokens, dims (token, pixel), into targets, dims (token,); NaN = none.
     merge : {"concat", "add"}
-    limit, seed : int
     count : callable
         Called after each image.
     """

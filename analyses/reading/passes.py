@@ -63,8 +63,6 @@ def reduce(
 
     Parameters
     ----------
-    features : FeatureStore or Stream
-    reading : Reading
     compute : callable
         Turns an iterator of batches into a result; returns None if there is no batch.
     combine : callable

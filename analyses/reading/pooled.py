@@ -150,7 +150,6 @@ def pool(
 
     Parameters
     ----------
-    store : FeatureStore
     sources : str or sequence of str
         S2 sources are taken apart into their scales.
     pooling : {"mean", "prefix"}

@@ -46,7 +46,6 @@ def held_out(train: Features, test: Features, *, keep_shared: bool = False) -> H
 
     Parameters
     ----------
-    train, test : FeatureStore or Stream
     keep_shared : bool
         Leave no test image out.
 

@@ -44,8 +44,6 @@ def compute(
         (:func:`analyses.moments.on_disk.load`).
     store : FeatureStore
         Holds the images to look at, best ones that the moments have not seen.
-    target : str
-    sources : str or sequence of str
     rows : sequence of int
         Row numbers in the store.
     config : ReconstructionConfig, optional

@@ -40,7 +40,6 @@ class BottomUp:
         ----------
         base : iterable of (index, tokens)
             Row numbers, and float32 tokens, dims (image, row, col, channel).
-        layout : Layout
         gains : float64 array, dims (image of the store, crop)
             Only these row numbers are read.
         """
@@ -86,7 +85,6 @@ class BottomUp:
         ----------
         manifest : mapping
             Manifest of the base tokens.
-        layout : Layout
         target : str
             Task whose gains were fitted.
         train : float64 array, dims (image, crop)

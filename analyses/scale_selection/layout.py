@@ -144,7 +144,6 @@ def fill(
 
     Parameters
     ----------
-    layout : Layout
     base : float32 array, dims (image, row, col, channel)
     maps : sequence of float32 arrays, dims (image, row, col, channel)
         Stored maps of each larger scale.

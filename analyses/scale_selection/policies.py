@@ -50,11 +50,8 @@ def simple_keys(
     name : {"random", "centre", "norm", "variance"}
         ``norm``: mean norm of the base tokens in a crop; ``variance``: their variance over
         positions, mean over channels.
-    layout : Layout
     base : float32 array, dims (image, row, col, channel)
         Base tokens.
-    image_ids : sequence of str
-    seed : int
     """
     drawn = np.stack([_uniform(image_id, seed, 1 + layout.count) for image_id in image_ids])
     if name == "random":
@@ -82,7 +79,6 @@ def top_down_keys(layout: Layout, base: np.ndarray, queries: np.ndarray) -> np.n
 
     Parameters
     ----------
-    layout : Layout
     base : float32 array, dims (image, row, col, channel)
         Tokens in the space of the queries (such as the tap ``proj`` of open_clip).
     queries : float array, dims (query, channel)

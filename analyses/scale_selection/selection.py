@@ -53,7 +53,6 @@ def compute(
     ----------
     train_store, test_store : FeatureStore
         Stores with the scales of the layout.
-    layout : Layout
     task : Task
         :class:`ReconstructTask`, :class:`ProbeTask` or :class:`DenseTask`.
     config : SelectionConfig, optional

@@ -39,8 +39,6 @@ def table_of(
     ----------
     points : mapping of (policy, budget) to Point
         Includes the budgets 0 and 1 of every policy.
-    metric_name : str
-    config : SelectionConfig
     """
     records = []
     for policy in config.policies:

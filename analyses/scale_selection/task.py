@@ -90,13 +90,11 @@ def resampled(
 
     Parameters
     ----------
-    task : Task
     sums : float64 array, dims (image, value)
     rows : int array, dims (image,)
         Store rows of these images.
     images : int
         Images in the store.
-    config : SelectionConfig
     """
     draws = bootstrap_sums(sums, rows, images, resamples=config.resamples, seed=config.seed)
     return task.metric(sums.sum(0)), np.array([task.metric(total) for total in draws])

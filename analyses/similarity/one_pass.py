@@ -50,7 +50,6 @@ def one_pass(
 
     Parameters
     ----------
-    features : FeatureStore or Stream
     parts : dict
         Source to the single-scale sources that it is made of.
 

@@ -54,8 +54,6 @@ def compute(
 
     Parameters
     ----------
-    store : FeatureStore or Stream
-    sources : str or sequence of str
     config : SimilarityConfig, optional
     engine : Engine, optional
         Reads the partitions of the store; this process by default.
@@ -187,7 +185,6 @@ def pair_measures(a: Side, b: Side, cross: np.ndarray) -> dict[str, float]:
 
     Parameters
     ----------
-    a, b : Side
     cross : ndarray of float64, dims (channel of a, channel of b)
         Scatter between them, S_ab below.
 

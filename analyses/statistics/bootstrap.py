@@ -92,10 +92,8 @@ def differences(
     ----------
     table : pandas.DataFrame
         Columns ``source`` and the metric, one row per source.
-    metric : str
     resampled : mapping
         Source to resamples of the metric, paired between sources.
-    confidence : float
 
     Returns
     -------

@@ -69,8 +69,6 @@ def scores(
         For each image the result of :func:`count_pixels`.
     rows : int array, dims (image,)
         Row numbers of these images in a store of `images`.
-    images : int
-    config : DenseConfig
 
     Raises
     ------

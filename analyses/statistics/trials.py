@@ -57,7 +57,6 @@ def paired(
     first, second : bool arrays, dims (seed, position)
         Success of policies trained with several seeds; the same positions in the same order.
         Positions are resampled, the same for all seeds, and seeds, the same for all positions.
-    resamples, seed : int
 
     Examples
     --------

@@ -79,8 +79,6 @@ def nearest(
 
     Parameters
     ----------
-    store : FeatureStore
-    source : str
     query : float array, dims (channel,)
         A token of the source.
     k : int

@@ -42,7 +42,6 @@ def accept_code(
 
     Parameters
     ----------
-    store : FeatureStore
     model : LoadedModel
         The model with its weights.
     manifests : mapping of Source to dict

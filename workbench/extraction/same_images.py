@@ -73,8 +73,6 @@ def require_same_images(
 
     Parameters
     ----------
-    store : FeatureStore
-    dataset : Dataset
     redo_changed : bool
         Withdraw the shards of changed images, in every source, instead of refusing.
     log : callable

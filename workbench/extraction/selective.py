@@ -147,9 +147,6 @@ def forward(
 
     Parameters
     ----------
-    model : LoadedModel
-    selector : Selector
-    batch : ImageBatch
     ids : sequence of str
         Ids of the images in `batch`.
     """
@@ -191,7 +188,6 @@ def filled(crops: Tokens, run: torch.Tensor, base: Tokens, plan: ScalePlan) -> T
     run : bool tensor, dims (image, crop)
     base : Tokens
         Tokens of the base scale.
-    plan : ScalePlan
     """
     images, count = run.shape
     sides = zip(plan.pooled, plan.base, plan.crop, strict=True)

@@ -25,7 +25,6 @@ def class_vectors(model: str, classes: Sequence[str], device: str = "cpu") -> np
         ``open_clip:ARCH/PRETRAINED``, or with random weights ``random:open_clip:ARCH``.
     classes : sequence of str
         Words, or ImageNet's synset numbers such as ``n01440764``.
-    device : str
 
     Returns
     -------

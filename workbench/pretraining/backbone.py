@@ -47,9 +47,6 @@ def build_s2(
 
     Parameters
     ----------
-    config : PretrainConfig
-    recipe : PretrainRecipe
-    device : str
     options : dict, optional
         Further arguments of the architecture, such as its width.
 

@@ -35,7 +35,6 @@ def estimate(
 
     Parameters
     ----------
-    config, recipe, asked : PretrainConfig, PretrainRecipe, Distillation
     images : int
         Number of training images.
     keep : int

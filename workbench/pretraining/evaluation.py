@@ -47,10 +47,8 @@ def held_out(
 
     Parameters
     ----------
-    train, val : Dataset
     s2 : S2
         Has the transform that makes the pixels.
-    inputs : Inputs
     classes : bool
         Whether the validation images must have the classes of the training images.
 

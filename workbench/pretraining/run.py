@@ -72,7 +72,6 @@ def pretrain(
 
     Parameters
     ----------
-    asked : Pretraining
     folder : Path
         Folder of this run alone; the finished model is ``run:FOLDER``.
     log : callable

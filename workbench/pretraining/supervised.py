@@ -35,8 +35,6 @@ class Classifier(nn.Module):
 
     Parameters
     ----------
-    s2 : S2
-    classes : int
     loss : str
         ``softmax`` or ``sigmoid``. The bias of a sigmoid head starts at the log odds of one class
         among all: -10 for 21,843 classes.

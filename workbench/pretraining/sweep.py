@@ -41,7 +41,6 @@ def sweep(
     folder : Path
         Contains a folder for each run.
     log : callable
-    progress : bool
 
     Returns
     -------

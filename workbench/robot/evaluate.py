@@ -41,7 +41,6 @@ def evaluate(
     ----------
     folder : Path
         Folder of the run. It keeps the trials, and existing trials are not repeated.
-    config : RolloutConfig
     log : callable
         Prints a line.
     video : Path, optional

@@ -56,9 +56,6 @@ def read_features(store: FeatureStore, source: str, pooling: str, rows: np.ndarr
 
     Parameters
     ----------
-    store : FeatureStore
-    source : str
-    pooling : str
     rows : int array, dims (row,)
     """
     if pooling == "prefix":
@@ -78,9 +75,6 @@ def survey(store: FeatureStore, source: str, config: PolicyConfig, rows: np.ndar
 
     Parameters
     ----------
-    store : FeatureStore
-    source : str
-    config : PolicyConfig
     rows : int array, dims (row,)
         Frames of the training episodes.
     """
@@ -101,7 +95,6 @@ class Eyes(nn.Module):
 
     Parameters
     ----------
-    sight : Sight
     width : int
         Channels of the vector.
     norm : bool

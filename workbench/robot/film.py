@@ -39,10 +39,8 @@ def write_film(trials: Sequence[Trial], criterion: str, folder: Path) -> Path | 
 
     Parameters
     ----------
-    trials : sequence of Trial
     criterion : str
         Field of a trial that counts as success.
-    folder : Path
     """
     shown = chosen(trials, criterion)
     if not shown:

@@ -43,8 +43,6 @@ class Learner:
         Store of the demonstrations' frames; None for a blind policy.
     source : str
         ``MODEL[#TAP]@SCALES``; empty for a blind policy.
-    demonstrations : Demonstrations
-    config : PolicyConfig
     seed : int
         Seed of the weights, the order of the windows, and the split of the episodes.
 

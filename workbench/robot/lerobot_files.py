@@ -54,14 +54,12 @@ def write_episode(
     ----------
     out : Path
         Folder of the dataset.
-    index : int
     steps : dict
         ``state`` and ``action``, float32, dims (step, value); ``grasped`` and ``placed``, bool.
     frames : sequence of bytes
         Encoded pictures.
     first : int
         Number of frames in earlier episodes.
-    fps : int
     """
     arrow, parquet = library("pyarrow", "a recording"), library("pyarrow.parquet", "a recording")
     number = np.arange(len(frames))

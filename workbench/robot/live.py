@@ -40,7 +40,6 @@ def live_encoder(
         See :func:`~workbench.robot.eyes.read_features`.
     dtype : str
         Dtype of the store; features are rounded to it.
-    device : str
     features : mapping, optional
         Recorded fields of each single-scale source. The model runs in the recorded arithmetic, and
         all other fields must be equal.

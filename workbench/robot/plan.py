@@ -21,8 +21,6 @@ def plan(source: str, frames: int, config: PolicyConfig, trials: RolloutConfig) 
         ``MODEL[#TAP]@SCALES``.
     frames : int
         Frames of the demonstrations.
-    config : PolicyConfig
-    trials : RolloutConfig
 
     Returns
     -------

@@ -61,7 +61,6 @@ class Policy(nn.Module):
 
     Parameters
     ----------
-    config : PolicyConfig
     eyes : Eyes or None
         None for a blind policy.
     scales : Scales

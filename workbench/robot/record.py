@@ -39,7 +39,6 @@ def record(
 
     Parameters
     ----------
-    config : DemoConfig
     out : Path
         Folder; the episodes of an interrupted recording stay there.
     log : callable

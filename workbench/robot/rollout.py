@@ -70,12 +70,10 @@ class Controller:
 
     Parameters
     ----------
-    policy : Policy
     encode : callable or None
         Encodes live frames; None for a blind policy.
     ensemble : float or None
         See :class:`~workbench.robot.config.RolloutConfig`.
-    device : str
     """
 
     def __init__(
@@ -142,7 +140,6 @@ def ensembled(plans: list[tuple[int, np.ndarray]], now: int, count: int, rate: f
     plans : list of (step, float array, dims (horizon, value))
     now, count : int
         First step, and number of steps.
-    rate : float
 
     Examples
     --------
@@ -170,11 +167,9 @@ def roll(
 
     Parameters
     ----------
-    controller : Controller
     robots : Environments
         Each takes the next position when its trial ends.
     positions : iterable of int
-    config : RolloutConfig
     filmed : callable
         Whether the trial from a position is filmed.
     """
@@ -211,7 +206,6 @@ def control_frequency(controller: Controller, frame: np.ndarray, repeats: int = 
 
     Parameters
     ----------
-    controller : Controller
     frame : uint8 array, dims (row, col, 3)
     repeats : int
         Number of timed looks, of which the median is taken.

@@ -80,7 +80,6 @@ class Simulation:
 
     Parameters
     ----------
-    task : str
     size : int
         Side of square frames in pixels.
     camera_shift : float

@@ -70,7 +70,6 @@ def trial_identity(
 
     Parameters
     ----------
-    config : RolloutConfig
     run : dict
         Identity of the training run.
     step : int

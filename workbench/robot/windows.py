@@ -74,8 +74,6 @@ def window_rows(
     Parameters
     ----------
     last : int array, dims (window,)
-    demonstrations : Demonstrations
-    config : PolicyConfig
     """
     start = demonstrations.start[last][:, None]
     stop = demonstrations.stop[last][:, None, None]
@@ -100,8 +98,6 @@ def batch_of(
 
     Parameters
     ----------
-    rows : WindowRows
-    demonstrations : Demonstrations
     visual : tensor, dims (window, look, ...)
         Features of the frames ``rows.seen``.
     """

@@ -38,7 +38,6 @@ class Batches:
 
     Parameters
     ----------
-    augmented : Augmenting
     batch : int
         Images per step, over all processes that train together.
     workers : int

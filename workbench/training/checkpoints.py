@@ -27,7 +27,6 @@ def save(state: dict[str, Any], folder: Path, *, keep: int) -> Path:
     ----------
     state : dict
         Tensors, numbers, strings, lists and dicts; ``step`` is its step.
-    folder : Path
     keep : int
         Number of checkpoints to keep.
 

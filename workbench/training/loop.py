@@ -51,10 +51,8 @@ def train(
         Built after :func:`~workbench.training.randomness.seed_step` (0, seed).
     folder : Path
         Folder of this run alone.
-    config : TrainingConfig
     identity : mapping
         Everything else that decides the results, as JSON: data, model, options.
-    seed : int
     log : callable
         Prints a line.
     progress : bool

@@ -30,7 +30,6 @@ def rows_of_step(step: int, *, count: int, batch: int, seed: int) -> np.ndarray:
         Rows of the data, at least 1.
     batch : int
         Rows of a batch.
-    seed : int
 
     Examples
     --------

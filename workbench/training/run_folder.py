@@ -57,7 +57,6 @@ def check_identity(
 
     Parameters
     ----------
-    folder : Path
     identity : mapping
         Everything that decides the results, as JSON: data, model, configs, seed.
     device : str
@@ -131,7 +130,6 @@ class Metrics:
 
     Parameters
     ----------
-    folder : Path
     name : str
         ``metrics.csv`` or ``evaluation.csv``.
     after : int

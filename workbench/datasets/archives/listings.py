@@ -62,7 +62,6 @@ def list_members(
     ----------
     kind : str
         Kind of the dataset: the same archive has other images as ``tar:`` and as ``wds:``.
-    archives : sequence of Archive
     scan : callable
         Lists one archive.
     beside : str, optional

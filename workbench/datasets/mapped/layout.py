@@ -132,10 +132,8 @@ def of_files(
 
     Parameters
     ----------
-    root : Path
     maps : mapping of str to str
         Path of each image to that of its map, both below the root.
-    clean : Classes or Metres
     names : list of str, optional
         Names of the classes.
     without : int
