@@ -59,7 +59,6 @@ def compute(
     targets : (train, test) arrays, dims (image, row, col), or objects that read a map when indexed
         One map per store row, in pixels of the image as the model saw it. Segmentation: int, -1 =
         ignored. Depth: float metres, NaN = unknown.
-    config : DenseConfig, optional
 
     Returns
     -------
@@ -216,14 +215,6 @@ class _Task:
 
 
 _TASKS = {
-    "segmentation": _Task(
-        target=target_maps.majority,
-        fit=_fit_segmentation,
-        penalty="l2",
-    ),
-    "depth": _Task(
-        target=target_maps.mean_depth,
-        fit=_fit_depth,
-        penalty="ridge",
-    ),
+    "segmentation": _Task(target=target_maps.majority, fit=_fit_segmentation, penalty="l2"),
+    "depth": _Task(target=target_maps.mean_depth, fit=_fit_depth, penalty="ridge"),
 }

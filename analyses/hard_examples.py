@@ -59,7 +59,6 @@ def compute(
     sources : str or sequence of str
         Any list with a small model at one scale, the same at several, and larger models at one
         scale, named from small to large (:class:`analyses.reading.roles.Roles`).
-    config : HardConfig, optional
     engine : Engine, optional
         Pools the partitions of the stores; this process by default.
 

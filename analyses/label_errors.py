@@ -45,14 +45,10 @@ def find(
     ----------
     train_store, test_store : FeatureStore
         Labelled; classes are matched by name.
-    source : str
-        Source whose features are compared.
     pooling : {"mean", "prefix"}
         Vector of an image: the mean over its tokens, or its first prefix token (CLS).
     threshold : float
         Smallest cosine of a near-duplicate.
-    device : str
-        Torch device of the search.
 
     Raises
     ------

@@ -50,7 +50,6 @@ def compute(
         not used.
     held_out : FeatureStore, optional
         Another view of the same images, on which nothing is trained.
-    config : MemorizationConfig, optional
 
     Returns
     -------

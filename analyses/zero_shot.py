@@ -50,14 +50,11 @@ def compute(
 
     Parameters
     ----------
-    store : FeatureStore
-        Labelled images.
     sources : str or sequence of str
         Sources at a tap behind the projection to the shared space.
     classes : mapping of str to float array, dims (class, channel)
         For each source the vectors of the store's classes, in the order of
         :func:`analyses.reading.label_rule.compared_names`.
-    config : ZeroShotConfig, optional
     engine : Engine, optional
         Reads and pools the store.
 

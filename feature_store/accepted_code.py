@@ -6,7 +6,6 @@ and identity do not change; the source's attribute ``accepted_code`` lists the c
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -81,22 +80,14 @@ def accept(
 ) -> None:
     """Add the code of a manifest to the accepted code of a source.
 
-    Parameters
-    ----------
-    stored : StoredSource
-        The source.
-    manifest : dict
-        Differs from the stored one in code, libraries and decoder only.
-    shard : int
-        Shard that was recomputed.
-    largest_difference : float
-        Largest absolute difference between its recomputed and its stored values.
+    The manifest differs from the stored one in code, libraries and decoder only. `shard` was
+    recomputed; its values differ from the stored ones by `largest_difference` at most.
     """
     entry = AcceptedCode(
         **{name: manifest.get(name, "") for name in CODE_FIELDS},
         shard=shard,
         largest_difference=largest_difference,
-        accepted=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        accepted=protocol.now(),
     )
     attrs = read_source(stored.objects, stored.source)
     listed = [*attrs.get(ATTRIBUTE, []), asdict(entry)]

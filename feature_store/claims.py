@@ -16,7 +16,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Literal
 
 from feature_store import protocol
@@ -118,12 +117,7 @@ class Claim:
         if self.held and time.time() - self._renewed > self.lease / 15 and self._is_ours():
             self.objects.put(self.key, self._content())
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.held and self._is_ours():
             self.objects.delete(self.key)
         self.held = False
@@ -202,5 +196,5 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
     return True

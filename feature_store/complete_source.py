@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Any
 
 from feature_store import protocol
@@ -10,13 +9,7 @@ from feature_store.claims import waited_for
 from feature_store.errors import StoreError
 from feature_store.image_arrays import IMAGE_ARRAYS
 from feature_store.listing import stored_sources
-from feature_store.metadata import (
-    ArrayPlan,
-    has_groups,
-    put_source,
-    repair_arrays,
-    repair_groups,
-)
+from feature_store.metadata import ArrayPlan, has_groups, put_source, repair_arrays, repair_groups
 from feature_store.objects import Objects
 from feature_store.restore import restore_source
 from feature_store.source import Source
@@ -32,15 +25,7 @@ def complete_source(
 ) -> None:
     """Create a source, or restore its damaged metadata; a sound source is left unchanged.
 
-    Parameters
-    ----------
-    objects, single
-        The store, and the source in it.
-    size : (images, shard_images)
-    plan : ArrayPlan
-        Shapes, dtype and layout of a new source.
-    manifest : dict
-        Manifest of the source.
+    `size` is (images, shard_images); `plan` serves a new source.
 
     Raises
     ------
@@ -55,8 +40,7 @@ def complete_source(
 
 def _sweep(objects: Objects, single: Source) -> None:
     """Remove remains of killed writes to the root, its arrays, this source, and its groups."""
-    parts = single.group.split("/")
-    for folder in ("", *("/".join(parts[:depth]) for depth in range(1, len(parts)))):
+    for folder in ("", *single.groups_above):
         objects.sweep(folder, recursive=False)
     for folder in (*IMAGE_ARRAYS, single.group):
         objects.sweep(folder)
@@ -82,9 +66,9 @@ def _write(
 ) -> None:
     repair_groups(objects, single)
     if single not in stored_sources(objects):
-        created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        attrs = {"manifest": manifest, "identity": protocol.identity(manifest)}
-        put_source(objects, single, size, plan, attrs | {"created": created})
+        identity = protocol.identity(manifest)
+        attrs = {"manifest": manifest, "identity": identity, "created": protocol.now()}
+        put_source(objects, single, size, plan, attrs)
     try:
         attrs = read_source(objects, single)
     except StoreError as error:

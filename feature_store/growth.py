@@ -23,18 +23,8 @@ def reconcile(
     """The store, extended to every image of the dataset.
 
     Stored images keep their rows; new images get rows at the end, whatever their place in the
-    dataset. Committed shards remain valid, and only the new rows are missing.
-
-    Parameters
-    ----------
-    store : FeatureStore
-        An existing store.
-    image_ids : sequence of str
-        The dataset's current ids.
-    labels : (image,) int or None
-        The dataset's current labels.
-    label_names : sequence of str
-        The dataset's current class names.
+    dataset. Committed shards remain valid, and only the new rows are missing. Ids, labels, dims
+    (image,) or None, and class names are the dataset's present ones.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -173,12 +174,10 @@ def _padding_is_clean(objects: Objects, name: str, document: dict[str, Any], ima
 
 
 def _chunk_length(objects: Objects, name: str, document: dict[str, Any]) -> int:
-    try:
+    with contextlib.suppress(KeyError, TypeError, ValueError):
         (chunk,) = document["chunk_grid"]["configuration"]["chunk_shape"]
         if type(chunk) is int and chunk > 0:
             return chunk
-    except (KeyError, TypeError, ValueError):
-        pass
     raise StoreError(f"{objects.url}/{name}/zarr.json is damaged (it names no chunk length)")
 
 

@@ -69,6 +69,10 @@ class ArrayPlan:
         if self.layout not in LAYOUTS:
             raise InputError(f"layout {self.layout!r} is unknown; choose {' or '.join(LAYOUTS)}")
 
+    def dtype_of(self, name: str) -> np.dtype:
+        """Dtype of an array."""
+        return np.dtype("int32" if name == "position" else self.dtype)
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Array name to the shape of one image's values."""
         shapes: dict[str, tuple[int, ...]] = {"tokens": (*self.grid, self.channels)}
@@ -82,18 +86,7 @@ def put_source(
 ) -> None:
     """Create a source's groups and arrays, or complete an interrupted creation.
 
-    Parameters
-    ----------
-    objects : Objects
-        The store.
-    single : Source
-        Single-scale source with a tap.
-    size : (images, shard_images)
-        Length of the image dim and of a shard.
-    plan : ArrayPlan
-        Shapes, dtype, layout.
-    attrs : dict
-        ``manifest``, ``identity`` and ``created``.
+    `size` is (images, shard_images); `attrs` are ``manifest``, ``identity`` and ``created``.
     """
     repair_groups(objects, single)
     documents = array_documents(size, plan)
@@ -118,12 +111,7 @@ def repair_arrays(
 ) -> None:
     """Restore array documents that are missing, damaged or of another length; data are not touched.
 
-    Parameters
-    ----------
-    objects, single, size
-        As for :func:`put_source`.
-    attrs : dict
-        Checked attributes of the source's group.
+    `size` is (images, shard_images), `attrs` the checked attributes of the source's group.
     """
     plan = plan_of(attrs, f"{objects.url}: {single}")
     digests = dict(attrs.get("documents", {}))  # a source of version 1 has none
@@ -165,17 +153,14 @@ def plan_of(attrs: dict[str, Any], where: str) -> ArrayPlan:
 
 def repair_groups(objects: Objects, single: Source) -> None:
     """Restore missing or unreadable metadata of the groups above a source."""
-    parts = single.group.split("/")
-    for depth in range(1, len(parts)):
-        path = "/".join(parts[:depth])
+    for path in single.groups_above:
         if not is_group(objects, path):
             put_document(objects, path, {"attributes": {}, **GROUP})
 
 
 def has_groups(objects: Objects, single: Source) -> bool:
     """Whether all groups above a source have sound documents."""
-    parts = single.group.split("/")
-    return all(is_group(objects, "/".join(parts[:depth])) for depth in range(1, len(parts)))
+    return all(is_group(objects, path) for path in single.groups_above)
 
 
 def is_group(objects: Objects, path: str) -> bool:
@@ -217,7 +202,7 @@ def _create_array(
     group.create_array(
         name,
         shape=shape,
-        dtype="int32" if name == "position" else plan.dtype,
+        dtype=plan.dtype_of(name),
         fill_value=FILL[name],
         dimension_names=DIMS[name, len(shape)],
         chunk_key_encoding={"name": "default", "separator": "."},

@@ -6,6 +6,7 @@ the two in agreement.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 from collections.abc import Mapping
@@ -175,12 +176,9 @@ def seal(attrs: Mapping[str, Any]) -> str:
 
 
 def fingerprint(pixels: np.ndarray) -> str:
-    """xxh3-64 in hex of an image's decoded RGB pixels and their shape.
+    """xxh3-64 in hex of an image's decoded RGB pixels, before any resizing, and their shape.
 
-    Parameters
-    ----------
-    pixels : (row, col, 3) uint8
-        Before any resizing.
+    Pixels are uint8, dims (row, col, 3).
     """
     digest = xxhash.xxh3_64(np.array(pixels.shape, dtype="<i8").tobytes())
     digest.update(np.ascontiguousarray(pixels).reshape(-1).data)
@@ -198,6 +196,11 @@ def ids_sha256(image_ids: Any) -> str:
 def labels_sha256(labels: np.ndarray) -> str:
     """sha256 in hex over the labels as little-endian int32."""
     return hashlib.sha256(np.ascontiguousarray(labels, dtype="<i4").tobytes()).hexdigest()
+
+
+def now() -> str:
+    """UTC time, ISO 8601."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:

@@ -38,18 +38,7 @@ class RecordedImages:
 
 def decoders(store: FeatureStore) -> list[str]:
     """Distinct decoders in the sources' manifests, the first source's first."""
-    return list(dict.fromkeys(str(s.manifest.get("decoder", "")) for s in readable_sources(store)))
-
-
-def readable_sources(store: FeatureStore) -> list[StoredSource]:
-    """The store's sources, except those with damaged metadata (the next extraction restores it)."""
-    found = []
-    for name in store.sources():
-        try:
-            found.append(store.source(name))
-        except StoreError:
-            continue
-    return found
+    return list(dict.fromkeys(str(s.manifest.get("decoder", "")) for s in store.readable_sources()))
 
 
 def recorded_images(store: FeatureStore, decoder: str | None = None) -> RecordedImages:
@@ -59,7 +48,7 @@ def recorded_images(store: FeatureStore, decoder: str | None = None) -> Recorded
     turn the same file into different pixels.
     """
     images = len(store)
-    sources = readable_sources(store)
+    sources = store.readable_sources()
     if decoder is None:
         decoder = next(iter(decoders(store)), "")
     sources = [s for s in sources if str(s.manifest.get("decoder", "")) == decoder]
@@ -108,7 +97,7 @@ def record_files(store: FeatureStore, files: dict[int, list[int]]) -> None:
 
     Shards that another process is computing are skipped.
     """
-    for source in readable_sources(store):
+    for source in store.readable_sources():
         for record in records(source):
             if record.files is None or not any(
                 r in files for r in range(record.start, record.stop)

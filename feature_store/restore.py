@@ -6,7 +6,7 @@ these match the dataset and the request, the root and a source's attributes are 
 
 from __future__ import annotations
 
-import datetime
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -136,15 +136,12 @@ def _shard_images(objects: Objects, records: list[CommitRecord], default: int) -
     for record in records:
         if record.shard:
             return record.start // record.shard
-    candidates: list[Any] = []
-    try:
+    candidates = [default]
+    with contextlib.suppress(StoreError, KeyError, TypeError, ValueError):
         (chunk,) = read_document(objects, "status")["chunk_grid"]["configuration"]["chunk_shape"]
-        candidates.append(chunk)
-    except (StoreError, KeyError, TypeError, ValueError):
-        pass
+        candidates.insert(0, chunk)
     least = max((record.stop for record in records), default=1)
-    fits = [n for n in [*candidates, default] if type(n) is int and least <= n < 2**31]
-    return fits[0] if fits else least
+    return next((n for n in candidates if type(n) is int and least <= n < 2**31), least)
 
 
 def restore_source(
@@ -157,17 +154,8 @@ def restore_source(
 ) -> None:
     """Write the attributes of a source again, if its commit records match the manifest.
 
-    Parameters
-    ----------
-    objects, single
-        The store, and the source in it.
-    size : (images, shard_images)
-    plan : ArrayPlan
-        Shapes, dtype and layout of the run.
-    manifest : dict
-        Manifest of the run.
-    reason : str
-        Why the attributes cannot be read.
+    `size` is (images, shard_images), `reason` why the attributes cannot be read; `plan` and
+    `manifest` are those of the run.
 
     Raises
     ------
@@ -189,12 +177,11 @@ def restore_source(
     right = fitting[0] if fitting else manifest
     plan = _fitting_plan(objects, single, size, plan, right, records)
     documents = array_documents(size, plan)
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     attrs = {
         "manifest": right,
         "identity": protocol.identity(right),
         "arrays": asdict(plan) | {"grid": list(plan.grid)},
-        "created": min((record.written for record in records), default=now),
+        "created": min((record.written for record in records), default=protocol.now()),
         "documents": {name: document_sha256(d) for name, d in documents.items()},
     }
     put_attributes(objects, single.group, _with_one_change(found, attrs) or attrs)

@@ -57,7 +57,7 @@ def put_root(
     labels: np.ndarray,
     label_names: Sequence[str],
 ) -> dict[str, Any]:
-    """Write ids, labels and then the root's attributes, which are authoritative.
+    """Write ids, labels and then the root's attributes, which are authoritative; returns these.
 
     A store that is read or killed meanwhile has the old images: the first ids and labels stay.
 
@@ -68,11 +68,6 @@ def put_root(
     image_ids : sequence of str
         All ids in row order.
     labels : (image,) int32
-
-    Returns
-    -------
-    dict
-        The attributes as they are stored.
     """
     cut = next((image_id for image_id in image_ids if image_id.endswith("\0")), None)
     if cut is not None:  # NumPy drops such a character, and ids would become one

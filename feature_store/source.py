@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -145,9 +146,12 @@ class Source:
         if len(self.scales) != 1 or self.tap is None or self.has_multiples:
             raise ValueError(f"{self} is not a single-scale source with a tap and pixels")
         model = self.stored_as or self.model
-        return "/".join(["features", *(quote(p, safe="") for p in (model, self.tap))]) + (
-            f"/{self.scales[0]}"
-        )
+        return f"features/{quote(model, safe='')}/{quote(self.tap, safe='')}/{self.scales[0]}"
+
+    @property
+    def groups_above(self) -> list[str]:
+        """Paths of the groups that contain a single-scale source, the outermost first."""
+        return list(itertools.accumulate(self.group.split("/")[:-1], "{}/{}".format))
 
     @property
     def as_stored(self) -> dict[str, str]:

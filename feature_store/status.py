@@ -52,7 +52,7 @@ def _chunk(objects: Objects, shard: int) -> bytes:
 def repair_status(
     objects: Objects, written: Sequence[StoredSource], others: Callable[[], list[StoredSource]]
 ) -> list[int]:
-    """Rewrite chunks of the status array that contradict all commit records.
+    """Rewrite chunks of the status array that contradict all commit records; returns their numbers.
 
     Parameters
     ----------
@@ -60,11 +60,6 @@ def repair_status(
         Sources whose committed shards are looked at.
     others : callable
         All sources that can be read; called only where a chunk contradicts those.
-
-    Returns
-    -------
-    list of int
-        Numbers of the chunks.
     """
     repaired = []
     for shard in range(written[0].shard_count if written else 0):

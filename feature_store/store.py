@@ -21,15 +21,8 @@ from feature_store.dataset_name import at, canonical
 from feature_store.errors import NotStoredError, StoreError
 from feature_store.image_arrays import checked_images
 from feature_store.lazy import compose, labelled
-from feature_store.listing import (
-    in_stored_words,
-    native_size,
-    stored_sources,
-    with_stored_tap,
-)
-from feature_store.metadata import (
-    ArrayPlan,
-)
+from feature_store.listing import in_stored_words, native_size, stored_sources, with_stored_tap
+from feature_store.metadata import ArrayPlan
 from feature_store.objects import Objects, connect
 from feature_store.root import create_root, label_codes, read_root
 from feature_store.source import Source, names_of
@@ -118,7 +111,7 @@ class FeatureStore:
         ]
 
     def readable_sources(self) -> list[StoredSource]:
-        """All sources but those whose metadata are damaged."""
+        """All sources but those with damaged metadata, which the next extraction restores."""
         found = []
         for name in self.sources():
             with contextlib.suppress(StoreError):
@@ -391,14 +384,10 @@ def create(
     ----------
     path : str, Path or zarr store
         New folder or URL.
-    dataset : str
-        Dataset name.
     image_ids : sequence of str
         Unique, in row order.
     labels : (image,) int, optional
         Class index per image, -1 where unlabelled; all -1 if None.
-    label_names : sequence of str
-        Class names.
     shard_images : int
         Images per shard: the unit of work, and the most that a killed run loses.
     dataset_path : str

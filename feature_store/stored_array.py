@@ -54,23 +54,14 @@ class StoredArray:
     ) -> StoredArray:
         """Read the array's document and compare it with the source's attributes.
 
-        Parameters
-        ----------
-        objects, source, name
-            Where the array is.
-        plan : ArrayPlan
-            Shapes, dtype and layout, from the source's attributes.
-        shard_images : int
-            Images per shard.
-        digest : str or None
-            Digest of the document; None in stores of version 1, where the shape is compared.
+        `digest` is that of the document; None in stores of version 1, where the shape is compared.
 
         Raises
         ------
         StoreError
             The document is missing or damaged.
         """
-        dtype, shape = np.dtype("int32" if name == "position" else plan.dtype), plan.shapes()[name]
+        dtype, shape = plan.dtype_of(name), plan.shapes()[name]
         try:
             document = read_document(objects, f"{source.group}/{name}")
             actual = document_sha256(document)
@@ -98,8 +89,7 @@ class StoredArray:
     ) -> StoredArray:
         """An array of a plan with its document, which is not checked."""
         shape = (document["shape"][0], *plan.shapes()[name])
-        dtype = np.dtype("int32" if name == "position" else plan.dtype)
-        raw = plan.layout == "raw"
+        dtype, raw = plan.dtype_of(name), plan.layout == "raw"
         return cls(name, shape, dtype, raw, objects, source.group, shard_images, document)
 
     def read(self, shard: int, count: int) -> np.ndarray:
@@ -152,17 +142,14 @@ class StoredArray:
         shape = (self.shard_images, *self.shape[1:])
         path = self.objects.local_path(key)
         data = self.objects.get(key) if path is None else None
-        if path is not None:
-            size = path.stat().st_size if path.is_file() else None
-        else:
-            size = None if data is None else len(data)
-        if size is None:
+        if data is None and (path is None or not path.is_file()):
             raise DamagedShard(f"{key} is missing")
+        size = path.stat().st_size if path else len(data or b"")
         if size != self._raw_bytes():
             raise DamagedShard(f"{key} is {size} bytes long, expected {self._raw_bytes()}")
-        if path is not None:
-            try:
-                return np.memmap(path, dtype=self.dtype, mode="r", shape=shape).view(np.ndarray)
-            except OSError as error:
-                raise UnreadableError(f"{path} cannot be read ({error})") from error
-        return np.frombuffer(data or b"", dtype=self.dtype).reshape(shape)
+        if path is None:
+            return np.frombuffer(data or b"", dtype=self.dtype).reshape(shape)
+        try:
+            return np.memmap(path, dtype=self.dtype, mode="r", shape=shape).view(np.ndarray)
+        except OSError as error:
+            raise UnreadableError(f"{path} cannot be read ({error})") from error

@@ -23,16 +23,7 @@ def positions(
 ) -> np.ndarray:
     """Positions to keep: (image, token) int32, each ``row * cols + col``, ascending per image.
 
-    Parameters
-    ----------
-    image_ids : sequence of str
-        Images.
-    grid : (rows, cols)
-        Grid of the full map.
-    tokens : int
-        Positions per image, without repetition.
-    seed : int
-        Another seed draws other positions.
+    `grid` is (rows, cols) of the whole map; an image's `tokens` positions differ from each other.
 
     Raises
     ------

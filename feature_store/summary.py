@@ -78,10 +78,7 @@ class SourceStatus:
         )
 
 
-DECODING = {
-    "orientation applied": "--orientation exif",
-    "damaged files kept": "--tolerant",
-}
+DECODING = {"orientation applied": "--orientation exif", "damaged files kept": "--tolerant"}
 """Text in the manifest's field ``decoder`` to the option that it came from."""
 
 
@@ -116,11 +113,10 @@ def finishing_command(stored: StoredSource, dataset: str) -> str:
 
 def size_text(number: float) -> str:
     """Bytes in powers of 1000, three digits: ``31.4 MB``."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if number < 1000 or unit == "TB":
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.3g} {unit}"
-        number /= 1000
-    raise AssertionError("unreachable: TB ends the loop")
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while number >= 1000 and len(units) > 1:
+        number, units = number / 1000, units[1:]
+    return f"{number:.0f} B" if units[0] == "B" else f"{number:.3g} {units[0]}"
 
 
 def html_table(title: str, facts: str, entries: list[SourceStatus]) -> str:

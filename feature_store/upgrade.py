@@ -26,8 +26,6 @@ def upgrade(store: FeatureStore, dataset_path: str | None = None) -> FeatureStor
 
     Parameters
     ----------
-    store : FeatureStore
-        Store of any version.
     dataset_path : str, optional
         Resolved path at which the dataset was found; the stored one by default.
 

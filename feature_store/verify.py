@@ -186,12 +186,8 @@ def _shard_problems(
             yield Problem(name, shard, "damaged", "its commit record is of other image ids")
             return
         if not source.is_committed(shard):
-            yield Problem(
-                name,
-                shard,
-                "missing",
-                f"rows {record.start} to {record.stop} of {source.rows(shard)}",
-            )
+            reason = f"rows {record.start} to {record.stop} of {source.rows(shard)}"
+            yield Problem(name, shard, "missing", reason)
             return
         values = source.shard(shard)
         padding = source.padding_is_clean(shard)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import socket
 from collections.abc import Mapping
@@ -70,12 +69,8 @@ class SourceWriter:
 
     def missing(self) -> list[int]:
         """Shards without a valid commit record, or whose files are missing or of another size."""
-        missing = set(self.stored.missing())
-        return [
-            shard
-            for shard in range(self.stored.shard_count)
-            if shard in missing or not self.stored.has_files(shard)
-        ]
+        missing, stored = set(self.stored.missing()), self.stored
+        return [s for s in range(stored.shard_count) if s in missing or not stored.has_files(s)]
 
     def is_done(self, shard: int) -> bool:
         """Whether the shard is committed and its files exist; reads no values."""
@@ -119,8 +114,6 @@ class SourceWriter:
 
         Parameters
         ----------
-        shard : int
-            Shard number.
         tokens : (n, row, col, channel) float
             Whole maps of the n rows of :meth:`todo`; rows in `failed` are stored as NaN. If the
             source keeps a subset of positions, this method selects them.
@@ -184,7 +177,7 @@ class SourceWriter:
             square_sum=counted.square_sum,
             square_error=counted.square_error,
             writer=f"{socket.gethostname()}:{os.getpid()}",
-            written=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            written=protocol.now(),
             image_ids_sha256=protocol.ids_sha256(self._image_ids[rows.start : rows.stop]),
             **vars(ShardImages.after(old, images or ShardImages.unknown(todo))),
         )
@@ -231,9 +224,8 @@ class SourceWriter:
         out = values
         if values.dtype != dtype or not good.all():
             out = np.full(values.shape, np.nan, dtype)
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # the check below finds and refuses overflow
+        # The check below finds and refuses overflow.
+        with np.errstate(over="ignore", invalid="ignore"):
             for row in np.nonzero(good)[0]:  # one image at a time, to stay in the cache
                 if out is not values:
                     out[row] = values[row]
@@ -267,8 +259,6 @@ class SourceWriter:
             fill = np.full((padding, *values.shape[1:]), FILL[name], layout.dtype)
             values = np.concatenate([values, fill])
         key = protocol.shard_key(self.stored.group, name, shard, values.ndim)
-        objects = self.stored.objects
-        if layout.raw:
-            objects.put(key, np.ascontiguousarray(values))
-        else:
-            objects.put(key, encoded_shard(layout.document, values))
+        raw = layout.raw
+        data = np.ascontiguousarray(values) if raw else encoded_shard(layout.document, values)
+        self.stored.objects.put(key, data)

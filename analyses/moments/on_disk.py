@@ -137,7 +137,6 @@ def from_features(
     ----------
     reading : Reading
         Its `done` is ignored.
-    config : MomentsConfig, optional
     save_every : int
         Shards of a store, or batches of a stream, between two savings. A run that is killed loses
         no more than these and a partition; an interrupted one no more than a partition of a store,

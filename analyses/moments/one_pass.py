@@ -54,7 +54,6 @@ def from_batches(
         ``store.stream(sources)``.
     sources : sequence of str
         Keys of ``tokens`` to accumulate.
-    config : MomentsConfig, optional
 
     Raises
     ------

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from analyses.statistics.bootstrap import wilson
+from analyses.statistics.trials import fisher
 from feature_store.errors import InputError
 
 QUESTIONS = {"vstar_att": 115, "vstar_spa": 76}
@@ -96,15 +97,14 @@ def chance(first: int, second: int, questions: int) -> dict[str, float]:
     >>> {name: round(p, 3) for name, p in chance(59, 50, 115).items()}
     {'fisher': 0.289, 'mcnemar_low': 0.004, 'mcnemar_high': 0.444}
     """
-    from scipy.stats import binomtest, fisher_exact  # deferred: 1 s
+    from scipy.stats import binomtest  # deferred: 1 s
 
     high, low = max(first, second), min(first, second)
     apart = high - low
     one_alone = min(low, questions - high)  # the most that only the lower row has right
-    table = [[first, questions - first], [second, questions - second]]
     most = apart + 2 * one_alone
     return {
-        "fisher": float(fisher_exact(table).pvalue),
+        "fisher": fisher((first, questions), (second, questions)),
         "mcnemar_low": float(binomtest(apart, apart).pvalue) if apart else 1.0,
         "mcnemar_high": float(binomtest(apart + one_alone, most).pvalue) if most else 1.0,
     }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
 from analyses.reconstruction.question import Question, ReconstructionConfig
+from feature_store.deferred import deferred
 
 _NEEDS_TORCH = {
     "ROW_FIELDS": "result",
@@ -15,9 +13,4 @@ _NEEDS_TORCH = {
 }
 __all__ = ["Question", "ReconstructionConfig", *_NEEDS_TORCH]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what needs torch on first use, so that options are known without it."""
-    if name not in _NEEDS_TORCH:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_NEEDS_TORCH[name]}"), name)
+__getattr__ = deferred(__name__, _NEEDS_TORCH)

@@ -58,7 +58,6 @@ def measure(
 
     Parameters
     ----------
-    batches : iterable of Batch
     solutions : sequence of Solution
         Maps to the same target.
     target : sequence of str

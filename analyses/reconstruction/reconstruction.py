@@ -54,9 +54,6 @@ def compute(
     target, reference : str
         Sources such as ``timm:vit_large_patch16_224@1x``. The reference becomes a row as well;
         without one, ratios are NaN.
-    sources : str or sequence of str
-        Single-scale or S2 sources.
-    config : ReconstructionConfig, optional
     engine : Engine, optional
         Reads the partitions of the stores; this process by default.
 

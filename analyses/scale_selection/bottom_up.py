@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from analyses.linear import from_moments
-from analyses.moments.accumulate import Accumulator
+from analyses.moments.one_pass import moments_of
 from analyses.moments.second_moments import Moments, MomentsConfig, fold_of
+from analyses.reading.grids import TokenBatch
 from analyses.scale_selection.layout import Layout
 from analyses.scale_selection.policies import FittedPolicy, describe, thresholds_of
 
@@ -44,16 +46,15 @@ class BottomUp:
             Only these row numbers are read.
         """
         offset = gains[np.isfinite(gains).all(1)].mean(0)
-        sums: Accumulator | None = None
-        for index, tokens in base:
+
+        def batch(index: np.ndarray, tokens: np.ndarray) -> TokenBatch:
             x = describe(layout, tokens)[:, :, None]
-            if sums is None:
-                config = MomentsConfig(folds=FOLDS, targets=("y",))
-                sums = Accumulator({"x": x.shape[-1], "y": 1}, config)
             y = (gains[index] - offset).astype(np.float32)[:, :, None, None]
-            sums.update({"x": x, "y": y}, index)
-        assert sums is not None
-        moments = sums.result()
+            return TokenBatch(index, {"x": x, "y": y})
+
+        config = MomentsConfig(folds=FOLDS, targets=("y",))
+        moments = moments_of(itertools.starmap(batch, base), ("x", "y"), config)
+        assert moments is not None
         ridge = RIDGES[-1]
         if len(moments.folds) > 1:
             ridge = from_moments.cross_validate(moments, ["x"], ["y"], RIDGES).best
@@ -85,8 +86,6 @@ class BottomUp:
         ----------
         manifest : mapping
             Manifest of the base tokens.
-        target : str
-            Task whose gains were fitted.
         train : float64 array, dims (image, crop)
             Keys of training images.
         """

@@ -27,7 +27,6 @@ def greedy(start: np.ndarray, added: np.ndarray, loss: Loss) -> tuple[np.ndarray
         Outputs without crops.
     added : float array, dims (image, crop, cell, value)
         Contribution of each crop to the outputs.
-    loss : callable
 
     Returns
     -------

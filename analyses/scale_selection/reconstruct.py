@@ -8,9 +8,9 @@ import numpy as np
 
 from analyses import reconstruction
 from analyses.linear.head import Head
-from analyses.moments.accumulate import Accumulator
+from analyses.moments.one_pass import moments_of
 from analyses.moments.second_moments import MomentsConfig
-from analyses.reading.grids import average_to, common_grid
+from analyses.reading.grids import TokenBatch, average_to, common_grid
 from analyses.reconstruction.question import Question
 from analyses.scale_selection.gains import Loss
 from analyses.scale_selection.task import FilledMaps, outputs
@@ -25,10 +25,7 @@ class ReconstructTask:
     metric_name = "info_bits"
 
     def __init__(
-        self,
-        stores: tuple[FeatureStore, FeatureStore],
-        target: str,
-        grid: tuple[int, int],
+        self, stores: tuple[FeatureStore, FeatureStore], target: str, grid: tuple[int, int]
     ) -> None:
         self.target = str(stores[0].resolve(target))
         self.sources = Question.parts(self.target)
@@ -45,18 +42,16 @@ class ReconstructTask:
         return np.concatenate([self.cells(seen.extra[name]) for name in self.sources], axis=-1)
 
     def fit(self, batches: Iterable[FilledMaps], penalty: float | None) -> tuple[Head, float]:
-        sums: Accumulator | None = None
-        for seen in batches:
-            tokens = {"x": seen.x[:, :, None], "y": self._target(seen)[:, :, None]}
-            if sums is None:
-                widths = {name: part.shape[-1] for name, part in tokens.items()}
-                sums = Accumulator(widths, MomentsConfig(targets=("y",)))
-            sums.update(tokens, seen.index)
-        if sums is None:
+        tokens = (
+            TokenBatch(seen.index, {"x": seen.x[:, :, None], "y": self._target(seen)[:, :, None]})
+            for seen in batches
+        )
+        moments = moments_of(tokens, ("x", "y"), MomentsConfig(targets=("y",)))
+        if moments is None:
             raise InputError("no training image is readable")
         ridge = "auto" if penalty is None else penalty
         options = reconstruction.ReconstructionConfig(ridge=ridge)
-        best = reconstruction.fit(sums.result(), ["x"], ["y"], options)
+        best = reconstruction.fit(moments, ["x"], ["y"], options)
         self._mean = best.mean_y
         return Head(best.weights, best.mean_y - best.mean_x @ best.weights), best.ridge
 

@@ -55,7 +55,6 @@ def compute(
         Stores with the scales of the layout.
     task : Task
         :class:`ReconstructTask`, :class:`ProbeTask` or :class:`DenseTask`.
-    config : SelectionConfig, optional
     queries : float array, dims (query, channel), optional
         Embeddings for the policy ``top-down``.
 

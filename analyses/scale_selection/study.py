@@ -13,7 +13,8 @@ from analyses.scale_selection.gains import greedy
 from analyses.scale_selection.layout import Layout, deltas, fill
 from analyses.scale_selection.policies import choose
 from analyses.scale_selection.table import Point
-from analyses.scale_selection.task import FilledMaps, Task, outputs, resampled, stacked
+from analyses.scale_selection.task import FilledMaps, Task, outputs, resampled
+from analyses.statistics.dense_scores import padded
 from feature_store import FeatureStore, InputError
 
 IMAGES = 16
@@ -105,7 +106,8 @@ class Study:
                 index.append(seen.index)
                 sums += self.task.sums(head, seen)
             rows, images = np.concatenate(index), len(self.stores[1])
-            metric, draws = resampled(self.task, stacked(sums), rows, images, self.config)
+            values = padded(sums).reshape(len(sums), -1).astype(np.float64)
+            metric, draws = resampled(self.task, values, rows, images, self.config)
             crops = chosen[1].sum() / self.rows[1].sum()
             counts = (int(self.rows[0].sum()), len(rows))
             self._points[known] = Point(metric, draws, float(crops), penalty, counts)

@@ -98,10 +98,3 @@ def resampled(
     """
     draws = bootstrap_sums(sums, rows, images, resamples=config.resamples, seed=config.seed)
     return task.metric(sums.sum(0)), np.array([task.metric(total) for total in draws])
-
-
-def stacked(sums: list[np.ndarray]) -> np.ndarray:
-    """Sums of all images in one array, dims (image, value), padded with zeros to equal width."""
-    wide = max(part.shape[-1] for part in sums)
-    padded = [np.pad(p, [(0, 0)] * (p.ndim - 1) + [(0, wide - p.shape[-1])]) for p in sums]
-    return np.stack(padded).reshape(len(padded), -1).astype(np.float64)

@@ -91,8 +91,6 @@ def choices(
 
     Parameters
     ----------
-    group : GroupFit
-        Fitted laws of one group.
     cost : CostModel
         FLOP per pair.
     budgets : sequence of float
@@ -101,8 +99,6 @@ def choices(
         Law to predict with; `free` covers the measured encoders only.
     sizes : sequence of float, optional
         Encoder parameters to consider; the measured ones by default.
-    confidence : float
-        Coverage of the loss intervals.
 
     Returns
     -------

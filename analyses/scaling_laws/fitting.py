@@ -159,10 +159,6 @@ def bootstrap(
         The law at the runs.
     y : array (n,)
         Targets.
-    solution : SeparableFit
-        The fit of y.
-    options : FitOptions
-        Options.
     blocks : array (n,) of int, optional
         Runs of one block share their noise and are redrawn together. Blocks have equal sizes and
         list their runs in the same order. Without blocks, runs are redrawn singly.

@@ -102,8 +102,6 @@ def compute(runs: pd.DataFrame, config: ShapeLawConfig | None = None) -> list[Sh
     runs : pandas.DataFrame
         One run per row: `value` (size of the dimension), `compute` (any unit), `metric` (lower is
         better), all positive; optionally `dimension`, with `centre` for the star's centre.
-    config : ShapeLawConfig, optional
-        Options.
 
     Raises
     ------

@@ -146,12 +146,7 @@ def _size_claims() -> list[tuple[str, float, float, str]]:
             gflops(NAMED_SHAPES["g/14"], 16e9),
             "2 × MACs × images",
         ),
-        (
-            "GFLOPs of SoViT-400m/14 on 40B images",
-            9e12,
-            gflops(large, 40e9),
-            "2 × MACs × images",
-        ),
+        ("GFLOPs of SoViT-400m/14 on 40B images", 9e12, gflops(large, 40e9), "2 × MACs × images"),
         ("GFLOPs per image of SoViT-400m/14", 221.0, 2 * large.gmacs, "224 pixels, MAP head"),
         ("parameters of SoViT-400m/14 in millions", 428.0, large.params / 1e6, "no linear head"),
     ]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
 from analyses.similarity.config import SimilarityConfig
+from feature_store.deferred import deferred
 
-_NEEDS_TORCH = ("CALIBRATED", "GEOMETRY", "MEASURES", "NULLS", "compute")
+_NEEDS_TORCH = dict.fromkeys(
+    ("CALIBRATED", "GEOMETRY", "MEASURES", "NULLS", "compute"), "similarity"
+)
 __all__ = ["SimilarityConfig", *_NEEDS_TORCH]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what needs torch on first use, so that options are known without it."""
-    if name not in _NEEDS_TORCH:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("analyses.similarity.similarity"), name)
+__getattr__ = deferred(__name__, _NEEDS_TORCH)

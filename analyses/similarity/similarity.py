@@ -54,7 +54,6 @@ def compute(
 
     Parameters
     ----------
-    config : SimilarityConfig, optional
     engine : Engine, optional
         Reads the partitions of the store; this process by default.
 

@@ -32,8 +32,6 @@ def bootstrap_sums(
         Row number of each image in its store.
     images : int
         Images in that store.
-    resamples, seed : int
-        Number of resamples, and the seed that fixes them.
     """
     rng = np.random.default_rng(seed)
     sums = np.empty((resamples, per_image.shape[1]))

@@ -53,9 +53,13 @@ class PerImage:
 
     def class_iou(self) -> np.ndarray:
         """Intersection over union of each class over all images; NaN for one that never occurs."""
-        wide = max(part.shape[1] for part in self.sums)
-        padded = [np.pad(part, ((0, 0), (0, wide - part.shape[1]))) for part in self.sums]
-        return target_maps.class_iou(np.sum(padded, 0))
+        return target_maps.class_iou(padded(self.sums).sum(0))
+
+
+def padded(sums: Sequence[np.ndarray]) -> np.ndarray:
+    """Sums of all images, dims (image, ..., value), filled up with zeros to equal width."""
+    wide = max(part.shape[-1] for part in sums)
+    return np.stack([np.pad(p, [(0, 0)] * (p.ndim - 1) + [(0, wide - p.shape[-1])]) for p in sums])
 
 
 def scores(
@@ -81,15 +85,13 @@ def scores(
     metric, second = task.functions
     if config.task == "depth" and config.averaged_over == "images":
         metric = target_maps.mean_rmse
-    wide = max(part.shape[1] for part in sums)
-    per_image = np.stack([np.pad(part, ((0, 0), (0, wide - part.shape[1]))) for part in sums])
-    flat = per_image.reshape(len(sums), -1).astype(np.float64)
-    total = flat.sum(0).reshape(3, wide)
+    flat = padded(sums).reshape(len(sums), -1).astype(np.float64)
+    total = flat.sum(0).reshape(3, -1)
     value = metric(total)
     if np.isnan(value):
         raise InputError("the test maps hold no known pixel")
     totals = bootstrap_sums(flat, rows, images, resamples=config.resamples, seed=config.seed)
-    values = [metric(one.reshape(3, wide)) for one in totals]
+    values = [metric(one.reshape(3, -1)) for one in totals]
     low, high = interval(values, config.confidence)
     record = {task.names[0]: value, "low": low, "high": high, task.names[1]: second(total)}
     return record, values

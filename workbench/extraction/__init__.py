@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
+from feature_store.deferred import deferred
 from workbench.extraction.request import ExtractReport, ExtractRequest
 
+_NEEDS_TORCH = {"extract": "local"}
 __all__ = ["ExtractReport", "ExtractRequest", "extract"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what needs torch on first use, so that options are known without it."""
-    if name != "extract":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module("workbench.extraction.local").extract
+__getattr__ = deferred(__name__, _NEEDS_TORCH)

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from feature_store import FeatureStore, InputError, Source, StoreError
+from feature_store import FeatureStore, InputError, Source
 from feature_store.accepted_code import accept, differs_in_code_only, is_accepted
+from feature_store.recorded_images import records
 from feature_store.stored_source import StoredSource
 from feature_store.subsample import keep
 from workbench.extraction.image_loader import Pixels, batches_of, image_batches
@@ -42,12 +43,8 @@ def accept_code(
 
     Parameters
     ----------
-    model : LoadedModel
-        The model with its weights.
     manifests : mapping of Source to dict
         Manifest of each source as this code computes it.
-    pixels : Pixels
-        Decodes the store's images.
     batch : int
         Images that run together.
 
@@ -96,14 +93,11 @@ def _choose_shards(sources: list[StoredSource]) -> list[int]:
 
 def _readable_shards(stored: StoredSource) -> set[int]:
     """Committed shards with an image that could be read."""
-    shards = set()
-    for shard in range(stored.shard_count):
-        try:
-            record = stored.record(shard)
-        except StoreError:  # damaged, so it will be computed again
-            continue
-        if record and len(record.failed) < record.stop - record.start and stored.has_files(shard):
-            shards.add(shard)
+    shards = {
+        record.shard
+        for record in records(stored)  # a damaged one will be computed again
+        if len(record.failed) < record.stop - record.start and stored.has_files(record.shard)
+    }
     if not shards:
         raise InputError(
             f"{stored.objects.url}: {stored.source} has no committed shard for --accept-code to "

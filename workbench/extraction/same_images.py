@@ -21,7 +21,6 @@ from feature_store.recorded_images import (
     RecordedImages,
     as_numbers,
     decoders,
-    readable_sources,
     record_files,
     recorded_images,
     records,
@@ -75,8 +74,6 @@ def require_same_images(
     ----------
     redo_changed : bool
         Withdraw the shards of changed images, in every source, instead of refusing.
-    log : callable
-        Receives one line of prose at a time.
 
     Raises
     ------
@@ -205,7 +202,7 @@ def _fingerprint(dataset: Dataset, place: int) -> int:
 def _withdraw(store: FeatureStore, found: ImageComparison, log: Callable[[str], None]) -> None:
     """Take back the commits of all shards that were computed from other pixels."""
     problems = []
-    for source in readable_sources(store):
+    for source in store.readable_sources():
         seen = found.seen[str(source.manifest.get("decoder", ""))]
         for record in records(source):
             stored = as_numbers(record.fingerprints)

@@ -14,10 +14,9 @@ from feature_store.dataset_name import path_of
 from feature_store.errors import NewerVersionError
 from feature_store.growth import is_current, reconcile
 from feature_store.objects import Objects, connect
-from feature_store.protocol import CommitRecord
+from feature_store.recorded_images import records
 from feature_store.restore import is_damaged_store, restore_root
 from feature_store.root import can_create
-from feature_store.stored_source import StoredSource
 from feature_store.upgrade import upgrade
 from feature_store.verify import Problem, verify, withdraw
 from workbench.datasets import Dataset
@@ -156,23 +155,13 @@ def withdraw_failed(
     store: FeatureStore, wanted: Sequence[Source], log: Callable[[str], None]
 ) -> None:
     """Take back the commits of the wanted sources' shards that hold images without features."""
-    stored = set(store.sources())
-    problems = []
-    for name in map(str, wanted):
-        scale = store.source(name) if name in stored else None
-        for shard in range(scale.shard_count if scale else 0):
-            record = _record(scale, shard) if scale else None
-            if record and record.failed:
-                reason = f"{len(record.failed)} image(s) could not be read"
-                problems.append(Problem(name, shard, "damaged", reason))
+    problems = [
+        Problem(name, record.shard, "damaged", f"{len(record.failed)} image(s) could not be read")
+        for name in map(str, wanted)
+        if name in store.sources()
+        for record in records(store.source(name))
+        if record.failed
+    ]
     for problem in problems:
         log(f"to be read again: {problem.where} shard {problem.shard}: {problem.reason}")
     withdraw(store, problems)
-
-
-def _record(source: StoredSource, shard: int) -> CommitRecord | None:
-    """The shard's record, also one that the store has outgrown; None where it is damaged."""
-    try:
-        return source.record(shard)
-    except StoreError:  # the shard is computed again in any case
-        return None

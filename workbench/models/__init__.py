@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
+from feature_store.deferred import deferred
 from workbench.models.info import BackboneInfo, Tokens
 from workbench.models.names import ModelName
 from workbench.models.transform import Transform
@@ -17,9 +15,4 @@ _NEEDS_TORCH = {
 }
 __all__ = ["BackboneInfo", "ModelName", "Tokens", "Transform", *_NEEDS_TORCH]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what needs torch on first use, so that listing commands stays quick."""
-    if name not in _NEEDS_TORCH:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_NEEDS_TORCH[name]}"), name)
+__getattr__ = deferred(__name__, _NEEDS_TORCH)

@@ -126,8 +126,6 @@ def candidates(
 
     Parameters
     ----------
-    content : Content
-        The file.
     wanted : iterable of str
         Names of the model's tensors.
     parts : tuple of str

@@ -63,15 +63,13 @@ class ModelName:
         arch, pixels = split_pixels(rest)
         tag = None
         if kind == "open_clip":
-            arch, _, tag_text = arch.partition("/")
-            tag = tag_text or None
-            if tag is None and not random:
+            arch, _, written = arch.partition("/")
+            tag = None if random else written
+            if tag == "":
                 raise InputError(
                     f"{text!r} names no weights; write open_clip:{arch}/PRETRAINED, "
                     f"or random:open_clip:{arch} for an untrained model"
                 )
-            if random:
-                tag = None
         return cls(kind=kind, arch=arch, tag=tag, pixels=pixels, random=random)
 
     @classmethod

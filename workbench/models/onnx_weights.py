@@ -124,15 +124,12 @@ def _tensor(message: memoryview) -> tuple[str, torch.Tensor]:
 
 
 def _node(message: memoryview) -> tuple[list[str], list[str], str]:
-    inputs, outputs, operation = [], [], ""
+    """Inputs, outputs and operation: fields of NodeProto."""
+    found: dict[int, list[str]] = {1: [], 2: [], 4: [""]}
     for field, value in _fields(message):
-        if field == 1:
-            inputs.append(bytes(value).decode())
-        elif field == 2:
-            outputs.append(bytes(value).decode())
-        elif field == 4:
-            operation = bytes(value).decode()
-    return inputs, outputs, operation
+        if field in found:
+            found[field].append(bytes(value).decode())
+    return found[1], found[2], found[4][-1]
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:

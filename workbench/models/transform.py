@@ -80,13 +80,7 @@ class Transform:
         return kind(**{field.name: record[field.name] for field in fields(kind)})
 
     def padded(self, mean: tuple[float, float, float]) -> Padded:
-        """The whole image at the same size, see :class:`Padded`.
-
-        Parameters
-        ----------
-        mean : (float, float, float)
-            Colour of the margins, in [0, 1]: the model's mean.
-        """
+        """The whole image at the same size, see :class:`Padded`; margins have the model's mean."""
         return Padded(
             height=self.height,
             width=self.width,
@@ -100,17 +94,7 @@ class Transform:
         return replace(self, height=height, width=width)
 
     def __call__(self, image: Image.Image) -> np.ndarray:
-        """Resize and crop.
-
-        Parameters
-        ----------
-        image : PIL.Image.Image
-            Mode RGB, any size of at least 1 x 1.
-
-        Returns
-        -------
-        np.ndarray
-            (height, width, 3), uint8.
+        """Resize and crop an RGB image of any size to uint8, dims (height, width, 3).
 
         Raises
         ------

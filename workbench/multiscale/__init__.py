@@ -5,30 +5,9 @@ Scales are named by their side in pixels; every model has a native side and a ba
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
+from feature_store.deferred import deferred
 from workbench.multiscale.planning import ScalePlan, plan_scale
 from workbench.multiscale.scale import OPTIONS, Scale, base_size, resolve_scales
-
-__all__ = [
-    "OPTIONS",
-    "S2",
-    "CropLimit",
-    "Scale",
-    "ScalePlan",
-    "base_size",
-    "features",
-    "interpolate",
-    "merge",
-    "plan_scale",
-    "pool",
-    "resolve_scales",
-    "s2_features",
-    "scale_features",
-    "split",
-]
-
 
 _NEEDS_TORCH = {
     "S2": "module",
@@ -41,10 +20,7 @@ _NEEDS_TORCH = {
     "scale_features": "forward",
     "split": "arrange",
 }
+__all__ = ["OPTIONS", "Scale", "ScalePlan", "base_size", "plan_scale", "resolve_scales"]
+__all__ += [*_NEEDS_TORCH]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what needs torch on first use, so that reading scales stays quick."""
-    if name not in _NEEDS_TORCH:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_NEEDS_TORCH[name]}"), name)
+__getattr__ = deferred(__name__, _NEEDS_TORCH)

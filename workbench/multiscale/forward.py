@@ -60,8 +60,6 @@ def features(
 
     Parameters
     ----------
-    backbone : Backbone
-        The frozen model.
     base : torch.Tensor
         (image, 3, height, width) float32, normalised: the base images.
     scales : sequence of Scale or str

@@ -45,8 +45,6 @@ def plan_scale(scale: Scale | str, info: BackboneInfo) -> ScalePlan:
     ----------
     scale : Scale or str
         The scale; text in pixels or multiples of the native size.
-    info : BackboneInfo
-        The model at its tap.
 
     Raises
     ------

@@ -81,8 +81,4 @@ def estimate(
 
 def _head_params(channels: int, asked: Distillation) -> int:
     bottleneck = 256
-    return (
-        channels * asked.hidden
-        + asked.hidden * (asked.hidden + bottleneck)
-        + (bottleneck * asked.prototypes)
-    )
+    return asked.hidden * (channels + asked.hidden + bottleneck) + bottleneck * asked.prototypes

@@ -74,10 +74,6 @@ def pretrain(
     ----------
     folder : Path
         Folder of this run alone; the finished model is ``run:FOLDER``.
-    log : callable
-        Prints a line.
-    progress : bool
-        Show a bar.
 
     Returns
     -------

@@ -40,7 +40,6 @@ def sweep(
         ``images`` (seen in training).
     folder : Path
         Contains a folder for each run.
-    log : callable
 
     Returns
     -------

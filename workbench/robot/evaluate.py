@@ -41,16 +41,12 @@ def evaluate(
     ----------
     folder : Path
         Folder of the run. It keeps the trials, and existing trials are not repeated.
-    log : callable
-        Prints a line.
     video : Path, optional
         Folder for ``trials.gif``; the first trials are run again to film them.
     encoder : str, optional
         ``run:FOLDER`` of the vision model, if it was trained here.
     device : str
         Torch device of model and policy.
-    progress : bool
-        Show a bar.
 
     Raises
     ------

@@ -52,12 +52,7 @@ def resolved_pooling(store: FeatureStore, source: str, config: PolicyConfig) -> 
 
 
 def read_features(store: FeatureStore, source: str, pooling: str, rows: np.ndarray) -> np.ndarray:
-    """Features of some rows: float32, dims (row, token, channel); ``mean`` has one token.
-
-    Parameters
-    ----------
-    rows : int array, dims (row,)
-    """
+    """Features of some rows: float32, dims (row, token, channel); ``mean`` has one token."""
     if pooling == "prefix":
         return store.prefix(source).isel(image=rows).values.astype(np.float32)
     found = store.features(source).isel(image=rows).values.astype(np.float32)
@@ -134,10 +129,8 @@ class _Attention(nn.Module):
 
     def __init__(self, tokens: int, channels: int, width: int) -> None:
         super().__init__()
-        self.token, self.place = (
-            nn.Linear(channels, width),
-            nn.Parameter(torch.zeros(tokens, width)),
-        )
+        self.token = nn.Linear(channels, width)
+        self.place = nn.Parameter(torch.zeros(tokens, width))
         nn.init.normal_(self.place, std=0.5)
         self.query = nn.Parameter(torch.randn(QUERIES, width) / math.sqrt(width))
         self.key, self.value = nn.Linear(width, width), nn.Linear(width, width // 2)

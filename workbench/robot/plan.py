@@ -15,13 +15,6 @@ TFLOPS = 200.0
 def plan(source: str, frames: int, config: PolicyConfig, trials: RolloutConfig) -> dict[str, Any]:
     """Cost of encoding the demonstrations once, and of encoding live frames in trials.
 
-    Parameters
-    ----------
-    source : str
-        ``MODEL[#TAP]@SCALES``.
-    frames : int
-        Frames of the demonstrations.
-
     Returns
     -------
     dict

@@ -146,15 +146,8 @@ class _Transformer(nn.Module):
 def _hidden_from(at: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Attention mask: hides later and unknown steps from each token, but never the token itself.
 
-    Parameters
-    ----------
-    at : int tensor, dims (token,)
-        Step of each token.
-    known : bool tensor, dims (window, token)
-
-    Returns
-    -------
-    bool tensor, dims (window x head, token, token)
+    Steps of tokens, dims (token,), and known, dims (window, token), to bool, dims (window x head,
+    token, token).
     """
     later = at[None, :] > at[:, None]
     itself = torch.eye(len(at), dtype=torch.bool, device=at.device)

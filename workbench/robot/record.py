@@ -41,10 +41,6 @@ def record(
     ----------
     out : Path
         Folder; the episodes of an interrupted recording stay there.
-    log : callable
-        Prints a line.
-    progress : bool
-        Show a bar.
 
     Raises
     ------

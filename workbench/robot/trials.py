@@ -26,8 +26,6 @@ class TrialLog:
 
     Parameters
     ----------
-    folder : Path
-        Folder of the run.
     identity : dict
         Everything that decides a trial: options, weights, code and arithmetic.
     """
@@ -72,8 +70,6 @@ def trial_identity(
     ----------
     run : dict
         Identity of the training run.
-    step : int
-        Step of the weights.
     device : str
         Device that encodes frames and runs the policy.
     """

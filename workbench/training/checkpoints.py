@@ -27,8 +27,6 @@ def save(state: dict[str, Any], folder: Path, *, keep: int) -> Path:
     ----------
     state : dict
         Tensors, numbers, strings, lists and dicts; ``step`` is its step.
-    keep : int
-        Number of checkpoints to keep.
 
     Raises
     ------

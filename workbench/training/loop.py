@@ -53,10 +53,6 @@ def train(
         Folder of this run alone.
     identity : mapping
         Everything else that decides the results, as JSON: data, model, options.
-    log : callable
-        Prints a line.
-    progress : bool
-        Show a bar with the time left.
     libraries : mapping, optional
         Versions to record beside torch's; differences are logged when the run resumes.
 

@@ -28,8 +28,6 @@ def rows_of_step(step: int, *, count: int, batch: int, seed: int) -> np.ndarray:
         Number of the step, from 1.
     count : int
         Rows of the data, at least 1.
-    batch : int
-        Rows of a batch.
 
     Examples
     --------

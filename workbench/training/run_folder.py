@@ -62,8 +62,6 @@ def check_identity(
     device : str
         Torch device. Device and library versions may differ when a run resumes; the difference is
         logged, since the results then differ slightly from those of an uninterrupted run.
-    log : callable
-        Prints a line.
     libraries : mapping
         Versions of libraries beside torch.
 

@@ -11,10 +11,9 @@ from typing import Any
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from workbench.datasets.archives.location import Archive, located
-from workbench.datasets.archives.members import no_images
+from workbench.datasets.archives.members import in_folders
 from workbench.datasets.base import Dataset
 from workbench.datasets.decode import DecodeError
-from workbench.datasets.folder import folder_labels
 from workbench.datasets.optional import library
 
 PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
@@ -73,20 +72,9 @@ def open_lmdb(name: DatasetName) -> Dataset:
         raise InputError(
             f"{name} is not a database of LMDB, or is damaged ({error}); copy it again"
         ) from None
-    if not ids:
-        raise no_images(str(name), skipped)
-    label_names, labels = folder_labels(ids)
-    reader = ValueReader(archive)
+    found = in_folders(str(name), ids, ValueReader(archive), skipped)
     _refuse_pickles(environment, ids[0], str(name))
-    return Dataset(
-        name=str(name),
-        image_ids=ids,
-        labels=labels,
-        label_names=label_names,
-        reader=reader,
-        state_of=reader.state,
-        skipped=dict(skipped),
-    )
+    return found
 
 
 def _opened(archive: Archive) -> Any:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -78,21 +79,26 @@ def reader_of(
 
 
 def open_one(name: DatasetName, scan: Callable[[Archive], Listing], beside: str | None) -> Dataset:
-    """Images of one archive; the first folder on the path of each is its class."""
+    """Images of one archive, as :func:`in_folders`."""
     archives = located([name.path], str(name))
     (listing,) = listings = list_members(name.kind, archives, scan, beside)
     ids, reader = reader_of(archives, listings, str(name))
+    return in_folders(str(name), ids, reader, listing.skipped)
+
+
+def in_folders(what: str, ids: list[str], reader: Any, skipped: Counter[str]) -> Dataset:
+    """Images whose ids are paths; the first folder on each is its class."""
     if not ids:
-        raise no_images(str(name), listing.skipped)
+        raise no_images(what, skipped)
     label_names, labels = folder_labels(ids)
     return Dataset(
-        name=str(name),
+        name=what,
         image_ids=ids,
         labels=labels,
         label_names=label_names,
         reader=reader,
         state_of=reader.state,
-        skipped=dict(listing.skipped),
+        skipped=dict(skipped),
     )
 
 

@@ -11,12 +11,7 @@ from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from workbench.datasets.archives.listings import Listing
 from workbench.datasets.archives.location import Archive, Section, opened
-from workbench.datasets.archives.members import (
-    RAW,
-    clean_name,
-    image_name,
-    open_one,
-)
+from workbench.datasets.archives.members import RAW, clean_name, image_name, open_one
 from workbench.datasets.base import Dataset
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7z": "xz", b"\x28\xb5\x2f\xfd": "zstd"}

@@ -16,11 +16,7 @@ from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from workbench.datasets.archives.listings import Listing, list_members
 from workbench.datasets.archives.location import Archive, expanded, located
-from workbench.datasets.archives.members import (
-    RAW,
-    no_images,
-    reader_of,
-)
+from workbench.datasets.archives.members import RAW, no_images, reader_of
 from workbench.datasets.archives.tar import members, readable
 from workbench.datasets.base import Dataset
 from workbench.datasets.formats import extensions

@@ -9,13 +9,7 @@ from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from workbench.datasets.archives.listings import Listing
 from workbench.datasets.archives.location import Archive
-from workbench.datasets.archives.members import (
-    DEFLATED,
-    STORED,
-    clean_name,
-    image_name,
-    open_one,
-)
+from workbench.datasets.archives.members import DEFLATED, STORED, clean_name, image_name, open_one
 from workbench.datasets.archives.tar import readable
 from workbench.datasets.base import Dataset
 
@@ -55,15 +49,8 @@ def scan(archive: Archive) -> Listing:
             found.skipped[kind] += 1
         elif image_id := image_name(clean_name(entry.filename, archive.path), found.skipped):
             found.ids.append(image_id)
-            found.places.append(  # type: ignore[union-attr]
-                (
-                    entry.header_offset,
-                    entry.compress_size,
-                    entry.file_size,
-                    entry.compress_type,
-                    entry.CRC,
-                )
-            )
+            facts = (entry.compress_size, entry.file_size, entry.compress_type, entry.CRC)
+            found.places.append((entry.header_offset, *facts))  # type: ignore[union-attr]
     return found
 
 
