@@ -88,17 +88,9 @@ def compute(
 
 
 def train(x: np.ndarray, config: MemorizationConfig) -> tuple[InstanceHead, dict[str, list[float]]]:
-    """Train a head to name the instance of every view.
+    """Train a head to name the instance of every view: float32, dims (view, instance, channel).
 
-    Parameters
-    ----------
-    x : float32 array, dims (view, instance, channel)
-
-    Returns
-    -------
-    InstanceHead
-    dict
-        ``loss_curve`` and ``accuracy_curve``, one number per epoch.
+    Beside it, ``loss_curve`` and ``accuracy_curve`` hold one number per epoch.
     """
     views, count, channels = x.shape
     rows = torch.from_numpy(x.reshape(-1, channels)).to(config.device)

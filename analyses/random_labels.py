@@ -73,9 +73,7 @@ def compute(
 def capacity(x: np.ndarray, config: RandomLabelConfig) -> tuple[int, bool, dict[int, float]]:
     """Largest number of rows fitted, whether that is all of them, and count to mean accuracy.
 
-    Parameters
-    ----------
-    x : float32 array, dims (image, channel)
+    Rows are float32, dims (image, channel).
     """
     x = whitened(x)
     low, high = 2, len(x)

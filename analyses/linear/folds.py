@@ -162,13 +162,7 @@ class FoldedFits:
 
 
 class FitsInTurn:
-    """The losses of :class:`FoldedFits` for rows that every pass reads again, fold after fold.
-
-    Parameters
-    ----------
-    folds : int array, dims (row,)
-        Fold in which the row is held out, -1 = never.
-    """
+    """The losses of :class:`FoldedFits` for rows that every pass reads again, fold after fold."""
 
     def __init__(self, problem: LogisticProblem, folds: np.ndarray) -> None:
         self.problem, self.folds = problem, folds

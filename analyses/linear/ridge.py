@@ -24,19 +24,10 @@ NOISE = {"float32": 1e-6, "float64": 1e-12}
 
 
 def solve_ridge(sxx: np.ndarray, sxy: np.ndarray, ridge: float) -> tuple[np.ndarray, float]:
-    """W for one positive ridge, and its effective degrees of freedom.
+    """W, dims (x channel, y channel), for one positive ridge, and its effective degrees of freedom.
 
     The degrees of freedom are the trace of the hat matrix, dx - penalty * trace((Sxx + penalty
     I)^-1). By Cholesky factor; by eigenvectors where rounding of Sxx exceeds a very small penalty.
-
-    Parameters
-    ----------
-    sxx, sxy : float64 arrays, dims (x channel, x channel), (x channel, y channel)
-
-    Returns
-    -------
-    weights : float64 array, dims (x channel, y channel)
-    dof : float
     """
     penalty = penalty_of(sxx, ridge)
     eye = torch.eye(len(sxx), dtype=torch.float64)
@@ -56,6 +47,8 @@ def solve_least_squares(
 ) -> tuple[np.ndarray, float]:
     """W of minimum norm, safe for duplicated, dependent and constant channels, and its rank.
 
+    float64, dims (x channel, y channel).
+
     Each channel is scaled to unit variance; directions of the correlation matrix that cannot be
     told from rounding are left out.
 
@@ -67,11 +60,6 @@ def solve_least_squares(
     noise : float
         Largest eigenvalue of the correlation matrix that counts as rounding, relative to its
         largest one.
-
-    Returns
-    -------
-    weights : float64 array, dims (x channel, y channel)
-    rank : float
     """
     scale = np.where(varies, _inverse(np.sqrt(np.diagonal(sxx).clip(0))), 0.0)
     values, vectors = _eigh(sxx * scale[:, None] * scale)
@@ -82,15 +70,10 @@ def solve_least_squares(
 
 
 def solve_rows(x: np.ndarray, y: np.ndarray, ridges: Sequence[float] | np.ndarray) -> np.ndarray:
-    """W for every ridge, from rows; float64, dims (ridge, x channel, y channel).
+    """W for every ridge, from centred rows; float64, dims (ridge, x channel, y channel).
 
     With n rows and n <= dx, X X^T = U diag(s) U^T gives W = X^T U diag(1 / (s + penalty)) U^T Y
     with less work than Sxx = V diag(s) V^T, which gives W = V diag(1 / (s + penalty)) V^T Sxy.
-
-    Parameters
-    ----------
-    x, y : float64 arrays, dims (row, x channel), (row, y channel)
-        Centred.
     """
     if len(x) <= x.shape[1]:
         s, u = _eigh(_product(x, x.T))
@@ -116,12 +99,8 @@ def held_out_losses(
 
         trace Syy' - 2 r . rowsum(A * V^T Sxy') + r^T ((V^T Sxx' V) * (A A^T)) r,
 
-    so that every further ridge costs dx^2.
-
-    Parameters
-    ----------
-    train : (Sxx, Sxy)
-    held_out : (Sxx', Sxy', trace Syy')
+    so that every further ridge costs dx^2. `train` is (Sxx, Sxy), `held_out` (Sxx', Sxy', trace
+    Syy').
     """
     (sxx, sxy), (held_xx, held_xy, held_yy) = train, held_out
     values, vectors = _eigh(sxx)

@@ -61,6 +61,8 @@ def reduce(
 ) -> Result | None:
     """Apply `compute` to the batches of each part and combine the results in order.
 
+    None if no part has an image.
+
     Parameters
     ----------
     compute : callable
@@ -69,10 +71,6 @@ def reduce(
         Combines two results, in order, into one; associative.
     engine : Engine, optional
         Runs the parts; this process by default.
-
-    Returns
-    -------
-    None if no part has an image.
     """
     with Bar(reading.label, len(features.image_ids)) as bar:
         return (engine or Local()).reduce(

@@ -39,10 +39,7 @@ def cells(pixels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 def majority(under: np.ndarray) -> np.ndarray:
     """Most frequent known class of each token, float64, dims (token,); NaN if none is known.
 
-    Parameters
-    ----------
-    under : int array, dims (token, pixel)
-        -1 = unknown. Of equally frequent classes the lowest counts.
+    `under` is int, dims (token, pixel); -1 = unknown. Of equally frequent ones the lowest counts.
     """
     classes = max(int(under.max()) + 1, 1)
     known = under >= 0
@@ -54,10 +51,7 @@ def majority(under: np.ndarray) -> np.ndarray:
 def mean_depth(under: np.ndarray) -> np.ndarray:
     """Mean known depth of each token, float64, dims (token,); NaN if none is known.
 
-    Parameters
-    ----------
-    under : float array, dims (token, pixel)
-        Not finite = unknown.
+    `under` is float, dims (token, pixel); not finite = unknown.
     """
     known = np.isfinite(under)
     count, total = known.sum(1), np.where(known, under, 0).sum(1)
@@ -116,14 +110,10 @@ def depth_sums(
 
 
 def of_image(sums: np.ndarray) -> np.ndarray:
-    """RMSE, share of pixels within a factor of 1.25, and 1: float64, dims (3, 1), of an image.
+    """RMSE, share of pixels within a factor of 1.25, and 1, of the :func:`depth_sums` of an image.
 
-    All are 0 if no pixel is known, so that sums over images count only the other images.
-
-    Parameters
-    ----------
-    sums : array, dims (3, 1)
-        :func:`depth_sums`.
+    float64, dims (3, 1). All are 0 if no pixel is known, so that sums over images count only the
+    other images.
     """
     _, near, pixels = sums[:, 0]
     return np.array([[rmse(sums)], [near / pixels], [1.0]]) if pixels else sums
@@ -147,10 +137,7 @@ def mean_iou(counts: np.ndarray) -> float:
 def class_iou(counts: np.ndarray) -> np.ndarray:
     """hits / (true + predicted - hits), dims (class,); NaN where the truth lacks the class.
 
-    Parameters
-    ----------
-    counts : array, dims (3, class)
-        :func:`class_counts`, summed over images.
+    `counts`, dims (3, class), are :func:`class_counts`, summed over images.
     """
     hits, true, predicted = counts
     occurs = true > 0

@@ -169,10 +169,7 @@ def fill(
 def deltas(layout: Layout, base: np.ndarray, maps: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Contribution of each crop to the map of its scale; added to a map without crops, as `fill`.
 
-    Returns
-    -------
-    list of float32 arrays, dims (image, crop, row, col, channel)
-        One array per larger scale.
+    One array per larger scale: float32, dims (image, crop, row, col, channel).
     """
     found = []
     for scale, tokens in zip(layout.scales, maps, strict=True):

@@ -103,9 +103,7 @@ def top_down_keys(layout: Layout, base: np.ndarray, queries: np.ndarray) -> np.n
 def describe(layout: Layout, base: np.ndarray) -> np.ndarray:
     """Input of a fitted policy for each crop: mean and spread of its base tokens.
 
-    Returns
-    -------
-    float32 array, dims (image, crop, 2 · channel)
+    float32, dims (image, crop, 2 · channel).
     """
     return np.concatenate(
         [_windows(layout, base), np.sqrt(window_spread(layout, base))], axis=-1

@@ -41,20 +41,11 @@ def participation_ratio(eigenvalues: np.ndarray) -> float:
 
 
 def two_nn(points: np.ndarray) -> float:
-    """Intrinsic dimension from the ratio of each point's two nearest distances.
+    """Intrinsic dimension of points, dims (image, channel), from the ratio of nearest distances.
 
     With mu = r2 / r1 over N points of locally even density, (N - 1) / sum ln mu is the unbiased
     maximum-likelihood estimate. Points that coincide with another (r1 = 0) are left out. Unchanged
-    by rotation, scale and offset.
-
-    Parameters
-    ----------
-    points : ndarray, dims (image, channel)
-
-    Returns
-    -------
-    float
-        NaN where fewer than two points are left, or all are equally far.
+    by rotation, scale and offset. NaN where fewer than two points are left, or all are equally far.
 
     Raises
     ------

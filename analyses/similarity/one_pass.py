@@ -46,12 +46,7 @@ def one_pass(
     config: SimilarityConfig,
     engine: Engine | None,
 ) -> Sums:
-    """Sums over all images.
-
-    Parameters
-    ----------
-    parts : dict
-        Source to the single-scale sources that it is made of.
+    """Sums over all images; `parts` maps sources to the single-scale sources they are made of.
 
     Raises
     ------

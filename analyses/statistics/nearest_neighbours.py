@@ -166,9 +166,9 @@ def class_distances(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Is a query rare in its class? Its distance to the class, and the class's own threshold.
 
-    The distance is the mean cosine distance to the k nearest rows of the query's class. The
-    threshold is a quantile of the distances of the class's rows to the others of the class; it is
-    NaN for a class of one row, in which nothing is rare.
+    Both are float64, dims (query,). The distance is the mean cosine distance to the k nearest rows
+    of the query's class. The threshold is a quantile of the distances of the class's rows to the
+    others of the class; it is NaN for a class of one row, in which nothing is rare.
 
     Parameters
     ----------
@@ -182,10 +182,6 @@ def class_distances(
         Quantile of the class's own distances.
     device : str
         Torch device of the search.
-
-    Returns
-    -------
-    (distance, threshold) : float64 arrays, dims (query,)
     """
     distance = np.empty(len(queries))
     threshold = np.empty(len(queries))
@@ -219,11 +215,9 @@ def mutual_knn(a: np.ndarray, b: np.ndarray) -> float:
     Symmetric; 1 for equal lists; about k / (images - 1) for unrelated ones. Through
     :func:`neighbour_rows` it is unchanged by rotation and scale of either representation.
 
-    Source: Huh et al. 2024, The Platonic representation hypothesis (without its outlier clipping).
+    Lists are int64, dims (image, k).
 
-    Parameters
-    ----------
-    a, b : ndarray of int64, dims (image, k)
+    Source: Huh et al. 2024, The Platonic representation hypothesis (without its outlier clipping).
     """
     return float((a[:, :, None] == b[:, None, :]).any(axis=2).mean())
 

@@ -143,13 +143,7 @@ def layout_of(job: Job, base: Source) -> Layout:
 def forward(
     model: LoadedModel, selector: Selector, batch: ImageBatch, ids: Sequence[str]
 ) -> tuple[dict[Source, Tokens], int]:
-    """Features of a batch at all scales of the model's job, and how many crops were run.
-
-    Parameters
-    ----------
-    ids : sequence of str
-        Ids of the images in `batch`.
-    """
+    """Features of a batch at all scales of the model's job, and how many crops were run."""
     job, backbone = model.job, model.backbone
     base = base_of(job)
     layout = layout_of(job, base)

@@ -44,17 +44,7 @@ class Backbone:
             raise InputError(f"arithmetic {self.arithmetic!r}; expected one of {choices}")
 
     def __call__(self, images: torch.Tensor) -> Tokens:
-        """Features of one batch of crops.
-
-        Parameters
-        ----------
-        images : torch.Tensor
-            (image, 3, height, width), float32, already normalised (:meth:`normalise`).
-
-        Returns
-        -------
-        Tokens
-            prefix (image, prefix, channel) and map (image, row, col, channel), float32.
+        """Tokens of crops: (image, 3, height, width), float32, normalised by :meth:`normalise`.
 
         Raises
         ------

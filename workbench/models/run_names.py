@@ -126,10 +126,7 @@ def origin(record: Mapping[str, str]) -> str:
 def other_scales(sources: Iterable[tuple[Source, Mapping[str, Any]]]) -> list[str]:
     """A line for each source at other scales than its model was trained at.
 
-    Parameters
-    ----------
-    sources : iterable of (Source, manifest)
-        Resolved sources, each with the manifest of one of its scales.
+    Sources are resolved, each with the manifest of one of its scales.
     """
     lines = []
     for source, manifest in sources:

@@ -17,7 +17,7 @@ TAP = "proj"
 
 
 def class_vectors(model: str, classes: Sequence[str], device: str = "cpu") -> np.ndarray:
-    """Unit vectors of classes: of each, the mean over its prompts.
+    """Unit vectors of classes, float32, dims (class, channel): of each, the mean over its prompts.
 
     Parameters
     ----------
@@ -25,10 +25,6 @@ def class_vectors(model: str, classes: Sequence[str], device: str = "cpu") -> np
         ``open_clip:ARCH/PRETRAINED``, or with random weights ``random:open_clip:ARCH``.
     classes : sequence of str
         Words, or ImageNet's synset numbers such as ``n01440764``.
-
-    Returns
-    -------
-    float32 array, dims (class, channel)
 
     Raises
     ------

@@ -66,13 +66,7 @@ def as_tokens(maps: np.ndarray, pooling: str) -> np.ndarray:
 
 
 def survey(store: FeatureStore, source: str, config: PolicyConfig, rows: np.ndarray) -> Sight:
-    """Measure the distribution of the training frames in one pass.
-
-    Parameters
-    ----------
-    rows : int array, dims (row,)
-        Frames of the training episodes.
-    """
+    """Measure the distribution of the training frames, whose rows are given, in one pass."""
     pooling = resolved_pooling(store, source, config)
     total = square = np.zeros(())
     count, shape = 0, (0, 0)

@@ -35,12 +35,7 @@ def write_film(trials: Sequence[Trial], criterion: str, folder: Path) -> Path | 
     """Write ``trials.gif``; returns None if no trial was filmed.
 
     The curve below each frame is the mean absolute difference between the policy's action and the
-    scripted expert's.
-
-    Parameters
-    ----------
-    criterion : str
-        Field of a trial that counts as success.
+    scripted expert's. `criterion` is the field of a trial that counts as success.
     """
     shown = chosen(trials, criterion)
     if not shown:

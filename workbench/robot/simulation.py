@@ -121,13 +121,7 @@ class Simulation:
         self._seen = np.zeros(0)
 
     def reset(self, seed: int, position: int) -> np.ndarray:
-        """Start at a position; returns the state, float32, dims (4,).
-
-        Parameters
-        ----------
-        seed, position : int
-            Decide where object and goal are.
-        """
+        """Place object and goal by seed and position; returns the state, float32, dims (4,)."""
         import mujoco
 
         number = np.random.SeedSequence((seed, position)).generate_state(1)[0]
@@ -145,12 +139,7 @@ class Simulation:
         return self._seen[:STATE_SIZE].astype(np.float32)
 
     def act(self, action: np.ndarray) -> Step:
-        """Take a step.
-
-        Parameters
-        ----------
-        action : float array, dims (4,)
-            Movement of the hand and effort of the gripper, each within -1 and 1.
+        """Take a step: movement of the hand (3) and effort of the gripper, each within -1 and 1.
 
         Raises
         ------

@@ -24,10 +24,7 @@ WHERE_ONLY = ("positions", "success", "environments")
 class TrialLog:
     """A file with a line per trial, so that a repeated rollout runs only missing trials.
 
-    Parameters
-    ----------
-    identity : dict
-        Everything that decides a trial: options, weights, code and arithmetic.
+    Its name is a hash of the identity, which is everything that decides a trial.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
@@ -64,15 +61,7 @@ class TrialLog:
 def trial_identity(
     config: RolloutConfig, run: dict[str, Any], step: int, device: str
 ) -> dict[str, Any]:
-    """Everything that decides a trial.
-
-    Parameters
-    ----------
-    run : dict
-        Identity of the training run.
-    device : str
-        Device that encodes frames and runs the policy.
-    """
+    """Everything that decides a trial; `run` is the identity of the training run."""
     return {
         "options": {k: v for k, v in asdict(config).items() if k not in WHERE_ONLY},
         "run": run,

@@ -69,12 +69,7 @@ class WindowRows:
 def window_rows(
     last: np.ndarray, demonstrations: Demonstrations, config: PolicyConfig
 ) -> WindowRows:
-    """Frame numbers of the windows that end at these frames; no window leaves its episode.
-
-    Parameters
-    ----------
-    last : int array, dims (window,)
-    """
+    """Frame numbers of the windows that end at these frames; no window leaves its episode."""
     start = demonstrations.start[last][:, None]
     stop = demonstrations.stop[last][:, None, None]
     steps = last[:, None] + np.arange(1 - config.context, 1)
@@ -94,13 +89,7 @@ def window_rows(
 def batch_of(
     rows: WindowRows, demonstrations: Demonstrations, visual: torch.Tensor | None
 ) -> WindowBatch:
-    """Read the states and actions of windows.
-
-    Parameters
-    ----------
-    visual : tensor, dims (window, look, ...)
-        Features of the frames ``rows.seen``.
-    """
+    """Read the states and actions of windows; `visual` are the features of ``rows.seen``."""
     first = demonstrations.start[rows.steps[:, -1]][:, None]
     before = np.maximum(rows.steps - 1, first)
     return WindowBatch(
