@@ -155,10 +155,11 @@ def withdraw_failed(
     store: FeatureStore, wanted: Sequence[Source], log: Callable[[str], None]
 ) -> None:
     """Take back the commits of the wanted sources' shards that hold images without features."""
+    stored = set(store.sources())
     problems = [
         Problem(name, record.shard, "damaged", f"{len(record.failed)} image(s) could not be read")
         for name in map(str, wanted)
-        if name in store.sources()
+        if name in stored
         for record in records(store.source(name))
         if record.failed
     ]
