@@ -50,7 +50,7 @@ class Report:
     bytes_read: int = 0
     """Bytes that were read and checked."""
     seconds: float = 0.0
-    """Wall time."""
+    """Wall time in seconds."""
 
     @property
     def gb_per_s(self) -> float:

@@ -55,9 +55,9 @@ class RidgePath:
     """Cross-validated loss of several ridges."""
 
     ridges: np.ndarray
-    """dims (ridge,)."""
+    """float64, dims (ridge,)."""
     loss: np.ndarray
-    """dims (fold, ridge): squared error per token and channel on each held-out fold."""
+    """float64, dims (fold, ridge): squared error per token and channel on each held-out fold."""
     tokens: np.ndarray
     """int, dims (fold,): weight of each fold."""
 

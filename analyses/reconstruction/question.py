@@ -68,7 +68,7 @@ class Question:
     sources: tuple[str, ...]
     """One for each row of the result."""
     reference: str = ""
-    """Empty if there is none."""
+    """One of the sources, which the others are compared with; empty if there is none."""
 
     def __post_init__(self) -> None:
         if not self.sources:
