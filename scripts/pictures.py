@@ -159,7 +159,7 @@ def main() -> None:
         save(selection_curve(), out / "selection.png", 1000)
         for data, task, limit in (("scenes", "segmentation", 100), ("stereo", "depth", None)):
             picture = predictions(Path(folder), data, task, limit)
-            save_small(picture, out / f"dense_{task}.jpg", 900)
+            save_small(picture, out / f"dense_{task}.jpg", 860)
 
 
 if __name__ == "__main__":
