@@ -39,7 +39,6 @@ from analyses.statistics.dense_scores import scores
 from workbench import cost
 from workbench.datasets.target_maps import targets_for
 from workbench.extraction import ExtractRequest, extract
-from workbench.figures import style
 from workbench.heads import fit
 from workbench.heads.config import DecoderConfig
 from workbench.results.files import write_csv, write_text
@@ -218,8 +217,8 @@ def write_summary(figure: Path | None) -> None:
     if figure is not None:
         drawn = dense_tables.drawn(experiments.load(dense.SUMMARY))
         if drawn is not None:
-            (png,) = style.save(drawn, figure.with_suffix(""), ["png"])
-            Image.open(png).convert("RGB").quantize(64).save(png, optimize=True)
+            drawn.savefig(figure, dpi=120)
+            Image.open(figure).convert("RGB").quantize(64).save(figure, optimize=True)
 
 
 if __name__ == "__main__":
