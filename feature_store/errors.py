@@ -48,7 +48,7 @@ def require_choices(config: Any) -> None:
 
 
 def require_at_least(config: Any, **least: float) -> None:
-    """Refuse a config in which a field is below its least value; None is no value."""
+    """Refuse a config in which a field is below its least value; None is not a value."""
     for name, value in least.items():
         found = getattr(config, name)
         if found is not None and found < value:

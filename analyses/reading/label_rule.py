@@ -121,7 +121,7 @@ def refuse_several_classes(store: FeatureStore, labels: np.ndarray) -> None:
 
 
 def described(store: FeatureStore, labels: np.ndarray, compared: int) -> dict[str, Any] | None:
-    """The rule in words and figures; None for a store that is no ``imagenet:`` test set.
+    """The rule in words and figures; None for a store that is not an ``imagenet:`` test set.
 
     Parameters
     ----------

@@ -97,7 +97,7 @@ def real(root: Path) -> Dataset:
         found = _NUMBER.fullmatch(image_id)
         number = int(found[1]) if found else 0
         if number == 0 or number in numbers:
-            what = " a second time" if number else ", which is no validation image"
+            what = " a second time" if number else ", which is not a validation image"
             raise InputError(
                 f"{images.name}: found {image_id!r}{what}; imagenet:real expects "
                 "ILSVRC2012_val_00000001.JPEG to ILSVRC2012_val_00050000.JPEG, each once"
@@ -135,7 +135,7 @@ def _real_labels(root: Path, images: int) -> list[list[int]]:
         found = [sorted({range(1000)[int(c)] for c in one}) for one in labels]
     except (OSError, ValueError, TypeError, IndexError) as error:
         raise InputError(
-            f"{path} is no list of lists of class numbers 0 to 999 ({error}); take the file as "
+            f"{path} is not a list of lists of class numbers 0 to 999 ({error}); take the file as "
             f"published, or remove it for the copy in timm"
         ) from None
     if len(found) < images:

@@ -108,5 +108,5 @@ def _mapping(root: Path, name: str, kind: type) -> Any:
             "ObjectNet is unpacked"
         ) from None
     if not isinstance(found, kind):
-        raise InputError(f"{path} holds no {kind.__name__}; take it as published")
+        raise InputError(f"{path} is not a {kind.__name__} in JSON or text; take it as published")
     return found

@@ -91,7 +91,7 @@ def test_images_of_real_without_a_number_or_label_are_refused(tmp_path):
     with pytest.raises(InputError, match="a second time"):
         datasets.open(name)
     photo(tmp_path / "0.jpg")
-    with pytest.raises(InputError, match="'0.jpg', which is no validation image"):
+    with pytest.raises(InputError, match="'0.jpg', which is not a validation image"):
         datasets.open(name)
 
 
@@ -146,7 +146,7 @@ def test_mappings_of_objectnet_that_are_not_as_published_are_refused(objectnet):
     refused("pytorch_to_imagenet_2012_id.json", '{"0": 1}', "1000 texts for 1 class numbers")
     refused("imagenet_to_label_2012_v2", "a\nb\n", "2 texts for 1000 class numbers")
     refused("folder_to_objectnet_label.json", '{"chair": "Chair", "v": "Vase"}', "'mug_cup', 'vas")
-    refused("folder_to_objectnet_label.json", "[]", "holds no dict")
+    refused("folder_to_objectnet_label.json", "[]", "is not a dict")
     (mappings / to_classes).unlink()
     with pytest.raises(InputError, match=f"cannot read .*{to_classes}.*images/ and mappings/"):
         datasets.open(name)
