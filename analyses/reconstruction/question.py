@@ -101,6 +101,6 @@ class Question:
 
     @property
     def targets_only(self) -> tuple[str, ...]:
-        """Single-scale sources of the target that are not a source: half their products are spared."""
+        """Scales of the target that no source uses: half of their products are spared."""
         inputs = {single for name in self.sources for single in self.parts(name)}
         return tuple(s for s in self.parts(self.target) if s not in inputs)
