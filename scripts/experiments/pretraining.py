@@ -49,7 +49,7 @@ ROWS = {
     "large": (MODELS["large"], ("1x",)),
     "small-S2": (MODELS["small"], ("1x", "2x")),
 }
-IMAGES = 80_000
+IMAGES = 25_600
 BATCH = 64
 PROBED = {"train": 4_000, "test": 2_000}
 FIRST_PROBED = 490_000
