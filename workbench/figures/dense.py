@@ -46,6 +46,7 @@ def draw_dense(table: pd.DataFrame, panels: Mapping[str, str]) -> Figure:
         ax.set_axis_off()
     for ax, (data, title) in zip(axes, panels.items(), strict=False):
         part = table[table["data"] == data]
+        part = part.assign(named=~part.duplicated("row"))  # once, for the first of its heads
         for head, rows in part.groupby("head", sort=False):
             _draw_head(ax, rows, markers[str(head)])
         name, _ = LABELS[part["metric"].iloc[0]]
@@ -78,12 +79,13 @@ def _draw_head(ax: Axes, rows: pd.DataFrame, marker: str) -> None:
         ax.plot(row.at, row.value, marker, color=colour, mfc=face, ms=6, zorder=3)
         name = row.row.replace("Lite0-", "").replace("Lite0 unpooled", "448")
         name = name.removesuffix(" own size")
-        named = f"{name}, {row.grid}" if row.grid != grid else name
         place = PLACES.get(row.row, (5, 4))
-        ax.annotate(
-            named, (row.at, row.value), fontsize=7, xytext=place, textcoords="offset points",
-            ha="right" if place[0] < 0 else "left",
-        )  # fmt: skip
+        if row.named:
+            ax.annotate(
+                f"{name}, {row.grid}" if row.grid != grid else name, (row.at, row.value),
+                fontsize=7, xytext=place, textcoords="offset points",
+                ha="right" if place[0] < 0 else "left",
+            )  # fmt: skip
 
 
 def _scales(row: str) -> bool:
