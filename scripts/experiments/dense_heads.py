@@ -62,11 +62,9 @@ ROWS = {
     "Lite0-S2 raw": LITE.format(0, "224+448.raw"),
     "Lite0 unpooled": LITE.format(0, "448.unpooled"),
     "Lite0-S2 3 scales": LITE.format(0, "224+448+672"),
-    "Lite0-S2 whole": LITE.format(0, "224+448.whole"),
-    "Lite0-S2 add": LITE.format(0, "224+448"),
+    dense.WHOLE: LITE.format(0, "224+448.whole"),
+    dense.ADDED: LITE.format(0, "224+448"),
 }
-ADDED = "Lite0-S2 add"
-"""Row that adds the maps of both scales; all others concatenate them."""
 MAIN = tuple(ROWS)[:6]
 
 
@@ -138,7 +136,7 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
     data, source = DATA[run.data], ROWS[run.row]
     stores = [stored(run, asked, side) for side in (0, 1)]
     targets = tuple(targets_for(store, source, data.task, data.unit) for store in stores)
-    merge: Merge = "add" if run.row == ADDED else "concat"
+    merge: Merge = "add" if run.row == dense.ADDED else "concat"
     config = DenseConfig(task=data.task, seed=run.seed, merge=merge)
     given = {"sources": [source], "targets": targets, "config": config}
     watch = runner.Stopwatch()
