@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyses.reconstruction.question import Question, ReconstructionConfig
+from analyses.reconstruction.question import ReconstructionConfig, ReconstructionQuestion
 from feature_store.deferred import deferred
 
 _NEEDS_TORCH = {
@@ -11,6 +11,6 @@ _NEEDS_TORCH = {
     "fit": "reconstruction",
     "rows": "result",
 }
-__all__ = ["Question", "ReconstructionConfig", *_NEEDS_TORCH]
+__all__ = ["ReconstructionQuestion", "ReconstructionConfig", *_NEEDS_TORCH]
 
 __getattr__ = deferred(__name__, _NEEDS_TORCH)

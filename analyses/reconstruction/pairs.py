@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from analyses.moments.second_moments import Moments
-from analyses.reconstruction.question import Question, ReconstructionConfig
+from analyses.reconstruction.question import ReconstructionConfig, ReconstructionQuestion
 from analyses.reconstruction.reconstruction import fit
 from analyses.statistics.gaussian import gaussian_bits
 from analyses.statistics.information import bits
@@ -28,7 +28,7 @@ def pair_matrix(
         in bits per token. Both on the training images.
     """
     sources = names_of(sources)
-    parts = [Question.parts(source) for source in sources]
+    parts = [ReconstructionQuestion.parts(source) for source in sources]
     directed, symmetric = np.zeros((2, len(sources), len(sources)))
     for i, a in enumerate(parts):
         for j, b in enumerate(parts):

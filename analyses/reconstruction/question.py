@@ -50,7 +50,7 @@ class ReconstructionConfig:
         require_choices(self)
         require_at_least(self, resamples=1)
 
-    def accumulation(self, question: Question) -> MomentsConfig:
+    def accumulation(self, question: ReconstructionQuestion) -> MomentsConfig:
         """How to accumulate training moments that answer the question."""
         return MomentsConfig(
             folds=self.folds,
@@ -61,7 +61,7 @@ class ReconstructionConfig:
 
 
 @dataclass(frozen=True)
-class Question:
+class ReconstructionQuestion:
     """Full names of what is reconstructed from what, the reference among the sources."""
 
     target: str
@@ -80,7 +80,7 @@ class Question:
     @classmethod
     def resolve(
         cls, features: Features, target: str, sources: Sequence[str], reference: str | None
-    ) -> Question:
+    ) -> ReconstructionQuestion:
         """Fill in taps; the reference becomes the last row unless it is one of the sources."""
         names = [str(features.resolve(name)) for name in names_of(sources)]
         last = str(features.resolve(reference)) if reference else ""

@@ -27,12 +27,12 @@ from analyses.reading.grids import common_grid, grids_of, pooling_note
 from analyses.reading.passes import Reading
 from analyses.reading.splits import held_out, refuse_shared_images
 from analyses.reconstruction.errors import Errors, measure
-from analyses.reconstruction.question import Question, ReconstructionConfig
+from analyses.reconstruction.question import ReconstructionConfig, ReconstructionQuestion
 from analyses.reconstruction.result import ROW_FIELDS, assemble, rows
 from analyses.reconstruction.scale_subsets import Subset, subsets
 from feature_store.errors import InputError
 
-__all__ = ["ROW_FIELDS", "Question", "ReconstructionConfig", "compute", "fit", "rows"]
+__all__ = ["ROW_FIELDS", "ReconstructionConfig", "ReconstructionQuestion", "compute", "fit", "rows"]
 
 
 def compute(
@@ -80,7 +80,7 @@ def compute(
     """
     config = config or ReconstructionConfig()
     refuse_shared_images(train_store, test_store)
-    question = Question.resolve(train_store, target, sources, reference)
+    question = ReconstructionQuestion.resolve(train_store, target, sources, reference)
     for name in question.used:
         singles(test_store, name)  # refuses what is not stored before the first pass
     note = pooling_note(grids_of(train_store, question.used)) if config.grid == "pool" else None
@@ -131,7 +131,7 @@ def fit(
 
 
 def _maps(
-    train: Moments, question: Question, config: ReconstructionConfig
+    train: Moments, question: ReconstructionQuestion, config: ReconstructionConfig
 ) -> dict[Subset, from_moments.Solution]:
     """Maps of the rows, in order, then of the subsets of scales that ``decompose`` needs."""
     wanted = [question.parts(name) for name in question.sources]
@@ -142,7 +142,10 @@ def _maps(
 
 
 def _moments(
-    features: Features, question: Question, config: ReconstructionConfig, engine: Engine | None
+    features: Features,
+    question: ReconstructionQuestion,
+    config: ReconstructionConfig,
+    engine: Engine | None,
 ) -> Moments:
     """Training moments: stored ones, or in one pass over the images."""
     reading = Reading(question.used, config.grid, label="train" if config.progress else "")

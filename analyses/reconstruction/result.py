@@ -13,7 +13,7 @@ import xarray as xr
 from analyses.linear.from_moments import Solution
 from analyses.moments.second_moments import Moments
 from analyses.reconstruction.errors import Errors
-from analyses.reconstruction.question import Question, ReconstructionConfig
+from analyses.reconstruction.question import ReconstructionConfig, ReconstructionQuestion
 from analyses.reconstruction.scale_subsets import Subset, subsets, unique_and_shared
 from analyses.statistics.bootstrap import interval
 from analyses.statistics.gaussian import isotropy, rank_curve
@@ -52,7 +52,7 @@ def rows(result: xr.Dataset) -> pd.DataFrame:
 
 
 def assemble(
-    question: Question,
+    question: ReconstructionQuestion,
     moments: Moments,
     maps: Mapping[Subset, Solution],
     errors: Errors,
@@ -113,7 +113,7 @@ def assemble(
 
 
 def _beyond_the_paper(
-    question: Question, moments: Moments, fits: list[Solution]
+    question: ReconstructionQuestion, moments: Moments, fits: list[Solution]
 ) -> dict[str, tuple]:
     """Log-det information and the curve over ranks of each row, on the training images."""
     goal = question.parts(question.target)
@@ -124,7 +124,7 @@ def _beyond_the_paper(
 
 
 def _scale_tables(
-    question: Question, maps: Mapping[Subset, Solution], errors: Errors
+    question: ReconstructionQuestion, maps: Mapping[Subset, Solution], errors: Errors
 ) -> xr.Dataset:
     """Bits of each scale alone and of its unique part; NaN for scales that a source lacks."""
     test = dict(zip(maps, bits(errors.loss[:-1], errors.loss[-1]), strict=True))

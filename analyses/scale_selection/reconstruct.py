@@ -11,7 +11,7 @@ from analyses.linear.head import Head
 from analyses.moments.one_pass import moments_of
 from analyses.moments.second_moments import MomentsConfig
 from analyses.reading.grids import TokenBatch, average_to, common_grid
-from analyses.reconstruction.question import Question
+from analyses.reconstruction.question import ReconstructionQuestion
 from analyses.scale_selection.gains import Loss
 from analyses.scale_selection.task import FilledMaps, outputs
 from analyses.statistics.information import bits
@@ -28,7 +28,7 @@ class ReconstructTask:
         self, stores: tuple[FeatureStore, FeatureStore], target: str, grid: tuple[int, int]
     ) -> None:
         self.target = str(stores[0].resolve(target))
-        self.sources = Question.parts(self.target)
+        self.sources = ReconstructionQuestion.parts(self.target)
         grids = [stores[0].source(single).grid for single in self.sources]
         self.grid = common_grid([grid, *grids])
         self.rows = tuple(np.ones(len(store), bool) for store in stores)

@@ -11,7 +11,7 @@ import numpy as np
 from feature_store import FeatureStore
 from feature_store.errors import InputError
 from workbench.datasets.lerobot.columns import read_columns
-from workbench.datasets.lerobot.layout import Layout, read_layout
+from workbench.datasets.lerobot.layout import DatasetLayout, read_layout
 from workbench.results import strict_json
 from workbench.robot.config import ACTION, STATE
 from workbench.robot.record import RECORDING
@@ -115,7 +115,7 @@ def require_same_frames(store: FeatureStore, demonstrations: Demonstrations, roo
         )
 
 
-def _numbers(layout: Layout, name: str) -> np.ndarray:
+def _numbers(layout: DatasetLayout, name: str) -> np.ndarray:
     """A feature of all frames, float32, dims (frame, value)."""
     if name not in layout.info["features"]:
         raise InputError(

@@ -13,7 +13,7 @@ from workbench.datasets.archives.location import Archive, located
 from workbench.datasets.archives.parquet import Table, cell_bytes, read_table
 from workbench.datasets.base import UNLABELLED, Dataset
 from workbench.datasets.decode import DecodeError
-from workbench.datasets.lerobot.layout import Episode, Layout, read_layout
+from workbench.datasets.lerobot.layout import DatasetLayout, Episode, read_layout
 from workbench.datasets.lerobot.video import frame_at
 
 
@@ -90,7 +90,7 @@ def root_and_camera(name: DatasetName) -> tuple[Path, str]:
     return Path(folder).expanduser(), camera
 
 
-def _tables(layout: Layout, what: str) -> dict[Path, Table]:
+def _tables(layout: DatasetLayout, what: str) -> dict[Path, Table]:
     paths = sorted({episode.path for episode in layout.episodes})
     archives: list[Archive] = located([str(path) for path in paths], what)
     return {path: read_table(one, what) for path, one in zip(paths, archives, strict=True)}

@@ -68,7 +68,7 @@ class Episode:
 
 
 @dataclass(frozen=True)
-class Layout:
+class DatasetLayout:
     """A dataset whose tables hold every frame of every listed episode.
 
     Attributes
@@ -111,7 +111,7 @@ class Layout:
         )
 
 
-def read_layout(root: Path) -> Layout:
+def read_layout(root: Path) -> DatasetLayout:
     """Find and check all episodes; no picture is read.
 
     Raises
@@ -135,7 +135,7 @@ def read_layout(root: Path) -> Layout:
     for path in sorted({root / _path(info, "data_path", "data", e) for e in listed}):
         starts[path] = rows_of_episodes(path, float(info["fps"]))
     episodes = [_episode(root, info, entry, starts) for entry in sorted(listed, key=_index_of)]
-    return Layout(root, info, episodes)
+    return DatasetLayout(root, info, episodes)
 
 
 def _index_of(entry: dict[str, Any]) -> int:
