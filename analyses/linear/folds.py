@@ -4,8 +4,10 @@ For each fold k the objective of :mod:`analyses.linear.logistic` over the rows o
 objectives of the folds share no weight, so their sum is minimised at once: each pass multiplies a
 block of rows with the heads of all folds that train on it.
 
-L-BFGS runs on rescaled weights. With R the rows' correlation matrix, V its eigenvectors and e its
-eigenvalues, p the probabilities at the start, and c = mean of p (1 - p) for a class and fold:
+The heads of a penalty start on the line through those of the two penalties before it, which halves
+the passes where penalties fall in equal ratios. L-BFGS runs on rescaled weights. With R the rows'
+correlation matrix, V its eigenvectors and e its eigenvalues, p the probabilities at the start, and
+c = mean of p (1 - p) for a class and fold:
 
     weight = V u / sqrt(l2 + c e),   bias = v / sqrt(c)
 
@@ -33,7 +35,7 @@ BLOCK_NUMBERS = 2**24
 
 
 class FoldedFits:
-    """Heads without each fold, each penalty's started from the one before.
+    """Heads without each fold, for one penalty after another.
 
     Parameters
     ----------
@@ -65,6 +67,7 @@ class FoldedFits:
         self._at = torch.zeros(size, dtype=torch.float64, device=rows.device)
         log = (priors * self._share).clamp(min=RARE).log()
         self._at[..., -1] = log - log.mean(1, keepdim=True)
+        self._before = self._at
 
     def held_out_loss(self, l2: float, tolerance: float) -> float:
         """Cross-entropy in nats of every row that is held out, summed.
@@ -76,6 +79,7 @@ class FoldedFits:
         tolerance : float
             Stop when no component of the gradient (nats) is larger.
         """
+        self._at, self._before = 2 * self._at - self._before, self._at
         scale = self._scale(l2)
         steepest = np.inf
 

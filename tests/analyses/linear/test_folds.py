@@ -62,3 +62,14 @@ def test_rows_in_memory_and_rows_read_again_choose_the_same_penalty():
     assert (memory[0].in_memory, disk[0].in_memory) == (True, False)
     assert choose_l2(*memory, tried.append) == choose_l2(*disk)
     assert tried[0] > tried[-1]
+
+
+def test_the_third_penalty_starts_nearer_than_the_second_heads():
+    """On the line through the heads of the two before, in equal ratios of the penalty."""
+    fits = FoldedFits(*problem(rows=600))
+    for l2 in (0.1, 0.03, 0.01):
+        fits.held_out_loss(l2, 1e-6)
+        if l2 > 0.01:
+            start = 2 * fits._at - fits._before
+            last = fits._at
+    assert (fits._at - start).norm() < 0.7 * (fits._at - last).norm()

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info
 
 from analyses.linear.head import loss_and_hits
-from analyses.linear.logistic import HeadConfig, LogisticProblem
+from analyses.linear.logistic import HeadConfig, LogisticProblem, threads_for
 from analyses.reading.pooled import FeatureRows
 from feature_store import InputError
 
@@ -139,3 +140,13 @@ def test_refusals():
         HeadConfig(precision="float16")
     with pytest.raises(InputError, match="tolerance.* 0"):
         HeadConfig(tolerance=0)
+
+
+def test_products_of_vectors_get_one_thread_and_the_number_before_comes_back():
+    def threads():
+        return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+
+    before = threads()
+    with threads_for(1e9):
+        assert threads() == {1}
+    assert threads() == before
