@@ -14,7 +14,7 @@ from feature_store.errors import InputError
 from workbench.datasets import Dataset
 from workbench.datasets.decode import DecodeError
 from workbench.training.batches import Key
-from workbench.training.randomness import seed_step
+from workbench.training.randomness import seed_image
 
 Views = Callable[[Image.Image], Any]
 """From an image to uint8 arrays, dims (3, row, col), possibly nested in lists."""
@@ -32,7 +32,7 @@ class Augmented(TorchDataset):
             image = Image.fromarray(self.dataset.image(row))
         except DecodeError as error:
             return f"image {self.dataset.image_ids[row]} cannot be read: {error.reason}"
-        seed_step(step, self.seed, place + 1)
+        seed_image(step, self.seed, place + 1)
         return self.views(image), int(self.dataset.labels[row])
 
 

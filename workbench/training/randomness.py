@@ -58,11 +58,24 @@ def seed_step(step: int, seed: int, *more: int) -> None:
     """Set the global random states of torch, numpy and Python for a step.
 
     Seed step 0 before the model is built. Further numbers select independent streams, for example
-    one per process or per image of a batch; 0 selects the same stream as none.
+    one per process; 0 selects the same stream as none.
     """
+    torch.manual_seed(_seed_libraries(step, seed, *more))
+
+
+def seed_image(step: int, seed: int, place: int) -> None:
+    """As :func:`seed_step`, for an image that the CPU decodes and augments; `place` counts from 1.
+
+    Generators of other devices stay: seeding them takes 1.7 ms, half as long as a small image.
+    """
+    torch.default_generator.manual_seed(_seed_libraries(step, seed, place))
+
+
+def _seed_libraries(step: int, seed: int, *more: int) -> int:
+    """Seed numpy and Python, and return the seed for torch."""
     stream = START if step == 0 else STATE
     numbers = (stream, seed, step, *more)
     first, second, third = np.random.SeedSequence(numbers).generate_state(3).tolist()
-    torch.manual_seed(first)
     np.random.seed(second)  # noqa: NPY002  # for libraries that draw from numpy's global state
     random.seed(third)
+    return int(first)

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import torch
 
-from workbench.training.randomness import rows_of_step, seed_step, step_generator
+from workbench.training.randomness import rows_of_step, seed_image, seed_step, step_generator
 
 
 def test_every_epoch_holds_every_row_once():
@@ -40,3 +40,12 @@ def test_global_states_depend_on_seed_and_step_alone():
     seed_step(3, 1, 2)
     assert draws() != first
     assert step_generator(3, 1).random() == step_generator(3, 1).random()
+
+
+def test_an_image_has_a_stream_of_its_step():
+    seed_step(3, 1, 2)
+    first = draws()
+    seed_image(3, 1, 2)
+    assert draws() == first
+    seed_image(3, 1, 3)
+    assert draws() != first

@@ -120,14 +120,17 @@ def silhouette(thing: Thing) -> np.ndarray:
 
 def outline(shape: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Whether each point is inside a shape of radius 1 around the origin: bool, dims as given."""
-    far = np.hypot(x, y)
-    return {
-        "disc": far <= 1,
-        "square": np.maximum(abs(x), abs(y)) <= 0.9,
-        "triangle": (y <= 0.6) & (y >= 1.8 * abs(x) - 1.0),
-        "ring": (far <= 1) & (far >= 0.55),
-        "cross": (np.minimum(abs(x), abs(y)) <= 0.3) & (np.maximum(abs(x), abs(y)) <= 1),
-    }[SHAPES[shape]]
+    match SHAPES[shape]:
+        case "disc":
+            return np.hypot(x, y) <= 1
+        case "square":
+            return np.maximum(abs(x), abs(y)) <= 0.9
+        case "triangle":
+            return (y <= 0.6) & (y >= 1.8 * abs(x) - 1.0)
+        case "ring":
+            far = np.hypot(x, y)
+            return (far <= 1) & (far >= 0.55)
+    return (np.minimum(abs(x), abs(y)) <= 0.3) & (np.maximum(abs(x), abs(y)) <= 1)  # cross
 
 
 def _hazed(surface: np.ndarray, distance: float) -> np.ndarray:

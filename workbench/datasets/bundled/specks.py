@@ -27,7 +27,7 @@ RADII = (6.0, 14.0)  # pixels, drawn evenly on a logarithmic scale
 AREAS = (3.14, 3.24, 1.42, 2.19, 2.04)  # of each shape with radius 1
 TILT = 0.3  # radians, at most
 BRIGHT = (190.0, 255.0)  # of shapes, in each colour channel
-DARKENED = 0.5  # factor of the photograph
+DARKENED = (0.5 * np.arange(256)).round().astype(np.uint8)  # brightness of the photograph
 TEXTURES = 240
 
 
@@ -77,18 +77,18 @@ def render(image_id: str) -> np.ndarray:
         )
         x = np.cos(angle) * right.T + np.sin(angle) * down
         y = np.cos(angle) * down - np.sin(angle) * right.T
-        part[outline(label_of(image_id), x, y)] = rng.uniform(*BRIGHT, 3)
-    return picture.round().astype(np.uint8)
+        part[outline(label_of(image_id), x, y)] = rng.uniform(*BRIGHT, 3).round()
+    return picture
 
 
 def _background(textures: tuple[np.ndarray, ...], rng: np.random.Generator) -> np.ndarray:
-    """A random square of a random photograph, darkened: float, dims (SIDE, SIDE, 3)."""
+    """A random square of a random photograph, darkened: uint8, dims (SIDE, SIDE, 3)."""
     texture = textures[rng.integers(len(textures))]
     side = int(rng.integers(96, min(texture.shape[:2]) + 1))
     top, left = (int(rng.integers(0, n - side + 1)) for n in texture.shape[:2])
     patch = Image.fromarray(texture[top : top + side, left : left + side])
     resized = patch.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    return DARKENED * np.asarray(resized, np.float64)
+    return DARKENED[np.asarray(resized)]
 
 
 @lru_cache(maxsize=2)
