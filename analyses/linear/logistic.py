@@ -33,6 +33,8 @@ FLOAT32_TOLERANCE = 1e-5
 SMALL_PASS = 1e7
 """Multiplications of a pass up to which all rows are one block and every pass is float64: the calls
 and the second start would cost more than float32 saves."""
+SCIPY_BLAS = "libscipy_openblas"
+"""First part of the file name of the BLAS in numpy's and scipy's wheels."""
 ONE_THREAD = 3e7
 """Multiplications below which one thread is fastest: about ten milliseconds on one core."""
 
@@ -44,13 +46,14 @@ def threads_for(multiplications: float) -> Iterator[None]:
     Waking more threads would cost more than they save (tenfold, measured on two busy cores for
     600 x 640 times 640 x 3). scipy's own products get one thread in any case: they are of vectors,
     and their threads would wait on the cores that torch needs (2.4 times the time, measured for
-    17,000 weights on two cores). The previous numbers of threads are restored at the end.
+    17,000 weights on two cores). Other libraries of that kind may be torch's, and stay. The
+    previous numbers of threads are restored at the end.
     """
     before = torch.get_num_threads()
     if multiplications < ONE_THREAD:
         torch.set_num_threads(1)
     try:
-        with threadpool_limits(1, user_api="blas"):
+        with threadpool_limits({SCIPY_BLAS: 1}):
             yield
     finally:
         torch.set_num_threads(before)

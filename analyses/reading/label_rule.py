@@ -27,10 +27,7 @@ from feature_store.dataset_name import EITHER, is_imagenet_test
 
 Score = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Logits, dims (image, class), and labels to loss in nats and hits, dims (image,) each."""
-RULE = (
-    "the largest score among the classes that the test set names counts; any class of an image's "
-    "label is right"
-)
+RULE = "the largest score among the classes of the test set is right if the image has that class"
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,15 @@ def classes_of(store: FeatureStore) -> list[tuple[str, ...]]:
 
 
 def compared_names(store: FeatureStore) -> list[str]:
-    """Every class that the labels of a store name, in order, once."""
+    """Every class that the labels of a store name, in order, once.
+
+    Raises
+    ------
+    InputError
+        The store has no labels.
+    """
+    if not store.label_names:
+        raise InputError(f"{store.path} ({store.dataset}) has no labels; name a labelled data set")
     return list(dict.fromkeys(name for names in classes_of(store) for name in names))
 
 
@@ -147,7 +152,7 @@ def rule_lines(rule: dict[str, Any] | None) -> list[str]:
         return []
     left_out = rule.get("images_left_out")
     return [
-        f"test labels: {rule['rule']} ({rule['compared_classes']:,} classes compared, "
-        f"{rule['images_of_several_classes']:,} images of several classes"
-        + (f", {left_out:,} images without a class left out)" if left_out else ")")
+        f"test labels: {rule['rule']} ({rule['compared_classes']:,} classes, "
+        f"{rule['images_of_several_classes']:,} images with several of them"
+        + (f"; {left_out:,} images with none were left out)" if left_out else ")")
     ]

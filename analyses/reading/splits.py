@@ -10,7 +10,7 @@ import numpy as np
 
 from analyses.reading.features import Features
 from feature_store import FeatureStore
-from feature_store.dataset_name import collection, family
+from feature_store.dataset_name import collection, family, is_imagenet_test
 from feature_store.errors import InputError, some
 from feature_store.recorded_images import recorded_images
 
@@ -71,7 +71,8 @@ def held_out(train: Features, test: Features, *, keep_shared: bool = False) -> H
     ]
     left_out = np.zeros_like(shared) if keep_shared else shared
     located = [getattr(side, "located_dataset", side.dataset) for side in (train, test)]
-    apart = [train.dataset, test.dataset] if len(set(map(family, located))) > 1 else []
+    several = len(set(map(family, located))) > 1 and not is_imagenet_test(test.dataset)
+    apart = [train.dataset, test.dataset] if several else []
     return HeldOut(left_out, pairs, _repeated(train.image_ids, seen), apart)
 
 

@@ -92,9 +92,7 @@ class Probe:
         more = "merge", "l2", "seed", "keep_shared"
         self._refuse_options("--zero-shot trains nothing", more)
         store = feature_store.open(self.test)
-        if not store.label_names:
-            raise InputError(f"{store.path} ({store.dataset}) has no labels for --zero-shot")
-        classes = {}
+        names, classes = compared_names(store), {}
         for source in self.source:
             parsed = store.resolve(source)
             if parsed.tap != TAP:
@@ -102,9 +100,7 @@ class Probe:
                     f"{source} lies before the projection to the space of texts; extract and name "
                     f"{parsed.model}#{TAP}"
                 )
-            classes[source] = class_vectors(
-                parsed.model, compared_names(store), self.minibatch.device
-            )
+            classes[source] = class_vectors(parsed.model, names, self.minibatch.device)
         table = zero_shot.compute(store, sources=self.source, classes=classes)
         against = bootstrap.differences(table, "test_accuracy", table.attrs["resampled"])
         if self.out is not None:

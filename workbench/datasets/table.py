@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from PIL.ExifTags import Base
 
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
@@ -19,7 +21,10 @@ from workbench.datasets.table_rows import numbered_labels, read_rows
 
 @dataclass(frozen=True)
 class MapReader:
-    """Map from a ``.npy`` file or an image file, in which palette indices are kept."""
+    """Map from a ``.npy`` file or an image file, in which palette indices are kept.
+
+    A map may have fewer or more pixels than its image, but not another shape: it would lie askew.
+    """
 
     root: str
     paths: dict[str, str] = field(repr=False)
@@ -28,9 +33,27 @@ class MapReader:
     def __call__(self, image_id: str) -> np.ndarray:
         path = self.paths[image_id]
         try:
-            return self.clean(_pixels(self.root, path))
+            values = self.clean(_pixels(self.root, path))
+            _refuse_another_shape(values.shape, Path(self.root, image_id))
         except InputError as error:
             raise InputError(f"the map {path!r} cannot be right: {error}") from error
+        return values
+
+
+def _refuse_another_shape(shape: tuple[int, ...], image: Path) -> None:
+    try:
+        with Image.open(image) as opened:
+            width, height = opened.size
+            turned = opened.getexif().get(Base.Orientation, 1) > 4
+    except OSError:  # the extraction reports such an image
+        return
+    of_image = [(height, width), (width, height)] if turned else [(height, width)]
+    # A pixel of the map may have been rounded away.
+    if all(abs(shape[0] * w - shape[1] * h) > max(h, w) for h, w in of_image):
+        raise InputError(
+            f"it has {shape[1]} x {shape[0]} pixels, its image {width} x {height}; expected the "
+            f"same shape"
+        )
 
 
 def class_map(values: np.ndarray) -> np.ndarray:

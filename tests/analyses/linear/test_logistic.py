@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info
 
 from analyses.linear.head import loss_and_hits
-from analyses.linear.logistic import HeadConfig, LogisticProblem, threads_for
+from analyses.linear.logistic import SCIPY_BLAS, HeadConfig, LogisticProblem, threads_for
 from analyses.reading.pooled import FeatureRows
 from feature_store import InputError
 
@@ -144,7 +144,7 @@ def test_refusals():
 
 def test_products_of_vectors_get_one_thread_and_the_number_before_comes_back():
     def threads():
-        return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+        return {lib["num_threads"] for lib in threadpool_info() if lib["prefix"] == SCIPY_BLAS}
 
     before = threads()
     with threads_for(1e9):

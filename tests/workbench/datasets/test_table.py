@@ -75,6 +75,34 @@ def test_mask_and_depth_columns(images):
     np.testing.assert_array_equal(depth, [[np.nan, 1.5, np.nan], [2, 2, 2]])
 
 
+def test_a_palette_image_holds_classes_and_not_colours(images):
+    mask = Image.fromarray(np.array([[0, 1, 255], [2, 2, 2]], np.uint8)).convert("P")
+    mask.putpalette([(7 * k) % 256 for k in range(768)])
+    mask.save(images / "m.png")
+    dataset = datasets.open(table(images, "path,mask\n0.png,m.png\n"))
+    assert dataset.mask(0).tolist() == [[0, 1, -1], [2, 2, 2]]
+
+
+@pytest.mark.parametrize(("sides", "fits"), [((30, 20), True), ((7, 5), True), ((20, 30), False)])
+def test_a_map_has_the_shape_of_its_image(images, sides, fits):
+    Image.new("RGB", (90, 60)).save(images / "0.png")
+    Image.new("L", sides).save(images / "m.png")
+    dataset = datasets.open(table(images, "path,mask\n0.png,m.png\n"))
+    if fits:
+        assert dataset.mask(0).shape == sides[::-1]
+    else:
+        with pytest.raises(InputError, match="20 x 30 pixels, its image 90 x 60"):
+            dataset.mask(0)
+
+
+def test_a_photograph_on_its_side_may_have_an_upright_map(images):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (90, 60)).save(images / "0.jpg", exif=exif)
+    Image.new("L", (60, 90)).save(images / "m.png")
+    assert datasets.open(table(images, "path,mask\n0.jpg,m.png\n")).mask(0).shape == (90, 60)
+
+
 def test_dataset_without_maps_says_where_there_are_some(images):
     dataset = datasets.open(table(images, "path\n0.png\n"))
     with pytest.raises(InputError, match="has no masks; use bundled:scenes"):

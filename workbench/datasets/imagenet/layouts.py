@@ -22,8 +22,8 @@ _NUMBER = re.compile(r"(?:.*/)?ILSVRC2012_val_(\d{8})\.\w+")
 
 
 def images_of(root: Path) -> Dataset:
-    """Images below a folder, by :func:`open_folder`."""
-    return open_folder(DatasetName(kind="folder", path=str(root)))
+    """Images below a folder, by :func:`open_folder`, under the folder's name."""
+    return replace(open_folder(DatasetName(kind="folder", path=str(root))), name=str(root))
 
 
 def of_folders(images: Dataset, classes: Mapping[str, str], names: list[str], data: str) -> Dataset:
@@ -108,7 +108,7 @@ def real(root: Path) -> Dataset:
     of_image = {n: EITHER.join(names[c] for c in labels[n - 1]) for n in sorted(numbers)}
     kept = [n for n, name in of_image.items() if name]
     if not kept:
-        raise InputError(f"{images.name}: ReaL has no label for any of its {len(numbers)} images")
+        raise InputError(f"ReaL has no label for any image in {root}")
     all_names = list(dict.fromkeys([*names, *(of_image[n] for n in kept)]))
     place = {name: k for k, name in enumerate(all_names)}
     codes = np.full(len(images), UNLABELLED, np.int32)
@@ -128,18 +128,20 @@ def without(images: Dataset, kept: list[int]) -> Dataset:
 def _real_labels(root: Path, images: int) -> list[list[int]]:
     """Class numbers of validation image 1, 2, ..., in ascending order."""
     path = root / "real.json"
-    if not path.is_file():
-        return [sorted(set(one)) for one in real_labels()]
     try:
-        labels = json.loads(path.read_text(encoding="utf-8"))
-        found = [sorted({range(1000)[int(c)] for c in one}) for one in labels]
-    except (OSError, ValueError, TypeError, IndexError) as error:
+        labels = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else real_labels()
+        found = [sorted({int(c) for c in one}) for one in labels]
+        wrong = [c for one in found for c in one if not 0 <= c < 1000]
+        if wrong:
+            raise ValueError(f"found {wrong[0]}")
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is not a list of lists of class numbers 0 to 999 ({error}); take the file as "
             f"published, or remove it for the copy in timm"
         ) from None
     if len(found) < images:
         raise InputError(
-            f"{path} has labels of {len(found)} images; image number {images} is in the folder"
+            f"ReaL has labels for {len(found):,} validation images; {root} holds one with the "
+            f"number {images}"
         )
     return found

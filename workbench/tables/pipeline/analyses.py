@@ -229,6 +229,8 @@ class Analysis:
     """Whether the sources of one call belong together."""
     labels: bool = False
     """Whether it needs labels that train and test share."""
+    names: bool = False
+    """Whether it needs the class names of the test images."""
     rules: bool = False
     """Whether it scores ``imagenet:`` test sets by :mod:`analyses.reading.label_rule`."""
     maps: str = ""
@@ -246,7 +248,7 @@ class Analysis:
 ANALYSES: dict[str, Analysis] = {
     "probe": Analysis(run=probe, labels=True, rules=True),
     "few_shot": Analysis(run=few_shot, labels=True, rules=True),
-    "zero_shot": Analysis(run=zero_shot),
+    "zero_shot": Analysis(run=zero_shot, names=True),
     "segmentation": Analysis(run=partial(dense, "segmentation"), maps="segmentation"),
     "depth": Analysis(run=partial(dense, "depth"), maps="depth"),
     "segmentation_decoder": Analysis(run=decoders.decoder, maps="segmentation", images=True),

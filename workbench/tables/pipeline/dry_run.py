@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from analyses.reading.label_rule import compared_names
 from analyses.reading.labels import match_labels
 from analyses.reading.splits import refuse_shared_images
 from feature_store import Source
@@ -128,17 +129,22 @@ def _splits(plan: MeasurementPlan, profile: Profile, bad: set[str], listing: Lis
     for data in plan.data:
         roles = profile.data[data]
         splits = [roles[role] for role in ("train", "test") if role in roles]
-        opened = all(s.key not in bad and not s.on_hub for s in splits)
-        if len(splits) < 2 or not opened:
-            continue  # views of one dataset, or reported already
-        asking = {
-            table.key: ANALYSES[quantity.analysis].rules
+        if any(split.key in bad or split.on_hub for split in splits):
+            continue  # reported already
+        asked = [
+            (table.key, ANALYSES[quantity.analysis])
             for table in plan.tables
             for quantity in table.quantities(profile.name)
-            if quantity.data == data and ANALYSES[quantity.analysis].labels
-        }
-        keys = f"{splits[0].key}, {splits[1].key}"
+            if quantity.data == data
+        ]
+        naming = dict.fromkeys(key for key, analysis in asked if analysis.names)
+        asking = {key: analysis.rules for key, analysis in asked if analysis.labels}
+        keys = ", ".join(split.key for split in splits)
         try:
+            if naming:
+                compared_names(_as_stored(splits[-1], listing))
+            if len(splits) < 2:
+                continue  # views of one dataset
             train, test = (_as_stored(split, listing) for split in splits)
             refuse_shared_images(train, test)
             if asking:

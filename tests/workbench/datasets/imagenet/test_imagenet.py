@@ -78,11 +78,12 @@ def test_images_of_real_without_a_number_or_label_are_refused(tmp_path):
     photo(tmp_path / "ILSVRC2012_val_00000002.JPEG")
     labels = tmp_path / "real.json"
     for text, message in (
-        ("[[1]]", "labels of 1 images; image number 2"),
+        ("[[1]]", "labels for 1 validation images; .* number 2"),
+        ("[[1], [-1]]", "class numbers 0 to 999.*found -1"),
         ("[[1], [1000]]", "class numbers 0 to 999"),
         ("[1, 2]", "class numbers 0 to 999"),
         ("{", "class numbers 0 to 999"),
-        ("[[], []]", "no label for any of its 1 images"),
+        ("[[], []]", "no label for any image in "),
     ):
         labels.write_text(text)
         with pytest.raises(InputError, match=message):
@@ -93,6 +94,12 @@ def test_images_of_real_without_a_number_or_label_are_refused(tmp_path):
     photo(tmp_path / "0.jpg")
     with pytest.raises(InputError, match="'0.jpg', which is not a validation image"):
         datasets.open(name)
+
+
+def test_more_images_than_published_labels_are_refused(tmp_path):
+    photo(tmp_path / "ILSVRC2012_val_00050001.JPEG")
+    with pytest.raises(InputError, match="labels for 50,000 validation images; .* number 50001"):
+        datasets.open(f"imagenet:real:{tmp_path}")
 
 
 @pytest.fixture

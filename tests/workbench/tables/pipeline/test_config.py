@@ -308,6 +308,16 @@ def test_images_without_labels_are_a_problem_where_labels_are_needed(refusals):
     assert refusals("a", "b", "2") == [], "a reconstruction needs none"
 
 
+def test_test_images_without_class_names_are_a_problem_of_zero_shot(config, tmp_path):
+    (tmp_path / "1.png").touch()
+    path = config(f"[datasets.imagenet]\ntest = 'folder:{tmp_path}'")
+    given = configs.load("paper", tmp_path, path)
+    problems = dry_run.dry_run(plan.make(select(["sovit4"]), given), given)["problems"]
+    (line,) = [line for line in problems if "label" in line]
+    assert line.startswith("datasets.imagenet.test: ")
+    assert line.endswith("has no labels; name a labelled data set")
+
+
 def test_the_same_images_as_train_and_test_are_a_problem(refusals):
     (line,) = refusals("a", "a", "2")
     assert line.startswith("datasets.textiles.train, datasets.textiles.test: train and test share")
