@@ -25,6 +25,10 @@ BASE = "Lite0-S2"
 """Row that the others are compared with: two scales, interpolated, split, concatenated."""
 WHOLE, ADDED = "Lite0-S2 whole", "Lite0-S2 add"
 """What Tables 11 and 12 compare with it."""
+CONSTANT = "constant"
+"""The floor: the training mean, or the most frequent class, everywhere."""
+SCALED = "median-scaled"
+"""Second score of depth: each prediction multiplied by the ratio of true to predicted median."""
 Scored = Mapping[int, tuple[float, np.ndarray]]
 """Seed → score, and resamples of it over the test images."""
 
@@ -41,7 +45,7 @@ def compute(
     gmacs : mapping
         Row → multiply-accumulates of its backbone in units of 1e9.
     parts : mapping
-        Data set → name of the part of its test images that is also scored alone.
+        Data set → name of its second score, such as of a part of its test images; may be empty.
 
     Returns
     -------

@@ -11,9 +11,11 @@ tables of docs/dense_results.md.
 
 All rows but those named "own size" and "unpooled" have a 7 x 7 grid: Lite1 and Lite2 see 224 pixels
 there, without the pooling to their own grid. "whole" and "add" are the choices of Tables 11 and 12.
-Beyond 480 x 360 pixels raw scales of CamVid hold no more detail than interpolated ones. Expected on
-two idle cores: extraction 2 (depth_rooms), 3 (nyu13) and 8 minutes (camvid); a linear run half a
-minute; a decoder 5 to 20 minutes.
+"constant" is the floor: a head whose penalty leaves the training mean, or the most frequent class.
+Depth is scored again with each prediction scaled to the image's true median. Beyond 480 x 360
+pixels raw scales of CamVid hold no more detail than interpolated ones. Expected on two idle cores:
+extraction 2 (depth_rooms), 3 (nyu13) and 8 minutes (camvid); a linear run a quarter of a minute; a
+decoder 5 to 20 minutes.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,13 +66,16 @@ ROWS = {
     "Lite0-S2 3 scales": LITE.format(0, "224+448+672"),
     dense.WHOLE: LITE.format(0, "224+448.whole"),
     dense.ADDED: LITE.format(0, "224+448"),
+    dense.CONSTANT: LITE.format(0, "224"),
 }
+NOTHING_BUT_THE_MEAN = 1e9
+"""Penalty of a linear head that leaves its constant alone."""
 MAIN = tuple(ROWS)[:6]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """A data set, what is predicted, which rows are run, and a part that is also scored alone."""
+    """A data set, what is predicted, which rows are run, and what is scored beside."""
 
     task: str
     rows: tuple[str, ...]
@@ -78,12 +83,18 @@ class Data:
     folder: str = ""
     unit: str = "m"
     part: str = ""
+    """Part of the names of test images that are also scored alone."""
+
+    @property
+    def beside(self) -> str:
+        """Second score: of a part of the images, or of depth scaled to the true median."""
+        return self.part or (dense.SCALED if self.task == "depth" else "")
 
 
 DATA = {
     "depth_rooms": Data(task="depth", rows=tuple(ROWS), unit="mm"),
     "depth_rooms_cross": Data(
-        task="depth", rows=MAIN, folder="depth_rooms", unit="mm",
+        task="depth", rows=(*MAIN, dense.CONSTANT), folder="depth_rooms", unit="mm",
         files=("cross_train.csv", "cross_test.csv"),
     ),
     "nyu13": Data(task="segmentation", rows=tuple(ROWS)),
@@ -99,10 +110,14 @@ class Run:
     row: str
     head: str
     seed: int
+    iterations: int = 0
+    hidden: int = 0
+    """Steps and channels of a decoder."""
 
     @property
     def path(self) -> Path:
-        name = f"{self.data}-{self.row}-{self.head}-seed{self.seed}.json"
+        sizes = f"-{self.iterations}x{self.hidden}" if self.iterations else ""
+        name = f"{self.data}-{self.row}-{self.head}{sizes}-seed{self.seed}.json"
         return RESULTS / name.replace(" ", "_")
 
 
@@ -121,13 +136,14 @@ def main() -> None:
     if asked.summary:
         write_summary(asked.figure)
         return
+    sizes = {"iterations": asked.iterations, "hidden": asked.hidden}
     for data in asked.only:
         runs = [
-            Run(data=data, row=row, head=head, seed=seed)
+            Run(data=data, row=row, head=head, seed=seed, **({} if head == "linear" else sizes))
             for seed in asked.seed
             for head in asked.head
             for row in asked.row
-            if row in DATA[data].rows
+            if row in DATA[data].rows and (head == "linear" or row != dense.CONSTANT)
         ]
         runner.do(runs, lambda run: measured(run, asked))
 
@@ -138,42 +154,57 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
     targets = tuple(targets_for(store, source, data.task, data.unit) for store in stores)
     merge: Merge = "add" if run.row == dense.ADDED else "concat"
     config = DenseConfig(task=data.task, seed=run.seed, merge=merge)
-    given = {"sources": [source], "targets": targets, "config": config}
+    if run.row == dense.CONSTANT:
+        config = replace(config, l2=NOTHING_BUT_THE_MEAN, ridge=NOTHING_BUT_THE_MEAN)
+    decoder = DecoderConfig(head=run.head, hidden=run.hidden or DecoderConfig.hidden)
+    training = TrainingConfig(iterations=run.iterations or TrainingConfig.iterations)
+
+    def scored(config: DenseConfig) -> pd.DataFrame:
+        given = {"sources": [source], "targets": targets, "config": config}
+        if run.head == "linear":
+            return dense_probe.compute(*stores, **given)
+        more = {"decoder": decoder, "training": training, "log": print}
+        table = fit.compute(*stores, **given, **more, folder=asked.stores / "runs" / run.path.stem)
+        return table if table is not None else sys.exit("stopped; repeat the command to resume")
+
     watch = runner.Stopwatch()
-    if run.head == "linear":
-        table, options = dense_probe.compute(*stores, **given), {}
-    else:
-        decoder = DecoderConfig(head=run.head, hidden=asked.hidden)
-        training = TrainingConfig(iterations=asked.iterations)
-        folder = asked.stores / "runs" / run.path.stem
-        table = fit.compute(
-            *stores, **given, decoder=decoder, training=training, folder=folder, log=print
-        )
-        if table is None:
-            sys.exit("stopped; repeat the command to resume")
-        options = {"decoder": asdict(decoder), "training": asdict(training)}
+    table = scored(config)
     found = table.attrs["per_image"][source]
     record = {
         **asdict(run),
         **table.iloc[0].to_dict(),
         "grid": whole_maps(stores[0], source, merge)[0],
         **watch.record(),
-        "resampled": np.round(table.attrs["resampled"][source], 5).tolist(),
-        **options,
+        "resampled": resampled(table),
         **runner.provenance(),
     }
+    if run.head != "linear":
+        record |= {"decoder": asdict(decoder), "training": asdict(training)}
     if data.task == "segmentation":
         record["class_iou"] = np.round(found.class_iou(), 4).tolist()
     if data.part:
         ids = stores[1].image_ids[found.rows]
         kept = np.flatnonzero([data.part in image_id for image_id in ids])
-        part, resampled = scores(
+        part, of_part = scores(
             [found.sums[k] for k in kept], found.rows[kept], len(stores[1]), config
         )
         record[data.part] = {
-            "images": len(kept), **part, "resampled": np.round(resampled, 5).tolist()
+            "images": len(kept), **part, "resampled": np.round(of_part, 5).tolist()
+        }  # fmt: skip
+    if data.beside == dense.SCALED:
+        scaled = scored(replace(config, median_scaling=True))
+        names = ("rmse", "low", "high", "delta1")
+        record[dense.SCALED] = {
+            "images": len(found.rows), **{name: scaled.iloc[0][name] for name in names},
+            "resampled": resampled(scaled),
         }  # fmt: skip
     return record
+
+
+def resampled(table: pd.DataFrame) -> list[float]:
+    """The resamples of a table with one source."""
+    (values,) = table.attrs["resampled"].values()
+    return np.round(values, 5).tolist()
 
 
 def stored(run: Run, asked: argparse.Namespace, side: int) -> feature_store.FeatureStore:
@@ -198,12 +229,11 @@ def summary() -> pd.DataFrame:
             data.index(r["data"]), r["head"] != "linear", r["head"], rows.index(r["row"]), r["seed"]
         )
     )  # fmt: skip
-    counted = {}
-    for row in {run["row"] for run in runs}:
+    counted = {dense.CONSTANT: 0.0}
+    for row in {run["row"] for run in runs} - {dense.CONSTANT}:
         model, _, scales = ROWS[row].partition("@")
         counted[row] = cost.cost(model, scales.split("+")).gmacs
-    parts = {name: one.part for name, one in DATA.items() if one.part}
-    return dense.compute(runs, counted, parts)
+    return dense.compute(runs, counted, {name: one.beside for name, one in DATA.items()})
 
 
 def write_summary(figure: Path | None) -> None:

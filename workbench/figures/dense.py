@@ -16,7 +16,7 @@ SIZES = ("Lite0", "Lite1", "Lite2")
 """Rows of the curve over model sizes, all on one grid."""
 SCALES = ("Lite0", "Lite0-S2", "Lite0-S2 3 scales")
 """Rows of the curve over scales."""
-LABELS = {"miou": ("mIoU (%)", 100), "rmse": ("RMSE (m), down is better", 1)}
+LABELS = {"miou": ("mIoU (%)", 100), "rmse": ("RMSE (m), lower is better", 1)}
 """Metric → label of its axis, and factor."""
 PLACES = {
     "Lite0": (-6, -3), "Lite1": (5, -9), "Lite2": (-5, 4), "Lite1 own size": (5, -8),

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analyses import experiments
-from analyses.experiments.dense import ADDED, BASE, SUMMARY, WHOLE
+from analyses.experiments.dense import ADDED, BASE, CONSTANT, SCALED, SUMMARY, WHOLE
 from feature_store import Source
 from workbench.figures.dense import draw_dense
 from workbench.results.table_files import to_markdown
@@ -24,8 +24,12 @@ IMAGES = {
 """Data set → its name."""
 METRICS = {"miou": ("mIoU (%)", 100, 1), "rmse": ("RMSE (m)", 1, 3)}
 """Metric → heading, factor and decimals."""
+PARTS = {"Seq05VD": "Seq05VD alone", SCALED: "scaled to the true median"}
+"""Second score → heading."""
 ROWS = {"11": (BASE, WHOLE), "12": (BASE, ADDED)}
 """Table → rows it compares; Tables 6 and 7 show the others."""
+SETTING = ["data", "head", "iterations", "hidden"]
+"""What rows of one table share."""
 TITLE = "Real images, measured here"
 
 
@@ -48,8 +52,7 @@ def rows_of(number: str) -> pd.DataFrame:
         aside = [row for _, row in ROWS.values()]
         return found[(found["metric"] == metric) & ~found["row"].isin(aside)]
     pair = found[found["row"].isin(ROWS[number])]
-    setting = ["data", "head", "iterations", "hidden"]
-    both = pair.groupby(setting, dropna=False)["row"].transform("nunique") == 2
+    both = pair.groupby(SETTING, dropna=False)["row"].transform("nunique") == 2
     return pair[both]
 
 
@@ -60,15 +63,17 @@ def shown(found: pd.DataFrame) -> pd.DataFrame:
         "images": found["data"].map(IMAGES),
         "head": [_head(row) for row in found.itertuples()],
         "row": found["row"],
-        "scales": ["+".join(Source.parse(source).scales) for source in found["source"]],
+        "scales": [_scales(row) for row in found.itertuples()],
         "grid": found["grid"],
         "GMACs": found["gmacs"].astype(float).round(2),
         " or ".join(headings) or "score": _scores(found, ""),
         f"{BASE} minus this": _differences(found, ""),
     }
     for part in found["part"].dropna().unique():
-        columns[f"{part} alone"] = _scores(found, "part_")
-        columns[f"{part}, {BASE} minus this"] = _differences(found, "part_")
+        own = found["part"] == part
+        of_part = found.assign(**{k: found[k].where(own) for k in found if k.startswith("part_")})
+        columns[PARTS[part]] = _scores(of_part, "part_")
+        columns[f"{PARTS[part]}, {BASE} minus this"] = _differences(of_part, "part_")
     return pd.DataFrame({**columns, "seeds": found["seeds"]}).reset_index(drop=True)
 
 
@@ -88,8 +93,9 @@ def caption(found: pd.DataFrame) -> str:
         f"Data: {data}. Heads: linear{trained}, on stored tokens of frozen models, without crops "
         "or mirror images. Data and training are small and not the paper's, so no figure here is "
         "comparable with the paper's. A larger grid helps a dense head by itself: compare rows of "
-        "the same grid. GMACs: of the frozen model. Intervals: 95 %, over test images and seeds; "
-        "differences are paired over both. Runs of scripts/experiments/dense_heads.py."
+        "the same grid. GMACs: of the frozen model. Intervals: 95 %, over test images, and over "
+        "seeds if a row has several; differences are paired over the seeds of both rows. Runs of "
+        "scripts/experiments/dense_heads.py."
     )
 
 
@@ -102,7 +108,7 @@ def drawn(found: pd.DataFrame) -> Figure | None:
     """Score against cost of lines of the summary; None without any."""
     if found.empty:
         return None
-    lines = found[~found["row"].isin([WHOLE, ADDED])]
+    lines = found[~found["row"].isin([WHOLE, ADDED, CONSTANT])]
     lines = lines.assign(head=[_head(row) for row in lines.itertuples()])
     there = set(lines["data"])
     return draw_dense(lines, {data: name for data, name in IMAGES.items() if data in there})
@@ -113,11 +119,13 @@ def page() -> str:
     parts = []
     for number, title in PAGE.items():
         parts.append(f"## {title}")
-        frame = shown(rows_of(number))
-        for (images, head), lines in frame.groupby(["images", "head"], sort=False):
+        found = rows_of(number)
+        for _, group in found.groupby(SETTING, dropna=False, sort=False):
+            lines = shown(group)
+            images, head = lines.loc[0, ["images", "head"]]
             kept = lines.loc[:, (lines != "").any()].drop(columns=["images", "head"])
             parts += [f"**{images}, {head}**", to_markdown(kept, ".2f")]
-        if frame.empty:
+        if found.empty:
             parts.append("No run is committed yet.")
     return "\n\n".join(parts)
 
@@ -133,6 +141,12 @@ PAGE = {
 def _head(row: object) -> str:
     head, steps = row.head, row.iterations  # type: ignore[attr-defined]
     return "linear head" if head == "linear" else f"{head}, {steps:.0f} steps"
+
+
+def _scales(row: object) -> str:
+    if row.row == CONSTANT:  # type: ignore[attr-defined]
+        return ""
+    return "+".join(Source.parse(row.source).scales)  # type: ignore[attr-defined]
 
 
 def _scores(found: pd.DataFrame, part: str) -> list[str]:
