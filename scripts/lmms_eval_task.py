@@ -109,7 +109,7 @@ def trained(work: Path) -> Path:
     command(
         "vlm", "train", "--store", work / "train.zarr", "--source", SOURCE,
         "--questions", data("train") / "questions.json", "--limit", QUESTIONS["train"],
-        "--init", "ridge", "--epochs", 0.25, "--batch", 1, "--arithmetic", "fp32",
+        "--init", "ridge", "--epochs", 3, "--batch", 1, "--arithmetic", "fp32",
         "--out", work / "run",
     )  # fmt: skip
     return work / "run"

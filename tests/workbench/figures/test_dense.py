@@ -47,7 +47,7 @@ def test_heads_have_markers_and_their_names_in_the_legend():
     assert [marker for _, _, marker in points(ax)] == ["o"] * 5 + ["s"] * 5
     (legend,) = drawn.legends
     assert [text.get_text() for text in legend.get_texts()][-2:] == ["linear", "vpd"]
-    assert "down is better" in ax.get_ylabel()
+    assert "lower is better" in ax.get_ylabel()
     assert points(ax)[0][0] == style.GREY
 
 

@@ -36,12 +36,13 @@ def planted(make_store, name, count, seed=0):
     return store, classes.repeat(8, 1).repeat(8, 2).astype(np.int32)
 
 
-def run(train, test, task, head, tmp_path, iterations, **more):
+def run(train, test, task, head, tmp_path, iterations, every=200, **more):
     return fit.compute(
         train[0], test[0], sources=[SOURCE], targets=(train[1], test[1]),
         config=DenseConfig(task=task, resamples=5, keep_shared=True),
         decoder=DecoderConfig(**{**SMALL, "head": head, **more}),
-        training=TrainingConfig(iterations=iterations), folder=tmp_path / "runs", log=print,
+        training=TrainingConfig(iterations=iterations, checkpoint_every=every),
+        folder=tmp_path / "runs", log=print,
     )  # fmt: skip
 
 
@@ -84,6 +85,27 @@ def test_masks_of_other_images_give_chance(make_store, tmp_path):
     )
     assert chance < 0.35
     assert learnt > 0.6
+
+
+def test_a_killed_run_ends_with_the_same_numbers(make_store, tmp_path, monkeypatch):
+    needs_transformers("upernet")
+    (train, masks), (test, _) = (planted(make_store, name, 4) for name in ("train", "test"))
+    given = (train, masks), (test, masks), "segmentation", "upernet"
+    whole = run(*given, tmp_path / "whole", 5, every=2)
+    read, batches = TokenImages.batch, []
+
+    def killed(self, rows):
+        batches.append(rows)
+        if len(batches) == 4:
+            raise RuntimeError("killed")
+        return read(self, rows)
+
+    monkeypatch.setattr(TokenImages, "batch", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(*given, tmp_path / "again", 5, every=2)
+    monkeypatch.setattr(TokenImages, "batch", read)
+    assert list((tmp_path / "again").glob("runs/*/step_0000000002.*"))
+    assert run(*given, tmp_path / "again", 5, every=2).to_dict() == whole.to_dict()
 
 
 def test_images_without_a_known_pixel_teach_nothing(make_store, tmp_path):

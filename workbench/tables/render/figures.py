@@ -23,7 +23,7 @@ from workbench.tables.specs.schema import TableSpec
 TASKS = {
     "5": ("top1", "top-1 (%)"),
     "6": ("miou", "mIoU (%)"),
-    "7": ("rmse", "RMSE (m), down is better"),
+    "7": ("rmse", "RMSE (m), lower is better"),
 }
 """Table → metric and its axis label."""
 FAMILIES = ("ViT", "DINOv2", "OpenCLIP")

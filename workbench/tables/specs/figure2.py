@@ -64,7 +64,7 @@ TABLE = TableSpec(
     metrics=(
         Metric(column="top1", name="top-1 (%)"),
         Metric(column="miou", name="mIoU (%)"),
-        Metric(column="rmse", name="RMSE (m), down is better", better="lower", digits=3),
+        Metric(column="rmse", name="RMSE (m), lower is better", better="lower", digits=3),
     ),
     setups={
         "bundled": Setup(
