@@ -24,8 +24,11 @@ IMAGES = {
 """Data set → its name."""
 METRICS = {"miou": ("mIoU (%)", 100, 1), "rmse": ("RMSE (m)", 1, 3)}
 """Metric → heading, factor and decimals."""
-PARTS = {"Seq05VD": "Seq05VD alone", SCALED: "scaled to the true median"}
-"""Second score → heading."""
+PARTS = {
+    "Seq05VD": ("Seq05VD alone", "Seq05VD"),
+    SCALED: ("scaled to the true median", "scaled"),
+}
+"""Second score → its heading, and a short form."""
 ROWS = {"11": (BASE, WHOLE), "12": (BASE, ADDED)}
 """Table → rows it compares; Tables 6 and 7 show the others."""
 SETTING = ["data", "head", "iterations", "hidden"]
@@ -72,8 +75,9 @@ def shown(found: pd.DataFrame) -> pd.DataFrame:
     for part in found["part"].dropna().unique():
         own = found["part"] == part
         of_part = found.assign(**{k: found[k].where(own) for k in found if k.startswith("part_")})
-        columns[PARTS[part]] = _scores(of_part, "part_")
-        columns[f"{PARTS[part]}, {BASE} minus this"] = _differences(of_part, "part_")
+        name, short = PARTS[part]
+        columns[name] = _scores(of_part, "part_")
+        columns[f"{short}, {BASE} minus this"] = _differences(of_part, "part_")
     return pd.DataFrame({**columns, "seeds": found["seeds"]}).reset_index(drop=True)
 
 
