@@ -20,7 +20,8 @@ LABELS = {"miou": ("mIoU (%)", 100), "rmse": ("RMSE (m), lower is better", 1)}
 """Metric → label of its axis, and factor."""
 PLACES = {
     "Lite0": (-6, -3), "Lite1": (5, -9), "Lite2": (-5, 4), "Lite1 own size": (5, -8),
-    "Lite0-S2": (5, -9), "Lite0 unpooled": (-5, -9), "Lite0-S2 3 scales": (-6, 4),
+    "Lite2 own size": (-5, -9),
+    "Lite0-S2": (-5, -9), "Lite0-S2 raw": (6, -3),
 }  # fmt: skip
 """Row → where its name stands, in points from its marker; others stand above, to the right."""
 
