@@ -43,7 +43,7 @@ from workbench.datasets.target_maps import targets_for
 from workbench.extraction import ExtractRequest, extract
 from workbench.heads import fit
 from workbench.heads.config import DecoderConfig
-from workbench.results.files import write_csv, write_text
+from workbench.results.files import write_csv
 from workbench.tables.render import dense_tables
 from workbench.training.config import TrainingConfig
 
@@ -51,8 +51,6 @@ RESULTS = Path(__file__).parent / "results" / "dense_heads"
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / f"analyses/experiments/{dense.SUMMARY}.csv"
 PAGE = ROOT / "docs/dense_results.md"
-BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
-"""What encloses the tables of the page."""
 LITE = "bundled:efficientnet_lite{}@{}"
 ROWS = {
     "Lite0": LITE.format(0, "224"),
@@ -239,9 +237,7 @@ def summary() -> pd.DataFrame:
 def write_summary(figure: Path | None) -> None:
     """Write the table, the page's tables, and the figure if a path is given."""
     write_csv(summary(), TABLE)
-    before, begin, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    write_text(f"{before}{begin}\n\n{dense_tables.page()}\n\n{end}{after}", PAGE)
+    runner.write_tables(dense_tables.page(), PAGE)
     if figure is not None:
         drawn = dense_tables.drawn(experiments.load(dense.SUMMARY))
         if drawn is not None:

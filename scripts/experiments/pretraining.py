@@ -5,7 +5,8 @@
 
 A list of runs (row, images seen, seed); a run whose JSON is in analyses/pretraining/data/ is
 skipped, and one that was stopped resumes. Checkpoints and stores go to --runs (runs/pretraining);
-1 GB.
+1 GB. --summary writes the tables of docs/pretraining.md. Expected on two idle cores: 3 to 15
+minutes a run.
 
 Images  bundled:specks, rendered in unlimited number: six small bright shapes of one class over a
         real photograph. Only outlines of a few pixels tell the class, so that scale matters;
@@ -23,12 +24,12 @@ Floors  the same probe on pixels (32 x 32) and on the backbones at their random 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import runner
 from PIL import Image
 
@@ -40,9 +41,12 @@ from workbench import cost, datasets
 from workbench.extraction import ExtractRequest, extract
 from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe
 from workbench.pretraining.run import Pretraining, pretrain
+from workbench.results.table_files import to_markdown
+from workbench.tables.render import extra_tables
 from workbench.training.config import TrainingConfig
 
 RESULTS = Path(experiment.__file__).parent / "data"
+PAGE = Path(__file__).parents[2] / "docs/pretraining.md"
 MODELS = {"small": "timm:test_vit:64", "large": "timm:test_vit4:64"}
 ROWS = {
     "small": (MODELS["small"], ("1x",)),
@@ -83,7 +87,7 @@ class Run:
 
 
 def main() -> None:
-    parser = runner.parser(__doc__)
+    parser = runner.parser(__doc__, "write the tables of what is there")
     parser.add_argument("--runs", type=Path, default=Path("runs/pretraining"))
     parser.add_argument("--objective", choices=("supervised", "dinov2", "none"), nargs="+",
                         default=["none", "supervised", "dinov2"])  # fmt: skip
@@ -91,7 +95,7 @@ def main() -> None:
     parser.add_argument("--seed", nargs="+", type=int, default=[0])
     asked = runner.parsed(parser)
     if asked.summary:
-        print(json.dumps(summary(), indent=1))
+        runner.write_tables(tables(), PAGE)
         return
     runner.do(listed(asked), lambda run: measured(run, asked.runs))
 
@@ -230,18 +234,13 @@ def stored_pixels(folder: Path) -> list:
     return [source, folder]
 
 
-def summary() -> dict:
-    """Every table of the committed runs."""
-    records = experiment.load()
-    found = {}
+def tables() -> str:
+    """Tables of the committed runs in Markdown, as docs/pretraining.md has them."""
+    parts = []
     for objective in ("supervised", "dinov2"):
-        for budget in experiment.BUDGETS:
-            table = experiment.compute(records, objective=objective, budget=budget)
-            found[f"{objective}, equal {budget}"] = {
-                "rows": table.to_dict("records"),
-                "S2 in training minus": experiment.differences(table).to_dict("records"),
-            }
-    return found
+        lines = pd.DataFrame(extra_tables.block(f"pretraining {objective}")["records"])
+        parts += [f"**{objective}**", to_markdown(lines, "") if len(lines) else "Not yet run."]
+    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":

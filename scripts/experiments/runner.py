@@ -16,6 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from workbench.results import strict_json
+from workbench.results.files import write_text
+
+BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
+"""What encloses the tables of a documentation page."""
 
 
 class Listed(Protocol):
@@ -77,3 +81,15 @@ def provenance(*packages: str) -> dict[str, Any]:
     if not packages:
         return {**found, "torch": importlib.metadata.version("torch")}
     return {**found, "versions": {name: importlib.metadata.version(name) for name in packages}}
+
+
+def write_tables(text: str, page: Path) -> None:
+    """Replace the tables of a documentation page, and nothing else on it."""
+    before, begin, rest = page.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", page)
+
+
+def tables_of(page: Path) -> str:
+    """The tables of a documentation page."""
+    return page.read_text("utf-8").partition(BEGIN)[2].partition(END)[0].strip()

@@ -40,7 +40,7 @@ def test_the_committed_table_is_the_summary_of_the_committed_runs(script, tmp_pa
 
 def test_the_page_has_the_tables_and_its_words_have_no_other_figures(script):
     text = script["PAGE"].read_text(encoding="utf-8")
-    tables = text.partition(script["BEGIN"])[2].partition(script["END"])[0].strip()
+    tables = script["runner"].tables_of(script["PAGE"])
     assert tables == dense_tables.page(), "run dense_heads.py --summary"
     prose = text.partition(PROSE)[2].partition("\n## ")[0]
     figures = set(re.findall(r"\d+\.\d+", prose))
@@ -50,10 +50,11 @@ def test_the_page_has_the_tables_and_its_words_have_no_other_figures(script):
 
 def test_a_summary_rewrites_the_tables_of_the_page_alone(script, tmp_path):
     page, table = tmp_path / "page.md", tmp_path / "table.csv"
-    page.write_text(f"before\n{script['BEGIN']}\nold\n{script['END']}\nafter\n")
+    begin, end = script["runner"].BEGIN, script["runner"].END
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     script["write_summary"].__globals__.update(PAGE=page, TABLE=table)
     script["write_summary"](None)
-    assert page.read_text().startswith(f"before\n{script['BEGIN']}\n\n## Segmentation")
-    assert page.read_text().endswith(f"{script['END']}\nafter\n")
+    assert page.read_text().startswith(f"before\n{begin}\n\n## Segmentation")
+    assert page.read_text().endswith(f"{end}\nafter\n")
     assert "old" not in page.read_text()
     assert list(pd.read_csv(table).columns) == dense.COLUMNS

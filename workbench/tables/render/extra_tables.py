@@ -8,6 +8,7 @@ import pandas as pd
 
 from feature_store.errors import InputError
 from workbench import code_hash
+from workbench.tables.render.view import signed
 
 
 def block(name: str) -> dict:
@@ -215,15 +216,16 @@ def _pretraining(objective: str) -> tuple[str, str, pd.DataFrame]:
             gain = ""
             if row["row"] in against.index:
                 one = 100 * against.loc[row["row"]]
-                gain = f"{one['difference']:+.1f} ({one['low']:+.1f} to {one['high']:+.1f})"
+                ends = [signed(one[name], 1) for name in ("difference", "low", "high")]
+                gain = "{} ({} to {})".format(*ends)
             parts.append(
                 {
                     "equal": budget,
                     "row": row["row"],
                     "images": row["images"],
-                    "forward TMACs": round(row["compute"] / 1e3, 1),
+                    "forward TMACs": f"{row['compute'] / 1e3:.2f}",
                     "top-1 (%)": found if row["learned"] else f"did not learn: {found}",
-                    "floor (%)": round(100 * row["floor"], 1),
+                    "floor (%)": f"{100 * row['floor']:.1f}",
                     "S2 in training minus it": gain,
                     "seeds": row["seeds"],
                 }
