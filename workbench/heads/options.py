@@ -13,8 +13,8 @@ from workbench.heads.config import CropConfig, DecoderConfig, HeadName, RecipeNa
 from workbench.options import options_of
 from workbench.training.config import TrainingConfig
 
-STEPS = 400
-"""Steps of a decoder by default: about five minutes on two cores."""
+STEPS = 300
+"""Steps of a decoder by default: two to seven minutes on two cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class DenseOptions:
         default_factory=CropConfig
     )
     iterations: int | None = None
-    """Optimiser steps of a decoder: 400 by default, or as published."""
+    """Optimiser steps of a decoder: 300 by default, or as published."""
     batch: int | None = None
     """Images per step of a decoder: 8 by default, or as published."""
     checkpoint_every: int | None = None
