@@ -62,6 +62,7 @@ ROWS = {
     "Lite0-S2 raw": LITE.format(0, "224+448.raw"),
     "Lite0 unpooled": LITE.format(0, "448.unpooled"),
     "Lite0-S2 3 scales": LITE.format(0, "224+448+672"),
+    "Lite0-S2 3 scales raw": LITE.format(0, "224+448.raw+672.raw"),
     dense.WHOLE: LITE.format(0, "224+448.whole"),
     dense.ADDED: LITE.format(0, "224+448"),
     dense.CONSTANT: LITE.format(0, "224"),
