@@ -21,7 +21,7 @@ LABELS = {"miou": ("mIoU (%)", 100), "rmse": ("RMSE (m), lower is better", 1)}
 PLACES = {
     "Lite0": (-6, -3), "Lite1": (5, -9), "Lite2": (-5, 4), "Lite1 own size": (5, -8),
     "Lite2 own size": (-5, -9),
-    "Lite0-S2": (-5, -9), "Lite0-S2 raw": (6, -3),
+    "Lite0-S2": (-5, -9), "Lite0-S2 raw": (6, -3), "Lite0-S2 3 scales": (4, -10),
 }  # fmt: skip
 """Row → where its name stands, in points from its marker; others stand above, to the right."""
 

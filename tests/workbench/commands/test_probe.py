@@ -172,7 +172,7 @@ def test_a_head_is_scored_on_other_test_sets_of_imagenet(tmp_path, capsys):
     rule = found["label_rule"]
     assert (rule["compared_classes"], rule["images_of_several_classes"]) == (3, 1)
     assert rule["images_left_out"] == 1
-    assert "1 images without a class" in rule_lines(rule)[0]
+    assert "1 images with none were left out" in rule_lines(rule)[0]
     (tmp_path / "val").rename(tmp_path / "gone")
     assert main(asked) == 0
     assert json.loads(capsys.readouterr().out)["label_rule"]["images_left_out"] is None
