@@ -43,11 +43,10 @@ ONE_THREAD = 3e7
 def threads_for(multiplications: float) -> Iterator[None]:
     """Limit torch to one thread inside the block if the largest product is small.
 
-    Waking more threads would cost more than they save (tenfold, measured on two busy cores for
-    600 x 640 times 640 x 3). scipy's own products get one thread in any case: they are of vectors,
-    and their threads would wait on the cores that torch needs (2.4 times the time, measured for
-    17,000 weights on two cores). Other libraries of that kind may be torch's, and stay. The
-    previous numbers of threads are restored at the end.
+    Waking more threads would cost more than they save. scipy's own products get one thread in any
+    case: they are of vectors, and their threads would wait on the cores that torch needs. Other
+    libraries of that kind may be torch's, and stay. The previous numbers of threads are restored at
+    the end.
     """
     before = torch.get_num_threads()
     if multiplications < ONE_THREAD:

@@ -66,7 +66,7 @@ def seed_step(step: int, seed: int, *more: int) -> None:
 def seed_image(step: int, seed: int, place: int) -> None:
     """As :func:`seed_step`, for an image that the CPU decodes and augments; `place` counts from 1.
 
-    Generators of other devices stay: seeding them takes 1.7 ms, half as long as a small image.
+    Generators of other devices stay, since seeding them takes a noticeable part of a small image.
     """
     torch.default_generator.manual_seed(_seed_libraries(step, seed, place))
 
