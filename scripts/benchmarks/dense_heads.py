@@ -60,6 +60,7 @@ class Maps:
 
     def __getitem__(self, row: int) -> np.ndarray:
         random = np.random.default_rng(row)
+        small: np.ndarray
         if self.task == "depth":
             small = random.uniform(1, 5, (GRID, GRID)).astype(np.float32)
         else:

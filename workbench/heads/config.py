@@ -13,7 +13,10 @@ HeadName = Literal["linear", "mask2former", "upernet", "dpt", "vpd"]
 RecipeName = Literal["ade20k-mask2former", "ade20k-upernet", "nyuv2-vpd"]
 """Published recipes; see :mod:`workbench.heads.recipes`."""
 
-TASKS = {"segmentation": ("linear", "mask2former", "upernet"), "depth": ("linear", "dpt", "vpd")}
+TASKS: dict[str, tuple[HeadName, ...]] = {
+    "segmentation": ("linear", "mask2former", "upernet"),
+    "depth": ("linear", "dpt", "vpd"),
+}
 """Heads of each task."""
 
 
