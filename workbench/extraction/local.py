@@ -98,7 +98,7 @@ def open_extraction(
         beside=request.store,
     )
     if dataset.skipped:
-        log(f"skipped beside the images of {dataset.name}: {skipped_text(dataset.skipped)}")
+        log(f"left out of {dataset.name}: {skipped_text(dataset.skipped)}")
     for line in (*below_native(jobs, request.scales), *few_photographs(dataset.name)):
         log(f"warning: {line}")
     loaded = loaded or LoadedModels()

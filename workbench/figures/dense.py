@@ -16,8 +16,8 @@ SIZES = ("Lite0", "Lite1", "Lite2")
 """Rows of the curve over model sizes, all on one grid."""
 SCALES = ("Lite0", "Lite0-S2", "Lite0-S2 3 scales")
 """Rows of the curve over scales."""
-LABELS = {"miou": ("mIoU (%)", 100), "rmse": ("RMSE (m), lower is better", 1)}
-"""Metric → label of its axis, and factor."""
+METRICS = {"miou": ("mIoU (%)", 100), "rmse": ("RMSE (m)", 1)}
+"""Metric → its name, and the factor from a score."""
 PLACES = {
     "Lite0": (-6, -3), "Lite1": (5, -9), "Lite2": (-5, 4), "Lite1 own size": (5, -8),
     "Lite2 own size": (-5, -9),
@@ -50,7 +50,8 @@ def draw_dense(table: pd.DataFrame, panels: Mapping[str, str]) -> Figure:
         part = part.assign(named=~part.duplicated("row"))  # once, for the first of its heads
         for head, rows in part.groupby("head", sort=False):
             _draw_head(ax, rows, markers[str(head)])
-        name, _ = LABELS[part["metric"].iloc[0]]
+        metric = part["metric"].iloc[0]
+        name = METRICS[metric][0] + (", lower is better" if metric == "rmse" else "")
         ax.set_title(title)
         ax.set_ylabel(f"{name}\n(bars: 95 % intervals)")
         ax.set_xscale("log")
@@ -66,7 +67,7 @@ def draw_dense(table: pd.DataFrame, panels: Mapping[str, str]) -> Figure:
 
 def _draw_head(ax: Axes, rows: pd.DataFrame, marker: str) -> None:
     """Curves, points with intervals, and names of one head's rows."""
-    factor = LABELS[rows["metric"].iloc[0]][1]
+    factor = METRICS[rows["metric"].iloc[0]][1]
     rows = rows.assign(**{name: factor * rows[name] for name in ("value", "low", "high")})
     rows["at"] = side_by_side(rows.sort_values("gmacs", kind="stable")["gmacs"])
     grid = _grid(rows)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from analyses import experiments
 from analyses.experiments.dense import ADDED, BASE, CONSTANT, SCALED, SUMMARY, WHOLE
 from feature_store import Source
-from workbench.figures.dense import draw_dense
+from workbench.figures.dense import METRICS, draw_dense
 from workbench.results.table_files import to_markdown
 from workbench.tables.render.view import signed
 from workbench.tables.specs.schema import TableSpec
@@ -22,8 +22,8 @@ IMAGES = {
     "depth_rooms_cross": "another room and camera",
 }
 """Data set → its name."""
-METRICS = {"miou": ("mIoU (%)", 100, 1), "rmse": ("RMSE (m)", 1, 3)}
-"""Metric → heading, factor and decimals."""
+DECIMALS = {"miou": 1, "rmse": 3}
+"""Metric → decimals of its scores."""
 PARTS = {
     "Seq05VD": ("Seq05VD alone", "Seq05VD"),
     SCALED: ("scaled to the true median", "scaled"),
@@ -167,7 +167,7 @@ def _differences(found: pd.DataFrame, part: str) -> list[str]:
 
 
 def _text(row: dict, names: tuple[str, ...], written: Callable[[float, int], str]) -> str:
-    _, factor, digits = METRICS[row["metric"]]
+    factor, digits = METRICS[row["metric"]][1], DECIMALS[row["metric"]]
     value, low, high = (factor * row[name] for name in names)
     if value != value:
         return ""
