@@ -72,6 +72,8 @@ class Study:
     rows: tuple[str, ...]
     score: str
     epochs: float
+    batch: int = 8
+    """Conversations per step; few photographs need small batches for enough steps."""
     pictures: dict[str, int] | None = None
     sizes: tuple[int, ...] = small_objects.SIZES
 
@@ -79,7 +81,7 @@ class Study:
 STUDIES = {
     "daquar": Study(
         rows=("Lite0", "Lite0-S2", "Lite2", "blind", "Lite0-S2 raw", "Lite2 own size"),
-        score="exact", epochs=1,
+        score="exact", epochs=1, batch=2,
     ),
     "pilot": Study(
         rows=("Lite0-S2 3 scales raw", "blind"), score="likelihood", epochs=3,
@@ -181,8 +183,8 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
     stores, files = zip(*(stored(run, asked, side) for side in ("train", "test")), strict=True)
     train, test = (asked_of.read([file]) for file in files)
     config = VlmConfig(
-        stage="lora", init="ridge", epochs=asked.epochs or study.epochs, batch=8, turns=12,
-        blind=run.row == BLIND,
+        stage="lora", init="ridge", epochs=asked.epochs or study.epochs, batch=study.batch,
+        turns=12, blind=run.row == BLIND,
     )  # fmt: skip
     folder = asked.stores / "runs" / run.path.stem
     watch = runner.Stopwatch()
