@@ -99,15 +99,20 @@ def accuracy(
     )
 
 
-def floor(records: Records, label: str) -> float:
-    """The best of what needs no training: pixels, and the row's backbone at its random start."""
+def floors(records: Records, label: str) -> dict[str, float]:
+    """Accuracy of what needs no training: ``pixels``, and ``random``, the row's backbone at its
+    random start."""
     row = FLOORS.get(label, FLOORS["Base"])
-    asked = [(PIXELS, "1x"), (row, ROWS[label][1])]
-    found = [accuracy(records, *one, objective="none", budget="none") for one in asked]
-    known = [one.mean for one in found if one is not None]
-    if not known:
-        raise InputError("no floor was measured; run scripts/experiments/pretraining.py")
-    return max(known)
+    asked = {"pixels": (PIXELS, "1x"), "random": (row, ROWS[label][1])}
+    found = {
+        name: accuracy(records, *one, objective="none", budget="none")
+        for name, one in asked.items()
+    }
+    if missing := [name for name, one in found.items() if one is None]:
+        raise InputError(
+            f"the floor {missing[0]} was not measured; run scripts/experiments/pretraining.py"
+        )
+    return {name: one.mean for name, one in found.items() if one is not None}
 
 
 def compute(records: Records, *, objective: str, budget: str) -> pd.DataFrame:
@@ -124,8 +129,9 @@ def compute(records: Records, *, objective: str, budget: str) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``row``, ``images`` (seen in training), ``compute`` (GMACs of its forward passes),
-        ``accuracy``, ``low``, ``high`` (95 %), ``floor``, ``learned`` (whether the interval lies
-        above the floor), ``seeds``. Attribute ``resampled``: row to paired resamples.
+        ``accuracy``, ``low``, ``high`` (95 %), ``pixels``, ``random`` (its floors), ``learned``
+        (whether the interval lies above both), ``seeds``. Attribute ``resampled``: row to paired
+        resamples.
     """
     rows, resampled = [], {}
     for label, (row, scales) in ROWS.items():
@@ -133,13 +139,13 @@ def compute(records: Records, *, objective: str, budget: str) -> pd.DataFrame:
         if found is None:
             continue
         low, high = interval(found.resampled)
-        least = floor(records, label)
+        least = floors(records, label)
         resampled[label] = found.resampled
         rows.append(
             {
                 "row": label, "images": found.images, "compute": found.compute,
-                "accuracy": found.mean, "low": float(low), "high": float(high), "floor": least,
-                "learned": bool(low > least), "seeds": found.seeds,
+                "accuracy": found.mean, "low": float(low), "high": float(high), **least,
+                "learned": bool(low > max(least.values())), "seeds": found.seeds,
             }
         )  # fmt: skip
     table = pd.DataFrame.from_records(rows)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from analyses.reading.progress import watched
+from feature_store.errors import InputError
 from workbench.options import options_of
-from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe
+from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe, check_batch
 from workbench.results import strict_json
 from workbench.results.messages import note, show
 from workbench.training.config import TrainingConfig
@@ -59,6 +60,7 @@ class Pretrain:
         if self.dry_run:
             return self._dry_run()
         from workbench.pretraining.run import Pretraining, pretrain
+        from workbench.training import ranks
 
         asked = Pretraining(
             config=self.config, recipe=self.recipe, distillation=self.distillation,
@@ -69,6 +71,8 @@ class Pretrain:
         found = pretrain(asked, self.out, note, progress=watched())
         if found is None:
             return _stopped()
+        if ranks.rank() > 0:
+            return 0
         accuracy = found["val_accuracy"]
         text = (
             f"run:{found['run']}: {found['steps']} steps, {found['images']} images, training loss "
@@ -91,6 +95,9 @@ class Pretrain:
         from workbench import datasets
         from workbench.pretraining.dry_run import estimate
 
+        if self.devices < 1:
+            raise InputError(f"--devices is {self.devices}; expected at least 1")
+        check_batch(self.config, self.recipe, self.devices)
         images = self.config.limit or len(datasets.open(self.config.dataset))
         found = estimate(
             self.config, self.recipe, self.distillation, images=images, keep=self.training.keep,
@@ -107,5 +114,8 @@ class Pretrain:
 
 
 def _stopped() -> int:
-    note("workbench pretrain: stopped before the end; repeat the command to resume")
+    from workbench.training import ranks
+
+    if ranks.rank() == 0:
+        note("workbench pretrain: stopped before the end; repeat the command to resume")
     return 1

@@ -42,7 +42,7 @@ def write(tensors: dict[str, torch.Tensor], record: dict[str, Any], folder: Path
     folder : Path
         The run's.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     text = {key: value if isinstance(value, str) else str(value) for key, value in record.items()}
@@ -50,7 +50,7 @@ def write(tensors: dict[str, torch.Tensor], record: dict[str, Any], folder: Path
     text["scales"] = " ".join(record["scales"])
     text["weights_sha256"] = weights_sha256(tensors)
     with written_whole(folder / WEIGHTS) as partial:
-        save_file(tensors, partial, metadata=text)
+        partial.write_bytes(save(tensors, metadata=text))  # save_file's file is private
     return folder / WEIGHTS
 
 

@@ -116,12 +116,16 @@ def augmentation(recipe: PretrainRecipe, info: BackboneInfo) -> tuple[int | None
 
 def small_s2(s2: S2, side: int) -> S2:
     """The same weights on base images of another side, at the same multiples of it."""
-    backbone = s2.backbone()
+    backbone, native = s2.backbone(), s2.info.native
     info = replace(s2.info, native=side, grid=(side // s2.info.stride, side // s2.info.stride))
-    factors = [f"{scale.height / s2.info.native:g}x" for scale in s2.scales]
+    sides = [round(scale.height * side / native) for scale in s2.scales]
+    scales = [
+        replace(scale, height=own, width=own) for scale, own in zip(s2.scales, sides, strict=True)
+    ]
     return S2(
-        replace(backbone, info=info), factors, grad=True, max_crops=1 << 20, recompute=s2.recompute
-    )
+        replace(backbone, info=info), scales, grad=True, max_crops=1 << 20,
+        recompute=s2.recompute, compiled=s2.compiled,
+    )  # fmt: skip
 
 
 class Inputs:

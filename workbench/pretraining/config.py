@@ -7,6 +7,7 @@ defaults of self-distillation are those of DINOv2's ``ssl_default_config.yaml``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
@@ -59,8 +60,8 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         require_choices(self)
         require_at_least(self, batch=1, limit=1)
-        if self.epochs <= 0:
-            raise InputError(f"epochs must be positive, got {self.epochs:g}")
+        if not 0 < self.epochs < math.inf:
+            raise InputError(f"epochs must be positive and finite, got {self.epochs:g}")
         if not self.model.startswith("timm:"):
             raise InputError(
                 f"--model is {self.model!r}; name an architecture of timm, such as "
@@ -89,7 +90,8 @@ class PretrainRecipe:
     """Supervised: weight decay of AdamW, on matrices only. Times the learning rate of 1e-3 it is
     the published 1e-4."""
     warm_up: float = 0.05
-    """Share of the steps in which the learning rate rises; then it follows a cosine to 0."""
+    """Supervised: share of the steps in which the learning rate rises; then it follows a cosine to
+    0. dinov2: a tenth, as published."""
     loss: Literal["softmax", "sigmoid"] = "softmax"
     """Supervised: cross-entropy over all classes, or for each class by itself."""
     augment: Augment = "auto"
@@ -104,7 +106,8 @@ class PretrainRecipe:
     arithmetic: Arithmetic = "fp32"
     """Arithmetic of the forward pass."""
     parts: int = 1
-    """Parts of a batch that run one after another, with averaged gradients, to save memory."""
+    """Parts of a batch that run one after another, with averaged gradients, to save memory. Losses
+    of dinov2 compare the images of one part."""
     recompute: bool = False
     """Recompute activations in the backward pass: memory then holds one crop per image."""
     compile: bool = False
@@ -122,11 +125,28 @@ class PretrainRecipe:
         require_at_least(self, parts=1, workers=0)
         for name in ("learning_rate", "min_crop"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise InputError(f"{name} must be positive, got {value:g}")
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"{name} must be positive and finite, got {value:g}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"weight_decay is {self.weight_decay:g}; expected 0 or more")
         for name in ("warm_up", "ema", "drop_path", "min_crop"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} is {getattr(self, name):g}; expected 0 to 1")
+
+
+def check_batch(config: PretrainConfig, recipe: PretrainRecipe, devices: int) -> None:
+    """Refuse a batch that does not divide into equal parts for every device."""
+    each = devices * recipe.parts
+    if config.batch < devices:
+        raise InputError(
+            f"--batch is {config.batch} for {devices} devices; expected at least one image per "
+            f"device: choose a larger batch or fewer devices"
+        )
+    if config.batch % each:
+        raise InputError(
+            f"--batch is {config.batch} for {devices} device(s) and {recipe.parts} part(s); "
+            f"expected a multiple of {each}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,3 +176,9 @@ class Distillation:
     def __post_init__(self) -> None:
         require_choices(self)
         require_at_least(self, prototypes=2, hidden=1, local_crops=0)
+        for name in ("koleo", "weight_decay_end"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} is {getattr(self, name):g}; expected 0 or more")
+        for name in ("local_pixels", "momentum", "layer_decay"):
+            if not 0 < getattr(self, name) <= 1:
+                raise InputError(f"{name} is {getattr(self, name):g}; expected above 0, at most 1")

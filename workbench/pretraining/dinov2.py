@@ -16,6 +16,7 @@ they are blank at all scales. One head serves both losses, as in the published d
 from __future__ import annotations
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -33,7 +34,7 @@ from workbench.models.info import Tokens
 from workbench.multiscale import S2
 from workbench.pretraining.backbone import Inputs, small_s2
 from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe
-from workbench.pretraining.evaluation import COLLAPSED_RANK, EvaluationImages, evaluated
+from workbench.pretraining.evaluation import EvaluationImages, evaluated, low_rank
 from workbench.pretraining.images import Views
 from workbench.pretraining.multi_crop import MultiCrop
 from workbench.pretraining.rates import groups
@@ -70,9 +71,14 @@ class Student(nn.Module):
     def __init__(self, s2: S2, asked: Distillation) -> None:
         super().__init__()
         self.s2 = s2
-        self.head = DINOProjectionHead(
-            len(s2.scales) * s2.info.channels, hidden_dim=asked.hidden, output_dim=asked.prototypes
-        )
+        with (
+            warnings.catch_warnings()
+        ):  # lightly's head uses a form of weight norm that torch keeps
+            warnings.filterwarnings("ignore", message=".*weight_norm", category=FutureWarning)
+            self.head = DINOProjectionHead(
+                len(s2.scales) * s2.info.channels, hidden_dim=asked.hidden,
+                output_dim=asked.prototypes,
+            )  # fmt: skip
 
     def forward(
         self, crops: Sequence[torch.Tensor], mask: torch.Tensor
@@ -152,10 +158,13 @@ class SelfDistillation(nn.Module):
         """Values of evaluation.csv, for the teacher."""
         return evaluated(self.kept, self.inputs, images, batch, None)
 
+    remedy = "a larger batch, a lower learning rate or --centring sinkhorn"
+    """What helps against a collapse."""
+
     def collapse(self, found: dict[str, float]) -> str:
         """Signs that the features have collapsed; empty if there are none."""
-        if found["effective_rank"] < COLLAPSED_RANK:
-            return f"the effective rank of the features is {found['effective_rank']:.2f}"
+        if signs := low_rank(found["effective_rank"]):
+            return signs
         untrained = math.log(self.asked.prototypes)
         far = max((abs(loss - untrained) for loss in self.recent), default=math.inf)
         if far < SETTLED and self.step > 0.2 * self.steps:

@@ -5,6 +5,8 @@
     memory = 16 bytes per parameter (weight, gradient, two moments) + 4 (average) + activations
     activations = 17 values per token, channel and layer of the crops awaiting a backward pass
 
+Parameters of the heads count, their multiply-accumulates and outputs do not.
+
 Source of the activations: Korthikanti et al. (2022), arXiv 2205.05198, eq. (2): 34 bytes in
 two-byte arithmetic, if attention does not store its matrix.
 """

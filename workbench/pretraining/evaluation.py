@@ -138,6 +138,11 @@ def evaluated(
     dict of str to float
         ``val_accuracy`` and ``val_loss`` (nats) of the head, NaN without one; ``knn_accuracy`` by
         the vote of the nearest training images; ``effective_rank`` of the validation features.
+
+    Raises
+    ------
+    InputError
+        Features are not finite.
     """
     features = pooled(s2, inputs, images.pixels, batch)
     labels = torch.from_numpy(images.labels).to(features.device)
@@ -148,11 +153,23 @@ def evaluated(
         found["val_accuracy"] = float((scores.argmax(1) == labels).float().mean())
         found["val_loss"] = float(torch.nn.functional.cross_entropy(scores, labels))
     values = features.cpu().numpy().astype(np.float64)
+    if not np.isfinite(values).all():
+        raise InputError(
+            "the features of the validation images are not finite; start again in another folder "
+            "with a lower learning rate or a smaller clip"
+        )
     bank = pooled(s2, inputs, images.bank, batch).cpu().numpy()
     return found | {
         "knn_accuracy": knn_accuracy(bank, images.bank_labels, values, images.labels),
-        "effective_rank": effective_rank(np.linalg.eigvalsh(np.cov(values.T))),
+        "effective_rank": (
+            effective_rank(np.linalg.eigvalsh(np.cov(values.T))) if len(values) > 1 else math.nan
+        ),
     }
+
+
+def low_rank(rank: float) -> str:
+    """A sentence about features that have collapsed to one dimension; empty if they have not."""
+    return f"the effective rank of the features is {rank:.2f}" if rank < COLLAPSED_RANK else ""
 
 
 def knn_accuracy(

@@ -18,6 +18,8 @@ from workbench.training.randomness import seed_image
 
 Views = Callable[[Image.Image], Any]
 """From an image to uint8 arrays, dims (3, row, col), possibly nested in lists."""
+KEEPS_A_BIT = 3
+"""Magnitude from which Posterize keeps at least one of 8 bits (4 of them at magnitude 10)."""
 
 
 class Augmented(TorchDataset):
@@ -39,15 +41,21 @@ class Augmented(TorchDataset):
 def supervised_views(side: int, min_crop: float, magnitude: int | None) -> Views:
     """Random crop, flip and, unless `magnitude` is None, two operations of RandAugment, by timm.
 
-    The result is a uint8 array, dims (3, side, side).
+    The result is a uint8 array, dims (3, side, side). Magnitudes are those of big_vision, whose
+    scale ends at 10 but is not cut there; timm cuts at 10 unless told otherwise. At small ones
+    Posterize would keep no bit of the image, which Pillow refuses, and is left out.
     """
     from timm.data import create_transform
+    from timm.data.auto_augment import RandAugment
 
+    policy = None if magnitude is None else f"rand-m{magnitude}-mmax{max(magnitude, 10)}-n2"
     transform = create_transform(
         side, is_training=True, scale=(min_crop, 1.0), interpolation="bicubic",
-        color_jitter=0.0, auto_augment=None if magnitude is None else f"rand-m{magnitude}-n2",
-        use_prefetcher=True,
+        color_jitter=0.0, auto_augment=policy, use_prefetcher=True,
     )  # fmt: skip
+    for step in transform.transforms:
+        if isinstance(step, RandAugment) and magnitude < KEEPS_A_BIT:
+            step.ops = [op for op in step.ops if op.name != "Posterize"]
     return Plain(transform)
 
 

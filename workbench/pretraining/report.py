@@ -32,13 +32,16 @@ def recorder(folder: Path) -> Callable[[int, Mapping[str, float]], None]:
         raise InputError(
             "--tensorboard needs the package tensorboard; pip install tensorboard"
         ) from error
-    writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    writers: list[Any] = []
 
     def record(step: int, row: Mapping[str, float]) -> None:
+        if not writers:  # at the first row: until then the folder may prove to be another run's
+            writers.append(SummaryWriter(str(folder)))  # type: ignore[no-untyped-call]
+        (writer,) = writers
         for name, value in row.items():
             if name != "step":
-                writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
-        writer.flush()  # type: ignore[no-untyped-call]
+                writer.add_scalar(name, value, step)
+        writer.flush()
 
     return record
 

@@ -26,7 +26,12 @@ from workbench.models.names import ModelName
 from workbench.models.run_names import WEIGHTS
 from workbench.multiscale import S2
 from workbench.pretraining.backbone import build_s2, init_sha256
-from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe
+from workbench.pretraining.config import (
+    Distillation,
+    PretrainConfig,
+    PretrainRecipe,
+    check_batch,
+)
 from workbench.pretraining.evaluation import EvaluationImages, held_out
 from workbench.pretraining.images import Augmented
 from workbench.pretraining.report import draw, recorder, report
@@ -88,13 +93,15 @@ def pretrain(
         Options, images or labels do not fit together; the folder belongs to another run; the loss
         is not finite.
     """
+    if ranks.rank() > 0:
+        log = _silent
     with ranks.joined(pick_device(asked.recipe.device)) as device:
         config, train_images = asked.config, datasets.open(asked.config.dataset)
         train_images = train_images.take(config.limit)
         supervised = config.objective == "supervised"
         if supervised:
             require_labels(train_images)
-        _check_batch(config, asked.recipe)
+        check_batch(config, asked.recipe, ranks.count())
         val_images = None if config.val is None else datasets.open(config.val)
         seed_step(0, config.seed)
         s2 = build_s2(config, asked.recipe, device, asked.options)
@@ -122,21 +129,12 @@ def pretrain(
         if ranks.rank() == 0:
             _write(state, s2, asked, identity, folder)
             draw(folder, config.batch)
+        ranks.wait()
         return report(folder, outcome.step, config)
 
 
-def _check_batch(config: PretrainConfig, recipe: PretrainRecipe) -> None:
-    each = ranks.count() * recipe.parts
-    if config.batch < ranks.count():
-        raise InputError(
-            f"--batch is {config.batch} for {ranks.count()} devices; expected at least one image "
-            f"per device: choose a larger batch or fewer devices"
-        )
-    if config.batch % each:
-        raise InputError(
-            f"--batch is {config.batch} for {ranks.count()} device(s) and {recipe.parts} part(s); "
-            f"expected a multiple of {each}"
-        )
+def _silent(line: str) -> None:
+    pass
 
 
 def _objective(s2: S2, images: Dataset, asked: Pretraining) -> Any:
@@ -167,11 +165,14 @@ def _trained(
         return found
 
     def evaluate(step: int) -> dict[str, float]:
-        values = state.evaluate(images, config.batch)
+        try:
+            values = state.evaluate(images, config.batch)
+        except InputError as error:
+            raise InputError(f"step {step}: {error}") from None
         if signs := state.collapse(values):
             log(
-                f"step {step}: the features have collapsed ({signs}); start again with a larger "
-                f"batch, a lower learning rate or --centring sinkhorn"
+                f"step {step}: the features have collapsed ({signs}); start again with "
+                f"{state.remedy}"
             )
         return {"images": step * config.batch, **values}
 

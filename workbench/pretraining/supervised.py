@@ -20,7 +20,7 @@ from workbench.multiscale import S2
 from workbench.multiscale.scale import Scale
 from workbench.pretraining.backbone import Inputs, augmentation
 from workbench.pretraining.config import PretrainConfig, PretrainRecipe
-from workbench.pretraining.evaluation import EvaluationImages, evaluated
+from workbench.pretraining.evaluation import EvaluationImages, evaluated, low_rank
 from workbench.pretraining.images import Views, supervised_views
 from workbench.training import ranks
 from workbench.training.batches import Batches
@@ -106,9 +106,15 @@ class Supervised(nn.Module):
         """Values of evaluation.csv, for the classifier to save."""
         return evaluated(self.kept, self.inputs, images, batch, self.best.head)
 
+    remedy = "a lower learning rate"
+    """What helps against a collapse."""
+
     def collapse(self, found: dict[str, float]) -> str:
-        """Always empty: labels keep the features from collapsing."""
-        return ""
+        """Signs that the features have collapsed; empty if there are none.
+
+        Two classes need no more than one dimension.
+        """
+        return low_rank(found["effective_rank"]) if self.classes > 2 else ""
 
     def trained(self, batches: Batches, config: PretrainConfig, steps: int) -> Trained:
         """Everything that the training loop needs."""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from analyses.scaling_laws.runs import positive, read_runs
 from feature_store.errors import InputError
+from workbench import datasets
 from workbench.models.registry import build
 from workbench.pretraining.backbone import describe
 from workbench.pretraining.run import Pretraining, pretrain
@@ -37,7 +38,7 @@ def sweep(
         Options that all runs share; the architecture decides patch size and number of heads.
     plan : Path
         CSV file from ``workbench shape-law --plan star``: ``width``, ``depth``, ``mlp``,
-        ``images`` (seen in training).
+        ``images`` (seen in training; more than there are make several passes).
     folder : Path
         Contains a folder for each run.
 
@@ -64,11 +65,12 @@ def sweep(
             f"{plan} has width {wrong[0]}, and {asked.config.model} has {heads} heads; expected "
             f"multiples of {heads}"
         )
+    available = len(datasets.open(asked.config.dataset).take(asked.config.limit))
     rows = []
     for line, row in shapes.iterrows():
         given = {name: int(row[name]) for name in SHAPE}
         name = "-".join(f"{key}{value}" for key, value in given.items())
-        found = _run(asked, given, heads, folder / name, log, progress)
+        found = _run(asked, given, heads, available, folder / name, log, progress)
         if found is None:
             return None
         rows.append(table.loc[line].to_dict() | {"seed": asked.config.seed} | found)
@@ -86,19 +88,17 @@ def _heads(asked: Pretraining) -> int:
 
 
 def _run(
-    asked: Pretraining, shape: dict[str, int], heads: int, folder: Path, log: Callable[[str], None],
-    progress: bool,
+    asked: Pretraining, shape: dict[str, int], heads: int, available: int, folder: Path,
+    log: Callable[[str], None], progress: bool,
 ) -> dict[str, Any] | None:  # fmt: skip
     """Metric and error of one shape; None if its run was stopped."""
     options = {
         "embed_dim": shape["width"], "depth": shape["depth"], "num_heads": heads,
-        "mlp_ratio": shape["mlp"] / shape["width"],
+        "mlp_ratio": (shape["mlp"] + 0.5) / shape["width"],  # timm rounds the product down
     }  # fmt: skip
-    config = replace(asked.config, limit=shape["images"], epochs=1.0)
-    if asked.config.limit is not None and shape["images"] > asked.config.limit:
-        config = replace(
-            config, limit=asked.config.limit, epochs=shape["images"] / asked.config.limit
-        )
+    images = shape["images"]
+    limit = min(images, available)
+    config = replace(asked.config, limit=limit, epochs=images / limit)
     found = pretrain(replace(asked, config=config, options=options), folder, log, progress=progress)
     if found is None:
         return None

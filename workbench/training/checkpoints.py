@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,12 @@ def save(state: dict[str, Any], folder: Path, *, keep: int) -> Path:
         path = folder / f"step_{state['step']:010d}.{_checksum(partial)}.pt"
         os.replace(partial, path)
     except RuntimeError as error:  # how torch reports a failed write
-        raise OSError(f"cannot write a checkpoint in {folder}: {error}") from error
+        free = shutil.disk_usage(folder).free
+        raise OSError(
+            f"cannot write a checkpoint in {folder}, whose disk has {free / 1e6:,.0f} MB free "
+            f"({str(error).splitlines()[0]}); earlier checkpoints are intact: free some space and "
+            f"repeat the command"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
     sync_folder(folder)

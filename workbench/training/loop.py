@@ -98,6 +98,8 @@ class _Run:
     step: int = 0
     """The last step done."""
     seconds: float = 0.0
+    norm: torch.Tensor | None = None
+    """Norm of the latest gradient before it was clipped."""
     best: Best = field(default_factory=Best)
 
     @property
@@ -143,6 +145,8 @@ class _Run:
                 bar.update()
                 stop = ranks.any_of(stopping())
                 due = last or step % self.config.checkpoint_every == 0
+                if due or stop:
+                    self._require_finite()
                 if due and evaluation is not None:
                     self._add(evaluation, {"step": step, **self._evaluated()})
                 if due or stop:
@@ -198,7 +202,7 @@ class _Run:
         parts = [batch] if trained.parts is None else trained.parts(batch)
         rows = [self._part(step, part, k, len(parts)) for k, part in enumerate(parts)]
         if self.config.clip is not None:
-            torch.nn.utils.clip_grad_norm_(trained.model.parameters(), self.config.clip)
+            self.norm = torch.nn.utils.clip_grad_norm_(trained.model.parameters(), self.config.clip)
         rate = optimizer.param_groups[0]["lr"]
         optimizer.step()
         if trained.schedule is not None:
@@ -214,18 +218,26 @@ class _Run:
         loss, more = self.trained.loss(part)
         value = float(loss.detach())
         if not math.isfinite(value):
-            before = largest_gradient(self.trained.model)
+            before = largest_gradient(self.trained.model, self._clipped_by())
             raise self._not_finite(f"step {step}: the loss is {value}{before}")
         if number == 0:  # only now, so that the message above can name the earlier gradients
             self.trained.optimizer.zero_grad(set_to_none=True)
         (loss / count).backward()
         return {"loss": value, **more}
 
-    def _save(self) -> None:
-        model, schedule = self.trained.model, self.trained.schedule
-        for name, value in model.state_dict().items():
+    def _clipped_by(self) -> float:
+        """What the latest gradients were divided by; 1 if they were not clipped."""
+        if self.norm is None or self.config.clip is None:
+            return 1.0
+        return max(1.0, float(self.norm) / self.config.clip)
+
+    def _require_finite(self) -> None:
+        for name, value in self.trained.model.state_dict().items():
             if not bool(torch.isfinite(value).all()):
                 raise self._not_finite(f"after step {self.step} {name} is not finite")
+
+    def _save(self) -> None:
+        model, schedule = self.trained.model, self.trained.schedule
         if ranks.rank() > 0:
             return
         state = {

@@ -13,13 +13,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 def rank() -> int:
-    """Number of this process; the first, 0, alone writes files."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    """Number of this process; the first, 0, alone writes files and messages."""
+    return int(os.environ.get("RANK", "0")) if _started() > 1 else 0
 
 
 def count() -> int:
     """Number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def _started() -> int:
+    """Number of processes that ``torchrun`` started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextmanager
@@ -28,7 +33,7 @@ def joined(device: str) -> Iterator[str]:
 
     Yields the device of this process: each takes one GPU.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if _started() == 1:
         yield device
         return
     gpu = torch.device(device).type == "cuda"

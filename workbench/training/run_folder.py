@@ -19,6 +19,9 @@ from workbench.results.files import write_text
 from workbench.training import ranks
 from workbench.training.files import IDENTITY
 
+SHOWN = 6
+"""Differing fields that a refusal names."""
+
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
@@ -30,8 +33,10 @@ def held(folder: Path) -> Iterator[None]:
     Raises
     ------
     InputError
-        Another process trains in the folder.
+        Another process trains in the folder, or it is a file.
     """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; name a folder for the run")
     folder.mkdir(parents=True, exist_ok=True)
     if ranks.rank() > 0:  # the first process holds it for all of them
         yield
@@ -83,10 +88,14 @@ def check_identity(
             strict_json.write(now, path)
         return
     then = strict_json.read(path)
-    for name, value in _differing(then["identity"], now["identity"]):
+    if found := [
+        f"{name} was {old} there and is {new} now"
+        for name, (old, new) in _differing(then["identity"], now["identity"])
+    ]:
+        more = f" (and {len(found) - SHOWN} more)" if len(found) > SHOWN else ""
         raise InputError(
-            f"{folder} holds another run: {name} was {value[0]} there and is {value[1]} now; "
-            f"name another folder, or repeat the recorded options"
+            f"{folder} holds another run: {', '.join(found[:SHOWN])}{more}; name another folder, "
+            f"or repeat the recorded options"
         )
     for name, value in _differing(then["environment"], now["environment"]):
         log(f"note: {name} was {value[0]} and is {value[1]}; resumed results are not bit-identical")

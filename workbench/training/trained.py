@@ -60,10 +60,15 @@ class Outcome:
     """The lowest evaluated loss."""
 
 
-def largest_gradient(model: torch.nn.Module) -> str:
-    """Names the largest gradient of a model for a message; empty if there are no gradients."""
+def largest_gradient(model: torch.nn.Module, clipped_by: float = 1.0) -> str:
+    """Names the largest gradient of a model for a message; empty if there are no gradients.
+
+    `clipped_by` is what clipping divided the gradients by.
+    """
     found = {
-        n: float(p.grad.abs().max()) for n, p in model.named_parameters() if p.grad is not None
+        n: clipped_by * float(p.grad.abs().max())
+        for n, p in model.named_parameters()
+        if p.grad is not None
     }
     if not found:
         return ""

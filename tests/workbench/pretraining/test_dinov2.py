@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from workbench.cli import main
+from workbench.pretraining.backbone import build_s2, small_s2
+from workbench.pretraining.config import PretrainConfig, PretrainRecipe
+from workbench.pretraining.supervised import Supervised
 from workbench.training import checkpoints
 
 pytest.importorskip("lightly")
@@ -54,6 +57,16 @@ def test_a_raw_scale_is_refused(line, tmp_path, capsys):
     assert "128.raw" in capsys.readouterr().err
 
 
+def test_small_crops_are_run_as_the_large_ones():
+    config = PretrainConfig(
+        model="timm:test_vit:64", dataset="bundled:specks", scales=("1x", "2x.whole")
+    )
+    s2 = build_s2(config, PretrainRecipe(compile=True), "cpu")
+    small = small_s2(s2, 32)
+    assert [str(scale) for scale in small.scales] == ["32", "64.whole"]
+    assert small.compiled
+
+
 def test_collapse_is_named():
     from workbench.pretraining.config import Distillation
     from workbench.pretraining.dinov2 import SelfDistillation
@@ -66,6 +79,12 @@ def test_collapse_is_named():
     state.step = 5
     assert state.collapse({"effective_rank": 9.0}) == "", "untrained heads lose that much, too"
     assert "1.10" in state.collapse({"effective_rank": 1.1})
+    labelled = Supervised.__new__(Supervised)
+    torch.nn.Module.__init__(labelled)
+    labelled.classes = 5
+    assert "1.10" in labelled.collapse({"effective_rank": 1.1})
+    labelled.classes = 2
+    assert labelled.collapse({"effective_rank": 1.1}) == "", "two classes need one dimension"
 
 
 def test_blanked_patches_have_the_mean_colour_and_rates_fall_with_depth():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,24 @@ def test_estimates_by_hand_and_with_s2(capsys):
 def test_a_file_of_options_that_is_not_there_is_refused(capsys):
     assert main(["pretrain", "@no/such.txt"]) == 2
     assert "no/such.txt" in capsys.readouterr().err
+
+
+def test_the_page_has_these_estimates(capsys):
+    page = (Path(__file__).parents[3] / "docs/pretraining.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE)
+    assert len(rows) == 12
+    folder = RECIPES[0].parent
+    for recipe, cells in rows:
+        scales, *shown = cells.split(" | ")
+        recompute = ["--recompute"] if "recomputed" in scales else []
+        names = scales.partition(",")[0].split(" + ")
+        words = [f"@{folder / recipe}.txt", "--scales", *names, *recompute, "--devices", "8"]
+        found = estimated(capsys, [*words, "--limit", "13153500"])
+        assert shown == [
+            f"{found['params'] / 1e6:.0f}",
+            f"{found['steps']:,}",
+            f"{found['gmacs_per_step'] / 1e3:,.0f}",
+            f"{found['memory_gb']:.0f}",
+            f"{found['gpu_hours']:,.0f}",
+            f"{found['disk_gb']:.1f}",
+        ], (recipe, scales)

@@ -10,8 +10,10 @@ from PIL import Image
 
 from workbench import datasets
 from workbench.pretraining import run
+from workbench.pretraining.config import AUGMENTATIONS
 from workbench.pretraining.images import Augmented, supervised_views
 from workbench.training.batches import Batches
+from workbench.training.randomness import seed_step
 
 
 def test_worker_processes_and_none_give_the_same_batches(coloured):
@@ -32,8 +34,6 @@ def test_worker_processes_and_none_give_the_same_batches(coloured):
 
 
 def test_reading_here_leaves_the_random_state_of_the_step(coloured):
-    from workbench.training.randomness import seed_step
-
     made = Batches(
         Augmented(datasets.open(f"folder:{coloured}"), supervised_views(16, 0.5, 5), seed=0),
         batch=2, workers=0,
@@ -51,6 +51,21 @@ def test_another_picture_under_the_same_name_is_other_images(coloured, tmp_path)
     after = run._images(datasets.open(f"folder:{folder}"))
     assert {name for name in before if before[name] != after[name]} == {"pixels_of_24"}
     assert before["count"] == 24
+
+
+def test_every_published_strength_runs_and_none_is_cut_at_ten():
+    image = Image.fromarray(np.random.default_rng(0).integers(255, size=(40, 40, 3), dtype="u1"))
+    for name, (magnitude, _) in AUGMENTATIONS.items():
+        views = supervised_views(16, 0.2, magnitude)
+        seen = []
+        for number in range(60):
+            seed_step(1, number)
+            seen.append(views(image))
+        assert np.std(seen) > 20, name
+    steps = supervised_views(16, 0.2, 20).transform.transforms
+    (policy,) = [step for step in steps if hasattr(step, "ops")]
+    (enhance,) = [op for op in policy.ops if op.name == "Color"]
+    assert (enhance.magnitude, enhance.magnitude_max) == (20, 20)
 
 
 def test_views_without_augmentation_are_crops():

@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,10 +25,9 @@ from feature_store import InputError
 from workbench.cli import main
 from workbench.models.run_names import record_of
 from workbench.pretraining.backbone import build_s2
-from workbench.pretraining.config import PretrainConfig, PretrainRecipe
-from workbench.pretraining.run import _check_batch
+from workbench.pretraining.config import PretrainConfig, PretrainRecipe, check_batch
 from workbench.pretraining.supervised import Classifier
-from workbench.training import checkpoints, ranks
+from workbench.training import checkpoints
 
 
 def rows(folder, name):
@@ -166,6 +167,14 @@ def test_weights_to_start_from_are_those_of_a_run(pretrain, tmp_path):
         ({"model": "bundled:efficientnet_lite0"}, ["timm:"]),
         ({"init": "random:timm:vit_tiny_patch16_224:32"}, ["another architecture"]),
         ({"epochs": "0"}, ["epochs", "0"]),
+        ({"epochs": "nan"}, ["epochs", "nan"]),
+        ({"learning_rate": "inf"}, ["learning_rate", "inf"]),
+        ({"weight_decay": "-1"}, ["weight_decay", "-1"]),
+        ({"momentum": "3"}, ["momentum", "3"]),
+        ({"local_pixels": "-1"}, ["local_pixels", "-1"]),
+        ({"dry_run": "", "devices": "0"}, ["--devices", "0"]),
+        ({"dry_run": "", "devices": "16"}, ["--batch is 8", "16 devices"]),
+        ({"learning_rate": "1e38", "checkpoint_every": "1"}, ["step 1", "not finite"]),
         ({"dataset": "damaged"}, ["damaged", "nan"]),
     ],
 )
@@ -200,8 +209,10 @@ def test_another_configuration_and_an_unfinished_run_are_refused(line, pretrain,
     pretrain(tmp_path / "a", epochs="1")
     assert main(line(tmp_path / "a", epochs="1", scales="1x")) == 2
     assert "scales was ['1x', '2x'] there and is ['1x'] now" in capsys.readouterr().err
-    assert main(line(tmp_path / "a", epochs="1", learning_rate="0.1")) == 2
-    assert "recipe.learning_rate was None there and is 0.1 now" in capsys.readouterr().err
+    assert main(line(tmp_path / "a", epochs="1", seed="3", learning_rate="0.1")) == 2
+    said = capsys.readouterr().err
+    assert "recipe.learning_rate was None there and is 0.1 now" in said
+    assert "seed was 0 there and is 3 now" in said
     (tmp_path / "a" / "checkpoint.safetensors").unlink()
     assert main(["cost", "--model", f"run:{tmp_path / 'a'}"]) == 2
     assert "unfinished" in capsys.readouterr().err
@@ -258,32 +269,58 @@ def test_a_full_disk_leaves_the_checkpoint_before(line, tmp_path, capsys, monkey
     assert not list((tmp_path / "a").glob("*.partial"))
 
 
+def torchrun(words):
+    """Two processes that train together."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.Popen(
+        [*start, "--module", "workbench.cli", *words], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
 def test_two_processes_train_as_one(line, tmp_path):
-    """Each takes every second image; gradients are averaged, and one of them writes."""
-    words = line(tmp_path / "a", epochs="1", augment="none", batch="8")
-    done = [
-        subprocess.Popen(
-            [sys.executable, "-m", "workbench.cli", *words], stdout=subprocess.PIPE,
-            env=os.environ | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
-                              "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29517"},
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    assert [process.wait(timeout=300) for process in done] == [0, 0]
+    """Each takes every second image; gradients are averaged, and one of them writes and prints.
+
+    The model is evaluated after the last step alone, by the first process while the other waits.
+    """
+    words = line(tmp_path / "a", epochs="1", augment="none", batch="8", checkpoint_every="200")
+    training = torchrun(words)
+    said, noise = training.communicate(timeout=300)
+    assert training.returncode == 0, noise
+    assert json.loads(said)["steps"] == 3, "one object"
     assert len(rows(tmp_path / "a", "metrics.csv")) == 3
     assert (tmp_path / "a" / "checkpoint.safetensors").exists()
     assert json.loads((tmp_path / "a/run.json").read_text())["environment"]["processes"] == 2
 
 
+def test_processes_that_are_preempted_save_one_checkpoint_together(line, tmp_path):
+    """USR1 reaches both, as ``scripts/slurm/pretrain.sbatch`` forwards it."""
+    words = line(tmp_path / "a", epochs="1000", augment="none", val=None, checkpoint_every="10000")
+    training = torchrun(words)
+    table = tmp_path / "a" / "metrics.csv"
+    deadline = time.monotonic() + 120
+    while not (table.exists() and len(table.read_text().splitlines()) > 3):
+        assert training.poll() is None, training.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    children = Path(f"/proc/{training.pid}/task/{training.pid}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGUSR1)
+    _, said = training.communicate(timeout=120)
+    assert training.returncode != 0
+    assert said.count("workbench pretrain: stopped before the end") == 1, said
+    (saved,) = checkpoints.existing(tmp_path / "a")
+    assert int(saved.name[5:15]) == int(rows(tmp_path / "a", "metrics.csv")[-1]["step"])
+
+
 @pytest.mark.parametrize(("batch", "parts", "words"), [(1, 1, "1 for 2 devices"), (6, 2, "of 4")])
-def test_every_device_gets_a_part_of_a_batch(batch, parts, words, monkeypatch):
-    monkeypatch.setattr(ranks, "count", lambda: 2)
+def test_every_device_gets_a_part_of_a_batch(batch, parts, words):
     config = PretrainConfig(model="timm:test_vit:32", dataset="bundled:specks", batch=batch)
     with pytest.raises(InputError, match=words):
-        _check_batch(config, PretrainRecipe(parts=parts))
+        check_batch(config, PretrainRecipe(parts=parts), 2)
 
 
-def test_rows_go_to_tensorboard_where_it_is_installed(pretrain, tmp_path, monkeypatch):
+def test_rows_go_to_tensorboard_where_it_is_installed(line, pretrain, tmp_path, monkeypatch):
     seen = []
 
     class Writer:
@@ -300,4 +337,10 @@ def test_rows_go_to_tensorboard_where_it_is_installed(pretrain, tmp_path, monkey
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", stub)
     pretrain(tmp_path / "a", epochs="1", tensorboard="")
     assert seen[0] == str(tmp_path / "a")
+    rows_before = len(seen)
+    assert main(line(tmp_path / "a", epochs="2", tensorboard="")) == 2
+    assert len(seen) == rows_before, "nothing is written into the folder of another run"
+    assert oct((tmp_path / "a/checkpoint.safetensors").stat().st_mode) == oct(
+        (tmp_path / "a/metrics.csv").stat().st_mode
+    )
     assert {("loss", 1), ("learning_rate", 3), ("val_accuracy", 3)} <= set(seen[1:])

@@ -32,6 +32,20 @@ def test_shapes_are_trained_as_planned_and_resumed(line, tmp_path, capsys):
     assert before <= (folder / "metrics.csv").stat().st_mtime_ns
 
 
+def test_more_images_than_there_are_make_several_passes_and_widths_are_exact(
+    line, tmp_path, capsys
+):
+    plan = tmp_path / "star.csv"
+    plan.write_text("width,depth,mlp,images\n44,1,15,48\n")
+    assert int(44 * (15 / 44)) == 14, "a ratio alone would lose a unit"
+    assert main(line(tmp_path / "runs", scales="1x", sweep=str(plan))) == 0, capsys.readouterr().err
+    folder = tmp_path / "runs" / "width44-depth1-mlp15-images48"
+    assert len(pd.read_csv(folder / "metrics.csv")) == 6, "48 images of 24, in batches of 8"
+    from workbench import models
+
+    assert models.load(f"run:{folder}").module.blocks[0].mlp.fc1.out_features == 15
+
+
 def test_plans_that_do_not_fit_are_refused(line, tmp_path, capsys):
     plan = tmp_path / "star.csv"
     plan.write_text("width,depth,mlp,images\n15,2,24,16\n")

@@ -25,7 +25,8 @@ def pretraining(context: Context, sources: Sequence[str], options: Mapping[str, 
         elif not row["learned"]:
             notes.append(
                 f"{options['objective']}, {name}: did not learn ({100 * row['accuracy']:.1f} %, "
-                f"not above its floor of {100 * row['floor']:.1f} %)"
+                f"not above its floors: pixels {100 * row['pixels']:.1f} %, random start "
+                f"{100 * row['random']:.1f} %)"
             )
         if row is None or not row["learned"]:
             values[name] = {"top1": (float("nan"), None, None)}
