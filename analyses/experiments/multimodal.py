@@ -80,16 +80,17 @@ def seen_pixels(source: str, size: float, side: int) -> float:
 
 
 def curves(sizes: pd.DataFrame) -> pd.DataFrame:
-    """The study's rows by size, seeds pooled.
+    """The study's rows by size, means over seeds.
 
     Returns
     -------
     pandas.DataFrame
-        ``name``, ``size``, ``seen`` (pixels), ``questions``, ``right``.
+        ``name``, ``size``, ``seen`` (pixels), ``questions`` and ``right`` of a seed on average: all
+        seeds are asked the same questions, and more seeds must not narrow an interval over them.
     """
     found = sizes[sizes["study"] == STUDY]
     by = ["row", "source", "size"]
-    table = found.groupby(by, sort=False)[["questions", "right"]].sum().reset_index()
+    table = found.groupby(by, sort=False)[["questions", "right"]].mean().reset_index()
     at = zip(table["source"], table["size"], strict=True)
     table["seen"] = [seen_pixels(source, size, SIDE) for source, size in at]
     return table.rename(columns={"row": "name"}).drop(columns="source")

@@ -15,10 +15,10 @@ pilot (64 and 32 pixels only) comes first: where 64-pixel objects do not beat th
 points, nothing is concluded from the other rows, and the summary and the tables show that. "blind"
 sees another image's tokens.
 
-Expected on two idle cores: stores of daquar 3 minutes; pictures of objects 10 minutes and 1.1 GB,
-their stores half an hour for each row of three scales, resumed when repeated; then a run about 20
-minutes. analyses/experiments/tables_1_8_9_{multimodal,sizes}.csv, which the tables show, are
-written after each run and by --summary.
+Expected on two idle cores: stores of daquar 3 minutes; pictures of objects (or of the pilot) 10
+minutes and 1 GB, their stores half an hour for each row of three scales, resumed when repeated;
+then a run about 20 minutes. analyses/experiments/tables_1_8_9_{multimodal,sizes}.csv, which the
+tables show, are written after each run and by --summary.
 """
 
 from __future__ import annotations
@@ -67,11 +67,10 @@ ROWS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Questions, how long a run trains on them, and how they are scored."""
+    """Questions, and how a run trains on them once and is scored."""
 
     rows: tuple[str, ...]
     score: str
-    epochs: float
     batch: int = 8
     """Conversations per step; few photographs need small batches for enough steps."""
     pictures: dict[str, int] | None = None
@@ -81,14 +80,14 @@ class Study:
 STUDIES = {
     "daquar": Study(
         rows=("Lite0", "Lite0-S2", "Lite2", "blind", "Lite0-S2 raw", "Lite2 own size"),
-        score="exact", epochs=1, batch=2,
+        score="exact", batch=2,
     ),
     "pilot": Study(
-        rows=("Lite0-S2 3 scales raw", "blind"), score="likelihood", epochs=3,
-        pictures={"train": 1200, "test": 160}, sizes=(64, 32),
+        rows=("Lite0-S2 3 scales raw", "blind"), score="likelihood",
+        pictures={"train": 3600, "test": 160}, sizes=(64, 32),
     ),
     "objects": Study(
-        rows=tuple(ROWS), score="likelihood", epochs=1,
+        rows=tuple(ROWS), score="likelihood",
         pictures={"train": 4000, "test": 400},
     ),
 }  # fmt: skip
@@ -114,8 +113,6 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=STUDIES, default=list(STUDIES))
     parser.add_argument("--row", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seed", nargs="+", type=int, default=[0])
-    parser.add_argument("--epochs", type=float, help="in place of the study's own")
-    parser.add_argument("--most", type=int, help="stop after so many runs")
     asked = runner.parsed(parser)
     if asked.summary:
         write_summary()
@@ -128,7 +125,7 @@ def main() -> None:
         for row in STUDIES[study].rows
         if row in asked.row
     ]
-    for run in runner.missing(runs)[: asked.most]:
+    for run in runner.missing(runs):
         runner.do([run], lambda run: measured(run, asked))
         write_summary()
 
@@ -183,8 +180,8 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
     stores, files = zip(*(stored(run, asked, side) for side in ("train", "test")), strict=True)
     train, test = (asked_of.read([file]) for file in files)
     config = VlmConfig(
-        stage="lora", init="ridge", epochs=asked.epochs or study.epochs, batch=study.batch,
-        turns=12, blind=run.row == BLIND,
+        stage="lora", init="ridge", batch=study.batch, turns=12,
+        blind=run.row == BLIND,
     )  # fmt: skip
     folder = asked.stores / "runs" / run.path.stem
     watch = runner.Stopwatch()

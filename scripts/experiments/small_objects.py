@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -52,6 +54,7 @@ def render(photographs: Path, out: Path, counts: dict[str, int], sizes: tuple[in
     """Write the pictures that are missing, and all tables."""
     files = sorted(p for p in photographs.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
     backgrounds = {"train": files[::2], "test": files[1::2]}
+    refuse_others(out, {"photographs": [p.name for p in files], "sizes": list(sizes)})
     for part, count in counts.items():
         (out / part).mkdir(parents=True, exist_ok=True)
         scenes = [scene(part, number, sizes) for number in range(count)]
@@ -59,7 +62,8 @@ def render(photographs: Path, out: Path, counts: dict[str, int], sizes: tuple[in
         def draw(number: int, part: str = part, scenes: list = scenes) -> None:
             path = out / part / f"{number:05d}.jpg"
             if not path.exists():
-                photograph = backgrounds[part][number % len(backgrounds[part])]
+                random = np.random.default_rng((11, part == "test", number))
+                photograph = backgrounds[part][random.integers(len(backgrounds[part]))]
                 picture = painted(photograph, scenes[number], number)
                 picture.save(path.with_suffix(".partial"), "JPEG", quality=92)
                 path.with_suffix(".partial").rename(path)
@@ -79,6 +83,16 @@ def render(photographs: Path, out: Path, counts: dict[str, int], sizes: tuple[in
         ]
         file = {"train": "captions.csv", "test": "test_captions.csv"}[part]
         table(out / file, columns[:3], captions)
+
+
+def refuse_others(out: Path, made_of: dict) -> None:
+    """Record what the pictures of a folder are made of, or end where it holds others."""
+    record = out / "made_of.json"
+    if not record.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(made_of), encoding="utf-8")
+    elif json.loads(record.read_text("utf-8")) != made_of:
+        sys.exit(f"{out} holds pictures of other sizes or photographs; name another folder")
 
 
 def scene(part: str, number: int, sizes: tuple[int, ...]) -> dict:

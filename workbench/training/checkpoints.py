@@ -63,16 +63,25 @@ def load(folder: Path, log: Callable[[str], None]) -> dict[str, Any] | None:
     Damaged files are logged and removed, so that they do not count as kept checkpoints.
     """
     for path in existing(folder):
-        if _NAME.fullmatch(path.name)[2] == _checksum(path):  # type: ignore[index]
+        if _sound(path):
             return torch.load(path, map_location="cpu", weights_only=True)
         log(f"{path} is damaged (its checksum differs): removed it; using an earlier checkpoint")
         path.unlink()
     return None
 
 
+def any_sound(folder: Path) -> bool:
+    """Whether there is an undamaged checkpoint, from which a run would resume."""
+    return folder.is_dir() and any(_sound(path) for path in existing(folder))
+
+
 def existing(folder: Path) -> list[Path]:
     """Checkpoint files, the latest first."""
     return sorted((p for p in folder.iterdir() if _NAME.fullmatch(p.name)), reverse=True)
+
+
+def _sound(path: Path) -> bool:
+    return _NAME.fullmatch(path.name)[2] == _checksum(path)  # type: ignore[index]
 
 
 def _checksum(path: Path) -> str:

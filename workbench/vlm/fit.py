@@ -105,7 +105,7 @@ def fit(
     if before is not None:
         refuse_other(before, identity, model.projector)
         model.load_part(before.state(log))
-    elif config.init == "ridge" and not (folder.is_dir() and checkpoints.existing(folder)):
+    elif config.init == "ridge" and not checkpoints.any_sound(folder):
         r2 = _solved(model, data, language.model.get_input_embeddings().weight.detach(), log)
     outcome = train(
         _trained(model, data, config, steps, seed), folder, training,
