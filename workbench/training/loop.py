@@ -167,8 +167,9 @@ class _Run:
     def _shown(self, row: Mapping[str, float], bar: Any) -> dict[str, str]:
         """Values beside the bar."""
         found = {"loss": f"{row['loss']:.4g}", "rate": f"{row['learning_rate']:.2g}"}
-        speed = (bar.format_dict["rate"] or 0) * self.trained.images
-        return found | ({"images/s": f"{speed:.4g}"} if speed else {})
+        rate = bar.format_dict["rate"] or 0
+        counts = {"images/s": self.trained.images, "tokens/s": row.get("tokens", 0)}
+        return found | {name: f"{rate * count:.4g}" for name, count in counts.items() if count}
 
     def _evaluated(self) -> Mapping[str, float]:
         assert self.trained.evaluate is not None
