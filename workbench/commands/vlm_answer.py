@@ -37,10 +37,11 @@ class VlmAnswer:
 
     def run(self) -> int:
         from workbench.models.run_names import find_run
-        from workbench.vlm.evaluate import answer
+        from workbench.vlm.evaluate import answer, require_text
         from workbench.vlm.run import Run
         from workbench.vlm.vision import Tower
 
+        require_text(self.question)
         run = Run.open(self.trained)
         find_run(Source.parse(run.identity["source"]).model, self.encoder)
         tokens = Tower(run.identity["vision"], run.grid, note)([str(self.image)])

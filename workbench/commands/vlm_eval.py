@@ -15,7 +15,7 @@ import feature_store
 from analyses.reading.progress import watched
 from workbench.options import options_of
 from workbench.results import strict_json
-from workbench.results.files import write_csv
+from workbench.results.files import require_writable, write_csv
 from workbench.results.messages import note, show
 from workbench.vlm import questions as asked
 from workbench.vlm.evaluation_config import EvaluationConfig
@@ -25,7 +25,8 @@ from workbench.vlm.evaluation_config import EvaluationConfig
 class VlmEval:
     r"""Ask a trained model questions about unseen images and score its answers.
 
-    Each question is asked alone. Intervals are Wilson's 95 % intervals.
+    Each question is asked alone. Intervals are Wilson's 95 % intervals, which treat questions about
+    one image as independent.
 
     Examples
     --------
@@ -61,6 +62,8 @@ class VlmEval:
         from workbench.vlm.run import Run
         from workbench.vlm.scoring import paired
 
+        if self.out is not None:
+            require_writable(self.out)
         questions = asked.read(self.questions, self.limit)
         other = None if self.against is None else read(self.against, questions, "--against").scores
         run = Run.open(self.trained)

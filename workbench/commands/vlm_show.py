@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 import feature_store
 from feature_store import InputError
+from feature_store.errors import require_at_least
 from workbench.results import strict_json
 from workbench.results.messages import note, show
 from workbench.vlm import questions as asked
@@ -50,16 +54,14 @@ class VlmShow:
         from workbench.vlm import answers
         from workbench.vlm.matching import rows_of
 
+        self._check()
         questions = asked.read(self.questions, self.limit)
-        given = [text.partition("=") for text in self.answers]
-        if wrong := [text for text, part in zip(self.answers, given, strict=True) if not part[2]]:
-            raise InputError(f"--answers {wrong[0]}; expected NAME=FILE")
-        found = {n: answers.read(Path(file), questions, "--answers") for n, _, file in given}
+        given = _by_name(self.answers)
+        found = {n: answers.read(file, questions, "--answers") for n, file in given.items()}
         store = feature_store.open(self.store)
         rows, read = rows_of(questions, store.image_ids, store.path), reader(store)
         chosen = answers.examples(found, rows, self.examples)
         pictures = [read(int(rows[n])) for n in chosen]
-        sides = [max(picture.shape) for picture in pictures if picture is not None]
         drawn = {
             "gallery": figures.draw_gallery(
                 pictures,
@@ -67,7 +69,12 @@ class VlmShow:
                 {k: [(v.answers[n], float(v.scores[n])) for n in chosen] for k, v in found.items()},
             )
         }
-        sizes = answers.by_size(questions, found, sides[0] if sides else None)
+        sized = answers.object_sizes(questions) > 0
+        shapes = np.full((len(questions), 2), np.nan)
+        shapes[sized] = answers.picture_shapes(read, rows[sized])
+        sources = {one.source for one in found.values()} - {""}
+        sides = {source: answers.base_sides(store, source, shapes) for source in sources}
+        sizes = answers.by_size(questions, found, sides)
         if len(sizes):
             drawn["sizes"] = figures.draw_sizes(sizes)
         files = [p for name, one in drawn.items() for p in style.save(one, self.out / name)]
@@ -77,3 +84,23 @@ class VlmShow:
         else:
             note(f"wrote {', '.join(path.name for path in files)} in {self.out}")
         return 0
+
+    def _check(self) -> None:
+        require_at_least(self, examples=1)
+        if self.out.exists() and not self.out.is_dir():
+            raise InputError(f"--out {self.out} is a file; name a folder for the figures")
+
+
+def _by_name(answers: Sequence[str]) -> dict[str, Path]:
+    """The file of each NAME=FILE."""
+    found: dict[str, Path] = {}
+    for text in answers:
+        name, _, file = text.partition("=")
+        if not (name and file):
+            raise InputError(f"--answers {text}; expected NAME=FILE")
+        if name in found:
+            raise InputError(
+                f"--answers names {found[name]} and {file} both {name}; give each run another name"
+            )
+        found[name] = Path(file)
+    return found

@@ -10,12 +10,14 @@ import tyro
 
 import feature_store
 from analyses.reading.progress import watched
-from feature_store import InputError
+from feature_store import FeatureStore, InputError
+from feature_store.errors import require_at_least
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
 from workbench.vlm import questions as asked
 from workbench.vlm.config import VlmConfig
+from workbench.vlm.question import Question
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +68,13 @@ class VlmTrain:
         from workbench.vlm.fit import fit
 
         self._check()
+        self._check_start()
+        questions = asked.read(self.questions, self.limit)
+        store = feature_store.open(self.store)
+        held_out = self._held_out(store)
         found = fit(
-            feature_store.open(self.store), self.source, asked.read(self.questions, self.limit),
-            self.vlm, seed=self.seed, folder=self.out, log=note, start=self.start,
-            checkpoint_every=self.checkpoint_every, progress=watched(),
+            store, self.source, questions, self.vlm, seed=self.seed, folder=self.out, log=note,
+            start=self.start, checkpoint_every=self.checkpoint_every, progress=watched(),
         )  # fmt: skip
         outcome = found.outcome
         record: dict[str, Any] = {
@@ -83,8 +88,8 @@ class VlmTrain:
             "seconds": outcome.seconds,
             "tokens_per_s": found.tokens_per_s,
         }
-        if outcome.finished and self.encoder_runs is not None:
-            record["eval_loss"] = self._export(self.encoder_runs)
+        if outcome.finished and held_out is not None:
+            record["eval_loss"] = self._export(*held_out)
         if self.json:
             show(strict_json.dumps(record))
         else:
@@ -97,24 +102,50 @@ class VlmTrain:
         return 0 if outcome.finished else 1
 
     def _check(self) -> None:
+        require_at_least(self, seed=0)
         given = (self.val_store is not None, bool(self.val_questions))
         if self.encoder_runs is None and any(given):
             raise InputError("--val-store and --val-questions need --encoder-runs; add it")
         if self.encoder_runs is not None and not all(given):
             raise InputError("--encoder-runs needs --val-store and --val-questions")
-        if self.encoder_runs is not None and self.vlm.stage != "projector":
-            raise InputError(
-                f"--encoder-runs is for --stage projector; --stage is {self.vlm.stage}"
-            )
 
-    def _export(self, path: Path) -> float:
+    def _check_start(self) -> None:
+        """Refuse a run to start from that the other options contradict."""
+        from workbench.vlm.run import Run
+
+        if self.start is None:
+            return
+        if self.vlm.init == "ridge":
+            raise InputError(
+                f"--init ridge solves the projector anew, and --from {self.start} takes that of a "
+                f"run; leave one of them out"
+            )
+        before = Run.open(self.start)
+        if before.config.blind and not self.vlm.blind:
+            raise InputError(
+                f"--from {self.start} is a --blind run, whose projector never saw the images of "
+                f"its questions; start from another run, or add --blind"
+            )
+        if before.unfinished:
+            note(f"note: --from {self.start} is not finished ({before.unfinished})")
+
+    def _held_out(self, train: FeatureStore) -> tuple[FeatureStore, list[Question]] | None:
+        """Store and questions of --encoder-runs, checked before the training."""
+        from workbench.vlm import encoder_runs
+
+        if self.encoder_runs is None:
+            return None
+        encoder_runs.require_fit(self.vlm, "--encoder-runs")
+        assert self.val_store is not None
+        store, questions = feature_store.open(self.val_store), asked.read(self.val_questions)
+        encoder_runs.check(self.encoder_runs, train, self.source, store, questions)
+        return store, questions
+
+    def _export(self, store: FeatureStore, questions: list[Question]) -> float:
         """Add the run to the table of the encoder law; returns its held-out loss."""
         from workbench.vlm import encoder_runs
 
-        assert self.val_store is not None
-        line = encoder_runs.line(
-            self.out, feature_store.open(self.val_store), asked.read(self.val_questions),
-            self.vlm.device, note,
-        )  # fmt: skip
-        encoder_runs.add(line, path)
+        assert self.encoder_runs is not None
+        line = encoder_runs.line(self.out, store, questions, self.vlm.device, note)
+        encoder_runs.add(line, self.encoder_runs)
         return float(line["eval_loss"])

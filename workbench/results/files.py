@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyses.reading.csv_cells import neutralised
+from feature_store.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,23 @@ def written_whole(path: Path) -> Iterator[Path]:
     except BaseException:
         _remove(partial)
         raise
+
+
+def require_writable(path: Path) -> None:
+    """Refuse, before a long computation, a path that cannot become a file.
+
+    Raises
+    ------
+    InputError
+        It is a folder, or lies below a file or in a folder that may not be written to.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise InputError(f"{path} cannot be written: {above} is a file; name another folder")
+    if not os.access(above, os.W_OK):
+        raise InputError(f"{path} cannot be written: {above} is read-only; name another folder")
 
 
 def _remove(path: Path) -> None:

@@ -11,10 +11,13 @@ import numpy as np
 import pandas as pd
 
 from analyses.experiments.multimodal import seen_pixels
+from analyses.reading.csv_cells import restored
+from feature_store import FeatureStore
 from feature_store.errors import InputError
+from workbench.datasets.pictures import Reader, recorded_transform
 from workbench.results import strict_json
 from workbench.training.files import IDENTITY
-from workbench.vlm.questions import Question
+from workbench.vlm.question import Question
 
 _SIZE = re.compile(r"\b(\d+)$")
 
@@ -39,7 +42,7 @@ def read(path: Path, questions: Sequence[Question], option: str) -> Answers:
     Raises
     ------
     InputError
-        The file has another form, or answers other questions.
+        The file has another form, answers other questions, or holds impossible scores.
     """
     try:
         if path.suffix == ".json":
@@ -47,9 +50,9 @@ def read(path: Path, questions: Sequence[Question], option: str) -> Answers:
             answers, scores = list(map(str, found["answers"])), np.array(found["scores"], float)
             source, same = str(found["source"]), len(scores) == len(answers) == len(questions)
         else:
-            table = pd.read_csv(path, keep_default_na=False)
-            answers, scores = table["answer"].astype(str).tolist(), table["score"].to_numpy(float)
-            asked = zip(table["image"].astype(str), table["question"], strict=True)
+            table = restored(pd.read_csv(path, dtype=str, na_filter=False))
+            answers, scores = table["answer"].tolist(), table["score"].to_numpy(float)
+            asked = zip(table["image"], table["question"], strict=True)
             same = list(asked) == [(one.image, one.question) for one in questions]
             run = path.parent / IDENTITY
             source = strict_json.read(run)["identity"].get("source", "") if run.exists() else ""
@@ -57,6 +60,8 @@ def read(path: Path, questions: Sequence[Question], option: str) -> Answers:
         raise InputError(
             f"{option} {path} holds no answers of `workbench vlm eval --out`: {error}"
         ) from error
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise InputError(f"{option} {path} holds scores that are not numbers between 0 and 1")
     if not same:
         raise InputError(
             f"{option} {path} answers {len(scores)} questions; expected these {len(questions)} in "
@@ -66,24 +71,26 @@ def read(path: Path, questions: Sequence[Question], option: str) -> Answers:
 
 
 def by_size(
-    questions: Sequence[Question], found: Mapping[str, Answers], side: int | None
+    questions: Sequence[Question], found: Mapping[str, Answers], sides: Mapping[str, np.ndarray]
 ) -> pd.DataFrame:
     """Number of right answers by object size: the pixels that end a type, such as ``colour 64``.
 
-    `side` is the longer side of the pictures in pixels, if known.
+    `sides` maps a source to :func:`base_sides` of the questions' pictures.
 
     Returns
     -------
     pandas.DataFrame
-        ``name``, ``size``, ``seen``, ``questions``, ``right``; empty if no type ends in a number.
+        ``name``, ``size``, ``seen`` (pixels at the largest scale, the mean over the questions whose
+        picture is known), ``questions``, ``right``; empty if no type ends in a number.
     """
-    matches = [_SIZE.search(question.type) for question in questions]
-    sizes = np.array([int(match[1]) if match else 0 for match in matches])
+    sizes = object_sizes(questions)
     rows = [
         {
             "name": name,
             "size": size,
-            "seen": seen_pixels(one.source, size, side) if one.source and side else np.nan,
+            "seen": _seen(one.source, size, sides[one.source][sizes == size])
+            if one.source in sides
+            else np.nan,
             "questions": int((sizes == size).sum()),
             "right": float(one.scores[sizes == size].sum()),
         }
@@ -91,6 +98,44 @@ def by_size(
         for size in sorted(set(sizes.tolist()) - {0})
     ]
     return pd.DataFrame(rows)
+
+
+def object_sizes(questions: Sequence[Question]) -> np.ndarray:
+    """Pixels that end the type of each question: int64, dims (question,); 0 if none do."""
+    matches = [_SIZE.search(question.type) for question in questions]
+    return np.array([int(match[1]) if match else 0 for match in matches], np.int64)
+
+
+def picture_shapes(read: Reader, rows: np.ndarray) -> np.ndarray:
+    """Rows and columns in pixels of the picture in each store row: float, dims (question, 2).
+
+    NaN if `read` has no such picture.
+    """
+    known: dict[int, tuple[float, float]] = {}
+    for row in np.unique(rows).tolist():
+        picture = read(row)
+        known[row] = (np.nan, np.nan) if picture is None else (picture.shape[0], picture.shape[1])
+    return np.array([known[row] for row in rows.tolist()], float).reshape(-1, 2)
+
+
+def base_sides(store: FeatureStore, source: str, shapes: np.ndarray) -> np.ndarray:
+    """Pixels of each picture that one side of a source's base image shows: float, dims (question,).
+
+    They are the longer side of a picture that was padded or squashed. A centre crop shows the
+    shorter side, or less of it where the image was resized beyond the crop. NaN if the store does
+    not tell how the source was made.
+
+    Parameters
+    ----------
+    shapes : np.ndarray
+        Float, dims (question, 2): as :func:`picture_shapes`.
+    """
+    try:
+        transform = recorded_transform(store, source)
+    except InputError:
+        return np.full(len(shapes), np.nan)
+    shown = shapes.min(1) if transform.mode == "centre" else shapes.max(1)
+    return np.asarray(shown / transform.resize_ratio)
 
 
 def examples(found: Mapping[str, Answers], images: np.ndarray, count: int) -> list[int]:
@@ -113,3 +158,9 @@ def examples(found: Mapping[str, Answers], images: np.ndarray, count: int) -> li
             if fresh is not None and len(chosen) < count:
                 chosen.append(fresh)
     return sorted(chosen)
+
+
+def _seen(source: str, size: int, sides: np.ndarray) -> float:
+    """Mean pixels of an object at the largest scale, over the pictures whose side is known."""
+    known = sides[np.isfinite(sides)]
+    return seen_pixels(source, size, 1) * float((1 / known).mean()) if len(known) else np.nan

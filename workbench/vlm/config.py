@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -57,13 +58,15 @@ class VlmConfig:
 
     def __post_init__(self) -> None:
         require_choices(self)
+        if self.device.partition(":")[0] in ("auto", "meta"):
+            raise InputError(f"device is {self.device!r}; name cpu, cuda or cuda:1")
         if self.arithmetic == "fp16":
             raise InputError("arithmetic fp16 has too small a range for training; choose bf16")
         require_at_least(self, batch=1, together=1, rank=1, length=16, turns=1)
         for name in ("epochs", "learning_rate", "projector_rate"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise InputError(f"{name} must be positive, got {value}")
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"{name} is {value}; expected a positive number")
 
     def resolved(self) -> VlmConfig:
         """With the recipe's values in place of None."""

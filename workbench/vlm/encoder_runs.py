@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,26 @@ from analyses.scaling_laws.runs import read_runs
 from feature_store import FeatureStore, Source
 from feature_store.errors import InputError
 from workbench.cost import cost
-from workbench.results.files import write_csv
+from workbench.results.files import require_writable, write_csv
 from workbench.training.features import refuse_other_features
+from workbench.vlm.config import VlmConfig
 from workbench.vlm.layout import IGNORED, Writer, conversations, padded
 from workbench.vlm.matching import rows_of
 from workbench.vlm.model import VisionLanguageModel
-from workbench.vlm.questions import Question
+from workbench.vlm.question import Question
 from workbench.vlm.run import Run
 from workbench.vlm.vision import StoredVision
 
-KEYS = ("source", "llm", "dataset", "image_text_pairs", "seed")
+KEYS = ("run", "dataset")
 """Columns that identify a line: a repeated run replaces its own line."""
+_REPEATABLE = ("code", "features", "training")
+"""Parts of a run's identity that change when the same run is repeated: the program, the extraction
+of the same features, and the interval of checkpoints; the other options decide its steps."""
+COLUMNS = (
+    "llm", "dataset", "vit_params", "image_text_pairs", "eval_loss", "llm_params", "image_tokens",
+    "source", "seed", "run",
+)  # fmt: skip
+"""Columns of the table, those of :func:`line`."""
 BATCH = 16
 
 
@@ -71,16 +82,17 @@ def line(
     -------
     dict
         ``llm``, ``dataset``, ``vit_params``, ``image_text_pairs`` (trained on, each pass counted),
-        ``eval_loss`` (nats a token), ``llm_params``, ``image_tokens``, ``source``, ``seed``.
+        ``eval_loss`` (nats a token), ``llm_params``, ``image_tokens``, ``source``, ``seed``,
+        ``run`` (see :func:`run_hash`).
 
     Raises
     ------
     InputError
-        A run of another stage than ``projector``; features or images that do not match the run.
+        A run of another stage than ``projector``, or a blind one; features or images that do not
+        match the run.
     """
     run = Run.open(folder)
-    if run.config.stage != "projector":
-        raise InputError(f"{folder} trained --stage {run.config.stage}; expected --stage projector")
+    require_fit(run.config, str(folder))
     vision = StoredVision(store, run.identity["source"])
     refuse_other_features(run.identity["vision"], vision.manifests(), f"in {store.path}")
     model, writer = run.model(device, log)
@@ -96,7 +108,52 @@ def line(
         "image_tokens": writer.image_tokens,
         "source": vision.source,
         "seed": run.identity["seed"],
+        "run": run_hash(run.identity),
     }
+
+
+def require_fit(config: VlmConfig, where: str) -> None:
+    """Refuse (InputError) runs that do not belong in the table; `where` names the run."""
+    if config.stage != "projector":
+        raise InputError(
+            f"{where}: --stage is {config.stage}; the table of the encoder law takes runs of "
+            f"--stage projector"
+        )
+    if config.blind:
+        raise InputError(
+            f"{where}: a --blind run does not see its images, so its loss tells nothing about the "
+            f"encoder; leave out --blind or --encoder-runs"
+        )
+
+
+def run_hash(identity: Mapping[str, Any]) -> str:
+    """Hash of all that makes a run different: options, models, data and seed.
+
+    A run that is repeated, for example with another version of this program, has the same.
+    """
+    kept = {name: value for name, value in identity.items() if name not in _REPEATABLE}
+    text = json.dumps(kept, sort_keys=True)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def check(
+    path: Path,
+    train: FeatureStore,
+    source: str,
+    store: FeatureStore,
+    questions: Sequence[Question],
+) -> None:
+    """Refuse (InputError), before a training, what :func:`line` and :func:`add` would refuse.
+
+    `train` is the store to train on, `store` that of the held-out images.
+    """
+    require_writable(path)
+    if path.exists():
+        _require_columns(path, read_runs(path), COLUMNS)
+    vision = StoredVision(store, source)
+    ours = StoredVision(train, source).manifests()
+    refuse_other_features(ours, vision.manifests(), f"in {store.path}")
+    vision.refuse_unreadable(rows_of(questions, store.image_ids, store.path))
 
 
 def add(record: dict[str, Any], path: Path) -> None:
@@ -110,8 +167,12 @@ def add(record: dict[str, Any], path: Path) -> None:
     table = pd.DataFrame([record])
     if path.exists():
         before = read_runs(path)
-        if missing := [name for name in record if name not in before]:
-            raise InputError(f"{path} lacks {', '.join(missing)}; name another file")
+        _require_columns(path, before, tuple(record))
         same = (before[list(KEYS)] == table.loc[0, list(KEYS)]).all(axis=1)
         table = pd.concat([before[~same], table], ignore_index=True)
     write_csv(table, path)
+
+
+def _require_columns(path: Path, table: pd.DataFrame, names: Sequence[str]) -> None:
+    if missing := [name for name in names if name not in table]:
+        raise InputError(f"{path} lacks {', '.join(missing)}; name another file")

@@ -18,7 +18,7 @@ from workbench.vlm.evaluation_config import EvaluationConfig
 from workbench.vlm.layout import IGNORED, Text, Writer, padded
 from workbench.vlm.matching import other_images, rows_of
 from workbench.vlm.model import VisionLanguageModel
-from workbench.vlm.questions import Question
+from workbench.vlm.question import Question
 from workbench.vlm.run import Run
 from workbench.vlm.vision import StoredVision
 
@@ -49,7 +49,7 @@ def evaluate(
     ------
     InputError
         Features that were made differently from the training features; questions without choices
-        where choices are scored; questions that are too long.
+        where choices are scored, or with more choices than letters; questions that are too long.
     """
     vision = StoredVision(store, run.identity["source"])
     refuse_other_features(run.identity["vision"], vision.manifests(), f"in {store.path}")
@@ -80,6 +80,12 @@ def _require_choices(questions: Sequence[Question], score: str) -> None:
         raise InputError(
             f"--score {score} compares choices, and question {lacking[0]} has none ({len(lacking)} "
             f"in all); give them in a column choices, or use --score exact"
+        )
+    most = max(range(len(questions)), key=lambda n: len(questions[n].choices))
+    if score == "letter" and len(questions[most].choices) > scoring.LETTERS:
+        raise InputError(
+            f"question {most + 1} has {len(questions[most].choices)} choices; --score letter takes "
+            f"at most {scoring.LETTERS}: use --score likelihood"
         )
 
 
@@ -162,12 +168,7 @@ class Answerer:
     def _batches(self, texts: Sequence[Text], rows: np.ndarray, *, left: bool) -> Any:
         """Yield the numbers of some texts and their batch."""
         for number, text in enumerate(texts):
-            room = self.length - (self.config.new_tokens if left else 0)
-            if len(text.ids) > room:
-                raise InputError(
-                    f"question {number + 1} has {len(text.ids)} tokens with its image; expected at "
-                    f"most {room}: shorten it"
-                )
+            self._refuse_long(number, len(text.ids), self.config.new_tokens if left else 0)
         device = next(self.model.parameters()).device
         size = self.config.batch
         with shown("answer", total=len(texts), unit="text", wanted=self.progress) as bar:
@@ -178,12 +179,37 @@ class Answerer:
                 yield part, {name: value.to(device) for name, value in batch.items()}
                 bar.update(len(part))
 
+    def _refuse_long(self, number: int, tokens: int, answer: int) -> None:
+        room = self.length - tokens
+        found = f"question {number + 1} has {tokens} tokens with its image"
+        if room < min(answer, 1):
+            most = self.length - (answer if answer < self.length else 0)
+            raise InputError(f"{found}; expected at most {most}: shorten it")
+        if room < answer:
+            raise InputError(
+                f"{found}, which leaves {room} of the run's {self.length} for an answer, and "
+                f"--new-tokens is {answer}; use at most --new-tokens {room}"
+            )
+
 
 def answer(
     run: Run, model: VisionLanguageModel, writer: Writer, tokens: torch.Tensor, question: str
 ) -> str:
-    """The model's answer about one image's tokens, float32, dims (1, row, col, channel)."""
+    """The model's answer about one image's tokens, float32, dims (1, row, col, channel).
+
+    Raises
+    ------
+    InputError
+        An empty question, or one that is too long.
+    """
+    require_text(question)
     config = EvaluationConfig(new_tokens=32)
     asked = Answerer(model, writer, lambda rows: tokens, run.config.length, config, False)
     with torch.inference_mode():
         return asked.generate([writer.prompt(question)], np.array([0]))[0]
+
+
+def require_text(question: str) -> None:
+    """Refuse (InputError) an empty question."""
+    if not question.strip():
+        raise InputError("--question is empty; ask something about the image")

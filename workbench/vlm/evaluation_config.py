@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from feature_store.errors import require_at_least, require_choices
+from feature_store.errors import InputError, require_at_least, require_choices
 
 Score = Literal["likelihood", "letter", "exact", "vqa"]
 
@@ -28,4 +28,9 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         require_choices(self)
-        require_at_least(self, new_tokens=1, batch=1)
+        require_at_least(self, new_tokens=1, batch=1, seed=0)
+        if self.shuffle_choices and self.score != "letter":
+            raise InputError(
+                f"--shuffle-choices is for --score letter, and --score is {self.score}, which does "
+                f"not list the choices; leave it out"
+            )

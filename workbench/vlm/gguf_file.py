@@ -24,7 +24,7 @@ def unpack(path: Path, folder: Path) -> None:
 
     Raises
     ------
-    OSError, ValueError, KeyError
+    OSError, ValueError, KeyError, IndexError, OverflowError, struct.error
         The file cannot be read.
     """
     from transformers.integrations.gguf import read_gguf_metadata

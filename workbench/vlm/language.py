@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import pickle
+import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,7 @@ class Language:
     model: Any
     tokenizer: Any
     weights: str
-    """sha256 of the weight file, or the commit of the hub repository."""
+    """sha256 of the weight files, or the commit of the hub repository."""
 
     @property
     def width(self) -> int:
@@ -71,13 +73,16 @@ def load(name: str, cache: Path, dtype: torch.dtype, log: Callable[[str], None])
     Raises
     ------
     InputError
-        An unknown name; a missing package or file; a bundled file with another checksum.
+        An unknown name; a missing package; a missing or damaged file; a bundled file with another
+        checksum.
     """
     require_packages()
     importlib.import_module("transformers.utils.logging").disable_progress_bar()
     kind, _, rest = name.partition(":")
     if kind == "hf" and rest:
-        return _pretrained(rest, dtype, name)
+        found = _pretrained(rest, dtype, name)
+        folder = Path(rest)
+        return replace(found, weights=weights_sha256(folder)) if folder.is_dir() else found
     if kind == "bundled":
         path = bundled_path(rest)
     elif kind == "gguf" and rest:
@@ -88,8 +93,7 @@ def load(name: str, cache: Path, dtype: torch.dtype, log: Callable[[str], None])
         )
     if not path.is_file():
         raise InputError(f"{name}: the file {path} does not exist")
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = _sha256(path)
     if kind == "bundled" and sha256 != BUNDLED[rest].sha256:
         raise InputError(
             f"{name}: {path} has sha256 {sha256}, expected {BUNDLED[rest].sha256}; install it with "
@@ -101,10 +105,25 @@ def load(name: str, cache: Path, dtype: torch.dtype, log: Callable[[str], None])
         try:
             with written_whole(unpacked) as partial:
                 unpack(path, partial)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, IndexError, OverflowError, struct.error) as error:
             raise InputError(f"{path} cannot be read as a GGUF language model: {error}") from error
     found = _pretrained(str(unpacked), dtype, name)
     return Language(found.model, found.tokenizer, sha256)
+
+
+def weights_sha256(folder: Path) -> str:
+    """sha256 of the names and contents of a folder's weight files, read from end to end.
+
+    These are its ``.safetensors`` files or, if it has none, its ``.bin`` files.
+    """
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    listed = "".join(f"{_sha256(path)}  {path.name}\n" for path in files)
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_packages() -> None:
@@ -137,12 +156,17 @@ def bundled_path(name: str) -> Path:
 
 
 def _pretrained(source: str, dtype: torch.dtype, name: str) -> Language:
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    damaged = (
+        OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError,
+        SafetensorError,
+    )  # fmt: skip
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except damaged as error:
         raise InputError(f"language model {name} cannot be loaded: {error}") from error
     for scaled in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
         if getattr(model.config, scaled, None) is not None:

@@ -25,7 +25,7 @@ from workbench.models.run_names import find_run
 from workbench.results.messages import note
 from workbench.vlm.evaluate import Answerer
 from workbench.vlm.evaluation_config import EvaluationConfig
-from workbench.vlm.questions import IMAGE_MARK
+from workbench.vlm.question_json import IMAGE_MARK
 from workbench.vlm.run import Run
 from workbench.vlm.vision import Tower
 

@@ -12,26 +12,43 @@ import numpy as np
 from analyses.statistics.bootstrap import wilson
 from analyses.statistics.trials import mcnemar
 from feature_store.errors import InputError
-from workbench.vlm.questions import Question
+from workbench.vlm.question import Question
 
+LETTERS = len(string.ascii_uppercase)
 ARTICLES = ("a", "an", "the")
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 NUMBERS = {word: str(number) for number, word in enumerate(WORDS)}
+_KEPT = r"(?<!\w)-(?=\.?\d)|(?<![^\W\d])\.(?=\d)|(?<=[a-z])\++(?!\w)"
+"""Minus and decimal point of a number, and pluses that end a word."""
+_PUNCTUATION = re.compile(f"({_KEPT})|[{re.escape(string.punctuation.replace(chr(39), ''))}]")
+_BEGINS = re.compile(r"\W*([A-Za-z])\s*(?:$|[):]|\.(?!\w))")
+_ANSWER_IS = re.compile(
+    r"(?i:\banswer(?:\s+is)?\s*:?\s*(?:(?:option|choice|letter)\s+)?)"
+    r"(?:([A-Z])\b|([a-z])(?=\s*$|[.,;:!]))|(?<!\w)\(([A-Za-z])\)"
+)
+_ALONE = re.compile(r"(?<![\w'’])([A-Z])(?![\w'’])")
+_ARTICLE = re.compile(r"(?:^|[.!?]\s+)A(?=\s+\w)")
+_PRONOUN = re.compile(r"\bI(?=\s+[a-z])")
 
 
 def normalised(answer: str) -> str:
-    """An answer in lower case, without punctuation and articles, with small numbers as digits.
+    """An answer in lower case, without punctuation and articles; zero to ten become digits.
 
-    Source: the evaluation of VQA (GT-Vision-Lab/VQA, ``vqaEval.py``); its table of contractions
-    without apostrophes is left out.
+    Apostrophes stay, as do a number's minus and decimal point and the pluses that end a word (C++).
+
+    Source: the evaluation of VQA (GT-Vision-Lab/VQA, ``vqaEval.py``), which keeps the point between
+    digits; minus and pluses are kept here alone, and its table of contractions without apostrophes
+    is left out.
 
     Examples
     --------
     >>> normalised("The two  Dogs.")
     '2 dogs'
+    >>> normalised("-1.50 (C++)")
+    '-1.50 c++'
     """
     text = re.sub(r"(?<=\d),(?=\d)", "", answer.lower())
-    text = re.sub(rf"[{re.escape(string.punctuation.replace(chr(39), ''))}]", " ", text)
+    text = _PUNCTUATION.sub(lambda mark: mark[1] or " ", text)
     words = [NUMBERS.get(word, word) for word in text.split()]
     return " ".join(word for word in words if word not in ARTICLES)
 
@@ -59,10 +76,29 @@ def vqa(question: Question, answer: str) -> float:
 
 
 def letter(answer: str, count: int) -> int | None:
-    """Number of the option that an answer such as ``B`` or ``(b) the cat`` names; None if none."""
-    found = re.match(r"\W*([A-Za-z])\b", answer)
-    place = string.ascii_lowercase.find(found[1].lower()) if found else -1
-    return place if 0 <= place < count else None
+    """Number of the option among the first `count` letters that an answer names; None if none.
+
+    The first of these rules that finds the letter of an option decides:
+
+    1. the answer begins with a letter that its end, a full stop, a bracket or a colon follows:
+       ``B``, ``(b) the cat``, ``b. the cat``;
+    2. the first ``answer is B``, ``Answer: b`` or ``(B)``;
+    3. the last capital letter that stands alone, except the article that begins a sentence and the
+       pronoun I: ``A red car, so B`` names B.
+
+    Examples
+    --------
+    >>> [letter(said, 4) for said in ("(b) a cat", "The answer is C", "A red car, so B", "A cat")]
+    [1, 2, 1, None]
+    """
+    begins = _BEGINS.match(answer)
+    named = [next(filter(None, found)) for found in _ANSWER_IS.findall(answer)]
+    alone = _ALONE.findall(_PRONOUN.sub(" ", _ARTICLE.sub(" ", answer)))
+    for mark in ([begins[1]] if begins else []) + named + alone[::-1]:
+        place = string.ascii_lowercase.find(mark.lower())
+        if place < count:
+            return place
+    return None
 
 
 def order_of_options(question: Question, shuffle: bool, seed: int, number: int) -> list[int]:
@@ -74,7 +110,7 @@ def order_of_options(question: Question, shuffle: bool, seed: int, number: int) 
 
 
 def letter_prompt(question: Question, order: Sequence[int]) -> str:
-    """The question with its options and LLaVA's request for a letter.
+    """The question with its options, at most :data:`LETTERS`, and LLaVA's request for a letter.
 
     Source: haotian-liu/LLaVA, ``model_vqa_mmbench.py``.
     """

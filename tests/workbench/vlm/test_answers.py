@@ -9,8 +9,12 @@ import pandas as pd
 import pytest
 
 from feature_store import InputError
+from workbench.commands.vlm_eval import answer_table
 from workbench.figures.answers import draw_gallery
-from workbench.vlm.answers import Answers, by_size, examples, read
+from workbench.models.transform import Transform
+from workbench.results.files import write_csv
+from workbench.vlm import answers as reading
+from workbench.vlm.answers import Answers, base_sides, by_size, examples, picture_shapes, read
 from workbench.vlm.questions import Question
 
 ASKED = [
@@ -41,15 +45,45 @@ def test_a_table_and_a_result_hold_the_same_answers(tmp_path):
         read(tmp_path / "b.json", ASKED, "--against")
 
 
+def test_the_table_of_the_command_is_read_as_it_was_written(tmp_path):
+    texts = ("=what?", "+1", "-x", "@home", "'=quoted", "NA", "", "nan", "01", "2.50", "a\r\nb")
+    asked = [
+        Question(image=f"{n:03d}", question=f"{text}?", answer="x") for n, text in enumerate(texts)
+    ]
+    write_csv(answer_table(asked, texts, np.zeros(len(texts))), tmp_path / "a.csv")
+    assert read(tmp_path / "a.csv", asked, "--against").answers == list(texts)
+
+
+@pytest.mark.parametrize("score", ["", "nan", "2", "yes"])
+def test_impossible_scores_are_refused(tmp_path, score):
+    (tmp_path / "a.csv").write_text(f"image,question,answer,score\n0.jpg,colour?,red,{score}\n")
+    with pytest.raises(InputError, match=r"--answers .*a\.csv"):
+        read(tmp_path / "a.csv", ASKED[:1], "--answers")
+
+
 def test_right_answers_are_counted_by_size_and_as_seen():
     found = {"S2": answers(0, 1, 0.5, 1, source="toy:a#b@224+448.raw"), "x": answers(1, 1, 1, 1)}
-    table = by_size(ASKED, found, side=896)
+    sides = {found["S2"].source: np.array([896, 896, 448, 10])}
+    table = by_size(ASKED, found, sides)
     assert table["size"].tolist() == [8, 64, 8, 64]
     assert table["questions"].tolist() == [1, 2, 1, 2]
     assert table["right"].tolist() == [0, 1.5, 1, 2]
-    assert table["seen"].tolist()[:2] == [4, 32]
+    assert table["seen"].tolist()[:2] == [4, (32 + 64) / 2]
     assert table["seen"].isna().tolist() == [False, False, True, True]
-    assert by_size(ASKED[3:], {"x": answers(1)}, None).empty
+    assert by_size(ASKED[3:], {"x": answers(1)}, {}).empty
+    unknown = {found["S2"].source: np.full(4, np.nan)}
+    assert by_size(ASKED, found, unknown)["seen"].isna().all()
+
+
+@pytest.mark.parametrize(("mode", "sides"), [("centre", [87.5, 175]), ("pad", [120, 400])])
+def test_a_crop_shows_the_shorter_side_and_padding_the_longer(monkeypatch, mode, sides):
+    whole = Transform(height=224, width=224, mode=mode, resize_ratio=1 if mode == "pad" else 8 / 7)
+    monkeypatch.setattr(reading, "recorded_transform", lambda store, source: whole)
+    pictures = {3: np.zeros((100, 120, 3)), 5: np.zeros((400, 200, 3)), 7: None}
+    shapes = picture_shapes(pictures.get, np.array([3, 5, 7]))
+    found = base_sides(None, "toy:a#b@224", shapes)
+    assert found[:2].tolist() == sides
+    assert np.isnan(found[2])
 
 
 def test_a_gallery_shows_each_outcome_and_no_image_twice():

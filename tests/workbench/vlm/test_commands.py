@@ -45,8 +45,15 @@ def test_a_projector_adds_its_line_to_the_table_of_the_encoder_law(photographs, 
     assert main([*train, *table]) == 2
     assert "--val-store" in capsys.readouterr().err
     table += ["--val-store", store, "--val-questions", asked]
-    assert main([*train, *table, "--stage", "full"]) == 2
-    assert "--stage is full" in capsys.readouterr().err
+    for wrong, message in (
+        (["--stage", "full"], "--stage is full"),
+        (["--blind"], "--blind"),
+        (["--val-questions", "no.csv"], "no.csv"),
+        (["--val-store", "no.zarr"], "no.zarr"),
+    ):
+        assert main([*train, *table, *wrong]) == 2
+        assert message in capsys.readouterr().err
+    assert not (photographs / "run").exists(), "refused before the training"
     assert main([*train, *table]) == 0
     told = said(capsys)
     (row,) = pd.read_csv(photographs / "runs.csv").to_dict("records")
@@ -85,6 +92,10 @@ def test_train_eval_and_answer(photographs, tiny, capsys):
     }  # fmt: skip
     assert main([*show[:-2], "nameless", "--out", str(photographs)]) == 2
     assert "NAME=FILE" in capsys.readouterr().err
+    assert main([*show[:-2], f"S2={scores}", "--out", str(photographs)]) == 2
+    assert "both S2" in capsys.readouterr().err
+    assert main([*evaluate, "--device", "meta"]) == 2
+    assert "'meta'" in capsys.readouterr().err
     photo = str(photographs / "photos" / "0.png")
     assert main(["vlm", "answer", "--run", run, "--image", photo, "--question", "colour?"]) == 0
     assert capsys.readouterr().out.strip() == "red"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
@@ -49,19 +51,46 @@ def test_a_line_names_what_was_trained(trained, monkeypatch):
     assert found["image_text_pairs"] == 24, "two passes over twelve"
     assert (found["vit_params"], found["image_tokens"], found["seed"]) == (7, 4, 3)
     assert (found["source"], found["dataset"]) == (ONE, store.dataset)
+    assert tuple(found) == encoder_runs.COLUMNS
     assert found["llm_params"] > 1000
     run = Run.open(folder)
-    run.identity["vlm"]["stage"] = "lora"
     monkeypatch.setattr(encoder_runs.Run, "open", lambda folder: run)
-    with pytest.raises(InputError, match="--stage lora"):
-        encoder_runs.line(folder, store, asked, "cpu", print)
+    for option, value, message in (("blind", True, "--blind"), ("stage", "lora", "is lora")):
+        run.identity["vlm"][option] = value
+        with pytest.raises(InputError, match=message):
+            encoder_runs.line(folder, store, asked, "cpu", print)
+
+
+def test_runs_differ_by_their_options_and_not_by_the_program():
+    base = {"vlm": {"blind": False, "projector": "linear", "learning_rate": 1e-3, "epochs": 1.0},
+            "source": "s", "seed": 0, "code": "x"}  # fmt: skip
+    others = [{**base, "vlm": base["vlm"] | {name: value}} for name, value in
+              (("blind", True), ("projector", "mlp2x_gelu"), ("learning_rate", 1e-2),
+               ("epochs", 2.0))]  # fmt: skip
+    hashes = {encoder_runs.run_hash(one) for one in (base, *others, {**base, "seed": 1})}
+    assert len(hashes) == 6
+    assert encoder_runs.run_hash({**base, "code": "y"}) == encoder_runs.run_hash(base)
+
+
+def test_what_a_table_would_refuse_is_refused_before_the_training(trained, tmp_path):
+    _, store, asked = trained
+    table = tmp_path / "runs.csv"
+    encoder_runs.check(table, store, ONE, store, asked)
+    table.write_text("llm\na\n")
+    for path, message in ((tmp_path, "is a folder"), (table, "lacks dataset")):
+        with pytest.raises(InputError, match=message):
+            encoder_runs.check(path, store, ONE, store, asked)
+    table.unlink()
+    with pytest.raises(InputError, match=r"no\.jpg"):
+        encoder_runs.check(table, store, ONE, store, [replace(asked[0], image="no.jpg")])
 
 
 def test_a_repeated_run_replaces_its_line(tmp_path):
     path = tmp_path / "runs.csv"
     line = {"llm": "a", "dataset": "d", "source": "s", "seed": 0, "vit_params": 5}
     for pairs, loss in ((10, 2.0), (20, 1.5), (10, 2.5)):
-        encoder_runs.add({**line, "image_text_pairs": pairs, "eval_loss": loss}, path)
+        one = {**line, "image_text_pairs": pairs, "eval_loss": loss, "run": f"sha256:{pairs}"}
+        encoder_runs.add(one, path)
     table = pd.read_csv(path)
     assert table[["image_text_pairs", "eval_loss"]].to_numpy().tolist() == [[20, 1.5], [10, 2.5]]
     path.write_text("other\n1\n")

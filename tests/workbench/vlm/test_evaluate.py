@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from feature_store import InputError
 from workbench.vlm.config import VlmConfig
-from workbench.vlm.evaluate import evaluate
+from workbench.vlm.evaluate import evaluate, require_text
 from workbench.vlm.evaluation_config import EvaluationConfig
 from workbench.vlm.fit import fit
 from workbench.vlm.layout import IMAGE
@@ -74,3 +77,24 @@ def test_letters_follow_the_order_in_which_choices_are_listed(ran):
     found, scores, _ = evaluate(run, model, writer, store, asked[:3], config)
     assert found["choices"] == "shuffled"
     assert set(scores.tolist()) <= {0.0, 1.0}
+    many = replace(asked[1], choices=tuple(map(str, range(27))), answer="0")
+    with pytest.raises(InputError, match="question 2 has 27 choices"):
+        evaluate(run, model, writer, store, [asked[0], many], config)
+
+
+def test_answers_without_room_or_question_are_refused(ran):
+    run, model, writer, store, asked = ran
+    tokens = len(writer.prompt(asked[0].question).ids)
+    config = EvaluationConfig(new_tokens=3000)
+    with pytest.raises(InputError, match=f"at most --new-tokens {2048 - tokens}$"):
+        evaluate(run, model, writer, store, asked[:1], config)
+    with pytest.raises(InputError, match="at most 2048: shorten it"):
+        evaluate(run, model, writer, store, [replace(asked[0], question="?" * 2048)], config)
+    with pytest.raises(InputError, match="--question is empty"):
+        require_text(" ")
+
+
+def test_only_listed_choices_are_shuffled():
+    for score in ("exact", "likelihood", "vqa"):
+        with pytest.raises(InputError, match=f"--shuffle-choices .*--score is {score}"):
+            EvaluationConfig(score=score, shuffle_choices=True)

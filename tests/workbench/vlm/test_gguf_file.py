@@ -84,7 +84,11 @@ def test_a_file_is_unpacked_once_and_a_broken_one_leaves_nothing(tmp_path):
     written(path, tied=True, lost="blk.1.attn_k")
     with pytest.raises(InputError, match=r"tiny\.gguf .*layers\.1\.self_attn\.k_proj"):
         language.load(f"gguf:{path}", cache, torch.float32, said.append)
-    path.write_bytes(b"GGML" + path.read_bytes()[4:])
-    with pytest.raises(InputError, match=r"tiny\.gguf"):
-        language.load(f"gguf:{path}", cache, torch.float32, said.append)
+    written(path, tied=True)
+    whole = path.read_bytes()
+    lengths = (len(whole) - 100, len(whole) // 2, 3000, 100, 20, 6, 0)
+    for damaged in (b"GGML" + whole[4:], *(whole[:length] for length in lengths)):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"tiny\.gguf"):
+            language.load(f"gguf:{path}", cache, torch.float32, said.append)
     assert len(list(cache.iterdir())) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -49,9 +50,13 @@ def test_llava_s_conversations_keep_their_turns_together(tmp_path):
         ("a/b.jpg", "What?", "A cat.", "1"), ("a/b.jpg", "Where?", "There.", "1"),
         ("c", "?", "!", "2"),
     ]  # fmt: skip
-    del entries[1]["image"]
-    with pytest.raises(InputError, match=r"entry 2 \(id x\) has no image"):
-        read([write(tmp_path / "q.json", entries)])
+    del entries[0]["image"]
+    said = []
+    found = read([write(tmp_path / "q.json", entries)], log=said.append)
+    assert [(q.image, q.conversation) for q in found] == [("c", "2")]
+    assert [line.partition(": ")[2][:6] for line in said] == ["1 of 2"]
+    with pytest.raises(InputError, match="none of the 1 entries has an image"):
+        read([write(tmp_path / "q.json", entries[:1])])
 
 
 def test_vqa_questions_and_annotations(tmp_path):
@@ -96,7 +101,7 @@ def test_easy_vqa_s_questions_have_the_answers_of_their_kind_as_choices(tmp_path
     ]  # fmt: skip
     assert [len(q.choices) for q in found] == [2, 3, 8]
     entries.append(["is there a circle?", "maybe", 0])
-    with pytest.raises(InputError, match=r"entry 4 .*'maybe'.*gray"):
+    with pytest.raises(InputError, match=r"entry 4 .*\"maybe\".*gray"):
         read([write(tmp_path / "q.json", entries)])
 
 
@@ -120,11 +125,95 @@ def test_the_package_s_questions_are_about_its_pictures():
         ("image,text,answer\na,What?,x\n", "lacks question"),
         ("image,question,answer\na,What?\n", "line 2 has more or fewer"),
         ("image,question,answer\n", "contains no question"),
+        ("image,question,answer,Answer\na,What?,x,y\n", "2 columns answer"),
+        (f"image,question,answer\n{'/9j4' * 50_000},What?,x\n", "line 2 has 200000 .* path"),
     ],
 )
 def test_incomplete_questions_are_refused(tmp_path, rows, message):
     with pytest.raises(InputError, match=message):
         read([write(tmp_path / "q.csv", rows)])
+
+
+def llava(**entry):
+    turns = [{"from": "human", "value": "?"}, {"from": "gpt", "value": "!"}]
+    return {"image": "a.jpg", "conversations": turns} | entry
+
+
+def vqa(asked=(), truth=(), **more):
+    one = {"question_id": 5, "image_id": 42, "question": "How?", **dict(asked)}
+    told = {"question_id": 5, "answers": ["2"], **dict(truth)}
+    return {
+        "questions": [{k: v for k, v in one.items() if v is not None}],
+        "annotations": [{k: v for k, v in told.items() if v is not None}],
+        **more,
+    }
+
+
+def turns(answer):
+    return [{"from": "human", "value": "?"}, answer]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([llava(), llava(image=["a.jpg"])], r"entry 2: 'image' is \[\"a\.jpg\"\]"),
+        ([llava(conversations=turns({"from": "gpt", "value": 3}))], "entry 1: 'value' is 3"),
+        ([llava(conversations=turns({"from": "gpt"}))], "entry 1: 'value' is missing"),
+        ([llava(conversations=["?", "!"])], r'entry 1: a turn is "\?"'),
+        ([llava(), "text"], 'entry 2 is "text"'),
+        ([["is it?", "no", 0], ["is it?", ["no"], 0]], r'entry 2 is \["is it\?", \["no"\], 0\]'),
+        ([["is it?", "no", 0], {"a": 1}], r'entry 2 is \{"a": 1\}'),
+        (5, "is 5; expected a JSON object"),
+        (vqa(truth={"answers": []}), "question_id 5.*no 'answers'"),
+        (vqa(truth={"answers": None}), "question_id 5.*no 'answers'"),
+        (vqa(truth={"answers": 3}), "'answers' is 3"),
+        (vqa(truth={"answers": [{"text": "2"}]}), "'answers' is"),
+        (vqa(asked={"question_id": None}), "entry 1 of 'questions': 'question_id' is missing"),
+        (vqa(truth={"question_id": None}), "entry 1 of 'annotations': 'question_id' is missing"),
+        (vqa(asked={"question": None}), "entry 1 of 'questions': 'question' is missing"),
+        (vqa(asked={"image_id": "42"}, data_subtype="val2014"), "'image_id' is \"42\".*val2014"),
+        ({**vqa(), "questions": {}}, r"'questions' is \{\}; expected a list"),
+    ],
+)
+def test_malformed_entries_are_named(tmp_path, content, message):
+    with pytest.raises(InputError, match=rf"q\.json.*{message}"):
+        read([write(tmp_path / "q.json", content)])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1], r"is \[1\]; expected a JSON object"),
+        ({"question": "?", "options": [1, 2]}, r"'options' is \[1, 2\]"),
+        ({"question": "?", "options": 3}, "'options' is 3"),
+        ({"options": ["a", "b"]}, "'question' is missing"),
+    ],
+)
+def test_malformed_files_of_vstar_are_named(tmp_path, content, message):
+    write(tmp_path / "kind/a.json", content)
+    (tmp_path / "kind/a.jpg").touch()
+    with pytest.raises(InputError, match=rf"a\.json.*{message}"):
+        read([tmp_path])
+
+
+def test_no_file_is_ignored_and_no_limit_is_below_one(tmp_path):
+    table = write(tmp_path / "q.csv", "image,question,answer\na,?,!\nb,?,!\n")
+    talk = write(tmp_path / "q.json", [llava()])
+    both = write(tmp_path / "vqa.json", vqa())
+    for paths in ([table, table], [talk, talk], [tmp_path, table], [both, both]):
+        with pytest.raises(InputError, match=rf"{paths[1].name}"):
+            read(paths)
+    for limit in (0, -20):
+        with pytest.raises(InputError, match=f"--limit is {limit}"):
+            read([table], limit)
+    assert len(read([table], 1)) == 1
+
+
+def test_long_texts_are_read_and_the_bound_of_csv_stays(tmp_path):
+    long = "x" * 200_000
+    (found,) = read([write(tmp_path / "q.csv", f"image,question,answer\na,{long},!\n")])
+    assert found.question == long
+    assert csv.field_size_limit() == 131_072
 
 
 def test_the_hash_is_that_of_content_and_order():

@@ -33,10 +33,36 @@ def test_soft_accuracy_of_ten_people():
         ("D", None),
         ("Because", None),
         ("", None),
+        ("A red car, so B", 1),
+        ("The answer is B", 1),
+        ("The answer is c.", 2),
+        ("The answer is B because A is red", 1),
+        ("The correct answer is option C, not A", 2),
+        ("It is (b), a cat", 1),
+        ("**A**", 0),
+        ("A cat", None),
+        ("It moves. A cat, then.", None),
+        ("the answer is a cat", None),
     ],
 )
 def test_letters(said, option):
     assert scoring.letter(said, 3) == option
+
+
+def test_the_pronoun_is_not_the_ninth_letter():
+    assert scoring.letter("B, I think", 10) == 1
+    assert scoring.letter("I.", 10) == 8
+
+
+@pytest.mark.parametrize(
+    ("said", "normal"),
+    [
+        ("-1", "-1"), ("x-1", "x 1"), ("5-6", "5 6"), ("1.5", "1.5"), (".5!", ".5"), ("3.", "3"),
+        ("1,000.50", "1000.50"), ("C++.", "c++"), ("a+b", "b"), ("Ten dogs", "10 dogs"),
+    ],
+)  # fmt: skip
+def test_numbers_keep_their_sign_and_point(said, normal):
+    assert scoring.normalised(said) == normal
 
 
 def test_options_are_listed_in_a_recorded_order():

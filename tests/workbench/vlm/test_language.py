@@ -1,0 +1,49 @@
+"""Folders of language models: other weights are noticed, damaged ones are named."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from feature_store import InputError
+from workbench.vlm.language import load
+
+
+@pytest.fixture
+def copied(tiny, tmp_path):
+    return Path(shutil.copytree(tiny.removeprefix("hf:"), tmp_path / "model"))
+
+
+def loaded(folder):
+    return load(f"hf:{folder}", folder.parent, torch.float32, print)
+
+
+def test_other_weights_in_a_folder_have_another_hash(copied):
+    first = loaded(copied)
+    assert loaded(copied).weights == first.weights
+    with torch.no_grad():
+        next(first.model.parameters()).add_(0.5)
+    first.model.save_pretrained(copied)
+    assert loaded(copied).weights != first.weights
+
+
+def test_damaged_files_are_named(copied):
+    weights = copied / "model.safetensors"
+    whole = weights.read_bytes()
+    for content in (b"", whole[:6], whole[:100], whole[:-100], b"x" * 200):
+        weights.write_bytes(content)
+        with pytest.raises(InputError, match="cannot be loaded"):
+            loaded(copied)
+    weights.unlink()
+    for content in (b"", b"x" * 200):
+        (copied / "pytorch_model.bin").write_bytes(content)
+        with pytest.raises(InputError, match="cannot be loaded"):
+            loaded(copied)
+    (copied / "pytorch_model.bin").unlink()
+    weights.write_bytes(whole)
+    (copied / "tokenizer.json").write_text('{"model"')
+    with pytest.raises(InputError, match="cannot be loaded"):
+        loaded(copied)
