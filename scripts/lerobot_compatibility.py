@@ -4,6 +4,7 @@
 
 The package asks for older versions of torch than this project has, so it is installed in an
 environment of its own in --work, without its requirements and in front of this one's libraries.
+These must include the extras robot and archives (``datasets``): bash scripts/setup.sh all.
 Expected: 1 minute. Writes experiments/results/lerobot_compatibility.json beside this file: frames
 compared, largest differences, versions. Found: no difference of any pixel, state or action.
 """

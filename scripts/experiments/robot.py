@@ -9,10 +9,9 @@ each is resumed where it was stopped, so a run may be repeated until it is done.
 analyses/experiments/table10_robotics.csv, which `workbench tables --only 10` shows.
 
 Policy: the transformer over 16 steps, two layers, which looks at every eighth step; map of tokens,
-reduced. Trials:
-150 steps at most, 200 positions (main) or 50 (others). Expected on two idle cores: 120
-demonstrations 4 minutes; features 4 (224), 15 (448) and 15 minutes (448.raw); training 4 minutes;
-200 trials 8 minutes without a second scale, 15 with it.
+reduced. Trials: 150 steps at most, 200 positions (main) or 50 (others). Expected on two cores: 120
+demonstrations 4 minutes; features 4 (224), 15 (448) and 15 minutes (448.raw). Measured beside other
+programs: training 4 to 7 minutes; 200 trials 13 minutes at one scale or two, 3 for a blind policy.
 """
 
 from __future__ import annotations
@@ -56,6 +55,8 @@ ROWS: dict[str, tuple[str, PolicyConfig]] = {
 BASE = "Lite0"
 """Row that the others are compared with, over the same positions."""
 PAIR = ("Lite0", "Lite0-S2")
+KEYS = ("task", "episodes", "positions", "camera_shift", "light")
+"""Fields that runs of a group share; within a group rows are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,18 +172,65 @@ def stored(run: Run, source: str, demos: Path, work: Path) -> feature_store.Feat
 
 
 def summary() -> pd.DataFrame:
-    """A line for each row: rates over all its seeds, and its difference from Lite0's."""
+    """A line for each row: rates over all its seeds, and its difference from Lite0's.
+
+    A row with a moved camera or another light is compared with itself as recorded as well.
+    """
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    keys = ("task", "episodes", "positions", "camera_shift", "light")
     groups: dict[tuple, dict[str, dict[int, dict]]] = {}
     for one in found:
-        group = groups.setdefault(tuple(one[key] for key in keys), {})
+        group = groups.setdefault(tuple(one[key] for key in KEYS), {})
         group.setdefault(one["row"], {})[one["seed"]] = one
     records = []
     for key, rows in groups.items():
         for row in (row for row in ROWS if row in rows):
-            records.append({"row": row, **dict(zip(keys, key, strict=True)), **line(row, rows)})
+            named = {"row": row, **dict(zip(KEYS, key, strict=True))}
+            records.append(named | line(row, rows) | against_recorded_view(rows[row], found))
     return pd.DataFrame(records)
+
+
+def against_recorded_view(own: dict[int, dict], found: list[dict]) -> dict:
+    """Differences of a row with another view from its policies' trials with the recorded view.
+
+    A position is decided by its number and the seed of the trials, so that the first positions of a
+    longer run are those of a shorter one.
+    """
+    first = next(iter(own.values()))
+    if first["camera_shift"] == 0 and first["light"] == 1:
+        return {}
+    count = first["positions"]
+    recorded = {
+        one["seed"]: one
+        for one in found
+        if all(one[key] == first[key] for key in ("row", "task", "episodes"))
+        and one["camera_shift"] == 0
+        and one["light"] == 1
+        and one["positions"] >= count
+    }
+    record: dict = {}
+    for criterion in ("grasp", "placed"):
+        record |= difference(own, recorded, criterion, count, f"{criterion}_view")
+    return record
+
+
+def difference(
+    own: dict[int, dict], others: dict[int, dict], criterion: str, count: int, name: str
+) -> dict:
+    """Difference over the seeds that both have and the first positions; empty without any."""
+    shared = sorted(set(own) & set(others))
+    if not shared:
+        return {}
+    sides = (
+        np.array([side[seed]["outcomes"][criterion][:count] for seed in shared], bool)
+        for side in (own, others)
+    )
+    found = paired(*sides)
+    return {
+        f"{name}_difference": found.difference,
+        f"{name}_difference_low": found.low,
+        f"{name}_difference_high": found.high,
+        f"{name}_p": found.p,
+    }
 
 
 def line(row: str, rows: dict[str, dict[int, dict]]) -> dict:
@@ -193,22 +241,13 @@ def line(row: str, rows: dict[str, dict[int, dict]]) -> dict:
         hits = sum(one[criterion]["successes"] for one in own.values())
         low, high = wilson(hits, record["trials"])
         record |= {criterion: hits, f"{criterion}_low": low, f"{criterion}_high": high}
-        shared = sorted(set(own) & set(rows.get(BASE, {})))
-        if row != BASE and shared:
-            sides = (
-                np.array([side[seed]["outcomes"][criterion] for seed in shared], bool)
-                for side in (own, rows[BASE])
-            )
-            other = paired(*sides)
-            record |= {
-                f"{criterion}_difference": other.difference,
-                f"{criterion}_difference_low": other.low,
-                f"{criterion}_difference_high": other.high,
-                f"{criterion}_p": other.p,
-            }
+        if row != BASE:
+            count = record["trials"] // len(own)
+            record |= difference(own, rows.get(BASE, {}), criterion, count, criterion)
     first = next(iter(own.values()))
     return record | {
         "gmacs_per_look": first["gmacs_per_look"],
+        "gmacs_per_step": first["gmacs_per_step"],
         "hz": float(np.median([one["hz"] for one in own.values()])),
         "validation_loss": float(np.mean([o["training"]["best_loss"] for o in own.values()])),
         "simulator": " ".join(f"{k} {v}" for k, v in first["versions"].items()),

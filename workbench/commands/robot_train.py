@@ -59,8 +59,7 @@ class RobotTrain:
 
         if self.dry_run:
             return self._plan(len(load(self.demos).take(self.episodes).image_ids))
-        if self.policy.blind != (self.store is None and not self.source):
-            raise InputError("give --store and --source, or --blind without both")
+        self._require_sight()
         demonstrations = load(self.demos)
         store = None
         if self.store is not None:
@@ -87,6 +86,26 @@ class RobotTrain:
             what = "trained to" if best is None else "validation"
             note(f"{what} {done}; next: workbench robot rollout --run {self.out}")
         return 0 if outcome.finished else 1
+
+    def _require_sight(self) -> None:
+        """Refuse a policy whose options do not tell whether, and what, it sees."""
+        options = {"--store": self.store, "--source": self.source}
+        given = [name for name, value in options.items() if value]
+        missing = [name for name in options if name not in given]
+        if self.policy.blind and given:
+            raise InputError(
+                f"found --blind and {' and '.join(given)}; a blind policy sees nothing: leave out "
+                f"one or the other"
+            )
+        if missing and not self.policy.blind:
+            stored = ""
+            if self.store:
+                names = ", ".join(map(str, feature_store.open(self.store).sources()))
+                stored = f" ({self.store} holds {names or 'no sources yet'})"
+            raise InputError(
+                f"{' and '.join(missing)} missing; expected --store and --source{stored}, or "
+                f"--blind for a policy that sees nothing"
+            )
 
     def _plan(self, frames: int) -> int:
         from workbench.robot.plan import plan

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from feature_store.errors import InputError, require_at_least, require_choices
 
@@ -20,6 +22,8 @@ STATE, ACTION = "observation.state", "action"
 STATE_SIZE, ACTION_SIZE = 4, 4
 """Values of a state: hand position (3) and gripper opening; of an action: hand movement (3) and
 gripper effort."""
+FILM_SIDE, FILM_STRIDE = 224, 3
+"""Side of filmed frames in pixels, and steps from one to the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +84,13 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         require_choices(self)
+        _require_finite(self)
         require_at_least(
-            self, context=1, horizon=1, look_every=1, width=8, layers=1, batch=1, dropout=0
-        )
+            self, context=1, horizon=1, look_every=1, width=8, layers=1, batch=1, dropout=0,
+            weight_decay=0,
+        )  # fmt: skip
+        if self.dropout >= 1:
+            raise InputError(f"dropout is {self.dropout}; expected at least 0 and below 1")
         if self.look_every > min(self.horizon, self.context):
             raise InputError(
                 f"look_every is {self.look_every}; expected at most context and horizon "
@@ -103,7 +111,8 @@ class RolloutConfig:
     """Trials of a policy in simulation."""
 
     positions: int = 200
-    """Trials, each from another random position; 16 as published."""
+    """Trials, from positions 0, 1, ... of the seed; 16 as published, from positions that are not
+    published."""
     seed: int = 1
     """Fixes the positions; must differ from the seed of the demonstrations."""
     max_steps: int = 150
@@ -117,12 +126,15 @@ class RolloutConfig:
     environments: int = 0
     """Simulations that run at a time, each in a process; 0 for one per processor."""
     camera_shift: float = 0.0
-    """Metres by which the camera is moved sideways."""
+    """Metres by which the camera is moved along the world's x axis: in the camera's axes mostly
+    backwards (0.75 of the way), partly left (0.55) and up (0.38)."""
     light: float = 1.0
-    """Factor on the brightness of all lights."""
+    """Factor on the ambient, diffuse and specular light of all lamps and of the headlight; the
+    background is not lit and stays as it is."""
 
     def __post_init__(self) -> None:
         require_choices(self)
+        _require_finite(self)
         require_at_least(self, positions=1, max_steps=1, environments=0, seed=0, light=0)
         if self.max_steps > MOST_STEPS:
             raise InputError(f"max_steps is {self.max_steps}; expected at most {MOST_STEPS}")
@@ -134,3 +146,17 @@ class RolloutConfig:
         if self.success != "auto":
             return self.success
         return "grasp" if task == PICKING else "placed"
+
+
+def require_folder(path: Path, option: str) -> None:
+    """Refuse a file, or a path below a file, where an option expects a folder to write to."""
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise InputError(f"{option} is {path}, but {place} is a file; name a folder")
+
+
+def _require_finite(config: Any) -> None:
+    """Refuse a config in which a number is NaN or infinite."""
+    for name, value in vars(config).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{name} is {value}; expected a finite number")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 
 from feature_store.errors import InputError
 from workbench.interrupts import ignore_interrupts
+from workbench.robot.config import FILM_SIDE, FILM_STRIDE
 from workbench.robot.simulation import Step
 
 
@@ -48,8 +51,9 @@ class Order:
     """float, dims (step, value): actions to take until the object is placed."""
     sees: bool = True
     """Answer with a frame."""
-    filmed: bool = False
-    """Answer with a frame and the expert's action of each step as well."""
+    film_from: int | None = None
+    """Number of the first of these steps in a trial that is filmed: answer with a frame of every
+    third step of the trial and the expert's action of each step as well."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Answer:
     frame: np.ndarray | None = None
     """uint8, dims (row, col, 3)."""
     film: list[np.ndarray] = field(default_factory=list)
-    """A uint8 frame before each step."""
+    """uint8 frames, dims (224, 224, 3), each before a step."""
     experts: list[np.ndarray] = field(default_factory=list)
     """float32, the expert's action in each step."""
 
@@ -78,9 +82,10 @@ def obey(robot: Robot, order: Order) -> Answer:
     if order.start is not None:
         states.append(robot.reset(*order.start))
     grasped = placed = False
-    for action in order.actions:
-        if order.filmed:
-            film.append(robot.frame())
+    for number, action in enumerate(order.actions, order.film_from or 0):
+        if order.film_from is not None:
+            if number % FILM_STRIDE == 0:
+                film.append(_small(robot.frame()))
             experts.append(robot.expert())
         step = robot.act(action)
         states.append(step.state)
@@ -122,25 +127,37 @@ class Environments:
         Raises
         ------
         InputError
-            A robot refused its order, or its process has ended.
+            A robot refused its order or, in a process of its own, failed or ended.
         """
         if self._own is not None:
             return [obey(self._own, order) for _, order in orders]
         for number, order in orders:
-            self._pipes[number].send(order)
+            try:
+                self._pipes[number].send(order)
+            except OSError:
+                raise self._ended(number) from None
         found = []
         for number, _ in orders:
             try:
                 answer = self._pipes[number].recv()
-            except EOFError:
-                raise InputError(
-                    f"the process of simulation {number} has ended, probably out of memory; use "
-                    f"fewer --environments"
-                ) from None
+            except (EOFError, OSError):
+                raise self._ended(number) from None
             if isinstance(answer, InputError):
                 raise answer
             found.append(answer)
         return found
+
+    def _ended(self, number: int) -> InputError:
+        """The error of a process that ended without an answer."""
+        process = self._processes[number]
+        process.join(timeout=10)
+        if process.exitcode == -signal.SIGKILL:
+            why = "was killed, probably out of memory; use fewer --environments"
+        else:
+            why = (
+                f"has ended with status {process.exitcode}; repeat with --environments 1 to see why"
+            )
+        return InputError(f"the process of simulation {number} {why}")
 
     def close(self) -> None:
         """End the processes."""
@@ -173,10 +190,22 @@ def _serve(pipe: Any, make: Callable[[], Robot]) -> None:
             order = pipe.recv()
         except EOFError:
             break
+        answer: Answer | InputError
         try:
             robot = robot or make()
-            pipe.send(obey(robot, order))
+            answer = obey(robot, order)
         except InputError as error:
-            pipe.send(error)
+            answer = error
+        except Exception as error:
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            answer = InputError(
+                f"a simulation failed ({what}); repeat with --environments 1 to see where"
+            )
+        pipe.send(answer)
     if robot is not None:
         robot.close()
+
+
+def _small(frame: np.ndarray) -> np.ndarray:
+    """A frame in the size of films."""
+    return np.asarray(Image.fromarray(frame).resize((FILM_SIDE, FILM_SIDE)))

@@ -16,11 +16,11 @@ from feature_store.errors import InputError
 from feature_store.source import Source
 from workbench.models.run_names import find_run
 from workbench.robot import run as runs
-from workbench.robot.config import ACTION_SIZE, STATE_SIZE, RolloutConfig
+from workbench.robot.config import ACTION_SIZE, STATE_SIZE, RolloutConfig, require_folder
 from workbench.robot.environments import Environments, default_count
-from workbench.robot.film import FILMED, write_film
+from workbench.robot.film import FILMED, chosen, write_film
 from workbench.robot.live import live_encoder
-from workbench.robot.rollout import Controller, control_frequency, roll
+from workbench.robot.rollout import Controller, Trial, control_frequency, roll
 from workbench.robot.simulation import FPS, Simulation, require_versions, versions
 from workbench.robot.trials import CRITERIA, TrialLog, summary, trial_identity
 
@@ -53,8 +53,10 @@ def evaluate(
     InputError
         The run is not finished, or was not trained on this simulation; the simulator has another
         version; the seed repeats the positions of the demonstrations; the vision model has changed;
-        the machine cannot render.
+        the machine cannot render; `video` is a file.
     """
+    if video is not None:
+        require_folder(video, "--video")
     cloned = runs.load(folder, device)
     recording = cloned.identity["recording"]
     _require_simulated(cloned.identity, recording)
@@ -87,12 +89,7 @@ def evaluate(
             bar.update()
         seconds = time.perf_counter() - start
         if video is not None:
-            filmed = range(min(FILMED, config.positions))
-            films = sorted(
-                roll(controller, robots, filmed, config, filmed=lambda _: True),
-                key=lambda trial: trial.position,
-            )
-            path = write_film(films, CRITERIA[success], video)
+            path = write_film(_films(controller, robots, config, success), CRITERIA[success], video)
             log(f"wrote {path}")
     found = summary([trials[position] for position in range(config.positions)], success)
     frame = np.zeros((recording["size"], recording["size"], 3), np.uint8)
@@ -106,6 +103,17 @@ def evaluate(
         "options": asdict(config),
         "versions": versions(),
     }
+
+
+def _films(
+    controller: Controller, robots: Environments, config: RolloutConfig, success: str
+) -> list[Trial]:
+    """The trials that a film shows; of the others no frame is kept."""
+    kept: list[Trial] = []
+    positions = range(min(FILMED, config.positions))
+    for trial in roll(controller, robots, positions, config, filmed=lambda _: True):
+        kept = chosen([*kept, trial], CRITERIA[success])
+    return kept
 
 
 def _require_new_positions(config: RolloutConfig, recording: dict[str, Any]) -> None:

@@ -9,24 +9,26 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from workbench.results.files import written_whole
+from workbench.robot.config import FILM_SIDE, FILM_STRIDE
 from workbench.robot.rollout import Trial
 
-SIDE, STRIP = 224, 56
-"""Side of a frame, and height of the curve below it, in pixels."""
+STRIP = 56
+"""Height of the curve below a frame in pixels."""
 EACH = 2
 """Successes shown, and failures shown."""
 FILMED = 12
 """Positions, from the first, that are filmed to choose from."""
-STRIDE, MILLISECONDS = 3, 60
-"""Steps between shown frames, and the time that each is shown."""
+MILLISECONDS = 60
+"""Time that a frame is shown."""
 COLOURS = {True: (46, 125, 50), False: (178, 60, 23)}
 
 
 def chosen(trials: Sequence[Trial], criterion: str) -> list[Trial]:
-    """The first filmed successes and the first filmed failures."""
-    filmed = [trial for trial in trials if trial.film]
+    """The filmed successes and the filmed failures from the first positions."""
+    filmed = sorted((trial for trial in trials if trial.film), key=lambda trial: trial.position)
     sides = (
-        [trial for trial in filmed if getattr(trial, criterion) is good] for good in (True, False)
+        [trial for trial in filmed if bool(getattr(trial, criterion)) is good]
+        for good in (True, False)
     )
     return [trial for side in sides for trial in side[:EACH]]
 
@@ -42,8 +44,8 @@ def write_film(trials: Sequence[Trial], criterion: str, folder: Path) -> Path | 
         return None
     length = max(len(trial.film) for trial in shown)
     panels = [
-        np.concatenate([_panel(trial, step, criterion) for trial in shown], axis=1)
-        for step in range(0, length, STRIDE)
+        np.concatenate([_panel(trial, number, criterion) for trial in shown], axis=1)
+        for number in range(length)
     ]
     first, *rest = (
         Image.fromarray(panel).convert("P", palette=Image.Palette.ADAPTIVE) for panel in panels
@@ -54,20 +56,20 @@ def write_film(trials: Sequence[Trial], criterion: str, folder: Path) -> Path | 
     return path
 
 
-def _panel(trial: Trial, step: int, criterion: str) -> np.ndarray:
-    """The frame of a step (the last frame after the end of the trial), and the curve up to it."""
-    at = min(step, len(trial.film) - 1)
-    frame = Image.fromarray(trial.film[at]).resize((SIDE, SIDE))
+def _panel(trial: Trial, number: int, criterion: str) -> np.ndarray:
+    """A frame (the last one after the end of the trial), and the curve up to its step."""
+    at = number * FILM_STRIDE
+    frame = Image.fromarray(trial.film[min(number, len(trial.film) - 1)])
     colour = COLOURS[getattr(trial, criterion)]
-    whole = Image.new("RGB", (SIDE, SIDE + STRIP), "white")
+    whole = Image.new("RGB", (FILM_SIDE, FILM_SIDE + STRIP), "white")
     whole.paste(frame, (0, 0))
     draw = ImageDraw.Draw(whole)
-    draw.rectangle((0, 0, SIDE - 1, SIDE - 1), outline=colour, width=3)
+    draw.rectangle((0, 0, FILM_SIDE - 1, FILM_SIDE - 1), outline=colour, width=3)
     most = max(max(trial.losses, default=0), 1e-9)
     points = [
         (
-            k * (SIDE - 1) / max(len(trial.losses) - 1, 1),
-            SIDE + STRIP - 3 - loss / most * (STRIP - 8),
+            k * (FILM_SIDE - 1) / max(len(trial.losses) - 1, 1),
+            FILM_SIDE + STRIP - 3 - loss / most * (STRIP - 8),
         )
         for k, loss in enumerate(trial.losses[: at + 1])
     ]

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from analyses.reading.labelled_tokens import good_rows
 from feature_store import FeatureStore
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_at_least
 from workbench.code_hash import parts_sha256
 from workbench.robot.config import PolicyConfig
 from workbench.robot.demonstrations import Demonstrations
@@ -50,7 +50,7 @@ class Learner:
     ------
     InputError
         The source is not stored or incomplete; frames could not be read; there are fewer than two
-        episodes.
+        episodes; the seed is negative.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Learner:
         self.store = store
         self.source = str(store.resolve(source)) if store is not None else ""
         self.demonstrations, self.config, self.seed = demonstrations, config, seed
+        require_at_least(self, seed=0)
         train, validate = demonstrations.split(config.validation_share, seed)
         self.episodes = train, validate
         self.frames = tuple(map(demonstrations.frames_of, self.episodes))

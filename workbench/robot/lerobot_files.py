@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from workbench.datasets.lerobot.columns import read_columns
-from workbench.datasets.lerobot.layout import INFO
+from workbench.datasets.lerobot.metadata import INFO
 from workbench.datasets.optional import library
 from workbench.results import strict_json
 from workbench.results.files import written_whole

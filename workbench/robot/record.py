@@ -14,7 +14,7 @@ from PIL import Image
 from analyses.reading.progress import shown
 from feature_store.errors import InputError
 from workbench.results import strict_json
-from workbench.robot.config import DemoConfig
+from workbench.robot.config import DemoConfig, require_folder
 from workbench.robot.lerobot_files import (
     RecordedEpisode,
     recorded_episode,
@@ -45,8 +45,9 @@ def record(
     Raises
     ------
     InputError
-        The folder has other content; a package is missing; the machine cannot render.
+        The folder is a file or has other content; a package is missing; the machine cannot render.
     """
+    require_folder(out, "--out")
     facts = {**asdict(config), "versions": versions()}
     _claim(out, facts)
     simulation = None

@@ -28,7 +28,7 @@ class Trial:
     placed: bool = False
     """Whether it was brought to the goal."""
     film: list[np.ndarray] = field(default_factory=list)
-    """uint8 frames, if the trial was filmed."""
+    """uint8 frames of every third step, dims (224, 224, 3), if the trial was filmed."""
     losses: list[float] = field(default_factory=list)
     """Mean absolute difference of each filmed step's action from the expert's."""
 
@@ -190,7 +190,8 @@ def roll(
         orders = []
         for (robot, memory), plan in zip(active.items(), plans, strict=True):
             wanted = memory.intend(plan[: config.max_steps - len(memory.actions)])
-            order = Order(actions=wanted, sees=sees, filmed=filmed(memory.trial.position))
+            start = memory.trial.steps if filmed(memory.trial.position) else None
+            order = Order(actions=wanted, sees=sees, film_from=start)
             orders.append((robot, order))
         idle = []
         for (robot, _), answer in zip(orders, robots.obey(orders), strict=True):

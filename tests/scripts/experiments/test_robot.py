@@ -26,6 +26,7 @@ def script(tmp_path, monkeypatch):
 def put(script, folder, row, seed, grasp, placed, **more):
     run = script["Run"](row=row, seed=seed, positions=len(grasp), **more)
     rate = {"trials": len(grasp), "hz": 50.0, "gmacs_per_look": 0.4, "versions": {"mujoco": "3"}}
+    rate["gmacs_per_step"] = 0.05
     outcomes = {"grasp": grasp, "placed": placed}
     one = {**vars(run), **rate, "outcomes": outcomes, "training": {"best_loss": 0.1}}
     one |= {name: {"successes": sum(hits)} for name, hits in outcomes.items()}
@@ -55,6 +56,19 @@ def test_rates_are_pooled_over_seeds_and_paired_over_positions(script, tmp_path)
     assert other.grasp_p == pytest.approx(2 * 0.5**4)
     assert pd.isna(base.grasp_difference)
     assert rows.loc[("push-v3", "Lite0"), "positions"] == 2
+
+
+def test_another_view_is_paired_with_the_first_positions_of_the_recorded_one(script, tmp_path):
+    for row, grasp in (("Lite0", [1, 1, 0, 0]), ("Lite0-S2", [1, 1, 1, 1])):
+        put(script, tmp_path, row, 0, grasp, [0, 0, 0, 0])
+        put(script, tmp_path, row, 0, [0, 1], [0, 0], camera_shift=0.05)
+    put(script, tmp_path, "Lite0", 0, [0, 0, 0, 0], [0, 0, 0, 0], episodes=10)
+    rows = script["summary"]().set_index(["row", "episodes", "camera_shift"])
+    for row in ("Lite0", "Lite0-S2"):
+        moved = rows.loc[(row, 120, 0.05)]
+        assert moved.grasp_view_difference == pytest.approx(-0.5)
+        assert moved.placed_view_difference == 0
+        assert pd.isna(rows.loc[(row, 120, 0.0)].grasp_view_difference)
 
 
 def test_the_committed_table_is_the_summary_of_the_committed_runs(monkeypatch):

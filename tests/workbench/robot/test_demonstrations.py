@@ -9,9 +9,11 @@ import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 
+import feature_store
 from feature_store.errors import InputError
 from workbench import datasets
-from workbench.robot.demonstrations import load
+from workbench.cli import main
+from workbench.robot.demonstrations import load, require_same_frames
 
 TABLE = "data/chunk-000/file-001.parquet"
 
@@ -56,3 +58,58 @@ def test_a_feature_that_is_absent_is_named(demos):
     demos.edit(demos.folder / "meta/info.json", lambda info: info["features"].pop("action"))
     with pytest.raises(InputError, match=r"no feature 'action'.*observation\.state"):
         load(demos.folder)
+
+
+def test_an_action_that_is_text_is_refused(demos):
+    def write(rows):
+        rows[:] = [["up", *map(str, row[1:])] for row in rows]
+
+    changed(demos.folder, "action", write)
+    with pytest.raises(InputError, match=r"action of episode 1, frame 0 is \['up'.*4 numbers"):
+        load(demos.folder)
+
+
+def test_a_state_that_is_a_matrix_is_refused(demos):
+    def reshape(info):
+        info["features"]["observation.state"]["shape"] = [2, 2]
+
+    demos.edit(demos.folder / "meta/info.json", reshape)
+    with pytest.raises(InputError, match=r"observation\.state has the shape \[2, 2\]"):
+        load(demos.folder)
+
+
+def test_a_store_of_other_demonstrations_of_the_same_lengths_is_refused(demos, tmp_path):
+    path = str(tmp_path / "s.zarr")
+    line = ["extract", "--dataset", f"lerobot:{demos.folder}", "--store", path]
+    assert main([*line, "--model", "bundled:efficientnet_lite0", "--scales", "32"]) == 0
+    store = feature_store.open(path)
+    require_same_frames(store, load(demos.folder), demos.folder)
+    moved = demos.folder.rename(tmp_path / "moved")
+    require_same_frames(store, load(moved), moved)
+    other = tmp_path / "other"
+    demos.written(other, episodes=3)
+    name = "observation.images.corner2"
+    table = parquet.read_table(other / TABLE)
+    turned = table[name].to_pylist()[::-1]
+    first = parquet.read_table(other / TABLE.replace("001", "000"))[name][0].as_py()
+    turned = [first] * len(turned)
+    at = table.schema.get_field_index(name)
+    kind = table.schema.field(name).type
+    parquet.write_table(table.set_column(at, name, pyarrow.array(turned, kind)), other / TABLE)
+    with pytest.raises(InputError, match=r"frames compared differ \(episode_000001/frame_"):
+        require_same_frames(store, load(other), other)
+
+
+def test_an_imported_store_is_held_to_the_folder_that_it_records(demos, tmp_path):
+    given = load(demos.folder)
+    store = feature_store.create(
+        tmp_path / "s.zarr", image_ids=given.image_ids, dataset="lerobot:demos",
+        dataset_path=str(tmp_path / "elsewhere"),
+    )  # fmt: skip
+    features = np.ones((len(given.image_ids), 1, 1, 3), np.float32)
+    feature_store.import_features(
+        store.path, features, source="toy:plane#all@4", image_ids=given.image_ids,
+        manifest={"tool": "test"}, dataset="lerobot:demos",
+    )  # fmt: skip
+    with pytest.raises(InputError, match=f"elsewhere.*{demos.folder}.*does not record"):
+        require_same_frames(feature_store.open(store.path), given, demos.folder)

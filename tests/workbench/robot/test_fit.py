@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,13 +18,14 @@ from feature_store.errors import InputError
 from workbench.cli import main
 from workbench.robot import fit
 from workbench.robot import run as runs
-from workbench.robot.config import PolicyConfig
+from workbench.robot.config import PolicyConfig, RolloutConfig
 from workbench.robot.demonstrations import load
 from workbench.robot.eyes import Eyes, Sight
 from workbench.robot.fit import Learner, clone
 from workbench.robot.windows import looks, window_rows
 from workbench.training.config import TrainingConfig
 
+SOURCE = "toy:plane#all@4"
 SMALL = {"context": 4, "horizon": 4, "look_every": 2, "width": 16, "layers": 1, "batch": 8}
 
 
@@ -162,3 +165,52 @@ def test_options_and_stores_that_do_not_fit_are_refused(plane, demos, tmp_path, 
     assert str(len(load(demos.folder).image_ids)) in said
     with pytest.raises(InputError, match="no run.*robot train"):
         runs.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (["--source"], "--store missing"),
+        (["--store"], f"--source missing.*holds {re.escape(SOURCE)}"),
+        ([], "--store and --source missing.*--blind"),
+        (["--store", "--source", "--blind"], "--blind and --store and --source"),
+    ],
+)
+def test_a_policy_is_blind_only_when_told(plane, tmp_path, capsys, given, found):
+    values = {"--store": [plane.store.path], "--source": [plane.source], "--blind": []}
+    line = ["robot", "train", "--demos", str(plane.demos), "--out", str(tmp_path / "run")]
+    assert main([*line, *(word for name in given for word in (name, *values[name]))]) == 2
+    assert re.search(found, capsys.readouterr().err)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "values"),
+    [
+        (PolicyConfig, "dropout", (1.5, 1.0, -0.1, math.nan)),
+        (PolicyConfig, "learning_rate", (0.0, math.nan, math.inf)),
+        (PolicyConfig, "weight_decay", (-1.0, math.nan)),
+        (RolloutConfig, "light", (-1.0, math.nan, math.inf)),
+        (RolloutConfig, "camera_shift", (math.nan, -math.inf)),
+        (RolloutConfig, "ensemble", (-1.0, math.nan)),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(config, name, values):
+    for value in values:
+        with pytest.raises(InputError, match=rf"{name}.* {value}"):
+            config(**{name: value})
+
+
+def test_a_negative_seed_is_refused(plane):
+    with pytest.raises(InputError, match="seed is -1; expected at least 0"):
+        learner(plane, seed=-1)
+
+
+def test_a_file_is_refused_where_a_folder_is_written(tmp_path, capsys):
+    file = tmp_path / "file"
+    file.touch()
+    for line in (["demos", "--out"], ["rollout", "--run", "none", "--video"]):
+        for path in (file, file / "below"):
+            assert main(["robot", *line, str(path)]) == 2
+            said = capsys.readouterr().err
+            assert f"{line[-1]} is {path}, but {file} is a file" in said

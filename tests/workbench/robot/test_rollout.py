@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import operator
+import os
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
-from workbench.robot import eyes, fit
+from feature_store.errors import InputError
+from workbench.robot import evaluate, eyes, fit
 from workbench.robot.config import PolicyConfig, RolloutConfig
-from workbench.robot.environments import Environments
+from workbench.robot.environments import Environments, Order
 from workbench.robot.fit import Learner, clone
 from workbench.robot.rollout import Controller, roll
 from workbench.training.config import TrainingConfig
@@ -112,3 +117,33 @@ def test_what_a_policy_sees_in_closed_loop_is_what_it_was_trained_on(plane, sigh
             if mask is not None:
                 found, wanted = found[mask], wanted[mask]
             assert torch.allclose(found, wanted, atol=1e-6), name
+
+
+def test_only_films_that_are_shown_are_kept_and_small(plane, sighted):
+    controller = Controller(sighted[0].policy, encoder(plane), None)
+    config = RolloutConfig(positions=12, seed=9, max_steps=16)
+    with Environments(plane.robot, 1) as robots:
+        kept = evaluate._films(controller, robots, config, "placed")
+        whole = list(roll(controller, robots, range(12), config))
+    good = sorted(trial.position for trial in whole if trial.placed)
+    assert [trial.position for trial in kept if trial.placed] == good[:2]
+    assert len(kept) <= 4
+    for trial in kept:
+        assert len(trial.losses) == trial.steps
+        assert len(trial.film) == -(-trial.steps // 3)
+        assert trial.film[0].shape == (224, 224, 3)
+        assert trial.film[0].dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (partial(operator.truediv, 1, 0), "ZeroDivisionError: division by zero"),
+        (partial(os._exit, 3), "simulation 0 has ended with status 3"),
+        (partial(os.abort), "simulation 0 has ended with status -6"),
+    ],
+)
+def test_what_failed_in_another_process_is_named(make, found):
+    with Environments(make, 2) as robots, pytest.raises(InputError, match=found) as error:
+        robots.obey([(0, Order(start=(0, 0)))])
+    assert "memory" not in str(error.value)

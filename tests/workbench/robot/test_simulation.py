@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +21,7 @@ from workbench.models import run_names, timm_family, trained
 from workbench.robot import simulation as simulating
 from workbench.robot.config import DemoConfig, RolloutConfig
 from workbench.robot.demonstrations import load
+from workbench.robot.environments import Environments, Order
 from workbench.robot.eyes import read_features
 from workbench.robot.live import live_encoder
 from workbench.robot.record import record
@@ -216,3 +222,37 @@ def test_a_machine_without_rendering_is_told_what_to_install(monkeypatch):
     robot = Simulation("pick-place-v3", 32)
     with pytest.raises(InputError, match=r"no device.*libegl1.*osmesa"):
         robot.frame()
+
+
+def test_recording_without_a_driver_ends_with_one_line(tmp_path):
+    line = [sys.executable, "-m", "workbench", "robot", "demos", "--out", str(tmp_path / "demos")]
+    env = {**os.environ, "MUJOCO_GL": "foo", "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(line, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "MUJOCO_GL=foo" in done.stderr
+    assert "libegl1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_simulations_in_processes_need_a_driver_only_to_see(monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "foo")
+    with Environments(partial(Simulation, "pick-place-v3", 32), 2) as robots:
+        (answer,) = robots.obey([(0, Order(start=(0, 0), sees=False))])
+        assert answer.states.shape == (1, 4)
+        with pytest.raises(InputError, match=r"MUJOCO_GL=foo.*libegl1"):
+            robots.obey([(1, Order(start=(0, 0)))])
+
+
+def test_light_scales_every_intensity_of_every_lamp():
+    robots = [Simulation("pick-place-v3", 32, light=light) for light in (1.0, 0.5)]
+    for kind in ("ambient", "diffuse", "specular"):
+        lamps, heads = zip(
+            *(
+                (getattr(m, f"light_{kind}"), getattr(m.vis.headlight, kind))
+                for m in (robot._env.model for robot in robots)
+            ),
+            strict=True,
+        )
+        assert np.allclose(lamps[1], 0.5 * lamps[0])
+        assert np.allclose(heads[1], 0.5 * heads[0])
+        assert heads[0].any()

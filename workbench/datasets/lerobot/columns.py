@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ def rows_of_episodes(path: Path, fps: float) -> dict[int, tuple[int, int]]:
     Raises
     ------
     InputError
-        Frames that are missing or out of order, or time stamps of another rate than `fps`.
+        Frames that are missing or out of order, time stamps of another rate than `fps`, or values
+        that are not numbers.
     """
-    table = read_columns(path, ("episode_index", "frame_index", "timestamp"))
-    episode, frame, seconds = (np.asarray(column) for column in table)
+    names = ("episode_index", "frame_index", "timestamp")
+    table = zip(names, read_columns(path, names), strict=True)
+    episode, frame, seconds = (_numbers(column, name, path) for name, column in table)
     found = {}
     for index in np.unique(episode).tolist():
         rows = np.flatnonzero(episode == index)
@@ -33,7 +36,7 @@ def rows_of_episodes(path: Path, fps: float) -> dict[int, tuple[int, int]]:
                 f"episode {index} in {path} has the frames {some(frame[rows].tolist())}, expected "
                 f"0 to {len(rows) - 1} in order; frames are missing"
             )
-        late = np.abs(seconds[rows] * fps - np.arange(len(rows))) > TOLERANCE
+        late = ~(np.abs(seconds[rows] * fps - np.arange(len(rows))) <= TOLERANCE)
         if late.any():
             at = int(np.flatnonzero(late)[0])
             raise InputError(
@@ -53,19 +56,42 @@ def read_columns(path: Path, names: Sequence[str]) -> list[Any]:
     InputError
         The file is missing or no such table, or lacks a column.
     """
+    with opened(path) as file:
+        missing = [name for name in names if name not in file.schema_arrow.names]
+        if missing:
+            raise InputError(
+                f"{path} has no column {missing[0]!r}; there are: "
+                f"{', '.join(file.schema_arrow.names)}"
+            )
+        table = file.read(list(names))
+        return [table[name].to_pylist() for name in names]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A table as ``pyarrow.parquet.ParquetFile``; what it raises becomes one line.
+
+    Raises
+    ------
+    InputError
+        The file is missing or not such a table, or the library is not installed.
+    """
     parquet = library("pyarrow.parquet", f"lerobot: {path}")
     try:
-        with parquet.ParquetFile(path) as opened:
-            missing = [name for name in names if name not in opened.schema_arrow.names]
-            if missing:
-                raise InputError(
-                    f"{path} has no column {missing[0]!r}; there are: "
-                    f"{', '.join(opened.schema_arrow.names)}"
-                )
-            table = opened.read(list(names))
-            return [table[name].to_pylist() for name in names]
+        with parquet.ParquetFile(path) as file:
+            yield file
     except InputError:
         raise
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, NotImplementedError) as error:
         line = " ".join(str(error).split())
         raise InputError(f"cannot read {path}: {line}; copy the dataset again") from None
+
+
+def _numbers(column: list[Any], name: str, path: Path) -> np.ndarray:
+    bad = [value for value in column if type(value) not in (int, float)]
+    if bad:
+        raise InputError(
+            f"{name} in {path} holds {bad[0]!r}; expected a number in each row: copy the "
+            f"dataset again"
+        )
+    return np.asarray(column)

@@ -6,7 +6,7 @@ episode and lists them in ``meta/episodes.jsonl``. Both describe themselves in `
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,8 @@ from typing import Any
 
 from feature_store.errors import InputError
 from workbench.datasets.lerobot.columns import rows_of_episodes
-from workbench.datasets.optional import library
-from workbench.results import strict_json
+from workbench.datasets.lerobot.metadata import INFO, major, read_episodes, read_info
 
-INFO = "meta/info.json"
 Rows = dict[int, tuple[int, int]]
 """Episode to its first row and number of rows in a table."""
 CAMERAS = ("image", "video")
@@ -117,77 +115,44 @@ def read_layout(root: Path) -> DatasetLayout:
     Raises
     ------
     InputError
-        Not such a dataset; another version; a file, an episode or a frame that is missing; time
-        stamps of another frame rate.
+        Not such a dataset; another version; metadata that are missing or of another kind; a file,
+        an episode or a frame that is missing; time stamps of another frame rate.
     """
-    info = _info(root)
-    version = str(info["codebase_version"]).removeprefix("v")
-    if version.partition(".")[0] not in ("2", "3"):
-        raise InputError(f"{root / INFO}: codebase_version is v{version}, expected v2.x or v3.x")
-    listed = _listed_v3(root) if version.startswith("3") else _listed_v2(root)
-    expected = int(info["total_episodes"])
-    if sorted(e["episode_index"] for e in listed) != list(range(expected)):
-        raise InputError(
-            f"{root} lists {len(listed)} episodes, expected {expected}, numbered from 0, as "
-            f"{INFO} says; copy the dataset again"
-        )
+    info = read_info(root)
+    listed = read_episodes(root, info)
     starts: dict[Path, Rows] = {}
-    for path in sorted({root / _path(info, "data_path", "data", e) for e in listed}):
+    for path in sorted({_path(root, info, "data_path", "data", e) for e in listed}):
         starts[path] = rows_of_episodes(path, float(info["fps"]))
-    episodes = [_episode(root, info, entry, starts) for entry in sorted(listed, key=_index_of)]
-    return DatasetLayout(root, info, episodes)
+    return DatasetLayout(root, info, [_episode(root, info, entry, starts) for entry in listed])
 
 
-def _index_of(entry: dict[str, Any]) -> int:
-    return entry["episode_index"]
-
-
-def _info(root: Path) -> dict[str, Any]:
-    path = root / INFO
-    if not path.exists():
-        raise InputError(f"{root} has no {INFO}; expected the folder of a LeRobotDataset")
-    info = strict_json.read(path)
-    wanted = {"codebase_version", "features", "fps", "total_episodes", "data_path"}
-    if not isinstance(info, dict) or wanted - set(info):
-        lacking = sorted(wanted - set(info)) if isinstance(info, dict) else sorted(wanted)
-        raise InputError(f"{path} lacks {', '.join(lacking)}; expected that of a LeRobotDataset")
-    return info
-
-
-def _listed_v3(root: Path) -> list[dict[str, Any]]:
-    parquet = library("pyarrow.parquet", f"lerobot:{root}")
-    entries: list[dict[str, Any]] = []
-    for path in sorted((root / "meta/episodes").glob("*/*.parquet")):
-        with parquet.ParquetFile(path) as opened:
-            names = [n for n in opened.schema_arrow.names if not n.startswith("stats/")]
-            entries += opened.read(names).to_pylist()
-    return entries
-
-
-def _listed_v2(root: Path) -> list[dict[str, Any]]:
-    path = root / "meta/episodes.jsonl"
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the episodes of {root} in {path}: {error}") from None
-
-
-def _path(info: dict[str, Any], pattern: str, of: str, entry: dict[str, Any]) -> str:
+def _path(root: Path, info: dict[str, Any], pattern: str, of: str, entry: dict[str, Any]) -> Path:
     """A file by its pattern in the info; `of` is what the columns of v3.0 are named after."""
     index = entry["episode_index"]
-    return str(info[pattern]).format(
-        video_key=of.partition("/")[2],
-        episode_index=index,
-        episode_chunk=index // int(info.get("chunks_size", 1000)),
-        chunk_index=entry.get(f"{of}/chunk_index", 0),
-        file_index=entry.get(f"{of}/file_index", 0),
+    known = {
+        "video_key": of.partition("/")[2],
+        "episode_index": index,
+        "episode_chunk": index // info.get("chunks_size", 1000),
+    }
+    columns = {name: entry.get(f"{of}/{name}") for name in ("chunk_index", "file_index")}
+    known |= {name: value for name, value in columns.items() if isinstance(value, int)}
+    try:
+        return root / info[pattern].format(**known)
+    except KeyError as error:
+        name = error.args[0]
+        lacking = f"no {of}/{name} in meta/episodes" if name in columns else f"no value for {name}"
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        lacking = f"no path ({error})"
+    raise InputError(
+        f"{root / INFO}: {pattern} is {info[pattern]!r}, and episode {index} has {lacking}; copy "
+        f"the dataset again, or correct the pattern"
     )
 
 
 def _episode(
     root: Path, info: dict[str, Any], entry: dict[str, Any], starts: dict[Path, Rows]
 ) -> Episode:
-    index, path = entry["episode_index"], root / _path(info, "data_path", "data", entry)
+    index, path = entry["episode_index"], _path(root, info, "data_path", "data", entry)
     rows = starts[path].get(index)
     if rows is None:
         raise InputError(f"{path} holds no frame of episode {index}; copy the dataset again")
@@ -200,8 +165,22 @@ def _episode(
     videos = {}
     for camera, feature in info["features"].items():
         if feature["dtype"] == "video":
-            video = root / _path(info, "video_path", f"videos/{camera}", entry)
+            video = _path(root, info, "video_path", f"videos/{camera}", entry)
             if not video.exists():
                 raise InputError(f"episode {index} has no video of {camera}: {video} is missing")
-            videos[camera] = Video(video, entry.get(f"videos/{camera}/from_timestamp", 0.0))
+            videos[camera] = Video(video, _start(root, info, camera, entry))
     return Episode(index, length, path, first, videos)
+
+
+def _start(root: Path, info: dict[str, Any], camera: str, entry: dict[str, Any]) -> float:
+    """Seconds from the start of the video to the episode; v2.x has a video for each episode."""
+    if major(info) == "2":
+        return 0.0
+    name = f"videos/{camera}/from_timestamp"
+    found = entry.get(name)
+    if not isinstance(found, int | float) or not 0 <= found < math.inf:
+        raise InputError(
+            f"{root}: {name} of episode {entry['episode_index']} in meta/episodes is {found}, "
+            f"expected seconds: without it the frames cannot be found; copy the dataset again"
+        )
+    return float(found)

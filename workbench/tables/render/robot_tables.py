@@ -60,8 +60,13 @@ def runs_block(_: str) -> tuple[str, str, pd.DataFrame]:
         minus = _differences(found, name)
         for title, cells in ((f"{heading} (%)", texts), (f"{heading}, minus Lite0", minus)):
             columns[title] = [c if t else "" for c, t in zip(cells, told, strict=True)]
+        if f"{name}_view_difference" in found:
+            cells = _differences(found, f"{name}_view")
+            columns[f"{heading}, minus view as recorded"] = [
+                c if t else "" for c, t in zip(cells, told, strict=True)
+            ]
     columns |= {
-        "GMACs per look": found["gmacs_per_look"].round(2),
+        "GMACs per step": found["gmacs_per_step"].round(3),
         "control (Hz)": found["hz"].round(0),
     }
     caption = (
@@ -70,8 +75,9 @@ def runs_block(_: str) -> tuple[str, str, pd.DataFrame]:
         "paper's criterion; in picking alone. Intervals: 95 %, Wilson over trials; differences: "
         "paired over positions, with the interval of a bootstrap over positions and seeds, and "
         "McNemar's p. Wilson's intervals and p take trials of several seeds at one position as "
-        "independent, so that they are too narrow and too small there. Control: steps per second "
-        "that encoding and policy reach on two CPU cores, looking at every eighth step."
+        "independent, so that they are too narrow and too small there. GMACs: of the frozen model, "
+        "per control step; it looks at every eighth. Control: steps per second that encoding and "
+        "policy reach on two CPU cores, a rough figure, measured beside other programs."
     )
     return "Trials in simulation", caption, pd.DataFrame(columns)
 

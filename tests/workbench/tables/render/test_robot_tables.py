@@ -13,13 +13,16 @@ def two_rows(monkeypatch):
     shared = {**robot_tables.MAIN, "seeds": 1, "trials": 200, "hz": 80.0, "placed": 40}
     shared |= {"grasp_low": 0.2, "grasp_high": 0.4, "placed_low": 0.1, "placed_high": 0.3}
     rows = [
-        {"row": "Lite0", "grasp": 60, "gmacs_per_look": 0.4, **shared},
+        {"row": "Lite0", "grasp": 60, "gmacs_per_look": 0.4, "gmacs_per_step": 0.05, **shared},
         {
-            "row": "Lite0-S2", "grasp": 80, "gmacs_per_look": 2.0, **shared,
+            "row": "Lite0-S2", "grasp": 80, "gmacs_per_look": 2.0, "gmacs_per_step": 0.25, **shared,
             "grasp_difference": 0.1, "grasp_difference_low": 0.02, "grasp_difference_high": 0.18,
             "grasp_p": 0.0123,
         },
-        {"row": "blind", "grasp": 2, "gmacs_per_look": 0.0, **shared, "task": "push-v3"},
+        {
+            "row": "blind", "grasp": 2, "gmacs_per_look": 0.0, "gmacs_per_step": 0.0, **shared,
+            "task": "push-v3",
+        },
     ]  # fmt: skip
     monkeypatch.setattr(robot_tables.experiments, "load", lambda name: pd.DataFrame(rows))
 
@@ -42,6 +45,7 @@ def test_trials_in_simulation_have_intervals_and_paired_differences(two_rows):
     assert by["Lite0-S2"]["view"] == "as recorded"
     assert by["blind"]["grasped (%)"] == "", "only the task of picking has a grasp"
     assert by["blind"]["placed (%)"] == "20.0 [10, 30]"
+    assert by["Lite0-S2"]["GMACs per step"] == 0.25
 
 
 def test_the_figure_shows_the_main_experiment_alone(two_rows):
@@ -56,7 +60,8 @@ def test_a_summary_without_any_run_is_an_empty_block(monkeypatch):
         robot_tables.experiments, "load",
         lambda name: pd.DataFrame(columns=[*robot_tables.MAIN, "row", "seeds", "trials", "grasp",
                                            "grasp_low", "grasp_high", "placed", "placed_low",
-                                           "placed_high", "gmacs_per_look", "hz"], dtype=float),
+                                           "placed_high", "gmacs_per_look", "gmacs_per_step",
+                                           "hz"], dtype=float),
     )  # fmt: skip
     assert extra_tables.block("robot runs")["records"] == []
     assert len(robot_tables.figure().axes) == 2
