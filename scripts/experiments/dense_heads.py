@@ -155,7 +155,8 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
     config = DenseConfig(task=data.task, seed=run.seed, merge=merge)
     if run.row == dense.CONSTANT:
         config = replace(config, l2=NOTHING_BUT_THE_MEAN, ridge=NOTHING_BUT_THE_MEAN)
-    decoder = DecoderConfig(head=run.head, hidden=run.hidden or DecoderConfig.hidden)
+    hidden = run.hidden or DecoderConfig.hidden
+    decoder = DecoderConfig(head=run.head, hidden=hidden, output=hidden)
     training = TrainingConfig(iterations=run.iterations or TrainingConfig.iterations)
 
     def scored(config: DenseConfig) -> pd.DataFrame:

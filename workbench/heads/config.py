@@ -125,7 +125,8 @@ class DecoderConfig:
     deconvolved: int | None = None
     """Channels of VPD's deconvolutions; hidden by default, 32 as published."""
     output: int | None = None
-    """Channels of VPD's last layers; hidden by default, 192 as published."""
+    """Channels of VPD's last layers, which work on the enlarged map; half of hidden by default, 192
+    as published."""
     queries: int = 32
     """Masks that Mask2Former proposes."""
     points: int = 2048

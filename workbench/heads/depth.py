@@ -70,7 +70,7 @@ def vpd(reduced: Reduced, config: DecoderConfig, doublings: int) -> nn.Module:
             nn.ConvTranspose2d(channels, inner, 2, 2, bias=False), nn.BatchNorm2d(inner), nn.ReLU(),
         ]  # fmt: skip
         channels = inner
-    last = config.output or config.hidden
+    last = config.output or config.hidden // 2
     convolved = (nn.Conv2d(channels, last, 3, padding=1), nn.BatchNorm2d(last), nn.ReLU())
     output = (nn.Conv2d(last, last, 3, padding=1), nn.ReLU(), nn.Conv2d(last, 1, 3, padding=1))
     return nn.Sequential(*steps, *convolved, enlarge(), enlarge(), *output)
