@@ -85,6 +85,11 @@ def fit(
     vision = StoredVision(store, source)
     rows = rows_of(questions, store.image_ids, store.path)
     vision.refuse_unreadable(rows)
+    if vision.cropped:
+        log(
+            f"note: the images of {store.path} were cropped at the centre, which may cut off what "
+            f"is asked about; workbench extract --fit pad keeps whole images, as LLaVA does"
+        )
     language = load(config.llm, cache_of(folder), dtype_of(config), log)
     seed_step(0, seed)
     model = VisionLanguageModel(language, config, vision.channels).to(config.device)

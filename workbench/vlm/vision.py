@@ -61,6 +61,12 @@ class StoredVision:
         """Single-scale source to the fields that a run records and compares."""
         return {single: recorded(self.store.source(single).manifest) for single in self._singles}
 
+    @property
+    def cropped(self) -> bool:
+        """Whether images were cropped at their centre, as far as the store tells."""
+        found = [one["transform"] for one in self.manifests().values() if one["transform"]]
+        return any(Transform.stored(one).mode == "centre" for one in found)
+
 
 def at_grid(tokens: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     """Tokens on a larger grid, by repeating the nearest; dims (image, row, col, channel)."""

@@ -37,6 +37,18 @@ def photographs(tmp_path):
     return tmp_path
 
 
+def test_a_store_of_cropped_images_is_noted(photographs, tiny, capsys):
+    store = str(photographs / "cropped.zarr")
+    assert main(["extract", "--dataset", f"folder:{photographs / 'photos'}", "--model", LITE,
+                 "--scales", "1x", "--store", store]) == 0  # fmt: skip
+    for name, noted in ((store, True), (str(photographs / "s.zarr"), False)):
+        capsys.readouterr()
+        train = ["vlm", "train", "--store", name, "--source", f"{LITE}@1x", "--llm", tiny,
+                 "--questions", str(photographs / "q.csv"), "--out", f"{name}-run"]  # fmt: skip
+        assert main(train) == 0
+        assert ("were cropped at the centre" in capsys.readouterr().err) is noted
+
+
 def test_a_projector_adds_its_line_to_the_table_of_the_encoder_law(photographs, tiny, capsys):
     store, asked = str(photographs / "s.zarr"), str(photographs / "q.csv")
     train = ["vlm", "train", "--store", store, "--source", f"{LITE}@1x", "--llm", tiny,
