@@ -14,7 +14,7 @@ from workbench.options import options_of
 from workbench.training.config import TrainingConfig
 
 STEPS = 300
-"""Steps of a decoder by default; a run takes two to eight minutes on two cores."""
+"""Steps of a decoder by default; a run takes three to four minutes on two cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
