@@ -12,6 +12,7 @@ import feature_store
 from feature_store import InputError
 from feature_store.errors import require_at_least
 from workbench.results import strict_json
+from workbench.results.files import require_folder
 from workbench.results.messages import note, show
 from workbench.vlm import questions as asked
 
@@ -87,8 +88,7 @@ class VlmShow:
 
     def _check(self) -> None:
         require_at_least(self, examples=1)
-        if self.out.exists() and not self.out.is_dir():
-            raise InputError(f"--out {self.out} is a file; name a folder for the figures")
+        require_folder(self.out, "--out")
 
 
 def _by_name(answers: Sequence[str]) -> dict[str, Path]:

@@ -34,6 +34,13 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise
 
 
+def require_folder(path: Path, option: str) -> None:
+    """Refuse a file, or a path below a file, where an option expects a folder to write to."""
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise InputError(f"{option} is {path}, but {place} is a file; name a folder")
+
+
 def require_writable(path: Path) -> None:
     """Refuse, before a long computation, a path that cannot become a file.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from feature_store.errors import InputError, require_at_least, require_choices
@@ -146,13 +145,6 @@ class RolloutConfig:
         if self.success != "auto":
             return self.success
         return "grasp" if task == PICKING else "placed"
-
-
-def require_folder(path: Path, option: str) -> None:
-    """Refuse a file, or a path below a file, where an option expects a folder to write to."""
-    for place in (path, *path.parents):
-        if place.exists() and not place.is_dir():
-            raise InputError(f"{option} is {path}, but {place} is a file; name a folder")
 
 
 def _require_finite(config: Any) -> None:

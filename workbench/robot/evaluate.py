@@ -15,8 +15,9 @@ from analyses.reading.progress import shown
 from feature_store.errors import InputError
 from feature_store.source import Source
 from workbench.models.run_names import find_run
+from workbench.results.files import require_folder
 from workbench.robot import run as runs
-from workbench.robot.config import ACTION_SIZE, STATE_SIZE, RolloutConfig, require_folder
+from workbench.robot.config import ACTION_SIZE, STATE_SIZE, RolloutConfig
 from workbench.robot.environments import Environments, default_count
 from workbench.robot.film import FILMED, chosen, write_film
 from workbench.robot.live import live_encoder

@@ -14,7 +14,8 @@ from PIL import Image
 from analyses.reading.progress import shown
 from feature_store.errors import InputError
 from workbench.results import strict_json
-from workbench.robot.config import DemoConfig, require_folder
+from workbench.results.files import require_folder
+from workbench.robot.config import DemoConfig
 from workbench.robot.lerobot_files import (
     RecordedEpisode,
     recorded_episode,

@@ -15,7 +15,7 @@ import torch
 
 from feature_store.errors import InputError
 from workbench.results import strict_json
-from workbench.results.files import write_text
+from workbench.results.files import require_folder, write_text
 from workbench.training import ranks
 from workbench.training.files import IDENTITY
 
@@ -35,8 +35,7 @@ def held(folder: Path) -> Iterator[None]:
     InputError
         Another process trains in the folder, or it is a file.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; name a folder for the run")
+    require_folder(folder, "the folder of the run")
     folder.mkdir(parents=True, exist_ok=True)
     if ranks.rank() > 0:  # the first process holds it for all of them
         yield

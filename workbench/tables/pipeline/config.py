@@ -86,7 +86,7 @@ def _problem(dataset: str, column: str) -> str:
         return str(error)
     path = Path(name.path).expanduser()
     if name.kind in ("folder", "maps", "imagenet"):
-        return "" if path.is_dir() else f"there is no folder {name.path}"
+        return "" if path.is_dir() else f"folder {name.path} does not exist"
     if name.kind == "csv":
         if not path.is_file():
             return f"there is no table {name.path}"

@@ -269,6 +269,8 @@ def test_a_dataset_that_cannot_be_listed_is_a_problem_with_one_line(own, tmp_pat
     assert "datasets.textiles.test" in found["problems"][0]
     assert "holds no image" in found["problems"][0]
     found = own("test = 'folder:gone'")
-    assert found["problems"] == ["datasets.textiles.test = 'folder:gone': there is no folder gone"]
+    assert found["problems"] == [
+        "datasets.textiles.test = 'folder:gone': folder gone does not exist"
+    ]
     images = {row["store"].rpartition("/")[2]: row["images"] for row in found["sources"]}
     assert images["textiles_train.zarr"] == 3
