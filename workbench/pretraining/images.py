@@ -53,9 +53,10 @@ def supervised_views(side: int, min_crop: float, magnitude: int | None) -> Views
         side, is_training=True, scale=(min_crop, 1.0), interpolation="bicubic",
         color_jitter=0.0, auto_augment=policy, use_prefetcher=True,
     )  # fmt: skip
-    for step in transform.transforms:
-        if isinstance(step, RandAugment) and magnitude < KEEPS_A_BIT:
-            step.ops = [op for op in step.ops if op.name != "Posterize"]
+    if magnitude is not None and magnitude < KEEPS_A_BIT:
+        for step in transform.transforms:
+            if isinstance(step, RandAugment):
+                step.ops = [op for op in step.ops if op.name != "Posterize"]
     return Plain(transform)
 
 
