@@ -2,14 +2,15 @@
 
     python scripts/benchmarks/robot.py --work runs/robot-benchmark
 
-Expected: 4 minutes on 2 cores, 2 GB of memory, 0.2 GB of disk in --work. Writes results/robot.json
-beside this file.
+Expected: 9 minutes on 2 cores, 2 GB of memory, 1 GB of disk in --work, most of it for --many
+demonstrations (120), which are recorded and encoded once. Writes results/robot.json beside this
+file.
 
 Training: seconds of a step (32 windows of 16 steps, two looks each) from stored features, against
-the same step when the frames of the batch are read and encoded in it. Trials: control steps per
-second of `roll`, with a simulation per core, against the bare sum of what a step needs in one
-process: simulation, and rendering, encoding and policy at each look. Memory: peak of a process that
-trains on 4 and on 16 demonstrations.
+the same step when the frames of the batch are read and encoded in it instead. Trials: control steps
+per second of `roll`, with one simulation and with one per core, against the bare sum of what a step
+needs in one process: simulation, and rendering, encoding and policy at each look. Memory: peak of a
+process that trains on the first 4, the first 16 and all demonstrations.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,18 +42,22 @@ from workbench.robot.config import DemoConfig, PolicyConfig, RolloutConfig
 from workbench.robot.demonstrations import load
 from workbench.robot.environments import Environments, default_count
 from workbench.robot.fit import Learner, clone
-from workbench.robot.live import live_encoder
+from workbench.robot.live import Encode, live_encoder
 from workbench.robot.record import record
 from workbench.robot.rollout import Controller, Memory, Trial, roll
 from workbench.robot.simulation import Simulation, versions
+from workbench.robot.windows import WindowBatch, batch_of, window_rows
 from workbench.training.config import TrainingConfig
+from workbench.training.randomness import rows_of_step
 
 RESULTS = Path(__file__).parent / "results" / "robot.json"
 TASK, SIZE = "pick-place-v3", 224
 MODEL = "bundled:efficientnet_lite0"
 SOURCE = f"{MODEL}@224"
 CONFIG = PolicyConfig(look_every=8, pooling="map")
-STEPS, ROUNDS = 10, 3
+STEPS, ROUNDS = 5, 5
+FEW = (4, 16)
+"""Demonstrations whose memory is compared with that of all."""
 
 
 def prepared(work: Path, episodes: int) -> tuple[Path, str]:
@@ -58,6 +65,10 @@ def prepared(work: Path, episodes: int) -> tuple[Path, str]:
     record(DemoConfig(task=TASK, episodes=episodes, size=SIZE), demos, print)
     extract(ExtractRequest(dataset=f"lerobot:{demos}", models=[MODEL], scales=["224"], store=store))
     return demos, store
+
+
+def learner_of(demos: Path, store: str, episodes: int | None = None) -> Learner:
+    return Learner(feature_store.open(store), SOURCE, load(demos).take(episodes), CONFIG, 0)
 
 
 def step_seconds(learner: Learner, read) -> float:
@@ -72,17 +83,9 @@ def step_seconds(learner: Learner, read) -> float:
 
 def training(demos: Path, store: str) -> dict[str, float]:
     """Seconds per step from the store, and with the frames encoded in each step."""
-    learner = Learner(feature_store.open(store), SOURCE, load(demos), CONFIG, 0)
-    frames = datasets.open(f"lerobot:{demos}")
-    encode = live_encoder(SOURCE, "map")
-
-    def encoding(step: int):
-        batch = learner.read(step)
-        needed = np.arange(CONFIG.batch * batch.visual.shape[1]) * 37 % len(frames)
-        found = encode(np.stack([frames.image(int(row)) for row in needed]))
-        batch.visual = found.reshape(batch.visual.shape)
-        return batch
-
+    learner = learner_of(demos, store)
+    images, encode = datasets.open(f"lerobot:{demos}"), live_encoder(SOURCE, "map")
+    encoding = partial(encoded, learner, images, encode)
     rounds = []
     for _ in range(ROUNDS):
         stored = step_seconds(learner, learner.read)
@@ -94,26 +97,48 @@ def training(demos: Path, store: str) -> dict[str, float]:
     }
 
 
-def trials(demos: Path, store: str) -> dict[str, float]:
+def encoded(learner: Learner, images: datasets.Dataset, encode: Encode, step: int) -> WindowBatch:
+    """The batch of :meth:`Learner.read` without the store: its frames are read and encoded."""
+    frames = learner.frames[0]
+    chosen = rows_of_step(step, count=len(frames), batch=CONFIG.batch, seed=learner.seed)
+    rows = window_rows(frames[chosen], learner.demonstrations, CONFIG)
+    needed, back = np.unique(rows.seen, return_inverse=True)
+    found = encode(np.stack([images.image(int(row)) for row in needed]))
+    return batch_of(rows, learner.demonstrations, found[back.reshape(rows.seen.shape)])
+
+
+def trials(demos: Path, store: str) -> dict[str, Any]:
     """Control steps per second in closed loop, and of the bare parts one after the other."""
-    policy = Learner(feature_store.open(store), SOURCE, load(demos), CONFIG, 0).policy.eval()
+    policy = learner_of(demos, store).policy.eval()
     controller = Controller(policy, live_encoder(SOURCE, "map"), None)
-    config, count = RolloutConfig(positions=2 * default_count(), max_steps=96), default_count()
-    rounds = []
-    with Environments(partial(Simulation, TASK, SIZE), count) as robots:
-        list(roll(controller, robots, range(count), config))  # processes start, renderers too
-        robot = Simulation(TASK, SIZE)
+    counts = sorted({1, default_count()})
+    make, robot = partial(Simulation, TASK, SIZE), Simulation(TASK, SIZE)
+    bare(robot, controller, looks=1)  # the renderer starts
+    rounds: list[dict[int, float]] = []
+    with ExitStack() as stack:
+        robots = {count: stack.enter_context(Environments(make, count)) for count in counts}
+        for several in robots.values():  # processes start, renderers too
+            list(roll(controller, several, range(several.count), RolloutConfig(max_steps=8)))
         for _ in range(ROUNDS):
-            start = time.perf_counter()
-            steps = sum(t.steps for t in roll(controller, robots, range(config.positions), config))
-            rolled = steps / (time.perf_counter() - start)
-            rounds.append((rolled, bare(robot, controller)))
+            found = {count: rolled(controller, several) for count, several in robots.items()}
+            rounds.append(found | {0: bare(robot, controller)})
     return {
-        "environments": count,
-        "steps_per_s": statistics.median(a for a, _ in rounds),
-        "bare_steps_per_s": statistics.median(b for _, b in rounds),
-        "rolled_over_bare": statistics.median(a / b for a, b in rounds),
+        "bare_steps_per_s": statistics.median(one[0] for one in rounds),
+        "simulations": {
+            str(count): {
+                "steps_per_s": statistics.median(one[count] for one in rounds),
+                "rolled_over_bare": statistics.median(one[count] / one[0] for one in rounds),
+            }
+            for count in counts
+        },
     }
+
+
+def rolled(controller: Controller, robots: Environments) -> float:
+    """Steps per second of two trials in each simulation."""
+    config, start = RolloutConfig(max_steps=12 * CONFIG.look_every), time.perf_counter()
+    found = roll(controller, robots, range(2 * robots.count), config)
+    return sum(trial.steps for trial in found) / (time.perf_counter() - start)
 
 
 def bare(robot: Simulation, controller: Controller, looks: int = 12) -> float:
@@ -130,12 +155,23 @@ def bare(robot: Simulation, controller: Controller, looks: int = 12) -> float:
     return done / (time.perf_counter() - start)
 
 
-def peak(demos: Path, store: str, work: Path) -> float:
+def peak(demos: Path, store: str, episodes: int, work: Path) -> float:
     """Peak memory of this process in MiB after 50 steps."""
-    learner = Learner(feature_store.open(store), SOURCE, load(demos), CONFIG, 0)
+    learner = learner_of(demos, store, episodes)
     name = f"run-{time.time_ns()}"
     clone(learner, TrainingConfig(iterations=50, checkpoint_every=50), work / name, print)
     return peak_mb(torch.device("cpu")) * 1e6 / 2**20
+
+
+def peaks(demos: Path, store: str, many: int, work: Path) -> dict[str, float]:
+    """Demonstrations to peak memory in MiB, each of a process of its own."""
+    found = {}
+    for count in (*FEW, many):
+        command = [sys.executable, __file__, "--work", str(work)]
+        command += ["--peak", str(demos), store, str(count)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        found[f"{count} demonstrations"] = round(float(done.stdout.splitlines()[-1]), 1)
+    return found
 
 
 def main() -> None:
@@ -143,25 +179,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--work", type=Path, default=Path("runs/robot-benchmark"))
-    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--many", type=int, default=120, help="demonstrations, more than 16")
+    parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.peak:
-        print(peak(Path(asked.peak[0]), asked.peak[1], asked.work))
+        demos, store, count = asked.peak
+        print(peak(Path(demos), store, int(count), asked.work))
         return
-    few, many = prepared(asked.work, 4), prepared(asked.work, 16)
-    memory = {}
-    for name, (demos, store) in (("4 demonstrations", few), ("16 demonstrations", many)):
-        command = [sys.executable, __file__, "--work", str(asked.work)]
-        command += ["--peak", str(demos), store]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        memory[name] = round(float(done.stdout.splitlines()[-1]), 1)
+    if asked.many <= max(FEW):
+        parser.error(f"--many is {asked.many}; expected more than {max(FEW)}")
+    made = prepared(asked.work, asked.many)
     found = {
         "date": str(datetime.date.today()),
         "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
         "versions": {"torch": importlib.metadata.version("torch"), **versions()},
-        "training": training(*many),
-        "trials": trials(*many),
-        "peak_mib": memory,
+        "training": training(*made),
+        "trials": trials(*made),
+        "peak_mib": peaks(*made, asked.many, asked.work),
         "load_average_at_end": os.getloadavg()[0],
     }
     strict_json.write(found, RESULTS)
