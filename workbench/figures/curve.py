@@ -6,6 +6,7 @@ Model size is grey, image scales (S2) are green, and input sizes (``:PIXELS``) p
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -72,6 +73,30 @@ def _draw_one(axes: Axes, curve: Curve, metric: str) -> None:
     style.curve(axes, rows["at"], rows[metric], curve.look, curve.name, markevery=list(marked))
     if "low" in rows:
         axes.vlines(own["at"], own["low"], own["high"], color=curve.look[0], lw=1.5)
+
+
+def named_points(
+    axes: Axes, cost: pd.Series, score: pd.Series, low: pd.Series, high: pd.Series,
+    names: Iterable[str],
+) -> None:  # fmt: skip
+    """Draw scores with their intervals against cost, log axis; several scales are green."""
+    at = side_by_side(cost)[cost.index] if len(cost) else cost
+    axes.vlines(at, low, high, color=style.MODEL_SIZE[0], lw=1)
+    for x, y, name in zip(at, score, names, strict=True):
+        look = style.S2_CURVES[0] if "+" in name or "S2" in name else style.MODEL_SIZE
+        axes.plot(x, y, "o", color=look[0])
+        axes.annotate(name, (x, y), fontsize=8, xytext=(5, 3), textcoords="offset points")
+    axes.set_xscale("log")
+    style.log_axis(axes.xaxis)
+    axes.margins(x=0.25)
+
+
+def floor(axes: Axes, score: float, name: str) -> None:
+    """Draw a named line at the score of what sees nothing."""
+    axes.axhline(score, ls="--", lw=1, color="grey")
+    axes.annotate(
+        name, (1, score), fontsize=8, xycoords=("axes fraction", "data"), ha="right", va="bottom"
+    )
 
 
 def side_by_side(costs: pd.Series) -> pd.Series:

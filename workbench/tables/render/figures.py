@@ -26,6 +26,14 @@ TASKS = {
     "7": ("rmse", "RMSE (m), lower is better"),
 }
 """Table → metric and its axis label."""
+KINDS = {
+    "visual detail: V*": ("8", {"vstar_att": 115, "vstar_spa": 76}),
+    "visual questions: mean of 3": ("8", dict.fromkeys(("vqav2", "textvqa", "vizwiz"), 1)),
+    "multimodal: mean of 5": (
+        "9", dict.fromkeys(("mmmu", "mathvista", "mmbench", "seed", "mmvet"), 1)
+    ),
+}  # fmt: skip
+"""Figure 3's kinds of benchmarks → table, and benchmarks with their weights (V*: questions)."""
 FAMILIES = ("ViT", "DINOv2", "OpenCLIP")
 SMALLEST = "Base"
 ASIDE = "(equal costs side by side)"
@@ -96,6 +104,32 @@ def convnet(spec: TableSpec, tables: Tables) -> Figure:
         _curves(ax, _points([table], metric["column"], "value"), metric["name"])
         _name_costs(ax)
     _legend(drawn, axes)
+    return drawn
+
+
+@style.styled
+def language_models(spec: TableSpec, tables: Tables) -> Figure:
+    """Figure 3: three kinds of benchmarks as printed, and below them the studies that ran here."""
+    runs = case_studies.by_cost()
+    studies = list(dict.fromkeys(runs["study"]))
+    lines = 1 + -(-len(studies) // len(KINDS))
+    drawn, axes = style.figure(10.0, 3.0 * lines, rows=lines, columns=len(KINDS))
+    for ax, (name, (key, weights)) in zip(axes, KINDS.items(), strict=False):
+        columns = {m: _points([tables[key]], m, "published") for m in weights}
+        points = next(iter(columns.values())).drop(columns=["value", "low", "high"])
+        summed = sum(weight * columns[m]["value"] for m, weight in weights.items())
+        points = points.assign(value=summed / sum(weights.values()), low=None, high=None)
+        _curves(ax, points, "accuracy (%)")
+        ax.set_title(f"paper, {name}", fontsize=9)
+    here = axes[len(KINDS) :]
+    for ax, study in zip(here, studies, strict=False):
+        case_studies.draw_costs(ax, runs[runs["study"] == study])
+        ax.set_title(f"here: {study}", fontsize=9)
+    for ax in here[len(studies) :]:
+        ax.set_axis_off()
+    for ax in axes[: len(KINDS) + len(studies)]:
+        _name_costs(ax)
+    _legend(drawn, axes[: len(KINDS)])
     return drawn
 
 
@@ -230,6 +264,7 @@ FIGURES: dict[str, Callable[[TableSpec, Tables], Figure | None]] = {
     "convnet": convnet,
     "robot": robot_tables.figure,
     "dense": dense_tables.figure,
+    "language models": language_models,
     "object sizes": case_studies.sizes_figure,
 }
 """Name in a declaration → what draws it; :data:`GALLERY` has a page beside its figure."""

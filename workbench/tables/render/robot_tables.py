@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analyses import experiments
 from analyses.published import load
 from analyses.published.robot import audit
 from workbench.figures import style
+from workbench.figures.curve import floor, named_points
 from workbench.robot.config import PICKING
+from workbench.tables.render import view
 
 SUMMARY = "table10_robotics"
 MAIN = {"task": PICKING, "episodes": 120, "positions": 200, "camera_shift": 0, "light": 1}
@@ -91,18 +92,16 @@ def figure(*_: object) -> Figure:
     )
     names = [f"{r.size} {r.scales}" for r in printed.itertuples()]
     rate = 100 * printed["successes"] / printed["trials"]
-    _points(left, printed["flops_g"], rate, printed["low"], printed["high"], names)
+    named_points(left, printed["flops_g"], rate, printed["low"], printed["high"], names)
     left.set_title("paper: 16 trials each (Table 10)", fontsize=9)
     left.set_ylabel("grasped (%)")
     here = main_runs()
     seen = here[here["gmacs_per_look"] > 0]
     low, high = (100 * seen[f"grasp_{end}"] for end in ("low", "high"))
     grasped = 100 * seen["grasp"] / seen["trials"]
-    _points(right, seen["gmacs_per_look"], grasped, low, high, seen["row"])
+    named_points(right, seen["gmacs_per_look"], grasped, low, high, seen["row"])
     for blind in here[here["row"] == "blind"].itertuples():
-        right.axhline(100 * blind.grasp / blind.trials, ls="--", lw=1, color="grey")
-        right.annotate("blind", (1, 100 * blind.grasp / blind.trials), fontsize=8,
-                       xycoords=("axes fraction", "data"), ha="right", va="bottom")  # fmt: skip
+        floor(right, 100 * blind.grasp / blind.trials, "blind")
     right.set_title("here: Meta-World, pick-place-v3", fontsize=9)
     for ax in (left, right):
         ax.set_ylim(0, 100)
@@ -117,19 +116,6 @@ def main_runs() -> pd.DataFrame:
     return found[kept]
 
 
-def _points(
-    ax: Axes, cost: pd.Series, rate: pd.Series, low: pd.Series, high: pd.Series, names: object
-) -> None:
-    ax.vlines(cost, low, high, color=style.MODEL_SIZE[0], lw=1)
-    for x, y, name in zip(cost, rate, names, strict=True):  # type: ignore[call-overload]
-        look = style.S2_CURVES[0] if "+" in name or "S2" in name else style.MODEL_SIZE
-        ax.plot(x, y, "o", color=look[0])
-        ax.annotate(name, (x, y), fontsize=8, xytext=(5, 3), textcoords="offset points")
-    ax.set_xscale("log")
-    style.log_axis(ax.xaxis)
-    ax.margins(x=0.25)
-
-
 def _view(row: object) -> str:
     moved, light = row.camera_shift, row.light  # type: ignore[attr-defined]
     parts = [f"camera moved {100 * moved:.0f} cm"] * bool(moved)
@@ -140,16 +126,9 @@ def _differences(found: pd.DataFrame, name: str) -> list[str]:
     """Difference, interval and p of each row; empty for the row that others are compared with."""
     if f"{name}_difference" not in found:
         return [""] * len(found)
-    texts = []
-    for row in found.itertuples():
-        difference = getattr(row, f"{name}_difference")
-        if difference != difference:
-            texts.append("")
-            continue
-        low, high = (100 * getattr(row, f"{name}_difference_{end}") for end in ("low", "high"))
-        p = getattr(row, f"{name}_p")
-        texts.append(f"{100 * difference:+.1f} [{low:+.1f}, {high:+.1f}], p {p:.2g}")
-    return texts
+    ends = ("", "_low", "_high")
+    columns = [100 * found[f"{name}_difference{end}"] for end in ends]
+    return [view.paired(*row) for row in zip(*columns, found[f"{name}_p"], strict=True)]
 
 
 def _intervals(low: pd.Series, high: pd.Series) -> list[str]:

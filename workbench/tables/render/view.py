@@ -154,6 +154,19 @@ def signed(value: Any, digits: int) -> str:
     return BLANK if value is None else f"{value:+.{digits}f}".replace("-", "−")
 
 
+def paired(difference: float, low: float, high: float, p: float) -> str:
+    """A paired difference in points with its interval and p; empty for NaN.
+
+    Examples
+    --------
+    >>> paired(10.0, 2.0, 18.0, 0.0123)
+    '+10.0 [+2.0, +18.0], p 0.012'
+    """
+    if math.isnan(difference):
+        return BLANK
+    return f"{difference:+.1f} [{low:+.1f}, {high:+.1f}], p {p:.2g}"
+
+
 def short(source: str) -> str:
     """Sources without the loader in front."""
     if "@" not in source:

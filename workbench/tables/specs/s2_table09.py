@@ -25,4 +25,6 @@ TABLE = TableSpec(
     ),
     missing=f"{NEEDED} {ODDITY}",
     extra_tables=("cost 9", "experiment tables_1_8_9_multimodal"),
+    uses=("8",),
+    figure="language models",
 )
