@@ -87,8 +87,8 @@ def named_points(
         axes.plot(x, y, "o", color=look[0])
         axes.annotate(name, (x, y), fontsize=8, xytext=(5, 3), textcoords="offset points")
     axes.set_xscale("log")
-    style.log_axis(axes.xaxis)
     axes.margins(x=0.25)
+    style.log_axis(axes.xaxis)
 
 
 def floor(axes: Axes, score: float, name: str) -> None:

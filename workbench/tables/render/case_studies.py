@@ -105,7 +105,8 @@ def draw_costs(ax: Axes, rows: pd.DataFrame) -> None:
     named_points(ax, seen["gmacs"], seen["value"], seen["low"], seen["high"], seen["row"])
     for value in rows.loc[blind, "value"]:
         floor(ax, value, multimodal.BLIND)
-    ax.set_ylabel("accuracy (%)\n(bars: 95 % intervals)")
+    ax.set_ylabel("accuracy (%)\n(bars: 95 % intervals)", fontsize=9)
+    ax.tick_params(labelsize=8)
 
 
 def sizes_figure(*_: object) -> Figure | None:
