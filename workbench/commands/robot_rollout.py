@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -25,6 +25,7 @@ class RobotRollout:
     Examples
     --------
     workbench robot rollout --run runs/lite0-s2 --positions 200 --seed 1 --video video --json
+    workbench robot rollout --run runs/lite0-s2 --against runs/lite0
     """
 
     run_folder: Annotated[Path, tyro.conf.arg(name="run")]
@@ -36,18 +37,27 @@ class RobotRollout:
     """Folder for trials.gif: successes and failures side by side, with their loss over time."""
     encoder: str | None = None
     """run:FOLDER of the frozen model, if `workbench pretrain` trained it."""
+    against: Path | None = None
+    """Folder of another run, tried with the same options: report the difference in success over the
+    positions that both have finished."""
     device: str = "cpu"
     """Torch device of model and policy."""
     json: bool = False
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
+        from workbench.robot.against import differences, finished_trials
         from workbench.robot.evaluate import evaluate
 
+        other = None
+        if self.against is not None:
+            other = finished_trials(self.run_folder, self.against, self.trials, self.device)
         found = evaluate(
             self.run_folder, self.trials, note, video=self.video, encoder=self.encoder,
             device=self.device, progress=not self.json,
         )  # fmt: skip
+        if other is not None:
+            found["against"] = {"run": str(self.against), **differences(found["outcomes"], other)}
         if self.json:
             show(strict_json.dumps(found))
         for name in ("grasp", "placed") if found["task"] == PICKING else ("placed",):
@@ -57,4 +67,15 @@ class RobotRollout:
                 f"{100 * rate['success_rate']:.1f} % "
                 f"[{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
             )
+            if other is not None:
+                note(_difference(name, found["against"]))
         return 0
+
+
+def _difference(name: str, against: dict[str, Any]) -> str:
+    found = against[name]
+    points = [f"{100 * found[end]:+.1f}" for end in ("difference", "low", "high")]
+    return (
+        f"{name}, minus {against['run']}: {points[0]} points ({points[1]} to {points[2]}), "
+        f"McNemar p {found['p']:.3g}, over {against['positions']} positions"
+    )

@@ -163,6 +163,16 @@ def test_a_policy_is_trained_and_tried_from_the_command_line(recorded, tmp_path,
     assert again["steps_per_s"] is None, "trials that are there are not repeated"
     assert main([*roll, "--seed", "0"]) == 2
     assert "--seed is 0, the seed of the demonstrations" in capsys.readouterr().err
+    other = str(tmp_path / "other")
+    assert main([*train, "--iterations", "2", "--width", "16", "--out", other, "--seed", "1"]) == 0
+    against = ["--run", other, "--against", run, "--environments", "1"]
+    assert main(["robot", "rollout", *roll[4:], *against, "--json"]) == 0
+    compared = json.loads(capsys.readouterr().out)
+    assert (compared["against"]["run"], compared["against"]["positions"]) == (run, 2)
+    own, theirs = (np.mean(one["outcomes"]["grasp"]) for one in (compared, found))
+    assert compared["against"]["grasp"]["difference"] == own - theirs
+    assert main(["robot", "rollout", *roll[4:], *against, "--light", "0.5"]) == 2
+    assert "light is 1.0 there, expected 0.5" in capsys.readouterr().err
 
 
 def test_a_policy_sees_with_a_model_that_was_trained_here(recorded, tmp_path, capsys, monkeypatch):
