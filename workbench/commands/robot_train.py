@@ -120,5 +120,7 @@ class RobotTrain:
             f"TFLOP/s; {found['trial_gpu_hours']:.3f} for 200 trials, "
             f"{found['gmacs_per_step']:.1f} GMACs per control step"
         )
+        if found["missing_file"] is not None:
+            note(f"{found['missing_file']} does not exist; its architecture was counted alone")
         show(strict_json.dumps(found) if self.json else text)
         return 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from feature_store import Source
 from workbench.cost import cost
+from workbench.models import clip_checkpoints
+from workbench.models.names import ModelName
 from workbench.robot.config import PolicyConfig, RolloutConfig
 
 TFLOPS = 200.0
@@ -20,7 +23,8 @@ def plan(source: str, frames: int, config: PolicyConfig, trials: RolloutConfig) 
     dict
         ``gmacs_per_frame``, ``gmacs_per_step`` (of control), ``params``, ``feature_bytes``,
         ``demonstration_gpu_hours`` and ``trial_gpu_hours``: 2 x GMACs x frames over
-        :data:`TFLOPS`, with trials of the greatest length.
+        :data:`TFLOPS`, with trials of the greatest length; ``missing_file``: checkpoint of a
+        ``file:`` model that does not exist (its architecture is counted all the same), or None.
 
     Raises
     ------
@@ -28,7 +32,9 @@ def plan(source: str, frames: int, config: PolicyConfig, trials: RolloutConfig) 
         As :func:`workbench.cost.cost`.
     """
     name = Source.parse(source)
-    found = cost(name.model, name.scales, tap=name.tap)
+    missing = missing_file(name.model)
+    counted = name.model if missing is None else untrained(name.model)
+    found = cost(counted, name.scales, tap=name.tap)
     hours = 2e9 * found.gmacs / (TFLOPS * 1e12) / 3600
     looks = -(-trials.max_steps // config.look_every)
     return {
@@ -41,4 +47,25 @@ def plan(source: str, frames: int, config: PolicyConfig, trials: RolloutConfig) 
         "demonstration_gpu_hours": hours * frames,
         "trial_gpu_hours": hours * looks * trials.positions,
         "assumed_tflops": TFLOPS,
+        "missing_file": missing,
     }
+
+
+def missing_file(model: str) -> str | None:
+    """The checkpoint of a ``file:`` model if it does not exist; None otherwise."""
+    path = ModelName.parse(model).path if model.startswith("file:") else None
+    return None if path is None or Path(path).expanduser().exists() else path
+
+
+def untrained(model: str) -> str:
+    """The ``random:`` model with the architecture of a ``file:`` model.
+
+    Examples
+    --------
+    >>> untrained("file:vit_large_patch16_224.mae:224:mvp.pth")
+    'random:timm:vit_large_patch16_224.mae:224'
+    """
+    name = ModelName.parse(model)
+    kind = "open_clip" if clip_checkpoints.is_known(name) else "timm"
+    arch = name.arch.partition("/")[0] if kind == "open_clip" else name.arch
+    return str(ModelName(kind=kind, arch=arch, pixels=name.pixels, random=True))

@@ -8,7 +8,7 @@ import pytest
 
 from workbench.cli import main
 from workbench.robot.config import PolicyConfig, RolloutConfig
-from workbench.robot.plan import plan
+from workbench.robot.plan import plan, untrained
 
 
 def test_the_paper_s_base_at_two_scales():
@@ -28,3 +28,35 @@ def test_a_dry_run_reads_no_features(plane, capsys):
     assert found["frames"] == len(plane.given.image_ids)
     assert main(line) == 2
     assert "--source" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arch", "alone"),
+    [
+        ("vit_tiny_patch16_224", "random:timm:vit_tiny_patch16_224"),
+        ("vit_tiny_patch16_224:384", "random:timm:vit_tiny_patch16_224:384"),
+        ("ViT-B-32/laion2b_s34b_b79k", "random:open_clip:ViT-B-32"),
+    ],
+)
+def test_a_model_whose_file_is_absent_costs_what_it_does_with_the_file(tmp_path, arch, alone):
+    path = tmp_path / "weights.pth"
+    source = f"file:{arch}:{path}@1x"
+    absent = plan(source, 10, PolicyConfig(), RolloutConfig())
+    assert absent["missing_file"] == str(path)
+    assert untrained(f"file:{arch}:{path}") == alone
+    path.touch()
+    there = plan(source, 10, PolicyConfig(), RolloutConfig())
+    assert there["missing_file"] is None
+    assert {**there, "missing_file": str(path)} == absent
+
+
+def test_a_dry_run_says_that_the_file_is_absent(plane, capsys):
+    line = ["robot", "train", "--demos", str(plane.demos), "--out", "no", "--dry-run", "--json"]
+    source = "file:vit_tiny_patch16_224:absent/mvp.pth#block:11@224"
+    assert main([*line, "--source", source]) == 0
+    said = capsys.readouterr()
+    assert "absent/mvp.pth does not exist" in said.err
+    found = json.loads(said.out)
+    assert (found["source"], found["missing_file"]) == (source, "absent/mvp.pth")
+    assert main([*line, "--source", "file:no_such_architecture:absent/mvp.pth@224"]) == 2
+    assert "no_such_architecture" in capsys.readouterr().err
