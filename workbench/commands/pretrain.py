@@ -116,6 +116,7 @@ class Pretrain:
 def _stopped() -> int:
     from workbench.training import ranks
 
-    if ranks.rank() == 0:
-        note("workbench pretrain: stopped before the end; repeat the command to resume")
+    if ranks.rank() > 0:
+        return 0  # the first process tells how the training ended
+    note("workbench pretrain: stopped before the end; repeat the command to resume")
     return 1

@@ -93,8 +93,7 @@ def pretrain(
         Options, images or labels do not fit together; the folder belongs to another run; the loss
         is not finite.
     """
-    if ranks.rank() > 0:
-        log = _silent
+    log = ranks.of_first(log)
     with ranks.joined(pick_device(asked.recipe.device)) as device:
         config, train_images = asked.config, datasets.open(asked.config.dataset)
         train_images = train_images.take(config.limit)
@@ -131,10 +130,6 @@ def pretrain(
             draw(folder, config.batch)
         ranks.wait()
         return report(folder, outcome.step, config)
-
-
-def _silent(line: str) -> None:
-    pass
 
 
 def _objective(s2: S2, images: Dataset, asked: Pretraining) -> Any:

@@ -64,6 +64,7 @@ def train(
     """
     device = next(trained.model.parameters()).device
     whole = {**identity, "training": asdict(config), "seed": seed}
+    wanted = progress and ranks.rank() == 0
     with held(folder):
         check_identity(folder, whole, str(device), log, libraries or {})
         ranks.wait()
@@ -72,7 +73,7 @@ def train(
         if not run.finished:
             with (
                 stop_requests(log, _AFTER_STEP, also=[signal.SIGUSR1]) as stopping,
-                shown("train", total=config.iterations, unit="step", wanted=progress) as bar,
+                shown("train", total=config.iterations, unit="step", wanted=wanted) as bar,
             ):
                 bar.initial = bar.n = run.step
                 run.steps(stopping, bar)
@@ -117,7 +118,8 @@ class _Run:
 
     def resume(self, log: Callable[[str], None]) -> None:
         """Load the latest checkpoint, if any."""
-        state = checkpoints.load(self.folder, log)
+        with ranks.first_alone():  # it removes damaged files
+            state = checkpoints.load(self.folder, log)
         if state is None:
             return
         self.trained.model.load_state_dict(state["model"])
@@ -152,6 +154,7 @@ class _Run:
                 if due or stop:
                     metrics.sync()
                     self._save()
+                    ranks.wait()  # torchrun ends all processes once one has ended with an error
                 if stop or self.finished:
                     return
         finally:
@@ -217,14 +220,14 @@ class _Run:
     def _part(self, step: int, part: Any, number: int, count: int) -> dict[str, float]:
         """Add the gradients of one part of a batch; returns its loss and further values."""
         loss, more = self.trained.loss(part)
-        value = float(loss.detach())
-        if not math.isfinite(value):
+        row = ranks.means({"loss": float(loss.detach()), **more})
+        if not math.isfinite(row["loss"]):
             before = largest_gradient(self.trained.model, self._clipped_by())
-            raise self._not_finite(f"step {step}: the loss is {value}{before}")
+            raise self._not_finite(f"step {step}: the loss is {row['loss']}{before}")
         if number == 0:  # only now, so that the message above can name the earlier gradients
             self.trained.optimizer.zero_grad(set_to_none=True)
         (loss / count).backward()
-        return {"loss": value, **more}
+        return row
 
     def _clipped_by(self) -> float:
         """What the latest gradients were divided by; 1 if they were not clipped."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+PATIENCE = timedelta(hours=1)
+"""How long processes wait for each other, such as for the first one to evaluate or to download a
+model."""
 
 
 def rank() -> int:
@@ -40,7 +45,7 @@ def joined(device: str) -> Iterator[str]:
     if gpu:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if gpu else "gloo")
+    dist.init_process_group("nccl" if gpu else "gloo", timeout=PATIENCE)
     try:
         yield device
     finally:
@@ -48,21 +53,60 @@ def joined(device: str) -> Iterator[str]:
 
 
 def parallel(model: nn.Module) -> nn.Module:
-    """The model with gradients averaged over all processes; unchanged for a single process."""
-    return DistributedDataParallel(model) if count() > 1 else model
+    """The model with gradients averaged over all processes; unchanged for a single process.
+
+    All processes take the first one's weights. Each holds the whole model; gradients lie in the
+    buffers that are sent, so that they take memory once. Parts of a batch are averaged one by one,
+    which gives the same sum as averaging once.
+    """
+    return DistributedDataParallel(model, gradient_as_bucket_view=True) if count() > 1 else model
 
 
 def any_of(flag: bool) -> bool:
     """Whether the flag is set in any process."""
     if count() == 1:
         return flag
-    kind = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    found = torch.tensor(int(flag), device=kind)
+    found = torch.tensor(int(flag), device=_device())
     dist.all_reduce(found, dist.ReduceOp.MAX)
     return bool(found)
+
+
+def means(values: Mapping[str, float]) -> dict[str, float]:
+    """Mean of each value over all processes, which give the same names in the same order."""
+    if count() == 1:
+        return dict(values)
+    found = torch.tensor(list(values.values()), dtype=torch.float64, device=_device())
+    dist.all_reduce(found)
+    return dict(zip(values, (found / count()).tolist(), strict=True))
+
+
+def _device() -> str:
+    """Where values lie that processes exchange."""
+    return "cuda" if dist.get_backend() == "nccl" else "cpu"
 
 
 def wait() -> None:
     """Wait for all processes."""
     if count() > 1:
         dist.barrier()
+
+
+@contextmanager
+def first_alone() -> Iterator[None]:
+    """The first process runs the block, for example to write a shared file; then all others do."""
+    if rank() > 0:
+        wait()
+    try:
+        yield
+    finally:  # even if it fails: then the others fail with the same message instead of waiting
+        if rank() == 0:
+            wait()
+
+
+def of_first(log: Callable[[str], None]) -> Callable[[str], None]:
+    """The function that logs in the first process, and one that is silent in the others."""
+    return log if rank() == 0 else _silent
+
+
+def _silent(line: str) -> None:
+    pass
