@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,18 +66,22 @@ class VlmTrain:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
+        from workbench.training import ranks
         from workbench.vlm.fit import fit
 
+        log = ranks.of_first(note)
         self._check()
-        self._check_start()
+        self._check_start(log)
         questions = asked.read(self.questions, self.limit)
         store = feature_store.open(self.store)
         held_out = self._held_out(store)
         found = fit(
-            store, self.source, questions, self.vlm, seed=self.seed, folder=self.out, log=note,
+            store, self.source, questions, self.vlm, seed=self.seed, folder=self.out, log=log,
             start=self.start, checkpoint_every=self.checkpoint_every, progress=watched(),
         )  # fmt: skip
         outcome = found.outcome
+        if ranks.rank() > 0:
+            return 0  # the first process tells how the training ended
         record: dict[str, Any] = {
             "run": str(self.out),
             "steps": outcome.step,
@@ -109,7 +114,7 @@ class VlmTrain:
         if self.encoder_runs is not None and not all(given):
             raise InputError("--encoder-runs needs --val-store and --val-questions")
 
-    def _check_start(self) -> None:
+    def _check_start(self, log: Callable[[str], None]) -> None:
         """Refuse a run to start from that the other options contradict."""
         from workbench.vlm.run import Run
 
@@ -127,7 +132,7 @@ class VlmTrain:
                 f"its questions; start from another run, or add --blind"
             )
         if before.unfinished:
-            note(f"note: --from {self.start} is not finished ({before.unfinished})")
+            log(f"note: --from {self.start} is not finished ({before.unfinished})")
 
     def _held_out(self, train: FeatureStore) -> tuple[FeatureStore, list[Question]] | None:
         """Store and questions of --encoder-runs, checked before the training."""

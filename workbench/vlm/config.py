@@ -33,9 +33,9 @@ class VlmConfig:
     epochs: float = 1.0
     """Passes over the conversations."""
     batch: int | None = None
-    """Conversations per step."""
+    """Conversations per step, over all processes that train together."""
     together: int | None = None
-    """Conversations in memory at a time; by default the whole batch."""
+    """Conversations in memory at a time in each process; by default its whole share of the batch."""
     learning_rate: float | None = None
     """Peak learning rate of AdamW, after warm-up over 3 % of the steps; then a cosine to 0."""
     projector_rate: float | None = None
@@ -54,7 +54,7 @@ class VlmConfig:
     """Arithmetic of the forward pass; by default fp32 on a CPU, where products in bf16 take up to
     fifty times as long, and bf16 elsewhere."""
     device: str = "cpu"
-    """Torch device of the language model."""
+    """Torch device of the language model; cuda, with torchrun, is one GPU per process."""
 
     def __post_init__(self) -> None:
         require_choices(self)
@@ -74,6 +74,17 @@ class VlmConfig:
         empty = {f.name for f in fields(self) if getattr(self, f.name) is None}
         found = found | {"arithmetic": "fp32" if self.device == "cpu" else "bf16"}
         return replace(self, **{name: value for name, value in found.items() if name in empty})
+
+
+def check_batch(config: VlmConfig, processes: int) -> None:
+    """Refuse (InputError) a resolved config whose batch does not divide into equal shares."""
+    assert config.batch is not None
+    if config.batch % processes:
+        raise InputError(
+            f"--batch is {config.batch} for {processes} processes; expected a multiple of "
+            f"{processes}, so that each takes as many conversations: choose another batch or "
+            f"number of processes"
+        )
 
 
 _ALL = {"projector": "mlp2x_gelu", "rank": 128, "projector_rate": 2e-5}

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from feature_store import FeatureStore
 from workbench.code_hash import parts_sha256
-from workbench.training import checkpoints
+from workbench.training import checkpoints, ranks
 from workbench.training.config import TrainingConfig
 from workbench.training.files import METRICS
 from workbench.training.loop import train
@@ -22,7 +23,7 @@ from workbench.training.randomness import seed_step
 from workbench.training.trained import Outcome, Trained
 from workbench.vlm import questions as asked
 from workbench.vlm.batches import Conversations, split
-from workbench.vlm.config import WARM_UP, VlmConfig
+from workbench.vlm.config import WARM_UP, VlmConfig, check_batch
 from workbench.vlm.language import Language, load
 from workbench.vlm.layout import Writer, conversations
 from workbench.vlm.matching import other_images, rows_of
@@ -73,16 +74,63 @@ def fit(
 
     The tokens of a step are read from the store during the step before it. `folder` is of this run
     alone; `start` is that of a run to start from: its projector, and its adapters if both runs have
-    them.
+    them. Under ``torchrun`` each process trains on its share of every step, and the first alone
+    writes and logs.
 
     Raises
     ------
     InputError
         As :func:`~workbench.vlm.matching.rows_of`, :func:`~workbench.vlm.layout.conversations`,
-        :func:`~workbench.training.loop.train`; a start that does not fit.
+        :func:`~workbench.vlm.config.check_batch`, :func:`~workbench.training.loop.train`; a start
+        that does not fit.
     """
-    config = config.resolved()
-    vision = StoredVision(store, source)
+    log = ranks.of_first(log)
+    with ranks.joined(config.device) as device:
+        config = replace(config, device=device).resolved()
+        check_batch(config, ranks.count())
+        vision = StoredVision(store, source)
+        rows = _rows(vision, questions, log)
+        with ranks.first_alone():  # it may unpack the language model, or download it
+            language = load(config.llm, cache_of(folder), dtype_of(config), log)
+        seed_step(0, seed)
+        model = VisionLanguageModel(language, config, vision.channels).to(config.device)
+        writer = Writer(language.tokenizer, model.projector.tokens(vision.grid))
+        groups = conversations(questions, writer, length=config.length, turns=config.turns)
+        if config.blind:
+            rows = other_images(rows, seed)
+        images = rows[[group[0] for group in groups]]
+        data = Conversations(vision, writer, questions, groups, images)
+        before = None if start is None else Run.open(start)
+        assert config.batch is not None
+        steps = max(1, math.ceil(config.epochs * len(groups) / config.batch))
+        training = TrainingConfig(
+            iterations=steps, checkpoint_every=checkpoint_every, log_every=LOG_EVERY, clip=1.0
+        )
+        identity = _identity(vision, questions, config, language, writer, before)
+        r2 = None
+        if before is not None:
+            refuse_other(before, identity, model.projector)
+            with ranks.first_alone():  # it removes damaged checkpoints
+                state = before.state(log)
+            model.load_part(state)
+        elif config.init == "ridge" and not checkpoints.any_sound(folder):
+            # In every process: waiting for the first one would take as long.
+            r2 = _solved(model, data, language.model.get_input_embeddings().weight.detach(), log)
+        outcome = train(
+            _trained(model, data, config, steps, seed), folder, training,
+            identity=identity, seed=seed, log=log, progress=progress,
+        )  # fmt: skip
+    count = sum(p.numel() for _, p in model.trained())
+    loss, tokens = _logged(folder / METRICS)
+    speed = tokens * outcome.step / max(outcome.seconds, 1e-9)
+    return Fitted(model, outcome, len(groups), len(questions), count, loss, speed, r2)
+
+
+def _rows(
+    vision: StoredVision, questions: Sequence[Question], log: Callable[[str], None]
+) -> np.ndarray:
+    """Store row of each question's image: int64, dims (question,)."""
+    store = vision.store
     rows = rows_of(questions, store.image_ids, store.path)
     vision.refuse_unreadable(rows)
     if vision.cropped:
@@ -90,36 +138,7 @@ def fit(
             f"note: the images of {store.path} were cropped at the centre, which may cut off what "
             f"is asked about; workbench extract --fit pad keeps whole images, as LLaVA does"
         )
-    language = load(config.llm, cache_of(folder), dtype_of(config), log)
-    seed_step(0, seed)
-    model = VisionLanguageModel(language, config, vision.channels).to(config.device)
-    writer = Writer(language.tokenizer, model.projector.tokens(vision.grid))
-    groups = conversations(questions, writer, length=config.length, turns=config.turns)
-    if config.blind:
-        rows = other_images(rows, seed)
-    images = rows[[group[0] for group in groups]]
-    data = Conversations(vision, writer, questions, groups, images)
-    before = None if start is None else Run.open(start)
-    assert config.batch is not None
-    steps = max(1, math.ceil(config.epochs * len(groups) / config.batch))
-    training = TrainingConfig(
-        iterations=steps, checkpoint_every=checkpoint_every, log_every=LOG_EVERY, clip=1.0
-    )
-    identity = _identity(vision, questions, config, language, writer, before)
-    r2 = None
-    if before is not None:
-        refuse_other(before, identity, model.projector)
-        model.load_part(before.state(log))
-    elif config.init == "ridge" and not checkpoints.any_sound(folder):
-        r2 = _solved(model, data, language.model.get_input_embeddings().weight.detach(), log)
-    outcome = train(
-        _trained(model, data, config, steps, seed), folder, training,
-        identity=identity, seed=seed, log=log, progress=progress,
-    )  # fmt: skip
-    count = sum(p.numel() for _, p in model.trained())
-    loss, tokens = _logged(folder / METRICS)
-    speed = tokens * outcome.step / max(outcome.seconds, 1e-9)
-    return Fitted(model, outcome, len(groups), len(questions), count, loss, speed, r2)
+    return rows
 
 
 def _logged(path: Path) -> tuple[float, float]:
@@ -170,13 +189,14 @@ def _trained(
 
     assert config.batch is not None
     size = config.batch
+    run = ranks.parallel(model)
 
     def parts(batch: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
         return split(batch, config.together or size)
 
     def loss(part: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
         there = {name: value.to(config.device) for name, value in part.items()}
-        return model(there), {"tokens": float(part["tokens_of_batch"])}
+        return run(there), {"tokens": float(part["tokens_of_step"])}
 
     return Trained(
         model=model,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from workbench.vlm.batches import split
+from workbench.vlm.batches import split, totals
 from workbench.vlm.config import VlmConfig
 from workbench.vlm.layout import IGNORED, IMAGE, Writer, padded
 from workbench.vlm.model import VisionLanguageModel
@@ -73,7 +73,8 @@ def test_gradients_reach_the_projector_alone(language):
 
 def test_fewer_conversations_in_memory_give_the_same_gradient(language):
     model = built(language, "lora")
-    batch = padded(texts(language)) | {"tokens": torch.randn(2, *GRID, 3)}
+    both = texts(language)
+    batch = padded(both) | {"tokens": torch.randn(2, *GRID, 3)} | totals(both)
     gradients = []
     for together in (2, 1):
         model.zero_grad()
