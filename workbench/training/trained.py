@@ -24,8 +24,8 @@ class Trained:
     """Reads the batch of a step, counted from 1. It is called one step ahead in a thread, so it
     draws from :func:`~workbench.training.randomness.step_generator`, never from global states."""
     loss: Callable[[Any], tuple[torch.Tensor, Mapping[str, float]]]
-    """Batch to its loss, a scalar to differentiate, and further columns of metrics.csv, which hold the
-    means over processes that train together."""
+    """Batch to its loss, a scalar to differentiate, and further columns of metrics.csv, which are
+    means over all processes."""
     schedule: LRScheduler | None = None
     """Advanced once per step."""
     before: Callable[[int], None] | None = None

@@ -35,7 +35,7 @@ class VlmConfig:
     batch: int | None = None
     """Conversations per step, over all processes that train together."""
     together: int | None = None
-    """Conversations in memory at a time in each process; by default its whole share of the batch."""
+    """Conversations in memory at a time in each process; by default its share of the batch."""
     learning_rate: float | None = None
     """Peak learning rate of AdamW, after warm-up over 3 % of the steps; then a cosine to 0."""
     projector_rate: float | None = None
