@@ -1,8 +1,9 @@
 """The paper's multimodal runs as configs, with estimates of what each needs.
 
 Nothing is downloaded: towers are built on the meta device, and language models enter by their
-published sizes. Memory assumes mixed precision with AdamW: 2 bytes per frozen weight on every GPU;
-16 per trained weight (weights, gradients and two moments in float32), shared among the GPUs.
+published sizes. Memory is that of each GPU, whatever their number, because each holds the whole
+model (data parallelism): 2 bytes per frozen weight; 18 per trained weight (weight, gradient and
+AdamW's two moments in float32, and the copy in bfloat16 that products are taken with).
 
 Source: section 4 and appendix A of the S2 paper; haotian-liu/LLaVA ``scripts/v1_5``; activations by
 Korthikanti et al. (2022), "Reducing Activation Recomputation": 34 bytes per token, layer and
@@ -24,6 +25,11 @@ PAIRS = {"projector": 558_000, "lora": 665_000, "full": 665_000}
 """Stage to its number of examples in LLaVA-1.5."""
 TEXT = {"projector": 32, "lora": 300, "full": 300}
 """Stage to the approximate number of text tokens in an example."""
+GPUS_GB = (80, 141)
+"""Memory of an A100 or H100, and of an H200."""
+USABLE = 0.9
+"""Share of a GPU's memory that weights and activations may take; the rest is for the scores of the
+words, fragments and CUDA itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +91,7 @@ RUNS = (
 """The third row of Tables 8 and 9 prints 672; its multiply-accumulates are those of 896."""
 
 
-def needs(
-    run: PaperRun, *, gpus: int = 8, together: int = 4, tflops: float = 400
-) -> dict[str, Any]:
+def needs(run: PaperRun, *, together: int = 4, tflops: float = 400) -> dict[str, Any]:
     """Estimate the memory, disk and GPU hours of a run.
 
     `together` examples are in memory at a time on each GPU; `tflops` is the peak TFLOP/s of a GPU
@@ -97,9 +101,10 @@ def needs(
     -------
     dict
         ``source``; ``tokens`` per image and ``channels`` per token; ``trained`` parameters;
-        ``weights_gib`` and ``activations_gib`` per GPU; ``cached_tib``: stored tokens of the images
-        of both stages; ``encode_gpu_hours``: spent once with stored tokens, otherwise in every
-        training.
+        ``weights_gib`` (with gradients and moments) and ``activations_gib`` per GPU; ``gpu_gb``:
+        the smallest of :data:`GPUS_GB` that holds them, or None; ``cached_tib``: stored tokens of
+        the images of both stages; ``encode_gpu_hours``: spent once with stored tokens, otherwise in
+        every training.
     """
     taps = resolve(run.model, None).taps
     last = max(int(tap.partition(":")[2]) for tap in taps if tap.startswith("block:"))
@@ -114,6 +119,8 @@ def needs(
     images = PAIRS["projector"] + PAIRS[run.stage]
     hours = images * 2e9 * counted.gmacs / (FRACTION * tflops * 1e12) / 3600
     activations = together * length * size.layers * size.width * 34
+    weights = 2 * frozen + 18 * trained
+    fitting = (gb for gb in GPUS_GB if weights + activations <= USABLE * gb * 1e9)
     return {
         "name": run.name,
         "source": f"{run.model}#{tap}@{'+'.join(run.scales)}",
@@ -122,8 +129,9 @@ def needs(
         "tokens": counted.tokens,
         "channels": counted.channels,
         "trained": trained,
-        "weights_gib": (2 * frozen + 16 * trained / gpus) / 2**30,
+        "weights_gib": weights / 2**30,
         "activations_gib": activations / 2**30,
+        "gpu_gb": next(fitting, None),
         "cached_tib": images * counted.bytes_per_image / 2**40,
         "encode_gpu_hours": hours,
     }

@@ -1,0 +1,58 @@
+"""Films of runs lie beside their table and are in its pages, which load nothing."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import pytest
+from PIL import Image
+
+from analyses import experiments
+from workbench.tables.render import films, html, markdown, report
+from workbench.tables.render.write import write_files
+
+NAME = "table10_Lite0-S2.gif"
+
+
+@pytest.fixture
+def film(monkeypatch, tmp_path):
+    """A film among the summaries of experiments; returns its bytes."""
+    encoded = io.BytesIO()
+    first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "green"))
+    first.save(encoded, "GIF", save_all=True, append_images=[second])
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    for name in (NAME, "table11_other.gif"):
+        (folder / name).write_bytes(encoded.getvalue())
+    monkeypatch.setattr(experiments, "files", lambda _: folder)
+    return encoded.getvalue()
+
+
+@pytest.fixture
+def table():
+    return {
+        "key": "10", "title": "Robots", "question": "Q", "paper": "P", "paper_name": "S2",
+        "reference": "Table 10", "label": [], "metrics": [], "rows": [], "comparisons": [],
+        "footnotes": [], "comparable": False, "missing": "", "measurements": {}, "detail": [],
+        "code": {"commit": None, "dirty": None, "version": "0"}, "date": "now", "blocks": [],
+        "pictures": [NAME],
+    }  # fmt: skip
+
+
+def test_a_film_is_written_beside_its_table_and_embedded_in_its_pages(film, table, tmp_path):
+    out = tmp_path / "out"
+    assert films.write(out / "table10") == [out / NAME]
+    assert films.write(out / "table05") == []
+    assert (out / NAME).read_bytes() == film
+    write_files(table, [], out / "table10")
+    findings = {"10": {"table": "10", "state": "current", "reasons": []}}
+    source = f"data:image/gif;base64,{base64.b64encode(film).decode()}"
+    pages = [out / "table10.html", report.write({"10": table}, findings, out, "bundled")]
+    for page in pages:
+        text = page.read_text("utf-8")
+        assert text.count(source) == 1
+        assert text.count("<figcaption") == 1
+        assert "Trials with Lite0-S2" in text
+    assert f"]({NAME})" in markdown.section(table, [])
+    assert html.pictures(table) == []
