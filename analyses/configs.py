@@ -7,7 +7,12 @@ from typing import Literal
 
 from analyses.linear.config import HeadConfig, MinibatchConfig
 from analyses.reading.pooled import Merge, Pooling
-from feature_store.errors import InputError, require_at_least, require_choices
+from feature_store.errors import (
+    InputError,
+    require_at_least,
+    require_choices,
+    require_positive,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,9 +155,7 @@ class MemorizationConfig:
 
     def __post_init__(self) -> None:
         require_choices(self)
-        for name in ("epochs", "batch", "chunk", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name} must be positive, got {getattr(self, name)}")
+        require_positive(self, "epochs", "batch", "chunk", "learning_rate")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -48,8 +49,16 @@ def require_choices(config: Any) -> None:
 
 
 def require_at_least(config: Any, **least: float) -> None:
-    """Refuse a config in which a field is below its least value; None is not a value."""
+    """Refuse a config with a field below its least value, NaN or infinite; None is not a value."""
     for name, value in least.items():
         found = getattr(config, name)
-        if found is not None and found < value:
+        if found is not None and not value <= found < math.inf:
             raise InputError(f"{name} is {found}; expected at least {value}")
+
+
+def require_positive(config: Any, *names: str) -> None:
+    """Refuse a config with a field that is not above 0 and finite; None is not a value."""
+    for name in names:
+        found = getattr(config, name)
+        if found is not None and not 0 < found < math.inf:
+            raise InputError(f"{name} must be positive and finite, got {found}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from feature_store.errors import InputError, require_at_least, require_choices
+from feature_store.errors import require_at_least, require_choices, require_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,7 @@ class HeadConfig:
     """Torch device for the products."""
 
     def __post_init__(self) -> None:
-        if self.tolerance <= 0:
-            raise InputError(f"tolerance must be positive, got {self.tolerance}")
+        require_positive(self, "tolerance")
         require_at_least(self, max_passes=1, memory_mb=0)
         require_choices(self)
 
@@ -46,7 +45,5 @@ class MinibatchConfig:
     """Torch device of the head's products."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name} must be positive, got {getattr(self, name)}")
+        require_positive(self, "epochs", "batch", "learning_rate")
         require_choices(self)

@@ -6,7 +6,12 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Literal
 
-from feature_store.errors import InputError, require_at_least, require_choices
+from feature_store.errors import (
+    InputError,
+    require_at_least,
+    require_choices,
+    require_positive,
+)
 from workbench.models.info import Arithmetic
 
 HeadName = Literal["linear", "mask2former", "upernet", "dpt", "vpd"]
@@ -155,14 +160,11 @@ class DecoderConfig:
         require_choices(self)
         require_at_least(self, hidden=32, layers=1, queries=1, points=1, stride=1, batch=1)
         require_at_least(self, masked_layers=1, feedforward=1, deconvolved=1, output=1)
-        if self.learning_rate <= 0:
-            raise InputError(f"learning_rate must be positive, got {self.learning_rate}")
+        require_positive(self, "learning_rate", "max_depth")
         if self.hidden % 32:
             raise InputError(f"hidden must be a multiple of 32, got {self.hidden}")
         if self.head == "upernet" and self.batch < 2:
             raise InputError("upernet normalises over a batch: batch must be at least 2, got 1")
-        if self.max_depth is not None and self.max_depth <= 0:
-            raise InputError(f"max_depth must be positive, got {self.max_depth}")
 
     def check_task(self, task: str) -> None:
         """Refuse a head that does not fit the task or whose package is not installed."""

@@ -7,12 +7,16 @@ defaults of self-distillation are those of DINOv2's ``ssl_default_config.yaml``.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
-from feature_store.errors import InputError, require_at_least, require_choices
+from feature_store.errors import (
+    InputError,
+    require_at_least,
+    require_choices,
+    require_positive,
+)
 from workbench.models.info import Arithmetic
 
 Objective = Literal["supervised", "dinov2"]
@@ -60,8 +64,7 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         require_choices(self)
         require_at_least(self, batch=1, limit=1)
-        if not 0 < self.epochs < math.inf:
-            raise InputError(f"epochs must be positive and finite, got {self.epochs:g}")
+        require_positive(self, "epochs")
         if not self.model.startswith("timm:"):
             raise InputError(
                 f"--model is {self.model!r}; name an architecture of timm, such as "
@@ -122,13 +125,8 @@ class PretrainRecipe:
 
     def __post_init__(self) -> None:
         require_choices(self)
-        require_at_least(self, parts=1, workers=0)
-        for name in ("learning_rate", "min_crop"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise InputError(f"{name} must be positive and finite, got {value:g}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise InputError(f"weight_decay is {self.weight_decay:g}; expected 0 or more")
+        require_at_least(self, parts=1, workers=0, weight_decay=0)
+        require_positive(self, "learning_rate", "min_crop")
         for name in ("warm_up", "ema", "drop_path", "min_crop"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} is {getattr(self, name):g}; expected 0 to 1")
@@ -175,10 +173,7 @@ class Distillation:
 
     def __post_init__(self) -> None:
         require_choices(self)
-        require_at_least(self, prototypes=2, hidden=1, local_crops=0)
-        for name in ("koleo", "weight_decay_end"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} is {getattr(self, name):g}; expected 0 or more")
+        require_at_least(self, prototypes=2, hidden=1, local_crops=0, koleo=0, weight_decay_end=0)
         for name in ("local_pixels", "momentum", "layer_decay"):
             if not 0 < getattr(self, name) <= 1:
                 raise InputError(f"{name} is {getattr(self, name):g}; expected above 0, at most 1")

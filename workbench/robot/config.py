@@ -6,7 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from feature_store.errors import InputError, require_at_least, require_choices
+from feature_store.errors import (
+    InputError,
+    require_at_least,
+    require_choices,
+    require_positive,
+)
 
 Task = Literal["pick-place-v3", "push-v3", "drawer-open-v3"]
 """Tasks of Meta-World with a scripted expert; the first is the paper's cube picking."""
@@ -99,8 +104,7 @@ class PolicyConfig:
             raise InputError(
                 f"validation_share is {self.validation_share}; expected between 0 and 1"
             )
-        if self.learning_rate <= 0:
-            raise InputError(f"learning_rate must be positive, got {self.learning_rate}")
+        require_positive(self, "learning_rate")
         if self.width % 8:
             raise InputError(f"width must be a multiple of 8, got {self.width}")
 

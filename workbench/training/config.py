@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from feature_store.errors import InputError, require_at_least
+from feature_store.errors import require_at_least, require_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,5 +28,4 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         require_at_least(self, iterations=1, checkpoint_every=1, keep=1, log_every=1)
         require_at_least(self, patience=1)
-        if self.clip is not None and self.clip <= 0:
-            raise InputError(f"clip must be positive, got {self.clip}")
+        require_positive(self, "clip")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from feature_store.errors import InputError, require_at_least, require_choices
+from feature_store.errors import (
+    InputError,
+    require_at_least,
+    require_choices,
+    require_positive,
+)
 from workbench.models.info import Arithmetic
 
 Stage = Literal["projector", "lora", "full"]
@@ -63,10 +67,7 @@ class VlmConfig:
         if self.arithmetic == "fp16":
             raise InputError("arithmetic fp16 has too small a range for training; choose bf16")
         require_at_least(self, batch=1, together=1, rank=1, length=16, turns=1)
-        for name in ("epochs", "learning_rate", "projector_rate"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise InputError(f"{name} is {value}; expected a positive number")
+        require_positive(self, "epochs", "learning_rate", "projector_rate")
 
     def resolved(self) -> VlmConfig:
         """With the recipe's values in place of None."""
