@@ -37,7 +37,7 @@ class RobotRollout:
     """Folder for trials.gif: successes and failures side by side, with their loss over time."""
     encoder: str | None = None
     """run:FOLDER of the frozen model, if `workbench pretrain` trained it."""
-    against: Path | None = None
+    other: Annotated[Path | None, tyro.conf.arg(name="against")] = None
     """Folder of another run, tried with the same options: report the difference in success over the
     positions that both have finished."""
     device: str = "cpu"
@@ -49,15 +49,15 @@ class RobotRollout:
         from workbench.robot.against import differences, finished_trials
         from workbench.robot.evaluate import evaluate
 
-        other = None
-        if self.against is not None:
-            other = finished_trials(self.run_folder, self.against, self.trials, self.device)
+        trials = None
+        if self.other is not None:
+            trials = finished_trials(self.run_folder, self.other, self.trials, self.device)
         found = evaluate(
             self.run_folder, self.trials, note, video=self.video, encoder=self.encoder,
             device=self.device, progress=not self.json,
         )  # fmt: skip
-        if other is not None:
-            found["against"] = {"run": str(self.against), **differences(found["outcomes"], other)}
+        if trials is not None:
+            found["against"] = {"run": str(self.other), **differences(found["outcomes"], trials)}
         if self.json:
             show(strict_json.dumps(found))
         for name in ("grasp", "placed") if found["task"] == PICKING else ("placed",):
@@ -67,7 +67,7 @@ class RobotRollout:
                 f"{100 * rate['success_rate']:.1f} % "
                 f"[{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
             )
-            if other is not None:
+            if trials is not None:
                 note(_difference(name, found["against"]))
         return 0
 

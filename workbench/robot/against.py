@@ -92,14 +92,15 @@ def differences(
 
 def _there(folder: Path, wanted: Mapping[str, Any]) -> str:
     """How the trials that a run has differ from the wanted ones, of those that differ least."""
-    kept = []
+    kept: list[list[str]] = []
     for path in sorted(folder.glob("trials.*.jsonl")):
         try:
             identity = json.loads(path.read_text(encoding="utf-8").partition("\n")[0])
             kept.append(_differing(identity, wanted))
         except (ValueError, TypeError, AttributeError):
             continue  # cut short, or of another layout
-    return "; ".join(min(kept, key=len, default=["it has none at all"]))
+    nearest: list[str] = min(kept, key=len, default=["it has none at all"])
+    return "; ".join(nearest)
 
 
 def _differing(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
