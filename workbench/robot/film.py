@@ -21,6 +21,9 @@ FILMED = 12
 MILLISECONDS = 60
 """Time that a frame is shown."""
 COLOURS = {True: (46, 125, 50), False: (178, 60, 23)}
+SHADES, SAMPLED = 128, 8
+"""Colours of a film, chosen from some of its frames. They are the same in all frames, without
+dithering, whose noise would make the file sixteen times as large."""
 
 
 def chosen(trials: Sequence[Trial], criterion: str) -> list[Trial]:
@@ -37,18 +40,24 @@ def write_film(trials: Sequence[Trial], criterion: str, folder: Path) -> Path | 
     """Write ``trials.gif``; returns None if no trial was filmed.
 
     The curve below each frame is the mean absolute difference between the policy's action and the
-    scripted expert's. `criterion` is the field of a trial that counts as success.
+    scripted expert's, on the same axes for all trials. `criterion` is the field of a trial that
+    counts as success.
     """
     shown = chosen(trials, criterion)
     if not shown:
         return None
     length = max(len(trial.film) for trial in shown)
+    steps = max(len(trial.losses) for trial in shown)
+    most = max((loss for trial in shown for loss in trial.losses), default=0.0)
     panels = [
-        np.concatenate([_panel(trial, number, criterion) for trial in shown], axis=1)
+        np.concatenate([_panel(trial, number, criterion, (steps, most)) for trial in shown], axis=1)
         for number in range(length)
     ]
+    sample = np.concatenate(panels[:: -(-length // SAMPLED)])
+    palette = Image.fromarray(sample).quantize(SHADES)
     first, *rest = (
-        Image.fromarray(panel).convert("P", palette=Image.Palette.ADAPTIVE) for panel in panels
+        Image.fromarray(panel).quantize(palette=palette, dither=Image.Dither.NONE)
+        for panel in panels
     )
     path = folder / "trials.gif"
     with written_whole(path) as partial:
@@ -56,8 +65,11 @@ def write_film(trials: Sequence[Trial], criterion: str, folder: Path) -> Path | 
     return path
 
 
-def _panel(trial: Trial, number: int, criterion: str) -> np.ndarray:
-    """A frame (the last one after the end of the trial), and the curve up to its step."""
+def _panel(trial: Trial, number: int, criterion: str, longest: tuple[int, float]) -> np.ndarray:
+    """A frame (the last one after the end of the trial), and the curve up to its step.
+
+    `longest` are the ends of the curve's axes: steps and loss.
+    """
     at = number * FILM_STRIDE
     frame = Image.fromarray(trial.film[min(number, len(trial.film) - 1)])
     colour = COLOURS[getattr(trial, criterion)]
@@ -65,11 +77,10 @@ def _panel(trial: Trial, number: int, criterion: str) -> np.ndarray:
     whole.paste(frame, (0, 0))
     draw = ImageDraw.Draw(whole)
     draw.rectangle((0, 0, FILM_SIDE - 1, FILM_SIDE - 1), outline=colour, width=3)
-    most = max(max(trial.losses, default=0), 1e-9)
     points = [
         (
-            k * (FILM_SIDE - 1) / max(len(trial.losses) - 1, 1),
-            FILM_SIDE + STRIP - 3 - loss / most * (STRIP - 8),
+            k * (FILM_SIDE - 1) / max(longest[0] - 1, 1),
+            FILM_SIDE + STRIP - 3 - loss / max(longest[1], 1e-9) * (STRIP - 8),
         )
         for k, loss in enumerate(trial.losses[: at + 1])
     ]

@@ -1,16 +1,22 @@
-"""The experiment's list of runs, its summary against hand-made results, and the committed table."""
+"""The experiment in miniature, its list of runs, its summary, and the committed table."""
 
 from __future__ import annotations
 
 import json
 import runpy
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from analyses import experiments
+from feature_store.errors import InputError
+from workbench.robot.config import DemoConfig, RolloutConfig
 from workbench.tables.render import robot_tables
+from workbench.training.config import TrainingConfig
 
 SCRIPT = Path(__file__).parents[3] / "scripts/experiments/robot.py"
 
@@ -69,6 +75,45 @@ def test_another_view_is_paired_with_the_first_positions_of_the_recorded_one(scr
         assert moved.grasp_view_difference == pytest.approx(-0.5)
         assert moved.placed_view_difference == 0
         assert pd.isna(rows.loc[(row, 120, 0.0)].grasp_view_difference)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not find_spec("metaworld"), reason="needs the extra robot (metaworld)")
+def test_a_small_experiment_runs_from_demonstrations_to_the_table_and_the_film(script, tmp_path):
+    own, work = script["summary"].__globals__, tmp_path / "work"
+    own["RESULTS"], own["TABLE"] = tmp_path / "results", tmp_path / "table.csv"
+    own["DEMOS"] = DemoConfig(episodes=3, size=32)
+    own["TRIALS"] = RolloutConfig(max_steps=16, environments=1)
+    own["TRAINING"] = TrainingConfig(iterations=4, checkpoint_every=2, patience=6)
+    small = replace(own["POLICY"], width=16, layers=1, batch=4)
+    sees = own["LITE"].format(0, "32"), own["LITE"].format(0, "32+64")
+    own["ROWS"] = {
+        "Lite0": (sees[0], small),
+        "Lite0-S2": (sees[1], small),
+        "blind": ("", replace(small, blind=True)),
+    }
+    listed = [script["Run"](row=row, episodes=2, positions=2) for row in own["ROWS"]]
+    try:
+        own["recorded"](listed[0], work)
+    except InputError as error:
+        pytest.skip(f"no rendering here: {error}")
+    own["runner"].do(listed, lambda run: script["measured"](run, work))
+    found = {run.row: json.loads(run.path.read_text()) for run in listed}
+    assert {len(one["outcomes"]["placed"]) for one in found.values()} == {2}
+    looks = [found[row]["gmacs_per_look"] for row in ("Lite0", "Lite0-S2", "blind")]
+    assert looks == [pytest.approx(looks[0]), pytest.approx(5 * looks[0]), 0]
+    assert own["runner"].missing(listed) == []
+    rows = script["summary"]().set_index("row")
+    assert list(rows.index) == list(own["ROWS"])
+    assert set(rows["trials"]) == {2}
+    assert (
+        rows.loc["Lite0-S2", "placed_difference"]
+        == (rows.loc["Lite0-S2", "placed"] - rows.loc["Lite0", "placed"]) / 2
+    )
+    path = script["film"](listed[1], work)
+    assert path == tmp_path / "table10_Lite0-S2.gif"
+    with Image.open(path) as shown:
+        assert (shown.size, shown.n_frames) == ((2 * 224, 280), 6)
 
 
 def test_the_committed_table_is_the_summary_of_the_committed_runs(monkeypatch):

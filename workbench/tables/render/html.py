@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workbench.tables.render import view
+from workbench.tables.render import films, view
 
 CSS = """
 h2 { font-size: 1.2rem; margin: 2.6rem 0 .3rem; padding-top: .8rem;
@@ -61,6 +61,7 @@ def section(table: dict, blocks: list[dict], folder: Path) -> str:
     if found := view.notes(table):
         parts.append(_notes(found))
     parts += [_picture(folder / name, table["title"]) for name in pictures(table)]
+    parts += [_film(folder / name) for name in filmed(table)]
     return "\n".join(parts)
 
 
@@ -89,11 +90,26 @@ def pictures(table: dict) -> list[str]:
     return [name for name in table["pictures"] if name.endswith(suffix)]
 
 
+def filmed(table: dict) -> list[str]:
+    """File names of a table's films."""
+    return [name for name in table["pictures"] if name.endswith(films.SUFFIX)]
+
+
 def _picture(path: Path, title: str) -> str:
+    return f"<figure>{_image(path, title)}</figure>"
+
+
+def _film(path: Path) -> str:
+    """A film, with a line on what it shows."""
+    text = films.caption(path.name)
+    shown = f'<figcaption class="made">{escape(text)}</figcaption>'
+    return f"<figure>{_image(path, text)}{shown}</figure>"
+
+
+def _image(path: Path, text: str) -> str:
     kind = {"svg": "svg+xml"}.get(path.suffix[1:], path.suffix[1:])
     data = base64.b64encode(path.read_bytes()).decode("ascii")
-    source = f"data:image/{kind};base64,{data}"
-    return f'<figure><img alt="{escape(title, quote=True)}" src="{source}"></figure>'
+    return f'<img alt="{escape(text, quote=True)}" src="data:image/{kind};base64,{data}">'
 
 
 def _box(frame: pd.DataFrame) -> str:

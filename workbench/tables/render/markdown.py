@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from workbench.results.table_files import to_markdown
-from workbench.tables.render import view
+from workbench.tables.render import films, view
 
 
 def section(table: dict, blocks: list[dict]) -> str:
@@ -22,6 +22,8 @@ def section(table: dict, blocks: list[dict]) -> str:
     drawings = [name for name in table["pictures"] if name.endswith(".png")]
     title = table["title"].replace("[", "(").replace("]", ")")
     parts += [f"![{title}]({name})" for name in drawings]
+    filmed = [name for name in table["pictures"] if name.endswith(films.SUFFIX)]
+    parts += [f"![{films.caption(name)}]({name})" for name in filmed]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

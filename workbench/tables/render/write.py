@@ -17,7 +17,16 @@ from workbench.results import strict_json
 from workbench.results.files import write_csv, write_text
 from workbench.tables.records import content, provenance
 from workbench.tables.records.check import check, records
-from workbench.tables.render import extra_tables, figures, html, latex, markdown, report, view
+from workbench.tables.render import (
+    extra_tables,
+    figures,
+    films,
+    html,
+    latex,
+    markdown,
+    report,
+    view,
+)
 from workbench.tables.specs.schema import TableSpec
 
 LAYOUT = 8
@@ -79,8 +88,8 @@ def write(
         "date": provenance.now(),
         "uses": {used: marks[used] for used in spec.uses},
     }
-    drawn = figures.draw(spec, {**tables, spec.key: table}, path)
-    table["pictures"] = [p.name for p in drawn if p.suffix in (".png", ".svg")]
+    drawn = [*figures.draw(spec, {**tables, spec.key: table}, path), *films.write(path)]
+    table["pictures"] = [p.name for p in drawn if p.suffix in (".png", ".svg", films.SUFFIX)]
     files = [*write_files(table, found, path), *drawn]
     record = strict_json.jsonable(
         table
