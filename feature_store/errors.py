@@ -61,4 +61,4 @@ def require_positive(config: Any, *names: str) -> None:
     for name in names:
         found = getattr(config, name)
         if found is not None and not 0 < found < math.inf:
-            raise InputError(f"{name} must be positive and finite, got {found}")
+            raise InputError(f"{name} is {found}; expected a positive, finite number")

@@ -200,5 +200,5 @@ def test_config_refusals(options, message):
         ProbeConfig(**options)
     with pytest.raises(InputError, match="choose adam or sgd"):
         MinibatchConfig(optimizer="lion")
-    with pytest.raises(InputError, match="must be positive"):
+    with pytest.raises(InputError, match="expected a positive"):
         MinibatchConfig(epochs=0)

@@ -214,7 +214,7 @@ def test_clipping_bounds_the_gradient(tmp_path):
 def test_refused_options(option):
     with pytest.raises(InputError, match=f"{option} is 0; expected at least 1"):
         TrainingConfig(**{option: 0})
-    with pytest.raises(InputError, match="clip must be positive and finite, got -1"):
+    with pytest.raises(InputError, match="clip is -1; expected a positive"):
         TrainingConfig(clip=-1)
 
 
