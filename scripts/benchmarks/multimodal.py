@@ -28,7 +28,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -36,18 +35,19 @@ import torch
 from PIL import Image
 
 import feature_store
-from feature_store.dataset_name import DatasetName
 from workbench.cost.parallel import peak_mb
 from workbench.extraction import ExtractRequest, extract
+from workbench.extraction.request import StreamConfig
+from workbench.extraction.streaming import Running
 from workbench.training.config import TrainingConfig
 from workbench.training.loop import train
 from workbench.training.trained import Trained
-from workbench.vlm import fit as fitting
 from workbench.vlm.config import VlmConfig
+from workbench.vlm.fit import fit
 from workbench.vlm.language import load
 from workbench.vlm.projector import Projector
 from workbench.vlm.questions import Question
-from workbench.vlm.vision import StoredVision, Tower
+from workbench.vlm.vision import Images, StoredVision, open_images
 
 RESULTS = Path(__file__).parent / "results" / "multimodal.json"
 LITE = "bundled:efficientnet_lite0"
@@ -57,19 +57,6 @@ IMAGES_A_STEP = 4
 """Of the projector alone."""
 
 
-class EncodedVision(StoredVision):
-    """The same tokens, computed from the image files whenever they are asked for."""
-
-    def __call__(self, rows: np.ndarray) -> torch.Tensor:
-        folder = Path(DatasetName.parse(self.store.dataset).path)
-        paths = [str(folder / name) for name in self.store.image_ids[rows]]
-        return self.tower(paths)
-
-    @cached_property
-    def tower(self) -> Tower:
-        return Tower(self.manifests(), self.grid, lambda line: None)
-
-
 def photographs(folder: Path, count: int) -> None:
     folder.mkdir()
     for k in range(count):
@@ -77,38 +64,39 @@ def photographs(folder: Path, count: int) -> None:
         Image.fromarray(small).resize((672, 672)).save(folder / f"{k:04d}.jpg")
 
 
-def seconds_of_step(store, source, cache: Path, steps: int, vision=StoredVision) -> float:
-    fitting.StoredVision = vision
+def seconds_of_step(images: Images, source: str, cache: Path, steps: int) -> float:
     count = steps * BATCH
     asked = [
         Question(image=str(image), question=f"What colour is shape {n}?", answer="blue")
-        for image in store.image_ids[:count]
+        for image in images.image_ids[:count]
         for n in range(TURNS)
     ]
     config = VlmConfig(stage="lora", batch=BATCH)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         run = Path(folder, "run")
         (Path(folder) / ".language_models").symlink_to(cache / ".language_models")
-        found = fitting.fit(store, source, asked, config, seed=0, folder=run, log=print)
+        found = fit(images, source, asked, config, seed=0, folder=run, log=print)
     return found.outcome.seconds / found.outcome.step
 
 
 def steps(folder: Path, count: int, rounds: int) -> dict:
     photographs(folder / "photographs", count * BATCH)
     load("bundled:smollm2_135m", folder / ".language_models", torch.float32, print)  # unpacks once
+    dataset = f"folder:{folder / 'photographs'}"
     request = ExtractRequest(
-        dataset=f"folder:{folder / 'photographs'}", models=[LITE], scales=["224", "448", "672"],
+        dataset=dataset, models=[LITE], scales=["224", "448", "672"],
         store=str(folder / "s.zarr"), fit="pad",
     )  # fmt: skip
     start = time.perf_counter()
     extract(request)
     once = time.perf_counter() - start
     store = feature_store.open(str(folder / "s.zarr"))
+    live = open_images(dataset, Running(StreamConfig(fit="pad"), log=lambda line: None))
     found: dict[str, list[float]] = {"single": [], "cached": [], "encoded": []}
     for _ in range(rounds):
         found["single"].append(seconds_of_step(store, ONE, folder, count))
         found["cached"].append(seconds_of_step(store, THREE, folder, count))
-        found["encoded"].append(seconds_of_step(store, THREE, folder, count, EncodedVision))
+        found["encoded"].append(seconds_of_step(live, THREE, folder, count))
     pairs = list(zip(*found.values(), strict=True))
     return {
         "seconds_a_step": {name: statistics.median(values) for name, values in found.items()},

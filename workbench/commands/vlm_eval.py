@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import tyro
 
-import feature_store
 from analyses.reading.progress import watched
 from workbench.options import options_of
 from workbench.results import strict_json
@@ -38,7 +37,8 @@ class VlmEval:
     trained: Annotated[Path, tyro.conf.arg(name="run")]
     """Folder of a run of `workbench vlm train`."""
     store: str
-    """Store of the images that the questions are about."""
+    """Store of the images that the questions are about; or a data set, whose tokens are computed as
+    in the training."""
     questions: tuple[Path, ...]
     """LLaVA's or easy-VQA's JSON; CSV or TSV with image, question, answer and perhaps choices
     (a|b|c) and type; VQAv2's two JSON files; or V*'s folder."""
@@ -61,6 +61,7 @@ class VlmEval:
         from workbench.vlm.evaluate import evaluate
         from workbench.vlm.run import Run
         from workbench.vlm.scoring import paired
+        from workbench.vlm.vision import open_images, running_as
 
         if self.out is not None:
             require_writable(self.out)
@@ -70,13 +71,13 @@ class VlmEval:
         if run.unfinished:
             note(f"note: {self.trained} is not finished ({run.unfinished})")
         model, writer = run.model(self.device, note)
-        store = feature_store.open(self.store)
+        images = open_images(self.store, running_as(run.identity["vision"], note, self.device))
         found, scores, answers = evaluate(
-            run, model, writer, store, questions, self.evaluation, watched()
+            run, model, writer, images, questions, self.evaluation, watched()
         )
         if other is not None:
-            images = pd.factorize(pd.Series([question.image for question in questions]))[0]
-            found["against"] = paired(scores, other, images)
+            names = pd.factorize(pd.Series([question.image for question in questions]))[0]
+            found["against"] = paired(scores, other, names)
         if self.out is not None:
             write_csv(answer_table(questions, answers, scores), self.out)
         if self.json:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-import feature_store
 from analyses.reading.progress import watched
-from feature_store import FeatureStore, InputError
+from feature_store import InputError
+from feature_store.dataset_name import is_dataset_name
 from feature_store.errors import require_at_least
+from workbench.extraction.request import Fit
+from workbench.models.info import Arithmetic
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
@@ -20,10 +22,14 @@ from workbench.vlm import questions as asked
 from workbench.vlm.config import VlmConfig
 from workbench.vlm.question import Question
 
+if TYPE_CHECKING:  # they import torch
+    from workbench.extraction.streaming import Running
+    from workbench.vlm.vision import Images
+
 
 @dataclass(frozen=True, kw_only=True)
 class VlmTrain:
-    r"""Train a vision-language model on the stored tokens of a frozen tower.
+    r"""Train a vision-language model on the tokens of a frozen tower, stored or computed.
 
     LLaVA-1.5 has two stages: --stage projector on captions, then --stage lora (or full) on
     questions, started --from the first run. Repeat the command to resume; the result is
@@ -38,7 +44,11 @@ class VlmTrain:
     """
 
     store: str
-    """Store of the images that the questions are about."""
+    """Store of the images that the questions are about; or a data set, such as csv:images.csv,
+    whose tokens are computed in every step."""
+    fit: Fit | None = None
+    """For a data set: model, as the model was evaluated (the default), or pad, whole images padded
+    to a square. A store's images were fitted by `workbench extract`."""
     source: str
     """MODEL[#TAP]@SCALE[+SCALE...] whose tokens the projector takes."""
     questions: tuple[Path, ...]
@@ -48,7 +58,7 @@ class VlmTrain:
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Run to start from: its projector, and its adapters if both runs have them."""
     val_store: str | None = None
-    """Store of images that are not trained on, with the same source, for --encoder-runs."""
+    """Images that are not trained on, as --store takes them, for --encoder-runs."""
     val_questions: tuple[Path, ...] = ()
     """Questions about these images, as --questions takes them, for --encoder-runs."""
     encoder_runs: Path | None = None
@@ -68,15 +78,17 @@ class VlmTrain:
     def run(self) -> int:
         from workbench.training import ranks
         from workbench.vlm.fit import fit
+        from workbench.vlm.vision import open_images
 
         log = ranks.of_first(note)
         self._check()
         self._check_start(log)
         questions = asked.read(self.questions, self.limit)
-        store = feature_store.open(self.store)
-        held_out = self._held_out(store)
+        running = self._running(log)
+        images = open_images(self.store, running)
+        held_out = self._held_out(images, running)
         found = fit(
-            store, self.source, questions, self.vlm, seed=self.seed, folder=self.out, log=log,
+            images, self.source, questions, self.vlm, seed=self.seed, folder=self.out, log=log,
             start=self.start, checkpoint_every=self.checkpoint_every, progress=watched(),
         )  # fmt: skip
         outcome = found.outcome
@@ -106,8 +118,23 @@ class VlmTrain:
             note("workbench vlm train: stopped before the end; repeat the command to resume")
         return 0 if outcome.finished else 1
 
+    def _running(self, log: Callable[[str], None]) -> Running:
+        """How the tower computes the tokens of data sets: on the language model's device."""
+        from workbench.extraction.request import StreamConfig
+        from workbench.extraction.streaming import Running
+
+        device = self.vlm.device
+        arithmetic: Arithmetic = "fp32" if device == "cpu" else "bf16"
+        config = StreamConfig(device=device, arithmetic=arithmetic, fit=self.fit or "model")
+        return Running(config, log)
+
     def _check(self) -> None:
         require_at_least(self, seed=0)
+        if self.fit is not None and not is_dataset_name(self.store):
+            raise InputError(
+                f"--fit is {self.fit}, but the images of {self.store} were fitted when it was "
+                f"made; leave it out, or extract with --fit {self.fit}"
+            )
         given = (self.val_store is not None, bool(self.val_questions))
         if self.encoder_runs is None and any(given):
             raise InputError("--val-store and --val-questions need --encoder-runs; add it")
@@ -134,23 +161,24 @@ class VlmTrain:
         if before.unfinished:
             log(f"note: --from {self.start} is not finished ({before.unfinished})")
 
-    def _held_out(self, train: FeatureStore) -> tuple[FeatureStore, list[Question]] | None:
-        """Store and questions of --encoder-runs, checked before the training."""
+    def _held_out(self, train: Images, running: Running) -> tuple[Images, list[Question]] | None:
+        """Images and questions of --encoder-runs, checked before the training."""
         from workbench.vlm import encoder_runs
+        from workbench.vlm.vision import open_images
 
         if self.encoder_runs is None:
             return None
         encoder_runs.require_fit(self.vlm, "--encoder-runs")
         assert self.val_store is not None
-        store, questions = feature_store.open(self.val_store), asked.read(self.val_questions)
-        encoder_runs.check(self.encoder_runs, train, self.source, store, questions)
-        return store, questions
+        images, questions = open_images(self.val_store, running), asked.read(self.val_questions)
+        encoder_runs.check(self.encoder_runs, train, self.source, images, questions)
+        return images, questions
 
-    def _export(self, store: FeatureStore, questions: list[Question]) -> float:
+    def _export(self, images: Images, questions: list[Question]) -> float:
         """Add the run to the table of the encoder law; returns its held-out loss."""
         from workbench.vlm import encoder_runs
 
         assert self.encoder_runs is not None
-        line = encoder_runs.line(self.out, store, questions, self.vlm.device, note)
+        line = encoder_runs.line(self.out, images, questions, self.vlm.device, note)
         encoder_runs.add(line, self.encoder_runs)
         return float(line["eval_loss"])

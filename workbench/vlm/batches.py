@@ -12,20 +12,20 @@ from workbench.training import ranks
 from workbench.training.randomness import rows_of_step, step_generator
 from workbench.vlm.layout import IGNORED, Text, Writer, padded
 from workbench.vlm.questions import Question
-from workbench.vlm.vision import StoredVision
+from workbench.vlm.vision import Vision
 
 
 @dataclass(frozen=True)
 class Conversations:
     """Conversations with their images."""
 
-    vision: StoredVision
+    vision: Vision
     writer: Writer
     questions: Sequence[Question]
     groups: Sequence[Sequence[int]]
     """Questions of each conversation, by number."""
     images: np.ndarray
-    """(conversation,) int: store rows."""
+    """(conversation,) int: rows of their images."""
 
     def batch(self, step: int, size: int, seed: int) -> dict[str, torch.Tensor]:
         """Texts and vision tokens of this process's share of a step: every n-th of n processes.

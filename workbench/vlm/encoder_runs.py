@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from analyses.scaling_laws.runs import read_runs
-from feature_store import FeatureStore, Source
+from feature_store import Source
 from feature_store.errors import InputError
 from workbench.cost import cost
 from workbench.results.files import require_writable, write_csv
@@ -23,7 +23,7 @@ from workbench.vlm.matching import rows_of
 from workbench.vlm.model import VisionLanguageModel
 from workbench.vlm.question import Question
 from workbench.vlm.run import Run
-from workbench.vlm.vision import StoredVision
+from workbench.vlm.vision import Images, Vision, open_vision
 
 KEYS = ("run", "dataset")
 """Columns that identify a line: a repeated run replaces its own line."""
@@ -42,7 +42,7 @@ BATCH = 16
 def held_out_loss(
     model: VisionLanguageModel,
     writer: Writer,
-    vision: StoredVision,
+    vision: Vision,
     questions: Sequence[Question],
     length: int,
 ) -> float:
@@ -51,7 +51,7 @@ def held_out_loss(
     `vision` has tokens of images that were not trained on; `length` is the largest number of tokens
     in a question with its image and answer.
     """
-    rows = rows_of(questions, vision.store.image_ids, vision.store.path)
+    rows = rows_of(questions, vision.images.image_ids, vision.images.path)
     vision.refuse_unreadable(rows)
     conversations(questions, writer, length=length, turns=1)  # refuses long conversations
     device = next(model.parameters()).device
@@ -68,15 +68,15 @@ def held_out_loss(
 
 def line(
     folder: Path,
-    store: FeatureStore,
+    images: Images,
     questions: Sequence[Question],
     device: str,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
     """The line that a finished run adds to the table of the encoder law.
 
-    `store` holds the run's source for held-out images, which the questions are about, and names the
-    data set. The language model runs on `device`.
+    `images` are held-out ones, which the questions are about, and name the data set. The language
+    model runs on `device`.
 
     Returns
     -------
@@ -93,14 +93,14 @@ def line(
     """
     run = Run.open(folder)
     require_fit(run.config, str(folder))
-    vision = StoredVision(store, run.identity["source"])
-    refuse_other_features(run.identity["vision"], vision.manifests(), f"in {store.path}")
+    vision = open_vision(images, run.identity["source"])
+    refuse_other_features(run.identity["vision"], vision.manifests(), f"in {images.path}")
     model, writer = run.model(device, log)
     source = Source.parse(vision.source)
     counted = cost(source.model, source.scales, tap=source.tap)
     return {
         "llm": run.config.llm,
-        "dataset": store.dataset,
+        "dataset": images.dataset,
         "vit_params": counted.params,
         "image_text_pairs": round(run.config.epochs * run.identity["questions"]["count"]),
         "eval_loss": held_out_loss(model, writer, vision, questions, run.config.length),
@@ -138,22 +138,22 @@ def run_hash(identity: Mapping[str, Any]) -> str:
 
 def check(
     path: Path,
-    train: FeatureStore,
+    train: Images,
     source: str,
-    store: FeatureStore,
+    images: Images,
     questions: Sequence[Question],
 ) -> None:
     """Refuse (InputError), before a training, what :func:`line` and :func:`add` would refuse.
 
-    `train` is the store to train on, `store` that of the held-out images.
+    `train` are the images to train on, `images` the held-out ones.
     """
     require_writable(path)
     if path.exists():
         _require_columns(path, read_runs(path), COLUMNS)
-    vision = StoredVision(store, source)
-    ours = StoredVision(train, source).manifests()
-    refuse_other_features(ours, vision.manifests(), f"in {store.path}")
-    vision.refuse_unreadable(rows_of(questions, store.image_ids, store.path))
+    vision = open_vision(images, source)
+    ours = open_vision(train, source).manifests()
+    refuse_other_features(ours, vision.manifests(), f"in {images.path}")
+    vision.refuse_unreadable(rows_of(questions, images.image_ids, images.path))
 
 
 def add(record: dict[str, Any], path: Path) -> None:

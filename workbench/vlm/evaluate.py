@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from analyses.reading.progress import shown
-from feature_store import FeatureStore
 from feature_store.errors import InputError
 from workbench.training.features import refuse_other_features
 from workbench.vlm import scoring
@@ -20,7 +19,7 @@ from workbench.vlm.matching import other_images, rows_of
 from workbench.vlm.model import VisionLanguageModel
 from workbench.vlm.question import Question
 from workbench.vlm.run import Run
-from workbench.vlm.vision import StoredVision
+from workbench.vlm.vision import Images, open_vision
 
 
 @torch.inference_mode()
@@ -28,7 +27,7 @@ def evaluate(
     run: Run,
     model: VisionLanguageModel,
     writer: Writer,
-    store: FeatureStore,
+    images: Images,
     questions: Sequence[Question],
     config: EvaluationConfig,
     progress: bool = False,
@@ -51,9 +50,9 @@ def evaluate(
         Features that were made differently from the training features; questions without choices
         where choices are scored, or with more choices than letters; questions that are too long.
     """
-    vision = StoredVision(store, run.identity["source"])
-    refuse_other_features(run.identity["vision"], vision.manifests(), f"in {store.path}")
-    rows = rows_of(questions, store.image_ids, store.path)
+    vision = open_vision(images, run.identity["source"])
+    refuse_other_features(run.identity["vision"], vision.manifests(), f"in {images.path}")
+    rows = rows_of(questions, images.image_ids, images.path)
     vision.refuse_unreadable(rows)
     if run.config.blind:
         rows = other_images(rows, config.seed)

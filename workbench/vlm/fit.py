@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from feature_store import FeatureStore
 from workbench.code_hash import parts_sha256
 from workbench.training import checkpoints, ranks
 from workbench.training.config import TrainingConfig
@@ -31,7 +30,7 @@ from workbench.vlm.model import VisionLanguageModel
 from workbench.vlm.questions import Question
 from workbench.vlm.ridge_start import solve_last_layer
 from workbench.vlm.run import Run, cache_of, dtype_of, refuse_other
-from workbench.vlm.vision import StoredVision
+from workbench.vlm.vision import Images, Vision, open_vision
 
 CODE = ("workbench/vlm", "workbench/training")
 LOG_EVERY = 10
@@ -58,7 +57,7 @@ class Fitted:
 
 
 def fit(
-    store: FeatureStore,
+    images: Images,
     source: str,
     questions: Sequence[Question],
     config: VlmConfig,
@@ -72,10 +71,10 @@ def fit(
 ) -> Fitted:
     """Train to the end, or to the first request to stop. A repeated call resumes exactly.
 
-    The tokens of a step are read from the store during the step before it. `folder` is of this run
-    alone; `start` is that of a run to start from: its projector, and its adapters if both runs have
-    them. Under ``torchrun`` each process trains on its share of every step, and the first alone
-    writes and logs.
+    The tokens of a step are read from a store, or computed, during the step before it. `folder` is
+    of this run alone; `start` is that of a run to start from: its projector, and its adapters if
+    both runs have them. Under ``torchrun`` each process trains on its share of every step, and the
+    first alone writes and logs.
 
     Raises
     ------
@@ -88,7 +87,7 @@ def fit(
     with ranks.joined(config.device) as device:
         config = replace(config, device=device).resolved()
         check_batch(config, ranks.count())
-        vision = StoredVision(store, source)
+        vision = open_vision(images, source)
         rows = _rows(vision, questions, log)
         with ranks.first_alone():  # it may unpack the language model, or download it
             language = load(config.llm, cache_of(folder), dtype_of(config), log)
@@ -98,8 +97,8 @@ def fit(
         groups = conversations(questions, writer, length=config.length, turns=config.turns)
         if config.blind:
             rows = other_images(rows, seed)
-        images = rows[[group[0] for group in groups]]
-        data = Conversations(vision, writer, questions, groups, images)
+        asked_about = rows[[group[0] for group in groups]]
+        data = Conversations(vision, writer, questions, groups, asked_about)
         before = None if start is None else Run.open(start)
         assert config.batch is not None
         steps = max(1, math.ceil(config.epochs * len(groups) / config.batch))
@@ -126,17 +125,16 @@ def fit(
     return Fitted(model, outcome, len(groups), len(questions), count, loss, speed, r2)
 
 
-def _rows(
-    vision: StoredVision, questions: Sequence[Question], log: Callable[[str], None]
-) -> np.ndarray:
-    """Store row of each question's image: int64, dims (question,)."""
-    store = vision.store
-    rows = rows_of(questions, store.image_ids, store.path)
+def _rows(vision: Vision, questions: Sequence[Question], log: Callable[[str], None]) -> np.ndarray:
+    """Row of each question's image: int64, dims (question,)."""
+    images = vision.images
+    rows = rows_of(questions, images.image_ids, images.path)
     vision.refuse_unreadable(rows)
     if vision.cropped:
         log(
-            f"note: the images of {store.path} were cropped at the centre, which may cut off what "
-            f"is asked about; workbench extract --fit pad keeps whole images, as LLaVA does"
+            f"note: the images of {images.path} are cropped at the centre, which may cut off what "
+            f"is asked about; --fit pad, here with a data set or of workbench extract, keeps whole "
+            f"images, as LLaVA does"
         )
     return rows
 
@@ -209,7 +207,7 @@ def _trained(
 
 
 def _identity(
-    vision: StoredVision,
+    vision: Vision,
     questions: Sequence[Question],
     config: VlmConfig,
     language: Language,
@@ -219,8 +217,6 @@ def _identity(
     """Everything that decides the weights, except training options and seed."""
     options = asdict(replace(config, device="cpu"))
     options.pop("device")
-    store = vision.store
-    singles = [str(single) for single in store.resolve(vision.source).singles()]
     return {
         "vlm": options,
         "source": vision.source,
@@ -230,8 +226,7 @@ def _identity(
         "language": {"weights": language.weights, "tokenizer": language.words()},
         "template": asdict(writer.template),
         "questions": {"count": len(questions), "sha256": asked.sha256(questions)},
-        "images": store.attrs["image_ids_sha256"],
-        "features": {single: store.source(single).identity for single in singles},
+        **vision.identity(),
         "start": None if before is None else before.weights_sha256(),
         "code": parts_sha256(CODE),
     }

@@ -75,7 +75,7 @@ class Answering:
         super().__init__()
         self._run = Run.open(Path(run))
         find_run(Source.parse(self._run.identity["source"]).model, encoder)
-        self._tower = Tower(self._run.identity["vision"], self._run.grid, note)
+        self._tower = Tower(self._run.identity["vision"], self._run.identity["source"], note)
         self._model, self._writer = self._run.model(device, note)
         self._batch = int(batch_size)
 

@@ -19,7 +19,7 @@ from analyses.moments.accumulate import Accumulator
 from analyses.moments.second_moments import MomentsConfig
 from feature_store.errors import InputError
 from workbench.vlm.projector import Projector
-from workbench.vlm.vision import StoredVision
+from workbench.vlm.vision import Vision
 
 BATCH = 32
 
@@ -27,14 +27,14 @@ BATCH = 32
 @torch.inference_mode()
 def solve_last_layer(
     projector: Projector,
-    vision: StoredVision,
+    vision: Vision,
     words: Mapping[int, Sequence[int]],
     embedding: torch.Tensor,
 ) -> float:
     """Solve the last layer in place; R^2 on the training images.
 
-    `words` maps a store row to the numbers of the words in its answers, each once; `embedding`,
-    float, dims (word, width), holds the word embeddings of the language model.
+    `words` maps the row of an image to the numbers of the words in its answers, each once;
+    `embedding`, float, dims (word, width), holds the word embeddings of the language model.
 
     Raises
     ------

@@ -9,63 +9,148 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+import feature_store
 from analyses.reading.labelled_tokens import good_rows
-from feature_store import FeatureStore, InputError
+from feature_store import FeatureStore, InputError, Source, protocol
+from feature_store.dataset_name import is_dataset_name
 from feature_store.errors import some
+from workbench import datasets
 from workbench.datasets import Dataset
 from workbench.datasets.folder import FileReader
 from workbench.extraction.request import StreamConfig
 from workbench.extraction.streaming import Running, StreamedSplit
+from workbench.models import resolve
 from workbench.models.transform import Padded, Transform
 from workbench.training.features import recorded, refuse_other_features
 
+Images = FeatureStore | StreamedSplit
+"""Images with features: stored, or computed whenever they are asked for."""
 
-class StoredVision:
-    """Tokens of a store's images by row.
+
+def open_images(name: str, running: Running) -> Images:
+    """A store by its path, or a data set by its name, whose features `running` computes."""
+    if is_dataset_name(name):
+        return StreamedSplit(datasets.open(name), running)
+    return feature_store.open(name)
+
+
+def open_vision(images: Images, source: str) -> Vision:
+    """The tokens of a source, read from a store or computed."""
+    if isinstance(images, StreamedSplit):
+        return ComputedVision(images, source)
+    return StoredVision(images, source)
+
+
+class Vision:
+    """Tokens of images by row.
 
     Scales with different grids (such as ``.unpooled``) are brought to the largest grid by repeating
     tokens; by default all scales have one grid.
     """
 
+    grid: tuple[int, int]
+    """Rows and columns of a token map."""
+    channels: int
+    """Channels of a token, of all scales together."""
+
+    def __init__(self, images: Images, source: str) -> None:
+        self.images, self.source = images, str(images.resolve(source))
+        self.singles = [str(single) for single in images.resolve(source).singles()]
+
+    def __call__(self, rows: np.ndarray) -> torch.Tensor:
+        """Tokens of these rows: float32, dims (image, row, col, channel)."""
+        raise NotImplementedError
+
+    def refuse_unreadable(self, rows: np.ndarray) -> None:
+        """Refuse rows whose image could not be read when the store was made."""
+
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """Single-scale source to the fields that a run records and compares."""
+        return {single: recorded(self.images.source(single).manifest) for single in self.singles}
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the tokens: names of the images, and how the features were made."""
+        return {
+            "images": protocol.ids_sha256(self.images.image_ids),
+            "features": {one: self.images.source(one).identity for one in self.singles},
+        }
+
+    @property
+    def cropped(self) -> bool:
+        """Whether images were cropped at their centre, as far as the manifests tell."""
+        found = [one["transform"] for one in self.manifests().values() if one["transform"]]
+        return any(Transform.stored(one).mode == "centre" for one in found)
+
+
+class StoredVision(Vision):
+    """Tokens that a store holds."""
+
+    images: FeatureStore
+
     def __init__(self, store: FeatureStore, source: str) -> None:
-        self.store, self.source = store, str(store.resolve(source))
-        self._singles = [str(single) for single in store.resolve(source).singles()]
-        views = [store.features(single) for single in self._singles]
+        super().__init__(store, source)
+        views = [store.features(single) for single in self.singles]
         if any(view.ndim != 4 for view in views):
             raise InputError(
                 f"{source} keeps only some token positions of its maps; extract it without "
                 f"--tokens-per-image"
             )
-        self.grid: tuple[int, int] = max((int(v.shape[1]), int(v.shape[2])) for v in views)
+        self.grid = max((int(v.shape[1]), int(v.shape[2])) for v in views)
         self.channels = sum(int(view.shape[-1]) for view in views)
 
     def __call__(self, rows: np.ndarray) -> torch.Tensor:
-        """Tokens of these rows: float32, dims (image, row, col, channel)."""
-        parts = [
-            torch.from_numpy(self.store.features(single).isel(image=rows).values.astype(np.float32))
-            for single in self._singles
-        ]
+        """As :meth:`Vision.__call__`."""
+        views = (self.images.features(single) for single in self.singles)
+        parts = (torch.from_numpy(v.isel(image=rows).values.astype(np.float32)) for v in views)
         return torch.cat([at_grid(part, self.grid) for part in parts], -1)
 
     def refuse_unreadable(self, rows: np.ndarray) -> None:
-        """Refuse rows whose image could not be read."""
-        lost = np.setdiff1d(rows, good_rows(self.store, self.source))
+        """As :meth:`Vision.refuse_unreadable`."""
+        lost = np.setdiff1d(rows, good_rows(self.images, self.source))
         if len(lost):
             raise InputError(
-                f"{len(lost)} of the questions' images could not be read when {self.store.path} "
-                f"was made: {some(self.store.image_ids[lost].tolist())}; extract them again with "
+                f"{len(lost)} of the questions' images could not be read when {self.images.path} "
+                f"was made: {some(self.images.image_ids[lost].tolist())}; extract them again with "
                 f"--retry-failed, or remove their questions"
             )
 
-    def manifests(self) -> dict[str, dict[str, Any]]:
-        """Single-scale source to the fields that a run records and compares."""
-        return {single: recorded(self.store.source(single).manifest) for single in self._singles}
 
-    @property
-    def cropped(self) -> bool:
-        """Whether images were cropped at their centre, as far as the store tells."""
-        found = [one["transform"] for one in self.manifests().values() if one["transform"]]
-        return any(Transform.stored(one).mode == "centre" for one in found)
+class ComputedVision(Vision):
+    """Tokens of a data set's images, computed anew in every step."""
+
+    images: StreamedSplit
+
+    def __init__(self, split: StreamedSplit, source: str) -> None:
+        super().__init__(split, source)
+        self.grid = max(split.source(single).grid for single in self.singles)
+        model = Source.parse(self.source)
+        self.channels = len(self.singles) * resolve(model.model, model.tap).channels
+
+    def __call__(self, rows: np.ndarray) -> torch.Tensor:
+        """As :meth:`Vision.__call__`, on the tower's device.
+
+        Raises
+        ------
+        InputError
+            An image cannot be read.
+        """
+        wanted, places = np.unique(rows, return_inverse=True)
+        done = np.ones(len(self.images.image_ids), bool)
+        done[wanted] = False
+        parts: dict[str, list[torch.Tensor]] = {single: [] for single in self.singles}
+        seen: list[int] = []
+        for batch in self.images.stream(self.singles, done=done):
+            seen.extend(batch.index.tolist())
+            for single in self.singles:
+                parts[single].append(torch.as_tensor(batch.tokens[single]).float())
+        if len(lost := np.setdiff1d(wanted, seen)):
+            names = some(self.images.image_ids[lost].tolist())
+            raise InputError(
+                f"{len(lost)} of the images cannot be read: {names}; mend them, or remove their "
+                f"questions"
+            )
+        whole = (at_grid(torch.cat(parts[single]), self.grid) for single in self.singles)
+        return torch.cat(list(whole), -1)[torch.from_numpy(places)]
 
 
 def at_grid(tokens: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
@@ -75,25 +160,34 @@ def at_grid(tokens: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     return interpolate(tokens.permute(0, 3, 1, 2), size=grid).permute(0, 2, 3, 1)
 
 
-class Tower:
-    """Computes tokens of images with the tower, transform and arithmetic of a training.
+def running_as(
+    manifests: Mapping[str, Mapping[str, Any]], log: Callable[[str], None], device: str = "cpu"
+) -> Running:
+    """A tower that runs as the one behind these :meth:`Vision.manifests`."""
+    one = next(iter(manifests.values()))
+    padded = bool(one["transform"]) and isinstance(Transform.stored(one["transform"]), Padded)
+    config = StreamConfig(
+        device=device,
+        fit="pad" if padded else "model",
+        arithmetic=one["precision"] or StreamConfig.arithmetic,
+    )
+    return Running(config, log)
 
-    `manifests` are :meth:`StoredVision.manifests` of the training store, `grid` that of its tokens.
+
+class Tower:
+    """Computes tokens of image files with the tower, transform and arithmetic of a training.
+
+    `manifests` are :meth:`Vision.manifests` of the training images, of one `source`.
     """
 
     def __init__(
         self,
         manifests: Mapping[str, Mapping[str, Any]],
-        grid: tuple[int, int],
+        source: str,
         log: Callable[[str], None],
     ) -> None:
-        self.manifests, self.grid = manifests, grid
-        one = next(iter(manifests.values()))
-        padded = bool(one["transform"]) and isinstance(Transform.stored(one["transform"]), Padded)
-        config = StreamConfig(
-            fit="pad" if padded else "model", arithmetic=one["precision"] or StreamConfig.arithmetic
-        )
-        self._running = Running(config, log)
+        self.manifests, self.source = manifests, source
+        self._running = running_as(manifests, log)
 
     def __call__(
         self, names: Sequence[str], read: Callable[[str], bytes] | None = None
@@ -112,15 +206,6 @@ class Tower:
             name="files", image_ids=list(names), labels=np.full(len(names), -1, np.int32),
             label_names=[], reader=read or FileReader(""),
         )  # fmt: skip
-        split, singles = StreamedSplit(dataset, self._running), list(self.manifests)
-        live = {single: recorded(split.source(single).manifest) for single in singles}
-        refuse_other_features(self.manifests, live, "computed here")
-        parts: dict[str, list[torch.Tensor]] = {single: [] for single in singles}
-        seen = 0
-        for batch in split.stream(singles):
-            seen += len(batch.index)
-            for single in singles:
-                parts[single].append(torch.as_tensor(np.asarray(batch.tokens[single])).float())
-        if seen < len(names):
-            raise InputError(f"{len(names) - seen} of the images cannot be read: {some(names)}")
-        return torch.cat([at_grid(torch.cat(parts[one]), self.grid) for one in singles], -1)
+        vision = ComputedVision(StreamedSplit(dataset, self._running), self.source)
+        refuse_other_features(self.manifests, vision.manifests(), "computed here")
+        return vision(np.arange(len(names)))

@@ -46,7 +46,34 @@ def test_a_store_of_cropped_images_is_noted(photographs, tiny, capsys):
         train = ["vlm", "train", "--store", name, "--source", f"{LITE}@1x", "--llm", tiny,
                  "--questions", str(photographs / "q.csv"), "--out", f"{name}-run"]  # fmt: skip
         assert main(train) == 0
-        assert ("were cropped at the centre" in capsys.readouterr().err) is noted
+        assert ("are cropped at the centre" in capsys.readouterr().err) is noted
+
+
+def test_tokens_that_are_computed_train_like_stored_ones(photographs, tiny, capsys):
+    dataset, store = f"folder:{photographs / 'photos'}", str(photographs / "s.zarr")
+    options = ["--source", f"{LITE}@1x", "--llm", tiny, "--epochs", "3", "--init", "random",
+               "--questions", str(photographs / "q.csv"), "--json"]  # fmt: skip
+    train = ["vlm", "train", *options]
+    told = {}
+    for name, images in (("stored", [store]), ("computed", [dataset, "--fit", "pad"])):
+        assert main([*train, "--store", *images, "--out", str(photographs / name)]) == 0
+        told[name] = said(capsys)
+    assert told["computed"]["loss"] == pytest.approx(told["stored"]["loss"], rel=1e-3)
+    evaluate = ["vlm", "eval", "--questions", str(photographs / "q.csv"), "--json"]
+    accuracies = []
+    for name in told:
+        for images in (store, dataset):
+            given = [*evaluate, "--run", str(photographs / name), "--store", images]
+            assert main(given) == 0, "features of one kind are those of the other"
+            accuracies.append(said(capsys)["accuracy"])
+    assert len(set(accuracies)) == 1
+    assert main([*train, "--store", store, "--fit", "pad", "--out", str(photographs / "x")]) == 2
+    assert "leave it out" in capsys.readouterr().err
+    (photographs / "photos" / "3.png").write_bytes(b"no image")
+    assert main([*train, "--store", dataset, "--out", str(photographs / "y")]) == 2
+    said_why = capsys.readouterr().err
+    assert "1 of the images cannot be read: 3.png; mend" in said_why
+    assert "are cropped at the centre" in said_why
 
 
 def test_a_projector_adds_its_line_to_the_table_of_the_encoder_law(photographs, tiny, capsys):

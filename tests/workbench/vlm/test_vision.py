@@ -49,7 +49,7 @@ def test_a_tower_gives_the_tokens_of_the_store(tmp_path, fit):
     manifests = vision.manifests()
     modes = {manifest["transform"]["mode"] for manifest in manifests.values()}
     assert modes == {"pad" if fit == "pad" else "centre"}
-    tower = Tower(manifests, vision.grid, print)
+    tower = Tower(manifests, vision.source, print)
     found = tower([str(path) for path in paths])
     stored = vision(np.arange(2))
     assert found.shape == stored.shape == (2, 7, 7, 640)
@@ -57,7 +57,7 @@ def test_a_tower_gives_the_tokens_of_the_store(tmp_path, fit):
     for name, value in (("weights_sha256", "0" * 64), ("tap", "another")):
         others = {single: {**fields, name: value} for single, fields in manifests.items()}
         with pytest.raises(InputError, match=rf"224 computed .*{name}.* was (0000|another)"):
-            Tower(others, vision.grid, print)([str(paths[0])])
+            Tower(others, vision.source, print)([str(paths[0])])
     contents = {"a": paths[1].read_bytes(), "b": b"no image"}
     assert torch.equal(tower(["a"], contents.__getitem__)[0], found[1])
     with pytest.raises(InputError, match="1 of the images cannot be read.*b"):
