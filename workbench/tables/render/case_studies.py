@@ -25,11 +25,9 @@ def vstar(number: str) -> tuple[str, str, pd.DataFrame]:
 
     def printed(row: str, column: str) -> str:
         cell = cells.loc[(number, row, column)]
-        share = 100 * cell["right"] / cell["questions"]
-        return (
-            f"{cell['right']}/{cell['questions']} = {share:.1f} % "
-            f"({cell['low']:.0f} to {cell['high']:.0f})"
-        )
+        right, count = int(cell["right"]), int(cell["questions"])
+        low, high = cell["low"], cell["high"]
+        return f"{right}/{count} = {100 * right / count:.1f} % ({low:.0f} to {high:.0f})"
 
     frame = pd.DataFrame(
         {
