@@ -53,7 +53,8 @@ def require_at_least(config: Any, **least: float) -> None:
     for name, value in least.items():
         found = getattr(config, name)
         if found is not None and not value <= found < math.inf:
-            raise InputError(f"{name} is {found}; expected at least {value}")
+            wanted = "at least" if math.isfinite(found) else "a finite number of at least"
+            raise InputError(f"{name} is {found}; expected {wanted} {value}")
 
 
 def require_positive(config: Any, *names: str) -> None:

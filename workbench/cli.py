@@ -34,7 +34,7 @@ COMMANDS: dict[str, str] = {
     "memorize": "memorization capacity (Table 3)",
     "select": "which crops of the larger scales are needed, by policy and budget",
     "hard-examples": "images on which only the larger model loses less (Figure 7)",
-    "vlm train": "a vision-language model on stored tokens (Tables 1, 8, 9)",
+    "vlm train": "a vision-language model on frozen tokens (Tables 1, 8, 9)",
     "vlm eval": "accuracy of a vision-language model on questions",
     "vlm answer": "what a vision-language model says of an image",
     "vlm show": "answers of vision-language models in figures (Figures 4 and 9)",

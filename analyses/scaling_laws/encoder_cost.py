@@ -23,7 +23,7 @@ import pandas as pd
 
 from analyses.scaling_laws.encoder import EncoderFit, GroupFit
 from analyses.scaling_laws.fitting import expanded_interval
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_positive
 
 LLM_PARAMS = {"Vicuna-7B": 6.74e9, "Vicuna-13B": 13.0e9}
 """Parameters of the language models that are known by name."""
@@ -44,9 +44,7 @@ class CostModel:
 
     def __post_init__(self) -> None:
         """Refuse sizes that are not positive."""
-        for name in ("llm_params", "text_tokens", "image_tokens"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be positive, got {getattr(self, name)}")
+        require_positive(self, "llm_params", "text_tokens", "image_tokens")
 
     def flop_per_pair(self, vit_params: float) -> float:
         """FLOP of one image-text pair with an encoder of `vit_params` parameters."""

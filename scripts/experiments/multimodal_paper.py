@@ -13,7 +13,7 @@ import argparse
 import json
 from typing import Any
 
-from workbench.vlm.paper import GPUS_GB, RUNS, needs
+from workbench.vlm.paper import GPUS_GB, RUNS, USABLE, needs
 
 SHARDED = (
     "; LLaVA-1.5 sharded weights, gradients and moments over its GPUs (DeepSpeed ZeRO-3), which "
@@ -25,8 +25,10 @@ def fit(row: dict[str, Any], together: int) -> str:
     """Which GPU holds a row, and what it means that none does."""
     if row["gpu_gb"]:
         return f"fits a GPU of {row['gpu_gb']} GB"
-    found = f"does not fit a GPU of {GPUS_GB[-1]} GB with {together} examples in memory"
-    return found + (SHARDED if row["stage"] == "full" else "; choose a smaller --together")
+    found = f"does not fit a GPU of {GPUS_GB[-1]} GB"
+    if row["weights_gib"] * 2**30 < USABLE * GPUS_GB[-1] * 1e9:
+        return f"{found} with {together} examples in memory; choose a smaller --together"
+    return f"{found}{SHARDED}"
 
 
 def main() -> None:

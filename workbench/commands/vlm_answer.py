@@ -44,7 +44,9 @@ class VlmAnswer:
         require_text(self.question)
         run = Run.open(self.trained)
         find_run(Source.parse(run.identity["source"]).model, self.encoder)
-        tokens = Tower(run.identity["vision"], run.identity["source"], note)([str(self.image)])
+        tokens = Tower(run.identity["vision"], run.identity["source"], note, self.device)(
+            [str(self.image)]
+        )
         model, writer = run.model(self.device, note)
         found = answer(run, model, writer, tokens, self.question)
         show(strict_json.dumps({"answer": found}) if self.json else found)

@@ -12,6 +12,8 @@ import pandas as pd
 import tyro
 
 from analyses.reading.progress import watched
+from feature_store import Source
+from feature_store.dataset_name import is_dataset_name
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.files import require_writable, write_csv
@@ -47,8 +49,11 @@ class VlmEval:
     )
     limit: int | None = None
     """Use only the first N questions."""
+    encoder: str | None = None
+    """run:FOLDER of the frozen model, if `workbench pretrain` trained it and --store is a data
+    set."""
     device: str = "cpu"
-    """Torch device of the language model."""
+    """Torch device of the models."""
     out: Path | None = None
     """CSV file for every question with its answer and score."""
     against: Path | None = None
@@ -57,6 +62,7 @@ class VlmEval:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
+        from workbench.models.run_names import find_run
         from workbench.vlm.answers import read
         from workbench.vlm.evaluate import evaluate
         from workbench.vlm.run import Run
@@ -71,6 +77,8 @@ class VlmEval:
         if run.unfinished:
             note(f"note: {self.trained} is not finished ({run.unfinished})")
         model, writer = run.model(self.device, note)
+        if is_dataset_name(self.store):
+            find_run(Source.parse(run.identity["source"]).model, self.encoder)
         images = open_images(self.store, running_as(run.identity["vision"], note, self.device))
         found, scores, answers = evaluate(
             run, model, writer, images, questions, self.evaluation, watched()

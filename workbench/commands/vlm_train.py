@@ -1,4 +1,4 @@
-"""``workbench vlm train``: a projector and a language model on stored vision tokens."""
+"""``workbench vlm train``: a projector and a language model on vision tokens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from feature_store import InputError
 from feature_store.dataset_name import is_dataset_name
 from feature_store.errors import require_at_least
 from workbench.extraction.request import Fit
-from workbench.models.info import Arithmetic
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
@@ -45,7 +44,7 @@ class VlmTrain:
 
     store: str
     """Store of the images that the questions are about; or a data set, such as csv:images.csv,
-    whose tokens are computed in every step."""
+    whose tokens are computed in every step, in --arithmetic and on --device."""
     fit: Fit | None = None
     """For a data set: model, as the model was evaluated (the default), or pad, whole images padded
     to a square. A store's images were fitted by `workbench extract`."""
@@ -58,7 +57,8 @@ class VlmTrain:
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Run to start from: its projector, and its adapters if both runs have them."""
     val_store: str | None = None
-    """Images that are not trained on, as --store takes them, for --encoder-runs."""
+    """Store or data set of images that are not trained on, for --encoder-runs; a data set's tokens
+    are computed as those of --store were."""
     val_questions: tuple[Path, ...] = ()
     """Questions about these images, as --questions takes them, for --encoder-runs."""
     encoder_runs: Path | None = None
@@ -84,9 +84,8 @@ class VlmTrain:
         self._check()
         self._check_start(log)
         questions = asked.read(self.questions, self.limit)
-        running = self._running(log)
-        images = open_images(self.store, running)
-        held_out = self._held_out(images, running)
+        images = open_images(self.store, self._running(log))
+        held_out = self._held_out(images, log)
         found = fit(
             images, self.source, questions, self.vlm, seed=self.seed, folder=self.out, log=log,
             start=self.start, checkpoint_every=self.checkpoint_every, progress=watched(),
@@ -119,14 +118,16 @@ class VlmTrain:
         return 0 if outcome.finished else 1
 
     def _running(self, log: Callable[[str], None]) -> Running:
-        """How the tower computes the tokens of data sets: on the language model's device."""
+        """How the tower computes the tokens of a data set: as the language model runs."""
         from workbench.extraction.request import StreamConfig
         from workbench.extraction.streaming import Running
+        from workbench.training.ranks import own_device
 
-        device = self.vlm.device
-        arithmetic: Arithmetic = "fp32" if device == "cpu" else "bf16"
-        config = StreamConfig(device=device, arithmetic=arithmetic, fit=self.fit or "model")
-        return Running(config, log)
+        arithmetic = self.vlm.resolved().arithmetic
+        assert arithmetic is not None
+        device = own_device(self.vlm.device)
+        fit = self.fit or "model"
+        return Running(StreamConfig(device=device, arithmetic=arithmetic, fit=fit), log)
 
     def _check(self) -> None:
         require_at_least(self, seed=0)
@@ -161,15 +162,20 @@ class VlmTrain:
         if before.unfinished:
             log(f"note: --from {self.start} is not finished ({before.unfinished})")
 
-    def _held_out(self, train: Images, running: Running) -> tuple[Images, list[Question]] | None:
+    def _held_out(
+        self, train: Images, log: Callable[[str], None]
+    ) -> tuple[Images, list[Question]] | None:
         """Images and questions of --encoder-runs, checked before the training."""
+        from workbench.training.ranks import own_device
         from workbench.vlm import encoder_runs
-        from workbench.vlm.vision import open_images
+        from workbench.vlm.vision import open_images, open_vision, running_as
 
         if self.encoder_runs is None:
             return None
         encoder_runs.require_fit(self.vlm, "--encoder-runs")
         assert self.val_store is not None
+        made = open_vision(train, self.source).manifests()
+        running = running_as(made, log, own_device(self.vlm.device))
         images, questions = open_images(self.val_store, running), asked.read(self.val_questions)
         encoder_runs.check(self.encoder_runs, train, self.source, images, questions)
         return images, questions

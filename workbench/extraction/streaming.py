@@ -30,6 +30,8 @@ from workbench.extraction.same_images import compare, fingerprints
 from workbench.extraction.shard import forward
 from workbench.interrupts import stop_requests
 
+_AFTER_BATCH = "stopping after these images; once more to stop at once"
+
 
 @dataclass(frozen=True)
 class StreamedSource:
@@ -58,6 +60,13 @@ class Running:
     config: StreamConfig = field(default_factory=StreamConfig)
     log: Callable[[str], None] = print
     loaded: LoadedModels = field(default_factory=LoadedModels)
+    _warned: set[str] = field(default_factory=set)
+
+    def warn(self, line: str) -> None:
+        """Log a warning, unless it was logged before."""
+        if line not in self._warned:
+            self._warned.add(line)
+            self.log(f"warning: {line}")
 
     def model(self, job: Job) -> LoadedModel:
         """The job's model with its weights, loaded once."""
@@ -103,10 +112,14 @@ class StreamedSplit:
 
         Images that no pass has read yet are decoded.
         """
-        rows = np.flatnonzero(~self._looked_at)
-        self._fingerprints[rows] = fingerprints(self._dataset, rows.tolist())
-        self._looked_at[rows] = True
-        return self._fingerprints
+        return self.fingerprints_of(np.arange(len(self.image_ids)))
+
+    def fingerprints_of(self, rows: np.ndarray) -> np.ndarray:
+        """:attr:`fingerprints` of these rows alone."""
+        new = rows[~self._looked_at[rows]]
+        self._fingerprints[new] = fingerprints(self._dataset, new.tolist())
+        self._looked_at[new] = True
+        return self._fingerprints[rows]
 
     @property
     def status(self) -> np.ndarray:
@@ -166,6 +179,16 @@ class StreamedSplit:
         KeyboardInterrupt
             After the current batch, on the first Ctrl-C or SIGTERM.
         """
+        with stop_requests(self._running.log, _AFTER_BATCH) as stopping:
+            for batch in self.batches(sources, done=done):
+                yield batch
+                if stopping():
+                    raise KeyboardInterrupt
+
+    def batches(
+        self, sources: Sequence[str], *, done: np.ndarray | None = None
+    ) -> Iterator[TokenBatch]:
+        """As :meth:`stream`, but signals are left to the caller."""
         singles = [self.resolve(name) for name in sources]
         stored = [single for single in singles if self._is_stored(single)]
         fit = self._running.config.fit
@@ -174,7 +197,7 @@ class StreamedSplit:
             yield from self._store.stream(sources)  # type: ignore[misc]  # batches alike
             return
         for line in below_native(jobs, [single.scales[0] for single in singles]):
-            self._running.log(f"warning: {line}")
+            self._running.warn(line)
         models = [self._running.model(job) for job in jobs]
         rows = np.arange(len(self.image_ids)) if done is None else np.flatnonzero(~done)
         for single in stored:
@@ -187,22 +210,19 @@ class StreamedSplit:
             workers=self._running.config.workers,
             gpu=self._running.config.device != "cpu",
         )
-        with stop_requests(self._running.log) as stopping:
-            for batch in batches:
-                if stopping():
-                    raise KeyboardInterrupt
-                self._note(batch)
-                if not batch.rows:
-                    continue
-                index = np.array(batch.rows, dtype=np.int64)
-                tokens: dict[str, Any] = {
-                    str(single): self._store.features(single).isel(image=index).values  # type: ignore[union-attr]
-                    for single in stored
-                }
-                for model in models:
-                    found = forward(model, model.job.plans, batch)
-                    tokens |= {str(single): of.map for single, of in found.items()}
-                yield TokenBatch(index, tokens)
+        for batch in batches:
+            self._note(batch)
+            if not batch.rows:
+                continue
+            index = np.array(batch.rows, dtype=np.int64)
+            tokens: dict[str, Any] = {
+                str(single): self._store.features(single).isel(image=index).values  # type: ignore[union-attr]
+                for single in stored
+            }
+            for model in models:
+                found = forward(model, model.job.plans, batch)
+                tokens |= {str(single): of.map for single, of in found.items()}
+            yield TokenBatch(index, tokens)
 
     def _note(self, batch: ImageBatch) -> None:
         """Keep the fingerprints of the images that were decoded."""

@@ -21,6 +21,7 @@ from workbench.models.names import ModelName
 from workbench.results.messages import note
 
 COST_LABELS = {"gmacs": "GMACs per image", "params": "parameters (millions)"}
+ASIDE = "(equal costs side by side)"
 APART = 0.025
 """Share of the axis; closer costs are drawn side by side, so that no interval hides another."""
 
@@ -44,7 +45,7 @@ def draw_curve(
         moved = (placed["at"] != table[cost]).any()
         axes.set_xscale("log")
         style.log_axis(axes.xaxis)
-        aside = "\n(equal costs side by side)" if moved else ""
+        aside = f"\n{ASIDE}" if moved else ""
         axes.set_xlabel(f"{COST_LABELS[cost]}, log scale{aside}")
     bars = "\n(bars: 95 % intervals)" if "low" in table else ""
     panels[0].set_ylabel(label + bars)
@@ -81,6 +82,8 @@ def named_points(
 ) -> None:  # fmt: skip
     """Draw scores with their intervals against cost, log axis; several scales are green."""
     at = side_by_side(cost)[cost.index] if len(cost) else cost
+    if (at != cost).any():
+        axes.set_xlabel(ASIDE)
     axes.vlines(at, low, high, color=style.MODEL_SIZE[0], lw=1)
     for x, y, name in zip(at, score, names, strict=True):
         look = style.S2_CURVES[0] if "+" in name or "S2" in name else style.MODEL_SIZE

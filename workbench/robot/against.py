@@ -56,7 +56,7 @@ def finished_trials(
     if not trials:
         raise InputError(
             f"{other} has no finished trials with these settings ({_there(other, log.identity)}); "
-            f"first: workbench robot rollout --run {other}{_flags(config)}"
+            f"first: workbench robot rollout --run {other}{_flags(config, device)}"
         )
     return trials
 
@@ -117,10 +117,11 @@ def _differing(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]
     return lines or ["those there are of later positions"]
 
 
-def _flags(config: RolloutConfig) -> str:
+def _flags(config: RolloutConfig, device: str) -> str:
     """Positions, seed, and the other options that decide a trial and are not the defaults."""
     default = RolloutConfig()
-    given = {
+    given = {"device": device} if device != "cpu" else {}
+    given |= {
         name: value
         for name, value in asdict(config).items()
         if name in ("positions", "seed")

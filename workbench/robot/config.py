@@ -139,10 +139,9 @@ class RolloutConfig:
         require_choices(self)
         _require_finite(self)
         require_at_least(self, positions=1, max_steps=1, environments=0, seed=0, light=0)
+        require_at_least(self, ensemble=0)
         if self.max_steps > MOST_STEPS:
             raise InputError(f"max_steps is {self.max_steps}; expected at most {MOST_STEPS}")
-        if self.ensemble is not None and self.ensemble < 0:
-            raise InputError(f"ensemble is {self.ensemble}; expected at least 0")
 
     def criterion(self, task: str) -> Literal["grasp", "placed"]:
         """The criterion of success in a task."""

@@ -32,6 +32,13 @@ def _started() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def own_device(device: str) -> str:
+    """The device of this process: each of several takes one GPU, whose number its threads need."""
+    if _started() > 1 and torch.device(device).type == "cuda":
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    return device
+
+
 @contextmanager
 def joined(device: str) -> Iterator[str]:
     """Join the processes that ``torchrun`` started, if it did, and leave them at the end.
@@ -41,9 +48,9 @@ def joined(device: str) -> Iterator[str]:
     if _started() == 1:
         yield device
         return
+    device = own_device(device)
     gpu = torch.device(device).type == "cuda"
     if gpu:
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if gpu else "gloo", timeout=PATIENCE)
     try:

@@ -1,4 +1,4 @@
-"""Train a vision-language model on the stored tokens of one source."""
+"""Train a vision-language model on the tokens of one source."""
 
 from __future__ import annotations
 

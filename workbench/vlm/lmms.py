@@ -74,8 +74,9 @@ class Answering:
     ) -> None:
         super().__init__()
         self._run = Run.open(Path(run))
-        find_run(Source.parse(self._run.identity["source"]).model, encoder)
-        self._tower = Tower(self._run.identity["vision"], self._run.identity["source"], note)
+        source = self._run.identity["source"]
+        find_run(Source.parse(source).model, encoder)
+        self._tower = Tower(self._run.identity["vision"], source, note, device)
         self._model, self._writer = self._run.model(device, note)
         self._batch = int(batch_size)
 

@@ -49,7 +49,7 @@ def solve_last_layer(
     rows = np.array(sorted(words))
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
-        pooled = projector.features(vision(part)).mean(1)
+        pooled = projector.features(vision(part).cpu()).mean(1)
         sought = torch.stack([embedding[list(words[row])].float().sum(0) for row in part.tolist()])
         found = {"image": pooled[:, None, None], "words": sought[:, None, None]}
         sums.update({name: value.numpy() for name, value in found.items()}, part)

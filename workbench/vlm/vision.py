@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 from torch.nn.functional import interpolate
 
 import feature_store
@@ -23,6 +24,8 @@ from workbench.models import resolve
 from workbench.models.transform import Padded, Transform
 from workbench.training.features import recorded, refuse_other_features
 
+SAMPLED = 64
+"""Number of images whose pixels are part of a run's identity, where no store tells them apart."""
 Images = FeatureStore | StreamedSplit
 """Images with features: stored, or computed whenever they are asked for."""
 
@@ -58,18 +61,18 @@ class Vision:
         self.singles = [str(single) for single in images.resolve(source).singles()]
 
     def __call__(self, rows: np.ndarray) -> torch.Tensor:
-        """Tokens of these rows: float32, dims (image, row, col, channel)."""
+        """Tokens of these rows: float32, dims (image, row, col, channel), on any device."""
         raise NotImplementedError
 
     def refuse_unreadable(self, rows: np.ndarray) -> None:
-        """Refuse rows whose image could not be read when the store was made."""
+        """Refuse rows whose image is known to be unreadable."""
 
     def manifests(self) -> dict[str, dict[str, Any]]:
         """Single-scale source to the fields that a run records and compares."""
         return {single: recorded(self.images.source(single).manifest) for single in self.singles}
 
     def identity(self) -> dict[str, Any]:
-        """What decides the tokens: names of the images, and how the features were made."""
+        """Hashes of the images' names and of how the features were made."""
         return {
             "images": protocol.ids_sha256(self.images.image_ids),
             "features": {one: self.images.source(one).identity for one in self.singles},
@@ -126,6 +129,16 @@ class ComputedVision(Vision):
         model = Source.parse(self.source)
         self.channels = len(self.singles) * resolve(model.model, model.tap).channels
 
+    def identity(self) -> dict[str, Any]:
+        """As :meth:`Vision.identity`, and a hash of the pixels of evenly spaced images.
+
+        Reading all images would take as long as an epoch, so a change of others is not noticed.
+        """
+        count = len(self.images.image_ids)
+        rows = np.unique(np.linspace(0, count - 1, SAMPLED).round().astype(int))
+        pixels = xxhash.xxh3_128(self.images.fingerprints_of(rows).tobytes()).hexdigest()
+        return super().identity() | {"pixels": pixels}
+
     def __call__(self, rows: np.ndarray) -> torch.Tensor:
         """As :meth:`Vision.__call__`, on the tower's device.
 
@@ -139,15 +152,15 @@ class ComputedVision(Vision):
         done[wanted] = False
         parts: dict[str, list[torch.Tensor]] = {single: [] for single in self.singles}
         seen: list[int] = []
-        for batch in self.images.stream(self.singles, done=done):
+        for batch in self.images.batches(self.singles, done=done):
             seen.extend(batch.index.tolist())
             for single in self.singles:
                 parts[single].append(torch.as_tensor(batch.tokens[single]).float())
         if len(lost := np.setdiff1d(wanted, seen)):
             names = some(self.images.image_ids[lost].tolist())
             raise InputError(
-                f"{len(lost)} of the images cannot be read: {names}; mend them, or remove their "
-                f"questions"
+                f"{len(lost)} of the images cannot be read: {names}; mend the files and repeat the "
+                f"command, or remove their questions and train in another --out"
             )
         whole = (at_grid(torch.cat(parts[single]), self.grid) for single in self.singles)
         return torch.cat(list(whole), -1)[torch.from_numpy(places)]
@@ -185,9 +198,10 @@ class Tower:
         manifests: Mapping[str, Mapping[str, Any]],
         source: str,
         log: Callable[[str], None],
+        device: str = "cpu",
     ) -> None:
         self.manifests, self.source = manifests, source
-        self._running = running_as(manifests, log)
+        self._running = running_as(manifests, log, device)
 
     def __call__(
         self, names: Sequence[str], read: Callable[[str], bytes] | None = None

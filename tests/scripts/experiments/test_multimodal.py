@@ -107,12 +107,15 @@ def test_figure_3_has_the_printed_benchmarks_and_a_panel_for_each_study(script):
     assert overall == [80, 84, 89], "right answers of 191"
     put(script, "easy-vqa", "blind", {"colour": 5})
     put(script, "easy-vqa", "Lite0", {"colour": 20})
+    put(script, "easy-vqa", "Lite0, random start", {"colour": 9})
     put(script, "pilot", "blind", {"attribute 64": 5})
     table(script)
     drawn = figures.language_models(*published())
     here = [ax for ax in drawn.axes if ax.get_title("left").startswith("here")]
     assert [ax.get_title("left") for ax in here] == ["here: easy-vqa"]
-    assert {text.get_text() for text in here[0].texts} == {"Lite0", "blind"}
+    names = {"Lite0", "Lite0, random start", "blind"}
+    assert {text.get_text() for text in here[0].texts} == names
+    assert "equal costs side by side" in here[0].get_xlabel()
 
 
 def published():

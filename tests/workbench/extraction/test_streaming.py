@@ -90,6 +90,14 @@ def test_only_what_a_store_lacks_is_computed(folders, monkeypatch):
         table(streamed(folders, "train"), both[1])
 
 
+def test_a_warning_is_logged_once():
+    said = []
+    running = Running(log=said.append)
+    for line in ("small", "small", "other"):
+        running.warn(line)
+    assert said == ["warning: small", "warning: other"]
+
+
 def test_interrupted_stream_goes_on_with_the_images_it_lacks(folders, tmp_path, monkeypatch):
     path = str(tmp_path / "moments.zarr")
     test = stored(folders, "test")

@@ -69,6 +69,10 @@ def test_tokens_that_are_computed_train_like_stored_ones(photographs, tiny, caps
     assert len(set(accuracies)) == 1
     assert main([*train, "--store", store, "--fit", "pad", "--out", str(photographs / "x")]) == 2
     assert "leave it out" in capsys.readouterr().err
+    Image.new("RGB", (120, 90)).save(photographs / "photos" / "0.png")
+    computed = [*train, "--store", dataset, "--fit", "pad", "--out", str(photographs / "computed")]
+    assert main(computed) == 2
+    assert "pixels was" in capsys.readouterr().err, "the same names, other images"
     (photographs / "photos" / "3.png").write_bytes(b"no image")
     assert main([*train, "--store", dataset, "--out", str(photographs / "y")]) == 2
     said_why = capsys.readouterr().err
@@ -95,6 +99,10 @@ def test_a_projector_adds_its_line_to_the_table_of_the_encoder_law(photographs, 
     assert not (photographs / "run").exists(), "refused before the training"
     assert main([*train, *table]) == 0
     told = said(capsys)
+    dataset = ["--val-store", f"folder:{photographs / 'photos'}", "--encoder-runs"]
+    computed = str(photographs / "computed.csv")
+    assert main([*train, *table, *dataset, computed]) == 0, "padded as the store was"
+    assert said(capsys)["eval_loss"] == pytest.approx(told["eval_loss"], rel=1e-3)
     (row,) = pd.read_csv(photographs / "runs.csv").to_dict("records")
     assert row["eval_loss"] == pytest.approx(told["eval_loss"])
     assert row["vit_params"] > 3e6

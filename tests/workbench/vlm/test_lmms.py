@@ -23,7 +23,7 @@ ONE = "toy:a#b@8"
 class FakeTower:
     """Tokens of the planted store; an image's shade is its row."""
 
-    def __init__(self, manifests, grid, log):
+    def __init__(self, *arguments):
         self.store, self.calls = None, []
 
     def __call__(self, names, read):

@@ -14,7 +14,7 @@ import feature_store
 from analyses.published.checkpoints import PAPER_MODELS
 from feature_store import Source
 from workbench.figures import style
-from workbench.figures.curve import side_by_side
+from workbench.figures.curve import ASIDE, side_by_side
 from workbench.models.names import ModelName
 from workbench.tables.records import provenance
 from workbench.tables.render import case_studies, dense_tables, robot_tables
@@ -36,7 +36,6 @@ KINDS = {
 """Figure 3's kinds of benchmarks → table, and benchmarks with their weights (V*: questions)."""
 FAMILIES = ("ViT", "DINOv2", "OpenCLIP")
 SMALLEST = "Base"
-ASIDE = "(equal costs side by side)"
 
 Tables = Mapping[str, dict]
 

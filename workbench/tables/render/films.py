@@ -20,6 +20,11 @@ def write(stem: Path) -> list[Path]:
     return paths
 
 
+def of(table: dict) -> list[str]:
+    """File names of a table's films."""
+    return [name for name in table["pictures"] if name.endswith(SUFFIX)]
+
+
 def caption(name: str) -> str:
     """What a film shows, by its file name.
 

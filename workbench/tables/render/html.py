@@ -61,7 +61,7 @@ def section(table: dict, blocks: list[dict], folder: Path) -> str:
     if found := view.notes(table):
         parts.append(_notes(found))
     parts += [_picture(folder / name, table["title"]) for name in pictures(table)]
-    parts += [_film(folder / name) for name in filmed(table)]
+    parts += [_film(folder / name) for name in films.of(table)]
     return "\n".join(parts)
 
 
@@ -88,11 +88,6 @@ def pictures(table: dict) -> list[str]:
     """File names of a table's pictures, one format each: drawings as SVG, photographs as PNG."""
     suffix = ".png" if table["detail"] else ".svg"
     return [name for name in table["pictures"] if name.endswith(suffix)]
-
-
-def filmed(table: dict) -> list[str]:
-    """File names of a table's films."""
-    return [name for name in table["pictures"] if name.endswith(films.SUFFIX)]
 
 
 def _picture(path: Path, title: str) -> str:

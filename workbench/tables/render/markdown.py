@@ -22,8 +22,7 @@ def section(table: dict, blocks: list[dict]) -> str:
     drawings = [name for name in table["pictures"] if name.endswith(".png")]
     title = table["title"].replace("[", "(").replace("]", ")")
     parts += [f"![{title}]({name})" for name in drawings]
-    filmed = [name for name in table["pictures"] if name.endswith(films.SUFFIX)]
-    parts += [f"![{films.caption(name)}]({name})" for name in filmed]
+    parts += [f"![{films.caption(name)}]({name})" for name in films.of(table)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

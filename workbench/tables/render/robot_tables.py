@@ -105,7 +105,7 @@ def figure(*_: object) -> Figure:
     right.set_title("here: Meta-World, pick-place-v3", fontsize=9)
     for ax in (left, right):
         ax.set_ylim(0, 100)
-        ax.set_xlabel("GMACs per frame, log scale")
+        ax.set_xlabel(f"GMACs per frame, log scale\n{ax.get_xlabel()}".rstrip())
     return drawn
 
 
