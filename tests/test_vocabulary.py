@@ -56,6 +56,7 @@ OTHERWISE = {
     "dtype": "what is stored, or what would be",
     "episodes": "recorded, or the first of those recorded",
     "epochs": "passes over images or over their views",
+    "fit": "a store's images were fitted when they were extracted",
     "folds": "names what is divided and what the folds choose",
     "head": "a kind of head, or how one is trained",
     "image": "of a store, or a file",

@@ -50,8 +50,7 @@ class VlmEval:
     limit: int | None = None
     """Use only the first N questions."""
     encoder: str | None = None
-    """run:FOLDER of the frozen model, if `workbench pretrain` trained it and --store is a data
-    set."""
+    """run:FOLDER of the frozen model, if `workbench pretrain` trained it."""
     device: str = "cpu"
     """Torch device of the models."""
     out: Path | None = None
