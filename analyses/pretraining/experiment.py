@@ -156,10 +156,10 @@ def compute(records: Records, *, objective: str, budget: str) -> pd.DataFrame:
 def differences(table: pd.DataFrame) -> pd.DataFrame:
     """S2 in training minus each other row, paired by image: ``against``, ``difference``, ``low``,
     ``high``."""
-    name = "Base-S2 in training"
+    name, columns = "Base-S2 in training", ["against", "difference", "low", "high"]
     resampled = table.attrs["resampled"]
     if name not in resampled:
-        return pd.DataFrame(columns=["against", "difference", "low", "high"])
+        return pd.DataFrame(columns=columns)
     means = table.set_index("row")["accuracy"]
     rows = []
     for other in (label for label in resampled if label != name):
@@ -170,4 +170,4 @@ def differences(table: pd.DataFrame) -> pd.DataFrame:
                 "low": float(low), "high": float(high),
             }
         )  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=columns)

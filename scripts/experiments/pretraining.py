@@ -118,14 +118,16 @@ def listed(asked: argparse.Namespace) -> list[Run]:
             equal = round(most / gmacs(row) / MULTIPLE) * MULTIPLE
             sizes = {IMAGES: ("images",)}
             sizes[equal] = (*sizes.get(equal, ()), "compute")
-            for images, budgets in sizes.items():
-                for objective in ("supervised", "dinov2"):
-                    wanted = objective in asked.objective
-                    if wanted and (objective == "supervised" or "images" in budgets):
-                        runs.append(
-                            Run(row=row, objective=objective, images=images, budgets=budgets,
-                                seed=seed)
-                        )  # fmt: skip
+            if "supervised" in asked.objective:
+                runs += [
+                    Run(row=row, objective="supervised", images=images, budgets=of, seed=seed)
+                    for images, of in sizes.items()
+                ]
+            if "dinov2" in asked.objective:
+                only = ("images",)
+                runs.append(
+                    Run(row=row, objective="dinov2", images=IMAGES, budgets=only, seed=seed)
+                )
     return runs
 
 

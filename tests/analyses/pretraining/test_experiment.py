@@ -63,6 +63,9 @@ def test_rows_that_were_not_run_are_left_out():
     assert "Base-S2 in training" not in set(table["row"])
     assert len(experiment.differences(table)) == 0
     assert len(experiment.compute(some, objective="dinov2", budget="images")) == 0
+    alone = [one for one in records() if one["row"] not in ("small", "large")]
+    table = experiment.compute(alone, objective="supervised", budget="images")
+    assert experiment.differences(table)["against"].tolist() == []
 
 
 def test_committed_records_have_what_is_read():
