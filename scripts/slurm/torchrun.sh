@@ -6,8 +6,8 @@ training=
 trap 'forward USR1' USR1
 trap 'forward TERM' TERM
 
-# The signal goes to the processes that train. torchrun would end on it, which is right only while
-# there are no such processes yet.
+# The signal goes to the processes that train. torchrun would end on it, which is right only before it
+# has started them.
 forward() {
     stopped=1
     kill "-$1" $(cat "/proc/${training:-none}/task/"*/children 2>/dev/null) 2>/dev/null ||

@@ -30,6 +30,8 @@ from feature_store.verify import Problem, withdraw
 from workbench.datasets import Dataset, DecodeError, Decoding
 from workbench.datasets import open as open_dataset
 
+SAMPLED = 64
+"""Images whose pixels tell the images of a training apart."""
 THREADS = 16
 """Files looked at together: a network file system answers slowly, but many at a time."""
 CHUNK = 1024
@@ -168,6 +170,15 @@ def fingerprints(dataset: Dataset, places: Sequence[int]) -> list[int]:
     """Fingerprints of the present pixels of these images; 0 for an image that cannot be read."""
     with ThreadPoolExecutor(THREADS) as threads:
         return list(threads.map(lambda place: _fingerprint(dataset, place), places))
+
+
+def sampled_rows(count: int) -> np.ndarray:
+    """Evenly spaced rows of `count` images, at most :data:`SAMPLED`: int64, dims (row,).
+
+    Their pixels tell the images of a training apart. Reading all would take as long as an epoch, so
+    a change of others is not noticed.
+    """
+    return np.unique(np.linspace(0, count - 1, SAMPLED).round().astype(int))
 
 
 def _files(dataset: Dataset, places: Sequence[int]) -> list[list[int] | None]:

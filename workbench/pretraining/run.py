@@ -13,14 +13,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from feature_store.errors import InputError
 from workbench import datasets
 from workbench.code_hash import parts_sha256
 from workbench.datasets import Dataset
 from workbench.extraction.local import pick_device
-from workbench.extraction.same_images import fingerprints
+from workbench.extraction.same_images import fingerprints, sampled_rows
 from workbench.models import trained
 from workbench.models.names import ModelName
 from workbench.models.run_names import WEIGHTS
@@ -51,8 +49,6 @@ CODE = (
 )
 LIBRARIES = ("timm", "lightly")
 """Libraries that the recipes come from; a run that resumes with another version logs a note."""
-SAMPLED = 64
-"""Number of images whose pixels are part of a run's identity."""
 CLIP = {"supervised": 1.0, "dinov2": 3.0}
 """Largest norm of the gradient, as published."""
 
@@ -194,11 +190,8 @@ def _identity(
 
 
 def _images(dataset: Dataset) -> dict[str, Any]:
-    """Hashes of a dataset's ids and labels, and of the pixels of evenly spaced images.
-
-    Reading all images would take as long as an epoch, so a change of other images is not noticed.
-    """
-    rows = np.unique(np.linspace(0, len(dataset) - 1, SAMPLED).round().astype(int)).tolist()
+    """Hashes of a dataset's ids and labels, and of the pixels of :func:`sampled_rows`."""
+    rows = sampled_rows(len(dataset)).tolist()
     listed = [dataset.image_ids, dataset.labels.tolist(), dataset.label_names]
     return {
         "count": len(dataset),

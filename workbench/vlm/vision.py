@@ -19,13 +19,12 @@ from workbench import datasets
 from workbench.datasets import Dataset
 from workbench.datasets.folder import FileReader
 from workbench.extraction.request import StreamConfig
+from workbench.extraction.same_images import sampled_rows
 from workbench.extraction.streaming import Running, StreamedSplit
 from workbench.models import resolve
 from workbench.models.transform import Padded, Transform
 from workbench.training.features import recorded, refuse_other_features
 
-SAMPLED = 64
-"""Number of images whose pixels are part of a run's identity, where no store tells them apart."""
 Images = FeatureStore | StreamedSplit
 """Images with features: stored, or computed whenever they are asked for."""
 
@@ -130,12 +129,8 @@ class ComputedVision(Vision):
         self.channels = len(self.singles) * resolve(model.model, model.tap).channels
 
     def identity(self) -> dict[str, Any]:
-        """As :meth:`Vision.identity`, and a hash of the pixels of evenly spaced images.
-
-        Reading all images would take as long as an epoch, so a change of others is not noticed.
-        """
-        count = len(self.images.image_ids)
-        rows = np.unique(np.linspace(0, count - 1, SAMPLED).round().astype(int))
+        """As :meth:`Vision.identity`, and a hash of the pixels of :func:`sampled_rows`."""
+        rows = sampled_rows(len(self.images.image_ids))
         pixels = xxhash.xxh3_128(self.images.fingerprints_of(rows).tobytes()).hexdigest()
         return super().identity() | {"pixels": pixels}
 
