@@ -6,7 +6,7 @@
 A list of runs (row, images seen, seed); a run whose JSON is in analyses/pretraining/data/ is
 skipped, and one that was stopped resumes. Checkpoints and stores go to --runs (runs/pretraining);
 1 GB. --summary writes the tables of docs/pretraining.md. Expected on two idle cores: 3 to 15
-minutes a run, 20 for dinov2 with S2 (0.57 s a step).
+minutes a run.
 
 Images  bundled:specks, rendered in unlimited number: six small bright shapes of one class over a
         real photograph. Only outlines of a few pixels tell the class, so that scale matters;
@@ -16,7 +16,8 @@ Images  bundled:specks, rendered in unlimited number: six small bright shapes of
 Rows    small: test_vit at 64 pixels (0.3 million parameters). large: test_vit4, of 3 times its
         multiply-accumulates, as Large has 3.5 times those of Base. small-S2: the small one trained
         at 1x + 2x, interpolated, as in the paper.
-Equal   images: each row sees IMAGES images. Compute: each spends what small-S2 spends on them.
+Equal   images: each row of an objective sees IMAGES images. Compute: each spends what small-S2
+        spends on them.
 Probe   frozen mean tokens of 4,000 further images, linear head to convergence, 2,000 test images.
 Floors  the same probe on pixels (32 x 32) and on the backbones at their random start.
 """
@@ -53,7 +54,7 @@ ROWS = {
     "large": (MODELS["large"], ("1x",)),
     "small-S2": (MODELS["small"], ("1x", "2x")),
 }
-IMAGES = 32_000
+IMAGES = {"supervised": 32_000, "dinov2": 25_600}
 BATCH = {"supervised": 32, "dinov2": 16}
 """So few images need small batches for enough steps: 500 steps of 64 leave the losses of dinov2
 where untrained heads have them, at ln(prototypes)."""
@@ -112,21 +113,22 @@ def listed(asked: argparse.Namespace) -> list[Run]:
         for row in (*experiment.FLOORS.values(), experiment.PIXELS)
         if row.removeprefix("random-") in asked.row and "none" in asked.objective
     ]
-    most = gmacs("small-S2") * IMAGES
+    most = gmacs("small-S2") * IMAGES["supervised"]
     for seed in asked.seed:
         for row in (row for row in ROWS if row in asked.row):
-            equal = round(most / gmacs(row) / MULTIPLE) * MULTIPLE
-            sizes = {IMAGES: ("images",)}
-            sizes[equal] = (*sizes.get(equal, ()), "compute")
             if "supervised" in asked.objective:
+                equal = round(most / gmacs(row) / MULTIPLE) * MULTIPLE
+                sizes = {IMAGES["supervised"]: ("images",)}
+                sizes[equal] = (*sizes.get(equal, ()), "compute")
                 runs += [
                     Run(row=row, objective="supervised", images=images, budgets=of, seed=seed)
                     for images, of in sizes.items()
                 ]
             if "dinov2" in asked.objective:
                 only = ("images",)
+                images = IMAGES["dinov2"]
                 runs.append(
-                    Run(row=row, objective="dinov2", images=IMAGES, budgets=only, seed=seed)
+                    Run(row=row, objective="dinov2", images=images, budgets=only, seed=seed)
                 )
     return runs
 

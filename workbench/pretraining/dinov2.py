@@ -94,13 +94,14 @@ class Student(nn.Module):
         """
         large = torch.cat(list(crops[:2]))
         tokens = self.s2(blanked(large, mask, self.s2.info.stride))
-        found = [self._seen(part) for part in class_vectors(tokens).chunk(2)]
-        small = small_s2(self.s2, crops[2].shape[-1]) if len(crops) > 2 else None
-        found += [self._seen(class_vectors(small(crop))) for crop in crops[2:] if small]
-        return found, self.head(tokens.map[mask])
-
-    def _seen(self, vectors: torch.Tensor) -> HeadOutput:
-        return HeadOutput(self.head(vectors), vectors)
+        vectors = class_vectors(tokens)
+        if len(crops) > 2:
+            small = small_s2(self.s2, crops[2].shape[-1])
+            vectors = torch.cat([vectors, class_vectors(small(torch.cat(list(crops[2:]))))])
+        scores = self.head(torch.cat([vectors, tokens.map[mask]]))
+        seen, guessed = scores.split([len(vectors), len(scores) - len(vectors)])
+        parts = zip(seen.chunk(len(crops)), vectors.chunk(len(crops)), strict=True)
+        return [HeadOutput(*part) for part in parts], guessed
 
 
 class SelfDistillation(nn.Module):

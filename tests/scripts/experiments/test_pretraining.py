@@ -39,5 +39,7 @@ def test_equal_compute_is_that_of_the_row_with_s2(script):
     }
     assert set(spent) == set(script["ROWS"])
     assert list(spent.values()) == pytest.approx([spent["small-S2"]] * 3, rel=2e-3)
-    assert {run.images for run in runs if "images" in run.budgets} == {script["IMAGES"]}
+    assert {run.images for run in runs if "images" in run.budgets} == {
+        script["IMAGES"]["supervised"]
+    }
     assert all(run.images % script["BATCH"]["supervised"] == 0 for run in runs)
