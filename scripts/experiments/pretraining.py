@@ -13,9 +13,9 @@ Images  bundled:specks, rendered in unlimited number: six small bright shapes of
         photographs of the test images are never seen in training. Photographs of objects that fill
         the picture would test little of it, and the few real images that packages ship are too few
         to train a transformer on.
-Rows    small: test_vit at 64 pixels (0.3 million parameters). large: test_vit4, of 3 times its
-        multiply-accumulates, as Large has 3.5 times those of Base. small-S2: the small one trained
-        at 1x + 2x, interpolated, as in the paper.
+Rows    small: test_vit at 64 pixels (0.3 million parameters). large: test_vit with 1.5 times its
+        width, heads and depth, 3.0 times its multiply-accumulates, as Large has 3.5 times those of
+        Base. small-S2: the small one trained at 1x + 2x, interpolated, as in the paper.
 Equal   images: each row of an objective sees IMAGES images. Compute: each spends what small-S2
         spends on them.
 Probe   frozen mean tokens of 4,000 further images, linear head to convergence, 2,000 test images.
@@ -25,7 +25,11 @@ Floors  the same probe on pixels (32 x 32) and on the backbones at their random 
 from __future__ import annotations
 
 import argparse
+import atexit
+import functools
+import shutil
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,6 +44,9 @@ from analyses.configs import ProbeConfig
 from analyses.pretraining import experiment
 from workbench import cost, datasets
 from workbench.extraction import ExtractRequest, extract
+from workbench.models import trained
+from workbench.models.names import ModelName
+from workbench.pretraining.backbone import build_s2
 from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe
 from workbench.pretraining.run import Pretraining, pretrain
 from workbench.results.table_files import to_markdown
@@ -48,12 +55,14 @@ from workbench.training.config import TrainingConfig
 
 RESULTS = Path(experiment.__file__).parent / "data"
 PAGE = Path(__file__).parents[2] / "docs/pretraining.md"
-MODELS = {"small": "timm:test_vit:64", "large": "timm:test_vit4:64"}
-ROWS = {
-    "small": (MODELS["small"], ("1x",)),
-    "large": (MODELS["large"], ("1x",)),
-    "small-S2": (MODELS["small"], ("1x", "2x")),
+MODEL = "timm:test_vit:64"
+LARGE = {"embed_dim": 96, "depth": 9, "num_heads": 3}
+ROWS: dict[str, tuple[dict[str, int], tuple[str, ...]]] = {
+    "small": ({}, ("1x",)),
+    "large": (LARGE, ("1x",)),
+    "small-S2": ({}, ("1x", "2x")),
 }
+"""Row to the further arguments of its architecture and the scales of its training."""
 IMAGES = {"supervised": 32_000, "dinov2": 25_600}
 BATCH = {"supervised": 32, "dinov2": 16}
 """So few images need small batches for enough steps: 500 steps of 64 leave the losses of dinov2
@@ -133,10 +142,25 @@ def listed(asked: argparse.Namespace) -> list[Run]:
     return runs
 
 
+@functools.cache
+def started(row: str) -> str:
+    """Name of the row's backbone at its random start, kept until the script ends."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    asked = options(Run(row=row, objective="supervised", images=MULTIPLE, budgets=(), seed=0))
+    s2 = build_s2(asked.config, asked.recipe, "cpu", asked.options)
+    architecture = ModelName.parse(MODEL)
+    record = {
+        "architecture": architecture.arch, "pixels": architecture.pixels, "objective": "none",
+        "options": asked.options, "scales": [str(scale) for scale in s2.scales], "identity": row,
+    }  # fmt: skip
+    trained.write(s2.backbone().module.state_dict(), record, folder)
+    return f"run:{folder}"
+
+
 def gmacs(row: str) -> float:
     """Multiply-accumulates of one image in training, in units of 1e9."""
-    model, scales = ROWS[row]
-    return cost.cost(f"random:{model}", scales).gmacs
+    return counted(row)["gmacs_per_image"]
 
 
 def measured(run: Run, folder: Path) -> dict:
@@ -147,8 +171,7 @@ def measured(run: Run, folder: Path) -> dict:
                    "probes": {"1x": probed(stored_pixels(folder))}}  # fmt: skip
     elif run.objective == "none":
         row = run.row.removeprefix("random-")
-        model = f"random:{MODELS[row]}"
-        record |= counted(row) | {"probes": probes(model, folder)}
+        record |= counted(row) | {"probes": probes(started(row), folder)}
     else:
         out = folder / run.name
         asked = options(run)
@@ -164,21 +187,21 @@ def measured(run: Run, folder: Path) -> dict:
 
 
 def counted(row: str) -> dict:
-    model, scales = ROWS[row]
-    found = cost.cost(f"random:{model}", scales)
+    _, scales = ROWS[row]
+    found = cost.cost(started(row), scales)
     return {"gmacs_per_image": found.gmacs, "params": found.params, "scales": list(scales)}
 
 
 def options(run: Run) -> Pretraining:
-    model, scales = ROWS[run.row]
+    shape, scales = ROWS[run.row]
     config = PretrainConfig(
-        model=model, dataset="bundled:specks:train", val="bundled:specks:test", limit=run.images,
+        model=MODEL, dataset="bundled:specks:train", val="bundled:specks:test", limit=run.images,
         scales=scales, objective=run.objective, epochs=1, batch=BATCH[run.objective], seed=run.seed,
     )  # fmt: skip
     steps = run.images // config.batch
     return Pretraining(
         config=config, recipe=RECIPE, distillation=DISTILLATION,
-        training=TrainingConfig(checkpoint_every=max(1, steps // 4), log_every=10), options={},
+        training=TrainingConfig(checkpoint_every=max(1, steps // 4), log_every=10), options=shape,
     )  # fmt: skip
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
+from workbench.results.rates import rate, rate_difference
 from workbench.robot.config import PICKING, RolloutConfig
 
 
@@ -61,21 +62,13 @@ class RobotRollout:
         if self.json:
             show(strict_json.dumps(found))
         for name in ("grasp", "placed") if found["task"] == PICKING else ("placed",):
-            rate = found[name]
-            note(
-                f"{name}: {rate['successes']} of {rate['trials']} = "
-                f"{100 * rate['success_rate']:.1f} % "
-                f"[{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
-            )
+            part = found[name]
+            share = rate(part["success_rate"], part["low"], part["high"])
+            note(f"{name}: {part['successes']} of {part['trials']} = {share}")
             if trials is not None:
-                note(_difference(name, found["against"]))
+                against = found["against"]
+                note(
+                    f"{name}, minus {against['run']}: {rate_difference(against[name])}, over "
+                    f"{against['positions']} positions"
+                )
         return 0
-
-
-def _difference(name: str, against: dict[str, Any]) -> str:
-    found = against[name]
-    points = [f"{100 * found[end]:+.1f}" for end in ("difference", "low", "high")]
-    return (
-        f"{name}, minus {against['run']}: {points[0]} points ({points[1]} to {points[2]}), "
-        f"McNemar p {found['p']:.3g}, over {against['positions']} positions"
-    )

@@ -18,6 +18,7 @@ from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.files import require_writable, write_csv
 from workbench.results.messages import note, show
+from workbench.results.rates import rate, rate_difference
 from workbench.vlm import questions as asked
 from workbench.vlm.evaluation_config import EvaluationConfig
 
@@ -94,10 +95,7 @@ class VlmEval:
             for name, part in found["by_type"].items():
                 show(f"{name}: {_line(part)}")
             if other is not None:
-                show(
-                    "difference {difference:+.3f} ({low:+.3f} to {high:+.3f}), McNemar p {p:.3f}"
-                    .format(**found["against"])
-                )  # fmt: skip
+                show(f"all, minus {self.against}: {rate_difference(found['against'])}")
         return 0
 
 
@@ -111,7 +109,4 @@ def answer_table(
 
 
 def _line(part: dict[str, Any]) -> str:
-    return (
-        f"{100 * part['accuracy']:.1f} % ({100 * part['low']:.1f} to {100 * part['high']:.1f}) of "
-        f"{part['questions']} questions"
-    )
+    return f"{rate(part['accuracy'], part['low'], part['high'])} of {part['questions']} questions"

@@ -43,7 +43,7 @@ def finished_trials(
     """
     if folder.resolve() == other.resolve():
         raise InputError(f"--against is {other}, the run itself; expected another run")
-    own, theirs = (runs.load(path, device) for path in (folder, other))
+    own, theirs = (runs.finished(path) for path in (folder, other))
     for name in SIMULATED:
         found, wanted = (one.identity["recording"].get(name) for one in (theirs, own))
         if found != wanted:

@@ -33,8 +33,20 @@ class Cloned:
     """Step of the weights."""
 
 
-def load(folder: Path, device: str = "cpu") -> Cloned:
-    """Read a run.
+@dataclass(frozen=True)
+class Finished:
+    """What the folder of a finished run holds."""
+
+    identity: dict[str, Any]
+    """Identity of the run."""
+    step: int
+    """Step of the best weights."""
+    weights: dict[str, Any]
+    """The best weights: name to tensor."""
+
+
+def finished(folder: Path) -> Finished:
+    """Read a run without building its policy.
 
     Raises
     ------
@@ -47,7 +59,6 @@ def load(folder: Path, device: str = "cpu") -> Cloned:
     identity = strict_json.read(path)["identity"]
     if "sight" not in identity:
         raise InputError(f"{folder} holds a run of another kind, not of workbench robot train")
-    config = PolicyConfig(**identity["policy"], device=device)
     state = checkpoints.load(folder, lambda line: None)
     training, best = identity["training"], (state or {}).get("best", {})
     step = 0 if state is None else state["step"]
@@ -57,6 +68,14 @@ def load(folder: Path, device: str = "cpu") -> Cloned:
             f"{folder} is trained to step {step} of {training['iterations']}; repeat workbench "
             f"robot train to finish it"
         )
+    return Finished(identity, best.get("step") or step, best.get("weights") or state["model"])
+
+
+def load(folder: Path, device: str = "cpu") -> Cloned:
+    """Build the policy of a finished run; raises as :func:`finished` does."""
+    run = finished(folder)
+    identity = run.identity
+    config = PolicyConfig(**identity["policy"], device=device)
     eyes, pooling = None, ""
     if identity["sight"] is not None:
         pooling, tokens, channels = identity["sight"]
@@ -66,7 +85,5 @@ def load(folder: Path, device: str = "cpu") -> Cloned:
         )
     scales = Scales(*((np.zeros(size), np.ones(size)) for size in identity["sizes"]))
     policy = Policy(config, eyes, scales)
-    policy.load_state_dict(best.get("weights") or state["model"])
-    return Cloned(
-        policy.to(device).eval(), identity["source"], pooling, identity, best.get("step") or step
-    )
+    policy.load_state_dict(run.weights)
+    return Cloned(policy.to(device).eval(), identity["source"], pooling, identity, run.step)
