@@ -30,8 +30,8 @@ def _column(objective: str) -> dict[Label, Quantity]:
 _RUN = Setup(
     quantities={"top1_vit": _column("supervised"), "top1_dinov2": _column("dinov2")},
     deviations=(
-        "Models: test_vit (width 64, depth 6) stands in for Base, test_vit4 (width 96, "
-        "depth 9) for Large, both of timm, at 64 pixels; S2 is 1x + 2x.",
+        "Models: timm's test_vit (width 64, depth 6) stands in for Base, the same with width 96 "
+        "and depth 9 for Large, both at 64 pixels; S2 is 1x + 2x.",
         "Data: rendered images with six small shapes over a real photograph "
         "(bundled:specks) in place of ImageNet-21k and ImageNet-1k: pre-training and probe "
         "have the same five classes, and chance is 20 %.",
