@@ -49,9 +49,11 @@ from workbench.models.names import ModelName
 from workbench.pretraining.backbone import build_s2
 from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe
 from workbench.pretraining.run import Pretraining, pretrain
+from workbench.results import strict_json
 from workbench.results.table_files import to_markdown
 from workbench.tables.render import extra_tables
 from workbench.training.config import TrainingConfig
+from workbench.training.run_folder import IDENTITY
 
 RESULTS = Path(experiment.__file__).parent / "data"
 PAGE = Path(__file__).parents[2] / "docs/pretraining.md"
@@ -164,7 +166,6 @@ def gmacs(row: str) -> float:
 
 
 def measured(run: Run, folder: Path) -> dict:
-    watch = runner.Stopwatch()
     record = asdict(run)
     if run.row == experiment.PIXELS:
         record |= {"gmacs_per_image": 0.0, "params": 0, "scales": [],
@@ -172,18 +173,16 @@ def measured(run: Run, folder: Path) -> dict:
     elif run.objective == "none":
         row = run.row.removeprefix("random-")
         record |= counted(row) | {"probes": probes(started(row), folder)}
+        record["identity"] = {"model": MODEL, "options": ROWS[row][0], "seed": run.seed}
     else:
         out = folder / run.name
-        asked = options(run)
-        found = pretrain(asked, out, print)
+        found = pretrain(options(run), out, print)
         if found is None:
             sys.exit("stopped; repeat the command to resume")
         record |= counted(run.row) | {key: found[key] for key in ("train_loss", "val_accuracy")}
         record["probes"] = probes(f"run:{out}", folder)
-        record["options"] = {
-            name: asdict(part) for name, part in vars(asked).items() if name != "options"
-        }
-    return record | watch.record() | runner.provenance("torch", "timm")
+        record["identity"] = strict_json.read(out / IDENTITY)["identity"]
+    return record | runner.provenance("torch", "timm", "lightly")
 
 
 def counted(row: str) -> dict:
