@@ -16,8 +16,8 @@ from feature_store import protocol
 
 ROOT = Path(__file__).parents[1]
 """The folder that holds the packages."""
-SUFFIXES = (".py", ".csv", ".json", ".gif")
-"""Files of a listed folder that count: code, and data and films shipped with it."""
+SUFFIXES = (".py", ".csv", ".json", ".gif", ".png")
+"""Files of a listed folder that count: code, and data and pictures shipped with it."""
 
 FEATURES = (
     "feature_store/subsample.py",

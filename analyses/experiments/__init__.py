@@ -36,13 +36,15 @@ def load(name: str) -> pd.DataFrame:
 
 
 def films(table: str) -> dict[str, bytes]:
-    """Films of the runs behind a table: file name, ``TABLE_ROW.gif``, to content; perhaps none.
+    """Films and galleries of the runs behind a table: file name to content; perhaps none.
+
+    Films are named ``TABLE_ROW.gif``, galleries ``TABLE_STUDY_gallery.png``.
 
     Parameters
     ----------
     table : str
         Name of the table's files, such as ``"table10"``.
     """
-    found = (path for path in files(__name__).iterdir() if path.name.endswith(".gif"))
+    found = (p for p in files(__name__).iterdir() if p.name.endswith((".gif", "_gallery.png")))
     wanted = sorted((p.name, p) for p in found if p.name.startswith(f"{table}_"))
     return {name: path.read_bytes() for name, path in wanted}

@@ -5,21 +5,24 @@
 
 A list of runs, each a study, a row and a seed; a run whose JSON is in results/multimodal/ beside
 this file is skipped, and a run that was killed resumes. The language model is SmolLM2-135M, towers
-are frozen EfficientNet-Lites, trained are a linear projector (its start solved in closed form) and
-low-rank adapters. Every row has 7 x 7 image tokens but those named "own size".
+are frozen, trained are a projector (its start solved in closed form) and low-rank adapters. Every
+row has 7 x 7 image tokens but those named "own size" (9 x 9) and ViT-S/14 (8 x 8).
 
 daquar: DIR/daquar holds train.csv and test.csv (path, question, answer, type) of photographs of
 rooms; scored by exact match. easy-vqa: the first pictures of that package, one large shape on an
-empty ground each, scored by the likelihood of the choices. objects: shapes of 8 to 64 pixels over
-photographs at 1344 pixels, from small_objects.py, scored likewise; DIR holds imagenet_sample_500.
-Its pilot (64 and 32 pixels only) comes first: where 64-pixel objects do not beat the blind row by
-20 points, nothing is concluded from the other rows, and the summary and the tables show that.
-"blind" sees another image's tokens.
+empty ground each, scored by the likelihood of the choices; --gallery draws some of its answers.
+objects-...: shapes of 8 to 64 pixels over photographs at 1344 pixels, from small_objects.py, scored
+likewise; DIR holds imagenet_sample_500. Captions come first: they solve the start, and the
+projector trains on a quarter of them. Then questions: with the projector alone, with adapters, or
+with adapters about one shape in each picture. Two runs of each are its pilot (the finest scales,
+and "blind", which sees another image's tokens): the other rows, in three seeds, are run only where
+64-pixel objects beat blind by 20 points, else the next study is tried. If none passes, nothing is
+concluded, and the summary and the tables say that.
 
-Expected on two idle cores: stores of daquar 3 minutes; pictures of objects (or of the pilot) 10
-minutes and 1 GB, their stores half an hour for each row of three scales, resumed when repeated;
-then a run about 20 minutes. analyses/experiments/tables_1_8_9_{multimodal,sizes}.csv, which the
-tables show, are written after each run and by --summary.
+Expected on two idle cores: stores of daquar 3 minutes; pictures of objects 10 minutes and 1 GB,
+their stores 20 minutes for each row of three scales, resumed when repeated; then a run at most 20
+minutes. analyses/experiments/tables_1_8_9_{multimodal,sizes}.csv, which the tables show, are
+written after each run and by --summary.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -36,13 +40,18 @@ import numpy as np
 import pandas as pd
 import runner
 import small_objects
+from PIL import Image
 
 import feature_store
 from analyses import experiments
-from analyses.experiments.multimodal import BASES, BLIND, SIZES, SUMMARY, verdict
+from analyses.experiments import multimodal as rules
 from workbench.cost import cost
 from workbench.extraction import ExtractRequest, extract
+from workbench.figures import style
+from workbench.figures.answers import draw_gallery
 from workbench.results.files import write_csv
+from workbench.tables.render.films import GALLERY
+from workbench.vlm import answers
 from workbench.vlm import questions as asked_of
 from workbench.vlm.config import VlmConfig
 from workbench.vlm.evaluate import evaluate
@@ -65,6 +74,7 @@ class Row:
     source: str
     init: Literal["random", "ridge"] = "ridge"
     blind: bool = False
+    projector: Literal["linear", "mlp_downsample"] = "linear"
 
 
 ROWS = {
@@ -76,8 +86,9 @@ ROWS = {
     "Lite1": Row(source=LITE.format(1, "224.unpooled")),
     "Lite2": Row(source=LITE.format(2, "224.unpooled")),
     "Lite2 own size": Row(source=LITE.format(2, "260")),
+    "ViT-S/14": Row(source="bundled:vit_small_patch14_saliency@224", projector="mlp_downsample"),
     "Lite0, random start": Row(source=LITE.format(0, "224"), init="random"),
-    BLIND: Row(source=LITE.format(0, "224"), blind=True),
+    rules.BLIND: Row(source=LITE.format(0, "224"), blind=True),
 }
 
 
@@ -92,25 +103,34 @@ class Study:
     questions: dict[str, int] | None = None
     """Numbers of questions; by default all."""
     pictures: dict[str, int] | None = None
-    sizes: tuple[int, ...] = small_objects.SIZES
+    """Numbers of rendered pictures; they have captions, which come first."""
+    shapes: int = 2
+    """In each rendered picture."""
+    stage: Literal["projector", "lora"] = "lora"
+    seeds: tuple[int, ...] = (0,)
 
 
+OBJECTS = Study(
+    rows=tuple(row for row in ROWS if row != "Lite0, random start"), score="likelihood",
+    pictures={"train": 1120, "test": 240}, stage="projector", seeds=(0, 1, 2),
+)  # fmt: skip
+SHOWN = "easy-vqa"
+"""Study of which the report shows answers: its pictures come with a package."""
+CAPTIONS = 0.25
+"""Passes of the projector over the captions, after they have solved its start."""
 STUDIES = {
     "daquar": Study(
-        rows=("Lite0", "Lite0-S2", "Lite2", BLIND, "Lite0-S2 raw", "Lite2 own size"),
+        rows=("Lite0", "Lite0-S2", "Lite2", rules.BLIND, "Lite0-S2 raw", "Lite2 own size"),
         score="exact", batch=2,
     ),
-    "easy-vqa": Study(
-        rows=("Lite0", "Lite0-S2", BLIND, "Lite0, random start"), score="likelihood",
+    SHOWN: Study(
+        rows=("Lite0", "Lite0-S2", rules.BLIND, "Lite0, random start"), score="likelihood", batch=2,
         questions={"train": 5000, "test": 1000},
     ),
-    "pilot": Study(
-        rows=("Lite0-S2 3 scales raw", BLIND), score="likelihood",
-        pictures={"train": 3600, "test": 160}, sizes=(64, 32),
-    ),
-    "objects": Study(
-        rows=tuple(row for row in ROWS if row != "Lite0, random start"), score="likelihood",
-        pictures={"train": 4000, "test": 400},
+    "objects-projector": OBJECTS,
+    "objects-lora": replace(OBJECTS, stage="lora"),
+    "objects-one-shape": replace(
+        OBJECTS, stage="lora", shapes=1, pictures={"train": 3360, "test": 240}
     ),
 }  # fmt: skip
 
@@ -134,22 +154,40 @@ def main() -> None:
     parser.add_argument("--stores", type=Path, default=Path("runs/multimodal"))
     parser.add_argument("--only", nargs="+", choices=STUDIES, default=list(STUDIES))
     parser.add_argument("--row", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--seed", nargs="+", type=int, default=[0])
+    parser.add_argument("--seed", nargs="+", type=int, help="instead of those of the study")
+    parser.add_argument("--gallery", action="store_true", help=f"draw answers of {SHOWN}, and stop")
     asked = runner.parsed(parser)
+    if asked.gallery:
+        print(*gallery())
+        return
     if asked.summary:
         write_summary()
-        print(json.dumps({"conclusion": verdict(by_size(results())), "runs": summary()}, indent=1))
+        print(
+            json.dumps(
+                {"conclusion": rules.verdict(by_size(results())), "runs": summary()}, indent=1
+            )
+        )
         return
-    runs = [
-        Run(study=study, row=row, seed=seed)
-        for study in asked.only
-        for seed in asked.seed
-        for row in STUDIES[study].rows
-        if row in asked.row
-    ]
-    for run in runner.missing(runs):
-        runner.do([run], lambda run: measured(run, asked))
-        write_summary()
+    for study in asked.only:
+        for run in runs_of(study, asked.row, asked.seed or STUDIES[study].seeds):
+            runner.do([run], lambda run: measured(run, asked))
+            write_summary()
+
+
+def runs_of(study: str, rows: Sequence[str], seeds: Sequence[int]) -> Iterator[Run]:
+    """Runs of a study; of one with a pilot the pilot's, and the others if it has learned."""
+    piloted = study in rules.STUDIES
+    if piloted and rules.learned(by_size(results())) not in (None, study):
+        print(f"{study} is not needed: {rules.learned(by_size(results()))} has learned")
+        return
+    pilot = [rules.FINEST, rules.BLIND] if piloted else []
+    yield from (Run(study=study, row=row, seed=0) for row in pilot)
+    if piloted and rules.learned(by_size(results())) != study:
+        print(f"{study}: only its pilot is run. {rules.verdict(by_size(results()))}")
+        return
+    for seed in seeds:
+        for row in (row for row in STUDIES[study].rows if row in rows):
+            yield Run(study=study, row=row, seed=seed)
 
 
 def results() -> list[dict]:
@@ -179,7 +217,7 @@ def write_summary() -> None:
     """What `workbench tables --only 1 8 9` shows of these runs."""
     if not (runs := results()):
         return
-    write_csv(by_size(runs), SUMMARIES / f"{SIZES}.csv")
+    write_csv(by_size(runs), SUMMARIES / f"{rules.SIZES}.csv")
     shown = [
         {
             "study": run["study"],
@@ -195,7 +233,7 @@ def write_summary() -> None:
         }
         for run in runs
     ]
-    write_csv(pd.DataFrame(shown), SUMMARIES / f"{SUMMARY}.csv")
+    write_csv(pd.DataFrame(shown), SUMMARIES / f"{rules.SUMMARY}.csv")
 
 
 def measured(run: Run, asked: argparse.Namespace) -> dict:
@@ -203,40 +241,62 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
     (train_store, train), (test_store, test) = (
         stored(run, asked, side) for side in ("train", "test")
     )
-    config = VlmConfig(stage="lora", init=row.init, batch=study.batch, turns=12, blind=row.blind)
-    folder = asked.stores / "runs" / run.path.stem
-    watch = runner.Stopwatch()
-    found = fit(
-        train_store, row.source, train, config, seed=run.seed, folder=folder, log=print,
-        checkpoint_every=25,
+
+    def trained(questions: list[Question], config: VlmConfig, folder: Path, start: Path | None):
+        found = fit(
+            train_store, row.source, questions, config, seed=run.seed, folder=folder, log=print,
+            start=start, checkpoint_every=25,
+        )  # fmt: skip
+        if not found.outcome.finished:
+            sys.exit("stopped; repeat the command to resume")
+        return found
+
+    config = VlmConfig(
+        stage=study.stage, init=row.init, batch=study.batch, turns=12, blind=row.blind,
+        projector=row.projector,
     )  # fmt: skip
-    if not found.outcome.finished:
-        sys.exit("stopped; repeat the command to resume")
-    trained = Trained.open(folder)
+    folder, stages, start = asked.stores / "runs" / run.path.stem, [], None
+    if study.pictures:
+        start = folder.with_name(f"{folder.name}-captions")
+        captions = asked_of.read([pictures_of(run.study, asked) / "captions.csv"])
+        first = replace(config, stage="projector", epochs=CAPTIONS)
+        stages.append(trained(captions, first, start, None))
+        config = replace(config, init="random")  # it starts from the captions' run
+    found = trained(train, config, folder, start)
+    stages.append(found)
+    last = Trained.open(folder)
     how = EvaluationConfig(score=study.score, new_tokens=8, seed=run.seed)
-    model, writer = trained.model("cpu", print)
-    result, scores, answers = evaluate(trained, model, writer, test_store, test, how)
+    model, writer = last.model("cpu", print)
+    watch = runner.Stopwatch()
+    result, scores, said = evaluate(last, model, writer, test_store, test, how)
     return {
         **asdict(run),
-        "source": trained.identity["source"],
+        "source": last.identity["source"],
         "gmacs": gmacs(row.source),
         "image_tokens": writer.image_tokens,
         **result,
         "train_questions": len(train),
-        "conversations": found.conversations,
-        "steps": found.outcome.step,
+        "conversations": [stage.conversations for stage in stages],
+        "steps": [stage.outcome.step for stage in stages],
         "parameters": found.parameters,
-        "ridge_r2": found.r2,
+        "ridge_r2": stages[0].r2,
         "last_loss": found.loss,
         "tokens_per_s": found.tokens_per_s,
+        "training_seconds": [stage.outcome.seconds for stage in stages],
+        "evaluation_seconds": watch.record()["seconds"],
         "vlm": asdict(config.resolved()),
         "evaluation": asdict(how),
         "rows": rows_of(test, test_store.image_ids, "test").tolist(),
         "scores": np.round(scores, 3).tolist(),
-        "answers": answers,
-        **watch.record(),
+        "answers": said,
         **runner.provenance("torch", "transformers"),
     }
+
+
+def pictures_of(study: str, asked: argparse.Namespace) -> Path:
+    """Folder of the pictures that a study renders; studies of the same scenes share one."""
+    shapes = STUDIES[study].shapes
+    return asked.stores / f"pictures_{shapes}_shape{'s' if shapes > 1 else ''}"
 
 
 def stored(
@@ -244,21 +304,22 @@ def stored(
 ) -> tuple[feature_store.FeatureStore, list[Question]]:
     """The store of one side with the run's features, and its questions."""
     study, (name, _, scales) = STUDIES[run.study], ROWS[run.row].source.partition("@")
-    table = asked.stores / f"{run.study}_{side}.csv"
+    name_of_images = run.study
     if study.pictures:
-        folder = asked.stores / f"{run.study}_pictures"
+        folder = pictures_of(run.study, asked)
         photographs = asked.data / "imagenet_sample_500"
-        small_objects.render(photographs, folder, study.pictures, study.sizes)
-        file = folder / f"{side}_questions.csv"
-    elif run.study == "easy-vqa":
-        file = Path(str(files("easy_vqa"))) / "data" / side / "questions.json"
+        small_objects.render(photographs, folder, study.pictures, small_objects.SIZES, study.shapes)
+        name_of_images, file = folder.name, folder / f"{side}_questions.csv"
+    elif run.study == SHOWN:
+        file = easy_vqa(side)
     else:
         file = asked.data / run.study / f"{side}.csv"
     questions = asked_of.read([file], (study.questions or {}).get(side))
     images = dict.fromkeys(question.image for question in questions)
+    table = asked.stores / f"{name_of_images}_{side}.csv"
     table.parent.mkdir(parents=True, exist_ok=True)
     small_objects.table(table, ["path"], [[str(file.parent.resolve() / name)] for name in images])
-    path = asked.stores / f"{run.study}_{side}.zarr"
+    path = table.with_suffix(".zarr")
     extract(
         ExtractRequest(
             dataset=f"csv:{table}", models=[name], scales=scales.split("+"), store=str(path),
@@ -266,6 +327,32 @@ def stored(
         )
     )  # fmt: skip
     return feature_store.open(str(path)), questions
+
+
+def easy_vqa(side: str) -> Path:
+    """The questions of the package, beside their pictures."""
+    return Path(str(files("easy_vqa"))) / "data" / side / "questions.json"
+
+
+def gallery() -> tuple[Path, ...]:
+    """Draw answers of S2, one scale and blind; the picture that the page of Table 1 shows.
+
+    The other studies show photographs that are not committed: `workbench vlm show` draws those.
+    """
+    runs = {row: Run(study=SHOWN, row=row, seed=0) for row in ("Lite0-S2", *rules.BASES)}
+    if missing := runner.missing(runs.values()):
+        sys.exit(f"{missing[0].path.stem} is not run yet; run it first")
+    questions = asked_of.read([easy_vqa("test")], (STUDIES[SHOWN].questions or {}).get("test"))
+    found = {row: answers.read(run.path, questions, "the result") for row, run in runs.items()}
+    rows = np.array(json.loads(runs["Lite0-S2"].path.read_text())["rows"])
+    chosen = answers.examples(found, rows, 12)
+    names = [easy_vqa("test").parent / questions[n].image for n in chosen]
+    drawn = draw_gallery(
+        [np.asarray(Image.open(name).convert("RGB")) for name in names],
+        [(questions[n].question, questions[n].answer) for n in chosen],
+        {row: [(of.answers[n], of.scores[n]) for n in chosen] for row, of in found.items()},
+    )
+    return style.save(drawn, SUMMARIES / f"table01_{SHOWN}{GALLERY}".removesuffix(".png"), ["png"])
 
 
 def gmacs(source: str) -> float:
@@ -291,7 +378,7 @@ def differences(run: dict, runs: list[dict]) -> dict[str, dict]:
     found = {}
     for other in runs:
         same = all(other[key] == run[key] for key in ("study", "seed"))
-        if same and other["row"] in BASES and other["row"] != run["row"]:
+        if same and other["row"] in rules.BASES and other["row"] != run["row"]:
             scores = (np.array(one["scores"]) for one in (run, other))
             found[other["row"]] = paired(*scores, np.array(run["rows"]))
     return found
@@ -300,7 +387,7 @@ def differences(run: dict, runs: list[dict]) -> dict[str, dict]:
 def minus(found: dict[str, dict]) -> dict[str, float]:
     """Columns of the differences in points, with interval and p; NaN where there is none."""
     columns = {}
-    for base in BASES:
+    for base in rules.BASES:
         one = found.get(base, dict.fromkeys(("difference", "low", "high", "p"), np.nan))
         for key, end in (("difference", ""), ("low", " low"), ("high", " high")):
             columns[f"minus {base}{end}"] = round(100 * one[key], 1)

@@ -41,9 +41,10 @@ def parser(text: str | None, summary: str = "print what is there") -> argparse.A
 
 
 def parsed(arguments: argparse.ArgumentParser) -> argparse.Namespace:
-    """What is given; ``--data``, where the script has it, may be left out for a summary alone."""
+    """What is given; ``--data``, where the script has it, may be left out where nothing is run."""
     asked = arguments.parse_args()
-    if not asked.summary and getattr(asked, "data", ...) is None:
+    runs = not (asked.summary or getattr(asked, "gallery", False))
+    if runs and getattr(asked, "data", ...) is None:
         arguments.error("--data DIR is needed")
     return asked
 

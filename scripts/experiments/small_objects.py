@@ -4,9 +4,10 @@
 
 Writes DATA/train.csv and DATA/test.csv (path), DATA/{train,test}_questions.csv (image, question,
 answer, choices, type), DATA/captions.csv, DATA/test_captions.csv and DATA/{train,test}/*.jpg. Each
-picture has one shape of each of two kinds, in two colours, all of one size: 8 to 64 of 1344 pixels.
-Photographs of training and test pictures are different ones. Attribute: which colour has the
-circle? Spatial: is it left or right of the square? The type of a question names its kind and size.
+picture has shapes of two kinds (or of one, with --shapes 1), in different colours, all of one size:
+8 to 64 of 1344 pixels. Photographs of training and test pictures are different ones. Attribute:
+which colour has the circle? Spatial: is it left or right of the square? The type of a question
+names its kind and size.
 
 Expected: 0.15 s and 250 kB a picture. The photographs are enlarged, so that they have no detail of
 their own beyond some 500 pixels; the shapes have.
@@ -46,18 +47,23 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=2400, help="training pictures")
     parser.add_argument("--test", type=int, default=400, help="test pictures")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--shapes", type=int, choices=(1, 2), default=2, help="in each picture")
     asked = parser.parse_args()
-    render(asked.photographs, asked.out, {"train": asked.train, "test": asked.test}, asked.sizes)
+    counts = {"train": asked.train, "test": asked.test}
+    render(asked.photographs, asked.out, counts, asked.sizes, asked.shapes)
 
 
-def render(photographs: Path, out: Path, counts: dict[str, int], sizes: tuple[int, ...]) -> None:
+def render(
+    photographs: Path, out: Path, counts: dict[str, int], sizes: tuple[int, ...], shapes: int = 2
+) -> None:
     """Write the pictures that are missing, and all tables."""
     files = sorted(p for p in photographs.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
     backgrounds = {"train": files[::2], "test": files[1::2]}
-    refuse_others(out, {"photographs": [p.name for p in files], "sizes": list(sizes)})
+    names = [p.name for p in files]
+    refuse_others(out, {"photographs": names, "sizes": list(sizes), "shapes": shapes})
     for part, count in counts.items():
         (out / part).mkdir(parents=True, exist_ok=True)
-        scenes = [scene(part, number, sizes) for number in range(count)]
+        scenes = [scene(part, number, sizes, shapes) for number in range(count)]
 
         def draw(number: int, part: str = part, scenes: list = scenes) -> None:
             path = out / part / f"{number:05d}.jpg"
@@ -92,17 +98,17 @@ def refuse_others(out: Path, made_of: dict) -> None:
         out.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps(made_of), encoding="utf-8")
     elif json.loads(record.read_text("utf-8")) != made_of:
-        sys.exit(f"{out} holds pictures of other sizes or photographs; name another folder")
+        sys.exit(f"{out} holds pictures of other shapes or photographs; name another folder")
 
 
-def scene(part: str, number: int, sizes: tuple[int, ...]) -> dict:
-    """Two shapes in two colours at two places; a function of part and number alone."""
+def scene(part: str, number: int, sizes: tuple[int, ...], count: int) -> dict:
+    """Shapes in different colours at different places; a function of the arguments alone."""
     random = np.random.default_rng((part == "test", number))
-    shapes = random.choice(SHAPES, 2, replace=False).tolist()
-    colours = random.choice(list(COLOURS), 2, replace=False).tolist()
+    shapes = random.choice(SHAPES, count, replace=False).tolist()
+    colours = random.choice(list(COLOURS), count, replace=False).tolist()
     while True:
-        places = random.integers(EDGE, SIDE - EDGE, (2, 2))
-        if (np.abs(places[0] - places[1]) > EDGE).all():
+        places = random.integers(EDGE, SIDE - EDGE, (count, 2))
+        if (np.abs(places[0] - places[-1]) > EDGE).all() or count == 1:
             break
     size = sizes[number % len(sizes)]
     return {"shapes": shapes, "colours": colours, "places": places.tolist(), "size": int(size)}
@@ -139,25 +145,30 @@ def painted(photograph: Path, found: dict, number: int) -> Image.Image:
 
 
 def asked_of(image: str, found: dict) -> list[list[str]]:
-    """Two attribute questions and a spatial one."""
-    size, (first, second) = found["size"], found["shapes"]
+    """An attribute question for each shape, and a spatial one about two."""
+    size = found["size"]
     rows = [
         [image, f"What colour is the {shape}?", colour, "|".join(COLOURS), f"attribute {size}"]
         for shape, colour in zip(found["shapes"], found["colours"], strict=True)
     ]
-    side = "left" if found["places"][0][0] < found["places"][1][0] else "right"
-    question = f"Is the {first} left or right of the {second}?"
-    return [*rows, [image, question, side, "left|right", f"spatial {size}"]]
+    if len(found["shapes"]) == 1:
+        return rows
+    question = "Is the {} left or right of the {}?".format(*found["shapes"])
+    return [*rows, [image, question, side_of(found), "left|right", f"spatial {size}"]]
 
 
 def caption(found: dict) -> str:
     """The scene in words."""
-    one, other = (
+    named = [
         f"a {colour} {shape}"
         for colour, shape in zip(found["colours"], found["shapes"], strict=True)
-    )
-    side = "left" if found["places"][0][0] < found["places"][1][0] else "right"
-    return f"{one} {side} of {other}"
+    ]
+    return f" {side_of(found)} of ".join(named)
+
+
+def side_of(found: dict) -> str:
+    """Where the first of two shapes is, seen from the second."""
+    return "left" if found["places"][0][0] < found["places"][-1][0] else "right"
 
 
 def table(path: Path, columns: list[str], rows: list[list[str]]) -> None:

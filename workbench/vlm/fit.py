@@ -14,6 +14,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from workbench.code_hash import parts_sha256
+from workbench.results import strict_json
 from workbench.training import checkpoints, ranks
 from workbench.training.config import TrainingConfig
 from workbench.training.files import METRICS
@@ -34,6 +35,8 @@ from workbench.vlm.vision import Images, Vision, open_vision
 
 CODE = ("workbench/vlm", "workbench/training")
 LOG_EVERY = 10
+SOLVED = "solved.json"
+"""File of a run whose projector was solved: R^2 of the solution."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,6 @@ def fit(
             iterations=steps, checkpoint_every=checkpoint_every, log_every=LOG_EVERY, clip=1.0
         )
         identity = _identity(vision, questions, config, language, writer, before)
-        r2 = None
         if before is not None:
             refuse_other(before, identity, model.projector)
             with ranks.first_alone():  # it removes damaged checkpoints
@@ -114,7 +116,11 @@ def fit(
             model.load_part(state)
         elif config.init == "ridge" and not checkpoints.any_sound(folder):
             # In every process: waiting for the first one would take as long.
-            r2 = _solved(model, data, language.model.get_input_embeddings().weight.detach(), log)
+            embedding = language.model.get_input_embeddings().weight.detach()
+            r2 = _solved(model, data, embedding, log)
+            if ranks.rank() == 0:
+                folder.mkdir(parents=True, exist_ok=True)
+                strict_json.write({"r2": r2}, folder / SOLVED)
         outcome = train(
             _trained(model, data, config, steps, seed), folder, training,
             identity=identity, seed=seed, log=log, progress=progress,
@@ -122,6 +128,8 @@ def fit(
     count = sum(p.numel() for _, p in model.trained())
     loss, tokens = _logged(folder / METRICS)
     speed = tokens * outcome.step / max(outcome.seconds, 1e-9)
+    solved = folder / SOLVED
+    r2 = strict_json.read(solved)["r2"] if solved.exists() else None
     return Fitted(model, outcome, len(groups), len(questions), count, loss, speed, r2)
 
 

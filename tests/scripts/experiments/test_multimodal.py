@@ -13,13 +13,14 @@ import pytest
 from PIL import Image
 
 from analyses import experiments
+from analyses.experiments import multimodal as rules
 from analyses.published import load
 from workbench.tables.render import case_studies, figures
 from workbench.tables.specs import tables
 from workbench.vlm.language import BUNDLED
 
 SCRIPT = Path(__file__).parents[3] / "scripts/experiments/multimodal.py"
-S2 = "Lite0-S2 3 scales raw"
+S2 = rules.FINEST
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def put(script, study, row, right, seed=0):
         "by_type": {name: {"questions": 40, "accuracy": n / 40} for name, n in right.items()},
         "rows": list(range(40 * len(right))),
         "scores": [float(k < n) for n in right.values() for k in range(40)],
+        "answers": ["red"] * 40 * len(right),
     }  # fmt: skip
     path = script["summary"].__globals__["RESULTS"] / run.path.name
     path.write_text(json.dumps(one))
@@ -56,22 +58,50 @@ def table(script):
 
 
 def test_nothing_is_concluded_without_a_pilot_that_learned(script):
+    first, second, third = rules.STUDIES
     assert "No run" in table(script)[1]
-    put(script, "objects", "Lite0", {"attribute 64": 20, "spatial 8": 10})
-    assert "pilot has not been run" in table(script)[1]
-    put(script, "pilot", "blind", {"attribute 64": 8, "spatial 64": 20, "attribute 32": 0})
-    assert "pilot has not been run" in table(script)[1]
-    put(script, "pilot", S2, {"attribute 64": 16, "spatial 64": 27, "attribute 32": 40})
-    assert "+18.8 points" in table(script)[1]  # 43 and 28 of 80
-    put(script, "pilot", S2, {"attribute 64": 17, "spatial 64": 27, "attribute 32": 0})
+    put(script, first, "Lite0", {"attribute 64": 20, "spatial 64": 0, "attribute 32": 10})
+    assert "no pilot has been run" in table(script)[1]
+    put(script, first, "blind", {"attribute 64": 8, "spatial 64": 20, "attribute 32": 0})
+    assert "no pilot has been run" in table(script)[1]
+    put(script, first, S2, {"attribute 64": 16, "spatial 64": 27, "attribute 32": 40})
+    assert "+18.8 points in objects-projector above" in table(script)[1]  # 43 and 28 of 80
+    put(script, second, "blind", {"attribute 64": 10})
+    put(script, second, S2, {"attribute 64": 12})
+    assert "+18.8 points in objects-projector, +5.0 points in objects-lora" in table(script)[1]
+    put(script, third, "blind", {"attribute 64": 8})
+    put(script, third, S2, {"attribute 64": 16})
     assert "Nothing is concluded" not in table(script)[1]
+
+
+def test_other_rows_are_run_where_the_pilot_has_learned(script, capsys):
+    first, second, _ = rules.STUDIES
+
+    def listed(study):
+        return [(run.row, run.seed) for run in script["runs_of"](study, ["Lite0", "Lite2"], (0, 1))]
+
+    pilot = [(S2, 0), ("blind", 0)]
+    others = [(row, seed) for seed in (0, 1) for row in ("Lite0", "Lite2")]
+    assert listed("daquar") == others
+    assert listed(first) == pilot
+    assert "only its pilot" in capsys.readouterr().out
+    put(script, first, "blind", {"attribute 64": 8})
+    put(script, first, S2, {"attribute 64": 15})
+    assert listed(first) == pilot
+    assert listed(second) == pilot
+    put(script, second, "blind", {"attribute 64": 8})
+    put(script, second, S2, {"attribute 64": 16})
+    assert listed(second) == pilot + others
+    put(script, first, S2, {"attribute 64": 16})
+    assert listed(second) == []
+    assert "objects-projector has learned" in capsys.readouterr().out
 
 
 def test_sizes_are_pooled_over_seeds_and_kinds_and_drawn_as_seen(script, tmp_path):
     assert case_studies.sizes_figure() is None
     for seed in (0, 1):
-        put(script, "objects", "Lite0", {"attribute 64": 20, "spatial 64": 30}, seed)
-        put(script, "objects", S2, {"attribute 64": 30, "spatial 8": 20}, seed)
+        put(script, rules.STUDIES[0], "Lite0", {"attribute 64": 20, "spatial 64": 30}, seed)
+        put(script, rules.STUDIES[0], S2, {"attribute 64": 30, "spatial 8": 20}, seed)
     put(script, "daquar", "Lite0", {"colour": 3})
     _, _, frame = table(script)
     assert len(frame) == 5
@@ -108,7 +138,7 @@ def test_figure_3_has_the_printed_benchmarks_and_a_panel_for_each_study(script):
     put(script, "easy-vqa", "blind", {"colour": 5})
     put(script, "easy-vqa", "Lite0", {"colour": 20})
     put(script, "easy-vqa", "Lite0, random start", {"colour": 9})
-    put(script, "pilot", "blind", {"attribute 64": 5})
+    put(script, rules.STUDIES[0], "blind", {"attribute 64": 5})
     table(script)
     drawn = figures.language_models(*published())
     here = [ax for ax in drawn.axes if ax.get_title("left").startswith("here")]
@@ -116,6 +146,20 @@ def test_figure_3_has_the_printed_benchmarks_and_a_panel_for_each_study(script):
     names = {"Lite0", "Lite0, random start", "blind"}
     assert {text.get_text() for text in here[0].texts} == names
     assert "equal costs side by side" in here[0].get_xlabel()
+
+
+@pytest.mark.skipif(find_spec("easy_vqa") is None, reason="install the extra: vlm")
+def test_answers_are_drawn_for_the_page_of_table_1(script, monkeypatch):
+    study = script["Study"](rows=(), score="likelihood", questions={"test": 40})
+    monkeypatch.setitem(script["gallery"].__globals__["STUDIES"], "easy-vqa", study)
+    put(script, "easy-vqa", "blind", {"colour": 5})
+    put(script, "easy-vqa", "Lite0", {"colour": 20})
+    with pytest.raises(SystemExit, match="easy-vqa-Lite0-S2-seed0 is not run yet"):
+        script["gallery"]()
+    put(script, "easy-vqa", "Lite0-S2", {"colour": 36})
+    (drawn,) = script["gallery"]()
+    assert Image.open(drawn).size[0] > 500
+    assert list(experiments.films("table01")) == ["table01_easy-vqa_gallery.png"]
 
 
 def published():
@@ -150,22 +194,24 @@ def test_runs_of_real_parts_from_pictures_to_the_table(script, tmp_path, monkeyp
     for n, pixels in enumerate(load_sample_images().images):
         Image.fromarray(pixels).save(photographs / f"{n}.jpg")
     study, globals_ = script["Study"], script["measured"].__globals__
+    objects = rules.STUDIES[2]
     small = {
-        "objects": study(rows=(), score="likelihood", pictures={"train": 10, "test": 2},
-                         sizes=(64,)),
+        objects: study(rows=(), score="likelihood", pictures={"train": 12, "test": 2}, shapes=1,
+                       batch=6),
         "easy-vqa": study(rows=(), score="likelihood", questions={"train": 12, "test": 5}),
     }  # fmt: skip
     monkeypatch.setitem(globals_, "STUDIES", small)
     asked = Namespace(data=tmp_path / "data", stores=tmp_path / "stores")
-    for name, row in (("objects", "Lite0-S2"), ("easy-vqa", "Lite0, random start")):
+    for name, row in ((objects, "Lite0-S2"), ("easy-vqa", "Lite0, random start")):
         run = script["Run"](study=name, row=row, seed=0)
         found = script["measured"](run, asked)
-        assert found["steps"] == {"objects": 2, "easy-vqa": 1}[name]
-        assert found["questions"] == len(found["scores"]) == {"objects": 6, "easy-vqa": 5}[name]
+        assert found["steps"] == ([1, 2] if name == objects else [1])
+        assert (found["ridge_r2"] is None) == (row == "Lite0, random start")
+        assert found["questions"] == len(found["scores"]) == {objects: 2, "easy-vqa": 5}[name]
         (globals_["RESULTS"] / run.path.name).write_text(json.dumps(found))
     _, caption, frame = table(script)
     assert frame["image tokens"].tolist() == [49, 49]
-    assert "pilot has not been run" in caption
+    assert "no pilot has been run" in caption
 
 
 def test_the_committed_tables_are_the_summary_of_the_committed_runs(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,45 +14,61 @@ from workbench.figures.curve import floor, named_points
 from workbench.tables.render import view
 
 COLUMNS = {"vstar_att": "attribute", "vstar_spa": "spatial", "overall": "overall"}
+"""Kind of question → its name."""
+LEVEL = 0.05
+"""Below this p a difference counts as larger than chance."""
 
 
-def vstar(number: str) -> tuple[str, str, pd.DataFrame]:
-    """A table's differences in V*, as counts of questions with what chance allows."""
+def vstar_counts(number: str) -> tuple[str, str, pd.DataFrame]:
+    """A table's V* scores as counts with intervals, one line for each row that has them."""
+    from analyses.published import vstar_audit
+
+    found = vstar_audit.cells()
+    found = found[found["table"] == number]
+    texts = [
+        f"{c.right} of {c.questions} = {100 * c.right / c.questions:.1f} % "
+        f"({c.low:.1f} to {c.high:.1f})"
+        for c in found.itertuples()
+    ]
+    found = found.assign(column=found["column"].map(COLUMNS), text=texts)
+    rows = list(dict.fromkeys(found["row"]))
+    frame = found.pivot(index="row", columns="column", values="text").loc[rows]
+    caption = (
+        "Every printed V* score is a count of 115 attribute or 76 spatial questions, and one count "
+        "only; overall is the mean over all 191, which is not printed. Intervals are Wilson's, "
+        "95 %."
+    )
+    named = frame[list(COLUMNS.values())].rename_axis(columns=None).reset_index()
+    return "V* scores as counts", caption, named
+
+
+def vstar_chance(number: str) -> tuple[str, str, pd.DataFrame]:
+    """A table's differences in V*, in questions, with what chance allows."""
     from analyses.published import vstar_audit
 
     found = vstar_audit.differences()
     found = found[found["table"] == number]
-    cells = vstar_audit.cells().set_index(["table", "row", "column"])
-
-    def printed(row: str, column: str) -> str:
-        cell = cells.loc[(number, row, column)]
-        right, count = int(cell["right"]), int(cell["questions"])
-        low, high = cell["low"], cell["high"]
-        return f"{right}/{count} = {100 * right / count:.1f} % ({low:.0f} to {high:.0f})"
-
+    certain, possible = (found[f"mcnemar_{end}"] <= LEVEL for end in ("high", "low"))
     frame = pd.DataFrame(
         {
             "row": found["row"],
             "against": found["against"],
             "questions of": found["column"].map(COLUMNS),
-            "right": list(map(printed, found["row"], found["column"])),
-            "right, other": list(map(printed, found["against"], found["column"])),
-            "difference": found["difference"],
-            "Fisher p": found["fisher"].round(3),
-            "McNemar p from": found["mcnemar_low"].round(3),
-            "McNemar p to": found["mcnemar_high"].round(3),
+            "difference in questions": [view.signed(d, 0) for d in found["difference"]],
+            "in points": [view.signed(d, 1) for d in found["percent"]],
+            "Fisher p": found["fisher"].map("{:.3f}".format),
+            "McNemar p from": found["mcnemar_low"].map("{:.3f}".format),
+            "McNemar p to": found["mcnemar_high"].map("{:.3f}".format),
+            "larger than chance": np.select([certain, possible], ["yes", "perhaps"], "no"),
         }
     )
-    certain = int((found["mcnemar_high"] <= 0.05).sum())
-    possible = int((found["mcnemar_low"] <= 0.05).sum())
     caption = (
-        "Arithmetic on the printed figures: every V* score is a count of 115 attribute or 76 "
-        "spatial questions; overall is the mean over all 191. Intervals are Wilson's, 95 %. "
-        "Fisher's test takes the questions of both rows for different ones; McNemar's lies between "
-        f"the two p, depending on counts that are not printed. Of {len(found)} differences, "
-        f"{certain} are larger than chance whatever these counts, {possible} may be."
+        "Rows answer the same questions, so McNemar's test applies; its p lies between the two "
+        "given, depending on counts that are not printed. Fisher's takes the questions of both "
+        f"rows for different ones. Of {len(found)} differences, {certain.sum()} are larger than "
+        f"chance whatever these counts, and {(possible & ~certain).sum()} may be."
     )
-    return "V* scores against chance", caption, frame
+    return "V* differences against chance", caption, frame
 
 
 def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
@@ -65,7 +82,7 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
         "paired over questions, with intervals over resampled images and McNemar's p. Models, data "
         "and sizes are not the paper's: docs/vlm.md says what they are."
     )
-    if (found["study"] == multimodal.STUDY).any():
+    if found["study"].isin(multimodal.STUDIES).any():
         caption = f"{multimodal.verdict(by_size())} {caption}".strip()
     for base in multimodal.BASES:
         columns = [f"minus {base}{end}" for end in ("", " low", " high", " p")]
@@ -84,14 +101,15 @@ def by_size() -> pd.DataFrame:
 def by_cost() -> pd.DataFrame:
     """Rows of the committed runs: ``study``, ``row``, ``gmacs``, ``value``, ``low``, ``high`` in %.
 
-    Means over seeds, of intervals too: all seeds are asked the same questions. The pilot is not
-    among them.
+    Means over seeds, of intervals too: all seeds are asked the same questions. Of the studies of
+    objects only one whose pilot has learned is among them.
     """
     columns = {"GMACs": "gmacs", "accuracy (%)": "value", "low": "low", "high": "high"}
     if multimodal.SUMMARY not in experiments.names():
         return pd.DataFrame(columns=["study", "row", *columns.values()])
     found = experiments.load(multimodal.SUMMARY).rename(columns=columns)
-    found = found[found["study"] != multimodal.PILOT]
+    failed = set(multimodal.STUDIES) - {multimodal.learned(by_size())}
+    found = found[~found["study"].isin(failed)]
     keys = ["study", "row"]
     return found.groupby(keys, sort=False)[list(columns.values())].mean().reset_index()
 

@@ -1,4 +1,4 @@
-"""Films of the runs behind a table, beside its page."""
+"""Films and galleries of the runs behind a table, beside its page."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 from analyses import experiments
 from workbench.results.files import written_whole
 
-SUFFIX = ".gif"
+SUFFIXES = FILM, GALLERY = (".gif", "_gallery.png")
+"""How names of films and of galleries end."""
 
 
 def write(stem: Path) -> list[Path]:
-    """Write the committed films of a table beside `stem`, which is named after it; their paths."""
+    """Write what is committed for a table beside `stem`, which is named after it; their paths."""
     paths = []
     for name, content in experiments.films(stem.name).items():
         paths.append(stem.with_name(name))
@@ -21,19 +22,25 @@ def write(stem: Path) -> list[Path]:
 
 
 def of(table: dict) -> list[str]:
-    """File names of a table's films."""
-    return [name for name in table["pictures"] if name.endswith(SUFFIX)]
+    """File names of a table's films and galleries."""
+    return [name for name in table["pictures"] if name.endswith(SUFFIXES)]
 
 
 def caption(name: str) -> str:
-    """What a film shows, by its file name.
+    """What a film or a gallery shows, by its file name.
 
     Examples
     --------
     >>> caption("table10_Lite0-S2.gif")[:21]
     'Trials with Lite0-S2:'
     """
-    row = name.partition("_")[2].removesuffix(SUFFIX)
+    row = name.partition("_")[2]
+    if name.endswith(GALLERY):
+        return (
+            f"Questions of {row.removesuffix(GALLERY)} with the expected answer, and what each "
+            f"model said: only the first right, only the second, both, and neither, in turn."
+        )
+    row = row.removesuffix(FILM)
     return (
         f"Trials with {row}: successes in green frames, failures in red ones. The curve below a "
         "trial is the mean absolute difference between the policy's action and the scripted "

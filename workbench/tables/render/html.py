@@ -87,7 +87,8 @@ def _notes(lines: list[str]) -> str:
 def pictures(table: dict) -> list[str]:
     """File names of a table's pictures, one format each: drawings as SVG, photographs as PNG."""
     suffix = ".png" if table["detail"] else ".svg"
-    return [name for name in table["pictures"] if name.endswith(suffix)]
+    made = films.of(table)
+    return [name for name in table["pictures"] if name.endswith(suffix) and name not in made]
 
 
 def _picture(path: Path, title: str) -> str:
@@ -95,7 +96,7 @@ def _picture(path: Path, title: str) -> str:
 
 
 def _film(path: Path) -> str:
-    """A film, with a line on what it shows."""
+    """A film or gallery, with a line on what it shows."""
     text = films.caption(path.name)
     shown = f'<figcaption class="made">{escape(text)}</figcaption>'
     return f"<figure>{_image(path, text)}{shown}</figure>"

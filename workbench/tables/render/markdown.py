@@ -19,10 +19,11 @@ def section(table: dict, blocks: list[dict]) -> str:
         parts += [f"**{block['title']}**", block["caption"], to_markdown(view.block_frame(block))]
     if found := view.notes(table):
         parts.append("\n".join(f"{n}. {line}" for n, line in enumerate(found, 1)))
-    drawings = [name for name in table["pictures"] if name.endswith(".png")]
+    made = films.of(table)
+    drawings = [n for n in table["pictures"] if n.endswith(".png") and n not in made]
     title = table["title"].replace("[", "(").replace("]", ")")
     parts += [f"![{title}]({name})" for name in drawings]
-    parts += [f"![{films.caption(name)}]({name})" for name in films.of(table)]
+    parts += [f"![{films.caption(name)}]({name})" for name in made]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

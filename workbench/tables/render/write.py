@@ -89,7 +89,7 @@ def write(
         "uses": {used: marks[used] for used in spec.uses},
     }
     drawn = [*figures.draw(spec, {**tables, spec.key: table}, path), *films.write(path)]
-    table["pictures"] = [p.name for p in drawn if p.suffix in (".png", ".svg", films.SUFFIX)]
+    table["pictures"] = [p.name for p in drawn if p.suffix in (".png", ".svg", films.FILM)]
     files = [*write_files(table, found, path), *drawn]
     record = strict_json.jsonable(
         table

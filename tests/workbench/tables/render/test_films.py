@@ -13,6 +13,7 @@ from workbench.tables.render import films, html, markdown, report
 from workbench.tables.render.write import write_files
 
 NAME = "table10_Lite0-S2.gif"
+GALLERY = "table10_easy-vqa_gallery.png"
 
 
 @pytest.fixture
@@ -25,6 +26,7 @@ def film(monkeypatch, tmp_path):
     folder.mkdir()
     for name in (NAME, "table11_other.gif"):
         (folder / name).write_bytes(encoded.getvalue())
+    Image.new("RGB", (8, 8)).save(folder / GALLERY)
     monkeypatch.setattr(experiments, "files", lambda _: folder)
     return encoded.getvalue()
 
@@ -36,13 +38,13 @@ def table():
         "reference": "Table 10", "label": [], "metrics": [], "rows": [], "comparisons": [],
         "footnotes": [], "comparable": False, "missing": "", "measurements": {}, "detail": [],
         "code": {"commit": None, "dirty": None, "version": "0"}, "date": "now", "blocks": [],
-        "pictures": [NAME],
+        "pictures": [NAME, GALLERY],
     }  # fmt: skip
 
 
 def test_a_film_is_written_beside_its_table_and_embedded_in_its_pages(film, table, tmp_path):
     out = tmp_path / "out"
-    assert films.write(out / "table10") == [out / NAME]
+    assert films.write(out / "table10") == [out / NAME, out / GALLERY]
     assert films.write(out / "table05") == []
     assert (out / NAME).read_bytes() == film
     write_files(table, [], out / "table10")
@@ -52,7 +54,9 @@ def test_a_film_is_written_beside_its_table_and_embedded_in_its_pages(film, tabl
     for page in pages:
         text = page.read_text("utf-8")
         assert text.count(source) == 1
-        assert text.count("<figcaption") == 1
+        assert text.count("<figcaption") == text.count("<img") == 2
+        assert "Questions of easy-vqa" in text
         assert "Trials with Lite0-S2" in text
-    assert f"]({NAME})" in markdown.section(table, [])
+    page = markdown.section(table, [])
+    assert page.count(f"]({NAME})") == page.count(f"]({GALLERY})") == page.count("![") / 2 == 1
     assert html.pictures(table) == []
