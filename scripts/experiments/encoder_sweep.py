@@ -3,6 +3,7 @@
     python scripts/experiments/encoder_sweep.py --data DIR [--pairs 500 1000] [--seed 0]
     python scripts/experiments/encoder_sweep.py --summary
     workbench encoder-law --runs analyses/experiments/encoder_sweep.csv
+    workbench tables --only vlm2
 
 A list of runs, each an encoder, a number of image-text pairs and a seed; a run whose JSON is in
 results/encoder_sweep/ beside this file is skipped. Trained is a linear projector alone, from a
@@ -28,6 +29,7 @@ from analyses import experiments
 from workbench.extraction import ExtractRequest, extract
 from workbench.results import strict_json
 from workbench.results.files import write_csv
+from workbench.tables.render import extra_tables
 from workbench.vlm import encoder_runs, questions
 from workbench.vlm.config import VlmConfig
 from workbench.vlm.fit import fit
@@ -81,8 +83,11 @@ def main() -> None:
 def write_summary() -> None:
     """The table that `workbench encoder-law --runs` reads."""
     found = [strict_json.read(path)["line"] for path in sorted(RESULTS.glob("*.json"))]
-    if found:
-        write_csv(pd.DataFrame(found), TABLE)
+    if not found:
+        print("no run is done yet")
+        return
+    write_csv(pd.DataFrame(found), TABLE)
+    print(pd.DataFrame(extra_tables.block("encoder sweep")["records"]).to_string())
 
 
 def measured(run: Run, asked: argparse.Namespace) -> dict:

@@ -64,5 +64,9 @@ def table(number: int, llm: str, dataset: str) -> TableSpec:
             )
             for a, b in zip([*SIZES][1:], [*SIZES][:-1], strict=True)
         ),
-        extra_tables=(f"encoder gains {llm}/{dataset}", f"encoder laws {llm}/{dataset}"),
+        extra_tables=(
+            f"encoder gains {llm}/{dataset}",
+            f"encoder laws {llm}/{dataset}",
+            "encoder sweep",
+        ),
     )
