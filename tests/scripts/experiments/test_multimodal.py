@@ -196,7 +196,7 @@ def test_runs_of_real_parts_from_pictures_to_the_table(script, tmp_path, monkeyp
     study, globals_ = script["Study"], script["measured"].__globals__
     objects = rules.STUDIES[2]
     small = {
-        objects: study(rows=(), score="likelihood", pictures={"train": 12, "test": 2}, shapes=1,
+        objects: study(rows=(), score="exact", pictures={"train": 12, "test": 2}, shapes=1,
                        batch=6),
         "easy-vqa": study(rows=(), score="likelihood", questions={"train": 12, "test": 5}),
     }  # fmt: skip
