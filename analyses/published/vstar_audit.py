@@ -30,6 +30,10 @@ PAIRS = (
     ("1", "LLaVA-1.5-13B-S2", "LLaVA-1.5-13B"),
     ("1", "LLaVA-1.5-7B-S2", "GPT-4V"),
     ("1", "LLaVA-1.5-13B-S2", "GPT-4V"),
+    ("1", "LLaVA-1.5-7B-S2", "Gemini Pro"),
+    ("1", "LLaVA-1.5-13B-S2", "Gemini Pro"),
+    ("1", "LLaVA-1.5-7B-S2", "InstructBLIP-7B"),
+    ("1", "LLaVA-1.5-13B-S2", "InstructBLIP-7B"),
     ("8", "Large 224+448", "Large 224"),
     ("8", "Large 224+448+672", "Large 224"),
     ("8", "Large 224+448", "Huge 224"),
@@ -37,7 +41,7 @@ PAIRS = (
     ("8", "Large 224+448+672", "Huge 224"),
     ("8", "Large 224+448+672", "big-G 224"),
 )
-"""Table, row and the row it is compared with: S2 against one scale, and against larger models."""
+"""Table, row and the row it is compared with: S2 against one scale, and against other models."""
 
 
 def cells() -> pd.DataFrame:

@@ -117,10 +117,10 @@ def fit(
         elif config.init == "ridge" and not checkpoints.any_sound(folder):
             # In every process: waiting for the first one would take as long.
             embedding = language.model.get_input_embeddings().weight.detach()
-            r2 = _solved(model, data, embedding, log)
+            solved = {"r2": _solved(model, data, embedding, log)}
             if ranks.rank() == 0:
                 folder.mkdir(parents=True, exist_ok=True)
-                strict_json.write({"r2": r2}, folder / SOLVED)
+                strict_json.write(solved, folder / SOLVED)
         outcome = train(
             _trained(model, data, config, steps, seed), folder, training,
             identity=identity, seed=seed, log=log, progress=progress,
@@ -128,8 +128,8 @@ def fit(
     count = sum(p.numel() for _, p in model.trained())
     loss, tokens = _logged(folder / METRICS)
     speed = tokens * outcome.step / max(outcome.seconds, 1e-9)
-    solved = folder / SOLVED
-    r2 = strict_json.read(solved)["r2"] if solved.exists() else None
+    path = folder / SOLVED
+    r2 = strict_json.read(path)["r2"] if path.exists() else None
     return Fitted(model, outcome, len(groups), len(questions), count, loss, speed, r2)
 
 

@@ -1,35 +1,50 @@
-"""The paper's multimodal runs as configs, with estimates of what each needs.
+"""What a training of the paper's size takes, from shapes: memory of each GPU, disk, GPU hours.
 
 Nothing is downloaded: towers are built on the meta device, and language models enter by their
-published sizes. Memory is that of each GPU, whatever their number, because each holds the whole
-model (data parallelism): 2 bytes per frozen weight; 18 per trained weight (weight, gradient and
-AdamW's two moments in float32, and the copy in bfloat16 that products are taken with).
+published sizes. Each GPU holds the whole model, whatever their number (data parallelism):
 
-Source: section 4 and appendix A of the S2 paper; haotian-liu/LLaVA ``scripts/v1_5``; activations by
-Korthikanti et al. (2022), "Reducing Activation Recomputation": 34 bytes per token, layer and
-channel where attention is not materialised.
+    weights      2 bytes per frozen parameter (bfloat16), 6 per trained one (float32, and the copy
+                 in bfloat16 that products are taken with)
+    gradients    4 bytes per trained parameter
+    optimiser    8 bytes per trained parameter (AdamW's two moments)
+    activations  examples in memory x tokens x layers x width x :data:`ACTIVATIONS`
+
+A part of a batch is as long as its longest conversation, so that the peak is that of conversations
+of the largest length. LLaVA-1.5 has 558 K captions and 665 K conversations. These are examples:
+pictures repeat among the conversations, and some have none, so that bytes and hours of encoding
+once are upper bounds. Hours of encoding in every step are LLaVA's, which encodes the picture of
+each example, and a blank one for examples without.
+
+Source: haotian-liu/LLaVA ``scripts/v1_5`` and ``llava/train/train.py``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.cost import cost
-from workbench.models import resolve
-from workbench.vlm.config import RECIPES, Stage
+import torch
 
-FRACTION = 0.4
-"""Share of a GPU's peak that the forward pass of a ViT reaches."""
-PAIRS = {"projector": 558_000, "lora": 665_000, "full": 665_000}
-"""Stage to its number of examples in LLaVA-1.5."""
-TEXT = {"projector": 32, "lora": 300, "full": 300}
-"""Stage to the approximate number of text tokens in an example."""
-GPUS_GB = (80, 141)
-"""Memory of an A100 or H100, and of an H200."""
+from feature_store import Source
+from feature_store.errors import InputError
+from workbench.cost import Cost, cost
+from workbench.vlm.config import Stage, VlmConfig
+from workbench.vlm.projector import Projector
+
+EXAMPLES = 558_000 + 665_000
+"""Examples of both stages of LLaVA-1.5."""
+ACTIVATIONS: dict[Stage, int] = {"projector": 32, "lora": 59, "full": 56}
+"""Stage to the bytes that a Llama-like model keeps for its backward pass, per token, layer and
+channel. Counted on the tensors that autograd saves, with attention that does not store its matrix;
+adapters keep an input of their own, and the mask of their dropout, for every layer they adapt."""
+GPUS_GB = (80, 141, 180)
+"""Memory of an A100 or H100, an H200 and a B200."""
 USABLE = 0.9
 """Share of a GPU's memory that weights and activations may take; the rest is for the scores of the
 words, fragments and CUDA itself."""
+TFLOPS = 200.0
+"""Sustained TFLOP/s assumed, not measured; as in ``workbench tables --dry-run``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,82 +71,100 @@ LANGUAGE = {
     "hf:lmsys/vicuna-7b-v1.5": LanguageSize(layers=32, width=4096, inner=11008, words=32000),
     "hf:lmsys/vicuna-13b-v1.5": LanguageSize(layers=40, width=5120, inner=13824, words=32000),
 }
-CLIP = "timm:vit_large_patch14_clip_quickgelu_336.openai"
-OPEN = "open_clip:ViT-{}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PaperRun:
-    """One row of Tables 1, 8 or 9."""
-
-    name: str
-    model: str
-    scales: tuple[str, ...]
-    llm: str = "hf:lmsys/vicuna-7b-v1.5"
-    stage: Stage = "lora"
-
-
-_L, _H, _G = (
-    OPEN.format(name)
-    for name in ("L-14/laion2b_s32b_b82k", "H-14/laion2b_s32b_b79k", "bigG-14/laion2b_s39b_b160k")
-)
-_13B = "hf:lmsys/vicuna-13b-v1.5"
-RAW = ("336", "672.raw", "1008.raw")
-RUNS = (
-    PaperRun(name="Table 1, 7B", model=CLIP, scales=("336",), stage="full"),
-    PaperRun(name="Table 1, 7B-S2", model=CLIP, scales=RAW),
-    PaperRun(name="Table 1, 13B", model=CLIP, scales=("336",), llm=_13B, stage="full"),
-    PaperRun(name="Table 1, 13B-S2", model=CLIP, scales=RAW, llm=_13B),
-    PaperRun(name="Tables 8 and 9, Large", model=_L, scales=("224",)),
-    PaperRun(name="Tables 8 and 9, Large 224+448", model=_L, scales=("224", "448")),
-    PaperRun(name="Tables 8 and 9, Large 224+448+896", model=_L, scales=("224", "448", "896")),
-    PaperRun(name="Tables 8 and 9, Huge", model=_H, scales=("224",)),
-    PaperRun(name="Tables 8 and 9, big-G", model=_G, scales=("224",)),
-)
-"""The third row of Tables 8 and 9 prints 672; its multiply-accumulates are those of 896."""
-
-
-def needs(run: PaperRun, *, together: int = 4, tflops: float = 400) -> dict[str, Any]:
-    """Estimate the memory, disk and GPU hours of a run.
-
-    `together` examples are in memory at a time on each GPU; `tflops` is the peak TFLOP/s of a GPU
-    in bfloat16.
+def needs(source: str, config: VlmConfig, *, tflops: float = TFLOPS) -> dict[str, Any]:
+    """Estimate the memory of a training with LLaVA-1.5's recipe, and its hours of encoding.
 
     Returns
     -------
     dict
-        ``source``; ``tokens`` per image and ``channels`` per token; ``trained`` parameters;
-        ``weights_gib`` (with gradients and moments) and ``activations_gib`` per GPU; ``gpu_gb``:
-        the smallest of :data:`GPUS_GB` that holds them, or None; ``cached_tib``: stored tokens of
-        the images of both stages; ``encode_gpu_hours``: spent once with stored tokens, otherwise in
-        every training.
+        ``tokens`` per image and ``channels`` per token; ``trained`` parameters; ``weights_gb``,
+        ``gradients_gb``, ``optimizer_gb``, ``activations_gb`` and their sum ``peak_gb`` (1e9 bytes
+        on each GPU); ``gpu_gb``, the smallest of :data:`GPUS_GB` that holds them, or None;
+        ``every_step_gpu_hours``, spent on both stages if every step encodes its images.
+
+    Raises
+    ------
+    InputError
+        A language model whose size is not listed here.
     """
-    taps = resolve(run.model, None).taps
-    last = max(int(tap.partition(":")[2]) for tap in taps if tap.startswith("block:"))
-    tap = f"block:{last - 1}"
-    counted = cost(run.model, run.scales, tap=tap)
-    size = LANGUAGE[run.llm]
-    projector = (counted.channels + 1) * size.width + (size.width + 1) * size.width
-    own = RECIPES["llava-1.5"][run.stage].get("rank", 0)
-    trained = projector + (size.params if run.stage == "full" else size.adapters(own))
-    frozen = 0 if run.stage == "full" else size.params
-    length = counted.tokens + TEXT[run.stage]
-    images = PAIRS["projector"] + PAIRS[run.stage]
-    hours = images * 2e9 * counted.gmacs / (FRACTION * tflops * 1e12) / 3600
-    activations = together * length * size.layers * size.width * 34
-    weights = 2 * frozen + 18 * trained
-    fitting = (gb for gb in GPUS_GB if weights + activations <= USABLE * gb * 1e9)
+    if config.llm not in LANGUAGE:
+        raise InputError(
+            f"the size of {config.llm} is not known; choose one of {', '.join(LANGUAGE)}"
+        )
+    counted, size, asked = _cost(source), LANGUAGE[config.llm], config.resolved()
+    trained = _trained(asked, size, counted.channels)
+    frozen = 0 if asked.stage == "full" else size.params
+    together = asked.together or asked.batch or 1
+    per_token = size.layers * size.width * ACTIVATIONS[asked.stage]
+    memory = {
+        "weights_gb": (2 * frozen + 6 * trained) / 1e9,
+        "gradients_gb": 4 * trained / 1e9,
+        "optimizer_gb": 8 * trained / 1e9,
+        "activations_gb": together * asked.length * per_token / 1e9,
+    }
+    peak = sum(memory.values())
     return {
-        "name": run.name,
-        "source": f"{run.model}#{tap}@{'+'.join(run.scales)}",
-        "llm": run.llm,
-        "stage": run.stage,
+        "source": source,
+        "llm": asked.llm,
+        "stage": asked.stage,
+        "together": together,
+        "length": asked.length,
         "tokens": counted.tokens,
         "channels": counted.channels,
         "trained": trained,
-        "weights_gib": weights / 2**30,
-        "activations_gib": activations / 2**30,
-        "gpu_gb": next(fitting, None),
-        "cached_tib": images * counted.bytes_per_image / 2**40,
-        "encode_gpu_hours": hours,
+        **memory,
+        "peak_gb": peak,
+        "gpu_gb": next((gb for gb in GPUS_GB if peak <= USABLE * gb), None),
+        "every_step_gpu_hours": _hours(counted.gmacs, tflops),
     }
+
+
+def encoding(sources: Sequence[str], *, tflops: float = TFLOPS) -> list[dict[str, Any]]:
+    """Compare encoding once with encoding in every step: a record for each tower.
+
+    `sources` are those of the trainings, one each. A scale that several of them use is stored once.
+
+    Returns
+    -------
+    list of dict
+        ``tower`` (MODEL#TAP), ``scales``, ``trainings``; ``once_tb`` and ``once_gpu_hours``, both
+        at most, for all trainings together; ``every_step_gpu_hours``, summed over the trainings.
+    """
+    scales: dict[str, dict[str, dict[str, Any]]] = {}
+    gmacs: dict[str, list[float]] = {}
+    for name in sources:
+        counted = _cost(name)
+        tower = name.partition("@")[0]
+        scales.setdefault(tower, {}).update({row["scale"]: row for row in counted.per_scale})
+        gmacs.setdefault(tower, []).append(counted.gmacs)
+    return [
+        {
+            "tower": tower,
+            "scales": "+".join(rows),
+            "trainings": len(gmacs[tower]),
+            "once_tb": EXAMPLES * sum(row["bytes"] for row in rows.values()) / 1e12,
+            "once_gpu_hours": _hours(sum(row["gmacs"] for row in rows.values()), tflops),
+            "every_step_gpu_hours": _hours(sum(gmacs[tower]), tflops),
+        }
+        for tower, rows in scales.items()
+    ]
+
+
+def _trained(config: VlmConfig, size: LanguageSize, channels: int) -> int:
+    """Parameters of the projector and of what else the stage trains."""
+    with torch.device("meta"):
+        projector = Projector(str(config.projector), channels, size.width)
+    others = {"projector": 0, "lora": size.adapters(config.rank or 0), "full": size.params}
+    return sum(p.numel() for p in projector.parameters()) + others[config.stage]
+
+
+def _cost(source: str) -> Cost:
+    parsed = Source.parse(source)
+    return cost(parsed.model, parsed.scales, tap=parsed.tap)
+
+
+def _hours(gmacs: float, tflops: float) -> float:
+    """GPU hours of that many multiply-accumulates for each example."""
+    return EXAMPLES * 2e9 * gmacs / (tflops * 1e12) / 3600

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-GIVEN = ("s.zarr", "toy:a#b@8+16", "captions.json", "questions.json", "hf:llm")
+GIVEN = ("recipe.txt", "s.zarr", "captions.json", "questions.json")
 
 
 def stages(calls):
-    return [call.partition("--stage ")[2].partition(" ")[0] for call in calls]
+    """Last word of each call's --out: the stage of the recipe is written by another name."""
+    return [call.rpartition("/")[2] for call in calls]
 
 
-def test_the_second_stage_starts_from_the_first(job, tmp_path):
+def test_the_second_stage_is_the_recipe_s_and_starts_from_the_first(job, tmp_path):
     calls, queued, _ = job("multimodal.sbatch", *GIVEN, str(tmp_path / "run"), finishes=True)
-    assert stages(calls) == ["projector", "lora"]
+    assert stages(calls) == ["projector", "tuned"]
     for call in calls:
-        assert "--nproc-per-node 2 --module workbench.cli vlm train --store s.zarr" in call
-    assert calls[0].endswith(f"--questions captions.json --out {tmp_path}/run/projector")
-    assert calls[1].endswith(
-        f"--from {tmp_path}/run/projector --questions questions.json --out {tmp_path}/run/lora"
-    )
+        assert "--nproc-per-node 2 --module workbench.cli vlm train @recipe.txt " in call
+        assert "--store s.zarr" in call
+    run = tmp_path / "run"
+    assert calls[0].endswith(f"--questions captions.json --out {run}/projector")
+    assert "@recipe.txt --stage projector " in calls[0]
+    assert calls[1].endswith(f"--from {run}/projector --questions questions.json --out {run}/tuned")
+    assert "--stage" not in calls[1]
     assert not queued
 
 
@@ -39,4 +42,4 @@ def test_a_requeued_job_skips_a_finished_stage(job, tmp_path):
     (tmp_path / "run/projector").mkdir(parents=True)
     (tmp_path / "run/projector/finished.json").write_text("{}")
     calls, *_ = job("multimodal.sbatch", *GIVEN, str(tmp_path / "run"), finishes=True)
-    assert stages(calls) == ["lora"]
+    assert stages(calls) == ["tuned"]

@@ -182,6 +182,29 @@ def _gains(group: str) -> tuple[str, str, pd.DataFrame]:
     return "What the next larger encoder gains", caption, frame
 
 
+def _sweep(_: str) -> tuple[str, str, pd.DataFrame]:
+    from analyses import experiments
+    from analyses.scaling_laws import encoder, encoder_signs
+
+    published = encoder_signs.compute(encoder.published_runs())
+    parts, missing = [published.assign(of="paper")], " No run of ours is committed yet."
+    if "encoder_sweep" in experiments.names():
+        ours = encoder_signs.compute(experiments.load("encoder_sweep"))
+        parts, missing = [ours.assign(of="here"), *parts], ""
+    found = pd.concat(parts, ignore_index=True)
+    frame = found[["of", "llm", "dataset", "runs"]].copy()
+    for name, label in (("size", "encoder twice as large"), ("pairs", "twice as many pairs")):
+        ends = list(zip(*(found[f"{name}{end}"] for end in ("", "_low", "_high")), strict=True))
+        frame[label] = [f"{value:+.3f} [{low:+.3f}, {high:+.3f}]" for value, low, high in ends]
+        frame[f"loss, {label}"] = [encoder_signs.sign(low, high) for _, low, high in ends]
+    caption = (
+        "Change of the loss in nats a token, slopes of a least-squares plane over log size and log "
+        "pairs with 95 % intervals, and its sign. Here: scripts/experiments/encoder_sweep.py, "
+        f"projectors on small frozen encoders.{missing}"
+    )
+    return "Signs of the encoder law", caption, frame
+
+
 def _laws(group: str) -> tuple[str, str, pd.DataFrame]:
     from analyses.scaling_laws import encoder
     from workbench.tables.pipeline.laws import encoder_group
@@ -269,10 +292,16 @@ def _dense(number: str) -> tuple[str, str, pd.DataFrame]:
     return block(number)
 
 
-def _vstar(number: str) -> tuple[str, str, pd.DataFrame]:
+def _vstar_counts(number: str) -> tuple[str, str, pd.DataFrame]:
     from workbench.tables.render import case_studies
 
-    return case_studies.vstar(number)
+    return case_studies.vstar_counts(number)
+
+
+def _vstar_chance(number: str) -> tuple[str, str, pd.DataFrame]:
+    from workbench.tables.render import case_studies
+
+    return case_studies.vstar_chance(number)
 
 
 def _experiment(name: str) -> tuple[str, str, pd.DataFrame]:
@@ -287,12 +316,14 @@ BLOCKS: dict[str, Callable[[str], tuple[str, str, pd.DataFrame]]] = {
     "sovit recipe": _recipe,
     "sovit claims": _claims,
     "encoder gains": _gains,
+    "encoder sweep": _sweep,
     "encoder laws": _laws,
     "pretraining": _pretraining,
     "robot audit": _robot_audit,
     "robot runs": _robot_runs,
     "dense": _dense,
-    "vstar": _vstar,
+    "vstar counts": _vstar_counts,
+    "vstar chance": _vstar_chance,
     "experiment": _experiment,
 }
 """Kind of block → from the rest of its name to title, caption and frame."""

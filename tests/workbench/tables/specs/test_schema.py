@@ -53,6 +53,7 @@ WORDS = {
     "encoder_law": "law",
     "hard": "mean over tokens",
     "pretraining": "linear on the mean token",
+    "robot": "two layers",
 }
 """Analysis → what a footnote has to say of how its head or fit differs from the paper's."""
 
