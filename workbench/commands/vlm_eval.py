@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from analyses.reading.progress import watched
 from feature_store import Source
 from feature_store.dataset_name import is_dataset_name
 from workbench.options import options_of
@@ -67,7 +66,7 @@ class VlmEval:
         from workbench.vlm.evaluate import evaluate
         from workbench.vlm.run import Run
         from workbench.vlm.scoring import paired
-        from workbench.vlm.vision import open_images, running_as
+        from workbench.vlm.vision import decoding_as, open_images, running_as
 
         if self.out is not None:
             require_writable(self.out)
@@ -79,9 +78,11 @@ class VlmEval:
         model, writer = run.model(self.device, note)
         if is_dataset_name(self.store):
             find_run(Source.parse(run.identity["source"]).model, self.encoder)
-        images = open_images(self.store, running_as(run.identity["vision"], note, self.device))
+        vision = run.identity["vision"]
+        running = running_as(vision, note, self.device)
+        images = open_images(self.store, running, decoding_as(vision))
         found, scores, answers = evaluate(
-            run, model, writer, images, questions, self.evaluation, watched()
+            run, model, writer, images, questions, self.evaluation, progress=True
         )
         if other is not None:
             names = pd.factorize(pd.Series([question.image for question in questions]))[0]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from analyses.reading.progress import watched
 from feature_store import InputError
 from feature_store.dataset_name import is_dataset_name
 from feature_store.errors import require_at_least
@@ -46,8 +45,8 @@ class VlmTrain:
     """Store of the images that the questions are about; or a data set, such as csv:images.csv,
     whose tokens are computed in every step, in --arithmetic and on --device."""
     fit: Fit | None = None
-    """For a data set: model, as the model was evaluated (the default), or pad, whole images padded
-    to a square. A store's images were fitted by `workbench extract`."""
+    """For a data set: pad, whole images padded to a square, as LLaVA does (the default), or model,
+    as the model was evaluated. A store's images were fitted by `workbench extract`."""
     source: str
     """MODEL[#TAP]@SCALE[+SCALE...] whose tokens the projector takes."""
     questions: tuple[Path, ...]
@@ -88,7 +87,7 @@ class VlmTrain:
         held_out = self._held_out(images, log)
         found = fit(
             images, self.source, questions, self.vlm, seed=self.seed, folder=self.out, log=log,
-            start=self.start, checkpoint_every=self.checkpoint_every, progress=watched(),
+            start=self.start, checkpoint_every=self.checkpoint_every, progress=True,
         )  # fmt: skip
         outcome = found.outcome
         if ranks.rank() > 0:
@@ -126,7 +125,7 @@ class VlmTrain:
         arithmetic = self.vlm.resolved().arithmetic
         assert arithmetic is not None
         device = own_device(self.vlm.device)
-        fit = self.fit or "model"
+        fit = self.fit or "pad"
         return Running(StreamConfig(device=device, arithmetic=arithmetic, fit=fit), log)
 
     def _check(self) -> None:
@@ -168,7 +167,7 @@ class VlmTrain:
         """Images and questions of --encoder-runs, checked before the training."""
         from workbench.training.ranks import own_device
         from workbench.vlm import encoder_runs
-        from workbench.vlm.vision import open_images, open_vision, running_as
+        from workbench.vlm.vision import decoding_as, open_images, open_vision, running_as
 
         if self.encoder_runs is None:
             return None
@@ -176,7 +175,8 @@ class VlmTrain:
         assert self.val_store is not None
         made = open_vision(train, self.source).manifests()
         running = running_as(made, log, own_device(self.vlm.device))
-        images, questions = open_images(self.val_store, running), asked.read(self.val_questions)
+        images = open_images(self.val_store, running, decoding_as(made))
+        questions = asked.read(self.val_questions)
         encoder_runs.check(self.encoder_runs, train, self.source, images, questions)
         return images, questions
 

@@ -54,7 +54,10 @@ def place_of(name: str) -> Path:
         Nobody has named the folder to this process.
     """
     if name not in _places:
-        raise InputError(f"{name} is the name of trained weights; name their folder: run:FOLDER")
+        raise InputError(
+            f"{name} is the name of trained weights; name their folder: --source "
+            f"run:FOLDER@SCALES, or --model run:FOLDER"
+        )
     return _places[name]
 
 
@@ -133,7 +136,7 @@ def other_scales(sources: Iterable[tuple[Source, Mapping[str, Any]]]) -> list[st
         if not source.model.startswith(IS_RUN):
             continue
         trained = manifest["weights_from"].rpartition("trained at ")[2]
-        if trained != "+".join(source.scales):
+        if set(trained.split("+")) != set(source.scales):
             lines.append(
                 f"{source}: the model was trained at {trained}, and is used at other scales"
             )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ _BLOCK_BYTES = 1 << 24
 def save(state: dict[str, Any], folder: Path, *, keep: int) -> Path:
     """Write a state, then remove all but the latest checkpoints.
 
-    The file is on disk before it gets its name, which contains its checksum.
+    The file is on disk before it gets its name, which contains its checksum. A failed write leaves
+    the earlier checkpoints.
 
     Parameters
     ----------
@@ -32,29 +34,50 @@ def save(state: dict[str, Any], folder: Path, *, keep: int) -> Path:
     Raises
     ------
     OSError
-        The disk is full or not writable; earlier checkpoints are kept.
+        As :func:`writing`.
     """
     partial = folder / ".checkpoint.partial"
-    try:
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        path = folder / f"step_{state['step']:010d}.{_checksum(partial)}.pt"
-        os.replace(partial, path)
-    except RuntimeError as error:  # how torch reports a failed write
-        free = shutil.disk_usage(folder).free
-        raise OSError(
-            f"cannot write a checkpoint in {folder}, whose disk has {free / 1e6:,.0f} MB free "
-            f"({str(error).splitlines()[0]}); earlier checkpoints are intact: free some space and "
-            f"repeat the command"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_folder(folder)
+    with writing("a checkpoint", folder):
+        try:
+            with partial.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            path = folder / f"step_{state['step']:010d}.{_checksum(partial)}.pt"
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        sync_folder(folder)
+    remove_old(folder, keep=keep)
+    return path
+
+
+def remove_old(folder: Path, *, keep: int) -> None:
+    """Remove all but the latest checkpoints."""
     for old in existing(folder)[keep:]:
         old.unlink()
-    return path
+
+
+@contextmanager
+def writing(what: str, folder: Path) -> Iterator[None]:
+    """Explain in one line why the block could not write to the folder of a run.
+
+    Raises
+    ------
+    OSError
+        The disk is full or not writable: what could not be written, what is whole, and the remedy.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        free, saved = shutil.disk_usage(folder).free, existing(folder)
+        last = f"step {int(saved[0].name[5:15])}" if saved else "none"
+        fewer = " (workbench pretrain --keep 1 needs less)" if len(saved) > 1 else ""
+        raise OSError(
+            f"cannot write {what} in {folder}, whose disk has {free / 1e6:,.0f} MB free ({why}); "
+            f"last whole checkpoint: {last}; free some space{fewer} and repeat the command"
+        ) from error
 
 
 def load(folder: Path, log: Callable[[str], None]) -> dict[str, Any] | None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from feature_store.errors import InputError
 from workbench.training.run_folder import refuse_changed
 
 RECORDED = ("model", "weights_sha256", "tap", "scale", "transform", "precision", "selection")
 """Manifest fields that decide the input and output of a source's model."""
+USUAL = {"orientation": "ignore"}
+"""Further fields, which are recorded if they have another value, so that older records stay."""
 
 
 def recorded(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,7 +27,7 @@ def refuse_other_features(
     Parameters
     ----------
     then, now : mapping
-        Single-scale source to its fields: as a run recorded them, and from :func:`recorded` now.
+        Single-scale source to its fields: as a run recorded them, and as they are now.
     where : str
         Where the present features come from, for the message.
 
@@ -34,4 +37,12 @@ def refuse_other_features(
         The first difference.
     """
     for single, fields in then.items():
-        refuse_changed(f"{single} {where}", "features", fields, now.get(single))
+        found = now.get(single)
+        if found is None:
+            raise InputError(
+                f"{single} {where}: it is missing, and there are {', '.join(now)}; use the "
+                f"sources of the training, or train again"
+            )
+        modes = [{"mode": (side.get("transform") or {}).get("mode")} for side in (fields, found)]
+        refuse_changed(f"{single} {where}", "features.transform", *modes)  # it explains the rest
+        refuse_changed(f"{single} {where}", "features", {**USUAL, **fields}, {**USUAL, **found})

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from workbench.training import checkpoints, ranks
 from workbench.training.config import TrainingConfig
 from workbench.training.files import EVALUATION, FINISHED, METRICS
 from workbench.training.randomness import seed_step
-from workbench.training.run_folder import Metrics, check_identity, held
+from workbench.training.run_folder import UNDECIDING, Metrics, check_identity, held
 from workbench.training.trained import Outcome, Trained, largest_gradient
 from workbench.training.validation import Best
 
@@ -52,7 +53,8 @@ def train(
     folder : Path
         Folder of this run alone.
     identity : mapping
-        Everything else that decides the results, as JSON: data, model, options.
+        Everything else that decides the results, as JSON: data, model, options, and a hash of the
+        ``code``. A complete run of other code is loaded, not refused.
     libraries : mapping, optional
         Versions to record beside torch's; differences are logged when the run resumes.
 
@@ -63,13 +65,19 @@ def train(
         is not finite.
     """
     device = next(trained.model.parameters()).device
-    whole = {**identity, "training": asdict(config), "seed": seed}
+    training = {name: v for name, v in asdict(config).items() if name not in UNDECIDING}
+    whole = {**identity, "training": training, "seed": seed}
     wanted = progress and ranks.rank() == 0
     with held(folder):
-        check_identity(folder, whole, str(device), log, libraries or {})
+        of_other_code = check_identity(folder, whole, str(device), log, libraries or {})
         ranks.wait()
         run = _Run(trained, folder, config, seed)
         run.resume(log)
+        if of_other_code and not run.finished:
+            raise InputError(
+                f"another version of the code has trained {folder}, whose last checkpoint is gone "
+                f"or damaged; name another folder to train again"
+            )
         if not run.finished:
             with (
                 stop_requests(log, _AFTER_STEP, also=[signal.SIGUSR1]) as stopping,
@@ -78,7 +86,8 @@ def train(
                 bar.initial = bar.n = run.step
                 run.steps(stopping, bar)
         if run.finished and ranks.rank() == 0:
-            strict_json.write({"step": run.step}, folder / FINISHED)
+            with checkpoints.writing(FINISHED, folder):
+                strict_json.write({"step": run.step}, folder / FINISHED)
         return run.outcome()
 
 
@@ -117,17 +126,28 @@ class _Run:
         )
 
     def resume(self, log: Callable[[str], None]) -> None:
-        """Load the latest checkpoint, if any."""
-        with ranks.first_alone():  # it removes damaged files
+        """Load the latest checkpoint, if any; of a finished run the model alone."""
+        with ranks.first_alone():  # it removes files
             state = checkpoints.load(self.folder, log)
+            checkpoints.remove_old(self.folder, keep=self.config.keep)  # the disk may be full
         if state is None:
             return
-        self.trained.model.load_state_dict(state["model"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.best = Best(**state.get("best", {}))
+        try:
+            self.trained.model.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise InputError(
+                f"the checkpoint of step {self.step} in {self.folder} does not fit the model "
+                f"({shorten(str(error), 200)}); name another folder, or repeat the command with "
+                f"the version of the code that wrote it"
+            ) from error
+        if self.finished:
+            log(f"{self.folder} is finished, after step {self.step}")
+            return
         self.trained.optimizer.load_state_dict(state["optimizer"])
         if self.trained.schedule is not None:
             self.trained.schedule.load_state_dict(state["schedule"])
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.best = Best(**state.get("best", {}))
         log(f"resuming {self.folder} after step {self.step}")
 
     def steps(self, stopping: Callable[[], bool], bar: Any) -> None:
@@ -222,7 +242,9 @@ class _Run:
         loss, more = self.trained.loss(part)
         row = ranks.means({"loss": float(loss.detach()), **more})
         if not math.isfinite(row["loss"]):
-            before = largest_gradient(self.trained.model, self._clipped_by())
+            # Of the step before, as clipped; or of this step's parts so far, each divided by count.
+            factor = self._clipped_by() if number == 0 else count / number
+            before = largest_gradient(self.trained.model, factor)
             raise self._not_finite(f"step {step}: the loss is {row['loss']}{before}")
         if number == 0:  # only now, so that the message above can name the earlier gradients
             self.trained.optimizer.zero_grad(set_to_none=True)

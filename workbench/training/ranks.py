@@ -65,8 +65,14 @@ def parallel(model: nn.Module) -> nn.Module:
     All processes take the first one's weights. Each holds the whole model; gradients lie in the
     buffers that are sent, so that they take memory once. Parts of a batch are averaged one by one,
     which gives the same sum as averaging once.
+
+    Parameters that the loss does not reach, such as a norm after the tap, get no gradient, as in a
+    single process. They are found in the first backward pass, which therefore averages only at its
+    end; later steps cost nothing more. They have to be the same in every step.
     """
-    return DistributedDataParallel(model, gradient_as_bucket_view=True) if count() > 1 else model
+    if count() == 1:
+        return model
+    return DistributedDataParallel(model, gradient_as_bucket_view=True, static_graph=True)
 
 
 def any_of(flag: bool) -> bool:

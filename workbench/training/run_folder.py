@@ -7,7 +7,7 @@ import fcntl
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,14 @@ import torch
 from feature_store.errors import InputError
 from workbench.results import strict_json
 from workbench.results.files import require_folder, write_text
-from workbench.training import ranks
+from workbench.training import checkpoints, ranks
 from workbench.training.files import IDENTITY
+from workbench.training.status import is_complete
 
 SHOWN = 6
 """Differing fields that a refusal names."""
+UNDECIDING = ("keep", "log_every")
+"""Training options that decide no weights; only older records list them."""
 
 
 @contextmanager
@@ -56,18 +59,24 @@ def check_identity(
     device: str,
     log: Callable[[str], None],
     libraries: Mapping[str, str],
-) -> None:
+) -> bool:
     """Record the identity of a run, or compare it with the record.
 
     Parameters
     ----------
     identity : mapping
-        Everything that decides the results, as JSON: data, model, configs, seed.
+        Everything that decides the results, as JSON: data, model, configs, seed; ``code`` is a hash
+        of the code. A complete run may be of other code.
     device : str
         Torch device. Device and library versions may differ when a run resumes; the difference is
         logged, since the results then differ slightly from those of an uninterrupted run.
     libraries : mapping
         Versions of libraries beside torch.
+
+    Returns
+    -------
+    bool
+        Whether other code has completed the run, which may be reported but not trained.
 
     Raises
     ------
@@ -84,20 +93,34 @@ def check_identity(
     path = folder / IDENTITY
     if not path.exists():
         if ranks.rank() == 0:
-            strict_json.write(now, path)
-        return
+            with checkpoints.writing(IDENTITY, folder):
+                strict_json.write(now, path)
+        return False
     then = strict_json.read(path)
-    if found := [
-        f"{name} was {old} there and is {new} now"
-        for name, (old, new) in _differing(then["identity"], now["identity"])
-    ]:
-        more = f" (and {len(found) - SHOWN} more)" if len(found) > SHOWN else ""
-        raise InputError(
-            f"{folder} holds another run: {', '.join(found[:SHOWN])}{more}; name another folder, "
-            f"or repeat the recorded options"
-        )
-    for name, value in _differing(then["environment"], now["environment"]):
-        log(f"note: {name} was {value[0]} and is {value[1]}; resumed results are not bit-identical")
+    differing = dict(_differing(then["identity"], now["identity"]))
+    for name in UNDECIDING:
+        differing.pop(f"training.{name}", None)
+    complete = is_complete(folder, then["identity"])
+    if differing and not (complete and differing.keys() == {"code"}):
+        raise _refusal(folder, differing)
+    if differing:
+        log(f"note: another version of the code has trained {folder}; its results are reported")
+    elif not complete:
+        for name, (old, new) in _differing(then["environment"], now["environment"]):
+            log(f"note: {name} was {old} and is {new}; resumed results are not bit-identical")
+    return bool(differing)
+
+
+def _refusal(folder: Path, differing: Mapping[str, tuple[Any, Any]]) -> InputError:
+    """The first differing fields, with a remedy that fits them."""
+    found = [f"{name} was {old} there and is {new} now" for name, (old, new) in differing.items()]
+    more = f" (and {len(found) - SHOWN} more)" if len(found) > SHOWN else ""
+    options = "the recorded options" if differing.keys() != {"code"} else "the command"
+    version = " with the version of the code that began it" if "code" in differing else ""
+    return InputError(
+        f"{folder} holds another run: {', '.join(found[:SHOWN])}{more}; name another folder, or "
+        f"repeat {options}{version}"
+    )
 
 
 def refuse_changed(where: str, what: str, then: Any, now: Any) -> None:
@@ -143,30 +166,39 @@ class Metrics:
     """
 
     def __init__(self, folder: Path, name: str, after: int) -> None:
+        self._folder, self._name = folder, name
         path = folder / name if ranks.rank() == 0 else Path(os.devnull)
         if ranks.rank() > 0:
             self._empty, self._file = True, path.open("a", encoding="utf-8")
             return
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        kept = [line for line in lines[1:] if int(line.partition(",")[0] or 0) <= after]
-        write_text("".join(lines[:1] + kept if after else []), path)
+        rows = [line for line in lines[1:] if line.endswith("\n")]  # the last may be cut off
+        kept = [line for line in rows if int(line.partition(",")[0] or 0) <= after]
         self._empty = not (after and lines)
-        self._file = path.open("a", newline="", encoding="utf-8")
+        with self._writing():
+            write_text("".join(lines[:1] + kept if after else []), path)
+            self._file = path.open("a", newline="", encoding="utf-8")
 
     def add(self, row: Mapping[str, float]) -> None:
         """Append a row; the first row decides the columns."""
         writer = csv.writer(self._file, lineterminator="\n")
-        if self._empty:
-            writer.writerow(row)
-        self._empty = False
-        writer.writerow(row.values())
-        self._file.flush()
+        with self._writing():
+            if self._empty:
+                writer.writerow(row)
+            self._empty = False
+            writer.writerow(row.values())
+            self._file.flush()
 
     def sync(self) -> None:
         """Flush all rows to disk."""
         if ranks.rank() == 0:
-            os.fsync(self._file.fileno())
+            with self._writing():
+                os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; a row that could not be written fails again."""
+        with self._writing():
+            self._file.close()
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return checkpoints.writing(self._name, self._folder)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from feature_store.errors import InputError
+from workbench.models.run_names import WEIGHTS
 from workbench.results import strict_json
 from workbench.training.files import EVALUATION, FINISHED, IDENTITY, METRICS
 
@@ -14,6 +16,22 @@ from workbench.training.files import EVALUATION, FINISHED, IDENTITY, METRICS
 def is_run(folder: str | Path) -> bool:
     """Whether a folder is that of a run."""
     return (Path(folder) / IDENTITY).is_file()
+
+
+def is_complete(folder: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether a run has all its results: the weights for pre-training, else the last checkpoint.
+
+    Parameters
+    ----------
+    identity : mapping
+        As recorded in the run's folder.
+    """
+    if "objective" in identity:  # of pre-training, which writes the weights after the last step
+        return (folder / WEIGHTS).is_file()
+    saved = _saved(folder)
+    return (folder / FINISHED).exists() or (
+        bool(saved) and saved[0] == identity["training"]["iterations"]
+    )
 
 
 def status(folder: str | Path) -> dict[str, Any]:
@@ -39,7 +57,7 @@ def status(folder: str | Path) -> dict[str, Any]:
         raise InputError(
             f"{path / IDENTITY} is not the record of a run: it lacks {error}"
         ) from error
-    saved = sorted((int(file.name[5:15]) for file in path.glob("step_*.pt")), reverse=True)
+    saved = _saved(path)
     metrics, evaluation = (_last_row(path / name) for name in (METRICS, EVALUATION))
     done = max(saved[0] if saved else 0, int(float(metrics["step"])) if metrics else 0)
     return {
@@ -49,7 +67,7 @@ def status(folder: str | Path) -> dict[str, Any]:
         "steps_done": done,
         "steps_total": total,
         "checkpoints": saved,
-        "complete": (path / FINISHED).exists() or (bool(saved) and saved[0] == total),
+        "complete": is_complete(path, record["identity"]),
         "metrics": metrics,
         "evaluation": evaluation,
     }
@@ -65,8 +83,14 @@ def text(found: dict[str, Any]) -> str:
         if row := found[name]:
             lines.append(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
     if not found["complete"]:
-        lines.append("repeat its command to resume")
+        trained = last == found["steps_total"]
+        lines.append(f"repeat its command to {'write its weights' if trained else 'resume'}")
     return "\n".join(lines)
+
+
+def _saved(folder: Path) -> list[int]:
+    """Steps of the checkpoints, the latest first."""
+    return sorted((int(file.name[5:15]) for file in folder.glob("step_*.pt")), reverse=True)
 
 
 def _last_row(path: Path) -> dict[str, str] | None:

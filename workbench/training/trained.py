@@ -61,13 +61,13 @@ class Outcome:
     """The lowest evaluated loss."""
 
 
-def largest_gradient(model: torch.nn.Module, clipped_by: float = 1.0) -> str:
+def largest_gradient(model: torch.nn.Module, factor: float) -> str:
     """Names the largest gradient of a model for a message; empty if there are no gradients.
 
-    `clipped_by` is what clipping divided the gradients by.
+    `factor` is what the gradients were divided by, such as by clipping.
     """
     found = {
-        n: clipped_by * float(p.grad.abs().max())
+        n: factor * float(p.grad.abs().max())
         for n, p in model.named_parameters()
         if p.grad is not None
     }

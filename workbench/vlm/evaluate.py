@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,9 @@ from workbench.vlm.question import Question
 from workbench.vlm.run import Run
 from workbench.vlm.vision import Images, open_vision
 
+ANSWER = 32
+"""Largest number of tokens in an answer to a question about an image file."""
+
 
 @torch.inference_mode()
 def evaluate(
@@ -38,7 +41,7 @@ def evaluate(
     -------
     dict
         ``questions``, ``accuracy``, ``low``, ``high``, ``by_type``; ``score``, ``choices`` (their
-        order).
+        order), ``seed`` (which draws it, and the images of a blind run).
     float array, dims (question,)
         Scores.
     list of str
@@ -71,6 +74,7 @@ def evaluate(
         scores = np.array([score(q, a) for q, a in zip(questions, answers, strict=True)])
     found = scoring.summary(questions, scores) | {"score": config.score}
     found["choices"] = "shuffled" if config.shuffle_choices else "as listed"
+    found["seed"] = config.seed
     return found, scores, answers
 
 
@@ -78,7 +82,7 @@ def _require_choices(questions: Sequence[Question], score: str) -> None:
     if lacking := [n for n, one in enumerate(questions, start=1) if len(one.choices) < 2]:
         raise InputError(
             f"--score {score} compares choices, and question {lacking[0]} has none ({len(lacking)} "
-            f"in all); give them in a column choices, or use --score exact"
+            f"in all); give them in a column choices or in columns A, B, ..., or use --score exact"
         )
     most = max(range(len(questions)), key=lambda n: len(questions[n].choices))
     if score == "letter" and len(questions[most].choices) > scoring.LETTERS:
@@ -86,6 +90,10 @@ def _require_choices(questions: Sequence[Question], score: str) -> None:
             f"question {most + 1} has {len(questions[most].choices)} choices; --score letter takes "
             f"at most {scoring.LETTERS}: use --score likelihood"
         )
+
+
+def _by_number(number: int) -> str:
+    return f"question {number + 1}"
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,10 @@ class Answerer:
     config: EvaluationConfig
     progress: bool
     """Show a bar."""
+    called: Callable[[int], str] = _by_number
+    """Number of a question to its name in messages."""
+    bound: str = "--new-tokens"
+    """Name in messages of what bounds the answers."""
 
     def generate(self, texts: Sequence[Text], rows: np.ndarray) -> list[str]:
         """Generate an answer to each text by greedy decoding."""
@@ -123,17 +135,23 @@ class Answerer:
         """
         pairs = [(n, option) for n, q in enumerate(questions) for option in q.choices]
         texts = [self.writer.option(questions[n].question, option) for n, option in pairs]
-        means = self.mean_losses(texts, rows[[n for n, _ in pairs]])
+        asked = [n for n, _ in pairs]
+        means = self.mean_losses(texts, rows[asked], asked)
         best: dict[int, tuple[float, str]] = {}
         for (n, option), loss in zip(pairs, means, strict=True):
             if n not in best or loss < best[n][0]:
                 best[n] = loss, option
         return [best[n][1] for n in range(len(questions))]
 
-    def mean_losses(self, texts: Sequence[Text], rows: np.ndarray) -> list[float]:
-        """Mean loss in nats over the labelled places of each text."""
+    def mean_losses(
+        self, texts: Sequence[Text], rows: np.ndarray, asked: Sequence[int] | None = None
+    ) -> list[float]:
+        """Mean loss in nats over the labelled places of each text.
+
+        `asked` are the numbers of the questions, if a question has several texts.
+        """
         means: list[float] = []
-        for _, batch in self._batches(texts, rows, left=False):
+        for _, batch in self._batches(texts, rows, left=False, asked=asked):
             counts = (batch["labels"][:, 1:] != IGNORED).sum(1)
             means += (self.model.losses(batch).sum(1) / counts).tolist()
         if not np.isfinite(means).all():
@@ -164,9 +182,16 @@ class Answerer:
             scores.append(float(right))
         return answers, np.array(scores)
 
-    def _batches(self, texts: Sequence[Text], rows: np.ndarray, *, left: bool) -> Any:
+    def _batches(
+        self,
+        texts: Sequence[Text],
+        rows: np.ndarray,
+        *,
+        left: bool,
+        asked: Sequence[int] | None = None,
+    ) -> Any:
         """Yield the numbers of some texts and their batch."""
-        for number, text in enumerate(texts):
+        for number, text in zip(asked or range(len(texts)), texts, strict=True):
             self._refuse_long(number, len(text.ids), self.config.new_tokens if left else 0)
         device = next(self.model.parameters()).device
         size = self.config.batch
@@ -180,14 +205,15 @@ class Answerer:
 
     def _refuse_long(self, number: int, tokens: int, answer: int) -> None:
         room = self.length - tokens
-        found = f"question {number + 1} has {tokens} tokens with its image"
+        found = f"{self.called(number)} has {tokens} tokens with its image"
+        remedy = "or train with a larger --length"
         if room < min(answer, 1):
             most = self.length - (answer if answer < self.length else 0)
-            raise InputError(f"{found}; expected at most {most}: shorten it")
+            raise InputError(f"{found}; expected at most {most}: shorten it, {remedy}")
         if room < answer:
             raise InputError(
                 f"{found}, which leaves {room} of the run's {self.length} for an answer, and "
-                f"--new-tokens is {answer}; use at most --new-tokens {room}"
+                f"{self.bound} is {answer}; lower it to at most {room}, {remedy}"
             )
 
 
@@ -196,16 +222,22 @@ def answer(
 ) -> str:
     """The model's answer about one image's tokens, float32, dims (1, row, col, channel).
 
+    It has at most :data:`ANSWER` tokens, or as many as the run's length leaves.
+
     Raises
     ------
     InputError
         An empty question, or one that is too long.
     """
     require_text(question)
-    config = EvaluationConfig(new_tokens=32)
-    asked = Answerer(model, writer, lambda rows: tokens, run.config.length, config, False)
+    text, length = writer.prompt(question), run.config.length
+    room = length - len(text.ids)
+    config = EvaluationConfig(new_tokens=min(ANSWER, room) if room > 0 else ANSWER)
+    asked = Answerer(
+        model, writer, lambda rows: tokens, length, config, False, lambda number: "--question"
+    )
     with torch.inference_mode():
-        return asked.generate([writer.prompt(question)], np.array([0]))[0]
+        return asked.generate([text], np.array([0]))[0]
 
 
 def require_text(question: str) -> None:

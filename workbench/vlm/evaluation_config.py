@@ -16,7 +16,8 @@ class EvaluationConfig:
 
     score: Score = "exact"
     """likelihood: the choice with the lowest mean token loss; letter: the choice whose letter is
-    generated; exact: the generated answer is the expected one; vqa: soft accuracy of VQA."""
+    generated; exact: the generated answer is the expected one, things joined by commas in any
+    order; vqa: soft accuracy of VQA."""
     shuffle_choices: bool = False
     """With --score letter: shuffle the choices of each question. V* lists the right one first."""
     new_tokens: int = 16

@@ -20,6 +20,10 @@ from workbench.vlm.gguf_file import unpack
 
 PACKAGES = ("transformers", "peft", "accelerate", "gguf")
 INSTALL = "pip install 's2-workbench[vlm]'"
+TOKENIZERS = {
+    "sentencepiece": "sentencepiece", "tiktoken": "tiktoken", "google.protobuf": "protobuf",
+}  # fmt: skip
+"""Module that reads the files of some tokenizers to its package."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +170,35 @@ def _pretrained(source: str, dtype: torch.dtype, name: str) -> Language:
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except damaged as error:
-        raise InputError(f"language model {name} cannot be loaded: {error}") from error
+    except (*damaged, ImportError) as error:
+        raise InputError(f"language model {name} cannot be loaded: {_line(error)}") from error
     for scaled in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
         if getattr(model.config, scaled, None) is not None:
             raise InputError(f"language model {name} has {scaled}, which is not supported")
     return Language(model.eval(), tokenizer, str(getattr(model.config, "_commit_hash", None)))
+
+
+def _line(error: Exception) -> str:
+    """An error in one line, with the command that installs the packages that it asks for."""
+    line = " ".join(str(error).split())
+    packages = _lacking(error)
+    return f"{line}; install what it needs: pip install {' '.join(packages)}" if packages else line
+
+
+def _lacking(error: Exception) -> list[str]:
+    """Packages that an error asks for and that are not installed."""
+    text = str(error).lower()
+    asked = {module: package for module, package in TOKENIZERS.items() if package in text}
+    if "tiktoken" in asked:  # transformers asks for it where the first choice is not installed
+        asked = {"sentencepiece": TOKENIZERS["sentencepiece"], **asked}
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        module = error.name if error.name in TOKENIZERS else error.name.partition(".")[0]
+        asked.setdefault(module, TOKENIZERS.get(module, module))
+    return [package for module, package in asked.items() if _absent(module)]
+
+
+def _absent(module: str) -> bool:
+    try:
+        return find_spec(module) is None
+    except ModuleNotFoundError:  # what the module lies in
+        return True

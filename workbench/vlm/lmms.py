@@ -4,30 +4,34 @@ The engine finds it by the entry point ``lmms_eval.models``:
 
     lmms-eval --model s2_workbench --model_args run=runs/lora --tasks TASK
 
-Images go through the run's tower on the spot. The class is made when the engine asks for it, so
-that this module can be imported without the engine.
+Images go through the run's tower on the spot; several of one document are pasted side by side into
+one. The class is made when the engine asks for it, so that this module can be imported without the
+engine.
 """
 
 from __future__ import annotations
 
 import functools
 import io
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from feature_store.errors import InputError
 from feature_store.source import Source
+from workbench.datasets.decode import DecodeError, decode
 from workbench.models.run_names import find_run
 from workbench.results.messages import note
 from workbench.vlm.evaluate import Answerer
 from workbench.vlm.evaluation_config import EvaluationConfig
 from workbench.vlm.question_json import IMAGE_MARK
 from workbench.vlm.run import Run
-from workbench.vlm.vision import Tower
+from workbench.vlm.vision import Tower, decoding_as
 
 NAME = "s2_workbench"
 """Name of the model, as ``lmms-eval --model`` takes it."""
@@ -58,7 +62,8 @@ class Answering:
     answer to score, a function from a document to its images, number of the document, task, split.
 
     `run` is the folder of the run, `encoder` the ``run:FOLDER`` of the frozen model, if it was
-    trained here. Other options, which the engine passes to every model, are ignored.
+    trained here. A `batch_size` of auto is 1. Other options, which the engine passes to every
+    model, are ignored.
     """
 
     task_dict: Any
@@ -76,9 +81,13 @@ class Answering:
         self._run = Run.open(Path(run))
         source = self._run.identity["source"]
         find_run(Source.parse(source).model, encoder)
-        self._tower = Tower(self._run.identity["vision"], source, note, device)
+        vision = self._run.identity["vision"]
+        self._batch = _batch(batch_size)
+        self._decoding = decoding_as(vision)
+        self._tower = Tower(vision, source, note, device)
         self._model, self._writer = self._run.model(device, note)
-        self._batch = int(batch_size)
+        self._told = False
+        """Whether the first document of several images was named."""
 
     @torch.inference_mode()
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
@@ -88,7 +97,7 @@ class Answering:
             options = [request.args[1] for request in part]
             most = max(int(one.get("max_new_tokens", 16)) for one in options)
             texts = [self._writer.prompt(_text(request)) for request in part]
-            answers = self._answerer(tokens, most).generate(texts, np.arange(len(part)))
+            answers = self._answerer(part, tokens, most).generate(texts, np.arange(len(part)))
             found += [_cut(text, one) for text, one in zip(answers, options, strict=True)]
         return found
 
@@ -104,7 +113,7 @@ class Answering:
                 self._writer.option(_text(request), self._target(request).strip())
                 for request in part
             ]
-            losses += self._answerer(tokens, 0).mean_losses(texts, np.arange(len(part)))
+            losses += self._answerer(part, tokens).mean_losses(texts, np.arange(len(part)))
         return [(loss, False) for loss in losses]
 
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
@@ -125,13 +134,26 @@ class Answering:
 
     def _image(self, request: Any) -> bytes:
         images = request.args[2](self._document(request))
-        if len(images) != 1:
+        if not images:
             raise InputError(
-                f"document {request.args[3]} of {request.args[4]} has {len(images)} images; {NAME} "
-                f"takes one"
+                f"{_name(request)} has no image; {NAME} answers questions about images: choose a "
+                f"task whose documents have one"
+            )
+        try:
+            pictures = [Image.fromarray(decode(image, self._decoding)) for image in images]
+        except DecodeError as error:
+            raise InputError(
+                f"an image of {_name(request)} cannot be read: {error}; mend it, or choose another "
+                f"task"
+            ) from error
+        if len(pictures) > 1 and not self._told:
+            self._told = True
+            note(
+                f"note: {_name(request)} has {len(pictures)} images, which are pasted side by side "
+                f"into one; so are those of other documents"
             )
         content = io.BytesIO()
-        images[0].convert("RGB").save(content, "PNG")
+        side_by_side(pictures).save(content, "PNG")
         return content.getvalue()
 
     def _target(self, request: Any) -> str:
@@ -142,10 +164,47 @@ class Answering:
         number, task, split = request.args[3:6]
         return self.task_dict[task][split][number]
 
-    def _answerer(self, tokens: torch.Tensor, new_tokens: int) -> Answerer:
+    def _answerer(self, part: Sequence[Any], tokens: torch.Tensor, new_tokens: int = 1) -> Answerer:
         config = EvaluationConfig(new_tokens=max(new_tokens, 1), batch=self._batch)
-        length = self._run.config.length
-        return Answerer(self._model, self._writer, lambda rows: tokens[rows], length, config, False)
+        return Answerer(
+            self._model, self._writer, lambda rows: tokens[rows], self._run.config.length, config,
+            False, lambda number: _name(part[number]), "the task's max_new_tokens",
+        )  # fmt: skip
+
+
+def side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures of one height, from left to right, with about as many pixels as they have together.
+
+    Examples
+    --------
+    >>> side_by_side([Image.new("RGB", (30, 20)), Image.new("RGB", (20, 80))]).size
+    (62, 35)
+    """
+    if len(pictures) == 1:
+        return pictures[0]
+    pixels = sum(one.width * one.height for one in pictures)
+    height = math.sqrt(pixels / sum(one.width / one.height for one in pictures))
+    sizes = [(round(height * one.width / one.height) or 1, round(height)) for one in pictures]
+    whole = Image.new("RGB", (sum(width for width, _ in sizes), round(height)))
+    left = 0
+    for one, size in zip(pictures, sizes, strict=True):
+        whole.paste(one.resize(size), (left, 0))
+        left += size[0]
+    return whole
+
+
+def _batch(size: int | str) -> int:
+    """The number of texts run together."""
+    text = str(size)
+    if text.partition(":")[0] == "auto":
+        return 1
+    if not text.isdecimal() or not int(text):
+        raise InputError(f"batch_size is {size!r}; expected a number of at least 1, or auto")
+    return int(text)
+
+
+def _name(request: Any) -> str:
+    return f"document {request.args[3]} of {request.args[4]}"
 
 
 def _text(request: Any) -> str:

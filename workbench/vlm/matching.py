@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -21,7 +22,8 @@ def rows_of(questions: Sequence[Question], image_ids: Iterable[str], store: str)
     Raises
     ------
     InputError
-        Images that match no id, or several.
+        Images that match no id, or several; different images that match one id. Names of which one
+        ends with the others are of one image.
 
     Examples
     --------
@@ -34,12 +36,14 @@ def rows_of(questions: Sequence[Question], image_ids: Iterable[str], store: str)
     for image_id in exact:
         by_name[image_id.rpartition("/")[2]].append(image_id)
     found: dict[str, int] = {}
+    names: dict[str, list[str]] = defaultdict(list)
     lost: list[str] = []
     several: list[str] = []
     for image in dict.fromkeys(question.image for question in questions):
         matches = [image] if image in exact else _alike(image, by_name[image.rpartition("/")[2]])
         if len(matches) == 1:
             found[image] = exact[matches[0]]
+            names[matches[0]].append(image)
         else:
             (several if matches else lost).append(image)
     if lost:
@@ -51,6 +55,12 @@ def rows_of(questions: Sequence[Question], image_ids: Iterable[str], store: str)
         raise InputError(
             f"{len(several)} of the questions' images match several images of {store}: "
             f"{some(several)}; name them by more of their path"
+        )
+    if shared := [image_id for image_id, alike in names.items() if not _one_path(alike)]:
+        raise InputError(
+            f"{len(shared)} of the images of {store} match several of the questions' images: "
+            f"{shared[0]} matches {some(names[shared[0]])}; expected an image for each: extract "
+            f"them under the names in the questions, or from a folder further up"
         )
     return np.array([found[question.image] for question in questions], dtype=np.int64)
 
@@ -75,5 +85,17 @@ def other_images(rows: np.ndarray, seed: int) -> np.ndarray:
 
 def _alike(image: str, ids: Iterable[str]) -> list[str]:
     """Ids that end with the image's path; if there are none, ids that the path ends with."""
-    ends = [one for one in ids if f"/{one}".endswith(f"/{image.lstrip('./')}")]
-    return ends or [one for one in ids if f"/{image}".endswith(f"/{one}")]
+    path = f"/{_plain(image)}"
+    ends = [one for one in ids if f"/{one}".endswith(path)]
+    return ends or [one for one in ids if path.endswith(f"/{one}")]
+
+
+def _one_path(images: Sequence[str]) -> bool:
+    """Whether the longest of these paths ends with all others."""
+    paths = sorted((_plain(image) for image in images), key=len)
+    return all(f"/{paths[-1]}".endswith(f"/{path}") for path in paths)
+
+
+def _plain(image: str) -> str:
+    """A path without the dots and slashes that do not count, and none at its beginning."""
+    return str(PurePosixPath(image)).lstrip("./")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from workbench.vlm.question import Question
 
 SEPARATOR = "|"
 """Separates the choices in a cell."""
+LETTERS = tuple(string.ascii_uppercase)
+"""Columns of lettered choices."""
 LONGEST = 4096
 """Characters of a path (PATH_MAX of Linux); an image in base64 has more."""
 
@@ -22,13 +25,17 @@ LONGEST = 4096
 def of_table(path: Path) -> Iterator[Question]:
     """Yield one question per row: columns image or path, question, answer; choices or A, B, ....
 
+    Columns A and B in upper case, and those that follow in the alphabet, are choices. Other names
+    count in any case.
+
     Raises
     ------
     InputError
         Not a UTF-8 table; a missing or repeated column; a row of another length; images in cells.
     """
     names, rows = _cells(path)
-    columns = [name.lower() for name in names]
+    columns = [name if name in LETTERS else name.lower() for name in names]
+    letters = _letters(columns)
     if twice := [name for name in dict.fromkeys(columns) if name and columns.count(name) > 1]:
         raise InputError(f"{path} has {columns.count(twice[0])} columns {twice[0]}; keep one")
     image = next((name for name in ("image", "image_path", "path") if name in columns), "image")
@@ -47,7 +54,7 @@ def of_table(path: Path) -> Iterator[Question]:
                 f"an image itself rather than the name of one; write the images to files, extract "
                 f"them to a store, and replace the column by one called path with their names"
             )
-        yield _question(row, image)
+        yield _question(row, image, letters)
 
 
 def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -73,14 +80,20 @@ def _cells_of_any_length(longest: int) -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _question(row: dict[str, str], image: str) -> Question:
-    letters = [name for name in string.ascii_lowercase if row.get(name, "").strip()]
-    choices = [row[name] for name in letters]
+def _letters(columns: Sequence[str]) -> list[str]:
+    """The columns of choices: A, B, ..., without a gap; none if there is no B."""
+    found = list(itertools.takewhile(columns.__contains__, LETTERS))
+    return found if len(found) > 1 else []
+
+
+def _question(row: dict[str, str], image: str, letters: Sequence[str]) -> Question:
+    given = [name for name in letters if row[name].strip()]
+    choices = [row[name] for name in given]
     if row.get("choices"):
         choices = [part.strip() for part in row["choices"].split(SEPARATOR)]
     answer = row["answer"]
-    if letters and answer.lower() in letters and answer not in choices:
-        answer = row[answer.lower()]
+    if answer.upper() in given and answer not in choices:
+        answer = row[answer.upper()]
     hint = row.get("hint", "").strip()
     return Question(
         image=row[image],

@@ -112,7 +112,7 @@ def cache_of(folder: Path) -> Path:
 
 
 def refuse_other(before: Run, identity: Mapping[str, Any], projector: Projector) -> None:
-    """Refuse to start from a run with another language model, projector or vision model.
+    """Refuse to start from a run with another source, language model, projector or vision model.
 
     Raises
     ------
@@ -120,17 +120,19 @@ def refuse_other(before: Run, identity: Mapping[str, Any], projector: Projector)
         The first difference.
     """
     where = f"--from {before.folder}"
-    refuse_changed(where, "language", before.identity["language"], identity["language"])
-    old, new = before.identity["channels"], projector.channels
-    if old != new:
+    old, new = before.identity["source"], identity["source"]
+    widths = before.identity["channels"], projector.channels
+    if old != new or widths[0] != widths[1]:
         raise InputError(
-            f"{where}: its projector takes {old} channels ({before.identity['source']}), but the "
-            f"source {identity['source']} has {new}; train both stages on the same scales"
+            f"{where} was trained on {old} ({widths[0]} channels), and this run takes {new} "
+            f"({widths[1]} channels); a projector fits the scales of one source in their order: "
+            f"use --source {old}, or start from a run on {new}"
         )
+    refuse_changed(where, "language", before.identity["language"], identity["language"])
     kinds = before.config.projector, projector.kind
     if kinds[0] != kinds[1]:
         raise InputError(
             f"{where}: its projector is {kinds[0]}, this run's is {kinds[1]}; use --projector "
             f"{kinds[0]}"
         )
-    refuse_other_features(before.identity["vision"], identity["vision"], where)
+    refuse_other_features(before.identity["vision"], identity["vision"], f"for {where}")

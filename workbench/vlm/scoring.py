@@ -20,6 +20,7 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 NUMBERS = {word: str(number) for number, word in enumerate(WORDS)}
 _KEPT = r"(?<!\w)-(?=\.?\d)|(?<![^\W\d])\.(?=\d)|(?<=[a-z])\++(?!\w)"
 """Minus and decimal point of a number, and pluses that end a word."""
+_IN_NUMBER = re.compile(r"(?<=\d),(?=\d)")
 _PUNCTUATION = re.compile(f"({_KEPT})|[{re.escape(string.punctuation.replace(chr(39), ''))}]")
 _BEGINS = re.compile(r"\W*([A-Za-z])\s*(?:$|[):]|\.(?!\w))")
 _ANSWER_IS = re.compile(
@@ -47,18 +48,36 @@ def normalised(answer: str) -> str:
     >>> normalised("-1.50 (C++)")
     '-1.50 c++'
     """
-    text = re.sub(r"(?<=\d),(?=\d)", "", answer.lower())
+    text = _IN_NUMBER.sub("", answer.lower())
     text = _PUNCTUATION.sub(lambda mark: mark[1] or " ", text)
     words = [NUMBERS.get(word, word) for word in text.split()]
     return " ".join(word for word in words if word not in ARTICLES)
 
 
 def exact(question: Question, answer: str) -> float:
-    """1 if the normalised answer is the expected one, else 0."""
+    """1 if the normalised answer is the expected one, else 0.
+
+    An answer of several things, joined by commas, is the same in any order, each thing normalised
+    by itself; their numbers must agree.
+
+    Examples
+    --------
+    >>> asked = Question(image="i", question="What is there?", answer="clock, paper")
+    >>> [exact(asked, answer) for answer in ("Paper, a clock", "paper", "paper, paper")]
+    [1.0, 0.0, 0.0]
+    """
     expected = normalised(question.answer)
-    if not expected:  # an article alone, such as the letter A
-        return float(answer.strip().lower() == question.answer.strip().lower())
-    return float(normalised(answer) == expected)
+    same = bool(expected) and normalised(answer) == expected
+    return float(same or _things(answer) == _things(question.answer))
+
+
+def _things(answer: str) -> list[str]:
+    """The things that commas join, normalised and sorted; an article alone, as the letter A, stays.
+
+    A comma between digits is part of a number.
+    """
+    parts = _IN_NUMBER.sub("", answer).split(",")
+    return sorted(normalised(one) or one.strip().lower() for one in parts if one.strip())
 
 
 def vqa(question: Question, answer: str) -> float:

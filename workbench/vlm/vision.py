@@ -16,23 +16,26 @@ from feature_store import FeatureStore, InputError, Source, protocol
 from feature_store.dataset_name import is_dataset_name
 from feature_store.errors import some
 from workbench import datasets
-from workbench.datasets import Dataset
+from workbench.datasets import Dataset, DecodeError, Decoding
 from workbench.datasets.folder import FileReader
 from workbench.extraction.request import StreamConfig
 from workbench.extraction.same_images import sampled_rows
 from workbench.extraction.streaming import Running, StreamedSplit
 from workbench.models import resolve
 from workbench.models.transform import Padded, Transform
-from workbench.training.features import recorded, refuse_other_features
+from workbench.training.features import USUAL, recorded, refuse_other_features
 
 Images = FeatureStore | StreamedSplit
 """Images with features: stored, or computed whenever they are asked for."""
 
 
-def open_images(name: str, running: Running) -> Images:
-    """A store by its path, or a data set by its name, whose features `running` computes."""
+def open_images(name: str, running: Running, decoding: Decoding | None = None) -> Images:
+    """A store by its path, or a data set by its name, whose features `running` computes.
+
+    `decoding` is how files of a data set become pixels.
+    """
     if is_dataset_name(name):
-        return StreamedSplit(datasets.open(name), running)
+        return StreamedSplit(datasets.open(name, decoding=decoding), running)
     return feature_store.open(name)
 
 
@@ -67,8 +70,11 @@ class Vision:
         """Refuse rows whose image is known to be unreadable."""
 
     def manifests(self) -> dict[str, dict[str, Any]]:
-        """Single-scale source to the fields that a run records and compares."""
-        return {single: recorded(self.images.source(single).manifest) for single in self.singles}
+        """Single-scale source to the fields that a run records and compares.
+
+        Beside those of :func:`recorded` this is ``orientation``, if it is not the usual one.
+        """
+        return {single: _fields(self.images.source(single).manifest) for single in self.singles}
 
     def identity(self) -> dict[str, Any]:
         """Hashes of the images' names and of how the features were made."""
@@ -152,13 +158,36 @@ class ComputedVision(Vision):
             for single in self.singles:
                 parts[single].append(torch.as_tensor(batch.tokens[single]).float())
         if len(lost := np.setdiff1d(wanted, seen)):
-            names = some(self.images.image_ids[lost].tolist())
-            raise InputError(
-                f"{len(lost)} of the images cannot be read: {names}; mend the files and repeat the "
-                f"command, or remove their questions and train in another --out"
-            )
+            raise self.unreadable(lost)
         whole = (at_grid(torch.cat(parts[single]), self.grid) for single in self.singles)
         return torch.cat(list(whole), -1)[torch.from_numpy(places)]
+
+    def unreadable(self, rows: np.ndarray) -> InputError:
+        """The refusal of rows whose image cannot be read."""
+        names = some(self.images.image_ids[rows].tolist())
+        return InputError(
+            f"{len(rows)} of the images cannot be read: {names}; mend the files or remove their "
+            f"questions, and repeat the command"
+        )
+
+
+class FileVision(ComputedVision):
+    """Tokens of image files that were named one by one."""
+
+    def __init__(self, dataset: Dataset, running: Running, source: str) -> None:
+        super().__init__(StreamedSplit(dataset, running), source)
+        self._dataset = dataset
+
+    def unreadable(self, rows: np.ndarray) -> InputError:
+        """As :meth:`ComputedVision.unreadable`, with the reason for the first."""
+        first, reason = int(rows[0]), "cannot be read"
+        try:
+            self._dataset.image(first)
+        except DecodeError as error:
+            reason = error.reason
+        return InputError(
+            f"image {self._dataset.image_ids[first]}: {reason}; name an image that can be read"
+        )
 
 
 def at_grid(tokens: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
@@ -166,6 +195,20 @@ def at_grid(tokens: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     if tuple(tokens.shape[1:3]) == tuple(grid):
         return tokens
     return interpolate(tokens.permute(0, 3, 1, 2), size=grid).permute(0, 2, 3, 1)
+
+
+def _fields(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a manifest that a run records."""
+    found = Decoding.recorded(manifest.get("decoder") or "").orientation
+    return recorded(manifest) | ({} if found == USUAL["orientation"] else {"orientation": found})
+
+
+def decoding_as(manifests: Mapping[str, Mapping[str, Any]]) -> Decoding:
+    """How the images behind these :meth:`Vision.manifests` became pixels.
+
+    A damaged image is refused, also where the store kept it.
+    """
+    return Decoding(orientation={**USUAL, **next(iter(manifests.values()))}["orientation"])
 
 
 def running_as(
@@ -183,7 +226,7 @@ def running_as(
 
 
 class Tower:
-    """Computes tokens of image files with the tower, transform and arithmetic of a training.
+    """Computes tokens of image files with the tower of a training, run and decoded as there.
 
     `manifests` are :meth:`Vision.manifests` of the training images, of one `source`.
     """
@@ -196,7 +239,7 @@ class Tower:
         device: str = "cpu",
     ) -> None:
         self.manifests, self.source = manifests, source
-        self._running = running_as(manifests, log, device)
+        self._running, self._decoding = running_as(manifests, log, device), decoding_as(manifests)
 
     def __call__(
         self, names: Sequence[str], read: Callable[[str], bytes] | None = None
@@ -213,8 +256,8 @@ class Tower:
         """
         dataset = Dataset(
             name="files", image_ids=list(names), labels=np.full(len(names), -1, np.int32),
-            label_names=[], reader=read or FileReader(""),
+            label_names=[], reader=read or FileReader(""), decoding=self._decoding,
         )  # fmt: skip
-        vision = ComputedVision(StreamedSplit(dataset, self._running), self.source)
+        vision = FileVision(dataset, self._running, self.source)
         refuse_other_features(self.manifests, vision.manifests(), "computed here")
         return vision(np.arange(len(names)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,8 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from feature_store import InputError
+from workbench.models.run_names import WEIGHTS, record_of
 from workbench.pretraining.config import PretrainConfig, PretrainRecipe, check_batch
 from workbench.training import checkpoints
 
@@ -32,19 +36,52 @@ def torchrun(words):
     )  # fmt: skip
 
 
-def test_two_processes_train_as_one(line, tmp_path):
-    """Each takes every second image; gradients are averaged, and one of them writes and prints.
-
-    The model is evaluated after the last step alone, by the first process while the other waits.
-    """
-    words = line(tmp_path / "a", epochs="1", augment="none", batch="8", checkpoint_every="200")
+def finished(words):
+    """The object that two processes print at the end of their training."""
     training = torchrun(words)
     said, noise = training.communicate(timeout=300)
     assert training.returncode == 0, noise
-    assert json.loads(said)["steps"] == 3, "one object"
-    assert len(rows(tmp_path / "a", "metrics.csv")) == 3
-    assert (tmp_path / "a" / "checkpoint.safetensors").exists()
-    assert json.loads((tmp_path / "a/run.json").read_text())["environment"]["processes"] == 2
+    assert "Warning" not in noise
+    return json.loads(said)
+
+
+def test_two_processes_train_as_one(line, pretrain, tmp_path):
+    """Each takes every second image; gradients are averaged, and one of them writes and prints.
+
+    The model is evaluated after the last step alone, by the first process while the other waits. It
+    has a pooling after the tap, whose weights get no gradient and do not decay.
+    """
+    options = {
+        "model": "timm:test_vit3:32", "epochs": "1", "augment": "none", "ema": "0",
+        "learning_rate": "1e-2", "checkpoint_every": "200",
+    }  # fmt: skip
+    assert finished(line(tmp_path / "two", **options))["steps"] == 3, "one object"
+    pretrain(tmp_path / "one", **options)
+    one, two = (load_file(tmp_path / name / WEIGHTS) for name in ("one", "two"))
+    assert "attn_pool.kv.weight" in two
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=2e-6, rtol=1e-4)
+    losses = (
+        [float(row["loss"]) for row in rows(tmp_path / n, "metrics.csv")] for n in ("one", "two")
+    )
+    assert next(losses) == pytest.approx(next(losses), rel=1e-5)
+    assert json.loads((tmp_path / "two/run.json").read_text())["environment"]["processes"] == 2
+
+
+def test_two_processes_distil(line, tmp_path):
+    """In parts that are computed again, with a pooling that gets no gradient."""
+    pytest.importorskip("lightly")
+    words = line(
+        tmp_path / "a", objective="dinov2", model="timm:test_vit3:64", prototypes="64", hidden="32",
+        local_crops="2", local_pixels="0.5", augment="auto", epochs="0.6", parts="2", recompute="",
+        val=None,
+    )  # fmt: skip
+    assert finished(words)["steps"] == 2
+    state = checkpoints.load(tmp_path / "a", pytest.fail)
+    assert state["step"] == 2
+    assert all(value.isfinite().all() for value in state["model"].values())
+    assert all(math.isfinite(float(row["loss"])) for row in rows(tmp_path / "a", "metrics.csv"))
+    assert record_of(tmp_path / "a")["objective"] == "dinov2"
 
 
 def test_processes_that_are_preempted_save_one_checkpoint_together(line, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -25,7 +26,9 @@ from workbench.training.trained import Trained
 CONFIG = TrainingConfig(iterations=40, checkpoint_every=10, log_every=4)
 
 
-def run(folder, config=CONFIG, *, seed=0, before=None, bad=None, log=print, rate=0.05, **more):
+def run(
+    folder, config=CONFIG, *, seed=0, before=None, bad=None, log=print, rate=0.05, code="a", **more
+):
     """A small regression with dropout, momentum, a schedule and random batches."""
     seed_step(0, seed)
     model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 1))
@@ -48,7 +51,8 @@ def run(folder, config=CONFIG, *, seed=0, before=None, bad=None, log=print, rate
     trained = Trained(
         model=model, optimizer=optimizer, schedule=schedule, read=read, loss=loss, **more
     )
-    outcome = train(trained, folder, config, identity={"rate": rate}, seed=seed, log=log)
+    identity = {"rate": rate, "code": code}
+    outcome = train(trained, folder, config, identity=identity, seed=seed, log=log)
     return outcome, [p.detach().clone() for p in model.parameters()]
 
 
@@ -153,6 +157,22 @@ def test_the_largest_gradient_is_named_as_it_was_before_it_was_clipped(tmp_path)
     assert found[0] == pytest.approx(found[1], rel=1e-2)
 
 
+def test_the_largest_gradient_is_that_of_the_parts_before(tmp_path):
+    """Weights stay, so that the first part of step 2 has one gradient, whatever follows it."""
+
+    def split(*marks):
+        """Copies of the first half of a batch under step numbers that are larger by the marks."""
+        return lambda batch: [(batch[0] + mark, batch[1][:2], batch[2][:2]) for mark in marks]
+
+    found = []
+    for parts, bad, clip in ((split(0), 3, None), (split(0, 100), 102, 1e-3)):
+        config = TrainingConfig(iterations=4, clip=clip)
+        with pytest.raises(InputError, match=f"step {2 if clip else 3}:") as error:
+            run(tmp_path / str(clip), config, bad=bad, rate=0.0, parts=parts)
+        found.append(re.search(r"before it was ([0-9.e-]+), of (\S+)\)", str(error)).groups())
+    assert found[0] == found[1]
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_before_it_reaches_the_weights(tmp_path):
     with pytest.raises(InputError, match="step 23: the loss is nan") as found:
         run(tmp_path, bad=23)
@@ -178,6 +198,59 @@ def test_another_run_is_refused_by_the_name_of_what_differs(tmp_path):
         run(tmp_path, TrainingConfig(iterations=50, checkpoint_every=10, log_every=4))
     with pytest.raises(InputError, match="rate was 0.05 there and is 0.1"):
         run(tmp_path, rate=0.1)
+
+
+def test_other_code_reports_a_finished_run_and_refuses_the_rest(tmp_path):
+    """The remedy is one that can be followed."""
+    stopped, lines = TrainingConfig(iterations=40, checkpoint_every=10, patience=9), []
+
+    def send(step):
+        if step == 17:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def refuse(step):
+        pytest.fail("trained again")
+
+    run(tmp_path, before=send)
+    with pytest.raises(InputError, match="code was a there and is b now.*version of the code"):
+        run(tmp_path, code="b")
+    with pytest.raises(InputError, match="recorded options with the version of the code"):
+        run(tmp_path, stopped, code="b")
+    _, expected = run(tmp_path)
+    outcome, found = run(tmp_path, code="b", log=lines.append, before=refuse)
+    assert (outcome.step, outcome.finished) == (40, True)
+    assert all(map(torch.equal, found, expected))
+    assert "another version of the code" in lines[0]
+    with pytest.raises(InputError, match="seed was 0"):
+        run(tmp_path, code="b", seed=1)
+    checkpoints.existing(tmp_path)[0].write_bytes(b"")
+    with pytest.raises(InputError, match="last checkpoint is gone or damaged"):
+        run(tmp_path, code="b")
+
+
+def test_how_much_is_kept_and_logged_may_change(tmp_path):
+    run(tmp_path, replace(CONFIG, keep=4))
+    path = tmp_path / "run.json"
+    record = json.loads(path.read_text())
+    assert set(record["identity"]["training"]) == {
+        "iterations", "checkpoint_every", "clip", "patience",
+    }  # fmt: skip
+    record["identity"]["training"] |= {"keep": 7, "log_every": 3}  # as older runs recorded
+    path.write_text(json.dumps(record))
+    assert len(checkpoints.existing(tmp_path)) == 4
+    assert run(tmp_path, replace(CONFIG, keep=1, log_every=1))[0].finished
+    assert [p.name[5:15] for p in checkpoints.existing(tmp_path)] == ["0000000040"]
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    run(tmp_path)
+    state = checkpoints.load(tmp_path, print)
+    state["model"] = {"other": torch.ones(1)}
+    for path in checkpoints.existing(tmp_path):
+        path.unlink()
+    checkpoints.save(state, tmp_path, keep=1)
+    with pytest.raises(InputError, match=r"step 40 in .* does not fit the model .*0\.weight"):
+        run(tmp_path)
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-SOURCE = "toy:a#b@8"
 COLOURS = ("red", "green", "blue", "grey")
 
 
@@ -49,15 +48,15 @@ def language(tiny, tmp_path):
 def planted(make_store):
     """A store whose tokens tell a colour, and the questions about it."""
 
-    def make(name="train", count=24, seed=0, scales=1):
+    def make(name="train", count=24, seed=0, scales=1, tap="b"):
         from workbench.vlm.questions import Question
 
         colours = np.random.default_rng(seed).integers(len(COLOURS), size=count)
         tokens = 3 * np.eye(6)[colours][:, None, None].repeat(2, 1).repeat(2, 2)
         tokens = tokens + 0.1 * np.random.default_rng(seed + 1).normal(size=tokens.shape)
-        arrays = {SOURCE: tokens.astype(np.float32)}
+        arrays = {f"toy:a#{tap}@8": tokens.astype(np.float32)}
         if scales == 2:
-            arrays["toy:a#b@16"] = tokens[..., ::-1].astype(np.float32)
+            arrays[f"toy:a#{tap}@16"] = tokens[..., ::-1].astype(np.float32)
         store = make_store(name, arrays)
         questions = [
             Question(image=str(image), question="colour?", answer=COLOURS[c], choices=COLOURS)

@@ -49,13 +49,37 @@ def test_a_store_of_cropped_images_is_noted(photographs, tiny, capsys):
         assert ("are cropped at the centre" in capsys.readouterr().err) is noted
 
 
+def test_a_store_made_otherwise_is_refused_with_what_differs(photographs, tiny, capsys):
+    dataset, asked = f"folder:{photographs / 'photos'}", str(photographs / "q.csv")
+    run, own = str(photographs / "run"), str(photographs / "s.zarr")
+    given = ["--questions", asked, "--limit", "2"]
+    train = ["vlm", "train", "--store", own, "--source", f"{LITE}@1x", "--llm", tiny, *given]
+    assert main([*train, "--out", run]) == 0
+    evaluate = ["vlm", "eval", "--run", run, *given, "--score", "likelihood", "--store"]
+    assert main([*evaluate, own]) == 0
+    for name, options, found in (
+        ("cropped", ["--model", LITE], "features.transform.mode was pad in training and is centre"),
+        ("upright", ["--model", LITE, "--fit", "pad", "--orientation", "exif"],
+         "features.orientation was ignore in training and is exif"),
+        ("tap", ["--model", f"{LITE}#stage:3", "--fit", "pad"], f"{LITE}#blocks@224"),
+    ):  # fmt: skip
+        store = str(photographs / f"{name}.zarr")
+        assert main(["extract", "--dataset", dataset, "--scales", "1x", "--limit", "2",
+                     *options, "--store", store]) == 0  # fmt: skip
+        capsys.readouterr()
+        assert main([*evaluate, store]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert store in line
+        assert found in line
+
+
 def test_tokens_that_are_computed_train_like_stored_ones(photographs, tiny, capsys):
     dataset, store = f"folder:{photographs / 'photos'}", str(photographs / "s.zarr")
     options = ["--source", f"{LITE}@1x", "--llm", tiny, "--epochs", "3", "--init", "random",
                "--questions", str(photographs / "q.csv"), "--json"]  # fmt: skip
     train = ["vlm", "train", *options]
     told = {}
-    for name, images in (("stored", [store]), ("computed", [dataset, "--fit", "pad"])):
+    for name, images in (("stored", [store]), ("computed", [dataset])):
         assert main([*train, "--store", *images, "--out", str(photographs / name)]) == 0
         told[name] = said(capsys)
     assert told["computed"]["loss"] == pytest.approx(told["stored"]["loss"], rel=1e-3)
@@ -70,11 +94,12 @@ def test_tokens_that_are_computed_train_like_stored_ones(photographs, tiny, caps
     assert main([*train, "--store", store, "--fit", "pad", "--out", str(photographs / "x")]) == 2
     assert "leave it out" in capsys.readouterr().err
     Image.new("RGB", (120, 90)).save(photographs / "photos" / "0.png")
-    computed = [*train, "--store", dataset, "--fit", "pad", "--out", str(photographs / "computed")]
+    computed = [*train, "--store", dataset, "--out", str(photographs / "computed")]
     assert main(computed) == 2
     assert "pixels was" in capsys.readouterr().err, "the same names, other images"
     (photographs / "photos" / "3.png").write_bytes(b"no image")
-    assert main([*train, "--store", dataset, "--out", str(photographs / "y")]) == 2
+    cropped = ["--fit", "model", "--out", str(photographs / "y")]
+    assert main([*train, "--store", dataset, *cropped]) == 2
     said_why = capsys.readouterr().err
     assert "1 of the images cannot be read: 3.png; mend" in said_why
     assert "are cropped at the centre" in said_why
@@ -116,7 +141,10 @@ def test_train_eval_and_answer(photographs, tiny, capsys):
              "--learning-rate", "0.01", "--stage", "full", "--out", run, "--json"]  # fmt: skip
     capsys.readouterr()
     assert main(train) == 0
-    told = said(capsys)
+    out, err = capsys.readouterr()
+    assert "loss=" in err
+    assert "tokens/s=" in err, "a log file shows the progress"
+    told = json.loads(out)
     assert (told["questions"], told["steps"], told["finished"]) == (8, 60, True)
     scores = str(photographs / "run" / "scores.csv")
     evaluate = ["vlm", "eval", "--run", run, *given, "--score", "likelihood", "--json"]
@@ -124,7 +152,7 @@ def test_train_eval_and_answer(photographs, tiny, capsys):
     found = said(capsys)
     assert found["accuracy"] == 1
     assert set(found) == {
-        "questions", "accuracy", "low", "high", "by_type", "score", "choices"
+        "questions", "accuracy", "low", "high", "by_type", "score", "choices", "seed"
     }  # fmt: skip
     assert main([*evaluate, "--against", scores]) == 0
     assert said(capsys)["against"]["difference"] == 0
@@ -147,6 +175,6 @@ def test_train_eval_and_answer(photographs, tiny, capsys):
     assert main(["vlm", "answer", "--run", run, "--image", photo, "--question", "colour?"]) == 0
     assert capsys.readouterr().out.strip() == "red"
     assert main(["vlm", "answer", "--run", run, "--image", "no.png", "--question", "?"]) == 2
-    assert "no.png" in capsys.readouterr().err
+    assert "image no.png: cannot read: No such file" in capsys.readouterr().err
     assert main([*evaluate, "--against", str(photographs / "q.csv")]) == 2
     assert "--against" in capsys.readouterr().err

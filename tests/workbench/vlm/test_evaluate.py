@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from feature_store import InputError
 from workbench.vlm.config import VlmConfig
+from workbench.vlm.evaluate import answer as answer_about
 from workbench.vlm.evaluate import evaluate, require_text
 from workbench.vlm.evaluation_config import EvaluationConfig
 from workbench.vlm.fit import fit
@@ -73,9 +74,9 @@ def test_generated_answers_are_the_likeliest_words_one_after_the_other(ran):
 
 def test_letters_follow_the_order_in_which_choices_are_listed(ran):
     run, model, writer, store, asked = ran
-    config = EvaluationConfig(score="letter", shuffle_choices=True, new_tokens=2)
+    config = EvaluationConfig(score="letter", shuffle_choices=True, new_tokens=2, seed=5)
     found, scores, _ = evaluate(run, model, writer, store, asked[:3], config)
-    assert found["choices"] == "shuffled"
+    assert (found["choices"], found["seed"]) == ("shuffled", 5)
     assert set(scores.tolist()) <= {0.0, 1.0}
     many = replace(asked[1], choices=tuple(map(str, range(27))), answer="0")
     with pytest.raises(InputError, match="question 2 has 27 choices"):
@@ -86,12 +87,27 @@ def test_answers_without_room_or_question_are_refused(ran):
     run, model, writer, store, asked = ran
     tokens = len(writer.prompt(asked[0].question).ids)
     config = EvaluationConfig(new_tokens=3000)
-    with pytest.raises(InputError, match=f"at most --new-tokens {2048 - tokens}$"):
+    with pytest.raises(InputError, match=f"--new-tokens is 3000; .* at most {2048 - tokens},"):
         evaluate(run, model, writer, store, asked[:1], config)
     with pytest.raises(InputError, match="at most 2048: shorten it"):
         evaluate(run, model, writer, store, [replace(asked[0], question="?" * 2048)], config)
+    second = [asked[0], replace(asked[1], question="?" * 2048)]
+    with pytest.raises(InputError, match="^question 2 has"):
+        evaluate(run, model, writer, store, second, EvaluationConfig(score="likelihood"))
     with pytest.raises(InputError, match="--question is empty"):
         require_text(" ")
+
+
+def test_an_answer_about_a_file_takes_the_room_that_is_left(ran):
+    run, model, writer, store, _ = ran
+    tokens = torch.from_numpy(store.features(ONE).values[:1])
+    opening = len(writer.prompt("").ids)
+    for room in (1, 4, 40):
+        said = answer_about(run, model, writer, tokens, "?" * (2048 - opening - room))
+        assert len(writer.words(said)) <= min(room, 32)
+    with pytest.raises(InputError, match="--question has 2048 .* at most 2016: shorten") as refused:
+        answer_about(run, model, writer, tokens, "?" * (2048 - opening))
+    assert "--new-tokens" not in str(refused.value)
 
 
 def test_only_listed_choices_are_shuffled():

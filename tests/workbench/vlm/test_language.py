@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from feature_store import InputError
+from workbench.vlm import language
 from workbench.vlm.language import load
 
 
@@ -47,3 +48,31 @@ def test_damaged_files_are_named(copied):
     (copied / "tokenizer.json").write_text('{"model"')
     with pytest.raises(InputError, match="cannot be loaded"):
         loaded(copied)
+
+
+@pytest.mark.parametrize(
+    ("error", "packages"),
+    [
+        (
+            ImportError("\nT requires the SentencePiece library but\nit was not found"),
+            "sentencepiece",
+        ),
+        (ImportError("requires the protobuf library"), "protobuf"),
+        (ValueError("`tiktoken` is required to read a `tiktoken` file."), "sentencepiece tiktoken"),
+        (ModuleNotFoundError("No module named 'google'", name="google.protobuf"), "protobuf"),
+        (ModuleNotFoundError("No module named 'fugashi'", name="fugashi"), "fugashi"),
+        (ImportError("cannot import name 'x'"), None),
+    ],
+)
+def test_a_package_that_a_tokenizer_needs_is_named(tiny, tmp_path, monkeypatch, error, packages):
+    def refuse(*arguments, **options):
+        raise error
+
+    present = {"transformers", "peft", "accelerate", "gguf"}
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", refuse)
+    monkeypatch.setattr(language, "find_spec", lambda name: name if name in present else None)
+    with pytest.raises(InputError) as refused:
+        load(tiny, tmp_path, torch.float32, print)
+    (line,) = str(refused.value).splitlines()
+    assert " ".join(str(error).split()) in line
+    assert line.partition("pip install ")[2] == (packages or "")

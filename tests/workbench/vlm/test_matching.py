@@ -30,6 +30,14 @@ def test_others_are_refused(image, message):
         rows_of(asked(image), IDS, "s")
 
 
+def test_different_images_of_one_name_are_not_one_image():
+    for images in (["a/3.jpg", "b/3.jpg"], ["b/3.jpg", "3.jpg", "a/3.jpg"]):
+        with pytest.raises(InputError, match=r"3\.jpg matches .*b/3\.jpg"):
+            rows_of(asked(*images), IDS, "s")
+    spelled = asked("3.jpg", "./coco/3.jpg", "/data/coco/3.jpg", "data//coco/./3.jpg")
+    assert rows_of(spelled, IDS, "s").tolist() == [3] * 4
+
+
 def test_nobody_keeps_an_image():
     rows = np.array([5, 5, 2, 9, 9, 1])
     others = other_images(rows, 3)

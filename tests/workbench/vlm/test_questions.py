@@ -35,6 +35,15 @@ def test_lettered_choices_of_a_tsv(tmp_path):
     ]
 
 
+def test_columns_that_are_not_lettered_choices(tmp_path):
+    head = "image,question,answer"
+    for names in ("x,y", "a,b", "X,Y", "B,C", "A,C"):
+        (found,) = read([write(tmp_path / "q.csv", f"{head},{names}\ni,?,red,12,40\n")])
+        assert (found.answer, found.choices) == ("red", ()), names
+    (found,) = read([write(tmp_path / "q.csv", f"{head},A,B,D,x\ni,?,b,cat,dog,cow,40\n")])
+    assert (found.answer, found.choices) == ("dog", ("cat", "dog"))
+
+
 def test_llava_s_conversations_keep_their_turns_together(tmp_path):
     def entry(image, *turns):
         who = ["human", "gpt"] * (len(turns) // 2)

