@@ -3,14 +3,16 @@
     python scripts/benchmarks/pretraining.py [--model timm:vit_small_patch16_224] [--batch 4]
         [--device cuda] [--arithmetic bf16] [--part memory]
 
-Expected: 8 minutes on 2 idle cores, 8 GB of memory. Writes results/pretraining.json beside this
-file (pretraining_gpu.json with --device cuda); parts that are not asked for stay.
+Expected: 9 minutes on 2 idle cores, 8 GB of memory. Writes results/pretraining.json beside this
+file (pretraining_gpu.json with --device cuda), a record for each model; other models, and parts
+that are not asked for, stay.
 
-Ours: a step of the training loop's objective (average of the weights left out), on tensors in
-memory. Bare: forward, cross-entropy, backward, clipping and AdamW of timm's model on the same
-tensors; for S2 on as many crops. In turn; the median of the ratios counts. On a CPU times are those
-of the process, with one thread. Memory: growth of the peak over what the process holds before its
-first step, each in a process of its own.
+Ours: a step of the trainer's own loop (average of the weights left out), on tensors in memory.
+Bare: forward, cross-entropy, backward, clipping and AdamW of timm's model on the same tensors; for
+S2 on as many crops. In turn; the median of the ratios counts. On a CPU times are those of the
+process, with one thread. Memory: growth of the peak over what the process holds before its first
+step, each in a process of its own. Loading and multi-crop: images that two processes decode and
+augment for the two objectives, multi-crop with 2 large and 8 small crops of each.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,37 +37,57 @@ import torch
 
 from workbench import datasets
 from workbench.cost.parallel import peak_mb
-from workbench.pretraining.backbone import augmentation, build_s2
-from workbench.pretraining.config import PretrainConfig, PretrainRecipe
-from workbench.pretraining.images import Augmented, supervised_views
+from workbench.pretraining.backbone import augmentation, build_s2, describe
+from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe
+from workbench.pretraining.images import Augmented, Views, supervised_views
+from workbench.pretraining.multi_crop import MultiCrop, small_side
 from workbench.pretraining.supervised import Supervised
 from workbench.training.batches import Batches
+from workbench.training.config import TrainingConfig
+from workbench.training.loop import train
 from workbench.training.trained import Trained
 
 RESULTS = Path(__file__).parent / "results" / "pretraining.json"
-CLASSES, LOADED = 1000, 256
-PARTS = ("1x", "1x+2x", "memory", "loading")
+CLASSES, LOADED, LOADED_BATCH = 1000, 256, 32
+DATASETS = ("bundled:textiles:train", "bundled:specks:train")
+PARTS = ("1x", "1x+2x", "memory", "loading", "multi-crop")
+
+
+def config_of(asked: argparse.Namespace, scales: tuple[str, ...] = ("1x",)) -> PretrainConfig:
+    return PretrainConfig(model=asked.model, dataset=DATASETS[0], scales=scales, batch=asked.batch)
 
 
 def ours(asked: argparse.Namespace, scales: tuple[str, ...], recompute: bool) -> Trained:
-    config = PretrainConfig(
-        model=asked.model, dataset="bundled:specks:train", scales=scales, batch=asked.batch
-    )
+    config = config_of(asked, scales)
     recipe = PretrainRecipe(
         augment="none", ema=0.0, recompute=recompute, device=asked.device,
         arithmetic=asked.arithmetic,
     )  # fmt: skip
     s2 = build_s2(config, recipe, asked.device)
     state = Supervised(s2, CLASSES, config, recipe).to(asked.device)
-    return state.trained(SimpleNamespace(read=None, ready=None), config, 1000)
+    batch = batch_of(asked)
+    return state.trained(SimpleNamespace(read=lambda _: batch, ready=tuple), config, 1000)
 
 
-def step(trained: Trained, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
-    loss, _ = trained.loss(batch)
-    trained.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(trained.model.parameters(), 1.0)
-    trained.optimizer.step()
+def steps(
+    trained: Trained, count: int, before: Callable[[], None], after: Callable[[], None]
+) -> None:
+    """Steps of the trainer's own loop; the functions run just before and after each of them."""
+
+    def begin(step: int) -> None:
+        before()
+        trained.before(step)
+
+    def end(step: int) -> None:
+        trained.after(step)
+        after()
+
+    asked = TrainingConfig(iterations=count, checkpoint_every=count, keep=1, clip=1.0)
+    with tempfile.TemporaryDirectory() as folder:
+        train(
+            replace(trained, before=begin, after=end), Path(folder), asked,
+            identity={}, seed=0, log=print,
+        )  # fmt: skip
 
 
 def bare(asked: argparse.Namespace, crops: int):
@@ -71,9 +96,11 @@ def bare(asked: argparse.Namespace, crops: int):
     from timm.optim import create_optimizer_v2
 
     name, _, _ = asked.model.removeprefix("timm:").partition(":")
-    model = timm.create_model(name, num_classes=CLASSES).to(asked.device).train()
+    side = native(asked)
+    sized = {} if side == 224 else {"img_size": side}
+    model = timm.create_model(name, num_classes=CLASSES, **sized).to(asked.device).train()
     optimizer = create_optimizer_v2(model, opt="adamw", lr=1e-3, weight_decay=0.1)
-    images = torch.randn(asked.batch * crops, 3, 224, 224, device=asked.device)
+    images = torch.randn(asked.batch * crops, 3, side, side, device=asked.device)
     labels = torch.randint(CLASSES, (asked.batch * crops,), device=asked.device)
     half = asked.arithmetic == "bf16"
 
@@ -89,31 +116,39 @@ def bare(asked: argparse.Namespace, crops: int):
     return run
 
 
+def native(asked: argparse.Namespace) -> int:
+    return describe(config_of(asked)).native
+
+
 def batch_of(asked: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
-    pixels = torch.randint(0, 255, (asked.batch, 3, 224, 224), dtype=torch.uint8)
+    side = native(asked)
+    pixels = torch.randint(0, 255, (asked.batch, 3, side, side), dtype=torch.uint8)
     return pixels.to(asked.device), torch.randint(CLASSES, (asked.batch,)).to(asked.device)
 
 
-def seconds(run, asked: argparse.Namespace) -> float:
-    """Seconds of one step: on a CPU the time of this process, whatever else the machine runs."""
-    gpu = torch.device(asked.device).type == "cuda"
-    clock = time.perf_counter if gpu else time.process_time
-    start = clock()
-    run()
-    if gpu:
+def now(asked: argparse.Namespace) -> float:
+    """Seconds: on a CPU the time of this process, whatever else the machine runs."""
+    if torch.device(asked.device).type == "cuda":
         torch.cuda.synchronize()
-    return clock() - start
+        return time.perf_counter()
+    return time.process_time()
 
 
 def compared(asked: argparse.Namespace, scales: tuple[str, ...], crops: int) -> dict:
-    """Speed of our step over that of the bare one with as many crops."""
-    trained, batch, other = ours(asked, scales, False), batch_of(asked), bare(asked, crops)
-    seconds(lambda: step(trained, batch), asked)
-    seconds(other, asked)
-    rounds = [
-        (seconds(lambda: step(trained, batch), asked), seconds(other, asked))
-        for _ in range(asked.rounds)
-    ]
+    """Speed of our step over that of the bare one with as many crops; the first of each is left
+    out."""
+    other, clocks = bare(asked, crops), []
+
+    def before() -> None:
+        clocks.append([now(asked)])
+
+    def after() -> None:
+        clocks[-1].append(now(asked))
+        other()
+        clocks[-1].append(now(asked))
+
+    steps(ours(asked, scales, False), 1 + asked.rounds, before, after)
+    rounds = [(end - start, last - end) for start, end, last in clocks[1:]]
     return {
         "scales": list(scales),
         "images_per_s": asked.batch / statistics.median(a for a, _ in rounds),
@@ -125,15 +160,16 @@ def compared(asked: argparse.Namespace, scales: tuple[str, ...], crops: int) -> 
 def peak(asked: argparse.Namespace) -> float:
     """MiB that the first step adds: gradients, moments of the optimiser, and activations."""
     scales = tuple(asked.memory.removesuffix("r").split("+"))
-    trained, batch = ours(asked, scales, asked.memory.endswith("r")), batch_of(asked)
-    if torch.device(asked.device).type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step(trained, batch)
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    before = peak_mb(torch.device("cpu"))
-    step(trained, batch)
-    return (peak_mb(torch.device("cpu")) - before) * 1e6 / 2**20
+    device, found = torch.device(asked.device), []
+
+    def before() -> None:
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        found.append(peak_mb(device))
+
+    steps(ours(asked, scales, asked.memory.endswith("r")), 1, before,
+          lambda: found.append(peak_mb(device)))  # fmt: skip
+    return (found[1] - found[0]) * 1e6 / 2**20
 
 
 def memory(asked: argparse.Namespace) -> dict:
@@ -153,21 +189,34 @@ def memory(asked: argparse.Namespace) -> dict:
 
 
 def loading(asked: argparse.Namespace) -> dict:
-    """Images per second that two processes decode and augment at 224 pixels."""
-    config = PretrainConfig(model=asked.model, dataset="bundled:textiles:train")
-    s2 = build_s2(config, PretrainRecipe(), "cpu")
-    magnitude, _ = augmentation(PretrainRecipe(augment="medium1"), s2.info)
+    """Images per second with the augmentation of the supervised objective."""
+    info = describe(config_of(asked))
+    magnitude, _ = augmentation(PretrainRecipe(augment="medium1"), info)
+    views = supervised_views(info.native, 0.05, magnitude)
+    return {"workers": 2, "augmentation": "medium1", "images_per_s": delivered(views)}
+
+
+def multi_crop(asked: argparse.Namespace) -> dict:
+    """Images per second, each with all its crops, of self-distillation."""
+    info, options = describe(config_of(asked)), Distillation()
+    sides = info.native, small_side(info, options)
+    views = MultiCrop(*sides, options.local_crops)
+    counts = {"2 large": sides[0], f"{options.local_crops} small": sides[1]}
+    return {"workers": 2, "crops": counts, "images_per_s": delivered(views)}
+
+
+def delivered(views: Views) -> dict[str, float]:
+    """Images per second that two processes decode and augment, for each of the data sets."""
     found = {}
-    for name in ("bundled:textiles:train", "bundled:specks:train"):
-        made = Augmented(datasets.open(name), supervised_views(224, 0.05, magnitude), 0)
-        batches = Batches(made, batch=32, workers=2)
+    for name in DATASETS:
+        batches = Batches(Augmented(datasets.open(name), views, 0), batch=LOADED_BATCH, workers=2)
         for number in range(1, 4):
             batches.ready(batches.read(number))
         start = time.perf_counter()
-        for number in range(4, 4 + LOADED // 32):
+        for number in range(4, 4 + LOADED // LOADED_BATCH):
             batches.ready(batches.read(number))
         found[name] = LOADED / (time.perf_counter() - start)
-    return {"workers": 2, "augmentation": "medium1", "images_per_s": found}
+    return found
 
 
 def main() -> None:
@@ -187,7 +236,6 @@ def main() -> None:
         print(peak(asked))
         return
     setting = {
-        "model": asked.model,
         "device": asked.device,
         "arithmetic": asked.arithmetic,
         "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
@@ -195,18 +243,21 @@ def main() -> None:
         "timm": importlib.metadata.version("timm"),
     }
     place = RESULTS if asked.device == "cpu" else RESULTS.with_stem(f"{RESULTS.stem}_gpu")
-    before = json.loads(place.read_text("utf-8")) if place.exists() else {}
+    records = json.loads(place.read_text("utf-8")) if place.exists() else {}
+    before = records.get(asked.model, {})
     found = before if {k: before.get(k) for k in setting} == setting else setting
     measured = {
         "1x": lambda: {"batch": asked.batch} | compared(asked, ("1x",), 1),
         "1x+2x": lambda: {"batch": asked.batch} | compared(asked, ("1x", "2x"), 5),
         "memory": lambda: memory(asked),
         "loading": lambda: loading(asked),
+        "multi-crop": lambda: multi_crop(asked),
     }
     for part in asked.part:
         stamp = {"date": str(datetime.date.today()), "load_average": os.getloadavg()[0]}
         found[part] = measured[part]() | stamp
-    place.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    records[asked.model] = found
+    place.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
 
 

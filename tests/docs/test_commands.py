@@ -56,6 +56,7 @@ SUBSTITUTES = {
     "--scales 224 448 --store mvp.zarr": "--scales 224 --store mvp.zarr",
     " --model file:vit_large_patch16_224.mae:224:mvp_vitl_256.pth#block:23": "",
     "#block:11@224+448 --out runs/mvp-s2": "#block:11@224 --iterations 2 --out runs/mvp-s2",
+    "run:runs/vit-base-s2": "run:runs/small-s2",
 }
 """What the pages name and a test has not: weights to be fetched, data sets, GPUs."""
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from analyses.reading.progress import watched
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_at_least
 from workbench.options import options_of
 from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe, check_batch
 from workbench.results import strict_json
@@ -53,6 +52,9 @@ class Pretrain:
     Give the number of images by --limit if the data set is not at hand."""
     devices: int = 1
     """GPUs in the estimate of --dry-run."""
+    classes: int | None = None
+    """Classes in the estimate of --dry-run; by default those of the data set, and with --limit
+    none, whose head is then left out."""
     json: bool = False
     """Print one JSON object on standard output."""
 
@@ -68,7 +70,7 @@ class Pretrain:
         )  # fmt: skip
         if self.sweep is not None:
             return self._sweep(asked, self.sweep)
-        found = pretrain(asked, self.out, note, progress=watched())
+        found = pretrain(asked, self.out, note, progress=True)
         if found is None:
             return _stopped()
         if ranks.rank() > 0:
@@ -85,7 +87,7 @@ class Pretrain:
     def _sweep(self, asked: Pretraining, plan: Path) -> int:
         from workbench.pretraining.sweep import sweep
 
-        table = sweep(asked, plan, self.out, note, progress=watched())
+        table = sweep(asked, plan, self.out, note, progress=True)
         if table is None:
             return _stopped()
         show(strict_json.dumps({"runs": str(table)}) if self.json else f"wrote {table}")
@@ -97,11 +99,15 @@ class Pretrain:
 
         if self.devices < 1:
             raise InputError(f"--devices is {self.devices}; expected at least 1")
+        require_at_least(self, classes=1)
         check_batch(self.config, self.recipe, self.devices)
-        images = self.config.limit or len(datasets.open(self.config.dataset))
+        images, classes = self.config.limit, self.classes
+        if images is None:
+            dataset = datasets.open(self.config.dataset)
+            images, classes = len(dataset), classes or len(dataset.label_names)
         found = estimate(
-            self.config, self.recipe, self.distillation, images=images, keep=self.training.keep,
-            devices=self.devices,
+            self.config, self.recipe, self.distillation, images=images, classes=classes,
+            keep=self.training.keep, devices=self.devices,
         )  # fmt: skip
         text = (
             f"{found['params'] / 1e6:,.1f} M parameters; {found['steps']:,} steps of "

@@ -18,9 +18,12 @@ from workbench.models.registry import build
 from workbench.multiscale import S2, interpolate, plan_scale
 from workbench.multiscale.scale import Scale, resolve_scales
 from workbench.pretraining.config import AUGMENTATIONS, BY_SIZE, PretrainConfig, PretrainRecipe
+from workbench.training import ranks
 
 HEADS = ("head.", "head_dist.")
 """Prefixes of the names of a classifier's tensors."""
+ALL = 1 << 20
+"""Crops per forward pass where activations are kept anyway: all of them."""
 
 
 def describe(config: PretrainConfig) -> BackboneInfo:
@@ -65,15 +68,16 @@ def build_s2(
     if config.init is not None:
         start_from(module, config.init)
     module.to(device)
-    info = replace(info, channels=module.num_features)
+    params = sum(parameter.numel() for parameter in module.parameters())
+    info = replace(info, channels=module.num_features, params=params)
     backbone = Backbone(
         info=info, module=module, runs=module, read=build(info.name).reader(module, info.tap),
         device=torch.device(device), arithmetic=recipe.arithmetic,
     )  # fmt: skip
-    per_pass = math.ceil(config.batch / recipe.parts)
+    images = math.ceil(config.batch / (ranks.count() * recipe.parts))  # at a time, on this device
     return S2(
         backbone, resolve_scales(config.scales, info.native), grad=True,
-        max_crops=per_pass if recipe.recompute else 1 << 20,
+        max_crops=images if recipe.recompute else ALL,
         recompute=recipe.recompute, compiled=recipe.compile,
     )  # fmt: skip
 
@@ -114,18 +118,32 @@ def augmentation(recipe: PretrainRecipe, info: BackboneInfo) -> tuple[int | None
     return AUGMENTATIONS[name]
 
 
-def small_s2(s2: S2, side: int) -> S2:
-    """The same weights on base images of another side, at the same multiples of it."""
-    backbone, native = s2.backbone(), s2.info.native
+def small_crops(s2: S2, side: int) -> tuple[BackboneInfo, list[Scale]]:
+    """The model on base images of another side, and the same multiples of that side."""
     info = replace(s2.info, native=side, grid=(side // s2.info.stride, side // s2.info.stride))
-    sides = [round(scale.height * side / native) for scale in s2.scales]
-    scales = [
+    sides = [round(scale.height * side / s2.info.native) for scale in s2.scales]
+    return info, [
         replace(scale, height=own, width=own) for scale, own in zip(s2.scales, sides, strict=True)
     ]
+
+
+def small_s2(s2: S2, side: int) -> S2:
+    """The same weights on base images of another side, at the same multiples of it.
+
+    Where activations are recomputed, a forward pass takes no more tokens than one of `s2`.
+    """
+    info, scales = small_crops(s2, side)
+    crops = (s2.limit.at_once["crops"] or ALL) * tokens(s2.info) // tokens(info)
     return S2(
-        replace(backbone, info=info), scales, grad=True, max_crops=1 << 20,
+        replace(s2.backbone(), info=info), scales, grad=True,
+        max_crops=max(1, crops) if s2.recompute else ALL,
         recompute=s2.recompute, compiled=s2.compiled,
     )  # fmt: skip
+
+
+def tokens(info: BackboneInfo) -> int:
+    """Tokens of a crop of the native size, class and register tokens included."""
+    return math.prod(info.grid) + info.prefix
 
 
 class Inputs:

@@ -7,6 +7,7 @@ defaults of self-distillation are those of DINOv2's ``ssl_default_config.yaml``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
@@ -48,8 +49,8 @@ class PretrainConfig:
     limit: int | None = None
     """Use only the first N training images."""
     scales: tuple[str, ...] = ("1x",)
-    """Scales of S2 in training. Larger ones are interpolated from the base image; 2x.raw resizes
-    the crop of the original image instead."""
+    """Scales of S2 in training. Larger ones are interpolated from the base image; supervised only,
+    2x.raw resizes the crop of the original image instead."""
     objective: Objective = "supervised"
     """supervised: labels of the images; dinov2: self-distillation without labels."""
     epochs: float = 2.0
@@ -63,7 +64,7 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         require_choices(self)
-        require_at_least(self, batch=1, limit=1)
+        require_at_least(self, batch=1, limit=1, seed=0)
         require_positive(self, "epochs")
         if not self.model.startswith("timm:"):
             raise InputError(
@@ -80,6 +81,19 @@ class PretrainConfig:
                 "--objective dinov2 needs the package lightly; pip install "
                 "'s2-workbench[pretraining]'"
             )
+
+    def steps(self, images: int) -> int:
+        """Number of steps with so many training images: whole batches, one at least.
+
+        Rounded to whole images first, since epochs are no exact quotient of two numbers of images.
+
+        Examples
+        --------
+        >>> one = PretrainConfig(model="timm:a", dataset="b", epochs=4032 / 1001, batch=4032)
+        >>> one.epochs * 1001 > 4032, one.steps(1001)
+        (True, 1)
+        """
+        return max(1, math.ceil(round(self.epochs * images) / self.batch))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +139,8 @@ class PretrainRecipe:
 
     def __post_init__(self) -> None:
         require_choices(self)
+        if self.arithmetic == "fp16":
+            raise InputError("arithmetic fp16 has too small a range for training; choose bf16")
         require_at_least(self, parts=1, workers=0, weight_decay=0)
         require_positive(self, "learning_rate", "min_crop")
         for name in ("warm_up", "ema", "drop_path", "min_crop"):

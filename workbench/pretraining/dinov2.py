@@ -9,13 +9,16 @@ Under S2 every crop is the base image of its own S2 pass, and the heads take its
 scales side by side. ``docs/pretraining.md`` discusses the alternatives.
 
 Source: Oquab et al. (2023), "DINOv2", and its ``ssl_default_config.yaml``; losses and heads come
-from lightly. Deviation: blanked patches have the mean colour instead of a learned token, so that
-they are blank at all scales. One head serves both losses, as in the published default.
+from lightly. Deviations: blanked patches have the mean colour instead of a learned token, so that
+they are blank at all scales; ``--drop-path`` rises from 0 to its value over the layers, as in timm,
+where the published value holds for all of them. One head serves both losses, as in the published
+default.
 """
 
 from __future__ import annotations
 
 import math
+import random
 import warnings
 from collections import deque
 from collections.abc import Sequence
@@ -29,14 +32,13 @@ from lightly.models.utils import random_block_mask, update_momentum
 from lightly.utils.scheduler import cosine_schedule, linear_warmup_schedule
 from torch import nn
 
-from feature_store.errors import InputError
 from workbench.models.info import Tokens
 from workbench.multiscale import S2
 from workbench.pretraining.backbone import Inputs, small_s2
 from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe
 from workbench.pretraining.evaluation import EvaluationImages, evaluated, low_rank
 from workbench.pretraining.images import Views
-from workbench.pretraining.multi_crop import MultiCrop
+from workbench.pretraining.multi_crop import MultiCrop, require_crops, small_side
 from workbench.pretraining.rates import groups
 from workbench.pretraining.supervised import split
 from workbench.training import ranks
@@ -52,8 +54,6 @@ TEMPERATURES = (0.04, 0.07)
 STUDENT_TEMPERATURE = 0.1
 DECAY = 0.04
 """Weight decay at the first step."""
-LEAST_PATCHES = 10
-"""Patches of an image, at least: the smallest blanked share, a tenth, is then one patch."""
 SETTLED = 0.01
 """Distance in nats from ln(prototypes) within which a loss counts as settled there."""
 
@@ -116,22 +116,12 @@ class SelfDistillation(nn.Module):
         asked: Distillation,
     ) -> None:
         super().__init__()
+        require_crops(s2, asked)
         self.config, self.recipe, self.asked = config, recipe, asked
         self.student, self.teacher = Student(s2, asked), Student(teacher, asked)
         self.teacher.load_state_dict(self.student.state_dict())
         self.teacher.requires_grad_(False)
         self.inputs = Inputs(s2)
-        if self.inputs.raw:
-            raise InputError(
-                f"--objective dinov2 cuts all scales from crops of the base image; found scale "
-                f"{self.inputs.raw[0]}, expected one without .raw"
-            )
-        rows, cols = s2.info.grid
-        if rows * cols < LEAST_PATCHES:
-            raise InputError(
-                f"--objective dinov2 blanks patches: {config.model} has {rows} x {cols}, expected "
-                f"at least {LEAST_PATCHES} in all; choose a larger native size, NAME:PIXELS"
-            )
         self.dino, self.ibot = DINOLoss(asked.prototypes), IBOTPatchLoss(asked.prototypes)
         self.koleo = KoLeoLoss()
         self.step = self.steps = 1
@@ -151,8 +141,7 @@ class SelfDistillation(nn.Module):
 
     def views(self) -> Views:
         """The augmentation: large and small crops of an image."""
-        stride, native = self.student.s2.info.stride, self.student.s2.info.native
-        small = max(1, round(self.asked.local_pixels * native / stride)) * stride
+        small = small_side(self.kept.info, self.asked)
         return MultiCrop(self.inputs.side, small, self.asked.local_crops)
 
     def evaluate(self, images: EvaluationImages, batch: int) -> dict[str, float]:
@@ -213,10 +202,7 @@ class SelfDistillation(nn.Module):
         device = next(self.student.parameters()).device
         large = [self.inputs(view, device)[0] for view in views[:2]]
         small = [self.inputs.plain(view, device) for view in views[2:]]
-        mask = random_block_mask(
-            (2 * len(large[0]), *self.kept.info.grid), min_num_masks_per_block=1
-        )
-        mask = mask.to(device)
+        mask = patch_mask(2 * len(large[0]), self.kept.info.grid).to(device)
         temperature = linear_warmup_schedule(
             self.step, max(1, round(TEMPERATURE_WARM_UP * self.steps)), *TEMPERATURES
         )
@@ -250,6 +236,14 @@ class SelfDistillation(nn.Module):
             if number != k
         ]
         return torch.stack(pairs).mean(), entropy(balanced(patches, temperature), guessed)
+
+
+def patch_mask(images: int, grid: tuple[int, int]) -> torch.Tensor:
+    """Patches to blank, in half of the images and one at least: bool, dims (image, row, col)."""
+    mask = random_block_mask((images, *grid), min_num_masks_per_block=1)
+    if not mask.any():  # no block fitted; the means over blanked patches would be 0 / 0
+        mask.view(-1)[random.randrange(mask.numel())] = True
+    return mask
 
 
 def class_vectors(tokens: Tokens) -> torch.Tensor:

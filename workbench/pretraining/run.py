@@ -34,7 +34,7 @@ from workbench.pretraining.evaluation import EvaluationImages, held_out
 from workbench.pretraining.images import Augmented
 from workbench.pretraining.report import draw, recorder, report
 from workbench.pretraining.supervised import Supervised, require_labels
-from workbench.training import ranks
+from workbench.training import checkpoints, ranks
 from workbench.training.batches import Batches
 from workbench.training.config import TrainingConfig
 from workbench.training.loop import train
@@ -104,7 +104,7 @@ def pretrain(
         images = None
         if val_images is not None:
             images = held_out(train_images, val_images, s2, state.inputs, classes=supervised)
-        steps = math.ceil(config.epochs * len(train_images) / config.batch)
+        steps = config.steps(len(train_images))
         training = replace(
             asked.training,
             iterations=steps,
@@ -152,7 +152,17 @@ def _trained(
         workers=asked.recipe.workers,
     )  # fmt: skip
     found = state.trained(batches, config, steps)
-    if images is None or ranks.rank() > 0:
+
+    def warn(step: int, values: dict[str, float]) -> None:
+        if signs := state.collapse(values):
+            log(
+                f"step {step}: the features have collapsed ({signs}); start again with "
+                f"{state.remedy}"
+            )
+
+    if images is None:
+        return replace(found, after=_warning(found.after, warn, asked.training, steps))
+    if ranks.rank() > 0:
         return found
 
     def evaluate(step: int) -> dict[str, float]:
@@ -160,14 +170,24 @@ def _trained(
             values = state.evaluate(images, config.batch)
         except InputError as error:
             raise InputError(f"step {step}: {error}") from None
-        if signs := state.collapse(values):
-            log(
-                f"step {step}: the features have collapsed ({signs}); start again with "
-                f"{state.remedy}"
-            )
+        warn(step, values)
         return {"images": step * config.batch, **values}
 
     return replace(found, evaluate=evaluate)
+
+
+def _warning(
+    after: Callable[[int], None], warn: Callable[[int, dict[str, float]], None],
+    training: TrainingConfig, steps: int,
+) -> Callable[[int], None]:  # fmt: skip
+    """What follows a step without validation images: signs of collapse that need no features."""
+
+    def found(step: int) -> None:
+        after(step)
+        if step == steps or step % training.checkpoint_every == 0:
+            warn(step, {"effective_rank": math.nan})
+
+    return found
 
 
 def _identity(
@@ -218,4 +238,5 @@ def _write(state: Any, s2: S2, asked: Pretraining, identity: dict[str, Any], fol
         "scales": [str(scale) for scale in s2.scales],
         "identity": hashlib.sha256(decides.encode()).hexdigest(),
     }
-    trained.write(state.kept.model.state_dict(), record, folder)
+    with checkpoints.writing(WEIGHTS, folder):
+        trained.write(state.kept.model.state_dict(), record, folder)

@@ -46,7 +46,8 @@ def sweep(
     -------
     Path or None
         The table that ``workbench shape-law --runs`` reads: the plan with ``seed``, ``metric``
-        (cross-entropy on validation images, nats) and ``error``. None if a run was stopped.
+        (cross-entropy on validation images, nats) and ``error``; ``images``, and ``compute`` in
+        proportion, are those of whole batches, as seen. None if a run was stopped.
 
     Raises
     ------
@@ -73,7 +74,10 @@ def sweep(
         found = _run(asked, given, heads, available, folder / name, log, progress)
         if found is None:
             return None
-        rows.append(table.loc[line].to_dict() | {"seed": asked.config.seed} | found)
+        planned = table.loc[line].to_dict()
+        if "compute" in planned:
+            found["compute"] = planned["compute"] * found["images"] / given["images"]
+        rows.append(planned | {"seed": asked.config.seed} | found)
     write_csv(pd.DataFrame(rows), folder / TABLE)
     return folder / TABLE
 
@@ -91,7 +95,7 @@ def _run(
     asked: Pretraining, shape: dict[str, int], heads: int, available: int, folder: Path,
     log: Callable[[str], None], progress: bool,
 ) -> dict[str, Any] | None:  # fmt: skip
-    """Metric and error of one shape; None if its run was stopped."""
+    """Images seen, metric and error of one shape; None if its run was stopped."""
     options = {
         "embed_dim": shape["width"], "depth": shape["depth"], "num_heads": heads,
         "mlp_ratio": (shape["mlp"] + 0.5) / shape["width"],  # timm rounds the product down
@@ -103,4 +107,8 @@ def _run(
     if found is None:
         return None
     last = pd.read_csv(folder / EVALUATION).iloc[-1]
-    return {"metric": float(last["val_loss"]), "error": 1 - float(last["val_accuracy"])}
+    return {
+        "images": found["images"],
+        "metric": float(last["val_loss"]),
+        "error": 1 - float(last["val_accuracy"]),
+    }

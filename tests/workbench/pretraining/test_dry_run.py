@@ -39,7 +39,40 @@ def test_estimates_by_hand_and_with_s2(capsys):
     assert two["gmacs_per_step"] == pytest.approx(5 * one["gmacs_per_step"], rel=0.01)
     assert two["memory_gb"] > 3 * one["memory_gb"]
     recomputed = estimated(capsys, [*words, "--scales", "1x", "2x", "--recompute"])
-    assert recomputed["memory_gb"] == pytest.approx(one["memory_gb"])
+    ends = 4 * (3 * 224**2 + 197 * 768)  # pixels and tokens of one crop
+    inside = 17 * 4 * 197 * 768 * 12
+    states = 20 * one["params"]
+    assert one["memory_gb"] * 1e9 == pytest.approx(states + 100 * (inside + ends))
+    assert two["memory_gb"] * 1e9 == pytest.approx(states + 100 * 5 * (inside + ends))
+    assert recomputed["memory_gb"] * 1e9 == pytest.approx(states + 100 * (inside + 5 * ends))
+    whole = estimated(capsys, [*words, "--scales", "1x", "2x.whole", "--recompute"])
+    assert whole["memory_gb"] > states / 1e9 + 100 * 4 * inside / 1e9, "one piece of 4 crops"
+
+
+def test_a_supervised_head_counts_where_its_classes_are_known(capsys, coloured):
+    words = ["--model", "timm:test_vit:32", "--scales", "1x", "2x", "--batch", "8"]
+    none, two, many = (
+        estimated(capsys, [*words, *more])
+        for more in ([], ["--classes", "2"], ["--classes", "1000"])
+    )
+    head = (2 * 64 + 1) * 1000
+    states = 1e9 * (many["memory_gb"] - none["memory_gb"]) - 8 * 1000 * 4 * 5
+    assert states == pytest.approx(20 * head)
+    assert 1e9 * (many["disk_gb"] - none["disk_gb"]) == pytest.approx(16 * 3 * head)
+    own = ["pretrain", *words, "--dataset", f"folder:{coloured}", "--out", "RUN", "--dry-run"]
+    assert main([*own, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["memory_gb"] == two["memory_gb"]
+
+
+def test_distillation_that_is_recomputed_holds_one_large_crop(capsys):
+    words = ["--model", "timm:test_vit:64", "--objective", "dinov2", "--batch", "10"]
+    words += ["--prototypes", "64", "--hidden", "32", "--local-crops", "4", "--local-pixels", "0.5"]
+    kept, recomputed = (estimated(capsys, [*words, *more]) for more in ([], ["--recompute"]))
+    inside, ends = 17 * 4 * 17 * 64 * 6, 4 * (3 * 64**2 + 17 * 64)
+    heads = 5 * 4 * (2 + 4 + 0.3 * 16) * 64
+    states = 20 * (kept["params"] + 32 * (64 + 32 + 256) + 256 * 64)
+    assert kept["memory_gb"] * 1e9 == pytest.approx(states + 10 * (3 * (inside + ends) + heads))
+    assert recomputed["memory_gb"] * 1e9 == pytest.approx(states + 10 * (inside + 3 * ends))
 
 
 def test_a_file_of_options_that_is_not_there_is_refused(capsys):
@@ -57,7 +90,7 @@ def test_the_page_has_these_estimates(capsys):
         recompute = ["--recompute"] if "recomputed" in scales else []
         names = scales.partition(",")[0].split(" + ")
         words = [f"@{folder / recipe}.txt", "--scales", *names, *recompute, "--devices", "8"]
-        found = estimated(capsys, [*words, "--limit", "13153500"])
+        found = estimated(capsys, [*words, "--limit", "13153500", "--classes", "19167"])
         assert shown == [
             f"{found['params'] / 1e6:.0f}",
             f"{found['steps']:,}",

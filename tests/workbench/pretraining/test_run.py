@@ -167,9 +167,12 @@ def test_weights_to_start_from_are_those_of_a_run(pretrain, tmp_path):
         ({"epochs": "nan"}, ["epochs", "nan"]),
         ({"learning_rate": "inf"}, ["learning_rate", "inf"]),
         ({"weight_decay": "-1"}, ["weight_decay", "-1"]),
+        ({"seed": "-1"}, ["seed", "-1"]),
+        ({"arithmetic": "fp16"}, ["fp16", "bf16"]),
         ({"momentum": "3"}, ["momentum", "3"]),
         ({"local_pixels": "-1"}, ["local_pixels", "-1"]),
         ({"dry_run": "", "devices": "0"}, ["--devices", "0"]),
+        ({"dry_run": "", "classes": "0"}, ["classes", "0"]),
         ({"dry_run": "", "devices": "16"}, ["--batch is 8", "16 devices"]),
         ({"learning_rate": "1e38", "checkpoint_every": "1"}, ["step 1", "not finite"]),
         ({"dataset": "damaged"}, ["damaged", "nan"]),
@@ -261,7 +264,9 @@ def test_a_full_disk_leaves_the_checkpoint_before(line, tmp_path, capsys, monkey
 
     monkeypatch.setattr(torch, "save", full)
     assert main(line(tmp_path / "a")) == 2
-    assert "No space left" in capsys.readouterr().err
+    (message,) = (line for line in capsys.readouterr().err.splitlines() if "No space left" in line)
+    words = ("a checkpoint", str(tmp_path / "a"), "step 2", "free some space", "repeat the command")
+    assert all(word in message for word in words), message
     assert [p.name[5:15] for p in checkpoints.existing(tmp_path / "a")] == ["0000000002"]
     assert not list((tmp_path / "a").glob("*.partial"))
 

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
+from analyses.scaling_laws import planners, shape
+from analyses.scaling_laws.architecture import ViTShape
+from analyses.scaling_laws.fitting import FitOptions
+from analyses.scaling_laws.runs import read_runs
 from workbench.cli import main
+from workbench.pretraining import sweep
+from workbench.pretraining.backbone import augmentation, build_s2
+from workbench.pretraining.config import AUGMENTATIONS, PretrainConfig, PretrainRecipe
 
 
 def test_shapes_are_trained_as_planned_and_resumed(line, tmp_path, capsys):
@@ -53,3 +61,49 @@ def test_plans_that_do_not_fit_are_refused(line, tmp_path, capsys):
     assert "width 15" in capsys.readouterr().err
     assert main(line(tmp_path / "runs", sweep=str(plan), val=None)) == 2
     assert "--val" in capsys.readouterr().err
+
+
+def test_the_shape_law_reads_the_table_with_the_images_seen(line, tmp_path, capsys, monkeypatch):
+    """30, 60 and 120 images in batches of 8 are 4, 8 and 15 steps; nothing is trained."""
+    plan = planners.star_sweep(
+        centre=ViTShape(width=64, depth=4, mlp=64, heads=2),
+        grids={"width": (16, 32, 48)}, images=(30, 60, 120),
+    )  # fmt: skip
+    plan.to_csv(tmp_path / "star.csv", index=False)
+    steps = []
+
+    def pretended(asked, folder, log, *, progress):
+        config, width = asked.config, asked.options["embed_dim"]
+        steps.append(config.steps(config.limit))
+        folder.mkdir(parents=True)
+        loss = (64 / width) ** 0.5 + 10 / steps[-1]
+        (folder / "evaluation.csv").write_text(f"val_loss,val_accuracy\n{loss},0.5\n")
+        return {"images": steps[-1] * config.batch}
+
+    monkeypatch.setattr(sweep, "pretrain", pretended)
+    words = line(tmp_path / "runs", scales="1x", sweep=str(tmp_path / "star.csv"))
+    assert main(words) == 0, capsys.readouterr().err
+    assert sorted(set(steps)) == [4, 8, 15]
+    options = shape.ShapeLawConfig(options=FitOptions(allow_unidentified=True, resamples=0))
+    (fit,) = shape.compute(read_runs(tmp_path / "runs" / "sweep.csv"), options)
+    assert fit.dimension == "width"
+    assert sorted(set(fit.runs["value"])) == [16, 32, 48, 64]
+    assert fit.runs["images"].tolist() == [8 * count for count in steps]
+    assert (fit.runs["compute"] / fit.runs["images"]).tolist() == pytest.approx(
+        plan["gmacs_per_image"].tolist()
+    )
+
+
+def test_steps_are_exact_and_at_least_one():
+    epochs = 168 / 19
+    assert epochs * 19 > 168, "a product of floating-point numbers would need a step more"
+    config = PretrainConfig(model="timm:test_vit", dataset="bundled:specks", epochs=epochs, batch=8)
+    assert config.steps(19) == 21
+    assert PretrainConfig(model="timm:a", dataset="bundled:specks", epochs=1e-9).steps(3) == 1
+
+
+def test_augmentation_follows_the_shape_that_is_trained():
+    config = PretrainConfig(model="timm:test_vit:32", dataset="bundled:specks")
+    recipe, shapes = PretrainRecipe(), ({}, {"embed_dim": 384, "depth": 8, "num_heads": 2})
+    found = [augmentation(recipe, build_s2(config, recipe, "cpu", dict(s)).info) for s in shapes]
+    assert found == [AUGMENTATIONS["none"], AUGMENTATIONS["light1"]]
