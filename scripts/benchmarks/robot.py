@@ -2,15 +2,16 @@
 
     python scripts/benchmarks/robot.py --work runs/robot-benchmark
 
-Expected: 9 minutes on 2 cores, 2 GB of memory, 1 GB of disk in --work, most of it for --many
+Expected: 10 minutes on 2 cores, 2 GB of memory, 1 GB of disk in --work, most of it for --many
 demonstrations (120), which are recorded and encoded once. Writes results/robot.json beside this
 file.
 
 Training: seconds of a step (32 windows of 16 steps, two looks each) from stored features, against
 the same step when the frames of the batch are read and encoded in it instead. Trials: control steps
 per second of `roll`, with one simulation and with one per core, against the bare sum of what a step
-needs in one process: simulation, and rendering, encoding and policy at each look. Memory: peak of a
-process that trains on the first 4, the first 16 and all demonstrations.
+needs in one process: simulation, and rendering, encoding and policy at each look. Control: steps
+per second of one robot that encoding and policy allow at one scale and two, of frames of 448
+pixels. Memory: peak of a process that trains on the first 4, the first 16 and all demonstrations.
 """
 
 from __future__ import annotations
@@ -38,13 +39,22 @@ from workbench import datasets
 from workbench.cost.parallel import peak_mb
 from workbench.extraction import ExtractRequest, extract
 from workbench.results import strict_json
-from workbench.robot.config import DemoConfig, PolicyConfig, RolloutConfig
+from workbench.robot.config import (
+    ACTION_RANGE,
+    ACTION_SIZE,
+    STATE_SIZE,
+    DemoConfig,
+    PolicyConfig,
+    RolloutConfig,
+)
 from workbench.robot.demonstrations import load
 from workbench.robot.environments import Environments, default_count
+from workbench.robot.eyes import Eyes, Sight
 from workbench.robot.fit import Learner, clone
 from workbench.robot.live import Encode, live_encoder
+from workbench.robot.policy import Policy, Scales
 from workbench.robot.record import record
-from workbench.robot.rollout import Controller, Memory, Trial, roll
+from workbench.robot.rollout import Controller, Memory, Trial, control_frequency, roll
 from workbench.robot.simulation import Simulation, versions
 from workbench.robot.windows import WindowBatch, batch_of, window_rows
 from workbench.training.config import TrainingConfig
@@ -53,7 +63,7 @@ from workbench.training.randomness import rows_of_step
 RESULTS = Path(__file__).parent / "results" / "robot.json"
 TASK, SIZE = "pick-place-v3", 224
 MODEL = "bundled:efficientnet_lite0"
-SOURCE = f"{MODEL}@224"
+SOURCE, TWO_SCALES = f"{MODEL}@224", f"{MODEL}@224+448"
 CONFIG = PolicyConfig(look_every=8, pooling="map")
 STEPS, ROUNDS = 5, 5
 FEW = (4, 16)
@@ -110,7 +120,7 @@ def encoded(learner: Learner, images: datasets.Dataset, encode: Encode, step: in
 def trials(demos: Path, store: str) -> dict[str, Any]:
     """Control steps per second in closed loop, and of the bare parts one after the other."""
     policy = learner_of(demos, store).policy.eval()
-    controller = Controller(policy, live_encoder(SOURCE, "map"), None)
+    controller = Controller(policy, live_encoder(SOURCE, "map"), None, within=ACTION_RANGE)
     counts = sorted({1, default_count()})
     make, robot = partial(Simulation, TASK, SIZE), Simulation(TASK, SIZE)
     bare(robot, controller, looks=1)  # the renderer starts
@@ -150,9 +160,34 @@ def bare(robot: Simulation, controller: Controller, looks: int = 12) -> float:
         memory.seen[0] = controller.encode(robot.frame()[None])[0]
         plan = controller.policy.act(controller.batch([memory]))[0].numpy()
         for action in plan[: CONFIG.look_every]:
-            robot.act(np.clip(action, -1, 1))
+            robot.act(np.clip(action, *ACTION_RANGE))
             done += 1
     return done / (time.perf_counter() - start)
+
+
+def control(side: int = 448) -> dict[str, float]:
+    """Control steps per second of one robot at one scale and two; weights do not matter."""
+    controllers = {source: untrained(source, side) for source in (SOURCE, TWO_SCALES)}
+    frame = np.zeros((side, side, 3), np.uint8)
+    rounds = [
+        {source: control_frequency(one, frame) for source, one in controllers.items()}
+        for _ in range(ROUNDS + 1)
+    ][1:]  # the first one warms up
+    hz = {source: statistics.median(one[source] for one in rounds) for source in controllers}
+    ratio = statistics.median(one[TWO_SCALES] / one[SOURCE] for one in rounds)
+    return {**hz, "two_over_one": ratio}
+
+
+def untrained(source: str, side: int) -> Controller:
+    """A policy with random weights that sees what a source gives of a frame."""
+    encode = live_encoder(source, "map")
+    tokens, channels = encode(np.zeros((1, side, side, 3), np.uint8)).shape[1:]
+    eyes = Eyes(
+        Sight("map", (tokens, channels), np.zeros(channels), np.ones(channels)), CONFIG.width
+    )
+    scales = Scales(*((np.zeros(size), np.ones(size)) for size in (STATE_SIZE, ACTION_SIZE)))
+    policy = Policy(CONFIG, eyes, scales).eval()
+    return Controller(policy, encode, None, within=ACTION_RANGE)
 
 
 def peak(demos: Path, store: str, episodes: int, work: Path) -> float:
@@ -195,6 +230,7 @@ def main() -> None:
         "versions": {"torch": importlib.metadata.version("torch"), **versions()},
         "training": training(*made),
         "trials": trials(*made),
+        "control_hz": control(),
         "peak_mib": peaks(*made, asked.many, asked.work),
         "load_average_at_end": os.getloadavg()[0],
     }

@@ -1,21 +1,25 @@
 """Does image scaling help a cloned robot? Table 10 in simulation, with many trials.
 
+    python scripts/experiments/robot.py --work runs/robot --prepare
     python scripts/experiments/robot.py --work runs/robot --only main --seed 0
     python scripts/experiments/robot.py --work runs/robot --film
     python scripts/experiments/robot.py --summary
 
 A list of runs, each a row, a task, a number of demonstrations and a seed; a run whose JSON is in
-results/robot/ beside this file is skipped. Demonstrations, stores and trials go to --work (3 GB);
-each is resumed where it was stopped, so a run may be repeated until it is done. --summary writes
+results/robot/ beside this file is skipped. What runs share is prepared first, step by step: the
+demonstrations of a task, then the features of each scale; --prepare stops after that. Steps and
+runs take at most 20 minutes each. Demonstrations, stores and trials go to --work (3 GB); each is
+resumed where it was stopped, so a command may be repeated until it is done. --summary writes
 analyses/experiments/table10_robotics.csv, which `workbench tables --only 10` shows. --film writes
 table10_Lite0.gif and table10_Lite0-S2.gif beside it, for the same page: successes and failures side
 by side, 0.25 MB each. A policy that --film does not find in --work is trained first.
 
-Policy: the transformer over 16 steps, two layers, which looks at every eighth step; map of tokens,
-reduced. Trials: 150 steps at most, 200 positions (main) or 50 (others). Expected on two cores: 120
-demonstrations 4 minutes; features 4 (224), 15 (448) and 15 minutes (448.raw); a film 3. Measured
-beside other programs: training 4 to 7 minutes; 200 trials 13 minutes at one scale or two, 3 for a
-blind policy.
+Frames are recorded and rendered at 448 pixels. Policy: the transformer over 16 steps, two layers,
+which looks at every eighth step; map of tokens, reduced. Trials: 150 steps at most, 200 positions
+(main) or 50 (others). Expected on two cores: a step of 120 demonstrations 4 minutes; of features 4
+(Lite0 at 224), 15 (448), 15 (448.raw) and, by its multiply-accumulates, 9 minutes (Lite2 at 260);
+a film 3. Measured beside other programs: a run 17 to 20 minutes, training 4 to 7 of them and 200
+trials 13, at one scale or two; 10 for a blind policy, whose trials take 3.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ import runner
 import feature_store
 from analyses.statistics.bootstrap import wilson
 from analyses.statistics.trials import paired
-from workbench import cost
+from workbench import code_hash, cost
 from workbench.extraction import ExtractRequest, extract
 from workbench.results.files import write_csv
 from workbench.robot.config import DemoConfig, PolicyConfig, RolloutConfig
@@ -56,7 +60,7 @@ TRAINING = TrainingConfig(iterations=1200, checkpoint_every=100, patience=6)
 ROWS: dict[str, tuple[str, PolicyConfig]] = {
     "Lite0": (LITE.format(0, "224"), POLICY),
     "Lite0-S2": (LITE.format(0, "224+448"), POLICY),
-    "blind": ("", replace(POLICY, blind=True)),
+    "blind": ("", replace(POLICY, blind=True, pooling="auto")),
     "Lite2": (LITE.format(2, "260"), POLICY),
     "Lite0-S2 raw": (LITE.format(0, "224+448.raw"), POLICY),
     "no past actions": (LITE.format(0, "224"), replace(POLICY, past_actions=False)),
@@ -66,6 +70,8 @@ BASE = "Lite0"
 PAIR = ("Lite0", "Lite0-S2")
 KEYS = ("task", "episodes", "positions", "camera_shift", "light")
 """Fields that runs of a group share; within a group rows are compared."""
+CODE = ("workbench/robot", "workbench/training", *code_hash.FEATURES)
+"""Decides the policy and its trials."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +127,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--row", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seed", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--prepare", action="store_true", help="demonstrations and features alone")
     parser.add_argument("--film", action="store_true", help="film the policies of Table 10's page")
     parser.add_argument("--list", action="store_true", help="print the runs that are missing")
     asked = runner.parsed(parser)
@@ -128,26 +135,51 @@ def main() -> None:
         table = summary()
         write_csv(table, TABLE)
         print(table.to_string())
+        codes = {one.get("code_sha256", "not recorded")[:12] for one in results()}
+        if len(codes) > 1:
+            print(f"note: runs of {len(codes)} states of the code: {', '.join(sorted(codes))}")
         return
     if asked.film:
-        for row in (row for row in PAIR if row in asked.row):
-            print(film(Run(row=row, seed=asked.seed[0]), asked.work))
+        for run in (Run(row=row, seed=asked.seed[0]) for row in PAIR if row in asked.row):
+            prepare([run], asked.work)
+            print(film(run, asked.work))
         return
     wanted = [run for part in asked.only for run in runs(part, asked.seed) if run.row in asked.row]
     if asked.list:
         print("\n".join(run.path.stem for run in runner.missing(wanted)))
         return
-    runner.do(wanted, lambda run: measured(run, asked.work))
+    prepare(runner.missing(wanted), asked.work)
+    if not asked.prepare:
+        runner.do(wanted, lambda run: measured(run, asked.work))
+
+
+def prepare(wanted: list[Run], work: Path) -> None:
+    """Record and extract, whatever of it is missing, what these runs share."""
+    for task, source in preparations(wanted):
+        print(f"prepare {task} {source or 'demonstrations'}", flush=True)
+        if source:
+            extracted(task, source, work)
+        else:
+            record(replace(DEMOS, task=task), demos_of(task, work), print)
+
+
+def preparations(wanted: list[Run]) -> list[tuple[str, str]]:
+    """Steps, in order: a task and a single-scale source, empty for the task's demonstrations."""
+    found = []
+    for run in wanted:
+        model, _, scales = ROWS[run.row][0].partition("@")
+        found += [(run.task, "")]
+        found += [(run.task, f"{model}@{scale}") for scale in scales.split("+") if model]
+    return list(dict.fromkeys(found))
 
 
 def trained(run: Run, work: Path) -> tuple[Path, Outcome]:
-    """Record, extract and train, whatever of it is missing: the folder of the policy."""
+    """Train, if that is not done, from what was prepared: the folder of the policy."""
     source, config = ROWS[run.row]
-    demos = recorded(run, work)
-    given = load(demos)
-    store = None
+    demos = demos_of(run.task, work)
+    given, store = load(demos), None
     if source:
-        store = stored(run, source, demos, work)
+        store = feature_store.open(str(store_of(run.task, work)))
         require_same_frames(store, given, demos)
     learner = Learner(store, source, given.take(run.episodes), config, run.seed)
     folder = work / "runs" / run.policy
@@ -158,7 +190,7 @@ def trained(run: Run, work: Path) -> tuple[Path, Outcome]:
 
 
 def measured(run: Run, work: Path) -> dict:
-    """Train and try, whatever of it is missing."""
+    """Train and try, whatever of it is missing, from what was prepared."""
     folder, outcome = trained(run, work)
     source, config = ROWS[run.row]
     start = time.perf_counter()
@@ -174,6 +206,7 @@ def measured(run: Run, work: Path) -> dict:
         "training": asdict(outcome),
         "policy": asdict(config),
         "rollout_seconds": time.perf_counter() - start,
+        "code_sha256": code_hash.parts_sha256(CODE),
         **runner.provenance(),
     }
 
@@ -187,31 +220,36 @@ def film(run: Run, work: Path) -> Path:
     return path
 
 
-def recorded(run: Run, work: Path) -> Path:
-    """Demonstrations of the task, of which a run may take the first."""
-    demos = work / f"demos-{run.task}"
-    record(replace(DEMOS, task=run.task), demos, print)
-    return demos
+def demos_of(task: str, work: Path) -> Path:
+    """Demonstrations of a task, of which a run may take the first."""
+    return work / f"demos-{task}"
 
 
-def stored(run: Run, source: str, demos: Path, work: Path) -> feature_store.FeatureStore:
-    """The store of the demonstrations' frames, with the features of a source."""
-    path = work / f"{run.task}.zarr"
-    model, _, scales = source.partition("@")
-    extract(
-        ExtractRequest(
-            dataset=f"lerobot:{demos}", models=[model], scales=scales.split("+"), store=str(path)
-        )
-    )
-    return feature_store.open(str(path))
+def store_of(task: str, work: Path) -> Path:
+    """The store of the demonstrations' frames."""
+    return work / f"{task}.zarr"
+
+
+def extracted(task: str, source: str, work: Path) -> None:
+    """Store the features of a single-scale source."""
+    model, _, scale = source.partition("@")
+    dataset, store = f"lerobot:{demos_of(task, work)}", str(store_of(task, work))
+    extract(ExtractRequest(dataset=dataset, models=[model], scales=[scale], store=store))
+
+
+def results() -> list[dict]:
+    """What the finished runs measured."""
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
 
 
 def summary() -> pd.DataFrame:
     """A line for each row: rates over all its seeds, and its difference from Lite0's.
 
-    A row with a moved camera or another light is compared with itself as recorded as well.
+    A row with a moved camera or another light is compared with itself as recorded as well. Beside
+    runs with fewer demonstrations stands a line with all, see :func:`shortened`.
     """
-    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    found = results()
+    found += shortened(found)
     groups: dict[tuple, dict[str, dict[int, dict]]] = {}
     for one in found:
         group = groups.setdefault(tuple(one[key] for key in KEYS), {})
@@ -224,22 +262,49 @@ def summary() -> pd.DataFrame:
     return pd.DataFrame(records)
 
 
-def against_recorded_view(own: dict[int, dict], found: list[dict]) -> dict:
-    """Differences of a row with another view from its policies' trials with the recorded view.
+def shortened(found: list[dict]) -> list[dict]:
+    """The pair's main runs of seed 0, cut to the positions of the runs with fewer demonstrations.
 
     A position is decided by its number and the seed of the trials, so that the first positions of a
     longer run are those of a shorter one.
     """
+    usual = [one for one in found if as_recorded(one)]
+    counts = {(o["task"], o["positions"]) for o in usual if o["episodes"] != DEMOS.episodes}
+    return [
+        cut(one, count)
+        for task, count in sorted(counts)
+        for one in usual
+        if one["row"] in PAIR and one["seed"] == 0 and one["episodes"] == DEMOS.episodes
+        if one["task"] == task and one["positions"] > count
+    ]
+
+
+def cut(one: dict, count: int) -> dict:
+    """A run as if it had tried its first positions only."""
+    outcomes = {name: hits[:count] for name, hits in one["outcomes"].items()}
+    counted = {name: {"successes": sum(hits)} for name, hits in outcomes.items()}
+    return {**one, **counted, "outcomes": outcomes, "positions": count, "trials": count}
+
+
+def as_recorded(one: dict) -> bool:
+    """Whether a run sees from the camera, and in the light, of the demonstrations."""
+    return one["camera_shift"] == 0 and one["light"] == 1
+
+
+def against_recorded_view(own: dict[int, dict], found: list[dict]) -> dict:
+    """Differences of a row with another view from its policies' trials with the recorded view.
+
+    They are over the positions that both have.
+    """
     first = next(iter(own.values()))
-    if first["camera_shift"] == 0 and first["light"] == 1:
+    if as_recorded(first):
         return {}
     count = first["positions"]
     recorded = {
         one["seed"]: one
         for one in found
         if all(one[key] == first[key] for key in ("row", "task", "episodes"))
-        and one["camera_shift"] == 0
-        and one["light"] == 1
+        and as_recorded(one)
         and one["positions"] >= count
     }
     record: dict = {}

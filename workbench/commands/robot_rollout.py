@@ -47,15 +47,16 @@ class RobotRollout:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
+        from workbench.extraction.local import pick_device
         from workbench.robot.against import differences, finished_trials
         from workbench.robot.evaluate import evaluate
 
-        trials = None
+        trials, device = None, pick_device(self.device)
         if self.other is not None:
-            trials = finished_trials(self.run_folder, self.other, self.trials, self.device)
+            trials = finished_trials(self.run_folder, self.other, self.trials, device)
         found = evaluate(
             self.run_folder, self.trials, note, video=self.video, encoder=self.encoder,
-            device=self.device, progress=not self.json,
+            device=device, progress=not self.json,
         )  # fmt: skip
         if trials is not None:
             found["against"] = {"run": str(self.other), **differences(found["outcomes"], trials)}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import feature_store
-from feature_store.errors import InputError
+from feature_store.errors import InputError, require_at_least
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.messages import note, show
@@ -31,8 +31,9 @@ class RobotTrain:
 
     store: str | None = None
     """Store of the demonstrations' frames; left out with --blind."""
-    demos: Path
-    """Folder of the demonstrations: a LeRobotDataset, v3.0 or v2.1."""
+    demos: Path | None = None
+    """Folder of the demonstrations: a LeRobotDataset, v3.0 or v2.1. Only --dry-run with --frames
+    needs none."""
     source: str = ""
     """MODEL[#TAP]@SCALE[+SCALE...] that the policy sees; left out with --blind."""
     episodes: int | None = None
@@ -50,13 +51,20 @@ class RobotTrain:
     dry_run: bool = False
     """Estimate the bytes of features and the GPU hours of encoding the demonstrations and 200
     trials; train nothing and read no store."""
+    frames: int | None = None
+    """Frames of demonstrations that are not there yet, for --dry-run in place of --demos."""
     json: bool = False
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
+        from workbench.extraction.local import pick_device
         from workbench.robot.demonstrations import load, require_same_frames
         from workbench.robot.fit import Learner, clone
 
+        if self.frames is not None:
+            return self._plan(self._frames_alone(self.frames))
+        if self.demos is None:
+            raise InputError("--demos is missing; expected the folder of the demonstrations")
         if self.dry_run:
             return self._plan(len(load(self.demos).take(self.episodes).image_ids))
         self._require_sight()
@@ -66,7 +74,8 @@ class RobotTrain:
             store = feature_store.open(self.store)
             require_same_frames(store, demonstrations, self.demos)
         kept = demonstrations.take(self.episodes)
-        learner = Learner(store, self.source, kept, self.policy, self.seed)
+        policy = replace(self.policy, device=pick_device(self.policy.device))
+        learner = Learner(store, self.source, kept, policy, self.seed)
         outcome = clone(learner, self.training, self.out, note, progress=not self.json)
         found = {
             "run": str(self.out),
@@ -86,6 +95,16 @@ class RobotTrain:
             what = "trained to" if best is None else "validation"
             note(f"{what} {done}; next: workbench robot rollout --run {self.out}")
         return 0 if outcome.finished else 1
+
+    def _frames_alone(self, frames: int) -> int:
+        """The frames of a plan without demonstrations."""
+        if not self.dry_run or self.demos is not None or self.episodes is not None:
+            raise InputError(
+                f"--frames is {frames}, but it needs --dry-run and takes the place of --demos and "
+                f"--episodes; leave out one or the other"
+            )
+        require_at_least(self, frames=1)
+        return frames
 
     def _require_sight(self) -> None:
         """Refuse a policy whose options do not tell whether, and what, it sees."""

@@ -14,6 +14,7 @@ from analyses.statistics.trials import paired
 from feature_store.errors import InputError
 from workbench.robot import run as runs
 from workbench.robot.config import RolloutConfig
+from workbench.robot.evaluate import require_simulated
 from workbench.robot.rollout import Trial
 from workbench.robot.trials import CRITERIA, WHERE_ONLY, TrialLog, trial_identity
 
@@ -38,12 +39,14 @@ def finished_trials(
     Raises
     ------
     InputError
-        The same folder twice; a run is not finished; the runs are of different tasks or simulators;
+        The same folder twice; a run is not finished, or was not trained in simulation; the runs
+        are of different tasks or simulators;
         the other run has finished no trial with these settings, by this code and these libraries.
     """
     if folder.resolve() == other.resolve():
         raise InputError(f"--against is {other}, the run itself; expected another run")
     own, theirs = (runs.finished(path) for path in (folder, other))
+    require_simulated(folder, own.identity)
     for name in SIMULATED:
         found, wanted = (one.identity["recording"].get(name) for one in (theirs, own))
         if found != wanted:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from feature_store.errors import (
@@ -26,6 +27,10 @@ STATE, ACTION = "observation.state", "action"
 STATE_SIZE, ACTION_SIZE = 4, 4
 """Values of a state: hand position (3) and gripper opening; of an action: hand movement (3) and
 gripper effort."""
+ACTION_RANGE = (-1.0, 1.0)
+"""Range of each value of an action in simulation; actions are clipped to it."""
+LARGEST_FRAME = 2048
+"""Side of the largest frame in pixels, which every driver draws off screen."""
 FILM_SIDE, FILM_STRIDE = 224, 3
 """Side of filmed frames in pixels, and steps from one to the next."""
 
@@ -46,6 +51,8 @@ class DemoConfig:
     def __post_init__(self) -> None:
         require_choices(self)
         require_at_least(self, episodes=1, size=32, seed=0)
+        if self.size > LARGEST_FRAME:
+            raise InputError(f"size is {self.size}; expected at most {LARGEST_FRAME} pixels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +65,8 @@ class PolicyConfig:
     """Visual features of a frame: prefix tokens (the paper's), mean over tokens, attention over the
     token map, or the whole map, reduced; auto is prefix if the model has some, else map."""
     layer_norm: bool = False
-    """Train a layer norm on the features: for the tap before a ViT's last norm, as in MVP."""
+    """Train a layer norm, from weights of 1, on the features of all scales together: for the tap
+    before a ViT's last norm, where MVP trains its pretrained one."""
     blind: bool = False
     """Leave out visual features, to measure what proprioception and past actions alone achieve."""
     past_actions: bool = True
@@ -107,6 +115,38 @@ class PolicyConfig:
         require_positive(self, "learning_rate")
         if self.width % 8:
             raise InputError(f"width must be a multiple of 8, got {self.width}")
+        if self.device.partition(":")[0] == "meta":
+            raise InputError(f"device is {self.device!r}; name cpu, cuda or cuda:1")
+        defaults = {field.name: field.default for field in fields(self)}
+        for name, why in idle(vars(self)).items():
+            if getattr(self, name) != defaults[name]:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}, which changes nothing with {why}; leave out "
+                    f"one or the other"
+                )
+
+
+IDLE: dict[tuple[str, Any], tuple[str, ...]] = {
+    ("policy", "mlp"): ("layers", "dropout", "past_actions"),
+    ("blind", True): ("pooling", "layer_norm"),
+}
+"""Option and its value to the options that then change nothing."""
+
+
+def idle(options: Mapping[str, Any]) -> dict[str, str]:
+    """Options of a policy that change nothing: name to the reason.
+
+    Examples
+    --------
+    >>> idle({"policy": "transformer", "blind": True})
+    {'pooling': 'blind True', 'layer_norm': 'blind True'}
+    """
+    return {
+        name: f"{option} {value}"
+        for (option, value), names in IDLE.items()
+        if options[option] == value
+        for name in names
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,8 @@ from workbench.robot.record import RECORDING
 
 COMPARED = 16
 """Frames whose pixels are compared with those that a store was computed from."""
+TOO_FEW = "training needs at least 2 demonstrations, one of them for validation"
+"""What is expected of their number."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Demonstrations:
         """
         episodes = np.unique(self.episode)
         if len(episodes) < 2:
-            raise InputError(f"found {len(episodes)} demonstration; training needs at least 2")
+            raise InputError(f"found {len(episodes)} demonstration(s); {TOO_FEW}")
         count = min(max(round(share * len(episodes)), 1), len(episodes) - 1)
         order = np.random.default_rng(seed).permutation(episodes)
         return np.sort(order[count:]), np.sort(order[:count])
@@ -72,13 +74,16 @@ class Demonstrations:
         Raises
         ------
         InputError
-            There are fewer episodes.
+            There are fewer episodes, or fewer than the two that training needs.
         """
         there = len(np.unique(self.episode))
         if episodes is None or episodes == there:
             return self
-        if not 2 <= episodes < there:
-            raise InputError(f"episodes is {episodes}; expected 2 to {there}, the number recorded")
+        if min(there, episodes) < 2:
+            what = f"episodes is {episodes}" if there > 1 else f"found {there} demonstration(s)"
+            raise InputError(f"{what}; {TOO_FEW}")
+        if episodes > there:
+            raise InputError(f"episodes is {episodes}; expected at most {there}, those recorded")
         kept = self.episode < episodes
         arrays = {
             name: getattr(self, name)[kept]

@@ -17,7 +17,13 @@ from feature_store.source import Source
 from workbench.models.run_names import find_run
 from workbench.results.files import require_folder
 from workbench.robot import run as runs
-from workbench.robot.config import ACTION_SIZE, STATE_SIZE, RolloutConfig
+from workbench.robot.config import (
+    ACTION_RANGE,
+    ACTION_SIZE,
+    STATE_SIZE,
+    PolicyConfig,
+    RolloutConfig,
+)
 from workbench.robot.environments import Environments, default_count
 from workbench.robot.film import FILMED, chosen, write_film
 from workbench.robot.live import live_encoder
@@ -53,16 +59,18 @@ def evaluate(
     ------
     InputError
         The run is not finished, or was not trained on this simulation; the simulator has another
-        version; the seed repeats the positions of the demonstrations; the vision model has changed;
-        the machine cannot render; `video` is a file.
+        version; the seed repeats the positions of the demonstrations; there are no overlapping
+        predictions to average; the vision model has changed; the machine cannot render; `video` is
+        a file.
     """
     if video is not None:
         require_folder(video, "--video")
     cloned = runs.load(folder, device)
     recording = cloned.identity["recording"]
-    _require_simulated(cloned.identity, recording)
+    require_simulated(folder, cloned.identity)
     require_versions(recording["versions"])
     _require_new_positions(config, recording)
+    _require_overlap(config, cloned.policy.config)
     success = config.criterion(recording["task"])
     encode = None
     if cloned.source:
@@ -71,7 +79,7 @@ def evaluate(
             cloned.source, cloned.pooling, dtype=cloned.identity["dtype"], device=device,
             features=cloned.identity.get("vision"),
         )  # fmt: skip
-    controller = Controller(cloned.policy, encode, config.ensemble, device)
+    controller = Controller(cloned.policy, encode, config.ensemble, device, within=ACTION_RANGE)
     count = min(config.environments or default_count(), config.positions)
     look = {"camera_shift": config.camera_shift, "light": config.light}
     make = partial(Simulation, recording["task"], recording["size"], **look)
@@ -126,12 +134,30 @@ def _require_new_positions(config: RolloutConfig, recording: dict[str, Any]) -> 
         )
 
 
-def _require_simulated(identity: dict[str, Any], recording: dict[str, Any]) -> None:
-    """Refuse a policy that the simulated robot cannot carry out."""
+def _require_overlap(config: RolloutConfig, policy: PolicyConfig) -> None:
+    """Refuse to average predictions that do not overlap."""
+    if config.ensemble is not None and policy.look_every == policy.horizon:
+        raise InputError(
+            f"ensemble is {config.ensemble}, but the policy predicts {policy.horizon} steps and "
+            f"looks at every {policy.look_every}th, so that no predictions overlap; leave out "
+            f"--ensemble, or train with a smaller --look-every"
+        )
+
+
+def require_simulated(folder: Path, identity: dict[str, Any]) -> None:
+    """Refuse a run whose policy the simulated robot cannot carry out.
+
+    Raises
+    ------
+    InputError
+        The demonstrations were not recorded in simulation, or have other sizes or another rate.
+    """
+    recording = identity["recording"]
     if not recording.get("task"):
         raise InputError(
-            "this policy was trained on demonstrations that workbench robot demos did not record, "
-            "so that their robot cannot be simulated"
+            f"the policy of {folder} was trained on demonstrations that workbench robot demos did "
+            f"not record: their robot cannot be simulated, so that the policy can only be tried on "
+            f"the robot itself (docs/robot.md)"
         )
     if identity["sizes"] != [STATE_SIZE, ACTION_SIZE]:
         raise InputError(

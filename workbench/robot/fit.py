@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
+from analyses.reading.features import require_maps
 from analyses.reading.labelled_tokens import good_rows
 from feature_store import FeatureStore
 from feature_store.errors import InputError, require_at_least
@@ -49,8 +50,8 @@ class Learner:
     Raises
     ------
     InputError
-        The source is not stored or incomplete; frames could not be read; there are fewer than two
-        episodes; the seed is negative.
+        The source is not stored or incomplete, or only some token positions of it are stored;
+        frames could not be read; there are fewer than two episodes; the seed is negative.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Learner:
         eyes = None
         seed_step(0, seed)
         if store is not None:
+            require_maps(store, self.source)
             _require_whole(store, self.source, len(demonstrations.image_ids))
             self.sight = survey(store, self.source, config, self.frames[0])
             eyes = Eyes(self.sight, config.width, norm=config.layer_norm)

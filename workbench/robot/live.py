@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,8 @@ def live_encoder(
     dtype : str
         Dtype of the store; features are rounded to it.
     features : mapping, optional
-        Recorded fields of each single-scale source. The model runs in the recorded arithmetic, and
-        all other fields must be equal.
+        Recorded fields of each single-scale source. The model runs in the recorded arithmetic, on
+        frames that are fitted as recorded (``--fit``), and all other fields must be equal.
 
     Raises
     ------
@@ -50,12 +51,15 @@ def live_encoder(
         The source is unknown, its weights cannot be fetched or read, or the model differs from the
         record.
     """
-    parsed = Source.parse(source)
-    (job,) = resolve_jobs([parsed.model_and_tap], parsed.scales)
-    arithmetics = {fields["precision"] for fields in (features or {}).values()}
+    parsed, made = Source.parse(source), (features or {}).values()
+    padded = any((fields.get("transform") or {}).get("mode") == "pad" for fields in made)
+    (job,) = resolve_jobs([parsed.model_and_tap], parsed.scales, fit="pad" if padded else "model")
+    arithmetics = {fields["precision"] for fields in made}
     backbone = models.load(
         job.info.name, tap=job.info.tap, device=device, arithmetic=min(arithmetics, default="fp32")
     )
+    fitted = replace(backbone.info, transform=job.info.transform)
+    backbone = replace(backbone, info=fitted)
     live = {
         str(single): recorded(manifest(job, plan, backbone, dtype, Decoding()))
         for single, plan in job.plans.items()

@@ -74,12 +74,22 @@ class Controller:
         Encodes live frames; None for a blind policy.
     ensemble : float or None
         See :class:`~workbench.robot.config.RolloutConfig`.
+    within : tuple of float, optional
+        Least and greatest value of an action, to which actions are clipped before they are given
+        and remembered. A robot whose actions have other units, such as degrees, has none.
     """
 
     def __init__(
-        self, policy: Policy, encode: Encode | None, ensemble: float | None, device: str = "cpu"
+        self,
+        policy: Policy,
+        encode: Encode | None,
+        ensemble: float | None,
+        device: str = "cpu",
+        *,
+        within: tuple[float, float] | None = None,
     ) -> None:
         self.policy, self.encode, self.ensemble, self.device = policy, encode, ensemble, device
+        self.within = within
         self.config = policy.config
         self.places = looks(self.config)
 
@@ -96,8 +106,10 @@ class Controller:
         now, count = len(memory.actions), self.config.look_every
         memory.plans.append((now, plan))
         if self.ensemble is None:
-            return np.clip(plan[:count], -1, 1)
-        return np.clip(ensembled(memory.plans, now, count, self.ensemble), -1, 1)
+            actions = plan[:count]
+        else:
+            actions = ensembled(memory.plans, now, count, self.ensemble)
+        return actions if self.within is None else np.clip(actions, *self.within)
 
     def batch(self, memories: list[Memory]) -> WindowBatch:
         """Windows that end at the present step of each robot."""

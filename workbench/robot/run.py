@@ -10,7 +10,7 @@ import numpy as np
 
 from feature_store.errors import InputError
 from workbench.results import strict_json
-from workbench.robot.config import PolicyConfig
+from workbench.robot.config import PolicyConfig, idle
 from workbench.robot.eyes import Eyes, Sight
 from workbench.robot.policy import Policy, Scales
 from workbench.training import checkpoints
@@ -75,7 +75,9 @@ def load(folder: Path, device: str = "cpu") -> Cloned:
     """Build the policy of a finished run; raises as :func:`finished` does."""
     run = finished(folder)
     identity = run.identity
-    config = PolicyConfig(**identity["policy"], device=device)
+    options = identity["policy"]
+    kept = {name: value for name, value in options.items() if name not in idle(options)}
+    config = PolicyConfig(**kept, device=device)
     eyes, pooling = None, ""
     if identity["sight"] is not None:
         pooling, tokens, channels = identity["sight"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from feature_store.errors import InputError
-from workbench.robot.config import STATE_SIZE, Task
+from workbench.robot.config import ACTION_RANGE, STATE_SIZE, Task
 
 VIEW = "corner2"
 """Meta-World's camera; its pictures are upside down."""
@@ -168,7 +169,7 @@ class Simulation:
         """Action of the scripted expert, which sees everything: float32, dims (4,)."""
         with warnings.catch_warnings(action="ignore"):  # clipped here, as the simulation clips
             action = self._expert.get_action(self._seen)
-        return np.clip(action, -1, 1).astype(np.float32)
+        return np.clip(action, *ACTION_RANGE).astype(np.float32)
 
     def frame(self) -> np.ndarray:
         """Render the camera's picture: RGB uint8, dims (row, col, 3).
@@ -176,7 +177,7 @@ class Simulation:
         Raises
         ------
         InputError
-            The machine cannot render without a display.
+            The machine cannot render without a display, or not frames of this size.
         """
         self._renderer.update_scene(self._env.data, camera=VIEW)
         return self._renderer.render()[::-1, ::-1].copy()
@@ -199,6 +200,11 @@ class Simulation:
 
             return mujoco.Renderer(self._env.model, self.size, self.size)
         except Exception as error:
+            if "offscreen" in str(error).lower():  # MuJoCo's buffer: the driver itself works
+                raise InputError(
+                    f"the graphics driver cannot draw frames of {self.size} x {self.size} pixels "
+                    f"({_line(error)}); choose a smaller --size"
+                ) from None
             raise _cannot_render(_line(error)) from None
 
 
@@ -209,18 +215,21 @@ def _no_pictures() -> str:
     MuJoCo loads the driver as it is imported. If that fails it is imported without one, for trials
     that need no picture.
     """
-    os.environ.setdefault("MUJOCO_GL", "egl")
+    if sys.platform == "linux":  # MuJoCo refuses egl elsewhere; macOS draws without being told
+        os.environ.setdefault("MUJOCO_GL", "egl")
     try:
         import mujoco
     except Exception as error:  # PyOpenGL and MuJoCo raise many kinds for a missing driver
-        reason, wanted = _line(error), os.environ["MUJOCO_GL"]
+        reason, wanted = _line(error), os.environ.get("MUJOCO_GL", "")
     else:
         return "" if hasattr(mujoco.gl_context, "GLContext") else "rendering is disabled"
     os.environ["MUJOCO_GL"] = "disable"
     try:
         import mujoco
     finally:
-        os.environ["MUJOCO_GL"] = wanted
+        del os.environ["MUJOCO_GL"]
+        if wanted:
+            os.environ["MUJOCO_GL"] = wanted
     return reason
 
 
@@ -229,10 +238,15 @@ def _line(error: Exception) -> str:
 
 
 def _cannot_render(reason: str) -> InputError:
+    remedy = "unset MUJOCO_GL, and start from a session on this machine's own desktop"
+    if sys.platform == "linux":
+        remedy = (
+            "install EGL (Debian: apt-get install libegl1), or set MUJOCO_GL=osmesa and install "
+            "libosmesa6"
+        )
+    chosen = os.environ.get("MUJOCO_GL", "")
     return InputError(
-        f"this machine cannot render without a display (MUJOCO_GL={os.environ.get('MUJOCO_GL')}; "
-        f"{reason}); install EGL (Debian: apt-get install libegl1), or set MUJOCO_GL=osmesa and "
-        f"install libosmesa6"
+        f"this machine cannot render without a display (MUJOCO_GL={chosen}; {reason}); {remedy}"
     )
 
 

@@ -54,4 +54,6 @@ def test_times_and_memory_are_measured(script, made, tmp_path):
     found = script["trials"](*made)
     assert "1" in found["simulations"]
     assert all(one["rolled_over_bare"] > 0 for one in found["simulations"].values())
+    hz = script["control"](64)
+    assert hz["two_over_one"] == pytest.approx(hz[script["TWO_SCALES"]] / hz[script["SOURCE"]])
     assert script["peak"](*made, 2, tmp_path) > 100

@@ -15,7 +15,7 @@ from PIL import Image
 from analyses import experiments
 from feature_store.errors import InputError
 from workbench.robot.config import DemoConfig, RolloutConfig
-from workbench.tables.render import robot_tables
+from workbench.tables.pipeline import committed
 from workbench.training.config import TrainingConfig
 
 SCRIPT = Path(__file__).parents[3] / "scripts/experiments/robot.py"
@@ -77,6 +77,34 @@ def test_another_view_is_paired_with_the_first_positions_of_the_recorded_one(scr
         assert pd.isna(rows.loc[(row, 120, 0.0)].grasp_view_difference)
 
 
+def test_all_demonstrations_stand_beside_fewer_over_the_same_positions(script, tmp_path):
+    grasp, placed = [1, 0, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]
+    for row in ("Lite0", "Lite0-S2", "blind"):
+        for seed in (0, 1):
+            put(script, tmp_path, row, seed, grasp, placed)
+    put(script, tmp_path, "Lite0", 0, [0, 1, 1], [0, 0, 0], camera_shift=0.05)
+    assert set(script["summary"]()["positions"]) == {6, 3}
+    put(script, tmp_path, "Lite0", 0, [0, 0, 1], [0, 0, 0], episodes=10)
+    put(script, tmp_path, "Lite0-S2", 0, [1, 0, 0], [0, 0, 0], episodes=10)
+    rows = script["summary"]().set_index(["camera_shift", "episodes", "positions", "row"])
+    for row in ("Lite0", "Lite0-S2"):
+        cut = rows.loc[(0.0, 120, 3, row)]
+        assert (cut.grasp, cut.placed, cut.trials, cut.seeds) == (2, 1, 3, 1)
+        assert rows.loc[(0.0, 120, 6, row)].trials == 12
+    assert rows.loc[(0.0, 120, 3, "Lite0-S2")].grasp_difference == 0
+    assert (0.0, 120, 3, "blind") not in rows.index
+    assert len(rows) == 2 + 3 + 2 + 1
+
+
+def test_what_runs_share_is_prepared_in_steps_of_one_scale(script):
+    runs = [script["Run"](row=row) for row in ("Lite0", "Lite0-S2", "blind", "Lite0-S2 raw")]
+    model = "bundled:efficientnet_lite0"
+    scales = ("224", "448", "448.raw")
+    steps = [("pick-place-v3", "")] + [("pick-place-v3", f"{model}@{scale}") for scale in scales]
+    assert script["preparations"](runs) == steps
+    assert script["preparations"]([script["Run"](row="blind", task="push-v3")]) == [("push-v3", "")]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not find_spec("metaworld"), reason="needs the extra robot (metaworld)")
 def test_a_small_experiment_runs_from_demonstrations_to_the_table_and_the_film(script, tmp_path):
@@ -90,11 +118,13 @@ def test_a_small_experiment_runs_from_demonstrations_to_the_table_and_the_film(s
     own["ROWS"] = {
         "Lite0": (sees[0], small),
         "Lite0-S2": (sees[1], small),
-        "blind": ("", replace(small, blind=True)),
+        "blind": ("", replace(small, blind=True, pooling="auto")),
     }
     listed = [script["Run"](row=row, episodes=2, positions=2) for row in own["ROWS"]]
+    with pytest.raises(InputError, match=r"has no meta/info\.json"):
+        script["measured"](listed[0], work)
     try:
-        own["recorded"](listed[0], work)
+        script["prepare"](listed, work)
     except InputError as error:
         pytest.skip(f"no rendering here: {error}")
     own["runner"].do(listed, lambda run: script["measured"](run, work))
@@ -102,6 +132,7 @@ def test_a_small_experiment_runs_from_demonstrations_to_the_table_and_the_film(s
     assert {len(one["outcomes"]["placed"]) for one in found.values()} == {2}
     looks = [found[row]["gmacs_per_look"] for row in ("Lite0", "Lite0-S2", "blind")]
     assert looks == [pytest.approx(looks[0]), pytest.approx(5 * looks[0]), 0]
+    assert {len(one["code_sha256"]) for one in found.values()} == {64}
     assert own["runner"].missing(listed) == []
     rows = script["summary"]().set_index("row")
     assert list(rows.index) == list(own["ROWS"])
@@ -119,7 +150,7 @@ def test_a_small_experiment_runs_from_demonstrations_to_the_table_and_the_film(s
 def test_the_committed_table_is_the_summary_of_the_committed_runs(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     found = runpy.run_path(str(SCRIPT))["summary"]()
-    stored = experiments.load(robot_tables.SUMMARY)
+    stored = experiments.load(committed.ROBOT)
     assert len(found) == len(stored)
     if len(found):
         pd.testing.assert_frame_equal(stored, found, check_dtype=False, rtol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -20,14 +21,16 @@ from workbench.training.config import TrainingConfig
 
 SMALL = {"context": 4, "horizon": 4, "look_every": 2, "width": 16, "layers": 1, "batch": 8}
 CONFIG = RolloutConfig(positions=6)
+SIMULATION = {"task": "pick-place-v3", "versions": {}}
 
 
 @pytest.fixture(scope="module")
 def two(plane, tmp_path_factory):
-    """Two blind runs of another seed; read only but for their trials."""
+    """Two blind runs of another seed, as if simulated; read only but for their trials."""
+    given = replace(plane.given, recording=SIMULATION)
     folders = [tmp_path_factory.mktemp("against") / name for name in ("one", "other")]
     for seed, folder in enumerate(folders):
-        learner = Learner(None, "", plane.given, PolicyConfig(**SMALL, blind=True), seed)
+        learner = Learner(None, "", given, PolicyConfig(**SMALL, blind=True), seed)
         clone(learner, TrainingConfig(iterations=2, checkpoint_every=2), folder, print)
     return folders
 
@@ -101,13 +104,26 @@ def test_a_run_that_was_not_tried_is_named_and_so_is_the_run_itself(two):
     ("name", "value"), [("task", "push-v3"), ("versions", {"mujoco": "1.0"})]
 )  # fmt: skip
 def test_runs_of_other_simulations_are_refused(two, name, value):
-    path = two[1] / "run.json"
+    wanted = runs.finished(two[0]).identity["recording"][name]
+    line = rf"{name} of .*other is .*expected {wanted} as in .*one"
+    with recording(two[1], {**SIMULATION, name: value}), pytest.raises(InputError, match=line):
+        finished_trials(*two, CONFIG)
+
+
+def test_a_policy_of_another_robot_is_refused_before_the_runs_are_compared(two):
+    with recording(two[0], {}), pytest.raises(InputError, match="one was trained .*simulated"):
+        finished_trials(*two, CONFIG)
+
+
+@contextmanager
+def recording(folder, facts):
+    """A run as if its demonstrations had been recorded otherwise."""
+    path = folder / "run.json"
     text = path.read_text()
     record = json.loads(text)
-    record["identity"]["recording"][name] = value
+    record["identity"]["recording"] = facts
     path.write_text(json.dumps(record))
     try:
-        with pytest.raises(InputError, match=rf"{name} of .*other is .*expected None as in .*one"):
-            finished_trials(*two, CONFIG)
+        yield
     finally:
         path.write_text(text)

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from workbench.robot.windows import looks, window_rows
 from workbench.training.config import TrainingConfig
 
 SOURCE = "toy:plane#all@4"
+ARRAYS = ("state", "action", "start", "stop", "episode")
 SMALL = {"context": 4, "horizon": 4, "look_every": 2, "width": 16, "layers": 1, "batch": 8}
 
 
@@ -140,8 +142,23 @@ def test_fewer_demonstrations_are_the_first_ones(plane):
     few = plane.given.take(5)
     assert set(few.episode) == set(range(5))
     assert few.image_ids == plane.given.image_ids[: len(few.state)]
-    with pytest.raises(InputError, match="61.*2 to 60"):
+    with pytest.raises(InputError, match="61; expected at most 60"):
         plane.given.take(61)
+
+
+def test_one_demonstration_is_too_few(plane):
+    one = replace(plane.given, **{
+        name: getattr(plane.given, name)[: plane.given.stop[0]] for name in ARRAYS
+    })  # fmt: skip
+    for given, asked, found in (
+        (plane.given, 1, "episodes is 1; .* at least 2"),
+        (plane.given, 0, "episodes is 0; .* at least 2"),
+        (one, 1, "found 1 demonstration.* at least 2"),
+        (one, 3, "found 1 demonstration.* at least 2"),
+        (one, None, "found 1 demonstration.* at least 2"),
+    ):
+        with pytest.raises(InputError, match=found):
+            given.take(asked).split(0.1, 0)
 
 
 def test_lost_frames_are_named_among_those_that_are_kept(plane, monkeypatch):
@@ -199,6 +216,48 @@ def test_numbers_that_mean_nothing_are_refused(config, name, values):
     for value in values:
         with pytest.raises(InputError, match=rf"{name}.* {value}"):
             config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"policy": "mlp", "layers": 2}, "layers is 2.*policy mlp"),
+        ({"policy": "mlp", "dropout": 0.0}, "dropout is 0.0.*policy mlp"),
+        ({"policy": "mlp", "past_actions": False}, "past_actions is False.*policy mlp"),
+        ({"blind": True, "pooling": "map"}, "pooling is map.*blind True"),
+        ({"blind": True, "layer_norm": True}, "layer_norm is True.*blind True"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(options, found):
+    PolicyConfig(**{next(iter(options)): next(iter(options.values()))})
+    with pytest.raises(InputError, match=found):
+        PolicyConfig(**options)
+
+
+def test_a_run_with_an_option_that_changed_nothing_is_still_read(plane, tmp_path):
+    one = Learner(None, "", plane.given, PolicyConfig(**SMALL, blind=True), 0)
+    clone(one, TrainingConfig(iterations=1, checkpoint_every=1), tmp_path, print)
+    path = tmp_path / "run.json"
+    path.write_text(path.read_text().replace('"pooling": "auto"', '"pooling": "map"'))
+    assert '"pooling": "map"' in path.read_text()
+    assert runs.load(tmp_path).policy.config == one.config
+
+
+def test_the_device_is_chosen_or_refused(plane, tmp_path, capsys):
+    line = ["robot", "train", "--demos", str(plane.demos), "--blind", "--iterations", "1"]
+    line += ["--width", "16", "--out", str(tmp_path / "run"), "--device"]
+    assert main([*line, "meta"]) == 2
+    assert "device is 'meta'; name cpu" in capsys.readouterr().err
+    assert main([*line, "auto"]) == 0
+
+
+def test_a_store_with_some_of_the_token_positions_is_refused(demos, tmp_path, capsys):
+    store, model = str(tmp_path / "s.zarr"), "bundled:efficientnet_lite0"
+    line = ["extract", "--dataset", f"lerobot:{demos.folder}", "--store", store, "--model", model]
+    assert main([*line, "--scales", "64", "--tokens-per-image", "2"]) == 0
+    train = ["robot", "train", "--demos", str(demos.folder), "--store", store]
+    assert main([*train, "--source", f"{model}@64.t2", "--out", str(tmp_path / "run")]) == 2
+    assert "64.t2 keeps 2 of 49 token positions" in capsys.readouterr().err
 
 
 def test_a_negative_seed_is_refused(plane):

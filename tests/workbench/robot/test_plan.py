@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -28,6 +29,21 @@ def test_a_dry_run_reads_no_features(plane, capsys):
     assert found["frames"] == len(plane.given.image_ids)
     assert main(line) == 2
     assert "--source" in capsys.readouterr().err
+
+
+def test_a_dry_run_needs_no_demonstrations_if_their_frames_are_counted(plane, capsys):
+    line = ["robot", "train", "--out", "no", "--source", "bundled:efficientnet_lite0@224", "--json"]
+    assert main([*line, "--dry-run", "--frames", "500"]) == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 500
+    demos = ["--demos", str(plane.demos), "--dry-run", "--frames", "500"]
+    for wrong, found in (
+        (["--frames", "500"], "--frames is 500.*--dry-run"),
+        (demos, "--frames is 500.*--demos"),
+        (["--dry-run", "--frames", "0"], "frames is 0; expected at least 1"),
+        (["--dry-run"], "--demos is missing"),
+    ):
+        assert main([*line, *wrong]) == 2
+        assert re.search(found, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

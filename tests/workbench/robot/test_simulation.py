@@ -98,6 +98,25 @@ def test_object_and_goal_are_kept_from_the_policy():
     assert robot.act(robot.expert()).state.shape == (4,)
 
 
+@pytest.mark.parametrize("task", ["pick-place-v3", "drawer-open-v3"])
+def test_recorded_states_follow_from_the_hand_alone_at_every_step(task, recorded, tmp_path):
+    record(DemoConfig(task=task, episodes=1, size=32), tmp_path, print)
+    given, robot = load(tmp_path), Simulation(task, 32)
+    robot.reset(0, 0)
+    data, hands, others = robot._env.data, [], []
+    for action in given.action:
+        fingers = [data.body(name).xpos for name in ("rightclaw", "leftclaw")]
+        gap = np.clip(np.linalg.norm(np.subtract(*fingers)) / 0.1, 0, 1)
+        hands.append([*data.body("hand").xpos, gap])
+        others.append([*robot._seen[4:7], *robot._seen[36:]])
+        robot.act(action)
+    others = np.array(others)  # positions of the object and of the goal
+    assert np.allclose(given.state, hands, atol=1e-5)
+    assert np.ptp(others[:, :3], 0).max() > 0.02, "the object moves"
+    apart = np.abs(given.state[:, :, None] - others[:, None]).max(0)
+    assert apart.min() > 1e-3, "no value is that of the object or the goal"
+
+
 def test_experts_succeed_and_are_recorded_whole(recorded, capsys):
     folder, found = recorded
     assert (found["episodes"], found["successes"]) == (2, 2)
@@ -115,13 +134,23 @@ def test_experts_succeed_and_are_recorded_whole(recorded, capsys):
     assert "episodes was 2 there and is 3 now" in capsys.readouterr().err
 
 
-def test_features_of_a_live_frame_are_those_of_the_store(recorded, tmp_path):
+@pytest.mark.parametrize(
+    ("model", "scales", "pooling", "fit", "shape"),
+    [
+        (LITE, "224+448.raw", "map", "model", (2, 49, 640)),
+        (LITE, "224+448", "map", "model", (2, 49, 640)),
+        (LITE, "224+448", "mean", "pad", (2, 1, 640)),
+        ("random:timm:vit_tiny_patch16_224", "224+448", "prefix", "model", (2, 1, 384)),
+    ],
+)
+def test_features_of_a_live_frame_are_those_of_the_store(
+    recorded, tmp_path, model, scales, pooling, fit, shape
+):
     folder, _ = recorded
-    store = str(tmp_path / "s.zarr")
-    line = ["extract", "--dataset", f"lerobot:{folder}", "--store", store, "--model", LITE]
-    assert main([*line, "--scales", "224", "448.raw", "--limit", "2"]) == 0
-    source = f"{LITE}@224+448.raw"
-    stored = read_features(feature_store.open(store), source, "map", np.arange(2))
+    store, source = str(tmp_path / "s.zarr"), f"{model}@{scales}"
+    line = ["extract", "--dataset", f"lerobot:{folder}", "--store", store, "--model", model]
+    assert main([*line, "--scales", *scales.split("+"), "--limit", "2", "--fit", fit]) == 0
+    stored = read_features(feature_store.open(store), source, pooling, np.arange(2))
     robot = Simulation("pick-place-v3", 64)
     robot.reset(0, 0)
     first = robot.frame()
@@ -129,14 +158,16 @@ def test_features_of_a_live_frame_are_those_of_the_store(recorded, tmp_path):
     opened = feature_store.open(store)
     singles = map(str, opened.resolve(source).singles())
     features = {single: recorded_fields(opened.source(single).manifest) for single in singles}
-    encode = live_encoder(source, "map", features=features)
-    live = encode(np.stack([first, robot.frame()])).numpy()
-    assert live.shape == stored.shape == (2, 49, 640)
-    assert np.abs(live - stored).max() <= 2e-3 * np.abs(stored).max()
-    for name, value in (("weights_sha256", "0" * 64), ("transform", {"mode": "pad"})):
+    frames = np.stack([first, robot.frame()])
+    live = live_encoder(source, pooling, features=features)(frames).numpy()
+    assert live.shape == stored.shape == shape
+    most = np.abs(stored).max()
+    assert np.abs(live - stored).max() <= 2e-3 * most
+    assert np.abs(live - live_encoder(source, pooling)(frames[::-1].copy()).numpy()).max() > 0
+    for name, value in (("weights_sha256", "0" * 64), ("transform", {"mode": "squash"})):
         others = {single: {**fields, name: value} for single, fields in features.items()}
-        with pytest.raises(InputError, match=rf"{name}.* was (0000|None|pad)"):
-            live_encoder(source, "map", features=others)
+        with pytest.raises(InputError, match=rf"{name}.* was (0000|None|squash)"):
+            live_encoder(source, pooling, features=others)
 
 
 def test_a_policy_is_trained_and_tried_from_the_command_line(recorded, tmp_path, capsys):
@@ -161,6 +192,11 @@ def test_a_policy_is_trained_and_tried_from_the_command_line(recorded, tmp_path,
     again = json.loads(capsys.readouterr().out)
     assert again["outcomes"] == found["outcomes"]
     assert again["steps_per_s"] is None, "trials that are there are not repeated"
+    assert main([*roll, "--device", "auto", "--environments", "1"]) == 0
+    assert main([*roll, "--device", "meta"]) == 2
+    assert "device is 'meta'" in capsys.readouterr().err
+    assert main([*roll, "--ensemble", "0.1"]) == 2
+    assert "--ensemble" in capsys.readouterr().err
     assert main([*roll, "--seed", "0"]) == 2
     assert "--seed is 0, the seed of the demonstrations" in capsys.readouterr().err
     other = str(tmp_path / "other")
@@ -232,6 +268,38 @@ def test_a_machine_without_rendering_is_told_what_to_install(monkeypatch):
     robot = Simulation("pick-place-v3", 32)
     with pytest.raises(InputError, match=r"no device.*libegl1.*osmesa"):
         robot.frame()
+
+
+def test_a_frame_that_the_driver_cannot_draw_is_not_taken_for_a_missing_driver(monkeypatch):
+    import mujoco
+
+    def fail(*_):
+        raise mujoco.FatalError("Offscreen framebuffer is not complete, error 0x8cd6")
+
+    robot = Simulation("pick-place-v3", 2048)
+    monkeypatch.setattr(mujoco, "Renderer", fail)
+    with pytest.raises(InputError, match="2048 x 2048 pixels.*0x8cd6.*--size") as refused:
+        robot.frame()
+    assert "libegl1" not in str(refused.value)
+
+
+def test_frames_that_are_too_large_leave_no_folder(tmp_path, capsys):
+    out = tmp_path / "demos"
+    assert main(["robot", "demos", "--size", "40000", "--out", str(out)]) == 2
+    assert "size is 40000; expected at most 2048" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("platform", "chosen"), [("linux", "egl"), ("darwin", None)])
+def test_egl_is_chosen_and_advised_on_linux_alone(monkeypatch, platform, chosen):
+    Simulation("pick-place-v3", 32)  # MuJoCo is imported
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    simulating._no_pictures.__wrapped__()
+    assert os.environ.get("MUJOCO_GL") == chosen
+    said = str(simulating._cannot_render("no context"))
+    assert ("libegl1" in said) == (platform == "linux")
+    assert ("unset MUJOCO_GL" in said) == (platform == "darwin")
 
 
 def test_recording_without_a_driver_ends_with_one_line(tmp_path):

@@ -259,6 +259,7 @@ ANALYSES: dict[str, Analysis] = {
     "hard": Analysis(run=hard, joint=True, labels=True),
     "shape_law": Analysis(run=laws.shape_law, joint=True),
     "pretraining": Analysis(run=committed.pretraining, joint=True),
+    "robot": Analysis(run=committed.robot, joint=True),
     "encoder_law": Analysis(run=laws.encoder_law, joint=True, one_law=True),
 }
 """Name in a declaration → the analysis."""

@@ -1,4 +1,4 @@
-"""Datasets of two episodes: v3.0 with pictures in a table or in a video, and v2.1."""
+"""Datasets of two episodes, v3.0 and v2.1, with pictures in tables or in videos."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import Image
 CAMERA = "observation.images.top"
 LENGTHS = (3, 4)
 FPS = 10
+OLD_VIDEO = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 
 
 def picture(episode, frame):
@@ -76,26 +77,30 @@ def write(folder, *, version="v3.0", video=False):
         )
     else:
         info["data_path"] = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
+        info["video_path"] = OLD_VIDEO
         for episode, table in enumerate(tables):
             parquet.write_table(table, folder / f"data/chunk-000/episode_{episode:06d}.parquet")
         lines = [json.dumps({"episode_index": e, "length": n}) for e, n in enumerate(LENGTHS)]
         (folder / "meta/episodes.jsonl").write_text("\n".join(lines))
-    if video:
-        _film(folder / f"videos/{CAMERA}/chunk-000/file-000.mp4")
+    if video and version == "v3.0":
+        _film(folder / f"videos/{CAMERA}/chunk-000/file-000.mp4", range(2))
+    for episode in range(2) if video and version != "v3.0" else ():
+        place = OLD_VIDEO.format(episode_chunk=0, video_key=CAMERA, episode_index=episode)
+        _film(folder / place, [episode])
     (folder / "meta/info.json").write_text(json.dumps(info))
     return folder
 
 
-def _film(path):
-    """All frames one after the other; mpeg4, which every build encodes."""
+def _film(path, episodes):
+    """Frames of episodes one after the other; mpeg4, which every build encodes."""
     av = pytest.importorskip("av", reason="needs the extra robot")
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=FPS)
         stream.width = stream.height = 16
         stream.pix_fmt = "yuv420p"
-        for episode, length in enumerate(LENGTHS):
-            for frame in range(length):
+        for episode in episodes:
+            for frame in range(LENGTHS[episode]):
                 made = av.VideoFrame.from_ndarray(picture(episode, frame), format="rgb24")
                 container.mux(stream.encode(made))
         container.mux(stream.encode())

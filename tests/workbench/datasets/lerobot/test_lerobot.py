@@ -38,8 +38,9 @@ def test_both_versions_have_the_same_frames(lerobot, tmp_path, version):
     assert dataset.file(0)[0] > 0
 
 
-def test_a_video_gives_each_frame_in_any_order(lerobot, tmp_path):
-    folder = lerobot.write(tmp_path / "d", video=True)
+@pytest.mark.parametrize("version", ["v3.0", "v2.1"])
+def test_a_video_gives_each_frame_in_any_order(lerobot, tmp_path, version):
+    folder = lerobot.write(tmp_path / "d", version=version, video=True)
     dataset = datasets.open(f"lerobot:{folder}")
     for row in (0, 1, 2, 3, 6, 1, 5):
         episode, frame = int(IDS[row][8:14]), int(IDS[row][-6:])

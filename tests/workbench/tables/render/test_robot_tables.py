@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import pytest
 
+from workbench.tables.pipeline import committed
 from workbench.tables.render import extra_tables, robot_tables
+from workbench.tables.specs import tables
 
 
 @pytest.fixture
 def two_rows(monkeypatch):
-    shared = {**robot_tables.MAIN, "seeds": 1, "trials": 200, "hz": 80.0, "placed": 40}
+    shared = {**committed.MAIN, "seeds": 1, "trials": 200, "hz": 80.0, "placed": 40}
     shared |= {"grasp_low": 0.2, "grasp_high": 0.4, "placed_low": 0.1, "placed_high": 0.3}
     rows = [
         {"row": "Lite0", "grasp": 60, "gmacs_per_look": 0.4, "gmacs_per_step": 0.05, **shared},
@@ -48,6 +52,20 @@ def test_trials_in_simulation_have_intervals_and_paired_differences(two_rows):
     assert by["Lite0-S2"]["GMACs per step"] == 0.25
 
 
+def test_rows_of_the_paper_are_filled_by_their_stand_ins(two_rows):
+    found = committed.robot(None, ["Lite0", "Lite2", "Lite0-S2"], {})
+    assert found.values["Lite0"]["grasped"] == pytest.approx((30.0, 20.0, 40.0))
+    assert found.values["Lite0-S2"]["grasped"] == pytest.approx((40.0, 20.0, 40.0))
+    assert math.isnan(found.values["Lite2"]["grasped"][0])
+    assert "Lite2: not yet run" in found.notes
+    table = tables()["10"]
+    for profile in ("bundled", "paper"):
+        asked = table.setups[profile].quantities["success_rate"]
+        assert set(asked) == set(table.labels())
+        assert {ask.source for ask in asked.values()} == {"Lite0", "Lite2", "Lite0-S2"}
+        assert asked["MVP", "Base", "224+448"].source == "Lite0-S2"
+
+
 def test_the_figure_shows_the_main_experiment_alone(two_rows):
     drawn = robot_tables.figure()
     left, right = drawn.axes
@@ -58,7 +76,7 @@ def test_the_figure_shows_the_main_experiment_alone(two_rows):
 def test_a_summary_without_any_run_is_an_empty_block(monkeypatch):
     monkeypatch.setattr(
         robot_tables.experiments, "load",
-        lambda name: pd.DataFrame(columns=[*robot_tables.MAIN, "row", "seeds", "trials", "grasp",
+        lambda name: pd.DataFrame(columns=[*committed.MAIN, "row", "seeds", "trials", "grasp",
                                            "grasp_low", "grasp_high", "placed", "placed_low",
                                            "placed_high", "gmacs_per_look", "gmacs_per_step",
                                            "hz"], dtype=float),
