@@ -8,6 +8,9 @@ import pandas as pd
 
 from feature_store.errors import InputError
 
+FILM, GALLERY = ".gif", "_gallery.png"
+"""How names of films and of galleries end."""
+
 
 def names() -> list[str]:
     """Names that :func:`load` accepts, sorted."""
@@ -45,6 +48,6 @@ def films(table: str) -> dict[str, bytes]:
     table : str
         Name of the table's files, such as ``"table10"``.
     """
-    found = (p for p in files(__name__).iterdir() if p.name.endswith((".gif", "_gallery.png")))
+    found = (p for p in files(__name__).iterdir() if p.name.endswith((FILM, GALLERY)))
     wanted = sorted((p.name, p) for p in found if p.name.startswith(f"{table}_"))
     return {name: path.read_bytes() for name, path in wanted}

@@ -46,18 +46,22 @@ def pilot_gain(sizes: pd.DataFrame, study: str) -> float | None:
     return float(share[FINEST] - share[BLIND])
 
 
+def pilot_gains(sizes: pd.DataFrame) -> dict[str, float]:
+    """Study to :func:`pilot_gain`, of the pilots that have been run."""
+    gains = {study: pilot_gain(sizes, study) for study in STUDIES}
+    return {study: gain for study, gain in gains.items() if gain is not None}
+
+
 def learned(sizes: pd.DataFrame) -> str | None:
     """The first study whose pilot has learned; None so far."""
-    gains = {study: pilot_gain(sizes, study) for study in STUDIES}
-    return next((name for name, gain in gains.items() if gain and gain >= NEEDED), None)
+    return next((name for name, gain in pilot_gains(sizes).items() if gain >= NEEDED), None)
 
 
 def verdict(sizes: pd.DataFrame) -> str:
     """Why nothing is concluded from the studies; empty where a pilot has learned."""
     if learned(sizes):
         return ""
-    gains = {study: pilot_gain(sizes, study) for study in STUDIES}
-    run = [f"{gain:+.1f} points in {study}" for study, gain in gains.items() if gain is not None]
+    run = [f"{gain:+.1f} points in {study}" for study, gain in pilot_gains(sizes).items()]
     why = (
         "no pilot has been run"
         if not run

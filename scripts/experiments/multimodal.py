@@ -51,7 +51,6 @@ from workbench.extraction import ExtractRequest, extract
 from workbench.figures import style
 from workbench.figures.answers import draw_gallery
 from workbench.results.files import write_csv
-from workbench.tables.render.films import GALLERY
 from workbench.vlm import answers
 from workbench.vlm import questions as asked_of
 from workbench.vlm.config import VlmConfig
@@ -178,8 +177,8 @@ def main() -> None:
 def runs_of(study: str, rows: Sequence[str], seeds: Sequence[int]) -> Iterator[Run]:
     """Runs of a study; of one with a pilot the pilot's, and the others if it has learned."""
     piloted = study in rules.STUDIES
-    if piloted and rules.learned(by_size(results())) not in (None, study):
-        print(f"{study} is not needed: {rules.learned(by_size(results()))} has learned")
+    if piloted and (done := rules.learned(by_size(results()))) not in (None, study):
+        print(f"{study} is not needed: {done} has learned")
         return
     pilot = [rules.FINEST, rules.BLIND] if piloted else []
     yield from (Run(study=study, row=row, seed=0) for row in pilot)
@@ -353,7 +352,9 @@ def gallery() -> tuple[Path, ...]:
         [(questions[n].question, questions[n].answer) for n in chosen],
         {row: [(of.answers[n], of.scores[n]) for n in chosen] for row, of in found.items()},
     )
-    return style.save(drawn, SUMMARIES / f"table01_{SHOWN}{GALLERY}".removesuffix(".png"), ["png"])
+    return style.save(
+        drawn, SUMMARIES / f"table01_{SHOWN}{experiments.GALLERY}".removesuffix(".png"), ["png"]
+    )
 
 
 def gmacs(source: str) -> float:

@@ -85,7 +85,7 @@ class PretrainConfig:
     def steps(self, images: int) -> int:
         """Number of steps with so many training images: whole batches, one at least.
 
-        Rounded to whole images first, since epochs are no exact quotient of two numbers of images.
+        Rounds to whole images first: epochs may be a quotient that floating point cannot represent.
 
         Examples
         --------

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from analyses import experiments
+from analyses.experiments import FILM, GALLERY
 from workbench.results.files import written_whole
-
-SUFFIXES = FILM, GALLERY = (".gif", "_gallery.png")
-"""How names of films and of galleries end."""
 
 
 def write(stem: Path) -> list[Path]:
@@ -23,7 +21,7 @@ def write(stem: Path) -> list[Path]:
 
 def of(table: dict) -> list[str]:
     """File names of a table's films and galleries."""
-    return [name for name in table["pictures"] if name.endswith(SUFFIXES)]
+    return [name for name in table["pictures"] if name.endswith((FILM, GALLERY))]
 
 
 def caption(name: str) -> str:

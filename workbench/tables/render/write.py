@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from analyses.experiments import FILM
 from feature_store import InputError
 from workbench.figures.html_page import page
 from workbench.results import strict_json
@@ -89,7 +90,7 @@ def write(
         "uses": {used: marks[used] for used in spec.uses},
     }
     drawn = [*figures.draw(spec, {**tables, spec.key: table}, path), *films.write(path)]
-    table["pictures"] = [p.name for p in drawn if p.suffix in (".png", ".svg", films.FILM)]
+    table["pictures"] = [p.name for p in drawn if p.suffix in (".png", ".svg", FILM)]
     files = [*write_files(table, found, path), *drawn]
     record = strict_json.jsonable(
         table
