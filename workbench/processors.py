@@ -1,10 +1,10 @@
 """Processor cores that this process may use, and how threads share them with other programs.
 
 Threads of one operator wait for each other at its end. GNU OpenMP lets them spin meanwhile, by
-default for milliseconds, on cores that another program could use: beside a busy program, most of
-the time goes into spinning. On an idle machine the long spin is a little faster. So what runs when
-a command starts decides (``scripts/benchmarks/busy_machine.py`` has the figures). The forward
-passes of an extraction on a CPU do not wait at all (:mod:`workbench.multiscale.streams`).
+default for milliseconds, on cores that another process could use: another program, or one that this
+command has started to decode images or to simulate. Most of the time then goes into spinning, so
+threads spin briefly (``scripts/benchmarks/busy_machine.py`` has the figures). The forward passes of
+an extraction on a CPU do not wait at all (:mod:`workbench.multiscale.streams`).
 
 OpenMP reads its environment once, when torch is first imported. The ``workbench`` command therefore
 calls :func:`share` before anything else; importing this package changes nothing.
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -23,9 +22,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 """Variables that decide how long a thread spins before it sleeps."""
 SPINS = 300
-"""Rounds that a waiting thread spins before it sleeps beside other programs: a few microseconds."""
-SPINS_ALONE = 300_000
-"""The same while nothing else runs; OpenMP's own default."""
+"""Rounds that a waiting thread spins before it sleeps: a few microseconds."""
 SLURM = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
 """Cores that Slurm has given to this task; the first that is set counts."""
 
@@ -35,20 +32,7 @@ def share(environment: MutableMapping[str, str] = os.environ) -> None:
     for name in THREADS:
         environment.setdefault(name, environment.get("OMP_NUM_THREADS", str(cores(environment))))
     if not any(name in environment for name in WAITING):
-        environment["GOMP_SPINCOUNT"] = str(SPINS_ALONE if alone() else SPINS)
-
-
-def alone(root: Path = Path("/")) -> bool:
-    """Whether no other process runs all the time, by three looks; False where unknown."""
-    for _ in range(3):
-        try:
-            running = (root / "proc/loadavg").read_text().split()[3].partition("/")[0]
-        except (OSError, IndexError):
-            return False
-        if running == "1":
-            return True
-        time.sleep(0.005)
-    return False
+        environment["GOMP_SPINCOUNT"] = str(SPINS)
 
 
 def describe(environment: MutableMapping[str, str] = os.environ) -> dict[str, str | int]:

@@ -143,7 +143,7 @@ def about(load: float, options: argparse.Namespace) -> dict:
         "cores": os.cpu_count(),
         "processor": platform.processor() or platform.machine(),
         "load_average_before": load,
-        "chosen_spins": {"alone": processors.SPINS_ALONE, "beside others": processors.SPINS},
+        "chosen_spins": processors.SPINS,
         "images": options.images,
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("torch", "timm", "numpy")},

@@ -32,6 +32,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from workbench import processors
+
+processors.share()  # as the commands do; torch reads it once, when it is imported
+
 import torch
 
 import feature_store

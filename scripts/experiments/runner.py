@@ -10,13 +10,18 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from workbench import processors
 from workbench.results import strict_json
 from workbench.results.files import write_text
+
+if "torch" not in sys.modules:  # which reads the environment once; scripts import this one before
+    processors.share()
 
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 """What encloses the tables of a documentation page."""
