@@ -2,7 +2,7 @@
 
     python scripts/benchmarks/pretraining_runs.py
 
-Expected: 6 minutes on 2 idle cores, 2 GB of memory, 100 MB of disk. Writes
+Expected: 19 minutes on 2 idle cores, 2 GB of memory, 100 MB of disk. Writes
 results/pretraining_runs.json beside this file.
 
 Each run is made twice, with few and with more images, as the experiment makes it (training, the
@@ -26,9 +26,8 @@ import pretraining
 import runner
 
 RESULTS = Path(__file__).parent / "results" / "pretraining_runs.json"
-STEPS = {"supervised": (50, 350), "dinov2": (20, 100)}
-"""Steps of the shorter and of the longer run; both are over before the caches of a machine matter
-or its processor slows down."""
+STEPS = {"supervised": (200, 1200), "dinov2": (80, 400)}
+"""Steps of the shorter and of the longer run; both evaluate as often."""
 RUNS = (("dinov2", "small-S2"), ("dinov2", "large"), ("supervised", "small"))
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from analyses.reading.progress import watched
 from feature_store.errors import InputError, require_at_least
 from workbench.options import options_of
 from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe, check_batch
@@ -71,7 +70,7 @@ class Pretrain:
         )  # fmt: skip
         if self.sweep is not None:
             return self._sweep(asked, self.sweep)
-        found = pretrain(asked, self.out, note, progress=watched())
+        found = pretrain(asked, self.out, note, progress=True)
         if found is None:
             return _stopped()
         if ranks.rank() > 0:
@@ -88,7 +87,7 @@ class Pretrain:
     def _sweep(self, asked: Pretraining, plan: Path) -> int:
         from workbench.pretraining.sweep import sweep
 
-        table = sweep(asked, plan, self.out, note, progress=watched())
+        table = sweep(asked, plan, self.out, note, progress=True)
         if table is None:
             return _stopped()
         show(strict_json.dumps({"runs": str(table)}) if self.json else f"wrote {table}")

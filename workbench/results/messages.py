@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from workbench.interrupts import leave_terminal
@@ -78,5 +79,19 @@ def show(text: str) -> None:
 def note(*lines: str) -> None:
     """Print lines on standard error; where it is closed, missing or full, they are lost."""
     if sys.stderr is not None and not sys.stderr.closed:
-        for line in lines:
-            print(printable(line), file=ErrorStream(sys.stderr), flush=True)
+        with _beside_bars():
+            for line in lines:
+                print(printable(line), file=ErrorStream(sys.stderr), flush=True)
+
+
+def _beside_bars() -> AbstractContextManager:
+    """Where lines can be printed: progress bars leave a terminal meanwhile; in a log file, which
+    keeps what they have written, their line ends."""
+    tqdm = sys.modules.get("tqdm")  # slow to import, and without it there is no bar
+    bars = list(tqdm.tqdm._instances) if tqdm else []
+    if not bars:
+        return nullcontext()
+    if sys.stderr.isatty():
+        return type(bars[0]).external_write_mode(file=sys.stderr)
+    ErrorStream(sys.stderr).write("\n")
+    return nullcontext()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pytest
@@ -47,6 +48,21 @@ def test_progress_bars_need_no_reader(monkeypatch, wrap):
         bar.update(1)
         bar.refresh()
     assert list(each(["a", "b"], progress=True, label="work")) == ["a", "b"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_lines_stand_beside_a_progress_bar(monkeypatch, terminal):
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal
+    monkeypatch.setattr(sys, "stderr", stream)
+    with shown("train", total=2, unit="step") as bar:
+        note("saved")
+        bar.update()
+    lines = re.split("[\r\n]", stream.getvalue())
+    assert "saved" in lines
+    assert lines[lines.index("saved") - 1].strip() == (
+        "" if terminal else "train:   0%|          | 0/2 [00:00<?, ?step/s]"
+    )
 
 
 def test_a_standard_output_without_a_reader_ends_a_command_in_silence(monkeypatch):

@@ -39,7 +39,7 @@ def robot(context: Context, sources: Sequence[str], options: Mapping[str, Any]) 
             continue
         low, high = (100 * row[f"grasp_{end}"] for end in ("low", "high"))
         values[name] = {"grasped": (100 * row["grasp"] / row["trials"], low, high)}
-        notes.append(f"{name}: {row['grasp']} of {row['trials']} trials, {row['seeds']} seed(s)")
+        notes.append(f"{name}: {row['grasp']} of {row['trials']} trials, {_seeds(row['seeds'])}")
     return Measured(values, notes=tuple(notes), config=dict(options))
 
 
@@ -66,5 +66,9 @@ def pretraining(context: Context, sources: Sequence[str], options: Mapping[str, 
         values[name] = {"top1": (100 * row["accuracy"], 100 * row["low"], 100 * row["high"])}
         found = 100 * table.attrs["resampled"][name]
         resampled[name] = {"top1": np.round(found, 3).tolist()}
-        notes.append(f"{options['objective']}, {name}: {row['seeds']} seed(s)")
+        notes.append(f"{options['objective']}, {name}: {_seeds(row['seeds'])}")
     return Measured(values, resampled, notes=tuple(notes), config=dict(options))
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"

@@ -62,7 +62,8 @@ def on_page(frame: pd.DataFrame, labels: int) -> tuple[pd.DataFrame, pd.DataFram
     parts = []
     for columns in ([c for c in kept if c[0] not in trained], [c for c in kept if c[0] in trained]):
         part = frame[columns]
-        part.insert(0, name, named.agg(", ".join, axis=1), allow_duplicates=True)
+        labelled = named.agg(lambda row: ", ".join(filter(None, row)), axis=1)
+        part.insert(0, name, labelled, allow_duplicates=True)
         parts.append(part)
     return parts[0], parts[1]
 
@@ -164,7 +165,8 @@ def paired(difference: float, low: float, high: float, p: float) -> str:
     """
     if math.isnan(difference):
         return BLANK
-    return f"{difference:+.1f} [{low:+.1f}, {high:+.1f}], p {p:.2g}"
+    value, *ends = (signed(one, 1) for one in (difference, low, high))
+    return f"{value} [{', '.join(ends)}], p {p:.2g}"
 
 
 def short(source: str) -> str:
