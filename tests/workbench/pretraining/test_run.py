@@ -200,7 +200,8 @@ def test_options_are_run_or_refused_in_one_line(options, words, line, coloured, 
         assert status == 0, said.err
         return
     assert status == 2
-    (message,) = said.err.strip().splitlines()
+    *bars, message = said.err.strip().splitlines()
+    assert all(one.startswith("train:") for one in bars if one.strip()), bars
     assert all(word in message for word in words), message
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
 
