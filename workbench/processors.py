@@ -1,10 +1,11 @@
 """Processor cores that this process may use, and how threads share them with other programs.
 
 Threads of one operator wait for each other at its end. GNU OpenMP lets them spin meanwhile, by
-default for milliseconds, on cores that another process could use: another program, or one that this
-command has started to decode images or to simulate. Most of the time then goes into spinning, so
-threads spin briefly (``scripts/benchmarks/busy_machine.py`` has the figures). The forward passes of
-an extraction on a CPU do not wait at all (:mod:`workbench.multiscale.streams`).
+default for milliseconds, on cores that another program could use: beside a busy one, most of the
+time goes into spinning. Alone the long spin is a few per cent faster at most, and another program
+may begin at any time, so threads spin briefly (``scripts/benchmarks/busy_machine.py`` has the
+figures). The forward passes of an extraction on a CPU do not wait at all
+(:mod:`workbench.multiscale.streams`).
 
 OpenMP reads its environment once, when torch is first imported. The ``workbench`` command therefore
 calls :func:`share` before anything else; importing this package changes nothing.

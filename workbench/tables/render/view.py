@@ -59,10 +59,10 @@ def on_page(frame: pd.DataFrame, labels: int) -> tuple[pd.DataFrame, pd.DataFram
     ]
     named = frame.iloc[:, :labels]
     name = ("", ", ".join(label for _, label in named.columns))
+    labelled = named.agg(lambda row: ", ".join(filter(None, row)), axis=1)
     parts = []
     for columns in ([c for c in kept if c[0] not in trained], [c for c in kept if c[0] in trained]):
         part = frame[columns]
-        labelled = named.agg(lambda row: ", ".join(filter(None, row)), axis=1)
         part.insert(0, name, labelled, allow_duplicates=True)
         parts.append(part)
     return parts[0], parts[1]
