@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -46,6 +47,24 @@ def describe(environment: MutableMapping[str, str] = os.environ) -> dict[str, st
     """
     named = {name: environment[name] for name in (*THREADS, *WAITING) if name in environment}
     return {"cores": cores(environment), **named}
+
+
+def machine(root: Path = Path("/")) -> dict[str, int | str]:
+    """Cores and processor of this machine, as every measurement names them.
+
+    Virtual machines often name no more than the maker of the processor; family and model number
+    tell its generation.
+    """
+    try:
+        text = (root / "proc/cpuinfo").read_text("utf-8")
+    except OSError:  # macOS
+        text = ""
+    pairs = (line.partition(":") for line in reversed(text.splitlines()))
+    known = {name.strip(): value.strip() for name, _, value in pairs}
+    name = known.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in known:
+        name += f" (family {known['cpu family']}, model {known['model']})"
+    return {"cores": os.cpu_count() or 1, "processor": name}
 
 
 def cores(environment: MutableMapping[str, str] = os.environ, root: Path = Path("/")) -> int:

@@ -39,7 +39,7 @@ import numpy as np
 from PIL import Image
 
 import feature_store
-from workbench import datasets
+from workbench import datasets, processors
 from workbench.datasets import Dataset
 
 RESULTS = Path(__file__).parent / "results" / "archives.json"
@@ -254,8 +254,7 @@ def about(load: float, images: int, rounds: int) -> dict:
     names = ("torch", "numpy", "zarr", "pillow", "simplejpeg", "pyarrow", "datasets", "lmdb")
     return {
         "date": str(datetime.date.today()),
-        "cores": os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
+        **processors.machine(),
         "load_average_before": load,
         "load_average_after": os.getloadavg()[0],
         "images": images,

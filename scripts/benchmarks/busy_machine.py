@@ -140,8 +140,7 @@ def summary(found: dict[str, dict[str, list[float]]]) -> dict:
 def about(load: float, options: argparse.Namespace) -> dict:
     return {
         "date": str(datetime.date.today()),
-        "cores": os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
+        **processors.machine(),
         "load_average_before": load,
         "chosen_spins": processors.SPINS,
         "images": options.images,

@@ -19,7 +19,6 @@ import datetime
 import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -31,6 +30,7 @@ import numpy as np
 import torch
 
 import feature_store
+from workbench import processors
 from workbench.cost.parallel import peak_mb
 from workbench.heads.config import TASKS, DecoderConfig
 from workbench.heads.images import TokenImages, survey
@@ -178,7 +178,7 @@ def main() -> None:
         found = ratios(asked) if part == "ratio" else {"rows": defaults(asked.steps)}
         record[part] = {
             "date": str(datetime.date.today()),
-            "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+            "machine": processors.machine(),
             "torch": importlib.metadata.version("torch"),
             "load_average_at_end": os.getloadavg()[0],
             "steps": asked.steps,

@@ -14,7 +14,6 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +65,7 @@ def main() -> None:
         )
     found = {
         "date": str(datetime.date.today()),
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "machine": processors.machine(),
         "old_commit": commit(asked.old),
         "order": "each pair: old, new",
         "rows": rows,

@@ -31,7 +31,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 import feature_store
-from workbench import datasets
+from workbench import datasets, processors
 
 RESULTS = Path(__file__).parent / "results" / "explore.json"
 SOURCE, SHAPE = "planted:model#blocks@224", (7, 7, 320)
@@ -84,8 +84,7 @@ def main() -> None:
     report = {
         "date": str(datetime.date.today()),
         "machine": {
-            "cores": os.cpu_count(),
-            "processor": platform.processor() or platform.machine(),
+            **processors.machine(),
             "load_average_at_start": load,
             "load_average_at_end": os.getloadavg()[0],
         },

@@ -40,7 +40,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 import feature_store
-from workbench import datasets
+from workbench import datasets, processors
 from workbench.datasets.bundled.photos import PHOTOGRAPHS, _folders
 from workbench.extraction import ExtractRequest, extract
 from workbench.models import Backbone, load, timm_taps
@@ -324,9 +324,8 @@ def about() -> dict:
     names = ["torch", "torchvision", "timm", "pillow", "numpy", "zarr"]
     return {
         "date": str(datetime.date.today()),
-        "cores": os.cpu_count(),
+        **processors.machine(),
         "threads": torch.get_num_threads(),
-        "processor": platform.processor() or platform.machine(),
         "load_average": os.getloadavg()[0],
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in names},

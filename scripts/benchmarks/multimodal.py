@@ -21,7 +21,6 @@ import datetime
 import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -35,6 +34,7 @@ import torch
 from PIL import Image
 
 import feature_store
+from workbench import processors
 from workbench.cost.parallel import peak_mb
 from workbench.extraction import ExtractRequest, extract
 from workbench.extraction.request import StreamConfig
@@ -239,7 +239,7 @@ def about() -> dict:
     """Date, machine, versions, and the load before a part."""
     return {
         "date": str(datetime.date.today()),
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "machine": processors.machine(),
         "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
         "load_average_before": os.getloadavg()[0],
     }

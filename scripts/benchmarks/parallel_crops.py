@@ -13,11 +13,11 @@ import argparse
 import datetime
 import importlib.metadata
 import os
-import platform
 from pathlib import Path
 
 import pandas as pd
 
+from workbench import processors
 from workbench.cost import LatencyConfig, latency
 from workbench.figures import latency as figures
 from workbench.figures import style
@@ -45,7 +45,7 @@ def main() -> None:
         found.append({"model": model, "load": load, "rows": rows})
     record = {
         "date": str(datetime.date.today()),
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "machine": processors.machine(),
         "torch": importlib.metadata.version("torch"),
         "device": asked.device,
         "processes": asked.processes,

@@ -22,7 +22,6 @@ import datetime
 import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -35,7 +34,7 @@ from types import SimpleNamespace
 
 import torch
 
-from workbench import datasets
+from workbench import datasets, processors
 from workbench.cost.parallel import peak_mb
 from workbench.pretraining.backbone import augmentation, build_s2, describe
 from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe
@@ -238,7 +237,7 @@ def main() -> None:
     setting = {
         "device": asked.device,
         "arithmetic": asked.arithmetic,
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "machine": processors.machine(),
         "torch": importlib.metadata.version("torch"),
         "timm": importlib.metadata.version("timm"),
     }

@@ -31,6 +31,7 @@ from analyses.linear.logistic import HeadConfig, LogisticProblem
 from analyses.probe import L2_GRID, choose_l2, stratified_folds
 from analyses.reading.pooled import FeatureRows, pool
 from analyses.statistics.nearest_neighbours import normalise, search
+from workbench import processors
 
 RESULTS = Path(__file__).parent / "results" / "probe.json"
 REPEATS = 5
@@ -44,7 +45,11 @@ def main() -> None:
     parser.add_argument("--source", default="bundled:efficientnet_lite0@224+448")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    found = {"date": str(datetime.date.today()), "machine": machine(), "versions": versions()}
+    found = {
+        "date": str(datetime.date.today()),
+        "machine": processors.machine(),
+        "versions": versions(),
+    }
     found["head"] = {"planted 5000 x 256, 20 classes": heads(*planted())}
     digits = load_digits()
     found["head"]["scikit-learn's digits, 1797 x 64"] = heads(
@@ -192,10 +197,6 @@ def in_turn(*actions) -> list[float]:
     """Shortest time of each over repeats, in turn: other work on the machine only adds time."""
     times = [[seconds(action) for action in actions] for _ in range(REPEATS)]
     return [min(column) for column in zip(*times, strict=True)]
-
-
-def machine() -> dict[str, object]:
-    return {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()}
 
 
 def versions() -> dict[str, str]:

@@ -13,7 +13,6 @@ import argparse
 import datetime
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -30,6 +29,7 @@ import feature_store
 from analyses.linear.logistic import HeadConfig, LogisticProblem
 from analyses.memorization import MemorizationConfig, train
 from analyses.reading.pooled import FeatureRows, pool
+from workbench import processors
 
 RESULTS = Path(__file__).parent / "results" / "probe_memory.json"
 SOURCE = "toy:random#all@224"
@@ -48,7 +48,11 @@ def main() -> None:
         return probe_child(*arguments.probe_child)
     if arguments.instance_child:
         return instance_child()
-    found = {"date": str(datetime.date.today()), "machine": machine(), "versions": versions()}
+    found = {
+        "date": str(datetime.date.today()),
+        "machine": processors.machine(),
+        "versions": versions(),
+    }
     if arguments.only and RESULTS.exists():
         found = json.loads(RESULTS.read_text(encoding="utf-8")) | found
     if arguments.only != "instances":
@@ -162,10 +166,6 @@ def anonymous() -> int:
     """Anonymous memory of this process in KiB (the kernel can drop mapped files)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
-
-
-def machine() -> dict[str, object]:
-    return {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()}
 
 
 def versions() -> dict[str, str]:

@@ -21,7 +21,6 @@ import datetime
 import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -231,7 +230,7 @@ def main() -> None:
     made = prepared(asked.work, asked.many)
     found = {
         "date": str(datetime.date.today()),
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "machine": processors.machine(),
         "versions": {"torch": importlib.metadata.version("torch"), **versions()},
         "training": training(*made),
         "trials": trials(*made),

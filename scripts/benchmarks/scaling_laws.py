@@ -27,6 +27,7 @@ from analyses.scaling_laws import encoder, shape
 from analyses.scaling_laws.digits import load_digits_sweep
 from analyses.scaling_laws.fitting import FitOptions
 from analyses.scaling_laws.shape_law import PARAMETERS, ShapeLaw
+from workbench import processors
 
 RESULTS = Path(__file__).parent / "results" / "scaling_laws.json"
 LAW = ShapeLaw(a=1.2, b=1.75, c=0.65, alpha=300.0, beta=8.4e-6, xi=1.0, epsilon=0.1)
@@ -123,7 +124,7 @@ def main() -> None:
     """Measure and write."""
     result = {
         "date": str(datetime.date.today()),
-        "machine": {"cpus": os.cpu_count(), "processor": platform.machine()},
+        "machine": processors.machine(),
         "threads": os.environ.get("OMP_NUM_THREADS", "default"),
         "versions": {n: importlib.metadata.version(n) for n in ("numpy", "scipy", "pandas")}
         | {"python": platform.python_version()},

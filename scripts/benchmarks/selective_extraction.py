@@ -13,11 +13,11 @@ import argparse
 import datetime
 import importlib.metadata
 import os
-import platform
 import statistics
 import tempfile
 from pathlib import Path
 
+from workbench import processors
 from workbench.extraction import ExtractRequest
 from workbench.extraction.loaded_models import LoadedModels
 from workbench.extraction.local import extract
@@ -49,7 +49,7 @@ def main() -> None:
     ]
     record = {
         "date": str(datetime.date.today()),
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "load": load},
+        "machine": {**processors.machine(), "load": load},
         "torch": importlib.metadata.version("torch"),
         "select": asked.select,
         "images": asked.limit,

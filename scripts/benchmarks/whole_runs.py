@@ -25,6 +25,8 @@ from pathlib import Path
 
 from busy_machine import workbench
 
+from workbench import processors
+
 RESULTS = Path(__file__).parent / "results" / "whole_runs.json"
 COMMANDS = {"demo": ["demo"], "tables": ["tables"]}
 
@@ -38,8 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     report = {
         "date": str(datetime.date.today()),
-        "cores": os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
+        **processors.machine(),
         "load_average_before": os.getloadavg()[0],
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in ("torch", "timm", "numpy")},

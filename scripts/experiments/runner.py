@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib.metadata
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -82,8 +80,7 @@ class Stopwatch:
 
 def provenance(*packages: str) -> dict[str, Any]:
     """Date, machine, and the version of torch, or of several packages."""
-    machine = {"cores": os.cpu_count(), "processor": platform.machine()}
-    found = {"date": str(datetime.date.today()), "machine": machine}
+    found = {"date": str(datetime.date.today()), "machine": processors.machine()}
     if not packages:
         return {**found, "torch": importlib.metadata.version("torch")}
     return {**found, "versions": {name: importlib.metadata.version(name) for name in packages}}

@@ -80,3 +80,10 @@ def test_only_the_command_changes_the_environment(code, expected):
         env=clean, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert found.stdout.split()[-1] == expected
+
+
+def test_a_processor_is_named_with_its_generation(tmp_path):
+    lines = "cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n"
+    write(tmp_path, "proc/cpuinfo", f"processor\t: 0\n{lines}\nprocessor\t: 1\n{lines}")
+    assert processors.machine(tmp_path)["processor"] == "AMD EPYC (family 25, model 17)"
+    assert processors.machine(tmp_path / "elsewhere")["processor"]
