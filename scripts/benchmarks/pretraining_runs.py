@@ -2,7 +2,7 @@
 
     python scripts/benchmarks/pretraining_runs.py
 
-Expected: 19 minutes on 2 idle cores, 2 GB of memory, 100 MB of disk. Writes
+Expected: 8 minutes on 2 idle cores, 2 GB of memory, 100 MB of disk. Writes
 results/pretraining_runs.json beside this file.
 
 Each run is made twice, with few and with more images, as the experiment makes it (training, the

@@ -5,7 +5,7 @@
 
 A list of runs (row, images seen, seed); a run whose JSON is in analyses/pretraining/data/ is
 skipped, and one that was stopped resumes. Checkpoints and stores go to --runs (runs/pretraining);
-1 GB. --summary writes the tables of docs/pretraining.md. Expected on two idle cores: 3 to 16
+1 GB. --summary writes the tables of docs/pretraining.md. Expected on two idle cores: 1 to 8
 minutes a run.
 
 Images  bundled:specks, rendered in unlimited number: six small bright shapes of one class over a
