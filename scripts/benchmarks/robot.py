@@ -1,17 +1,18 @@
 """A cloned robot: training from stored features, speed of trials, memory against demonstrations.
 
-    python scripts/benchmarks/robot.py --work runs/robot-benchmark
+    python scripts/benchmarks/robot.py --work runs/robot-benchmark [--only control_hz]
 
-Expected: 10 minutes on 2 cores, 2 GB of memory, 1 GB of disk in --work, most of it for --many
+Expected: 5 minutes on 2 cores, 2 GB of memory, 1 GB of disk in --work, most of it for --many
 demonstrations (120), which are recorded and encoded once. Writes results/robot.json beside this
-file.
+file; --only measures some of its parts again and keeps the others.
 
 Training: seconds of a step (32 windows of 16 steps, two looks each) from stored features, against
 the same step when the frames of the batch are read and encoded in it instead. Trials: control steps
 per second of `roll`, with one simulation and with one per core, against the bare sum of what a step
 needs in one process: simulation, and rendering, encoding and policy at each look. Control: steps
-per second of one robot that encoding and policy allow at one scale and two, of frames of 448
-pixels. Memory: peak of a process that trains on the first 4, the first 16 and all demonstrations.
+per second of one robot that encoding and policy allow, for each row of scripts/experiments/robot.py
+and its frames. Memory: peak of a process that trains on the first 4, the first 16 and all
+demonstrations.
 """
 
 from __future__ import annotations
@@ -32,14 +33,12 @@ from typing import Any
 
 import numpy as np
 
-from workbench import processors
-
-processors.share()  # as the commands do; torch reads it once, when it is imported
-
+sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
+import robot as experiment  # shares the processor's threads, as the commands do, before torch
 import torch
 
 import feature_store
-from workbench import datasets
+from workbench import datasets, processors
 from workbench.cost.parallel import peak_mb
 from workbench.extraction import ExtractRequest, extract
 from workbench.results import strict_json
@@ -67,11 +66,12 @@ from workbench.training.randomness import rows_of_step
 RESULTS = Path(__file__).parent / "results" / "robot.json"
 TASK, SIZE = "pick-place-v3", 224
 MODEL = "bundled:efficientnet_lite0"
-SOURCE, TWO_SCALES = f"{MODEL}@224", f"{MODEL}@224+448"
+SOURCE = f"{MODEL}@224"
 CONFIG = PolicyConfig(look_every=8, pooling="map")
 STEPS, ROUNDS = 5, 5
 FEW = (4, 16)
 """Demonstrations whose memory is compared with that of all."""
+PARTS = ("training", "trials", "control_hz", "peak_mib")
 
 
 def prepared(work: Path, episodes: int) -> tuple[Path, str]:
@@ -169,28 +169,29 @@ def bare(robot: Simulation, controller: Controller, looks: int = 12) -> float:
     return done / (time.perf_counter() - start)
 
 
-def control(side: int = 448) -> dict[str, float]:
-    """Control steps per second of one robot at one scale and two; weights do not matter."""
-    controllers = {source: untrained(source, side) for source in (SOURCE, TWO_SCALES)}
+def control() -> dict[str, float]:
+    """Control steps per second of one robot, for each row of the experiment."""
+    controllers = {row: untrained(*of) for row, of in experiment.ROWS.items()}
+    side = experiment.DEMOS.size
     frame = np.zeros((side, side, 3), np.uint8)
     rounds = [
-        {source: control_frequency(one, frame) for source, one in controllers.items()}
+        {row: control_frequency(one, frame) for row, one in controllers.items()}
         for _ in range(ROUNDS + 1)
     ][1:]  # the first one warms up
-    hz = {source: statistics.median(one[source] for one in rounds) for source in controllers}
-    ratio = statistics.median(one[TWO_SCALES] / one[SOURCE] for one in rounds)
-    return {**hz, "two_over_one": ratio}
+    return {row: statistics.median(one[row] for one in rounds) for row in controllers}
 
 
-def untrained(source: str, side: int) -> Controller:
-    """A policy with random weights that sees what a source gives of a frame."""
-    encode = live_encoder(source, "map")
-    tokens, channels = encode(np.zeros((1, side, side, 3), np.uint8)).shape[1:]
-    eyes = Eyes(
-        Sight("map", (tokens, channels), np.zeros(channels), np.ones(channels)), CONFIG.width
-    )
+def untrained(source: str, config: PolicyConfig) -> Controller:
+    """A policy with random weights that sees what a source gives of a frame; weights cost alike."""
+    encode, sight = None, None
+    if source:
+        encode = live_encoder(source, config.pooling)
+        side = experiment.DEMOS.size
+        tokens, channels = encode(np.zeros((1, side, side, 3), np.uint8)).shape[1:]
+        moments = (np.zeros(channels), np.ones(channels))
+        sight = Eyes(Sight(config.pooling, (tokens, channels), *moments), config.width)
     scales = Scales(*((np.zeros(size), np.ones(size)) for size in (STATE_SIZE, ACTION_SIZE)))
-    policy = Policy(CONFIG, eyes, scales).eval()
+    policy = Policy(config, sight, scales).eval()
     return Controller(policy, encode, None, within=ACTION_RANGE)
 
 
@@ -219,6 +220,7 @@ def main() -> None:
     )
     parser.add_argument("--work", type=Path, default=Path("runs/robot-benchmark"))
     parser.add_argument("--many", type=int, default=120, help="demonstrations, more than 16")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.peak:
@@ -227,17 +229,21 @@ def main() -> None:
         return
     if asked.many <= max(FEW):
         parser.error(f"--many is {asked.many}; expected more than {max(FEW)}")
-    made = prepared(asked.work, asked.many)
-    found = {
+    made = prepared(asked.work, asked.many) if set(asked.only) - {"control_hz"} else ()
+    parts = {
+        "training": lambda: training(*made),
+        "trials": lambda: trials(*made),
+        "control_hz": control,
+        "peak_mib": lambda: peaks(*made, asked.many, asked.work),
+    }
+    found = strict_json.read(RESULTS) if set(asked.only) < set(PARTS) else {}
+    found |= {
         "date": str(datetime.date.today()),
         "machine": processors.machine(),
         "versions": {"torch": importlib.metadata.version("torch"), **versions()},
-        "training": training(*made),
-        "trials": trials(*made),
-        "control_hz": control(),
-        "peak_mib": peaks(*made, asked.many, asked.work),
-        "load_average_at_end": os.getloadavg()[0],
     }
+    found |= {part: parts[part]() for part in asked.only}
+    found["load_average_at_end"] = os.getloadavg()[0]
     strict_json.write(found, RESULTS)
     print(json.dumps(found, indent=1))
 

@@ -40,6 +40,7 @@ from analyses.statistics.bootstrap import wilson
 from analyses.statistics.trials import paired
 from workbench import code_hash, cost
 from workbench.extraction import ExtractRequest, extract
+from workbench.results import strict_json
 from workbench.results.files import write_csv
 from workbench.robot.config import DemoConfig, PolicyConfig, RolloutConfig
 from workbench.robot.demonstrations import load, require_same_frames
@@ -52,6 +53,8 @@ from workbench.training.trained import Outcome
 
 RESULTS = Path(__file__).parent / "results" / "robot"
 TABLE = Path(__file__).parents[2] / "analyses/experiments/table10_robotics.csv"
+SPEED = Path(__file__).parents[1] / "benchmarks/results/robot.json"
+"""Control steps per second of each row on an idle machine; those of a run depend on its load."""
 LITE = "bundled:efficientnet_lite{}@{}"
 POLICY = PolicyConfig(look_every=8, pooling="map", layers=2)
 DEMOS, TRIALS = DemoConfig(), RolloutConfig()
@@ -348,7 +351,7 @@ def line(row: str, rows: dict[str, dict[int, dict]]) -> dict:
     return record | {
         "gmacs_per_look": first["gmacs_per_look"],
         "gmacs_per_step": first["gmacs_per_step"],
-        "hz": float(np.median([one["hz"] for one in own.values()])),
+        "control_hz": strict_json.read(SPEED)["control_hz"].get(row),
         "validation_loss": float(np.mean([o["training"]["best_loss"] for o in own.values()])),
         "simulator": " ".join(f"{k} {v}" for k, v in first["versions"].items()),
     }

@@ -64,6 +64,7 @@ def runs_block(_: str) -> tuple[str, str, pd.DataFrame]:
                 c if t else "" for c, t in zip(cells, told, strict=True)
             ]
     columns["GMACs per step"] = found["gmacs_per_step"].round(3)
+    columns["Hz"] = found["control_hz"].round(0).astype("Int64")
     caption = (
         "Meta-World in place of the robot arm: a frozen model, a transformer over 16 steps cloned "
         "from scripted experts, random positions that no demonstration has. Grasped: lifted, the "
@@ -71,7 +72,8 @@ def runs_block(_: str) -> tuple[str, str, pd.DataFrame]:
         "paired over positions, with the interval of a bootstrap over positions and seeds, and "
         "McNemar's p. Wilson's intervals and p take trials of several seeds at one position as "
         "independent, so that they are too narrow and too small there. GMACs: of the frozen model, "
-        "per control step; it looks at every eighth."
+        "per control step; it looks at every eighth. Hz: control steps per second that encoding and "
+        "policy allow one robot on two idle cores (`scripts/benchmarks/robot.py`)."
     )
     if (found["episodes"] < MAIN["episodes"]).any():
         caption += (
