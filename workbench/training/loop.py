@@ -190,8 +190,11 @@ class _Run:
     def _shown(self, row: Mapping[str, float], bar: Any) -> dict[str, str]:
         """Values beside the bar."""
         found = {"loss": f"{row['loss']:.4g}", "rate": f"{row['learning_rate']:.2g}"}
-        rate = bar.format_dict["rate"] or 0
-        counts = {"images/s": self.trained.images, "tokens/s": row.get("tokens", 0)}
+        so_far = bar.format_dict
+        rate = so_far["rate"]  # None until the bar is drawn again, which a short run may end before
+        if not rate and so_far["elapsed"]:
+            rate = (so_far["n"] - so_far["initial"]) / so_far["elapsed"]
+        counts = {"images/s": self.trained.images, "tokens/s": row.get("tokens", 0)} if rate else {}
         return found | {name: f"{rate * count:.4g}" for name, count in counts.items() if count}
 
     def _evaluated(self) -> Mapping[str, float]:

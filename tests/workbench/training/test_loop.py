@@ -27,8 +27,9 @@ CONFIG = TrainingConfig(iterations=40, checkpoint_every=10, log_every=4)
 
 
 def run(
-    folder, config=CONFIG, *, seed=0, before=None, bad=None, log=print, rate=0.05, code="a", **more
-):
+    folder, config=CONFIG, *, seed=0, before=None, bad=None, log=print, rate=0.05, code="a",
+    progress=False, **more,
+):  # fmt: skip
     """A small regression with dropout, momentum, a schedule and random batches."""
     seed_step(0, seed)
     model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 1))
@@ -52,7 +53,9 @@ def run(
         model=model, optimizer=optimizer, schedule=schedule, read=read, loss=loss, **more
     )
     identity = {"rate": rate, "code": code}
-    outcome = train(trained, folder, config, identity=identity, seed=seed, log=log)
+    outcome = train(
+        trained, folder, config, identity=identity, seed=seed, log=log, progress=progress
+    )
     return outcome, [p.detach().clone() for p in model.parameters()]
 
 
@@ -302,6 +305,12 @@ def test_hooks_surround_every_step_and_evaluations_are_rows(tmp_path):
     assert seen == [(name, step) for step in range(1, 6) for name in ("before", "after")]
     lines = (tmp_path / "evaluation.csv").read_text().splitlines()
     assert lines == ["step,accuracy", "2,0.02", "4,0.04", "5,0.05"]
+
+
+def test_the_bar_of_a_short_run_names_its_speed(tmp_path, capsys):
+    run(tmp_path, TrainingConfig(iterations=3), progress=True, images=32)
+    last = capsys.readouterr().err.rpartition("images/s=")[2]
+    assert float(last.partition("]")[0]) > 0
 
 
 def test_parts_of_a_batch_give_the_gradients_of_the_whole(tmp_path):

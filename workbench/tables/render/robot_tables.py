@@ -72,8 +72,8 @@ def runs_block(_: str) -> tuple[str, str, pd.DataFrame]:
         "paired over positions, with the interval of a bootstrap over positions and seeds, and "
         "McNemar's p. Wilson's intervals and p take trials of several seeds at one position as "
         "independent, so that they are too narrow and too small there. GMACs: of the frozen model, "
-        "per control step; it looks at every eighth. Hz: control steps per second that encoding and "
-        "policy allow one robot on two idle cores (`scripts/benchmarks/robot.py`)."
+        "per control step; it looks at every eighth. Hz: control steps per second that encoding "
+        "and policy allow one robot on two idle cores (`scripts/benchmarks/robot.py`)."
     )
     if (found["episodes"] < MAIN["episodes"]).any():
         caption += (
