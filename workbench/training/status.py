@@ -81,11 +81,17 @@ def text(found: dict[str, Any]) -> str:
     lines.append("no checkpoint yet" if last is None else f"latest checkpoint after step {last}")
     for name in ("metrics", "evaluation"):
         if row := found[name]:
-            lines.append(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
+            known = {key: value for key, value in row.items() if value != "nan"}
+            lines.append(f"{name}: " + ", ".join(f"{k} {_short(v)}" for k, v in known.items()))
     if not found["complete"]:
         trained = last == found["steps_total"]
         lines.append(f"repeat its command to {'write its weights' if trained else 'resume'}")
     return "\n".join(lines)
+
+
+def _short(value: str) -> str:
+    """A number of a table to four digits; whole numbers stay whole."""
+    return value if value.isdigit() else f"{float(value):.4g}"
 
 
 def _saved(folder: Path) -> list[int]:
