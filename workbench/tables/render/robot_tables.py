@@ -73,7 +73,7 @@ def runs_block(_: str) -> tuple[str, str, pd.DataFrame]:
         "McNemar's p. Wilson's intervals and p take trials of several seeds at one position as "
         "independent, so that they are too narrow and too small there. GMACs: of the frozen model, "
         "per control step; it looks at every eighth. Hz: control steps per second that encoding "
-        "and policy allow one robot on two idle cores (`scripts/benchmarks/robot.py`)."
+        "and policy allow one robot on two idle cores."
     )
     if (found["episodes"] < MAIN["episodes"]).any():
         caption += (
