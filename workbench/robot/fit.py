@@ -50,7 +50,7 @@ class Learner:
     Raises
     ------
     InputError
-        The source is not stored or incomplete, or only some token positions of it are stored;
+        The source is not stored or incomplete, or only some of its token positions or crops are;
         frames could not be read; there are fewer than two episodes; the seed is negative.
     """
 
@@ -74,6 +74,7 @@ class Learner:
         seed_step(0, seed)
         if store is not None:
             require_maps(store, self.source)
+            _require_all_crops(store, self.source)
             _require_whole(store, self.source, len(demonstrations.image_ids))
             self.sight = survey(store, self.source, config, self.frames[0])
             eyes = Eyes(self.sight, config.width, norm=config.layer_norm)
@@ -181,6 +182,15 @@ def clone(
         log=log,
         progress=progress,
     )
+
+
+def _require_all_crops(store: FeatureStore, source: str) -> None:
+    for single in store.resolve(source).singles():
+        if "selection" in store.source(single).manifest:
+            raise InputError(
+                f"{single} in {store.path} was extracted with --select; a policy sees live frames, "
+                f"of which all crops are encoded: extract it without --select, with another --store"
+            )
 
 
 def _require_whole(store: FeatureStore, source: str, frames: int) -> None:

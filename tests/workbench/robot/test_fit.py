@@ -260,6 +260,17 @@ def test_a_store_with_some_of_the_token_positions_is_refused(demos, tmp_path, ca
     assert "64.t2 keeps 2 of 49 token positions" in capsys.readouterr().err
 
 
+def test_a_store_with_some_of_the_crops_is_refused(demos, tmp_path, capsys):
+    store, model = str(tmp_path / "s.zarr"), "bundled:efficientnet_lite0"
+    line = ["extract", "--dataset", f"lerobot:{demos.folder}", "--store", store, "--model", model]
+    select = ["--scales", "224", "448", "--select", "variance", "--budget", "0.5"]
+    assert main([*line, *select]) == 0
+    train = ["robot", "train", "--demos", str(demos.folder), "--store", store]
+    assert main([*train, "--source", f"{model}@224+448", "--out", str(tmp_path / "run")]) == 2
+    assert "@448 in" in (said := capsys.readouterr().err)
+    assert "was extracted with --select" in said
+
+
 def test_a_negative_seed_is_refused(plane):
     with pytest.raises(InputError, match="seed is -1; expected at least 0"):
         learner(plane, seed=-1)
