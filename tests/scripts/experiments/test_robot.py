@@ -147,10 +147,21 @@ def test_a_small_experiment_runs_from_demonstrations_to_the_table_and_the_film(s
         assert (shown.size, shown.n_frames) == ((2 * 224, 280), 6)
 
 
-def test_the_committed_table_is_the_summary_of_the_committed_runs(monkeypatch):
+def test_the_committed_table_and_the_page_are_the_summary_of_the_committed_runs(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    found = runpy.run_path(str(SCRIPT))["summary"]()
-    stored = experiments.load(committed.ROBOT)
-    assert len(found) == len(stored)
-    if len(found):
-        pd.testing.assert_frame_equal(stored, found, check_dtype=False, rtol=1e-6)
+    own = runpy.run_path(str(SCRIPT))
+    found, stored = own["summary"](), experiments.load(committed.ROBOT)
+    pd.testing.assert_frame_equal(stored, found, check_dtype=False, rtol=1e-6)
+    assert own["runner"].tables_of(own["PAGE"]) == own["tables"](found), "run robot.py --summary"
+
+
+def test_the_page_has_a_table_for_each_part_without_columns_of_one_value(script, tmp_path):
+    for row, moved in (("Lite0", [1, 0]), ("Lite0-S2", [0, 0])):
+        put(script, tmp_path, row, 0, [1] * 200, [0] * 200)
+        put(script, tmp_path, row, 0, moved, [1, 1], camera_shift=0.05)
+    parts = script["tables"](script["summary"]()).split("**")[1:]
+    found = dict(zip(parts[::2], parts[1::2], strict=True))
+    assert found["Other tasks"].strip() == "Not yet run."
+    assert "demonstrations" not in found["Rows of Table 10"]
+    assert found["Rows of Table 10"].count("Lite0-S2") == 1
+    assert "minus view as recorded" in found["Another view"]

@@ -41,6 +41,26 @@ def audit_block(_: str) -> tuple[str, str, pd.DataFrame]:
 def runs_block(_: str) -> tuple[str, str, pd.DataFrame]:
     """The committed trials in simulation: title, caption, frame."""
     found = experiments.load(ROBOT)
+    caption = (
+        "Meta-World in place of the robot arm: a frozen model, a transformer over 16 steps cloned "
+        "from scripted experts, random positions that no demonstration has. Grasped: lifted, the "
+        "paper's criterion; in picking alone. Intervals: 95 %, Wilson over trials; differences: "
+        "paired over positions, with the interval of a bootstrap over positions and seeds, and "
+        "McNemar's p. Wilson's intervals and p take trials of several seeds at one position as "
+        "independent, so that they are too narrow and too small there. GMACs: of the frozen model, "
+        "per control step; it looks at every eighth. Hz: control steps per second that encoding "
+        "and policy allow one robot on two idle cores."
+    )
+    if (found["episodes"] < MAIN["episodes"]).any():
+        caption += (
+            " Beside runs with fewer demonstrations stands a line with all, of the same positions: "
+            "the first ones of the main run of seed 0."
+        )
+    return "Trials in simulation", caption, runs_frame(found)
+
+
+def runs_frame(found: pd.DataFrame) -> pd.DataFrame:
+    """A line of text and numbers for each row of the experiment's summary, for readers."""
     columns: dict[str, object] = {
         "task": found["task"],
         "policy sees": found["row"],
@@ -65,22 +85,7 @@ def runs_block(_: str) -> tuple[str, str, pd.DataFrame]:
             ]
     columns["GMACs per step"] = found["gmacs_per_step"].round(3)
     columns["Hz"] = found["control_hz"].round(0).astype("Int64")
-    caption = (
-        "Meta-World in place of the robot arm: a frozen model, a transformer over 16 steps cloned "
-        "from scripted experts, random positions that no demonstration has. Grasped: lifted, the "
-        "paper's criterion; in picking alone. Intervals: 95 %, Wilson over trials; differences: "
-        "paired over positions, with the interval of a bootstrap over positions and seeds, and "
-        "McNemar's p. Wilson's intervals and p take trials of several seeds at one position as "
-        "independent, so that they are too narrow and too small there. GMACs: of the frozen model, "
-        "per control step; it looks at every eighth. Hz: control steps per second that encoding "
-        "and policy allow one robot on two idle cores."
-    )
-    if (found["episodes"] < MAIN["episodes"]).any():
-        caption += (
-            " Beside runs with fewer demonstrations stands a line with all, of the same positions: "
-            "the first ones of the main run of seed 0."
-        )
-    return "Trials in simulation", caption, pd.DataFrame(columns)
+    return pd.DataFrame(columns)
 
 
 @style.styled
