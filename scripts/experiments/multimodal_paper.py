@@ -76,7 +76,7 @@ def text(found: dict[str, Any]) -> str:
             "stage": rows["stage"],
             "tokens x channels": [f"{r.tokens} x {r.channels}" for r in rows.itertuples()],
             "million trained": (rows["trained"] / 1e6).map("{:,.0f}".format),
-            "`--together`": rows["together"],
+            "at a time": rows["together"],
             "weights": rows["weights_gb"].map("{:.1f}".format),
             "gradients": rows["gradients_gb"].map("{:.1f}".format),
             "optimiser": rows["optimizer_gb"].map("{:.1f}".format),
