@@ -22,8 +22,8 @@ class Paired(NamedTuple):
     high: float
     """Its upper end."""
     p: float
-    """p of McNemar's exact test over all trials (two-sided), as if seeds at one position were
-    independent."""
+    """p of McNemar's exact test (two-sided); NaN for several seeds, whose trials at one position
+    depend on each other."""
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
@@ -70,7 +70,8 @@ def paired(
     rng = np.random.default_rng((seed, seeds))
     drawn = np.take_along_axis(by_seed, rng.integers(seeds, size=by_seed.shape), 1).mean(1)
     low, high = interval(drawn)
-    return Paired(float(each.mean()), float(low), float(high), mcnemar(first, second))
+    p = mcnemar(first, second) if seeds == 1 else float("nan")
+    return Paired(float(each.mean()), float(low), float(high), p)
 
 
 def fisher(first: Sequence[int], second: Sequence[int]) -> float:

@@ -39,6 +39,7 @@ def test_seeds_that_disagree_widen_the_interval():
     alike, apart = paired(alike, none), paired(apart, none)
     assert alike.high - alike.low < 0.2
     assert apart.high - apart.low > 0.6
+    assert np.isnan(apart.p)
 
 
 def test_fisher_is_that_of_scipy():

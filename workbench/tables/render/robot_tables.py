@@ -45,9 +45,9 @@ def runs_block(_: str) -> tuple[str, str, pd.DataFrame]:
         "Meta-World in place of the robot arm: a frozen model, a transformer over 16 steps cloned "
         "from scripted experts, random positions that no demonstration has. Grasped: lifted, the "
         "paper's criterion; in picking alone. Intervals: 95 %, Wilson over trials; differences: "
-        "paired over positions, with the interval of a bootstrap over positions and seeds, and "
-        "McNemar's p. Wilson's intervals and p take trials of several seeds at one position as "
-        "independent, so that they are too narrow and too small there. GMACs: of the frozen model, "
+        "paired over positions, with the interval of a bootstrap over positions and seeds, and, of "
+        "a single seed, McNemar's p. Wilson's intervals take trials of several seeds at one "
+        "position as independent, so that they are too narrow there. GMACs: of the frozen model, "
         "per control step; it looks at every eighth. Hz: control steps per second that encoding "
         "and policy allow one robot on two idle cores."
     )

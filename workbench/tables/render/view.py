@@ -156,7 +156,7 @@ def signed(value: Any, digits: int) -> str:
 
 
 def paired(difference: float, low: float, high: float, p: float) -> str:
-    """A paired difference in points with its interval and p; empty for NaN.
+    """A paired difference in points with its interval and p; NaN for what there is not.
 
     Examples
     --------
@@ -166,7 +166,8 @@ def paired(difference: float, low: float, high: float, p: float) -> str:
     if math.isnan(difference):
         return BLANK
     value, *ends = (signed(one, 1) for one in (difference, low, high))
-    return f"{value} [{', '.join(ends)}], p {p:.2g}"
+    text = f"{value} [{', '.join(ends)}]"
+    return text if math.isnan(p) else f"{text}, p {p:.2g}"
 
 
 def short(source: str) -> str:
