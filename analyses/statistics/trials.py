@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, sqrt
+from math import ceil, hypot, sqrt
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
-
-from analyses.statistics.bootstrap import bootstrap_means, interval
+from scipy.special import ndtri, stdtrit
 
 
 class Paired(NamedTuple):
@@ -18,7 +16,7 @@ class Paired(NamedTuple):
     difference: float
     """Success rate of the first minus that of the second."""
     low: float
-    """Lower end of the 95 % bootstrap interval over positions and seeds."""
+    """Lower end of its 95 % interval, see :func:`over_seeds`."""
     high: float
     """Its upper end."""
     p: float
@@ -47,16 +45,48 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     return 1.0 if not sum(only) else float(binomtest(min(only), sum(only)).pvalue)
 
 
-def paired(
-    first: np.ndarray, second: np.ndarray, *, resamples: int = 2000, seed: int = 0
-) -> Paired:
+class Mean(NamedTuple):
+    """A mean and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def over_seeds(values: np.ndarray) -> Mean:
+    """Mean of trials, and its interval over other positions and other seeds of the training.
+
+    All trials of a seed share one trained policy. The interval therefore has two parts, Student's t
+    over the means of the seeds and over those of the positions, whose half-widths add as squares
+    (Graybill and Wang 1980). What both count errs on the wide side. A single seed tells nothing of
+    others: its interval is over other positions alone.
+
+    Parameters
+    ----------
+    values : array, dims (seed, position)
+
+    Examples
+    --------
+    >>> mean, low, high = over_seeds(np.array([[0.0, 1.0], [0.0, 1.0]]))
+    >>> mean, low < 0, high > 1
+    (0.5, True, True)
+    """
+    mean, halves = float(values.mean()), []
+    for axis, count in enumerate(values.shape):
+        if count > 1:
+            error = values.mean(1 - axis).std(ddof=1) / sqrt(count)
+            halves.append(float(stdtrit(count - 1, 0.975) * error))
+    half = hypot(*halves)
+    return Mean(mean, mean - half, mean + half)
+
+
+def paired(first: np.ndarray, second: np.ndarray) -> Paired:
     """Difference of two policies' success rates on the same positions.
 
     Parameters
     ----------
     first, second : bool arrays, dims (seed, position)
         Success of policies trained with several seeds; the same positions in the same order.
-        Positions are resampled, the same for all seeds, and seeds, the same for all positions.
 
     Examples
     --------
@@ -64,14 +94,8 @@ def paired(
     >>> paired(ones, zeros)
     Paired(difference=1.0, low=1.0, high=1.0, p=0.125)
     """
-    each = first.astype(np.float64) - second
-    seeds, count = each.shape
-    by_seed = bootstrap_means(each.T, np.arange(count), count, resamples=resamples, seed=seed)
-    rng = np.random.default_rng((seed, seeds))
-    drawn = np.take_along_axis(by_seed, rng.integers(seeds, size=by_seed.shape), 1).mean(1)
-    low, high = interval(drawn)
-    p = mcnemar(first, second) if seeds == 1 else float("nan")
-    return Paired(float(each.mean()), float(low), float(high), p)
+    p = mcnemar(first, second) if len(first) == 1 else float("nan")
+    return Paired(*over_seeds(first.astype(np.float64) - second), p)
 
 
 def fisher(first: Sequence[int], second: Sequence[int]) -> float:

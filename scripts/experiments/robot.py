@@ -38,7 +38,7 @@ import runner
 
 import feature_store
 from analyses.statistics.bootstrap import wilson
-from analyses.statistics.trials import paired
+from analyses.statistics.trials import over_seeds, paired
 from workbench import code_hash, cost
 from workbench.extraction import ExtractRequest, extract
 from workbench.results import strict_json
@@ -61,6 +61,7 @@ SPEED = Path(__file__).parents[1] / "benchmarks/results/robot.json"
 """Control steps per second of each row on an idle machine; those of a run depend on its load."""
 LITE = "bundled:efficientnet_lite{}@{}"
 POLICY = PolicyConfig(look_every=8, pooling="map", layers=2)
+WITHOUT_PAST = replace(POLICY, past_actions=False)
 DEMOS, TRIALS = DemoConfig(), RolloutConfig()
 """Demonstrations and trials, but for what a run names."""
 TRAINING = TrainingConfig(iterations=1200, checkpoint_every=100, patience=6)
@@ -70,11 +71,17 @@ ROWS: dict[str, tuple[str, PolicyConfig]] = {
     "blind": ("", replace(POLICY, blind=True, pooling="auto")),
     "Lite2": (LITE.format(2, "260"), POLICY),
     "Lite0-S2 raw": (LITE.format(0, "224+448.raw"), POLICY),
-    "no past actions": (LITE.format(0, "224"), replace(POLICY, past_actions=False)),
+    "Lite0, no past actions": (LITE.format(0, "224"), WITHOUT_PAST),
+    "Lite0-S2, no past actions": (LITE.format(0, "224+448"), WITHOUT_PAST),
 }
-BASE = "Lite0"
-"""Row that the others are compared with, over the same positions."""
+BASES = {"Lite0-S2, no past actions": "Lite0, no past actions"}
+"""Row to the one that it is compared with, over the same positions; for the others that is Lite0.
+"""
 PAIR = ("Lite0", "Lite0-S2")
+STEADY = ("Lite0, no past actions", "Lite0-S2, no past actions")
+"""Pair of the parts with a single seed: seeds of a policy that sees past actions differ by more."""
+PUBLISHED = 16
+"""Trials of the paper; the first so many positions are shown by themselves."""
 KEYS = ("task", "episodes", "positions", "camera_shift", "light")
 """Fields that runs of a group share; within a group rows are compared."""
 CODE = ("workbench/robot", "workbench/training", *code_hash.FEATURES)
@@ -96,7 +103,8 @@ class Run:
     @property
     def policy(self) -> str:
         """Name of the trained policy, which runs with a moved camera or other light share."""
-        return f"{self.task}-{self.row}-{self.episodes}-seed{self.seed}".replace(" ", "_")
+        row = self.row.replace(",", "").replace(" ", "_")
+        return f"{self.task}-{row}-{self.episodes}-seed{self.seed}"
 
     @property
     def path(self) -> Path:
@@ -117,14 +125,16 @@ def runs(only: str, seeds: list[int]) -> Iterator[Run]:
         yield from (Run(row=row, seed=seed) for seed in seeds for row in ROWS)
     elif only == "tasks":
         tasks = ("push-v3", "drawer-open-v3")
-        yield from (Run(row=r, task=t, positions=50) for t in tasks for r in PAIR)
+        yield from (Run(row=r, task=t, positions=50) for t in tasks for r in STEADY)
     elif only == "demonstrations":
-        yield from (Run(row=r, episodes=n, positions=50) for n in (10, 30, 60) for r in PAIR)
+        yield from (Run(row=r, episodes=n, positions=50) for n in (10, 30, 60) for r in STEADY)
     else:
         changes = ({"camera_shift": 0.05}, {"light": 0.5})
-        yield from (Run(row=r, positions=50, **change) for change in changes for r in PAIR)
+        yield from (Run(row=r, positions=50, **change) for change in changes for r in STEADY)
 
 
+ALWAYS = ("policy sees", "seeds", "trials")
+"""Columns of the page's tables that are kept where they have one value."""
 PARTS = ("main", "tasks", "demonstrations", "robustness")
 
 
@@ -250,7 +260,7 @@ def results() -> list[dict]:
 
 
 def summary() -> pd.DataFrame:
-    """A line for each row: rates over all its seeds, and its difference from Lite0's.
+    """A line for each row: rates over all its seeds, and its difference from the row of its base.
 
     A row with a moved camera or another light is compared with itself as recorded as well. Beside
     runs with fewer demonstrations stands a line with all, see :func:`shortened`.
@@ -270,7 +280,7 @@ def summary() -> pd.DataFrame:
 
 
 def shortened(found: list[dict]) -> list[dict]:
-    """The pair's main runs of seed 0, cut to the positions of the runs with fewer demonstrations.
+    """Seed 0 of the steady pair, cut to the positions of the runs with fewer demonstrations.
 
     A position is decided by its number and the seed of the trials, so that the first positions of a
     longer run are those of a shorter one.
@@ -281,7 +291,7 @@ def shortened(found: list[dict]) -> list[dict]:
         cut(one, count)
         for task, count in sorted(counts)
         for one in usual
-        if one["row"] in PAIR and one["seed"] == 0 and one["episodes"] == DEMOS.episodes
+        if one["row"] in STEADY and one["seed"] == 0 and one["episodes"] == DEMOS.episodes
         if one["task"] == task and one["positions"] > count
     ]
 
@@ -341,28 +351,45 @@ def difference(
 
 
 def line(row: str, rows: dict[str, dict[int, dict]]) -> dict:
-    """Rates, costs and differences of a row; Wilson's intervals and p pool seeds and positions."""
-    own = rows[row]
+    """Rates, costs and differences of a row.
+
+    Intervals are Wilson's of a single seed, and otherwise those of
+    :func:`~analyses.statistics.trials.over_seeds`.
+    """
+    own, base = rows[row], BASES.get(row, "Lite0")
     record: dict = {"seeds": len(own), "trials": sum(one["trials"] for one in own.values())}
     for criterion in ("grasp", "placed"):
-        hits = sum(one[criterion]["successes"] for one in own.values())
-        low, high = wilson(hits, record["trials"])
-        record |= {criterion: hits, f"{criterion}_low": low, f"{criterion}_high": high}
-        if row != BASE:
-            count = record["trials"] // len(own)
-            record |= difference(own, rows.get(BASE, {}), criterion, count, criterion)
-    first = next(iter(own.values()))
+        hits = np.array([one["outcomes"][criterion] for one in own.values()])
+        low, high = wilson(int(hits.sum()), hits.size)
+        if len(own) > 1:
+            low, high = np.clip(over_seeds(hits)[1:], 0, 1)
+        record |= {criterion: int(hits.sum()), f"{criterion}_low": low, f"{criterion}_high": high}
+        record[f"{criterion}_by_seed"] = counts(hits)
+        if row != base:
+            record |= difference(own, rows.get(base, {}), criterion, hits.shape[1], criterion)
+    first = np.array([one["outcomes"]["grasp"][:PUBLISHED] for one in own.values()])
+    one = next(iter(own.values()))
+    versions = {" ".join(f"{k} {v}" for k, v in one["versions"].items()) for one in own.values()}
     return record | {
-        "gmacs_per_look": first["gmacs_per_look"],
-        "gmacs_per_step": first["gmacs_per_step"],
+        "grasp_first": counts(first),
+        "gmacs_per_look": one["gmacs_per_look"],
+        "gmacs_per_step": one["gmacs_per_step"],
         "control_hz": strict_json.read(SPEED)["control_hz"].get(row),
         "validation_loss": float(np.mean([o["training"]["best_loss"] for o in own.values()])),
-        "simulator": " ".join(f"{k} {v}" for k, v in first["versions"].items()),
+        "simulator": "; ".join(sorted(versions)),
     }
 
 
+def counts(hits: np.ndarray) -> str:
+    """Successes of each seed."""
+    return ", ".join(map(str, hits.sum(1)))
+
+
 def tables(table: pd.DataFrame) -> str:
-    """Tables of a summary in Markdown, as docs/robot.md has them; columns of one value left out."""
+    """Tables of a summary in Markdown, as docs/robot.md has them.
+
+    Columns that have one value in a table are left out, but for :data:`ALWAYS`.
+    """
     picking, seen = table["task"] == PICKING, (table["camera_shift"] == 0) & (table["light"] == 1)
     main = table["positions"] == TRIALS.positions
     parts = {
@@ -375,7 +402,7 @@ def tables(table: pd.DataFrame) -> str:
     texts = []
     for title, chosen in parts.items():
         part = lines[chosen.to_numpy()]
-        kept = [c for c in part if c == "policy sees" or part[c].nunique() > 1]
+        kept = [c for c in part if c in ALWAYS or part[c].nunique() > 1]
         texts += [f"**{title}**", to_markdown(part[kept], "") if len(part) else "Not yet run."]
     return "\n\n".join(texts)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analyses.statistics.trials import fisher, mcnemar, paired, trials_needed
+from analyses.statistics.trials import fisher, mcnemar, over_seeds, paired, trials_needed
 
 
 def test_mcnemar_is_a_sign_test_of_positions_that_differ():
@@ -37,9 +37,21 @@ def test_seeds_that_disagree_widen_the_interval():
     apart = rng.random((2, 200)) < [[0.1], [0.9]]
     none = np.zeros((2, 200), bool)
     alike, apart = paired(alike, none), paired(apart, none)
-    assert alike.high - alike.low < 0.2
-    assert apart.high - apart.low > 0.6
+    assert alike.high - alike.low < 0.2 * (apart.high - apart.low)
+    assert apart.high - apart.low > 5, "two seeds tell next to nothing of others"
     assert np.isnan(apart.p)
+
+
+@pytest.mark.parametrize(("seeds", "seed_spread", "position_spread"),
+                         [(1, 0.0, 0.3), (3, 0.15, 0.3), (3, 0.0, 0.3), (5, 0.1, 0.0)])  # fmt: skip
+def test_the_interval_holds_the_mean_in_95_of_100_experiments(seeds, seed_spread, position_spread):
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(1000):
+        rate = 0.6 + rng.normal(0, seed_spread, (seeds, 1)) + rng.normal(0, position_spread, 100)
+        found = over_seeds(rate + rng.normal(0, 0.3, rate.shape))
+        held.append(found.low <= 0.6 <= found.high)
+    assert np.mean(held) > 0.94
 
 
 def test_fisher_is_that_of_scipy():

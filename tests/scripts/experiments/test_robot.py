@@ -60,8 +60,19 @@ def test_rates_are_pooled_over_seeds_and_paired_over_positions(script, tmp_path)
     assert (other.grasp, other.placed) == (6, 2)
     assert other.grasp_difference == pytest.approx(0.5)
     assert pd.isna(other.grasp_p), "two seeds"
+    assert (other.grasp_by_seed, other.grasp_first) == ("3, 3", "3, 3")
     assert pd.isna(base.grasp_difference)
     assert rows.loc[("push-v3", "Lite0"), "positions"] == 2
+
+
+def test_rows_are_compared_where_both_see_past_actions_or_neither_does(script, tmp_path):
+    one, two = script["STEADY"]
+    put(script, tmp_path, "Lite0", 0, [0, 0, 0, 0], [0, 0, 0, 0])
+    put(script, tmp_path, one, 0, [1, 1, 0, 0], [0, 0, 0, 0])
+    put(script, tmp_path, two, 0, [1, 1, 1, 0], [0, 0, 0, 0])
+    rows = script["summary"]().set_index("row")
+    assert rows.grasp_difference[one] == pytest.approx(0.5)
+    assert rows.grasp_difference[two] == pytest.approx(0.25)
 
 
 def test_another_view_is_paired_with_the_first_positions_of_the_recorded_one(script, tmp_path):
@@ -79,19 +90,20 @@ def test_another_view_is_paired_with_the_first_positions_of_the_recorded_one(scr
 
 def test_all_demonstrations_stand_beside_fewer_over_the_same_positions(script, tmp_path):
     grasp, placed = [1, 0, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]
-    for row in ("Lite0", "Lite0-S2", "blind"):
+    one, two = script["STEADY"]
+    for row in (one, two, "blind"):
         for seed in (0, 1):
             put(script, tmp_path, row, seed, grasp, placed)
-    put(script, tmp_path, "Lite0", 0, [0, 1, 1], [0, 0, 0], camera_shift=0.05)
+    put(script, tmp_path, one, 0, [0, 1, 1], [0, 0, 0], camera_shift=0.05)
     assert set(script["summary"]()["positions"]) == {6, 3}
-    put(script, tmp_path, "Lite0", 0, [0, 0, 1], [0, 0, 0], episodes=10)
-    put(script, tmp_path, "Lite0-S2", 0, [1, 0, 0], [0, 0, 0], episodes=10)
+    put(script, tmp_path, one, 0, [0, 0, 1], [0, 0, 0], episodes=10)
+    put(script, tmp_path, two, 0, [1, 0, 0], [0, 0, 0], episodes=10)
     rows = script["summary"]().set_index(["camera_shift", "episodes", "positions", "row"])
-    for row in ("Lite0", "Lite0-S2"):
+    for row in (one, two):
         cut = rows.loc[(0.0, 120, 3, row)]
         assert (cut.grasp, cut.placed, cut.trials, cut.seeds) == (2, 1, 3, 1)
         assert rows.loc[(0.0, 120, 6, row)].trials == 12
-    assert rows.loc[(0.0, 120, 3, "Lite0-S2")].grasp_difference == 0
+    assert rows.loc[(0.0, 120, 3, two)].grasp_difference == 0
     assert (0.0, 120, 3, "blind") not in rows.index
     assert len(rows) == 2 + 3 + 2 + 1
 

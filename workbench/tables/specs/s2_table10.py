@@ -32,8 +32,8 @@ _RUN = Setup(
         "step; the paper does not publish its size.",
         "Trials: 200 random positions with each seed, and 150 steps at most, in place of 16 "
         "trials. As in the paper, a trial succeeds when the object is lifted.",
-        "Intervals: Wilson's 95 %; trials of several seeds at one position are taken as "
-        "independent. Differences between rows are paired over positions in a further table.",
+        "Intervals: 95 %, over seeds of the training and positions, where seeds matter most. Rows "
+        "are compared in a further table, paired over seeds and positions.",
         "With the paper's models: MVP's checkpoints and the recipe of docs/robot.md.",
     ),
     expected="seconds, from committed trials",

@@ -16,6 +16,7 @@ from workbench.tables.specs import tables
 def two_rows(monkeypatch):
     shared = {**committed.MAIN, "seeds": 1, "trials": 200, "control_hz": 80.2, "placed": 40}
     shared |= {"grasp_low": 0.2, "grasp_high": 0.4, "placed_low": 0.1, "placed_high": 0.3}
+    shared |= {"grasp_by_seed": "60", "placed_by_seed": "40", "grasp_first": "5"}
     rows = [
         {"row": "Lite0", "grasp": 60, "gmacs_per_look": 0.4, "gmacs_per_step": 0.05, **shared},
         {
@@ -44,13 +45,14 @@ def test_trials_in_simulation_have_intervals_and_paired_differences(two_rows):
     block = extra_tables.block("robot runs")
     by = {row["policy sees"]: row for row in block["records"]}
     assert by["Lite0"]["grasped (%)"] == "30.0 [20, 40]"
-    assert by["Lite0"]["grasped, minus Lite0"] == ""
-    assert by["Lite0-S2"]["grasped, minus Lite0"] == "+10.0 [+2.0, +18.0], p 0.012"
+    assert by["Lite0"]["grasped, minus base"] == ""
+    assert by["Lite0-S2"]["grasped, minus base"] == "+10.0 [+2.0, +18.0], p 0.012"
     assert by["Lite0-S2"]["view"] == "as recorded"
     assert by["blind"]["grasped (%)"] == "", "only the task of picking has a grasp"
     assert by["blind"]["placed (%)"] == "20.0 [10, 30]"
     assert by["Lite0-S2"]["GMACs per step"] == 0.25
     assert by["Lite0-S2"]["Hz"] == 80
+    assert by["Lite0"]["grasped, first 16"] == "5"
 
 
 def test_rows_of_the_paper_are_filled_by_their_stand_ins(two_rows):
@@ -80,7 +82,8 @@ def test_a_summary_without_any_run_is_an_empty_block(monkeypatch):
         lambda name: pd.DataFrame(columns=[*committed.MAIN, "row", "seeds", "trials", "grasp",
                                            "grasp_low", "grasp_high", "placed", "placed_low",
                                            "placed_high", "gmacs_per_look", "gmacs_per_step",
-                                           "control_hz"], dtype=float),
+                                           "control_hz", "grasp_by_seed", "placed_by_seed",
+                                           "grasp_first"], dtype=float),
     )  # fmt: skip
     assert extra_tables.block("robot runs")["records"] == []
     assert len(robot_tables.figure().axes) == 2
