@@ -135,8 +135,8 @@ class RobotTrain:
         text = (
             f"{frames} frames, {found['gmacs_per_frame']:.1f} GMACs each: "
             f"{found['feature_bytes'] / 1e9:.2f} GB of features, "
-            f"{found['demonstration_gpu_hours']:.3f} GPU hours at {found['assumed_tflops']:g} "
-            f"TFLOP/s; {found['trial_gpu_hours']:.3f} for 200 trials, "
+            f"{found['demonstration_gpu_hours']:.2g} GPU hours at {found['assumed_tflops']:g} "
+            f"TFLOP/s; {found['trial_gpu_hours']:.2g} for 200 trials, "
             f"{found['gmacs_per_step']:.1f} GMACs per control step"
         )
         if found["missing_file"] is not None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.datasets.decode import decode
 from workbench.datasets.lerobot.columns import read_columns
 from workbench.datasets.lerobot.metadata import INFO
 from workbench.datasets.optional import library
@@ -149,16 +150,33 @@ def _feature(kind: str, shape: list[int], names: list[str] | None) -> dict[str, 
 
 
 def _stats(out: Path, episodes: Sequence[RecordedEpisode]) -> dict[str, Any]:
-    """Statistics of states and actions over all frames, for LeRobot's normalisation."""
-    columns = [read_columns(out / _path(e.index), (STATE, ACTION)) for e in episodes]
-    found = {}
-    for name, parts in zip((STATE, ACTION), zip(*columns, strict=True), strict=True):
-        values = np.concatenate([np.asarray(part, np.float64) for part in parts])
-        found[name] = {
-            "min": values.min(0), "max": values.max(0), "mean": values.mean(0),
-            "std": values.std(0), "count": [len(values)],
-        }  # fmt: skip
-    return found
+    """Statistics for LeRobot's normalisation: of all states and actions, and of pixels.
+
+    Pixels are those of the middle frame of each episode, between 0 and 1; their statistics have
+    dims (channel, 1, 1).
+    """
+    names = (STATE, ACTION, CAMERA)
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for episode in episodes:
+        found = dict(zip(names, read_columns(out / _path(episode.index), names), strict=True))
+        columns[STATE].append(np.asarray(found[STATE], np.float64))
+        columns[ACTION].append(np.asarray(found[ACTION], np.float64))
+        middle = found[CAMERA][episode.length // 2]["bytes"]
+        columns[CAMERA].append(decode(middle)[None] / 255.0)
+    stats = {name: _of(np.concatenate(parts)) for name, parts in columns.items()}
+    for name, values in stats[CAMERA].items():
+        if name != "count":
+            stats[CAMERA][name] = values.reshape(-1, 1, 1)
+    return stats
+
+
+def _of(values: np.ndarray) -> dict[str, Any]:
+    """Statistics of values over all dims but the last."""
+    over = tuple(range(values.ndim - 1))
+    return {
+        "min": values.min(over), "max": values.max(over), "mean": values.mean(over),
+        "std": values.std(over), "count": [len(values)],
+    }  # fmt: skip
 
 
 def _path(index: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -11,9 +12,11 @@ import pytest
 
 from analyses.statistics.trials import paired
 from feature_store.errors import InputError
+from workbench.cli import main
 from workbench.robot import run as runs
 from workbench.robot.against import differences, finished_trials
 from workbench.robot.config import PolicyConfig, RolloutConfig
+from workbench.robot.evaluate import require_simulated
 from workbench.robot.fit import Learner, clone
 from workbench.robot.rollout import Trial
 from workbench.robot.trials import TrialLog, summary, trial_identity
@@ -127,3 +130,27 @@ def recording(folder, facts):
         yield
     finally:
         path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fps": 10}, "trained at 10 frames per second, but the simulation runs at"),
+        ({"recording": {**SIMULATION, "versions": {"mujoco": "1.0"}}}, "mujoco 1.0"),
+        ({"recording": {}}, "workbench robot demos did not record"),
+    ],
+)
+def test_a_run_that_this_simulation_cannot_try_is_refused(two, change, message, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(two[0], folder)
+    record = json.loads((folder / "run.json").read_text())
+    record["identity"] |= change
+    (folder / "run.json").write_text(json.dumps(record))
+    assert main(["robot", "rollout", "--run", str(folder), "--positions", "1"]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_policy_for_another_robot_is_not_tried(two):
+    identity = {**runs.load(two[0]).identity, "sizes": [6, 7]}
+    with pytest.raises(InputError, match="takes 6 state values and gives 7 action values"):
+        require_simulated(two[0], identity)

@@ -40,6 +40,11 @@ def test_what_was_recorded_is_read(demos):
     assert (info["total_frames"], info["codebase_version"]) == (len(frames), "v3.0")
     stats = json.loads((demos.folder / "meta/stats.json").read_text())
     assert np.allclose(stats["action"]["mean"], given.action.mean(0), atol=1e-6)
+    camera = stats["observation.images.corner2"]
+    assert np.shape(camera["mean"]) == np.shape(camera["std"]) == (3, 1, 1)
+    assert np.all(np.array(camera["min"]) >= 0)
+    assert np.all(np.array(camera["max"]) <= 1)
+    assert np.max(camera["std"]) > 0
 
 
 def test_an_action_that_is_not_finite_is_refused(demos):

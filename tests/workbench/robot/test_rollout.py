@@ -101,8 +101,9 @@ def low_end(trials):
     return wilson(sum(trial.placed for trial in trials), len(trials))[0]
 
 
-def test_without_sight_a_policy_is_near_chance(plane, sighted, chance, tmp_path):
-    learner, outcome = cloned(plane, tmp_path, blind=True, past_actions=False)
+@pytest.mark.parametrize("past_actions", [False, True])
+def test_without_sight_a_policy_is_near_chance(plane, sighted, chance, past_actions, tmp_path):
+    learner, outcome = cloned(plane, tmp_path, blind=True, past_actions=past_actions)
     assert 0 < chance < 0.2
     assert low_end(trials_of(plane, learner.policy, sees=False)) <= chance
     assert low_end(trials_of(plane, sighted[0].policy)) > chance

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from feature_store.errors import InputError, some
+from feature_store.errors import InputError
 from workbench.datasets.optional import library
 
 TOLERANCE = 0.1
@@ -31,10 +31,14 @@ def rows_of_episodes(path: Path, fps: float) -> dict[int, tuple[int, int]]:
     found = {}
     for index in np.unique(episode).tolist():
         rows = np.flatnonzero(episode == index)
-        if (np.diff(rows) != 1).any() or (frame[rows] != np.arange(len(rows))).any():
+        if (np.diff(rows) != 1).any():
+            raise InputError(f"the rows of episode {index} in {path} are not next to each other")
+        wrong = np.flatnonzero(frame[rows] != np.arange(len(rows)))
+        if len(wrong):
+            at = int(wrong[0])
             raise InputError(
-                f"episode {index} in {path} has the frames {some(frame[rows].tolist())}, expected "
-                f"0 to {len(rows) - 1} in order; frames are missing"
+                f"episode {index} in {path} has frame {frame[rows[at]]:g} where frame {at} is "
+                f"expected; frames are missing or out of order: record or export it again"
             )
         late = ~(np.abs(seconds[rows] * fps - np.arange(len(rows))) <= TOLERANCE)
         if late.any():
