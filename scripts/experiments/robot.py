@@ -12,7 +12,7 @@ runs take at most 20 minutes each. Demonstrations, stores and trials go to --wor
 resumed where it was stopped, so a command may be repeated until it is done. --summary writes
 analyses/experiments/table10_robotics.csv, which `workbench tables --only 10` shows, and from it the
 tables of docs/robot.md. --film writes
-table10_Lite0.gif and table10_Lite0-S2.gif beside it, for the same page: successes and failures side
+a GIF for each encoder beside it, for the same page: successes and failures side
 by side, 0.25 MB each. A policy that --film does not find in --work is trained first.
 
 Frames are recorded and rendered at 448 pixels. Policy: the transformer over 16 steps, two layers,
@@ -77,9 +77,9 @@ ROWS: dict[str, tuple[str, PolicyConfig]] = {
 BASES = {"Lite0-S2, no past actions": "Lite0, no past actions"}
 """Row to the one that it is compared with, over the same positions; for the others that is Lite0.
 """
-PAIR = ("Lite0", "Lite0-S2")
 STEADY = ("Lite0, no past actions", "Lite0-S2, no past actions")
-"""Pair of the parts with a single seed: seeds of a policy that sees past actions differ by more."""
+"""Pair of the films and of the parts with a single seed: policies that see past actions differ by
+more between seeds."""
 PUBLISHED = 16
 """Trials of the paper; the first so many positions are shown by themselves."""
 KEYS = ("task", "episodes", "positions", "camera_shift", "light")
@@ -103,8 +103,12 @@ class Run:
     @property
     def policy(self) -> str:
         """Name of the trained policy, which runs with a moved camera or other light share."""
-        row = self.row.replace(",", "").replace(" ", "_")
-        return f"{self.task}-{row}-{self.episodes}-seed{self.seed}"
+        return f"{self.task}-{self.label}-{self.episodes}-seed{self.seed}"
+
+    @property
+    def label(self) -> str:
+        """The row as part of a file name."""
+        return self.row.replace(",", "").replace(" ", "_")
 
     @property
     def path(self) -> Path:
@@ -157,7 +161,7 @@ def main() -> None:
             print(f"note: runs of {len(codes)} states of the code: {', '.join(sorted(codes))}")
         return
     if asked.film:
-        for run in (Run(row=row, seed=asked.seed[0]) for row in PAIR if row in asked.row):
+        for run in (Run(row=row, seed=asked.seed[0]) for row in STEADY if row in asked.row):
             prepare([run], asked.work)
             print(film(run, asked.work))
         return
@@ -231,7 +235,7 @@ def measured(run: Run, work: Path) -> dict:
 def film(run: Run, work: Path) -> Path:
     """Film the first positions of a run; returns the film, beside the table."""
     folder, _ = trained(run, work)
-    made, path = work / "films" / run.policy, TABLE.with_name(f"table10_{run.row}.gif")
+    made, path = work / "films" / run.policy, TABLE.with_name(f"table10_{run.label}.gif")
     evaluate(folder, replace(run.trials, positions=min(FILMED, run.positions)), print, video=made)
     shutil.copyfile(made / "trials.gif", path)
     return path

@@ -38,7 +38,7 @@ def caption(name: str) -> str:
             f"Questions of {row.removesuffix(GALLERY)} with the expected answer, and what each "
             f"model said: only the first right, only the second, both, and neither, in turn."
         )
-    row = row.removesuffix(FILM)
+    row = row.removesuffix(FILM).replace("_", " ")
     return (
         f"Trials with {row}: successes in green frames, failures in red ones. The curve below a "
         "trial is the mean absolute difference between the policy's action and the scripted "
