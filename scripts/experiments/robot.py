@@ -11,16 +11,14 @@ demonstrations of a task, then the features of each scale; --prepare stops after
 runs take at most 20 minutes each. Demonstrations, stores and trials go to --work (3 GB); each is
 resumed where it was stopped, so a command may be repeated until it is done. --summary writes
 analyses/experiments/table10_robotics.csv, which `workbench tables --only 10` shows, and from it the
-tables of docs/robot.md. --film writes
-a GIF for each encoder beside it, for the same page: successes and failures side
-by side, 0.25 MB each. A policy that --film does not find in --work is trained first.
+tables of docs/robot.md. --film writes a GIF for each of two policies beside it, for the same page:
+successes and failures side by side, 0.25 MB each. A policy that --film does not find in --work is trained first.
 
 Frames are recorded and rendered at 448 pixels. Policy: the transformer over 16 steps, two layers,
 which looks at every eighth step; map of tokens, reduced. Trials: 150 steps at most, 200 positions
-(main) or 50 (others). Expected on two cores: a step of 120 demonstrations 4 minutes; of features 4
-(Lite0 at 224), 15 (448), 15 (448.raw) and, by its multiply-accumulates, 9 minutes (Lite2 at 260);
-a film 3. Measured beside other programs: a run 17 to 20 minutes, training 4 to 7 of them and 200
-trials 13, at one scale or two; 10 for a blind policy, whose trials take 3.
+(main) or 50 (others). Expected on two idle cores: a step of 120 demonstrations 4 minutes; of
+features 3 (Lite0 at 224, Lite2 at 260) or 9 (448, 448.raw); a run 3 to 6, of which training takes 1
+to 2 and two scales the longest; a film 2. Beside other programs a run took up to 30.
 """
 
 from __future__ import annotations
@@ -139,6 +137,8 @@ def runs(only: str, seeds: list[int]) -> Iterator[Run]:
 
 ALWAYS = ("policy sees", "seeds", "trials")
 """Columns of the page's tables that are kept where they have one value."""
+BY_SEED = ("by seed", "first 16")
+"""Ends of the names of columns that have a count for each seed."""
 PARTS = ("main", "tasks", "demonstrations", "robustness")
 
 
@@ -397,7 +397,8 @@ def counts(hits: np.ndarray) -> str:
 def tables(table: pd.DataFrame) -> str:
     """Tables of a summary in Markdown, as docs/robot.md has them.
 
-    Columns that have one value in a table are left out, but for :data:`ALWAYS`.
+    Columns that have one value in a table are left out, but for :data:`ALWAYS`, and where there is
+    a single seed those that count by seed.
     """
     picking, seen = table["task"] == PICKING, (table["camera_shift"] == 0) & (table["light"] == 1)
     main = table["positions"] == TRIALS.positions
@@ -411,7 +412,9 @@ def tables(table: pd.DataFrame) -> str:
     texts = []
     for title, chosen in parts.items():
         part = lines[chosen.to_numpy()]
-        kept = [c for c in part if c in ALWAYS or part[c].nunique() > 1]
+        idle = BY_SEED if part["seeds"].max() == 1 else ()
+        told = [column for column in part if not column.endswith(idle)]
+        kept = [c for c in told if c in ALWAYS or part[c].nunique() > 1]
         texts += [f"**{title}**", to_markdown(part[kept], "") if len(part) else "Not yet run."]
     return "\n\n".join(texts)
 
