@@ -12,7 +12,8 @@ runs take at most 20 minutes each. Demonstrations, stores and trials go to --wor
 resumed where it was stopped, so a command may be repeated until it is done. --summary writes
 analyses/experiments/table10_robotics.csv, which `workbench tables --only 10` shows, and from it the
 tables of docs/robot.md. --film writes a GIF for each of two policies beside it, for the same page:
-successes and failures side by side, 0.25 MB each. A policy that --film does not find in --work is trained first.
+successes and failures side by side, 0.2 MB each. A policy that --film does not find in --work is
+trained and tried first.
 
 Frames are recorded and rendered at 448 pixels. Policy: the transformer over 16 steps, two layers,
 which looks at every eighth step; map of tokens, reduced. Trials: 150 steps at most, 200 positions
@@ -45,7 +46,6 @@ from workbench.results.table_files import to_markdown
 from workbench.robot.config import PICKING, DemoConfig, PolicyConfig, RolloutConfig
 from workbench.robot.demonstrations import load, require_same_frames
 from workbench.robot.evaluate import evaluate
-from workbench.robot.film import FILMED
 from workbench.robot.fit import Learner, clone
 from workbench.robot.record import record
 from workbench.tables.render.robot_tables import runs_frame
@@ -233,10 +233,10 @@ def measured(run: Run, work: Path) -> dict:
 
 
 def film(run: Run, work: Path) -> Path:
-    """Film the first positions of a run; returns the film, beside the table."""
+    """Film some trials of a run; returns the film, beside the table."""
     folder, _ = trained(run, work)
     made, path = work / "films" / run.policy, TABLE.with_name(f"table10_{run.label}.gif")
-    evaluate(folder, replace(run.trials, positions=min(FILMED, run.positions)), print, video=made)
+    evaluate(folder, run.trials, print, video=made)
     shutil.copyfile(made / "trials.gif", path)
     return path
 

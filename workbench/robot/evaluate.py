@@ -25,9 +25,9 @@ from workbench.robot.config import (
     RolloutConfig,
 )
 from workbench.robot.environments import Environments, default_count
-from workbench.robot.film import FILMED, chosen, write_film
+from workbench.robot.film import chosen, write_film
 from workbench.robot.live import live_encoder
-from workbench.robot.rollout import Controller, Trial, control_frequency, roll
+from workbench.robot.rollout import Controller, control_frequency, roll
 from workbench.robot.simulation import FPS, Simulation, require_versions, versions
 from workbench.robot.trials import CRITERIA, TrialLog, summary, trial_identity
 
@@ -97,10 +97,12 @@ def evaluate(
             steps += trial.steps
             bar.update()
         seconds = time.perf_counter() - start
+        asked = [trials[position] for position in range(config.positions)]
         if video is not None:
-            path = write_film(_films(controller, robots, config, success), CRITERIA[success], video)
-            log(f"wrote {path}")
-    found = summary([trials[position] for position in range(config.positions)], success)
+            wanted = [trial.position for trial in chosen(asked, CRITERIA[success])]
+            filmed = list(roll(controller, robots, wanted, config, filmed=lambda _: True))
+            log(f"wrote {write_film(filmed, CRITERIA[success], video)}")
+    found = summary(asked, success)
     frame = np.zeros((recording["size"], recording["size"], 3), np.uint8)
     return found | {
         "hz": control_frequency(controller, frame),
@@ -112,17 +114,6 @@ def evaluate(
         "options": asdict(config),
         "versions": versions(),
     }
-
-
-def _films(
-    controller: Controller, robots: Environments, config: RolloutConfig, success: str
-) -> list[Trial]:
-    """The trials that a film shows; of the others no frame is kept."""
-    kept: list[Trial] = []
-    positions = range(min(FILMED, config.positions))
-    for trial in roll(controller, robots, positions, config, filmed=lambda _: True):
-        kept = chosen([*kept, trial], CRITERIA[success])
-    return kept
 
 
 def _require_new_positions(config: RolloutConfig, recording: dict[str, Any]) -> None:

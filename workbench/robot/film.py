@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,6 @@ STRIP = 56
 """Height of the curve below a frame in pixels."""
 EACH = 2
 """Successes shown, and failures shown."""
-FILMED = 12
-"""Positions, from the first, that are filmed to choose from."""
 MILLISECONDS = 60
 """Time that a frame is shown."""
 COLOURS = {True: (46, 125, 50), False: (178, 60, 23)}
@@ -26,11 +24,11 @@ SHADES, SAMPLED = 128, 8
 dithering, whose noise would make the file sixteen times as large."""
 
 
-def chosen(trials: Sequence[Trial], criterion: str) -> list[Trial]:
-    """The filmed successes and the filmed failures from the first positions."""
-    filmed = sorted((trial for trial in trials if trial.film), key=lambda trial: trial.position)
+def chosen(trials: Iterable[Trial], criterion: str) -> list[Trial]:
+    """The first successes and the first failures by position: the trials that a film shows."""
+    ordered = sorted(trials, key=lambda trial: trial.position)
     sides = (
-        [trial for trial in filmed if bool(getattr(trial, criterion)) is good]
+        [trial for trial in ordered if bool(getattr(trial, criterion)) is good]
         for good in (True, False)
     )
     return [trial for side in sides for trial in side[:EACH]]
@@ -43,7 +41,7 @@ def write_film(trials: Sequence[Trial], criterion: str, folder: Path) -> Path | 
     scripted expert's, on the same axes for all trials. `criterion` is the field of a trial that
     counts as success.
     """
-    shown = chosen(trials, criterion)
+    shown = chosen((trial for trial in trials if trial.film), criterion)
     if not shown:
         return None
     length = max(len(trial.film) for trial in shown)

@@ -16,6 +16,7 @@ from feature_store.errors import InputError
 from workbench.robot import evaluate, eyes, fit
 from workbench.robot.config import ACTION_RANGE, PolicyConfig, RolloutConfig
 from workbench.robot.environments import Environments, Order
+from workbench.robot.film import chosen
 from workbench.robot.fit import Learner, clone
 from workbench.robot.rollout import Controller, Memory, Trial, roll
 from workbench.training.config import TrainingConfig
@@ -179,15 +180,15 @@ def test_what_a_policy_sees_in_closed_loop_is_what_it_was_trained_on(plane, sigh
             assert torch.allclose(found, wanted, atol=1e-6), name
 
 
-def test_only_films_that_are_shown_are_kept_and_small(plane, sighted):
+def test_films_are_of_the_first_successes_and_failures_and_small(plane, sighted):
     controller = Controller(sighted[0].policy, encoder(plane), None)
     config = RolloutConfig(positions=12, seed=9, max_steps=16)
     with Environments(plane.robot, 1) as robots:
-        kept = evaluate._films(controller, robots, config, "placed")
         whole = list(roll(controller, robots, range(12), config))
-    good = sorted(trial.position for trial in whole if trial.placed)
-    assert [trial.position for trial in kept if trial.placed] == good[:2]
-    assert len(kept) <= 4
+        wanted = [trial.position for trial in chosen(reversed(whole), "placed")]
+        kept = list(roll(controller, robots, wanted, config, filmed=lambda _: True))
+    good, bad = ([t.position for t in whole if bool(t.placed) is side] for side in (True, False))
+    assert wanted == [*good[:2], *bad[:2]]
     for trial in kept:
         assert len(trial.losses) == trial.steps
         assert len(trial.film) == -(-trial.steps // 3)
