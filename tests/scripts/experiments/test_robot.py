@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from dataclasses import replace
 from importlib.util import find_spec
@@ -165,6 +166,15 @@ def test_the_committed_table_and_the_page_are_the_summary_of_the_committed_runs(
     found, stored = own["summary"](), experiments.load(committed.ROBOT)
     pd.testing.assert_frame_equal(stored, found, check_dtype=False, rtol=1e-6)
     assert own["runner"].tables_of(own["PAGE"]) == own["tables"](found), "run robot.py --summary"
+
+
+def test_the_words_of_the_page_have_no_other_figures_than_its_tables(script):
+    prose = script["PAGE"].read_text("utf-8").partition("## Does image scaling help here?")[2]
+    prose, _, rest = prose.partition(script["runner"].BEGIN)
+    tables = rest.partition(script["runner"].END)[0]
+    figures = set(re.findall(r"\d+\.\d+(?= %| points)|[+−]\d+\.\d+", prose))
+    assert figures
+    assert sorted(figures - set(re.findall(r"[+−]?\d+\.\d+", tables))) == []
 
 
 def test_the_page_has_a_table_for_each_part_without_columns_of_one_value(script, tmp_path):
