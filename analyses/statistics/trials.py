@@ -57,9 +57,9 @@ def over_seeds(values: np.ndarray) -> Mean:
     """Mean of trials, and its interval over other positions and other seeds of the training.
 
     All trials of a seed share one trained policy. The interval therefore has two parts, Student's t
-    over the means of the seeds and over those of the positions, whose half-widths add as squares
-    (Graybill and Wang 1980). What both count errs on the wide side. A single seed tells nothing of
-    others: its interval is over other positions alone.
+    over the means of the seeds and over those of the positions, whose half-widths add as squares: a
+    heuristic whose coverage the tests measure. The residual is counted twice, so that the interval
+    is slightly wide. A single seed tells nothing of others: its interval is over positions alone.
 
     Parameters
     ----------

@@ -214,6 +214,16 @@ def peaks(demos: Path, store: str, many: int, work: Path) -> dict[str, float]:
     return found
 
 
+def about() -> dict[str, Any]:
+    """What decides the figures of a part that is about to be measured."""
+    return {
+        "date": str(datetime.date.today()),
+        "machine": processors.machine(),
+        "versions": {"torch": importlib.metadata.version("torch"), **versions()},
+        "load_average_before": os.getloadavg()[0],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -237,13 +247,8 @@ def main() -> None:
         "peak_mib": lambda: peaks(*made, asked.many, asked.work),
     }
     found = strict_json.read(RESULTS) if set(asked.only) < set(PARTS) else {}
-    found |= {
-        "date": str(datetime.date.today()),
-        "machine": processors.machine(),
-        "versions": {"torch": importlib.metadata.version("torch"), **versions()},
-    }
-    found |= {part: parts[part]() for part in asked.only}
-    found["load_average_at_end"] = os.getloadavg()[0]
+    for part in asked.only:
+        found[part] = {"measured": about(), **parts[part]()}
     strict_json.write(found, RESULTS)
     print(json.dumps(found, indent=1))
 

@@ -7,8 +7,8 @@
 
 A list of runs, each a row, a task, a number of demonstrations and a seed; a run whose JSON is in
 results/robot/ beside this file is skipped. What runs share is prepared first, step by step: the
-demonstrations of a task, then the features of each scale; --prepare stops after that. Steps and
-runs take at most 20 minutes each. Demonstrations, stores and trials go to --work (3 GB); each is
+demonstrations of a task, then the features of each scale; --prepare stops after that.
+Demonstrations, stores and trials go to --work (3 GB); each is
 resumed where it was stopped, so a command may be repeated until it is done. --summary writes
 analyses/experiments/table10_robotics.csv, which `workbench tables --only 10` shows, and from it the
 tables of docs/robot.md. --film writes a GIF for each of two policies beside it, for the same page:
@@ -18,8 +18,8 @@ trained and tried first.
 Frames are recorded and rendered at 448 pixels. Policy: the transformer over 16 steps, two layers,
 which looks at every eighth step; map of tokens, reduced. Trials: 150 steps at most, 200 positions
 (main) or 50 (others). Expected on two idle cores: a step of 120 demonstrations 4 minutes; of
-features 3 (Lite0 at 224, Lite2 at 260) or 9 (448, 448.raw); a run 3 to 6, of which training takes 1
-to 2 and two scales the longest; a film 2. Beside other programs a run took up to 30.
+features 3 (Lite0 at 224, Lite2 at 260) or 9 (448, 448.raw); a run 2 to 6, of which training takes 1
+to 2 and two scales the longest; a film 4.
 """
 
 from __future__ import annotations
@@ -386,7 +386,7 @@ def line(row: str, rows: dict[str, dict[int, dict]]) -> dict:
 
 def base_of(row: str) -> str:
     """The row that another is compared with, over the same positions."""
-    return STEADY[0] if row.endswith(", no past actions") and row not in STEADY[:1] else "Lite0"
+    return STEADY[0] if row.endswith(", no past actions") and row != STEADY[0] else "Lite0"
 
 
 def counts(hits: np.ndarray) -> str:

@@ -49,7 +49,7 @@ def evaluate(
     folder : Path
         Folder of the run. It keeps the trials, and existing trials are not repeated.
     video : Path, optional
-        Folder for ``trials.gif``; the first trials are run again to film them.
+        Folder for ``trials.gif``; some trials are run again to film them.
     encoder : str, optional
         ``run:FOLDER`` of the vision model, if it was trained here.
     device : str
@@ -100,7 +100,8 @@ def evaluate(
         asked = [trials[position] for position in range(config.positions)]
         if video is not None:
             wanted = [trial.position for trial in chosen(asked, CRITERIA[success])]
-            filmed = list(roll(controller, robots, wanted, config, filmed=lambda _: True))
+            again = roll(controller, robots, wanted, config, filmed=lambda _: True)
+            filmed = sorted(again, key=lambda trial: wanted.index(trial.position))
             log(f"wrote {write_film(filmed, CRITERIA[success], video)}")
     found = summary(asked, success)
     frame = np.zeros((recording["size"], recording["size"], 3), np.uint8)

@@ -34,16 +34,13 @@ def chosen(trials: Iterable[Trial], criterion: str) -> list[Trial]:
     return [trial for side in sides for trial in side[:EACH]]
 
 
-def write_film(trials: Sequence[Trial], criterion: str, folder: Path) -> Path | None:
-    """Write ``trials.gif``; returns None if no trial was filmed.
+def write_film(shown: Sequence[Trial], criterion: str, folder: Path) -> Path:
+    """Write ``trials.gif`` of filmed trials, side by side in this order.
 
     The curve below each frame is the mean absolute difference between the policy's action and the
     scripted expert's, on the same axes for all trials. `criterion` is the field of a trial that
     counts as success.
     """
-    shown = chosen((trial for trial in trials if trial.film), criterion)
-    if not shown:
-        return None
     length = max(len(trial.film) for trial in shown)
     steps = max(len(trial.losses) for trial in shown)
     most = max((loss for trial in shown for loss in trial.losses), default=0.0)

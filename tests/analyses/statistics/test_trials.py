@@ -54,6 +54,17 @@ def test_the_interval_holds_the_mean_in_95_of_100_experiments(seeds, seed_spread
     assert np.mean(held) > 0.94
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_interval_of_rates_near_one_is_neither_too_narrow_nor_useless(seeds):
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(1000):
+        hard = rng.random(200) < 0.1  # positions that are lost half the time, the others never
+        found.append(over_seeds(~(hard & (rng.random((seeds, 200)) < 0.5))))
+    assert np.mean([one.low <= 0.95 <= one.high for one in found]) > 0.92
+    assert np.mean([one.high - one.low for one in found]) < 0.1
+
+
 def test_fisher_is_that_of_scipy():
     table = [[10, 6], [8, 8]]
     assert fisher((10, 16), (8, 16)) == pytest.approx(stats.fisher_exact(table).pvalue)

@@ -56,5 +56,5 @@ def test_times_and_memory_are_measured(script, made, tmp_path):
     assert all(one["rolled_over_bare"] > 0 for one in found["simulations"].values())
     hz = script["control"]()
     assert set(hz) == set(script["experiment"].ROWS)
-    assert max(hz, key=hz.get) == "blind"
+    assert hz["blind"] > hz["Lite0"]
     assert script["peak"](*made, 2, tmp_path) > 100

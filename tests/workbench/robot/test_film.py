@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workbench.robot.film import COLOURS, FILM_SIDE, STRIP, write_film
+from workbench.robot.film import COLOURS, FILM_SIDE, STRIP, chosen, write_film
 from workbench.robot.rollout import Trial
 
 
@@ -22,7 +22,7 @@ def shown(tmp_path_factory):
     trials = [
         trial(0, good=False, steps=12, loss=0.4), trial(1, good=True, steps=6, loss=0.2)
     ]  # fmt: skip
-    path = write_film(trials, "placed", tmp_path_factory.mktemp("film"))
+    path = write_film(chosen(trials, "placed"), "placed", tmp_path_factory.mktemp("film"))
     with Image.open(path) as film:
         assert film.n_frames == 4
         film.seek(3)
@@ -41,8 +41,3 @@ def test_curves_share_the_axes_of_steps_and_loss(shown):
     ends = [np.nonzero(strip)[1].max() for strip in strips]
     assert heights[0] / heights[1] == pytest.approx(0.5, abs=0.1)
     assert ends[0] / ends[1] == pytest.approx(0.5, abs=0.1)
-
-
-def test_nothing_is_written_without_a_filmed_trial(tmp_path):
-    assert write_film([Trial(0)], "placed", tmp_path) is None
-    assert not list(tmp_path.iterdir())
