@@ -276,11 +276,20 @@ def summary() -> pd.DataFrame:
         group = groups.setdefault(tuple(one[key] for key in KEYS), {})
         group.setdefault(one["row"], {})[one["seed"]] = one
     records = []
-    for key, rows in groups.items():
+    for key in sorted(groups, key=place):
+        rows = groups[key]
         for row in (row for row in ROWS if row in rows):
             named = {"row": row, **dict(zip(KEYS, key, strict=True))}
             records.append(named | line(row, rows) | against_recorded_view(rows[row], found))
     return pd.DataFrame(records)
+
+
+def place(key: tuple) -> tuple:
+    """Sorts groups: Table 10 first, then fewer demonstrations, other views and other tasks."""
+    named = dict(zip(KEYS, key, strict=True))
+    main = named["positions"] == TRIALS.positions
+    view = named["camera_shift"], named["light"] != 1
+    return not main, named["task"] != PICKING, *view, named["task"], named["episodes"]
 
 
 def shortened(found: list[dict]) -> list[dict]:

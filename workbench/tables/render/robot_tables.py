@@ -13,9 +13,7 @@ from workbench.figures.curve import floor, named_points
 from workbench.robot.config import PICKING
 from workbench.tables.pipeline.committed import MAIN, ROBOT, robot_runs
 from workbench.tables.render import view
-
-APART = ", no past actions"
-"""End of the names of rows whose policy does not see its past actions, unlike the published one."""
+from workbench.tables.specs.s2_table10 import STAND_INS
 
 
 def audit_block(_: str) -> tuple[str, str, pd.DataFrame]:
@@ -96,7 +94,7 @@ def figure(*_: object) -> Figure:
     left.set_title("paper: 16 trials each (Table 10)", fontsize=9)
     left.set_ylabel("grasped (%)")
     here = robot_runs()
-    seen = here[(here["gmacs_per_look"] > 0) & ~here["row"].astype(str).str.endswith(APART)]
+    seen = here[here["row"].isin(STAND_INS.values())]
     low, high = (100 * seen[f"grasp_{end}"] for end in ("low", "high"))
     grasped = 100 * seen["grasp"] / seen["trials"]
     named_points(right, seen["gmacs_per_look"], grasped, low, high, seen["row"])
