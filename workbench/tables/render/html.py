@@ -36,6 +36,7 @@ details { margin: .3rem 0 .8rem; font-size: 13px; } summary { cursor: pointer; c
 figure { margin: .8rem 0; background: #ffffff; border: 1px solid var(--line); padding: .5rem;
   overflow-x: auto; }
 figure img { display: block; max-width: 100%; height: auto; margin: auto; }
+figcaption.made { color: #555555; }
 @media (max-width: 40rem) { figure img { max-width: none; width: 44rem; } }
 @media (max-width: 30rem) {
   th, td { white-space: normal; padding: .2rem .35rem; font-size: 12px; overflow-wrap: normal; }
