@@ -275,11 +275,12 @@ def summary() -> pd.DataFrame:
     for one in found:
         group = groups.setdefault(tuple(one[key] for key in KEYS), {})
         group.setdefault(one["row"], {})[one["seed"]] = one
-    records = []
+    records, hz = [], strict_json.read(SPEED)["control_hz"]
     for key in sorted(groups, key=place):
         rows = groups[key]
         for row in (row for row in ROWS if row in rows):
             named = {"row": row, **dict(zip(KEYS, key, strict=True))}
+            named["control_hz"] = hz.get(row)
             records.append(named | line(row, rows) | against_recorded_view(rows[row], found))
     return pd.DataFrame(records)
 
@@ -387,7 +388,6 @@ def line(row: str, rows: dict[str, dict[int, dict]]) -> dict:
         "grasp_first": counts(first),
         "gmacs_per_look": one["gmacs_per_look"],
         "gmacs_per_step": one["gmacs_per_step"],
-        "control_hz": strict_json.read(SPEED)["control_hz"].get(row),
         "validation_loss": float(np.mean([o["training"]["best_loss"] for o in own.values()])),
         "simulator": "; ".join(sorted(versions)),
     }
