@@ -1,6 +1,6 @@
 """Does a larger frozen encoder lower a multimodal model's loss? A sweep for `encoder-law`.
 
-    python scripts/experiments/encoder_sweep.py --data DIR [--pairs 500 1000] [--seed 0]
+    python scripts/experiments/encoder_sweep.py --data DIR [--pairs 250 500] [--seed 0]
     python scripts/experiments/encoder_sweep.py --summary
     workbench encoder-law --runs analyses/experiments/encoder_sweep.csv
     workbench tables --only vlm2
@@ -42,8 +42,8 @@ ENCODERS = {
     "Lite1": "bundled:efficientnet_lite1@224.unpooled",
     "Lite2": "bundled:efficientnet_lite2@224.unpooled",
 }
-PICTURES = {"train": 4000, "test": 400}
-PAIRS = (500, 1000, 2000, 4000)
+PICTURES = {"train": 2000, "test": 400}
+PAIRS = (250, 500, 1000, 2000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
     pictures = asked.stores / "pictures"
     found = fit(
         train, ENCODERS[run.encoder], questions.read([pictures / "captions.csv"], run.pairs),
-        VlmConfig(stage="projector"), seed=run.seed, folder=folder, log=print,
+        VlmConfig(stage="projector", arithmetic="bf16"), seed=run.seed, folder=folder, log=print,
     )  # fmt: skip
     if not found.outcome.finished:
         sys.exit("stopped; repeat the command to resume")

@@ -253,7 +253,7 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
 
     config = VlmConfig(
         stage=study.stage, init=row.init, batch=study.batch, turns=12, blind=row.blind,
-        projector=row.projector,
+        projector=row.projector, arithmetic="bf16",
     )  # fmt: skip
     folder, stages, start = asked.stores / "runs" / run.path.stem, [], None
     if study.pictures:
