@@ -3,12 +3,15 @@
 Objects of 8 to 64 pixels lie in pictures of :data:`SIDE` pixels. Studies of them differ in what is
 trained and in how hard the questions are. The first two runs of a study are its pilot: only where
 the row with the finest scales beats the blind one on the largest objects does a model of this size
-learn the questions at all, and differences between rows mean something.
+learn the questions at all, and differences between rows mean something. Pilots go from the easiest
+study to the hardest, as long as they succeed.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from itertools import takewhile
 
 import pandas as pd
 
@@ -16,8 +19,8 @@ from feature_store.source import Source
 
 SUMMARY, SIZES = "tables_1_8_9_multimodal", "tables_1_8_9_sizes"
 """Summaries: a line for each run, and one for each run and size of objects."""
-STUDIES = ("objects-projector", "objects-lora", "objects-one-shape")
-"""Studies of objects, the next one tried where the pilot of the one before has failed."""
+STUDIES = ("objects-one-shape", "objects-lora", "objects-projector")
+"""Studies of objects, the easiest first."""
 FINEST, BLIND = "Lite0-S2 3 scales raw", "blind"
 """Rows of a pilot."""
 BASES = ("Lite0", BLIND)
@@ -53,8 +56,18 @@ def pilot_gains(sizes: pd.DataFrame) -> dict[str, float]:
 
 
 def learned(sizes: pd.DataFrame) -> str | None:
-    """The first study whose pilot has learned; None so far."""
-    return next((name for name, gain in pilot_gains(sizes).items() if gain >= NEEDED), None)
+    """The hardest study that has learned, as all easier ones have; None so far."""
+    gains = pilot_gains(sizes)
+    passed = list(takewhile(lambda study: gains.get(study, -math.inf) >= NEEDED, STUDIES))
+    return passed[-1] if passed else None
+
+
+def next_pilot(sizes: pd.DataFrame) -> str | None:
+    """The study whose pilot is to be run next; None once a pilot has failed, or all are run."""
+    gains = pilot_gains(sizes)
+    if any(gain < NEEDED for gain in gains.values()):
+        return None
+    return next((study for study in STUDIES if study not in gains), None)
 
 
 def verdict(sizes: pd.DataFrame) -> str:

@@ -26,6 +26,7 @@ import small_objects
 
 import feature_store
 from analyses import experiments
+from feature_store.errors import InputError
 from workbench.extraction import ExtractRequest, extract
 from workbench.results import strict_json
 from workbench.results.files import write_csv
@@ -87,7 +88,10 @@ def write_summary() -> None:
         print("no run is done yet")
         return
     write_csv(pd.DataFrame(found), TABLE)
-    print(pd.DataFrame(extra_tables.block("encoder sweep")["records"]).to_string())
+    try:
+        print(pd.DataFrame(extra_tables.block("encoder sweep")["records"]).to_string())
+    except InputError as error:  # too few runs for a law
+        print(error)
 
 
 def measured(run: Run, asked: argparse.Namespace) -> dict:

@@ -6,8 +6,8 @@ Writes DATA/train.csv and DATA/test.csv (path), DATA/{train,test}_questions.csv 
 answer, choices, type), DATA/captions.csv, DATA/test_captions.csv and DATA/{train,test}/*.jpg. Each
 picture has shapes of two kinds (or of one, with --shapes 1), in different colours, all of one size:
 8 to 64 of 1344 pixels. Photographs of training and test pictures are different ones. Attribute:
-which colour has the circle? Spatial: is it left or right of the square? The type of a question
-names its kind and size.
+which colour has the circle? Spatial: is it left or right of the square, or, alone, in which half of
+the picture? The type of a question names its kind and size.
 
 Expected: 0.15 s and 250 kB a picture. The photographs are enlarged, so that they have no detail of
 their own beyond some 500 pixels; the shapes have.
@@ -46,7 +46,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--train", type=int, default=2400, help="training pictures")
     parser.add_argument("--test", type=int, default=400, help="test pictures")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=SIZES,
+        help="in turn; one given twice has twice as many training pictures, not test pictures",
+    )  # fmt: skip
     parser.add_argument("--shapes", type=int, choices=(1, 2), default=2, help="in each picture")
     asked = parser.parse_args()
     counts = {"train": asked.train, "test": asked.test}
@@ -63,7 +66,8 @@ def render(
     refuse_others(out, {"photographs": names, "sizes": list(sizes), "shapes": shapes})
     for part, count in counts.items():
         (out / part).mkdir(parents=True, exist_ok=True)
-        scenes = [scene(part, number, sizes, shapes) for number in range(count)]
+        turns = sizes if part == "train" else tuple(dict.fromkeys(sizes))
+        scenes = [scene(part, number, turns, shapes) for number in range(count)]
 
         def draw(number: int, part: str = part, scenes: list = scenes) -> None:
             path = out / part / f"{number:05d}.jpg"
@@ -108,7 +112,10 @@ def scene(part: str, number: int, sizes: tuple[int, ...], count: int) -> dict:
     colours = random.choice(list(COLOURS), count, replace=False).tolist()
     while True:
         places = random.integers(EDGE, SIDE - EDGE, (count, 2))
-        if (np.abs(places[0] - places[-1]) > EDGE).all() or count == 1:
+        other = (
+            places[1] if count > 1 else np.array([SIDE // 2, -SIDE])
+        )  # the middle, at any height
+        if (np.abs(places[0] - other) > EDGE).all():
             break
     size = sizes[number % len(sizes)]
     return {"shapes": shapes, "colours": colours, "places": places.tolist(), "size": int(size)}
@@ -145,15 +152,13 @@ def painted(photograph: Path, found: dict, number: int) -> Image.Image:
 
 
 def asked_of(image: str, found: dict) -> list[list[str]]:
-    """An attribute question for each shape, and a spatial one about two."""
+    """An attribute question for each shape, and a spatial one."""
     size = found["size"]
     rows = [
         [image, f"What colour is the {shape}?", colour, "|".join(COLOURS), f"attribute {size}"]
         for shape, colour in zip(found["shapes"], found["colours"], strict=True)
     ]
-    if len(found["shapes"]) == 1:
-        return rows
-    question = "Is the {} left or right of the {}?".format(*found["shapes"])
+    question = "Is the {} left or right of the {}?".format(*found["shapes"], "middle")
     return [*rows, [image, question, side_of(found), "left|right", f"spatial {size}"]]
 
 
@@ -163,12 +168,15 @@ def caption(found: dict) -> str:
         f"a {colour} {shape}"
         for colour, shape in zip(found["colours"], found["shapes"], strict=True)
     ]
+    if len(named) == 1:
+        return f"{named[0]} on the {side_of(found)}"
     return f" {side_of(found)} of ".join(named)
 
 
 def side_of(found: dict) -> str:
-    """Where the first of two shapes is, seen from the second."""
-    return "left" if found["places"][0][0] < found["places"][-1][0] else "right"
+    """Where the first shape is, seen from the second or from the middle of the picture."""
+    (first, _), *others = found["places"]
+    return "left" if first < (others[0][0] if others else SIDE / 2) else "right"
 
 
 def table(path: Path, columns: list[str], rows: list[list[str]]) -> None:
