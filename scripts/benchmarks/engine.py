@@ -40,10 +40,10 @@ import distributed
 import torch
 import tyro
 
+from workbench import processors
 from workbench.cluster import EngineOptions, tasks
 from workbench.cluster.engine import connect
 from workbench.cluster.extraction import _Work
-from workbench.cluster.options import THREADS
 from workbench.extraction import ExtractRequest
 from workbench.extraction.local import open_extraction
 
@@ -67,7 +67,7 @@ class Options:
 
 def main(options: Options) -> dict:
     """All measurements."""
-    os.environ |= dict.fromkeys(THREADS, "1")  # inherited by child processes
+    os.environ |= dict.fromkeys(processors.THREADS, "1")  # inherited by child processes
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
     with tempfile.TemporaryDirectory(dir=".") as folder:
         for _ in range(options.repeats):
@@ -86,7 +86,7 @@ def main(options: Options) -> dict:
         "model": "bundled:efficientnet_lite0@224, one thread per process",
         "pass": loaded,
         "whole": whole,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": processors.machine(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "distributed": distributed.__version__,

@@ -39,6 +39,7 @@ from feature_store import protocol
 from feature_store.claims import Claim
 from feature_store.verify import verify
 from feature_store.writer import ShardImages, SourceWriter
+from workbench import processors
 
 RESULTS = Path(__file__).parent / "results" / "internet_scale.json"
 SOURCE = "planted:model#blocks@224"
@@ -293,7 +294,7 @@ def counted_requests() -> Iterator[Counter]:
 def about(load: float) -> dict:
     return {
         "date": str(datetime.date.today()),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": processors.machine(),
         "load_average_before": round(load, 2),
         "python": platform.python_version(),
     } | {name: importlib.metadata.version(name) for name in ("numpy", "zarr", "s3fs", "moto")}

@@ -31,6 +31,7 @@ from analyses.linear import from_moments
 from analyses.moments.accumulate import PANEL, Accumulator
 from analyses.moments.one_pass import from_batches
 from analyses.moments.second_moments import MomentsConfig
+from workbench import processors
 
 RESULTS = Path(__file__).parent / "results" / "reconstruction.json"
 LEARNING_RATE, BATCH = 5e-4, 512  # the S2 paper's probe settings
@@ -82,11 +83,8 @@ def parse() -> argparse.Namespace:
 
 
 def machine() -> dict:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
-        "cpu": models[0] if models else platform.machine(),
-        "cores": os.cpu_count(),
+        **processors.machine(),
         "torch_threads": torch.get_num_threads(),
         "load_average_at_start": os.getloadavg()[0],
     }

@@ -28,6 +28,7 @@ from pathlib import Path
 import distributed
 import tyro
 
+from workbench import processors
 from workbench.cluster import EngineOptions, extraction, tasks
 from workbench.cluster.engine import SETTINGS, connect
 from workbench.extraction import ExtractRequest, extract
@@ -74,7 +75,7 @@ def main(options: Options) -> dict:
     return {
         **found,
         "under_way_at_a_time": 4 * options.threads,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": processors.machine(),
         "python": platform.python_version(),
         "distributed": distributed.__version__,
         "date": datetime.date.today().isoformat(),

@@ -30,6 +30,7 @@ import zarr
 import feature_store
 from feature_store import protocol
 from feature_store.casting import CastStatistics
+from workbench import processors
 
 GRID, CHANNELS = (14, 14), 768  # ViT-B/16 at 224
 SOURCE = "timm:vit_base#final@224"
@@ -59,7 +60,7 @@ def main(options: Options) -> dict:
             "peak_memory_mb": memory(root),
         }
     return report | {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": processors.machine(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "zarr": zarr.__version__,

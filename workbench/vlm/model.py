@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -126,4 +127,6 @@ def _with_adapters(model: Any, config: VlmConfig) -> Any:
         r=config.rank, lora_alpha=2 * config.rank, lora_dropout=0.0 if small else 0.05,
         target_modules=ATTENTION if small else "all-linear", task_type="CAUSAL_LM",
     )  # fmt: skip
-    return get_peft_model(model, adapters)
+    with warnings.catch_warnings():  # peft asks transformers by a name that is being replaced
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        return get_peft_model(model, adapters)

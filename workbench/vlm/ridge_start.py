@@ -42,7 +42,10 @@ def solve_last_layer(
         Fewer than ten images.
     """
     if len(words) < 10:
-        raise InputError(f"--init ridge needs at least 10 images, found {len(words)}")
+        raise InputError(
+            f"--init ridge needs at least 10 images, found {len(words)}; give questions about more "
+            f"images, or leave --init out"
+        )
     features, width = projector.last.in_features, projector.width
     config = MomentsConfig(targets=("words",), precision="float64")
     sums = Accumulator({"image": features, "words": width}, config)
