@@ -129,7 +129,7 @@ STUDIES = {
     ),
     SHOWN: Study(
         rows=("Lite0", "Lite0-S2", rules.BLIND, "Lite0, random start"), score="likelihood", batch=2,
-        questions={"train": 5000, "test": 1000},
+        questions={"train": 4000, "test": 600},
     ),
     "objects-one-shape": replace(OBJECTS, shapes=1, pictures={"train": 2240, "test": 480}),
     "objects-lora": OBJECTS,

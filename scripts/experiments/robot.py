@@ -156,6 +156,7 @@ def main() -> None:
         table = summary()
         write_csv(table, TABLE)
         runner.write_tables(tables(table), PAGE)
+        print(f"wrote {TABLE} and {PAGE}")
         codes = {one.get("code_sha256", "not recorded")[:12] for one in results()}
         if len(codes) > 1:
             print(f"note: runs of {len(codes)} states of the code: {', '.join(sorted(codes))}")
