@@ -84,34 +84,48 @@ def differences() -> pd.DataFrame:
     for table, row, other in PAIRS:
         for column in (*QUESTIONS, "overall"):
             a, b = (found.loc[(table, name, column)] for name in (row, other))
+            parts = QUESTIONS if column == "overall" else [column]
+            counts = [
+                (*(int(found.loc[(table, name, part), "right"]) for name in (row, other)),
+                 QUESTIONS[part])
+                for part in parts
+            ]  # fmt: skip
             records.append({
                 "table": table, "row": row, "against": other, "column": column,
                 "difference": int(a["right"] - b["right"]),
                 "percent": 100 * (a["right"] - b["right"]) / a["questions"],
-                **chance(int(a["right"]), int(b["right"]), int(a["questions"])),
+                **chance(*counts),
             })  # fmt: skip
     return pd.DataFrame(records)
 
 
-def chance(first: int, second: int, questions: int) -> dict[str, float]:
-    """Two-sided p of two counts over the same questions, as far as counts alone tell.
+def chance(*parts: tuple[int, int, int]) -> dict[str, float]:
+    """Two-sided p of two rows over the same questions, as far as counts alone tell.
+
+    Each part, such as a type of question, has the right answers of one row, those of the other, and
+    the number of its questions.
 
     Examples
     --------
-    >>> {name: round(p, 3) for name, p in chance(59, 50, 115).items()}
-    {'fisher': 0.289, 'mcnemar_low': 0.004, 'mcnemar_high': 0.444}
+    >>> {name: round(p, 3) for name, p in chance((59, 50, 115)).items()}
+    {'fisher': 0.291, 'mcnemar_low': 0.004, 'mcnemar_high': 0.444}
     """
-    from scipy.stats import binomtest  # deferred: 1 s
-
-    high, low = max(first, second), min(first, second)
-    apart = high - low
-    one_alone = min(low, questions - high)  # the most that only the lower row has right
-    most = apart + 2 * one_alone
+    ahead = sum(max(one - other, 0) for one, other, _ in parts)
+    behind = sum(max(other - one, 0) for one, other, _ in parts)
+    # Right and wrong answers that may be swapped between the rows without changing a count.
+    swapped = sum(min(one, other, n - one, n - other) for one, other, n in parts)
+    first, second, questions = (sum(column) for column in zip(*parts, strict=True))
     return {
         "fisher": fisher((first, questions), (second, questions)),
-        "mcnemar_low": float(binomtest(apart, apart).pvalue) if apart else 1.0,
-        "mcnemar_high": float(binomtest(apart + one_alone, most).pvalue) if most else 1.0,
+        "mcnemar_low": _sign_test(ahead, behind),
+        "mcnemar_high": _sign_test(ahead + swapped, behind + swapped),
     }
+
+
+def _sign_test(ahead: int, behind: int) -> float:
+    from scipy.stats import binomtest  # deferred: 1 s
+
+    return float(binomtest(ahead, ahead + behind).pvalue) if ahead + behind else 1.0
 
 
 def _rows() -> list[tuple[str, str, dict[str, float]]]:

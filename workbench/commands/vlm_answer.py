@@ -43,6 +43,10 @@ class VlmAnswer:
 
         require_text(self.question)
         run = Run.open(self.trained)
+        if run.unfinished:
+            note(f"note: {self.trained} is not finished ({run.unfinished})")
+        if run.config.blind:
+            note(f"note: {self.trained} was trained blind, on other images than those asked about")
         find_run(Source.parse(run.identity["source"]).model, self.encoder)
         tokens = Tower(run.identity["vision"], run.identity["source"], note, self.device)(
             [str(self.image)]

@@ -13,6 +13,7 @@ import tyro
 
 from feature_store import Source
 from feature_store.dataset_name import is_dataset_name
+from feature_store.errors import InputError
 from workbench.options import options_of
 from workbench.results import strict_json
 from workbench.results.files import require_writable, write_csv
@@ -68,6 +69,11 @@ class VlmEval:
         from workbench.vlm.scoring import paired
         from workbench.vlm.vision import decoding_as, open_images, running_as
 
+        if self.encoder is not None and not is_dataset_name(self.store):
+            raise InputError(
+                f"--encoder names the model that computes tokens, and the store {self.store} holds "
+                f"them already; leave it out"
+            )
         if self.out is not None:
             require_writable(self.out)
         questions = asked.read(self.questions, self.limit)

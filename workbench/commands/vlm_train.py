@@ -31,7 +31,7 @@ class VlmTrain:
 
     LLaVA-1.5 has two stages: --stage projector on captions, then --stage lora (or full) on
     questions, started --from the first run. Repeat the command to resume; the result is
-    bit-identical.
+    bit-identical, on one CPU.
 
     Examples
     --------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,10 @@ def read(path: Path, questions: Sequence[Question], option: str) -> Answers:
         if path.suffix == ".json":
             found = strict_json.read(path)
             answers, scores = list(map(str, found["answers"])), np.array(found["scores"], float)
-            source, same = str(found["source"]), len(scores) == len(answers) == len(questions)
+            kinds = Counter(question.type for question in questions if question.type)
+            asked_then = {name: part["questions"] for name, part in found["by_type"].items()}
+            source, same = str(found["source"]), kinds == asked_then
+            same &= len(scores) == len(answers) == len(questions)
         else:
             table = restored(pd.read_csv(path, dtype=str, na_filter=False))
             answers, scores = table["answer"].tolist(), table["score"].to_numpy(float)

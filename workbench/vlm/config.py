@@ -55,8 +55,8 @@ class VlmConfig:
     """Give every conversation the image of another one, in training and evaluation, to measure how
     far the questions alone lead."""
     arithmetic: Arithmetic | None = None
-    """Arithmetic of the forward pass; by default fp32 on a CPU, where products in bf16 take up to
-    fifty times as long, and bf16 elsewhere."""
+    """Arithmetic of the forward pass; by default fp32 on a CPU, where products in bf16 take fifty
+    times as long if the processor has no instructions for them, and bf16 elsewhere."""
     device: str = "cpu"
     """Torch device of the language model; cuda, with torchrun, is one GPU per process."""
 

@@ -145,6 +145,8 @@ def check(
 ) -> None:
     """Refuse (InputError), before a training, what :func:`line` and :func:`add` would refuse.
 
+    Held-out questions that are too long are refused after it, since only the language model knows.
+
     `train` are the images to train on, `images` the held-out ones.
     """
     require_writable(path)

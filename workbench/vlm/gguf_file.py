@@ -27,14 +27,16 @@ def unpack(path: Path, folder: Path) -> None:
     OSError, ValueError, KeyError, IndexError, OverflowError, struct.error
         The file cannot be read.
     """
-    from transformers.integrations.gguf import read_gguf_metadata
+    try:
+        from transformers.integrations.gguf import read_gguf_metadata
 
-    metadata, names = read_gguf_metadata(str(path))
-    name = str(metadata.get("general.name", "")).lower()
-    if metadata["general.architecture"] == LLAMA and "mistral" not in name:
-        unpack_llama(path, folder, metadata, names)
-    else:
-        unpack_any(path, folder)
+        metadata, names = read_gguf_metadata(str(path))
+        name = str(metadata.get("general.name", "")).lower()
+        if metadata["general.architecture"] == LLAMA and "mistral" not in name:
+            return unpack_llama(path, folder, metadata, names)
+    except ImportError:  # a version of transformers that has moved what is used here
+        pass
+    unpack_any(path, folder)
 
 
 def unpack_any(path: Path, folder: Path) -> None:

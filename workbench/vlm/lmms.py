@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import io
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,12 @@ from workbench.models.run_names import find_run
 from workbench.results.messages import note
 from workbench.vlm.evaluate import Answerer
 from workbench.vlm.evaluation_config import EvaluationConfig
-from workbench.vlm.question_json import IMAGE_MARK
 from workbench.vlm.run import Run
 from workbench.vlm.vision import Tower, decoding_as
 
 NAME = "s2_workbench"
+_MARKS = re.compile(r"<image(?: \d+)?>")
+"""Places of images in a question; MMMU numbers them."""
 """Name of the model, as ``lmms-eval --model`` takes it."""
 IMAGES = 64
 """Images whose tokens are in memory together."""
@@ -208,7 +210,7 @@ def _name(request: Any) -> str:
 
 
 def _text(request: Any) -> str:
-    return str(request.args[0]).replace(IMAGE_MARK, "").strip()
+    return _MARKS.sub("", str(request.args[0])).strip()
 
 
 def _cut(text: str, options: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from workbench.vlm.question import Question
 LETTERS = len(string.ascii_uppercase)
 ARTICLES = ("a", "an", "the")
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-NUMBERS = {word: str(number) for number, word in enumerate(WORDS)}
+NUMBERS = {word: str(number) for number, word in enumerate(WORDS)} | {"none": "0"}
 _KEPT = r"(?<!\w)-(?=\.?\d)|(?<![^\W\d])\.(?=\d)|(?<=[a-z])\++(?!\w)"
 """Minus and decimal point of a number, and pluses that end a word."""
 _IN_NUMBER = re.compile(r"(?<=\d),(?=\d)")
@@ -33,7 +33,8 @@ _PRONOUN = re.compile(r"\bI(?=\s+[a-z])")
 
 
 def normalised(answer: str) -> str:
-    """An answer in lower case, without punctuation and articles; zero to ten become digits.
+    """An answer in lower case, without punctuation and articles; zero to ten and none
+    become digits.
 
     Apostrophes stay, as do a number's minus and decimal point and the pluses that end a word (C++).
 

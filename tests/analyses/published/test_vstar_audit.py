@@ -41,3 +41,14 @@ def test_only_the_differences_from_instructblip_are_certain():
     assert sorted(certain["column"]) == ["overall", "overall", "vstar_att", "vstar_att"]
     overall = found.loc["8", "Large 224+448+672", "Large 224", "overall"]
     assert (overall["difference"], round(overall["percent"], 1)) == (9, 4.7)
+
+
+def test_bounds_over_all_questions_keep_to_the_counts_of_each_type():
+    """Two ahead in one type and two behind in the other differ in four questions at least."""
+    found = vstar_audit.chance((5, 3, 10), (1, 3, 4))
+    assert found["mcnemar_low"] == binomtest(2, 4).pvalue
+    assert found["mcnemar_high"] == binomtest(2 + 3 + 1, 4 + 2 * (3 + 1)).pvalue
+    ahead = vstar_audit.chance((7, 3, 10), (1, 3, 4))
+    assert ahead["mcnemar_low"] == binomtest(4, 6).pvalue
+    assert ahead["mcnemar_low"] < ahead["mcnemar_high"]
+    assert vstar_audit.chance((3, 3, 3)) == {"fisher": 1, "mcnemar_low": 1, "mcnemar_high": 1}

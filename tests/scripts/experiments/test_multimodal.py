@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from argparse import Namespace
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,7 +33,13 @@ def script(tmp_path, monkeypatch):
     results, summaries = tmp_path / "results", tmp_path / "summaries"
     results.mkdir()
     summaries.mkdir()
-    found["summary"].__globals__.update(RESULTS=results, SUMMARIES=summaries)
+    page = tmp_path / "page.md"
+    page.write_text(f"{found['runner'].BEGIN}{found['runner'].END}", "utf-8")
+    tables = found["summary"].__globals__
+    monkeypatch.setitem(tables, "RESULTS", results)
+    monkeypatch.setitem(tables, "SUMMARIES", summaries)
+    monkeypatch.setitem(tables, "PAGE", page)
+    found["gallery"].__globals__.update(RESULTS=results, SUMMARIES=summaries)
     monkeypatch.setattr(experiments, "files", lambda name: summaries)
     return found
 
@@ -46,7 +54,7 @@ def put(script, study, row, right, seed=0):
         "by_type": {name: {"questions": 40, "accuracy": n / 40} for name, n in right.items()},
         "rows": list(range(40 * len(right))),
         "scores": [float(k < n) for n in right.values() for k in range(40)],
-        "answers": ["red"] * 40 * len(right),
+        "answers": ["red"] * 40 * len(right), "most_frequent": [1.0, 0.0] * 20 * len(right),
     }  # fmt: skip
     path = script["summary"].__globals__["RESULTS"] / run.path.name
     path.write_text(json.dumps(one))
@@ -69,9 +77,12 @@ def test_nothing_is_concluded_without_a_pilot_that_learned(script):
     assert rules.next_pilot(script["by_size"](script["results"]())) is None
     put(script, easiest, S2, {"attribute 64": 17, "spatial 64": 27, "attribute 32": 40})
     assert "Nothing is concluded" not in table(script)[1]
+    put(script, easiest, S2, {"attribute 64": 0}, seed=1)
+    assert rules.learned(script["by_size"](script["results"]())) == easiest, "the pilot has seed 0"
     put(script, harder, "blind", {"attribute 64": 10})
     put(script, harder, S2, {"attribute 64": 12})
     assert rules.learned(script["by_size"](script["results"]())) == easiest
+    assert f"Nothing is concluded from {harder}" in table(script)[1]
 
 
 def test_pilots_become_harder_while_they_learn_and_rows_are_of_the_last_that_did(script, capsys):
@@ -96,11 +107,12 @@ def test_pilots_become_harder_while_they_learn_and_rows_are_of_the_last_that_did
     assert listed("objects", {(harder, S2): 15}) == pilot(harder) + [
         (easiest, *one) for one in others
     ]
-    assert f"{easiest} has learned" in capsys.readouterr().out
+    assert f"Nothing is concluded from {harder}" in capsys.readouterr().out
     put(script, harder, S2, {"attribute 64": 16})
     assert listed("objects", {(hardest, S2): 20}) == pilot(hardest) + [
         (hardest, *one) for one in others
     ]
+    assert f"{hardest} has learned" in capsys.readouterr().out
 
 
 def test_sizes_are_pooled_over_seeds_and_kinds_and_drawn_as_seen(script, tmp_path):
@@ -110,7 +122,7 @@ def test_sizes_are_pooled_over_seeds_and_kinds_and_drawn_as_seen(script, tmp_pat
         put(script, rules.STUDIES[0], S2, {"attribute 64": 30, "spatial 8": 20}, seed)
     put(script, "daquar", "Lite0", {"colour": 3})
     _, _, frame = table(script)
-    assert len(frame) == 5
+    assert len(frame) == 7, "two of the lines are priors"
     sizes = case_studies.by_size().set_index(["row", "seed"])
     assert sizes.loc[("Lite0", 1), ["size", "questions", "right"]].tolist() == [64, 80, 50]
     picture, seen = case_studies.sizes_figure().axes
@@ -133,6 +145,10 @@ def test_rows_are_compared_over_the_same_questions(script):
     assert found.loc[("easy-vqa", "Lite0"), "minus blind"].startswith("+37.5 ")
     assert found.loc[("easy-vqa", "Lite0"), "minus Lite0"] == ""
     assert found.loc[("daquar", "Lite0"), "minus blind"] == ""
+    prior = found.loc[("easy-vqa", rules.PRIOR)]
+    assert prior["accuracy (%)"].startswith("50.0 [")
+    assert prior["minus Lite0"].startswith("+0.0 ")
+    assert list(found.loc["easy-vqa"].index) == ["Lite0", "Lite0-S2", "blind", rules.PRIOR]
 
 
 def test_figure_3_has_the_printed_benchmarks_and_a_panel_for_each_study(script):
@@ -149,7 +165,7 @@ def test_figure_3_has_the_printed_benchmarks_and_a_panel_for_each_study(script):
     drawn = figures.language_models(*published())
     here = [ax for ax in drawn.axes if ax.get_title("left").startswith("here")]
     assert [ax.get_title("left") for ax in here] == ["here: easy-vqa"]
-    names = {"Lite0", "Lite0, random start", "blind"}
+    names = {"Lite0", "Lite0, random start", "blind", rules.PRIOR}
     assert {text.get_text() for text in here[0].texts} == names
     assert "equal costs side by side" in here[0].get_xlabel()
 
@@ -163,6 +179,12 @@ def test_answers_are_drawn_for_the_page_of_table_1(script, monkeypatch):
     with pytest.raises(SystemExit, match="easy-vqa-Lite0-S2-seed0 is not run yet"):
         script["gallery"]()
     put(script, "easy-vqa", "Lite0-S2", {"colour": 36})
+    questions = script["asked_of"].read([script["easy_vqa"]("test")], 40)
+    kinds = Counter(question.type for question in questions)
+    for run in script["results"]():
+        run["by_type"] = {name: {"questions": count} for name, count in kinds.items()}
+        path = script["Run"](study="easy-vqa", row=run["row"], seed=0).path.name
+        (script["summary"].__globals__["RESULTS"] / path).write_text(json.dumps(run))
     (drawn,) = script["gallery"]()
     assert Image.open(drawn).size[0] > 500
     assert list(experiments.films("table01")) == ["table01_easy-vqa_gallery.png"]
@@ -216,16 +238,22 @@ def test_runs_of_real_parts_from_pictures_to_the_table(script, tmp_path, monkeyp
         assert found["questions"] == len(found["scores"]) == {objects: 4, "easy-vqa": 5}[name]
         (globals_["RESULTS"] / run.path.name).write_text(json.dumps(found))
     _, caption, frame = table(script)
-    assert frame["image tokens"].tolist() == [49, 49]
+    assert frame["image tokens"].tolist() == [49, 0, 49, 0]
+    assert found["stages"][-1]["init"] == "random"
     assert "no pilot has been run" in caption
 
 
 def test_the_committed_tables_are_the_summary_of_the_committed_runs(monkeypatch):
     pytest.importorskip("peft", reason="install the extra: vlm")
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    script = runpy.run_path(str(SCRIPT))
+    script = runpy.run_path(str(SCRIPT.with_name("multimodal_results.py")))
     runs = script["results"]()
-    if runs:
-        stored = experiments.load(script["SIZES"])
-        pd.testing.assert_frame_equal(stored, script["by_size"](runs), check_dtype=False)
-        assert len(experiments.load(script["SUMMARY"])) == len(runs)
+    stored = experiments.load(rules.SIZES)
+    pd.testing.assert_frame_equal(stored, script["by_size"](runs), check_dtype=False)
+    assert len(experiments.load(rules.SUMMARY)) == len(runs)
+    tables = script["runner"].tables_of(script["PAGE"])
+    assert tables == script["page_tables"](), "run multimodal.py --summary"
+    prose = script["PAGE"].read_text("utf-8").partition("**Results.**")[2]
+    figures = set(re.findall(r"\d+\.\d+", prose.partition(script["runner"].BEGIN)[0]))
+    assert figures
+    assert sorted(figures - set(re.findall(r"\d+\.\d+", tables))) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,10 @@ def test_a_table_and_a_result_hold_the_same_answers(tmp_path):
     scores = [1.0, 0.0, 1.0, 1.0]
     columns = {"image": [q.image for q in ASKED], "question": "colour?", "answer": "red"}
     pd.DataFrame({**columns, "score": scores}).to_csv(tmp_path / "a.csv", index=False)
-    result = {"answers": ["red"] * 4, "scores": scores, "source": "toy:a#b@8"}
+    kinds = {question.type: {"questions": 1} for question in ASKED}
+    result = {
+        "answers": ["red"] * 4, "scores": scores, "source": "toy:a#b@8", "by_type": kinds
+    }  # fmt: skip
     (tmp_path / "a.json").write_text(json.dumps(result))
     table, result = (read(tmp_path / name, ASKED, "--answers") for name in ("a.csv", "a.json"))
     assert table.answers == result.answers == ["red"] * 4
@@ -40,6 +44,9 @@ def test_a_table_and_a_result_hold_the_same_answers(tmp_path):
     for name in ("a.csv", "a.json"):
         with pytest.raises(InputError, match=rf"--against .*{name} answers 4 questions.* these 3"):
             read(tmp_path / name, ASKED[1:], "--against")
+    other = [replace(question, type="side 8") for question in ASKED]
+    with pytest.raises(InputError, match=r"a\.json answers 4 questions; expected these 4"):
+        read(tmp_path / "a.json", other, "--against")
     (tmp_path / "b.json").write_text("{}")
     with pytest.raises(InputError, match=r"--against .*b\.json.*answers"):
         read(tmp_path / "b.json", ASKED, "--against")

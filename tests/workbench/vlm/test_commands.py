@@ -169,6 +169,8 @@ def test_train_eval_and_answer(photographs, tiny, capsys):
     assert "NAME=FILE" in capsys.readouterr().err
     assert main([*show[:-2], f"S2={scores}", "--out", str(photographs)]) == 2
     assert "both S2" in capsys.readouterr().err
+    assert main([*evaluate, "--encoder", "run:elsewhere"]) == 2
+    assert "holds them already; leave it out" in " ".join(capsys.readouterr().err.split())
     assert main([*evaluate, "--device", "meta"]) == 2
     assert "'meta'" in capsys.readouterr().err
     photo = str(photographs / "photos" / "0.png")

@@ -72,6 +72,20 @@ def test_every_file_has_the_bytes_of_transformers(tmp_path, tied):
         assert (here / name).read_bytes() == (there / name).read_bytes(), name
 
 
+def test_transformers_reads_a_file_where_its_own_parts_have_moved(tmp_path, monkeypatch):
+    from workbench.vlm import gguf_file
+
+    def moved(*_):
+        raise ImportError("cannot import name 'LlamaTensorProcessor'")
+
+    written(tmp_path / "tiny.gguf", tied=True)
+    gguf_file.unpack(tmp_path / "tiny.gguf", tmp_path / "here")
+    monkeypatch.setattr(gguf_file, "unpack_llama", moved)
+    gguf_file.unpack(tmp_path / "tiny.gguf", tmp_path / "there")
+    one, other = (tmp_path / name / "model.safetensors" for name in ("here", "there"))
+    assert one.read_bytes() == other.read_bytes()
+
+
 def test_a_file_is_unpacked_once_and_a_broken_one_leaves_nothing(tmp_path):
     import torch
 

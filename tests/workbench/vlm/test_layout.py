@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from feature_store import InputError
 from workbench.vlm.layout import IGNORED, IMAGE, Text, Writer, conversations, padded
@@ -32,6 +34,38 @@ def test_a_conversation_by_hand(language):
     assert found.labels.tolist() == labels
     assert writer.prompt("ab").ids.tolist() == first
     assert writer.option("ab", "c").ids.tolist() == [*first, *ids("c"), writer.end]
+
+
+def test_a_conversation_of_vicuna_by_hand():
+    """One id for each letter: LLaVA-1.5's text, with the image before the first question."""
+    marks = ["<s>", "</s>"]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = {word: number for number, word in enumerate([*marks, *letters])}
+    spelling = Tokenizer(models.BPE(vocab=words, merges=[]))
+    spelling.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    spelling.add_special_tokens(marks)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=spelling, bos_token="<s>", eos_token="</s>", unk_token=None
+    )
+    found = Writer(tokenizer, 2).conversation([asked("ab", "c"), asked("d", "ef")])
+
+    def ids(text):
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    opening = (
+        "A chat between a curious user and an artificial intelligence assistant. The assistant "
+        "gives helpful, detailed, and polite answers to the user's questions. USER: "
+    )
+    parts = [
+        (words["<s>"], False), (ids(opening), False), ([IMAGE] * 2, False),
+        (ids("\nab ASSISTANT:"), False), (ids("c"), True), (words["</s>"], True),
+        (ids("USER: d ASSISTANT:"), False), (ids("ef"), True), (words["</s>"], True),
+    ]  # fmt: skip
+    lists = [(one if isinstance(one, list) else [one], counted) for one, counted in parts]
+    assert found.ids.tolist() == [number for one, _ in lists for number in one]
+    assert found.labels.tolist() == [
+        number if counted else IGNORED for one, counted in lists for number in one
+    ]
 
 
 def test_padding_is_masked_and_bears_no_loss():

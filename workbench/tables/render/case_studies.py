@@ -88,7 +88,9 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
         columns = [f"minus {base}{end}" for end in ("", " low", " high", " p")]
         texts = [view.paired(*row) for row in zip(*(found[c] for c in columns), strict=True)]
         found = found.drop(columns=columns).assign(**{f"minus {base}": texts})
-    return title, caption, found
+    cells = found.rename(columns={"accuracy (%)": "value"}).to_dict("records")
+    found["accuracy (%)"] = [view.with_interval(cell, 1) for cell in cells]
+    return title, caption, found.drop(columns=["low", "high"])
 
 
 def by_size() -> pd.DataFrame:
@@ -115,12 +117,12 @@ def by_cost() -> pd.DataFrame:
 
 
 def draw_costs(ax: Axes, rows: pd.DataFrame) -> None:
-    """Accuracy against cost: a point with its interval for each row, a line for the blind one."""
-    blind = rows["row"] == multimodal.BLIND
-    seen = rows[~blind]
+    """Accuracy against cost: a point with its interval for each row, lines for the floors."""
+    floors = rows["row"].isin([multimodal.BLIND, multimodal.PRIOR])
+    seen = rows[~floors]
     named_points(ax, seen["gmacs"], seen["value"], seen["low"], seen["high"], seen["row"])
-    for value in rows.loc[blind, "value"]:
-        floor(ax, value, multimodal.BLIND)
+    for name, value in rows.loc[floors, ["row", "value"]].itertuples(index=False):
+        floor(ax, value, name)
     ax.set_ylabel("accuracy (%)\n(bars: 95 % intervals)", fontsize=9)
     ax.tick_params(labelsize=8)
 

@@ -28,7 +28,7 @@ def shown(table: dict) -> pd.DataFrame:
         if any(cell["published"] is not None for cell in cells):
             columns[metric["name"], "paper"] = [c.get("printed", BLANK) for c in cells]
         if any("value" in cell for cell in cells):
-            columns[metric["name"], "here"] = [_with_interval(cell, digits) for cell in cells]
+            columns[metric["name"], "here"] = [with_interval(cell, digits) for cell in cells]
             if any(cell["published"] is not None for cell in cells):
                 differences = [_difference(cell, digits) for cell in cells]
                 columns[metric["name"], "difference"] = differences
@@ -177,7 +177,8 @@ def short(source: str) -> str:
     return ", ".join(name.partition(":")[2] or name for name in source.split())
 
 
-def _with_interval(cell: dict, digits: int) -> str:
+def with_interval(cell: dict, digits: int) -> str:
+    """Text of a measured ``value`` with ``low`` and ``high``; of what is missing, why."""
     if "value" not in cell:
         return BLANK
     if cell["value"] is None and cell["low"] is None:

@@ -1,0 +1,89 @@
+"""Scenes of small objects: what a picture shows is what its questions and captions say."""
+
+from __future__ import annotations
+
+import csv
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SCRIPT = Path(__file__).parents[3] / "scripts/experiments/small_objects.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    return runpy.run_path(str(SCRIPT))
+
+
+def rows(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_answers_say_where_and_of_which_colour_the_shapes_are(script):
+    two = {"shapes": ["circle", "cross"], "colours": ["red", "blue"], "size": 16,
+           "places": [[900, 200], [300, 700]]}  # fmt: skip
+    found = [
+        (question, answer, kind) for _, question, answer, _, kind in script["asked_of"]("i", two)
+    ]
+    assert found == [
+        ("What colour is the circle?", "red", "attribute 16"),
+        ("What colour is the cross?", "blue", "attribute 16"),
+        ("Is the circle left or right of the cross?", "right", "spatial 16"),
+    ]
+    assert script["caption"](two) == "a red circle right of a blue cross"
+    one = {"shapes": ["circle"], "colours": ["red"], "size": 8, "places": [[300, 200]]}
+    found = [
+        (question, answer, kind) for _, question, answer, _, kind in script["asked_of"]("i", one)
+    ]
+    assert found == [
+        ("What colour is the circle?", "red", "attribute 8"),
+        ("Is the circle left or right of the middle?", "left", "spatial 8"),
+    ]
+    assert script["caption"](one) == "a red circle on the left"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_shapes_keep_apart_from_edges_from_each_other_and_from_the_middle(script, count):
+    edge, side = script["EDGE"], script["SIDE"]
+    for number in range(200):
+        scene = script["scene"]("train", number, (64, 8), count)
+        assert scene["size"] == (64, 8)[number % 2]
+        assert len(set(scene["colours"])) == len(set(scene["shapes"])) == count
+        places = np.array(scene["places"])
+        assert places.min() >= edge
+        assert places.max() < side - edge
+        other = places[1] if count == 2 else (side // 2, -side)
+        assert (np.abs(places[0] - other) > edge).all()
+
+
+def test_pictures_show_their_shapes_over_photographs_of_their_own_part(script, tmp_path):
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for number in range(4):
+        plain = np.full((300, 300, 3), 60 * number, np.uint8)
+        Image.fromarray(plain).save(photographs / f"{number}.jpg", quality=100)
+    out = tmp_path / "out"
+    script["render"](photographs, out, {"train": 6, "test": 4}, (64, 32, 64), shapes=1)
+    asked = rows(out / "train_questions.csv")
+    assert [row["type"] for row in asked[::2]] == [
+        f"attribute {size}" for size in (64, 32, 64, 64, 32, 64)
+    ]
+    assert [row["type"] for row in rows(out / "test_questions.csv")[::2]] == [
+        f"attribute {size}" for size in (64, 32, 64, 32)
+    ]
+    for part, grounds in (("train", (0, 120)), ("test", (60, 180))):
+        for row in rows(out / f"{part}.csv"):
+            picture = np.asarray(Image.open(out / row["path"]).convert("RGB"), float)
+            assert picture.shape == (script["SIDE"], script["SIDE"], 3)
+            corner = picture[:20, :20].mean()
+            assert min(abs(corner - ground) for ground in grounds) < 8, row
+    colour = script["COLOURS"][asked[0]["answer"]]
+    scene = script["scene"]("train", 0, (64, 32, 64), 1)
+    (x, y), picture = scene["places"][0], np.asarray(Image.open(out / "train/00000.jpg"), float)
+    assert np.abs(picture[y, x] - colour).max() < 25
+    with pytest.raises(SystemExit, match="holds pictures of other shapes"):
+        script["render"](photographs, out, {"train": 1}, (64,), shapes=1)
