@@ -48,8 +48,8 @@ class Schedule:
         Examples
         --------
         >>> rates = Schedule(warm_up=2, falls_from=2, level=1, lowest=0.5, power=1)
-        >>> [rates.share(done, 6) for done in range(6)]
-        [0.5, 1.0, 1.0, 0.8333333333333333, 0.6666666666666667, 0.5]
+        >>> [round(rates.share(done, 6), 2) for done in range(6)]
+        [0.5, 1.0, 1.0, 0.83, 0.67, 0.5]
         """
         rises = max(min(50, steps // 10), 1) if self.warm_up is None else max(self.warm_up, 1)
         rise = self.start + (1 - self.start) * min((done + 1) / rises, 1)
