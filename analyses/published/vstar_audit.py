@@ -84,12 +84,11 @@ def differences() -> pd.DataFrame:
     for table, row, other in PAIRS:
         for column in (*QUESTIONS, "overall"):
             a, b = (found.loc[(table, name, column)] for name in (row, other))
-            parts = QUESTIONS if column == "overall" else [column]
+            ours, theirs = (found["right"].loc[(table, name)] for name in (row, other))
             counts = [
-                (*(int(found.loc[(table, name, part), "right"]) for name in (row, other)),
-                 QUESTIONS[part])
-                for part in parts
-            ]  # fmt: skip
+                (int(ours[part]), int(theirs[part]), QUESTIONS[part])
+                for part in (QUESTIONS if column == "overall" else [column])
+            ]
             records.append({
                 "table": table, "row": row, "against": other, "column": column,
                 "difference": int(a["right"] - b["right"]),
