@@ -80,13 +80,13 @@ def differences() -> pd.DataFrame:
         (least and largest two-sided p that the counts allow).
     """
     found = cells().set_index(["table", "row", "column"])
+    right = {name: int(count) for name, count in found["right"].items()}
     records = []
     for table, row, other in PAIRS:
         for column in (*QUESTIONS, "overall"):
             a, b = (found.loc[(table, name, column)] for name in (row, other))
-            ours, theirs = (found["right"].loc[(table, name)] for name in (row, other))
             counts = [
-                (int(ours[part]), int(theirs[part]), QUESTIONS[part])
+                (right[table, row, part], right[table, other, part], QUESTIONS[part])
                 for part in (QUESTIONS if column == "overall" else [column])
             ]
             records.append({
