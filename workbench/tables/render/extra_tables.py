@@ -200,7 +200,8 @@ def _sweep(_: str) -> tuple[str, str, pd.DataFrame]:
     caption = (
         "Change of the loss in nats a token, slopes of a least-squares plane over log size and log "
         "pairs with 95 % intervals, and its sign. Here: scripts/experiments/encoder_sweep.py, "
-        f"projectors on small frozen encoders.{missing}"
+        "projectors on small frozen encoders, each pair seen once, so that fewer pairs are fewer "
+        f"steps as well.{missing}"
     )
     return "Signs of the encoder law", caption, frame
 
