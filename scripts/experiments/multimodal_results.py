@@ -36,6 +36,7 @@ def prior(run: dict) -> dict:
     scores = run["most_frequent"]
     low, high = wilson(sum(scores), len(scores))
     found = {"row": rules.PRIOR, "seed": 0, "gmacs": 0.0, "image_tokens": 0, "scores": scores}
+    found["by_type"] = {}
     return run | found | {"accuracy": float(np.mean(scores)), "low": low, "high": high}
 
 
@@ -74,6 +75,7 @@ def write_summary() -> None:
             "accuracy (%)": round(100 * run["accuracy"], 1),
             "low": round(100 * run["low"], 1),
             "high": round(100 * run["high"], 1),
+            "by type (%)": by_type(run),
             **minus(differences(run, runs)),
         }
         for study in priors
@@ -81,6 +83,13 @@ def write_summary() -> None:
     ]
     write_csv(pd.DataFrame(shown), SUMMARIES / f"{rules.SUMMARY}.csv")
     runner.write_tables(page_tables(), PAGE)
+
+
+def by_type(run: dict) -> str:
+    """Accuracy of each type of question; empty for objects, which have a table by size."""
+    if run["study"] in rules.STUDIES:
+        return ""
+    return ", ".join(f"{name} {100 * of['accuracy']:.1f}" for name, of in run["by_type"].items())
 
 
 def page_tables() -> str:

@@ -76,7 +76,7 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
     title = "Small parts, measured here"
     if name not in experiments.names():
         return title, f"No run of {name} is committed yet.", pd.DataFrame()
-    found = experiments.load(name)
+    found = experiments.load(name).fillna({"by type (%)": ""})
     caption = (
         "Runs of scripts/experiments/multimodal.py; intervals are Wilson's, 95 %; differences are "
         "paired over questions, with intervals over resampled images and McNemar's p; a seed compares "
