@@ -97,7 +97,7 @@ def page_tables() -> str:
     _, _, frame = case_studies.experiment(rules.SUMMARY)
     texts = []
     for study, lines in frame.groupby("study", sort=False):
-        shown = lines.drop(columns="study").dropna(axis="columns", how="all")
+        shown = lines.drop(columns="study").loc[:, lambda frame: ~(frame == "").all()]
         texts += [f"**{study}**", to_markdown(shown, "")]
     sizes = case_studies.by_size()
     if len(sizes):
