@@ -123,6 +123,44 @@ def test_final_is_the_norm_of_the_last_block(name):
     assert not torch.allclose(final(x).map, last(x).map)
 
 
+def test_the_tap_one_block_before_the_last_is_the_layer_that_llava_reads():
+    """LLaVA's tower is CLIP of transformers, of which it takes ``hidden_states[-2]``."""
+    transformers = pytest.importorskip("transformers", reason="install the extra: vlm")
+    ours = models.load("random:timm:vit_base_patch32_clip_quickgelu_224:64", tap="block:10")
+    config = transformers.CLIPVisionConfig(
+        hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
+        image_size=64, patch_size=32, hidden_act="quick_gelu",
+    )  # fmt: skip
+    theirs = transformers.CLIPVisionModel(config).eval()
+    given = ours.module.state_dict()
+    state = {
+        "embeddings.class_embedding": given["cls_token"].flatten(),
+        "embeddings.patch_embedding.weight": given["patch_embed.proj.weight"],
+        "embeddings.position_embedding.weight": given["pos_embed"][0],
+    }
+    parts = {"layer_norm1": "norm1", "layer_norm2": "norm2", "self_attn.out_proj": "attn.proj",
+             "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}  # fmt: skip
+    for kind in ("weight", "bias"):
+        state[f"pre_layrnorm.{kind}"] = given[f"norm_pre.{kind}"]
+        state[f"post_layernorm.{kind}"] = given[f"norm.{kind}"]
+        for n in range(12):
+            layer = f"encoder.layers.{n}"
+            for name, own in parts.items():
+                state[f"{layer}.{name}.{kind}"] = given[f"blocks.{n}.{own}.{kind}"]
+            joined = given[f"blocks.{n}.attn.qkv.{kind}"].chunk(3)
+            for name, value in zip("qkv", joined, strict=True):
+                state[f"{layer}.self_attn.{name}_proj.{kind}"] = value
+    first = next(key for key in theirs.state_dict() if key.endswith("class_embedding"))
+    prefix = first.removesuffix("embeddings.class_embedding")
+    theirs.load_state_dict({f"{prefix}{name}": value for name, value in state.items()})
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        read = theirs(x, output_hidden_states=True).hidden_states[-2]
+    tokens = ours(x)
+    torch.testing.assert_close(tokens.map.flatten(1, 2), read[:, 1:], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(tokens.prefix, read[:, :1], atol=1e-4, rtol=1e-4)
+
+
 def test_open_clip_projection_and_pooled_vector():
     name = SMALL["OpenCLIP"][0]
     final, proj = models.load(name), models.load(name, tap="proj")

@@ -79,8 +79,8 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
     found = experiments.load(name).fillna({"by type (%)": ""})
     caption = (
         "Runs of scripts/experiments/multimodal.py; intervals are Wilson's, 95 %; differences are "
-        "paired over questions, with intervals over resampled images and McNemar's p; a seed compares "
-        "two trained models. Most frequent answers: those of the training to each type of "
+        "paired over questions, with intervals over resampled images and McNemar's p; a seed "
+        "compares two trained models. Most frequent answers: those of the training to each type of "
         "question. Models, data and sizes are not the paper's: docs/vlm.md says what they are."
     )
     if found["study"].isin(multimodal.STUDIES).any():
