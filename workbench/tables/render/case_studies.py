@@ -76,7 +76,7 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
     title = "Small parts, measured here"
     if name not in experiments.names():
         return title, f"No run of {name} is committed yet.", pd.DataFrame()
-    found = experiments.load(name).fillna({"by type (%)": ""})
+    found = experiments.load(name)
     caption = (
         "Runs of scripts/experiments/multimodal.py; intervals are Wilson's, 95 %; differences are "
         "paired over questions, with intervals over resampled images and McNemar's p; a seed "
@@ -91,6 +91,8 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
         found = found.drop(columns=columns).assign(**{f"minus {base}": texts})
     cells = found.rename(columns={"accuracy (%)": "value"}).to_dict("records")
     found["accuracy (%)"] = [view.with_interval(cell, 1) for cell in cells]
+    types = found.pop("by type (%)").astype(object)
+    found["by type (%)"] = types.fillna("")  # the widest column, last
     return title, caption, found.drop(columns=["low", "high"])
 
 
