@@ -53,6 +53,7 @@ from workbench.cost import cost
 from workbench.extraction import ExtractRequest, extract
 from workbench.figures import style
 from workbench.figures.answers import draw_gallery
+from workbench.models.info import Arithmetic
 from workbench.vlm import answers
 from workbench.vlm import questions as asked_of
 from workbench.vlm.config import VlmConfig
@@ -116,6 +117,7 @@ SIZES = (64, 32, 64, 16, 64, 32, 64, 8)
 """Of the shapes in training pictures, in turn; test pictures have each size equally often."""
 SHOWN = "easy-vqa"
 """Study of which the report shows answers: its pictures come with a package."""
+ARITHMETIC: Arithmetic = "bf16"
 CAPTIONS = 0.25
 """Passes of the projector over the captions, after they have solved its start."""
 STUDIES = {
@@ -207,7 +209,7 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
 
     config = VlmConfig(
         stage=study.stage, init=row.init, batch=study.batch, turns=12, blind=row.blind,
-        arithmetic="bf16",
+        arithmetic=ARITHMETIC,
     )  # fmt: skip
     folder, stages, start = asked.stores / "runs" / run.path.stem, [], None
     if study.pictures:

@@ -229,6 +229,7 @@ def test_runs_of_real_parts_from_pictures_to_the_table(script, tmp_path, monkeyp
         "easy-vqa": study(rows=(), score="likelihood", questions={"train": 12, "test": 5}),
     }  # fmt: skip
     monkeypatch.setitem(globals_, "STUDIES", small)
+    monkeypatch.setitem(globals_, "ARITHMETIC", "fp32")  # fast on every processor
     asked = Namespace(data=tmp_path / "data", stores=tmp_path / "stores")
     for name, row in ((objects, "Lite0-S2"), ("easy-vqa", "Lite0, random start")):
         run = script["Run"](study=name, row=row, seed=0)
