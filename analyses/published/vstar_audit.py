@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from analyses.statistics.bootstrap import wilson
-from analyses.statistics.trials import fisher
+from analyses.statistics.trials import fisher, sign_test
 from feature_store.errors import InputError
 
 QUESTIONS = {"vstar_att": 115, "vstar_spa": 76}
@@ -116,15 +116,9 @@ def chance(*parts: tuple[int, int, int]) -> dict[str, float]:
     first, second, questions = (sum(column) for column in zip(*parts, strict=True))
     return {
         "fisher": fisher((first, questions), (second, questions)),
-        "mcnemar_low": _sign_test(ahead, behind),
-        "mcnemar_high": _sign_test(ahead + swapped, behind + swapped),
+        "mcnemar_low": sign_test(ahead, behind),
+        "mcnemar_high": sign_test(ahead + swapped, behind + swapped),
     }
-
-
-def _sign_test(ahead: int, behind: int) -> float:
-    from scipy.stats import binomtest  # deferred: 1 s
-
-    return float(binomtest(ahead, ahead + behind).pvalue) if ahead + behind else 1.0
 
 
 def _rows() -> list[tuple[str, str, dict[str, float]]]:

@@ -39,10 +39,21 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     >>> mcnemar(np.array([1, 1, 1, 1], bool), np.array([0, 0, 0, 1], bool))
     0.25
     """
+    only = int((first & ~second).sum()), int((second & ~first).sum())
+    return sign_test(min(only), max(only))
+
+
+def sign_test(one: int, other: int) -> float:
+    """Two-sided p of so many differences in favour of each side, which falls either way evenly.
+
+    Examples
+    --------
+    >>> sign_test(0, 3), sign_test(0, 0)
+    (0.25, 1.0)
+    """
     from scipy.stats import binomtest  # deferred: 1 s
 
-    only = int((first & ~second).sum()), int((second & ~first).sum())
-    return 1.0 if not sum(only) else float(binomtest(min(only), sum(only)).pvalue)
+    return float(binomtest(one, one + other).pvalue) if one + other else 1.0
 
 
 class Mean(NamedTuple):

@@ -59,7 +59,7 @@ from workbench.vlm import questions as asked_of
 from workbench.vlm.config import VlmConfig
 from workbench.vlm.evaluate import evaluate
 from workbench.vlm.evaluation_config import EvaluationConfig
-from workbench.vlm.fit import fit
+from workbench.vlm.fit import Fitted, fit
 from workbench.vlm.matching import rows_of
 from workbench.vlm.questions import Question
 from workbench.vlm.run import Run as Trained
@@ -195,31 +195,30 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
         stored(run, asked, side) for side in ("train", "test")
     )
 
-    configs: list[VlmConfig] = []
-
-    def trained(questions: list[Question], config: VlmConfig, folder: Path, start: Path | None):
-        configs.append(config)
-        found = fit(
-            train_store, row.source, questions, config, seed=run.seed, folder=folder, log=print,
-            start=start, checkpoint_every=25,
-        )  # fmt: skip
-        if not found.outcome.finished:
-            sys.exit("stopped; repeat the command to resume")
-        return found
-
     config = VlmConfig(
         stage=study.stage, init=row.init, batch=study.batch, turns=12, blind=row.blind,
         arithmetic=ARITHMETIC,
     )  # fmt: skip
-    folder, stages, start = asked.stores / "runs" / run.path.stem, [], None
+    folder = asked.stores / "runs" / run.path.stem
+    plan = [(train, config, folder)]
     if study.pictures:
-        start = folder.with_name(f"{folder.name}-captions")
         captions = asked_of.read([pictures_of(run.study, asked) / "captions.csv"])
         first = replace(config, stage="projector", epochs=CAPTIONS)
-        stages.append(trained(captions, first, start, None))
-        config = replace(config, init="random")  # it starts from the captions' run
-    found = trained(train, config, folder, start)
-    stages.append(found)
+        plan = [
+            (captions, first, folder.with_name(f"{folder.name}-captions")),
+            (train, replace(config, init="random"), folder),  # it starts from the captions' run
+        ]
+    stages: list[Fitted] = []
+    start: Path | None = None
+    for questions, stage_config, place in plan:
+        found = fit(
+            train_store, row.source, questions, stage_config, seed=run.seed, folder=place,
+            log=print, start=start, checkpoint_every=25,
+        )  # fmt: skip
+        if not found.outcome.finished:
+            sys.exit("stopped; repeat the command to resume")
+        stages.append(found)
+        start = place
     last = Trained.open(folder)
     how = EvaluationConfig(score=study.score, new_tokens=8, seed=run.seed)
     model, writer = last.model("cpu", print)
@@ -241,7 +240,7 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
         "training_seconds": [stage.outcome.seconds for stage in stages],
         "evaluation_seconds": watch.record()["seconds"],
         "most_frequent": most_frequent(train, test, study.score),
-        "stages": [asdict(one.resolved()) for one in configs],
+        "stages": [asdict(one.resolved()) for _, one, _ in plan],
         "evaluation": asdict(how),
         "rows": rows_of(test, test_store.image_ids, "test").tolist(),
         "scores": np.round(scores, 3).tolist(),

@@ -35,9 +35,10 @@ def prior(run: dict) -> dict:
     """As a run, what the most frequent answers would score in its study."""
     scores = run["most_frequent"]
     low, high = wilson(sum(scores), len(scores))
-    found = {"row": rules.PRIOR, "seed": 0, "gmacs": 0.0, "image_tokens": 0, "scores": scores}
-    found["by_type"] = {}
-    return run | found | {"accuracy": float(np.mean(scores)), "low": low, "high": high}
+    return run | {
+        "row": rules.PRIOR, "seed": 0, "gmacs": 0.0, "image_tokens": 0, "by_type": {},
+        "scores": scores, "accuracy": float(np.mean(scores)), "low": low, "high": high,
+    }  # fmt: skip
 
 
 def by_size(runs: list[dict]) -> pd.DataFrame:

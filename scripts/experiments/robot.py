@@ -8,8 +8,8 @@
 A list of runs, each a row, a task, a number of demonstrations and a seed; a run whose JSON is in
 results/robot/ beside this file is skipped. What runs share is prepared first, step by step: the
 demonstrations of a task, then the features of each scale; --prepare stops after that.
-Demonstrations, stores and trials go to --work (3 GB); each is
-resumed where it was stopped, so a command may be repeated until it is done. --summary writes
+Demonstrations, stores and trials go to --work (3 GB); each is resumed where it was stopped, so a
+command may be repeated until it is done. --summary writes
 analyses/experiments/table10_robotics.csv, which `workbench tables --only 10` shows, and from it the
 tables of docs/robot.md. --film writes a GIF for each of two policies beside it, for the same page:
 successes and failures side by side, 0.2 MB each. A policy that --film does not find in --work is

@@ -112,9 +112,8 @@ def scene(part: str, number: int, sizes: tuple[int, ...], count: int) -> dict:
     colours = random.choice(list(COLOURS), count, replace=False).tolist()
     while True:
         places = random.integers(EDGE, SIDE - EDGE, (count, 2))
-        other = (
-            places[1] if count > 1 else np.array([SIDE // 2, -SIDE])
-        )  # the middle, at any height
+        # The other shape, or the middle of the picture at any height.
+        other = places[1] if count > 1 else np.array([SIDE // 2, -SIDE])
         if (np.abs(places[0] - other) > EDGE).all():
             break
     size = sizes[number % len(sizes)]

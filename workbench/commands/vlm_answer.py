@@ -43,8 +43,7 @@ class VlmAnswer:
 
         require_text(self.question)
         run = Run.open(self.trained)
-        if run.unfinished:
-            note(f"note: {self.trained} is not finished ({run.unfinished})")
+        run.note_unfinished(note)
         if run.config.blind:
             note(f"note: {self.trained} was trained blind, on other images than those asked about")
         find_run(Source.parse(run.identity["source"]).model, self.encoder)

@@ -79,8 +79,7 @@ class VlmEval:
         questions = asked.read(self.questions, self.limit)
         other = None if self.against is None else read(self.against, questions, "--against").scores
         run = Run.open(self.trained)
-        if run.unfinished:
-            note(f"note: {self.trained} is not finished ({run.unfinished})")
+        run.note_unfinished(note)
         model, writer = run.model(self.device, note)
         if is_dataset_name(self.store):
             find_run(Source.parse(run.identity["source"]).model, self.encoder)

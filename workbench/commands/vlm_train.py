@@ -158,8 +158,7 @@ class VlmTrain:
                 f"--from {self.start} is a --blind run, whose projector never saw the images of "
                 f"its questions; start from another run, or add --blind"
             )
-        if before.unfinished:
-            log(f"note: --from {self.start} is not finished ({before.unfinished})")
+        before.note_unfinished(log, "--from ")
 
     def _held_out(
         self, train: Images, log: Callable[[str], None]

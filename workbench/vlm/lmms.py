@@ -34,9 +34,9 @@ from workbench.vlm.run import Run
 from workbench.vlm.vision import Tower, decoding_as
 
 NAME = "s2_workbench"
+"""Name of the model, as ``lmms-eval --model`` takes it."""
 _MARKS = re.compile(r"<image(?: \d+)?>")
 """Places of images in a question; MMMU numbers them."""
-"""Name of the model, as ``lmms-eval --model`` takes it."""
 IMAGES = 64
 """Images whose tokens are in memory together."""
 

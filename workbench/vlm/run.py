@@ -70,6 +70,11 @@ class Run:
         total = self.identity["training"]["iterations"]
         return "" if done == total else f"step {done} of {total}"
 
+    def note_unfinished(self, log: Callable[[str], None], option: str = "") -> None:
+        """Log, where it is so, that the training has not finished; `option` names the run."""
+        if self.unfinished:
+            log(f"note: {option}{self.folder} is not finished ({self.unfinished})")
+
     def state(self, log: Callable[[str], None]) -> dict[str, torch.Tensor]:
         """Trained tensors of the latest checkpoint."""
         found = checkpoints.load(self.folder, log)

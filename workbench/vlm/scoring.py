@@ -33,10 +33,10 @@ _PRONOUN = re.compile(r"\bI(?=\s+[a-z])")
 
 
 def normalised(answer: str) -> str:
-    """An answer in lower case, without punctuation and articles; zero to ten and none
-    become digits.
+    """An answer in lower case, without punctuation and articles, with digits for number words.
 
-    Apostrophes stay, as do a number's minus and decimal point and the pluses that end a word (C++).
+    Number words are zero to ten, and none. Apostrophes stay, as do a number's minus and decimal
+    point and the pluses that end a word (C++).
 
     Source: the evaluation of VQA (GT-Vision-Lab/VQA, ``vqaEval.py``), which keeps the point between
     digits; minus and pluses are kept here alone, and its table of contractions without apostrophes

@@ -10,25 +10,35 @@ COLOURS = ("red", "green", "blue", "grey")
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
-    """Folder of a small Llama with a byte-level tokenizer, as ``hf:`` takes it."""
+def spelling():
+    """A function from marks to a tokenizer with an id for each of them and for each letter."""
     pytest.importorskip("peft", reason="install the extra: vlm")
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
+
+    def make(*marks, **special):
+        letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+        vocabulary = {word: number for number, word in enumerate([*marks, *letters])}
+        found = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+        found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        found.decoder = decoders.ByteLevel()
+        found.add_special_tokens(list(marks))
+        return PreTrainedTokenizerFast(tokenizer_object=found, **special)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory, spelling):
+    """Folder of a small Llama with a byte-level tokenizer, as ``hf:`` takes it."""
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("tiny")
-    marks = ["<|im_start|>", "<|im_end|>"]
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {word: number for number, word in enumerate([*marks, *letters])}
-    spelling = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    spelling.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    spelling.decoder = decoders.ByteLevel()
-    spelling.add_special_tokens(marks)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=spelling, eos_token=marks[1])
+    tokenizer = spelling("<|im_start|>", "<|im_end|>", eos_token="<|im_end|>")
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
         num_attention_heads=2, num_key_value_heads=2, tie_word_embeddings=True,
         bos_token_id=None, eos_token_id=1, pad_token_id=1,
     )  # fmt: skip

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from feature_store import InputError
 from workbench.vlm.layout import IGNORED, IMAGE, Text, Writer, conversations, padded
@@ -36,17 +34,10 @@ def test_a_conversation_by_hand(language):
     assert writer.option("ab", "c").ids.tolist() == [*first, *ids("c"), writer.end]
 
 
-def test_a_conversation_of_vicuna_by_hand():
+def test_a_conversation_of_vicuna_by_hand(spelling):
     """One id for each letter: LLaVA-1.5's text, with the image before the first question."""
-    marks = ["<s>", "</s>"]
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = {word: number for number, word in enumerate([*marks, *letters])}
-    spelling = Tokenizer(models.BPE(vocab=words, merges=[]))
-    spelling.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    spelling.add_special_tokens(marks)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=spelling, bos_token="<s>", eos_token="</s>", unk_token=None
-    )
+    tokenizer = spelling("<s>", "</s>", bos_token="<s>", eos_token="</s>")
+    words = tokenizer.get_vocab()
     found = Writer(tokenizer, 2).conversation([asked("ab", "c"), asked("d", "ef")])
 
     def ids(text):
