@@ -105,6 +105,10 @@ class Study:
     """Numbers of rendered pictures; they have captions, which come first."""
     shapes: int = 2
     """In each rendered picture."""
+    sizes: tuple[int, ...] = (64, 32, 64, 16, 64, 32, 64, 8)
+    """Of the shapes in training pictures, in turn; test pictures have each size equally often."""
+    after: str | None = None
+    """Study whose trained model this one trains further, in place of captions."""
     stage: Literal["projector", "lora"] = "lora"
     seeds: tuple[int, ...] = (0,)
 
@@ -113,8 +117,6 @@ OBJECTS = Study(
     rows=tuple(row for row in ROWS if row != "Lite0, random start"), score="exact",
     pictures={"train": 1600, "test": 480}, seeds=(0, 1, 2),
 )  # fmt: skip
-SIZES = (64, 32, 64, 16, 64, 32, 64, 8)
-"""Of the shapes in training pictures, in turn; test pictures have each size equally often."""
 SHOWN = "easy-vqa"
 """Study of which the report shows answers: its pictures come with a package."""
 ARITHMETIC: Arithmetic = "bf16"
@@ -129,8 +131,13 @@ STUDIES = {
         rows=("Lite0", "Lite0-S2", rules.BLIND, "Lite0, random start"), score="likelihood", batch=2,
         questions={"train": 4000, "test": 600},
     ),
-    "objects-one-shape": replace(OBJECTS, shapes=1, pictures={"train": 2240, "test": 480}),
-    "objects-lora": OBJECTS,
+    "objects-large": replace(
+        OBJECTS, shapes=1, sizes=(512, 256, 512, 128, 512, 256, 512, 64)
+    ),
+    "objects-one-shape": replace(
+        OBJECTS, shapes=1, pictures={"train": 2240, "test": 480}, after="objects-large"
+    ),
+    "objects-lora": replace(OBJECTS, after="objects-one-shape"),
     "objects-projector": replace(OBJECTS, stage="projector"),
 }  # fmt: skip
 ASKED = ("daquar", SHOWN, "objects")
@@ -189,37 +196,56 @@ def runs_of(name: str, rows: Sequence[str], seeds: Sequence[int] | None) -> Iter
                 yield Run(study=study, row=row, seed=seed)
 
 
-def measured(run: Run, asked: argparse.Namespace) -> dict:
-    study, row = STUDIES[run.study], ROWS[run.row]
-    (train_store, train), (test_store, test) = (
-        stored(run, asked, side) for side in ("train", "test")
-    )
+@dataclass(frozen=True)
+class Training:
+    """One training of a run; it starts where the one before ends."""
 
+    store: feature_store.FeatureStore
+    questions: list[Question]
+    config: VlmConfig
+    folder: Path
+
+
+def plan(run: Run, asked: argparse.Namespace) -> list[Training]:
+    """What a run trains in turn: the study before it, or captions if there are any; its questions.
+
+    Trainings that another run has made are there already, and take no time.
+    """
+    study, row = STUDIES[run.study], ROWS[run.row]
+    store, questions = stored(run, asked, "train")
     config = VlmConfig(
         stage=study.stage, init=row.init, batch=study.batch, turns=12, blind=row.blind,
         arithmetic=ARITHMETIC,
     )  # fmt: skip
     folder = asked.stores / "runs" / run.path.stem
-    plan = [(train, config, folder)]
-    if study.pictures:
+    before = []
+    if study.after:
+        before = plan(replace(run, study=study.after), asked)
+    elif study.pictures:
         captions = asked_of.read([pictures_of(run.study, asked) / "captions.csv"])
         first = replace(config, stage="projector", epochs=CAPTIONS)
-        plan = [
-            (captions, first, folder.with_name(f"{folder.name}-captions")),
-            (train, replace(config, init="random"), folder),  # it starts from the captions' run
-        ]
+        before = [Training(store, captions, first, folder.with_name(f"{folder.name}-captions"))]
+    if before:
+        config = replace(config, init="random")  # it starts from the training before
+    return [*before, Training(store, questions, config, folder)]
+
+
+def measured(run: Run, asked: argparse.Namespace) -> dict:
+    study, row = STUDIES[run.study], ROWS[run.row]
     stages: list[Fitted] = []
     start: Path | None = None
-    for questions, stage_config, place in plan:
+    trainings = plan(run, asked)
+    for training in trainings:
         found = fit(
-            train_store, row.source, questions, stage_config, seed=run.seed, folder=place,
-            log=print, start=start, checkpoint_every=25,
+            training.store, row.source, training.questions, training.config, seed=run.seed,
+            folder=training.folder, log=print, start=start, checkpoint_every=25,
         )  # fmt: skip
         if not found.outcome.finished:
             sys.exit("stopped; repeat the command to resume")
         stages.append(found)
-        start = place
-    last = Trained.open(folder)
+        start = training.folder
+    test_store, test = stored(run, asked, "test")
+    last = Trained.open(training.folder)
     how = EvaluationConfig(score=study.score, new_tokens=8, seed=run.seed)
     model, writer = last.model("cpu", print)
     watch = runner.Stopwatch()
@@ -230,7 +256,7 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
         "gmacs": gmacs(row.source),
         "image_tokens": writer.image_tokens,
         **result,
-        "train_questions": len(train),
+        "train_questions": len(training.questions),
         "conversations": [stage.conversations for stage in stages],
         "steps": [stage.outcome.step for stage in stages],
         "parameters": found.parameters,
@@ -239,8 +265,8 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
         "tokens_per_s": found.tokens_per_s,
         "training_seconds": [stage.outcome.seconds for stage in stages],
         "evaluation_seconds": watch.record()["seconds"],
-        "most_frequent": most_frequent(train, test, study.score),
-        "stages": [asdict(one.resolved()) for _, one, _ in plan],
+        "most_frequent": most_frequent(training.questions, test, study.score),
+        "stages": [asdict(one.config.resolved()) for one in trainings],
         "evaluation": asdict(how),
         "rows": rows_of(test, test_store.image_ids, "test").tolist(),
         "scores": np.round(scores, 3).tolist(),
@@ -262,8 +288,8 @@ def most_frequent(train: list[Question], test: list[Question], score: str) -> li
 
 def pictures_of(study: str, asked: argparse.Namespace) -> Path:
     """Folder of the pictures that a study renders; studies of the same scenes share one."""
-    shapes = STUDIES[study].shapes
-    return asked.stores / f"pictures_{shapes}_shape{'s' if shapes > 1 else ''}"
+    made = STUDIES[study]
+    return asked.stores / f"pictures_{made.shapes}_to_{max(made.sizes)}"
 
 
 def stored(
@@ -275,7 +301,7 @@ def stored(
     if study.pictures:
         folder = pictures_of(run.study, asked)
         photographs = asked.data / "imagenet_sample_500"
-        small_objects.render(photographs, folder, study.pictures, SIZES, study.shapes)
+        small_objects.render(photographs, folder, study.pictures, study.sizes, study.shapes)
         name_of_images, file = folder.name, folder / f"{side}_questions.csv"
     elif run.study == SHOWN:
         file = easy_vqa(side)

@@ -4,10 +4,10 @@
 
 Writes DATA/train.csv and DATA/test.csv (path), DATA/{train,test}_questions.csv (image, question,
 answer, choices, type), DATA/captions.csv, DATA/test_captions.csv and DATA/{train,test}/*.jpg. Each
-picture has shapes of two kinds (or of one, with --shapes 1), in different colours, all of one size:
-8 to 64 of 1344 pixels. Photographs of training and test pictures are different ones. Attribute:
-which colour has the circle? Spatial: is it left or right of the square, or, alone, in which half of
-the picture? The type of a question names its kind and size.
+picture has shapes of two kinds (or of one, with --shapes 1), in different colours, all of one size,
+by default of 8 to 64 of 1344 pixels. Photographs of training and test pictures are different ones.
+Attribute: which colour has the circle? Spatial: is it left or right of the square, or, alone, in
+which half of the picture? The type of a question names its kind and size.
 
 Expected: 0.15 s and 250 kB a picture. The photographs are enlarged, so that they have no detail of
 their own beyond some 500 pixels; the shapes have.
@@ -34,8 +34,10 @@ COLOURS = {
 }  # fmt: skip
 SHAPES = ("circle", "square", "triangle", "cross")
 EDGE = 96
-"""Least distance of a shape from the picture's edge, and of two shapes from each other along each
-axis."""
+"""Least distance of a shape's centre from the picture's edge, from its middle where a question asks
+about that, and of two shapes from each other along each axis; more for shapes that need it."""
+SMALLEST, LARGEST = 4, 512
+"""Sizes that can be told apart, and of which two fit beside each other."""
 
 
 def main() -> None:
@@ -52,6 +54,8 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--shapes", type=int, choices=(1, 2), default=2, help="in each picture")
     asked = parser.parse_args()
+    if not all(SMALLEST <= size <= LARGEST for size in asked.sizes):
+        parser.error(f"--sizes {asked.sizes}; expected sizes of {SMALLEST} to {LARGEST} pixels")
     counts = {"train": asked.train, "test": asked.test}
     render(asked.photographs, asked.out, counts, asked.sizes, asked.shapes)
 
@@ -107,16 +111,19 @@ def refuse_others(out: Path, made_of: dict) -> None:
 
 def scene(part: str, number: int, sizes: tuple[int, ...], count: int) -> dict:
     """Shapes in different colours at different places; a function of the arguments alone."""
+    size = sizes[number % len(sizes)]
+    inside = max(EDGE, size // 2)
     random = np.random.default_rng((part == "test", number))
     shapes = random.choice(SHAPES, count, replace=False).tolist()
     colours = random.choice(list(COLOURS), count, replace=False).tolist()
     while True:
-        places = random.integers(EDGE, SIDE - EDGE, (count, 2))
+        places = random.integers(inside, SIDE - inside, (count, 2))
         # The other shape, or the middle of the picture at any height.
-        other = places[1] if count > 1 else np.array([SIDE // 2, -SIDE])
-        if (np.abs(places[0] - other) > EDGE).all():
+        other, apart = (
+            (places[1], max(EDGE, size)) if count > 1 else (np.array([SIDE // 2, -SIDE]), EDGE)
+        )
+        if (np.abs(places[0] - other) > apart).all():
             break
-    size = sizes[number % len(sizes)]
     return {"shapes": shapes, "colours": colours, "places": places.tolist(), "size": int(size)}
 
 
