@@ -36,21 +36,25 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.resources import files
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import runner
-import small_objects
-from multimodal_results import RESULTS, SUMMARIES, by_size, results, summary, write_summary
+from multimodal_results import (
+    RESULTS,
+    SUMMARIES,
+    by_size,
+    results,
+    summary,
+    write_summary,
+)
+from multimodal_stores import easy_vqa, pictures_of, stored
+from multimodal_studies import ASKED, ROWS, SHOWN, STUDIES
 from PIL import Image
 
 import feature_store
 from analyses import experiments
 from analyses.experiments import multimodal as rules
-from workbench.cost import cost
-from workbench.extraction import ExtractRequest, extract
 from workbench.figures import style
 from workbench.figures.answers import draw_gallery
 from workbench.models.info import Arithmetic
@@ -65,82 +69,9 @@ from workbench.vlm.questions import Question
 from workbench.vlm.run import Run as Trained
 from workbench.vlm.scoring import exact
 
-LITE = "bundled:efficientnet_lite{}@{}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """What one model sees, and how its projector starts."""
-
-    source: str
-    init: Literal["random", "ridge"] = "ridge"
-    blind: bool = False
-
-
-ROWS = {
-    "Lite0": Row(source=LITE.format(0, "224")),
-    "Lite0-S2": Row(source=LITE.format(0, "224+448")),
-    "Lite0-S2 raw": Row(source=LITE.format(0, "224+448.raw")),
-    "Lite0-S2 3 scales": Row(source=LITE.format(0, "224+448+672")),
-    "Lite0-S2 3 scales raw": Row(source=LITE.format(0, "224+448.raw+672.raw")),
-    "Lite1": Row(source=LITE.format(1, "224.unpooled")),
-    "Lite2": Row(source=LITE.format(2, "224.unpooled")),
-    "Lite2 own size": Row(source=LITE.format(2, "260")),
-    "Lite0, random start": Row(source=LITE.format(0, "224"), init="random"),
-    rules.BLIND: Row(source=LITE.format(0, "224"), blind=True),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Study:
-    """Questions, and how a run trains on them once and is scored."""
-
-    rows: tuple[str, ...]
-    score: str
-    batch: int = 8
-    """Conversations per step; few photographs need small batches for enough steps."""
-    questions: dict[str, int] | None = None
-    """Numbers of questions; by default all."""
-    pictures: dict[str, int] | None = None
-    """Numbers of rendered pictures; they have captions, which come first."""
-    shapes: int = 2
-    """In each rendered picture."""
-    sizes: tuple[int, ...] = (64, 32, 64, 16, 64, 32, 64, 8)
-    """Of the shapes in training pictures, in turn; test pictures have each size equally often."""
-    after: str | None = None
-    """Study whose trained model this one trains further, in place of captions."""
-    stage: Literal["projector", "lora"] = "lora"
-    seeds: tuple[int, ...] = (0,)
-
-
-OBJECTS = Study(
-    rows=tuple(row for row in ROWS if row != "Lite0, random start"), score="exact",
-    pictures={"train": 1600, "test": 480}, seeds=(0, 1, 2),
-)  # fmt: skip
-SHOWN = "easy-vqa"
-"""Study of which the report shows answers: its pictures come with a package."""
 ARITHMETIC: Arithmetic = "bf16"
 CAPTIONS = 0.25
 """Passes of the projector over the captions, after they have solved its start."""
-STUDIES = {
-    "daquar": Study(
-        rows=("Lite0", "Lite0-S2", "Lite2", rules.BLIND, "Lite0-S2 raw", "Lite2 own size"),
-        score="exact", batch=2,
-    ),
-    SHOWN: Study(
-        rows=("Lite0", "Lite0-S2", rules.BLIND, "Lite0, random start"), score="likelihood", batch=2,
-        questions={"train": 4000, "test": 600},
-    ),
-    "objects-large": replace(
-        OBJECTS, shapes=1, sizes=(512, 256, 512, 128, 512, 256, 512, 64)
-    ),
-    "objects-one-shape": replace(
-        OBJECTS, shapes=1, pictures={"train": 2240, "test": 480}, after="objects-large"
-    ),
-    "objects-lora": replace(OBJECTS, after="objects-one-shape"),
-    "objects-projector": replace(OBJECTS, stage="projector"),
-}  # fmt: skip
-ASKED = ("daquar", SHOWN, "objects")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +143,7 @@ def plan(run: Run, asked: argparse.Namespace) -> list[Training]:
     Trainings that another run has made are there already, and take no time.
     """
     study, row = STUDIES[run.study], ROWS[run.row]
-    store, questions = stored(run, asked, "train")
+    store, questions = stored(run.study, run.row, "train", asked.data, asked.stores)
     config = VlmConfig(
         stage=study.stage, init=row.init, batch=study.batch, turns=12, blind=row.blind,
         arithmetic=ARITHMETIC,
@@ -222,7 +153,7 @@ def plan(run: Run, asked: argparse.Namespace) -> list[Training]:
     if study.after:
         before = plan(replace(run, study=study.after), asked)
     elif study.pictures:
-        captions = asked_of.read([pictures_of(run.study, asked) / "captions.csv"])
+        captions = asked_of.read([pictures_of(run.study, asked.stores) / "captions.csv"])
         first = replace(config, stage="projector", epochs=CAPTIONS)
         before = [Training(store, captions, first, folder.with_name(f"{folder.name}-captions"))]
     if before:
@@ -244,7 +175,7 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
             sys.exit("stopped; repeat the command to resume")
         stages.append(found)
         start = training.folder
-    test_store, test = stored(run, asked, "test")
+    test_store, test = stored(run.study, run.row, "test", asked.data, asked.stores)
     last = Trained.open(training.folder)
     how = EvaluationConfig(score=study.score, new_tokens=8, seed=run.seed)
     model, writer = last.model("cpu", print)
@@ -253,7 +184,7 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
     return {
         **asdict(run),
         "source": last.identity["source"],
-        "gmacs": gmacs(row.source),
+        "gmacs": row.gmacs,
         "image_tokens": writer.image_tokens,
         **result,
         "train_questions": len(training.questions),
@@ -286,47 +217,6 @@ def most_frequent(train: list[Question], test: list[Question], score: str) -> li
     return [same(question, answer) for question, answer in pairs]
 
 
-def pictures_of(study: str, asked: argparse.Namespace) -> Path:
-    """Folder of the pictures that a study renders; studies of the same scenes share one."""
-    made = STUDIES[study]
-    return asked.stores / f"pictures_{made.shapes}_to_{max(made.sizes)}"
-
-
-def stored(
-    run: Run, asked: argparse.Namespace, side: str
-) -> tuple[feature_store.FeatureStore, list[Question]]:
-    """The store of one side with the run's features, and its questions."""
-    study, (name, _, scales) = STUDIES[run.study], ROWS[run.row].source.partition("@")
-    name_of_images = run.study
-    if study.pictures:
-        folder = pictures_of(run.study, asked)
-        photographs = asked.data / "imagenet_sample_500"
-        small_objects.render(photographs, folder, study.pictures, study.sizes, study.shapes)
-        name_of_images, file = folder.name, folder / f"{side}_questions.csv"
-    elif run.study == SHOWN:
-        file = easy_vqa(side)
-    else:
-        file = asked.data / run.study / f"{side}.csv"
-    questions = asked_of.read([file], (study.questions or {}).get(side))
-    images = dict.fromkeys(question.image for question in questions)
-    table = asked.stores / f"{name_of_images}_{side}.csv"
-    table.parent.mkdir(parents=True, exist_ok=True)
-    small_objects.table(table, ["path"], [[str(file.parent.resolve() / name)] for name in images])
-    path = table.with_suffix(".zarr")
-    extract(
-        ExtractRequest(
-            dataset=f"csv:{table}", models=[name], scales=scales.split("+"), store=str(path),
-            fit="pad",
-        )
-    )  # fmt: skip
-    return feature_store.open(str(path)), questions
-
-
-def easy_vqa(side: str) -> Path:
-    """The questions of the package, beside their pictures."""
-    return Path(str(files("easy_vqa"))) / "data" / side / "questions.json"
-
-
 def gallery() -> tuple[Path, ...]:
     """Draw answers of S2, one scale and blind; the picture that the page of Table 1 shows.
 
@@ -348,12 +238,6 @@ def gallery() -> tuple[Path, ...]:
     return style.save(
         drawn, SUMMARIES / f"table01_{SHOWN}{experiments.GALLERY}".removesuffix(".png"), ["png"]
     )
-
-
-def gmacs(source: str) -> float:
-    """Multiply-accumulates of the tower for one image, in units of 1e9."""
-    model, _, scales = source.partition("@")
-    return float(cost(model, scales.split("+")).gmacs)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tables of the runs of multimodal.py: of each run, and of objects by their size."""
+"""Tables of the runs of multimodal.py and object_tokens.py."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import runner
+from multimodal_studies import ROWS
 
 from analyses import experiments
 from analyses.experiments import multimodal as rules
 from analyses.statistics.bootstrap import wilson
+from analyses.statistics.trials import Mean, over_seeds
 from workbench.results import strict_json
 from workbench.results.files import write_csv
 from workbench.results.table_files import to_markdown
@@ -18,8 +20,12 @@ from workbench.tables.render import case_studies
 from workbench.vlm.scoring import paired
 
 RESULTS = Path(__file__).parent / "results" / "multimodal"
+TOKENS = RESULTS.with_name("object_tokens")
+"""Results of object_tokens.py."""
 SUMMARIES = Path(experiments.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs/vlm.md"
+Rows = dict[str, dict[int, dict]]
+"""Runs of a study: row to seed to result."""
 
 
 def results() -> list[dict]:
@@ -31,13 +37,25 @@ def results() -> list[dict]:
     return sorted(map(strict_json.read, RESULTS.glob("*-seed*.json")), key=place)
 
 
+def grouped(runs: list[dict]) -> dict[str, Rows]:
+    """Study to its rows, and at their end what the most frequent answers would score."""
+    studies: dict[str, Rows] = {}
+    for run in runs:
+        studies.setdefault(run["study"], {}).setdefault(run["row"], {})[run["seed"]] = run
+    for rows in studies.values():
+        rows[rules.PRIOR] = {
+            run["seed"]: prior(run) for own in rows.values() for run in own.values()
+        }
+    return studies
+
+
 def prior(run: dict) -> dict:
     """As a run, what the most frequent answers would score in its study."""
     scores = run["most_frequent"]
     low, high = wilson(sum(scores), len(scores))
     return run | {
-        "row": rules.PRIOR, "seed": 0, "gmacs": 0.0, "image_tokens": 0, "by_type": {},
-        "scores": scores, "accuracy": float(np.mean(scores)), "low": low, "high": high,
+        "row": rules.PRIOR, "gmacs": 0.0, "image_tokens": 0, "by_type": {}, "scores": scores,
+        "accuracy": float(np.mean(scores)), "low": low, "high": high,
     }  # fmt: skip
 
 
@@ -64,26 +82,56 @@ def write_summary() -> None:
     if not (runs := results()):
         return
     write_csv(by_size(runs), SUMMARIES / f"{rules.SIZES}.csv")
-    priors = {run["study"]: prior(run) for run in runs}
-    shown = [
-        {
-            "study": run["study"],
-            "row": run["row"],
-            "seed": run["seed"],
-            "GMACs": round(run["gmacs"], 3),
-            "image tokens": run["image_tokens"],
-            "questions": run["questions"],
-            "accuracy (%)": round(100 * run["accuracy"], 1),
-            "low": round(100 * run["low"], 1),
-            "high": round(100 * run["high"], 1),
-            "by type (%)": by_type(run),
-            **minus(differences(run, runs)),
-        }
-        for study in priors
-        for run in [*(run for run in runs if run["study"] == study), priors[study]]
+    lines = [
+        {"study": study, **line(row, rows)} for study, rows in grouped(runs).items() for row in rows
     ]
-    write_csv(pd.DataFrame(shown), SUMMARIES / f"{rules.SUMMARY}.csv")
+    write_csv(pd.DataFrame(lines), SUMMARIES / f"{rules.SUMMARY}.csv")
     runner.write_tables(page_tables(), PAGE)
+
+
+def line(row: str, rows: Rows) -> dict:
+    """A row of a study: its accuracy over all seeds, and its differences from the bases."""
+    own = rows[row]
+    run = next(iter(own.values()))
+    mean = Mean(*(run[key] for key in ("accuracy", "low", "high")))
+    if len(own) > 1:
+        mean = over_seeds(np.stack([by_image(run) for run in own.values()]))
+    found = {
+        "row": row,
+        "seeds": len(own),
+        "GMACs": round(run["gmacs"], 3),
+        "image tokens": run["image_tokens"],
+        "questions": run["questions"],
+        "accuracy (%)": round(100 * mean.value, 1),
+        "low": round(100 * mean.low, 1),
+        "high": round(100 * mean.high, 1),
+        "by type (%)": by_type(run),
+    }
+    for base in rules.BASES:
+        columns = dict.fromkeys(("", " low", " high", " p"), np.nan)
+        if base != row and (seeds := sorted(set(own) & set(rows.get(base, {})))):
+            columns = difference([(own[seed], rows[base][seed]) for seed in seeds])
+        found |= {f"minus {base}{end}": value for end, value in columns.items()}
+    return found
+
+
+def difference(pairs: list[tuple[dict, dict]]) -> dict[str, float]:
+    """Paired difference in points, its interval, and McNemar's p of a single seed."""
+    if len(pairs) == 1:
+        (one,) = pairs
+        found = paired(*(np.array(run["scores"]) for run in one), np.array(one[0]["rows"]))
+        mean, p = Mean(*(found[key] for key in ("difference", "low", "high"))), found["p"]
+    else:
+        mean = over_seeds(np.stack([by_image(one) - by_image(other) for one, other in pairs]))
+        p = np.nan
+    value, low, high = (round(100 * one, 1) for one in mean)
+    return {"": value, " low": low, " high": high, " p": p}
+
+
+def by_image(run: dict) -> np.ndarray:
+    """Mean score of the questions about each image: float, dims (image,)."""
+    _, image = np.unique(run["rows"], return_inverse=True)
+    return np.bincount(image, weights=run["scores"]) / np.bincount(image)
 
 
 def by_type(run: dict) -> str:
@@ -100,45 +148,43 @@ def page_tables() -> str:
     for study, lines in frame.groupby("study", sort=False):
         shown = lines.drop(columns="study").loc[:, lambda frame: ~(frame == "").all()]
         texts += [f"**{study}**", to_markdown(shown, "")]
-    sizes = case_studies.by_size()
-    if len(sizes):
-        sizes["right (%)"] = (100 * sizes["right"] / sizes["questions"]).round(1)
-        keys = ["study", "row", "seed"]
-        wide = sizes.pivot(index=keys, columns="size", values="right (%)")
-        wide = wide[sorted(wide, reverse=True)].rename(columns=lambda size: f"{size} pixels (%)")
-        texts += ["**objects, by size**", to_markdown(wide.reset_index(), "")]
+    for study, sizes in case_studies.by_size().groupby("study", sort=False):
+        right = sizes.groupby(["row", "size"], sort=False)[["right", "questions"]].sum()
+        wide = (100 * right["right"] / right["questions"]).round(1).unstack("size")
+        wide = wide.loc[list(dict.fromkeys(sizes["row"])), sorted(wide, reverse=True)]
+        wide.columns = [f"{size} pixels (%)" for size in wide]
+        texts += [f"**{study}, by size**", to_markdown(wide.reset_index(), "")]
+    for study, lines in tokens_frame().groupby("study", sort=False):
+        texts += [f"**{study}, read from a token linearly**", to_markdown(lines.iloc[:, 1:], "")]
     return "\n\n".join(texts)
 
 
+def tokens_frame() -> pd.DataFrame:
+    """A line for each row and token of object_tokens.py: right answers in percent."""
+    runs = sorted(
+        map(strict_json.read, TOKENS.glob("*.json")),
+        key=lambda run: (run["study"], ROWS[run["row"]].gmacs, run["row"]),
+    )
+    columns = ["study", "row", "token"]
+    lines = [
+        {"study": run["study"], "row": run["row"], "token": token}
+        | {
+            f"{kind} {size} (%)": round(100 * found["right"] / found["of"], 1)
+            for kind, sizes in kinds.items()
+            for size, found in sizes.items()
+        }
+        for run in runs
+        for token, kinds in run["right"].items()
+    ]
+    return pd.DataFrame(lines, columns=None if lines else columns)
+
+
 def summary() -> list[dict]:
-    """Every run, by type of question and with its paired differences."""
-    runs = results()
+    """Every run, by type of question."""
     rows = []
-    for run in runs:
+    for run in results():
         row = {key: run[key] for key in ("study", "row", "seed", "gmacs", "questions")}
         row |= {key: round(run[key], 4) for key in ("accuracy", "low", "high", "last_loss")}
         row["by_type"] = {name: round(of["accuracy"], 3) for name, of in run["by_type"].items()}
-        rows.append(row | {"minus": differences(run, runs)})
+        rows.append(row)
     return rows
-
-
-def differences(run: dict, runs: list[dict]) -> dict[str, dict]:
-    """Paired differences of a run from Lite0 and from blind, of the same study and seed."""
-    found = {}
-    for other in runs:
-        same = all(other[key] == run[key] for key in ("study", "seed"))
-        if same and other["row"] in rules.BASES and other["row"] != run["row"]:
-            scores = (np.array(one["scores"]) for one in (run, other))
-            found[other["row"]] = paired(*scores, np.array(run["rows"]))
-    return found
-
-
-def minus(found: dict[str, dict]) -> dict[str, float]:
-    """Columns of the differences in points, with interval and p; NaN where there is none."""
-    columns = {}
-    for base in rules.BASES:
-        one = found.get(base, dict.fromkeys(("difference", "low", "high", "p"), np.nan))
-        for key, end in (("difference", ""), ("low", " low"), ("high", " high")):
-            columns[f"minus {base}{end}"] = round(100 * one[key], 1)
-        columns[f"minus {base} p"] = one["p"]
-    return columns

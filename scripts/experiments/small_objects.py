@@ -33,6 +33,8 @@ COLOURS = {
     "yellow": (240, 220, 40), "white": (250, 250, 250), "black": (10, 10, 10),
 }  # fmt: skip
 SHAPES = ("circle", "square", "triangle", "cross")
+KINDS = ("attribute", "spatial")
+"""Of questions."""
 EDGE = 96
 """Least distance of a shape's centre from the picture's edge, from its middle where a question asks
 about that, and of two shapes from each other along each axis; more for shapes that need it."""
@@ -161,11 +163,11 @@ def asked_of(image: str, found: dict) -> list[list[str]]:
     """An attribute question for each shape, and a spatial one."""
     size = found["size"]
     rows = [
-        [image, f"What colour is the {shape}?", colour, "|".join(COLOURS), f"attribute {size}"]
+        [image, f"What colour is the {shape}?", colour, "|".join(COLOURS), f"{KINDS[0]} {size}"]
         for shape, colour in zip(found["shapes"], found["colours"], strict=True)
     ]
     question = "Is the {} left or right of the {}?".format(*found["shapes"], "middle")
-    return [*rows, [image, question, side_of(found), "left|right", f"spatial {size}"]]
+    return [*rows, [image, question, side_of(found), "left|right", f"{KINDS[1]} {size}"]]
 
 
 def caption(found: dict) -> str:

@@ -30,6 +30,7 @@ def script(tmp_path, monkeypatch):
     pytest.importorskip("peft", reason="install the extra: vlm")
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     found = runpy.run_path(str(SCRIPT))
+    found["Study"] = type(found["STUDIES"]["daquar"])
     results, summaries = tmp_path / "results", tmp_path / "summaries"
     results.mkdir()
     summaries.mkdir()
@@ -37,6 +38,7 @@ def script(tmp_path, monkeypatch):
     page.write_text(f"{found['runner'].BEGIN}{found['runner'].END}", "utf-8")
     tables = found["summary"].__globals__
     monkeypatch.setitem(tables, "RESULTS", results)
+    monkeypatch.setitem(tables, "TOKENS", tmp_path / "object_tokens")
     monkeypatch.setitem(tables, "SUMMARIES", summaries)
     monkeypatch.setitem(tables, "PAGE", page)
     found["gallery"].__globals__.update(RESULTS=results, SUMMARIES=summaries)
@@ -66,7 +68,7 @@ def table(script):
 
 
 def test_nothing_is_concluded_without_a_pilot_that_learned(script):
-    easiest, harder, _ = rules.STUDIES
+    easiest, harder, *_ = rules.STUDIES
     assert "No run" in table(script)[1]
     put(script, easiest, "Lite0", {"attribute 64": 20, "spatial 64": 0, "attribute 32": 10})
     assert "no pilot has been run" in table(script)[1]
@@ -77,7 +79,7 @@ def test_nothing_is_concluded_without_a_pilot_that_learned(script):
     assert rules.next_pilot(script["by_size"](script["results"]())) is None
     put(script, easiest, S2, {"attribute 64": 17, "spatial 64": 27, "attribute 32": 40})
     assert "Nothing is concluded" not in table(script)[1]
-    put(script, easiest, S2, {"attribute 64": 0}, seed=1)
+    put(script, easiest, S2, {"attribute 64": 0, "spatial 64": 0, "attribute 32": 0}, seed=1)
     assert rules.learned(script["by_size"](script["results"]())) == easiest, "the pilot has seed 0"
     put(script, harder, "blind", {"attribute 64": 10})
     put(script, harder, S2, {"attribute 64": 12})
@@ -86,7 +88,7 @@ def test_nothing_is_concluded_without_a_pilot_that_learned(script):
 
 
 def test_pilots_become_harder_while_they_learn_and_rows_are_of_the_last_that_did(script, capsys):
-    easiest, harder, hardest = rules.STUDIES
+    easiest, harder, third, hardest = rules.STUDIES
     others = [("Lite0", 0), ("Lite2", 0), ("Lite0", 1), ("Lite2", 1)]
 
     def listed(name, right):
@@ -109,7 +111,8 @@ def test_pilots_become_harder_while_they_learn_and_rows_are_of_the_last_that_did
     ]
     assert f"Nothing is concluded from {harder}" in capsys.readouterr().out
     put(script, harder, S2, {"attribute 64": 16})
-    assert listed("objects", {(hardest, S2): 20}) == pilot(hardest) + [
+    learned = {(third, S2): 16, (hardest, S2): 20}
+    assert listed("objects", learned) == pilot(third) + pilot(hardest) + [
         (hardest, *one) for one in others
     ]
     assert f"{hardest} has learned" in capsys.readouterr().out
@@ -122,7 +125,7 @@ def test_sizes_are_pooled_over_seeds_and_kinds_and_drawn_as_seen(script, tmp_pat
         put(script, rules.STUDIES[0], S2, {"attribute 64": 30, "spatial 8": 20}, seed)
     put(script, "daquar", "Lite0", {"colour": 3})
     _, _, frame = table(script)
-    assert len(frame) == 7, "two of the lines are priors"
+    assert frame["seeds"].tolist() == [1, 1, 2, 2, 2], "studies by name, each with its prior"
     sizes = case_studies.by_size().set_index(["row", "seed"])
     assert sizes.loc[("Lite0", 1), ["size", "questions", "right"]].tolist() == [64, 80, 50]
     picture, seen = case_studies.sizes_figure().axes
@@ -145,6 +148,12 @@ def test_rows_are_compared_over_the_same_questions(script):
     assert found.loc[("easy-vqa", "Lite0"), "minus blind"].startswith("+37.5 ")
     assert found.loc[("easy-vqa", "Lite0"), "minus Lite0"] == ""
     assert found.loc[("daquar", "Lite0"), "minus blind"] == ""
+    put(script, "easy-vqa", "blind", {"colour": 5}, seed=1)
+    put(script, "easy-vqa", "Lite0", {"colour": 10}, seed=1)
+    seeds = table(script)[2].set_index(["study", "row"]).loc[("easy-vqa", "Lite0")]
+    assert (seeds["seeds"], seeds["accuracy (%)"][:4]) == (2, "37.5")  # 20 and 10 of 40
+    assert seeds["minus blind"].startswith("+25.0 [")
+    assert ", p" not in seeds["minus blind"], "several seeds"
     prior = found.loc[("easy-vqa", rules.PRIOR)]
     assert prior["accuracy (%)"].startswith("50.0 [")
     assert prior["minus Lite0"].startswith("+0.0 ")
@@ -222,19 +231,21 @@ def test_runs_of_real_parts_from_pictures_to_the_table(script, tmp_path, monkeyp
     for n, pixels in enumerate(load_sample_images().images):
         Image.fromarray(pixels).save(photographs / f"{n}.jpg")
     study, globals_ = script["Study"], script["measured"].__globals__
-    objects = rules.STUDIES[0]
+    first, objects, *_ = rules.STUDIES
+    pictures = {"rows": (), "score": "exact", "pictures": {"train": 12, "test": 2}, "batch": 6}
     small = {
-        objects: study(rows=(), score="exact", pictures={"train": 12, "test": 2}, shapes=1,
-                       batch=6),
+        first: study(**pictures, shapes=1, sizes=(128, 64)),
+        objects: study(**pictures, shapes=1, after=first),
         "easy-vqa": study(rows=(), score="likelihood", questions={"train": 12, "test": 5}),
     }  # fmt: skip
-    monkeypatch.setitem(globals_, "STUDIES", small)
+    for name in ("plan", "stored"):
+        monkeypatch.setitem(script[name].__globals__, "STUDIES", small)
     monkeypatch.setitem(globals_, "ARITHMETIC", "fp32")  # fast on every processor
     asked = Namespace(data=tmp_path / "data", stores=tmp_path / "stores")
     for name, row in ((objects, "Lite0-S2"), ("easy-vqa", "Lite0, random start")):
         run = script["Run"](study=name, row=row, seed=0)
         found = script["measured"](run, asked)
-        assert found["steps"] == ([1, 2] if name == objects else [1])
+        assert found["steps"] == ([1, 2, 2] if name == objects else [1])
         assert (found["ridge_r2"] is None) == (row == "Lite0, random start")
         assert found["questions"] == len(found["scores"]) == {objects: 4, "easy-vqa": 5}[name]
         (globals_["RESULTS"] / run.path.name).write_text(json.dumps(found))
@@ -251,7 +262,8 @@ def test_the_committed_tables_are_the_summary_of_the_committed_runs(monkeypatch)
     runs = script["results"]()
     stored = experiments.load(rules.SIZES)
     pd.testing.assert_frame_equal(stored, script["by_size"](runs), check_dtype=False)
-    assert (experiments.load(rules.SUMMARY)["row"] != rules.PRIOR).sum() == len(runs)
+    summary = experiments.load(rules.SUMMARY)
+    assert summary.loc[summary["row"] != rules.PRIOR, "seeds"].sum() == len(runs)
     tables = script["runner"].tables_of(script["PAGE"])
     assert tables == script["page_tables"](), "run multimodal.py --summary"
     prose = script["PAGE"].read_text("utf-8").partition("**Results.**")[2]

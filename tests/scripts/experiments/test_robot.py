@@ -25,9 +25,22 @@ SCRIPT = Path(__file__).parents[3] / "scripts/experiments/robot.py"
 @pytest.fixture
 def script(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    found = runpy.run_path(str(SCRIPT))
-    found["summary"].__globals__["RESULTS"] = tmp_path
+    found = loaded()
+    change(monkeypatch, found, RESULTS=tmp_path)
     return found
+
+
+def loaded():
+    """Names of the script and of the modules beside it."""
+    script = runpy.run_path(str(SCRIPT))
+    return {**script["write_summary"].__globals__, **script["runs"].__globals__, **script}
+
+
+def change(monkeypatch, script, **values):
+    """Give constants other values, in each module that has them."""
+    for module in (script[name].__globals__ for name in ("main", "write_summary", "runs")):
+        for name in values.keys() & module.keys():
+            monkeypatch.setitem(module, name, values[name])
 
 
 def put(script, folder, row, seed, grasp, placed, **more):
@@ -48,6 +61,11 @@ def test_the_main_runs_are_rows_by_seeds(script):
     }
     moved = list(script["runs"]("robustness", [0]))
     assert {run.policy for run in moved} <= {run.policy for run in runs}
+
+
+def test_a_run_is_in_the_part_that_lists_it(script):
+    for part in script["PARTS"]:
+        assert {script["part_of"](vars(run)) for run in script["runs"](part, [0])} == {part}
 
 
 def test_rates_are_pooled_over_seeds_and_paired_over_positions(script, tmp_path):
@@ -120,39 +138,43 @@ def test_what_runs_share_is_prepared_in_steps_of_one_scale(script):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not find_spec("metaworld"), reason="needs the extra robot (metaworld)")
-def test_a_small_experiment_runs_from_demonstrations_to_the_table_and_the_film(script, tmp_path):
-    own, work = script["summary"].__globals__, tmp_path / "work"
-    own["RESULTS"], own["TABLE"] = tmp_path / "results", tmp_path / "table.csv"
-    own["DEMOS"] = DemoConfig(episodes=3, size=32)
-    own["TRIALS"] = RolloutConfig(max_steps=16, environments=1)
-    own["TRAINING"] = TrainingConfig(iterations=4, checkpoint_every=2, patience=6)
-    small = replace(own["POLICY"], width=16, layers=1, batch=4)
-    sees = own["LITE"].format(0, "32"), own["LITE"].format(0, "32+64")
-    own["ROWS"] = {
+def test_a_small_experiment_runs_from_demonstrations_to_the_table_and_the_film(
+    script, tmp_path, monkeypatch
+):
+    work = tmp_path / "work"
+    small = replace(script["POLICY"], width=16, layers=1, batch=4)
+    sees = script["LITE"].format(0, "32"), script["LITE"].format(0, "32+64")
+    rows = {
         "Lite0": (sees[0], small),
         "Lite0-S2": (sees[1], small),
         "blind": ("", replace(small, blind=True, pooling="auto")),
     }
-    listed = [script["Run"](row=row, episodes=2, positions=2) for row in own["ROWS"]]
+    change(
+        monkeypatch, script, ROWS=rows, RESULTS=tmp_path / "results", TABLE=tmp_path / "table.csv",
+        DEMOS=DemoConfig(episodes=3, size=32),
+        TRIALS=RolloutConfig(max_steps=16, environments=1),
+        TRAINING=TrainingConfig(iterations=4, checkpoint_every=2, patience=6),
+    )  # fmt: skip
+    listed = [script["Run"](row=row, episodes=2, positions=2) for row in rows]
     with pytest.raises(InputError, match=r"has no meta/info\.json"):
         script["measured"](listed[0], work)
     try:
         script["prepare"](listed, work)
     except InputError as error:
         pytest.skip(f"no rendering here: {error}")
-    own["runner"].do(listed, lambda run: script["measured"](run, work))
+    script["runner"].do(listed, lambda run: script["measured"](run, work))
     found = {run.row: json.loads(run.path.read_text()) for run in listed}
     assert {len(one["outcomes"]["placed"]) for one in found.values()} == {2}
     looks = [found[row]["gmacs_per_look"] for row in ("Lite0", "Lite0-S2", "blind")]
     assert looks == [pytest.approx(looks[0]), pytest.approx(5 * looks[0]), 0]
     assert {len(one["code_sha256"]) for one in found.values()} == {64}
-    assert own["runner"].missing(listed) == []
-    rows = script["summary"]().set_index("row")
-    assert list(rows.index) == list(own["ROWS"])
-    assert set(rows["trials"]) == {2}
+    assert script["runner"].missing(listed) == []
+    table = script["summary"]().set_index("row")
+    assert list(table.index) == list(rows)
+    assert set(table["trials"]) == {2}
     assert (
-        rows.loc["Lite0-S2", "placed_difference"]
-        == (rows.loc["Lite0-S2", "placed"] - rows.loc["Lite0", "placed"]) / 2
+        table.loc["Lite0-S2", "placed_difference"]
+        == (table.loc["Lite0-S2", "placed"] - table.loc["Lite0", "placed"]) / 2
     )
     path = script["film"](listed[1], work)
     assert path == tmp_path / "table10_Lite0-S2.gif"
@@ -162,7 +184,7 @@ def test_a_small_experiment_runs_from_demonstrations_to_the_table_and_the_film(s
 
 def test_the_committed_table_and_the_page_are_the_summary_of_the_committed_runs(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    own = runpy.run_path(str(SCRIPT))
+    own = loaded()
     found, stored = own["summary"](), experiments.load(committed.ROBOT)
     pd.testing.assert_frame_equal(stored, found, check_dtype=False, rtol=1e-6)
     assert own["runner"].tables_of(own["PAGE"]) == own["tables"](found), "run robot.py --summary"

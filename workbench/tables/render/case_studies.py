@@ -79,9 +79,10 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
     found = experiments.load(name)
     caption = (
         "Runs of scripts/experiments/multimodal.py; intervals are Wilson's, 95 %; differences are "
-        "paired over questions, with intervals over resampled images and McNemar's p; a seed "
-        "compares two trained models. Most frequent answers: those of the training to each type of "
-        "question. Models, data and sizes are not the paper's: docs/vlm.md says what they are."
+        "paired over questions, with intervals over resampled images and McNemar's p. A single "
+        "seed compares two trained models; intervals of several seeds are over other images and "
+        "other seeds. Most frequent answers: those of the training to each type of question. "
+        "Models, data and sizes are not the paper's: docs/vlm.md says what they are."
     )
     if found["study"].isin(multimodal.STUDIES).any():
         caption = f"{multimodal.verdict(by_size())} {caption}".strip()
@@ -106,17 +107,14 @@ def by_size() -> pd.DataFrame:
 def by_cost() -> pd.DataFrame:
     """Rows of the committed runs: ``study``, ``row``, ``gmacs``, ``value``, ``low``, ``high`` in %.
 
-    Means over seeds, of intervals too: all seeds are asked the same questions. Of the studies of
-    objects only one whose pilot has learned is among them.
+    Of the studies of objects only one whose pilot has learned is among them.
     """
     columns = {"GMACs": "gmacs", "accuracy (%)": "value", "low": "low", "high": "high"}
     if multimodal.SUMMARY not in experiments.names():
         return pd.DataFrame(columns=["study", "row", *columns.values()])
     found = experiments.load(multimodal.SUMMARY).rename(columns=columns)
     failed = set(multimodal.STUDIES) - {multimodal.learned(by_size())}
-    found = found[~found["study"].isin(failed)]
-    keys = ["study", "row"]
-    return found.groupby(keys, sort=False)[list(columns.values())].mean().reset_index()
+    return found.loc[~found["study"].isin(failed), ["study", "row", *columns.values()]]
 
 
 def draw_costs(ax: Axes, rows: pd.DataFrame) -> None:

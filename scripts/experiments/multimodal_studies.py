@@ -1,0 +1,89 @@
+"""Rows and studies of multimodal.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from analyses.experiments import multimodal as rules
+from workbench.cost import cost
+
+LITE = "bundled:efficientnet_lite{}@{}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What one model sees, and how its projector starts."""
+
+    source: str
+    init: Literal["random", "ridge"] = "ridge"
+    blind: bool = False
+
+    @property
+    def gmacs(self) -> float:
+        """Multiply-accumulates of the tower for one image, in units of 1e9."""
+        model, _, scales = self.source.partition("@")
+        return float(cost(model, scales.split("+")).gmacs)
+
+
+ROWS = {
+    "Lite0": Row(source=LITE.format(0, "224")),
+    "Lite0-S2": Row(source=LITE.format(0, "224+448")),
+    "Lite0-S2 raw": Row(source=LITE.format(0, "224+448.raw")),
+    "Lite0-S2 3 scales": Row(source=LITE.format(0, "224+448+672")),
+    "Lite0-S2 3 scales raw": Row(source=LITE.format(0, "224+448.raw+672.raw")),
+    "Lite1": Row(source=LITE.format(1, "224.unpooled")),
+    "Lite2": Row(source=LITE.format(2, "224.unpooled")),
+    "Lite2 own size": Row(source=LITE.format(2, "260")),
+    "Lite0, random start": Row(source=LITE.format(0, "224"), init="random"),
+    rules.BLIND: Row(source=LITE.format(0, "224"), blind=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Questions, and how a run trains on them once and is scored."""
+
+    rows: tuple[str, ...]
+    score: str
+    batch: int = 8
+    """Conversations per step; few photographs need small batches for enough steps."""
+    questions: dict[str, int] | None = None
+    """Numbers of questions; by default all."""
+    pictures: dict[str, int] | None = None
+    """Numbers of rendered pictures; they have captions, which come first."""
+    shapes: int = 2
+    """In each rendered picture."""
+    sizes: tuple[int, ...] = (64, 32, 64, 16, 64, 32, 64, 8)
+    """Of the shapes in training pictures, in turn; test pictures have each size equally often."""
+    after: str | None = None
+    """Study whose trained model this one trains further, in place of captions."""
+    stage: Literal["projector", "lora"] = "lora"
+    seeds: tuple[int, ...] = (0,)
+
+
+OBJECTS = Study(
+    rows=tuple(row for row in ROWS if row != "Lite0, random start"), score="exact",
+    pictures={"train": 1600, "test": 480}, seeds=(0, 1, 2),
+)  # fmt: skip
+SHOWN = "easy-vqa"
+"""Study of which the report shows answers: its pictures come with a package."""
+STUDIES = {
+    "daquar": Study(
+        rows=("Lite0", "Lite0-S2", "Lite2", rules.BLIND, "Lite0-S2 raw", "Lite2 own size"),
+        score="exact", batch=2,
+    ),
+    SHOWN: Study(
+        rows=("Lite0", "Lite0-S2", rules.BLIND, "Lite0, random start"), score="likelihood", batch=2,
+        questions={"train": 4000, "test": 600},
+    ),
+    "objects-large": replace(
+        OBJECTS, shapes=1, sizes=(512, 256, 512, 128, 512, 256, 512, 64)
+    ),
+    "objects-one-shape": replace(
+        OBJECTS, shapes=1, pictures={"train": 2240, "test": 480}, after="objects-large"
+    ),
+    "objects-lora": replace(OBJECTS, after="objects-one-shape"),
+    "objects-projector": replace(OBJECTS, stage="projector"),
+}  # fmt: skip
+ASKED = ("daquar", SHOWN, "objects")
