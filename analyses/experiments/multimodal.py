@@ -3,8 +3,8 @@
 Objects of 8 to 512 pixels lie in pictures of :data:`SIDE` pixels. Studies of them differ in their
 sizes, in what is trained and in how hard the questions are. The first two runs of a study are its
 pilot: only where the row with the finest scales beats the blind one on the largest objects does a
-model of this size learn the questions at all, and differences between rows mean something. Pilots
-go from the easiest study to the hardest, as long as they succeed.
+model of this size learn the questions at all, and differences between rows mean something. Studies
+go from the easiest to the hardest, as long as their pilots succeed.
 """
 
 from __future__ import annotations
@@ -59,19 +59,10 @@ def pilot_gains(sizes: pd.DataFrame) -> dict[str, float]:
     return {study: gain for study, gain in gains.items() if gain is not None}
 
 
-def learned(sizes: pd.DataFrame) -> str | None:
-    """The hardest study that has learned, as all easier ones have; None so far."""
+def learned(sizes: pd.DataFrame) -> list[str]:
+    """The studies that have learned, as all easier ones have."""
     gains = pilot_gains(sizes)
-    passed = list(takewhile(lambda study: gains.get(study, -math.inf) >= NEEDED, STUDIES))
-    return passed[-1] if passed else None
-
-
-def next_pilot(sizes: pd.DataFrame) -> str | None:
-    """The study whose pilot is to be run next; None once a pilot has failed, or all are run."""
-    gains = pilot_gains(sizes)
-    if any(gain < NEEDED for gain in gains.values()):
-        return None
-    return next((study for study in STUDIES if study not in gains), None)
+    return list(takewhile(lambda study: gains.get(study, -math.inf) >= NEEDED, STUDIES))
 
 
 def verdict(sizes: pd.DataFrame) -> str:
@@ -116,7 +107,7 @@ def seen_pixels(source: str, size: float, side: int) -> float:
 
 
 def curves(sizes: pd.DataFrame) -> pd.DataFrame:
-    """Rows by size, means over seeds: of the study that has learned, else of the last one tried.
+    """Rows of the easiest study by size, means over seeds.
 
     Returns
     -------
@@ -124,9 +115,7 @@ def curves(sizes: pd.DataFrame) -> pd.DataFrame:
         ``name``, ``size``, ``seen`` (pixels), ``questions`` and ``right`` of a seed on average: all
         seeds are asked the same questions, and more seeds must not narrow an interval over them.
     """
-    tried = [study for study in STUDIES if (sizes["study"] == study).any()]
-    study = learned(sizes) or (tried[-1] if tried else None)
-    found = sizes[sizes["study"] == study]
+    found = sizes[sizes["study"] == STUDIES[0]]
     by = ["row", "source", "size"]
     table = found.groupby(by, sort=False)[["questions", "right"]].mean().reset_index()
     at = zip(table["source"], table["size"], strict=True)

@@ -87,7 +87,8 @@ class VlmTrain:
         held_out = self._held_out(images, log)
         found = fit(
             images, self.source, questions, self.vlm, seed=self.seed, folder=self.out, log=log,
-            start=self.start, checkpoint_every=self.checkpoint_every, progress=True,
+            start=self.start, asked_later=held_out[1] if held_out else (),
+            checkpoint_every=self.checkpoint_every, progress=True,
         )  # fmt: skip
         outcome = found.outcome
         if ranks.rank() > 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from workbench.datasets.pictures import Reader, recorded_transform
 from workbench.results import strict_json
 from workbench.training.files import IDENTITY
 from workbench.vlm.question import Question
+from workbench.vlm.questions import sha256
 
 _SIZE = re.compile(r"\b(\d+)$")
 
@@ -49,9 +49,7 @@ def read(path: Path, questions: Sequence[Question], option: str) -> Answers:
         if path.suffix == ".json":
             found = strict_json.read(path)
             answers, scores = list(map(str, found["answers"])), np.array(found["scores"], float)
-            kinds = Counter(question.type for question in questions if question.type)
-            asked_then = {name: part["questions"] for name, part in found["by_type"].items()}
-            source, same = str(found["source"]), kinds == asked_then
+            source, same = str(found["source"]), found["questions_sha256"] == sha256(questions)
             same &= len(scores) == len(answers) == len(questions)
         else:
             table = restored(pd.read_csv(path, dtype=str, na_filter=False))

@@ -145,7 +145,8 @@ def check(
 ) -> None:
     """Refuse (InputError), before a training, what :func:`line` and :func:`add` would refuse.
 
-    Held-out questions that are too long are refused after it, since only the language model knows.
+    Held-out questions that are too long are refused by :func:`~workbench.vlm.fit.fit`, which knows
+    the language model.
 
     `train` are the images to train on, `images` the held-out ones.
     """

@@ -69,6 +69,7 @@ def fit(
     folder: Path,
     log: Callable[[str], None],
     start: Path | None = None,
+    asked_later: Sequence[Question] = (),
     checkpoint_every: int = 200,
     progress: bool = False,
 ) -> Fitted:
@@ -76,8 +77,9 @@ def fit(
 
     The tokens of a step are read from a store, or computed, during the step before it. `folder` is
     of this run alone; `start` is that of a run to start from: its projector, and its adapters if
-    both runs have them. Under ``torchrun`` each process trains on its share of every step, and the
-    first alone writes and logs.
+    both runs have them. `asked_later` are questions for the trained model, one at a time; those
+    that are too long are refused before it is trained. Under ``torchrun`` each process trains on
+    its share of every step, and the first alone writes and logs.
 
     Raises
     ------
@@ -98,6 +100,7 @@ def fit(
         model = VisionLanguageModel(language, config, vision.channels).to(config.device)
         writer = Writer(language.tokenizer, model.projector.tokens(vision.grid))
         groups = conversations(questions, writer, length=config.length, turns=config.turns)
+        conversations(asked_later, writer, length=config.length, turns=1)
         if config.blind:
             rows = other_images(rows, seed)
         asked_about = rows[[group[0] for group in groups]]

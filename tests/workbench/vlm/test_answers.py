@@ -16,7 +16,7 @@ from workbench.models.transform import Transform
 from workbench.results.files import write_csv
 from workbench.vlm import answers as reading
 from workbench.vlm.answers import Answers, base_sides, by_size, examples, picture_shapes, read
-from workbench.vlm.questions import Question
+from workbench.vlm.questions import Question, sha256
 
 ASKED = [
     Question(image=f"{n}.jpg", question="colour?", answer="red", type=kind)
@@ -32,9 +32,9 @@ def test_a_table_and_a_result_hold_the_same_answers(tmp_path):
     scores = [1.0, 0.0, 1.0, 1.0]
     columns = {"image": [q.image for q in ASKED], "question": "colour?", "answer": "red"}
     pd.DataFrame({**columns, "score": scores}).to_csv(tmp_path / "a.csv", index=False)
-    kinds = {question.type: {"questions": 1} for question in ASKED}
     result = {
-        "answers": ["red"] * 4, "scores": scores, "source": "toy:a#b@8", "by_type": kinds
+        "answers": ["red"] * 4, "scores": scores, "source": "toy:a#b@8",
+        "questions_sha256": sha256(ASKED),
     }  # fmt: skip
     (tmp_path / "a.json").write_text(json.dumps(result))
     table, result = (read(tmp_path / name, ASKED, "--answers") for name in ("a.csv", "a.json"))
@@ -44,7 +44,7 @@ def test_a_table_and_a_result_hold_the_same_answers(tmp_path):
     for name in ("a.csv", "a.json"):
         with pytest.raises(InputError, match=rf"--against .*{name} answers 4 questions.* these 3"):
             read(tmp_path / name, ASKED[1:], "--against")
-    other = [replace(question, type="side 8") for question in ASKED]
+    other = [replace(question, question="shade?") for question in ASKED]
     with pytest.raises(InputError, match=r"a\.json answers 4 questions; expected these 4"):
         read(tmp_path / "a.json", other, "--against")
     (tmp_path / "b.json").write_text("{}")

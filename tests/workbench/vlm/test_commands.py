@@ -113,7 +113,10 @@ def test_a_projector_adds_its_line_to_the_table_of_the_encoder_law(photographs, 
     assert main([*train, *table]) == 2
     assert "--val-store" in capsys.readouterr().err
     table += ["--val-store", store, "--val-questions", asked]
+    long = pd.read_csv(asked).assign(question="what is in the picture? " * 20)
+    long.to_csv(photographs / "long.csv", index=False)
     for wrong, message in (
+        (["--length", "80", "--val-questions", str(photographs / "long.csv")], "at most 80"),
         (["--stage", "full"], "--stage is full"),
         (["--blind"], "--blind"),
         (["--val-questions", "no.csv"], "no.csv"),

@@ -107,13 +107,13 @@ def by_size() -> pd.DataFrame:
 def by_cost() -> pd.DataFrame:
     """Rows of the committed runs: ``study``, ``row``, ``gmacs``, ``value``, ``low``, ``high`` in %.
 
-    Of the studies of objects only one whose pilot has learned is among them.
+    Of the studies of objects only those whose pilots have learned are among them.
     """
     columns = {"GMACs": "gmacs", "accuracy (%)": "value", "low": "low", "high": "high"}
     if multimodal.SUMMARY not in experiments.names():
         return pd.DataFrame(columns=["study", "row", *columns.values()])
     found = experiments.load(multimodal.SUMMARY).rename(columns=columns)
-    failed = set(multimodal.STUDIES) - {multimodal.learned(by_size())}
+    failed = set(multimodal.STUDIES) - set(multimodal.learned(by_size()))
     return found.loc[~found["study"].isin(failed), ["study", "row", *columns.values()]]
 
 
