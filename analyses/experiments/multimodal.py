@@ -18,7 +18,9 @@ import pandas as pd
 from feature_store.source import Source
 
 SUMMARY, SIZES = "tables_1_8_9_multimodal", "tables_1_8_9_sizes"
-"""Summaries: a line for each run, and one for each run and size of objects."""
+"""Summaries: a line for each row, and one for each run, kind of question and size of objects."""
+SIZE_KEYS = ("study", "row", "seed", "source", "kind", "size")
+"""Columns of the second one, beside ``questions`` and ``right``."""
 STUDIES = ("objects-large", "objects-one-shape", "objects-lora", "objects-projector")
 """Studies of objects, the easiest first."""
 FINEST, BLIND = "Lite0-S2 3 scales raw", "blind"
@@ -42,7 +44,7 @@ def pilot_gain(sizes: pd.DataFrame, study: str) -> float | None:
     Parameters
     ----------
     sizes : pandas.DataFrame
-        Columns ``study``, ``row``, ``seed``, ``size``, ``questions``, ``right``.
+        Columns ``study``, ``row``, ``seed``, ``kind``, ``size``, ``questions``, ``right``.
     """
     of_study = sizes[sizes["study"] == study]
     found = of_study[(of_study["seed"] == 0) & (of_study["size"] == of_study["size"].max())]
@@ -107,16 +109,17 @@ def seen_pixels(source: str, size: float, side: int) -> float:
 
 
 def curves(sizes: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the easiest study by size, means over seeds.
+    """Rows of the easiest study by kind of question and size, means over seeds.
 
     Returns
     -------
     pandas.DataFrame
-        ``name``, ``size``, ``seen`` (pixels), ``questions`` and ``right`` of a seed on average: all
-        seeds are asked the same questions, and more seeds must not narrow an interval over them.
+        ``kind``, ``name``, ``size``, ``seen`` (pixels), ``questions`` and ``right`` of a seed on
+        average: all seeds are asked the same questions, and more seeds must not narrow an interval
+        over them.
     """
     found = sizes[sizes["study"] == STUDIES[0]]
-    by = ["row", "source", "size"]
+    by = ["kind", "row", "source", "size"]
     table = found.groupby(by, sort=False)[["questions", "right"]].mean().reset_index()
     at = zip(table["source"], table["size"], strict=True)
     table["seen"] = [seen_pixels(source, size, SIDE) for source, size in at]

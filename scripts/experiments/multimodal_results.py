@@ -60,21 +60,16 @@ def prior(run: dict) -> dict:
 
 
 def by_size(runs: list[dict]) -> pd.DataFrame:
-    """Questions and right answers by the size with which a type ends, such as `attribute 64`."""
-    rows = [
-        {
-            **{key: run[key] for key in ("study", "row", "seed", "source")},
-            "size": int(name.split()[-1]),
-            "questions": found["questions"],
-            "right": round(found["accuracy"] * found["questions"], 3),
-        }
-        for run in runs
-        if run["study"] in rules.STUDIES
-        for name, found in run["by_type"].items()
-    ]
-    keys = ["study", "row", "seed", "source", "size"]
-    table = pd.DataFrame(rows, columns=[*keys, "questions", "right"])
-    return table.groupby(keys, sort=False).sum().reset_index()
+    """Questions and right answers by the two words of a type, such as `attribute 64`."""
+    rows = []
+    for run in runs:
+        for name, found in run["by_type"].items() if run["study"] in rules.STUDIES else ():
+            kind, size = name.split()
+            own = {key: run[key] for key in ("study", "row", "seed", "source")}
+            right = round(found["accuracy"] * found["questions"])
+            own |= {"kind": kind, "size": int(size)}
+            rows.append(own | {"questions": found["questions"], "right": right})
+    return pd.DataFrame(rows, columns=[*rules.SIZE_KEYS, "questions", "right"])
 
 
 def write_summary() -> None:
@@ -149,10 +144,11 @@ def page_tables() -> str:
         shown = lines.drop(columns="study").loc[:, lambda frame: ~(frame == "").all()]
         texts += [f"**{study}**", to_markdown(shown, "")]
     for study, sizes in case_studies.by_size().groupby("study", sort=False):
-        right = sizes.groupby(["row", "size"], sort=False)[["right", "questions"]].sum()
-        wide = (100 * right["right"] / right["questions"]).round(1).unstack("size")
-        wide = wide.loc[list(dict.fromkeys(sizes["row"])), sorted(wide, reverse=True)]
-        wide.columns = [f"{size} pixels (%)" for size in wide]
+        right = sizes.groupby(["row", "kind", "size"])[["right", "questions"]].sum()
+        wide = (100 * right["right"] / right["questions"]).round(1).unstack(["kind", "size"])
+        wide = wide.loc[list(dict.fromkeys(sizes["row"]))]
+        wide = wide[sorted(wide, key=lambda column: (column[0], -column[1]))]
+        wide.columns = [f"{kind} {size} (%)" for kind, size in wide]
         texts += [f"**{study}, by size**", to_markdown(wide.reset_index(), "")]
     for study, lines in tokens_frame().groupby("study", sort=False):
         texts += [f"**{study}, read from a token linearly**", to_markdown(lines.iloc[:, 1:], "")]

@@ -27,13 +27,17 @@ def draw_sizes(table: pd.DataFrame) -> Figure:
     """Accuracy against the size of objects, in the picture and as a model sees it.
 
     Where the size seen decides, curves that are apart on the left meet on the right. The table has
-    ``name``, ``size`` (pixels), ``seen`` (pixels, or NaN), ``questions``, ``right``.
+    ``kind`` (of the questions; one line of panels each), ``name``, ``size`` (pixels), ``seen``
+    (pixels, or NaN), ``questions``, ``right``.
     """
     columns = [name for name in PANELS if table[name].notna().any()]
-    drawn, axes = style.figure(4.6 * len(columns), 3.8, columns=len(columns))
+    kinds = list(dict.fromkeys(table["kind"]))
+    width, height = 4.6 * len(columns), 3.4 * len(kinds) + 0.4
+    drawn, axes = style.figure(width, height, rows=len(kinds), columns=len(columns))
     looks = _looks(list(dict.fromkeys(table["name"])))
-    for ax, column in zip(axes, columns, strict=True):
-        for name, rows in table.groupby("name", sort=False):
+    panels = ((kind, column) for kind in kinds for column in columns)
+    for ax, (kind, column) in zip(axes, panels, strict=True):
+        for name, rows in table[table["kind"] == kind].groupby("name", sort=False):
             at = rows.dropna(subset=[column]).sort_values(column)
             share = 100 * at["right"] / at["questions"]
             ends = [wilson(r, n) for r, n in zip(at["right"], at["questions"], strict=True)]
@@ -44,6 +48,7 @@ def draw_sizes(table: pd.DataFrame) -> Figure:
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.set(xlabel=PANELS[column], ylabel="accuracy (%)\n(bars: 95 % intervals)")
+        ax.set_title(kind, fontsize=9)
     names = axes[0].get_legend_handles_labels()
     drawn.legend(*names, loc="outside upper left", ncols=3, fontsize=8)
     return drawn

@@ -75,30 +75,30 @@ def read(path: Path, questions: Sequence[Question], option: str) -> Answers:
 def by_size(
     questions: Sequence[Question], found: Mapping[str, Answers], sides: Mapping[str, np.ndarray]
 ) -> pd.DataFrame:
-    """Number of right answers by object size: the pixels that end a type, such as ``colour 64``.
+    """Number of right answers by kind of question and object size: a type such as ``colour 64``.
 
     `sides` maps a source to :func:`base_sides` of the questions' pictures.
 
     Returns
     -------
     pandas.DataFrame
-        ``name``, ``size``, ``seen`` (pixels at the largest scale, the mean over the questions whose
-        picture is known), ``questions``, ``right``; empty if no type ends in a number.
+        ``kind``, ``name``, ``size`` (pixels), ``seen`` (pixels at the largest scale, the mean over
+        the questions whose picture is known), ``questions``, ``right``; empty if no type ends in a
+        number.
     """
     sizes = object_sizes(questions)
-    rows = [
-        {
-            "name": name,
-            "size": size,
-            "seen": _seen(one.source, size, sides[one.source][sizes == size])
-            if one.source in sides
-            else np.nan,
-            "questions": int((sizes == size).sum()),
-            "right": float(one.scores[sizes == size].sum()),
-        }
-        for name, one in found.items()
-        for size in sorted(set(sizes.tolist()) - {0})
-    ]
+    kinds = np.array([_SIZE.sub("", question.type).strip() for question in questions])
+    asked = sorted(set(zip(kinds[sizes > 0].tolist(), sizes[sizes > 0].tolist(), strict=True)))
+    rows = []
+    for name, one in found.items():
+        for kind, size in asked:
+            chosen = (sizes == size) & (kinds == kind)
+            seen = np.nan
+            if one.source in sides:
+                seen = _seen(one.source, size, sides[one.source][chosen])
+            row = {"kind": kind, "name": name, "size": size, "seen": seen}
+            row |= {"questions": int(chosen.sum()), "right": float(one.scores[chosen].sum())}
+            rows.append(row)
     return pd.DataFrame(rows)
 
 

@@ -117,7 +117,7 @@ def test_studies_become_harder_while_their_pilots_learn(script, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_sizes_are_pooled_over_seeds_and_kinds_and_drawn_as_seen(script, tmp_path):
+def test_sizes_are_pooled_over_seeds_and_drawn_as_seen_for_each_kind(script, tmp_path):
     assert case_studies.sizes_figure() is None
     for seed in (0, 1):
         put(script, rules.STUDIES[0], "Lite0", {"attribute 64": 20, "spatial 64": 30}, seed)
@@ -125,15 +125,19 @@ def test_sizes_are_pooled_over_seeds_and_kinds_and_drawn_as_seen(script, tmp_pat
     put(script, "daquar", "Lite0", {"colour": 3})
     _, _, frame = table(script)
     assert frame["seeds"].tolist() == [1, 1, 2, 2, 2], "studies by name, each with its prior"
-    sizes = case_studies.by_size().set_index(["row", "seed"])
-    assert sizes.loc[("Lite0", 1), ["size", "questions", "right"]].tolist() == [64, 80, 50]
-    picture, seen = case_studies.sizes_figure().axes
-    shown = {line.get_label(): line.get_xydata().tolist() for line in picture.lines}
-    assert shown["Lite0"] == [[64, 62.5]]
-    assert shown[S2] == [[8, 50], [64, 75]]
-    at = {line.get_label(): line.get_xdata().tolist() for line in seen.lines}
-    assert at[S2] == [4, 32]
-    assert at["Lite0"] == [pytest.approx(64 * 224 / 1344)]
+    sizes = case_studies.by_size().set_index(["row", "seed", "kind"])
+    spatial = sizes.loc[("Lite0", 1, "spatial"), ["size", "questions", "right"]]
+    assert spatial.tolist() == [64, 40, 30]
+    axes = case_studies.sizes_figure().axes
+    titles = [ax.get_title("left") for ax in axes]
+    assert titles == ["attribute", "attribute", "spatial", "spatial"]
+    colours, colours_seen, sides, sides_seen = (
+        {line.get_label(): line.get_xydata().tolist() for line in ax.lines} for ax in axes
+    )
+    assert colours == {"Lite0": [[64, 50]], S2: [[64, 75]]}
+    assert sides == {"Lite0": [[64, 75]], S2: [[8, 50]]}
+    assert colours_seen == {"Lite0": [[pytest.approx(64 * 224 / 1344), 50]], S2: [[32, 75]]}
+    assert sides_seen[S2] == [[4, 50]]
     assert set(figures.FIGURES) >= {"object sizes", "robot"}
 
 

@@ -72,11 +72,12 @@ def test_right_answers_are_counted_by_size_and_as_seen():
     found = {"S2": answers(0, 1, 0.5, 1, source="toy:a#b@224+448.raw"), "x": answers(1, 1, 1, 1)}
     sides = {found["S2"].source: np.array([896, 896, 448, 10])}
     table = by_size(ASKED, found, sides)
-    assert table["size"].tolist() == [8, 64, 8, 64]
-    assert table["questions"].tolist() == [1, 2, 1, 2]
-    assert table["right"].tolist() == [0, 1.5, 1, 2]
-    assert table["seen"].tolist()[:2] == [4, (32 + 64) / 2]
-    assert table["seen"].isna().tolist() == [False, False, True, True]
+    assert table["kind"].tolist() == ["colour", "colour", "side"] * 2
+    assert table["size"].tolist() == [8, 64, 64] * 2
+    assert table["questions"].tolist() == [1] * 6
+    assert table["right"].tolist() == [0, 1, 0.5, 1, 1, 1]
+    assert table["seen"].tolist()[:3] == [4, 32, 64]
+    assert table["seen"].isna().tolist() == [False] * 3 + [True] * 3
     assert by_size(ASKED[3:], {"x": answers(1)}, {}).empty
     unknown = {found["S2"].source: np.full(4, np.nan)}
     assert by_size(ASKED, found, unknown)["seen"].isna().all()

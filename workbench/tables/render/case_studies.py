@@ -98,10 +98,10 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
 
 
 def by_size() -> pd.DataFrame:
-    """Committed right answers by the size of objects; no row where no run is committed."""
+    """Committed right answers by kind and size of objects; no row where no run is committed."""
     if multimodal.SIZES in experiments.names():
         return experiments.load(multimodal.SIZES)
-    return pd.DataFrame(columns=["study", "row", "seed", "source", "size", "questions", "right"])
+    return pd.DataFrame(columns=[*multimodal.SIZE_KEYS, "questions", "right"])
 
 
 def by_cost() -> pd.DataFrame:
