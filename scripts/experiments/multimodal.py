@@ -10,7 +10,7 @@ row has 7 x 7 image tokens but those named "own size" (9 x 9).
 
 daquar: DIR/daquar holds train.csv and test.csv (path, question, answer, type) of photographs of
 rooms; scored by exact match. easy-vqa: the first pictures of that package, one large shape on an
-empty ground each, scored by the likelihood of the choices; --gallery draws some of its answers.
+empty ground each, scored by the likelihood of the choices.
 objects: shapes over photographs at 1344 pixels, from small_objects.py, scored by exact match, since
 the likelihood of all choices would take as long as the training; DIR holds imagenet_sample_500.
 Half of the training pictures have the largest shapes of their study. Captions come first: they
@@ -21,7 +21,8 @@ shapes with the projector alone. Two runs of each are its pilot (the finest scal
 which sees another image's tokens). Where they differ by 20 points on the largest shapes, all rows
 of the study are run, in three seeds, and the next study is tried. Of a study whose pilot fails
 nothing is concluded, and the summary and the tables say that. object_tokens.py reads the same
-tokens with a linear classifier.
+tokens with a linear classifier. --gallery draws answers for the page of Table 1: of easy-vqa from
+its committed results, of objects-large by the models in --stores.
 
 Products are taken in bf16, as LLaVA does; a processor without them takes many times as long.
 Expected on two idle cores that have them: stores of daquar 3 minutes; of a study of objects
@@ -43,25 +44,14 @@ from pathlib import Path
 
 import numpy as np
 import runner
-from multimodal_results import (
-    RESULTS,
-    SUMMARIES,
-    by_size,
-    results,
-    summary,
-    write_summary,
-)
-from multimodal_stores import easy_vqa, pictures_of, stored
-from multimodal_studies import ASKED, ROWS, SHOWN, STUDIES
-from PIL import Image
+from multimodal_gallery import GALLERIES, gallery
+from multimodal_results import by_size, results, summary, write_summary
+from multimodal_stores import pictures_of, stored
+from multimodal_studies import ASKED, ROWS, STUDIES, Run
 
 import feature_store
-from analyses import experiments
 from analyses.experiments import multimodal as rules
-from workbench.figures import style
-from workbench.figures.answers import draw_gallery
 from workbench.models.info import Arithmetic
-from workbench.vlm import answers
 from workbench.vlm import questions as asked_of
 from workbench.vlm.config import VlmConfig
 from workbench.vlm.evaluate import evaluate
@@ -77,19 +67,6 @@ CAPTIONS = 0.25
 """Passes of the projector over the captions, after they have solved its start."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """One row of one study."""
-
-    study: str
-    row: str
-    seed: int
-
-    @property
-    def path(self) -> Path:
-        return RESULTS / f"{self.study}-{self.row}-seed{self.seed}.json".replace(" ", "_")
-
-
 def main() -> None:
     parser = runner.parser(__doc__, "write the tables of what is there and print it")
     parser.add_argument("--data", type=Path, help="folder of the data sets")
@@ -97,10 +74,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=ASKED, default=list(ASKED))
     parser.add_argument("--row", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seed", nargs="+", type=int, help="instead of those of the study")
-    parser.add_argument("--gallery", action="store_true", help=f"draw answers of {SHOWN}, and stop")
+    parser.add_argument("--gallery", choices=GALLERIES, help="draw answers of a study, and stop")
     asked = runner.parsed(parser)
     if asked.gallery:
-        print(*gallery())
+        print(*gallery(asked.gallery, asked.stores))
         return
     if asked.summary:
         write_summary()
@@ -150,7 +127,7 @@ def plan(run: Run, asked: argparse.Namespace) -> list[Training]:
         stage=study.stage, init=row.init, batch=study.batch, turns=12, blind=row.blind,
         arithmetic=ARITHMETIC,
     )  # fmt: skip
-    folder = asked.stores / "runs" / run.path.stem
+    folder = run.folder(asked.stores)
     before = []
     if study.after:
         before = plan(replace(run, study=study.after), asked)
@@ -218,29 +195,6 @@ def most_frequent(train: list[Question], test: list[Question], score: str) -> li
     pairs = zip(test, said, strict=True)
     same = exact if score == "exact" else lambda question, answer: float(question.answer == answer)
     return [same(question, answer) for question, answer in pairs]
-
-
-def gallery() -> tuple[Path, ...]:
-    """Draw answers of S2, one scale and blind; the picture that the page of Table 1 shows.
-
-    The other studies show photographs that are not committed: `workbench vlm show` draws those.
-    """
-    runs = {row: Run(study=SHOWN, row=row, seed=0) for row in ("Lite0-S2", *rules.BASES)}
-    if missing := runner.missing(runs.values()):
-        sys.exit(f"{missing[0].path.stem} is not run yet; run it first")
-    questions = asked_of.read([easy_vqa("test")], (STUDIES[SHOWN].questions or {}).get("test"))
-    found = {row: answers.read(run.path, questions, "the result") for row, run in runs.items()}
-    rows = np.array(json.loads(runs["Lite0-S2"].path.read_text())["rows"])
-    chosen = answers.examples(found, rows, 12)
-    names = [easy_vqa("test").parent / questions[n].image for n in chosen]
-    drawn = draw_gallery(
-        [np.asarray(Image.open(name).convert("RGB")) for name in names],
-        [(questions[n].question, questions[n].answer) for n in chosen],
-        {row: [(of.answers[n], of.scores[n]) for n in chosen] for row, of in found.items()},
-    )
-    return style.save(
-        drawn, SUMMARIES / f"table01_{SHOWN}{experiments.GALLERY}".removesuffix(".png"), ["png"]
-    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import runner
-from multimodal_studies import ROWS
+from multimodal_studies import RESULTS, ROWS
 
 from analyses import experiments
 from analyses.experiments import multimodal as rules
@@ -19,7 +19,6 @@ from workbench.results.table_files import to_markdown
 from workbench.tables.render import case_studies
 from workbench.vlm.scoring import paired
 
-RESULTS = Path(__file__).parent / "results" / "multimodal"
 TOKENS = RESULTS.with_name("object_tokens")
 """Results of object_tokens.py."""
 SUMMARIES = Path(experiments.__file__).parent

@@ -36,10 +36,8 @@ def stored(
     else:
         file = data / name / f"{side}.csv"
     questions = asked_of.read([file], (study.questions or {}).get(side))
-    images = dict.fromkeys(question.image for question in questions)
-    table = stores / f"{images_name}_{side}.csv"
-    table.parent.mkdir(parents=True, exist_ok=True)
-    small_objects.table(table, ["path"], [[str(file.parent.resolve() / image)] for image in images])
+    stores.mkdir(parents=True, exist_ok=True)
+    table = table_of_images(questions, file.parent, stores / f"{images_name}_{side}.csv")
     path = table.with_suffix(".zarr")
     extract(
         ExtractRequest(
@@ -48,6 +46,13 @@ def stored(
         )
     )  # fmt: skip
     return feature_store.open(str(path)), questions
+
+
+def table_of_images(questions: list[Question], folder: Path, path: Path) -> Path:
+    """Write the table of the images in a folder that questions are about; its path."""
+    images = dict.fromkeys(question.image for question in questions)
+    small_objects.table(path, ["path"], [[str(folder.resolve() / image)] for image in images])
+    return path
 
 
 def easy_vqa(side: str) -> Path:

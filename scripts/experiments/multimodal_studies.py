@@ -1,13 +1,15 @@
-"""Rows and studies of multimodal.py."""
+"""Rows, studies and runs of multimodal.py."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from analyses.experiments import multimodal as rules
 from workbench.cost import cost
 
+RESULTS = Path(__file__).parent / "results" / "multimodal"
 LITE = "bundled:efficientnet_lite{}@{}"
 
 
@@ -87,3 +89,20 @@ STUDIES = {
     "objects-projector": replace(OBJECTS, stage="projector"),
 }  # fmt: skip
 ASKED = ("daquar", SHOWN, "objects")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One row of one study."""
+
+    study: str
+    row: str
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        return RESULTS / f"{self.study}-{self.row}-seed{self.seed}.json".replace(" ", "_")
+
+    def folder(self, stores: Path) -> Path:
+        """Where its model is trained."""
+        return stores / "runs" / self.path.stem

@@ -40,7 +40,8 @@ def script(tmp_path, monkeypatch):
     monkeypatch.setitem(tables, "TOKENS", tmp_path / "object_tokens")
     monkeypatch.setitem(tables, "SUMMARIES", summaries)
     monkeypatch.setitem(tables, "PAGE", page)
-    found["gallery"].__globals__.update(RESULTS=results, SUMMARIES=summaries)
+    monkeypatch.setitem(found["Run"].path.fget.__globals__, "RESULTS", results)
+    monkeypatch.setitem(found["gallery"].__globals__, "SUMMARIES", summaries)
     monkeypatch.setattr(experiments, "files", lambda name: summaries)
     return found
 
@@ -183,20 +184,21 @@ def test_figure_3_has_the_printed_benchmarks_and_a_panel_for_each_study(script):
 
 
 @pytest.mark.skipif(find_spec("easy_vqa") is None, reason="install the extra: vlm")
-def test_answers_are_drawn_for_the_page_of_table_1(script, monkeypatch):
+def test_answers_are_drawn_for_the_page_of_table_1(script, tmp_path, monkeypatch):
     study = script["Study"](rows=(), score="likelihood", questions={"test": 40})
     monkeypatch.setitem(script["gallery"].__globals__["STUDIES"], "easy-vqa", study)
     put(script, "easy-vqa", "blind", {"colour": 5})
     put(script, "easy-vqa", "Lite0", {"colour": 20})
     with pytest.raises(SystemExit, match="easy-vqa-Lite0-S2-seed0 is not run yet"):
-        script["gallery"]()
+        script["gallery"]("easy-vqa", tmp_path)
     put(script, "easy-vqa", "Lite0-S2", {"colour": 36})
-    questions = script["asked_of"].read([script["easy_vqa"]("test")], 40)
+    easy_vqa = script["gallery"].__globals__["easy_vqa"]
+    questions = script["asked_of"].read([easy_vqa("test")], 40)
     for run in script["results"]():
         run["questions_sha256"] = script["asked_of"].sha256(questions)
         path = script["Run"](study="easy-vqa", row=run["row"], seed=0).path.name
         (script["summary"].__globals__["RESULTS"] / path).write_text(json.dumps(run))
-    (drawn,) = script["gallery"]()
+    (drawn,) = script["gallery"]("easy-vqa", tmp_path)
     assert Image.open(drawn).size[0] > 500
     assert list(experiments.films("table01")) == ["table01_easy-vqa_gallery.png"]
 
@@ -240,7 +242,7 @@ def test_runs_of_real_parts_from_pictures_to_the_table(script, tmp_path, monkeyp
         objects: study(**pictures, shapes=1, after=first),
         "easy-vqa": study(rows=(), score="likelihood", questions={"train": 12, "test": 5}),
     }  # fmt: skip
-    for name in ("plan", "stored"):
+    for name in ("plan", "stored", "gallery"):
         monkeypatch.setitem(script[name].__globals__, "STUDIES", small)
     monkeypatch.setitem(globals_, "ARITHMETIC", "fp32")  # fast on every processor
     asked = Namespace(data=tmp_path / "data", stores=tmp_path / "stores")
@@ -250,11 +252,16 @@ def test_runs_of_real_parts_from_pictures_to_the_table(script, tmp_path, monkeyp
         assert found["steps"] == ([1, 2, 2] if name == objects else [1])
         assert (found["ridge_r2"] is None) == (row == "Lite0, random start")
         assert found["questions"] == len(found["scores"]) == {objects: 4, "easy-vqa": 5}[name]
-        (globals_["RESULTS"] / run.path.name).write_text(json.dumps(found))
+        run.path.write_text(json.dumps(found))
     _, caption, frame = table(script)
     assert frame["image tokens"].tolist() == [49, 0, 49, 0]
     assert found["stages"][-1]["init"] == "random"
     assert "no pilot has been run" in caption
+    shown = {"GALLERIES": {first: ("Lite0-S2",)}, "PICTURES": 4}
+    for name, value in shown.items():
+        monkeypatch.setitem(script["gallery"].__globals__, name, value)
+    (drawn,) = script["gallery"](first, asked.stores)
+    assert drawn.name == f"table01_{first}_gallery.png"
 
 
 def test_the_committed_tables_are_the_summary_of_the_committed_runs(monkeypatch):
