@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import runner
 from multimodal_studies import RESULTS, ROWS
+from small_objects import KINDS
 
 from analyses import experiments
 from analyses.experiments import multimodal as rules
@@ -16,7 +17,7 @@ from analyses.statistics.trials import Mean, over_seeds
 from workbench.results import strict_json
 from workbench.results.files import write_csv
 from workbench.results.table_files import to_markdown
-from workbench.tables.render import case_studies
+from workbench.tables.render import case_studies, view
 from workbench.vlm.scoring import paired
 
 TOKENS = RESULTS.with_name("object_tokens")
@@ -155,23 +156,29 @@ def page_tables() -> str:
 
 
 def tokens_frame() -> pd.DataFrame:
-    """A line for each row and token of object_tokens.py: right answers in percent."""
-    runs = sorted(
-        map(strict_json.read, TOKENS.glob("*.json")),
-        key=lambda run: (run["study"], ROWS[run["row"]].gmacs, run["row"]),
-    )
-    columns = ["study", "row", "token"]
-    lines = [
-        {"study": run["study"], "row": run["row"], "token": token}
-        | {
-            f"{kind} {size} (%)": round(100 * found["right"] / found["of"], 1)
-            for kind, sizes in kinds.items()
-            for size, found in sizes.items()
-        }
-        for run in runs
-        for token, kinds in run["right"].items()
-    ]
-    return pd.DataFrame(lines, columns=None if lines else columns)
+    """A line for each row and token of object_tokens.py: right answers in percent.
+
+    The difference from the first of :data:`~analyses.experiments.multimodal.BASES` is over colours
+    of all sizes.
+    """
+    runs = {(run["study"], run["row"]): run for run in map(strict_json.read, TOKENS.glob("*.json"))}
+    lines = []
+    for study, row in sorted(runs, key=lambda key: (key[0], ROWS[key[1]].gmacs, key[1])):
+        run, base = runs[study, row], runs.get((study, rules.BASES[0]))
+        sizes = np.array(run["sizes"])
+        for token, kinds in run["hits"].items():
+            found: dict = {"study": study, "row": row, "token": token}
+            for kind, hits in kinds.items():
+                for size in sorted(set(run["sizes"]), reverse=True):
+                    share = np.array(hits)[sizes == size].mean()
+                    found[f"{kind} {size} (%)"] = round(100 * share, 1)
+            if base is not None and row != base["row"]:
+                colours = (np.array(one["hits"][token][KINDS[0]]) for one in (run, base))
+                gain = paired(*colours, np.arange(len(sizes)))
+                ends = (100 * gain[key] for key in ("difference", "low", "high"))
+                found[f"{KINDS[0]} minus {rules.BASES[0]}"] = view.paired(*ends, gain["p"])
+            lines.append(found)
+    return pd.DataFrame(lines, columns=None if lines else ["study"]).fillna("")
 
 
 def summary() -> list[dict]:

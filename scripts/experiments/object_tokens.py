@@ -84,25 +84,22 @@ def measured(run: Run, data: Path, stores: Path) -> dict:
         "study": run.study,
         "row": run.row,
         "source": ROWS[run.row].source,
-        "images": {"train": len(train.size), "test": len(test.size)},
-        "right": {
-            name: {kind: right(train, test, name, kind) for kind in test.answers}
+        "images": len(train.size),
+        "sizes": test.size.tolist(),
+        "hits": {
+            name: {kind: hits(train, test, name, kind) for kind in test.answers}
             for name in test.tokens
         },
         **runner.provenance("torch", "scikit-learn"),
     }
 
 
-def right(train: Side, test: Side, token: str, kind: str) -> dict[str, dict[str, int]]:
-    """Size in pixels to right answers and pictures, of a classifier of one kind of token."""
+def hits(train: Side, test: Side, token: str, kind: str) -> list[int]:
+    """1 for each test picture that a classifier of one kind of token answers right, else 0."""
     classifier = make_pipeline(StandardScaler(), RidgeClassifierCV(PENALTIES))
     classifier.fit(train.tokens[token], train.answers[kind])
-    hits = classifier.predict(test.tokens[token]) == test.answers[kind]
-    found = {}
-    for size in sorted(set(test.size.tolist()), reverse=True):
-        of_size = hits[test.size == size]
-        found[str(size)] = {"right": int(of_size.sum()), "of": len(of_size)}
-    return found
+    said = classifier.predict(test.tokens[token])
+    return (said == test.answers[kind]).astype(int).tolist()
 
 
 def side(run: Run, part: str, data: Path, stores: Path) -> Side:
