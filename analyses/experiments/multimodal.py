@@ -9,7 +9,6 @@ go from the easiest to the hardest, as long as their pilots succeed.
 
 from __future__ import annotations
 
-import math
 import re
 from itertools import takewhile
 
@@ -20,7 +19,7 @@ from feature_store.source import Source
 SUMMARY, SIZES = "tables_1_8_9_multimodal", "tables_1_8_9_sizes"
 """Summaries: a line for each row, and one for each run, kind of question and size of objects."""
 SIZE_KEYS = ("study", "row", "seed", "source", "kind", "size")
-"""Columns of the second one, beside ``questions`` and ``right``."""
+"""Columns of :data:`SIZES`, beside ``questions`` and ``right``."""
 STUDIES = ("objects-large", "objects-one-shape", "objects-lora", "objects-projector")
 """Studies of objects, the easiest first."""
 FINEST, BLIND = "Lite0-S2 3 scales raw", "blind"
@@ -36,7 +35,7 @@ NEEDED = 20.0
 study."""
 
 
-def pilot_gain(sizes: pd.DataFrame, study: str) -> float | None:
+def pilot_gain(sizes: pd.DataFrame, study: str, kind: str | None = None) -> float | None:
     """Points by which a study's pilot beats its blind row on its largest objects; None without it.
 
     The pilot has seed 0; runs with other seeds, which follow where it learned, change nothing.
@@ -45,9 +44,13 @@ def pilot_gain(sizes: pd.DataFrame, study: str) -> float | None:
     ----------
     sizes : pandas.DataFrame
         Columns ``study``, ``row``, ``seed``, ``kind``, ``size``, ``questions``, ``right``.
+    kind : str, optional
+        Of the questions; by default all.
     """
     of_study = sizes[sizes["study"] == study]
     found = of_study[(of_study["seed"] == 0) & (of_study["size"] == of_study["size"].max())]
+    if kind is not None:
+        found = found[found["kind"] == kind]
     sums = found.groupby("row")[["right", "questions"]].sum()
     if not {FINEST, BLIND} <= set(sums.index):
         return None
@@ -55,33 +58,32 @@ def pilot_gain(sizes: pd.DataFrame, study: str) -> float | None:
     return float(share[FINEST] - share[BLIND])
 
 
-def pilot_gains(sizes: pd.DataFrame) -> dict[str, float]:
-    """Study to :func:`pilot_gain`, of the pilots that have been run."""
-    gains = {study: pilot_gain(sizes, study) for study in STUDIES}
-    return {study: gain for study, gain in gains.items() if gain is not None}
-
-
 def learned(sizes: pd.DataFrame) -> list[str]:
-    """The studies that have learned, as all easier ones have."""
-    gains = pilot_gains(sizes)
-    return list(takewhile(lambda study: gains.get(study, -math.inf) >= NEEDED, STUDIES))
+    """Studies whose pilots passed, up to the first that did not."""
+
+    def passed(study: str) -> bool:
+        gain = pilot_gain(sizes, study)
+        return gain is not None and gain >= NEEDED
+
+    return list(takewhile(passed, STUDIES))
 
 
 def verdict(sizes: pd.DataFrame) -> str:
-    """Why nothing is concluded from studies of objects; empty where all that were tried learned."""
-    gains = pilot_gains(sizes)
-    failed = {study: gain for study, gain in gains.items() if gain < NEEDED}
-    if gains and not failed:
-        return ""
-    listed = [f"{gain:+.1f} points in {study}" for study, gain in failed.items()]
-    why = (
-        f"questions about the largest objects are answered {', '.join(listed)} above the blind "
-        f"row, and {NEEDED:g} are needed"
-        if listed
-        else "no pilot has been run"
+    """What nothing is concluded from, and why: studies, or one kind of question; perhaps empty."""
+    found = {}
+    for study in dict.fromkeys(sizes["study"]):
+        kinds = [None, *dict.fromkeys(sizes.loc[sizes["study"] == study, "kind"])]
+        gains = [(kind, pilot_gain(sizes, study, kind)) for kind in kinds]
+        missed = [one for one in gains if one[1] is not None and one[1] < NEEDED]
+        for kind, gain in missed[:1] if study not in learned(sizes) else missed:
+            found[f"{kind} questions of {study}" if kind else study] = gain
+    if not found and not learned(sizes):
+        return "Nothing is concluded from the studies of objects: no pilot has been run."
+    return " ".join(
+        f"Nothing is concluded from {name}: on the largest objects the pilot is {gain:+.1f} points "
+        f"above the blind row, and {NEEDED:g} are needed."
+        for name, gain in found.items()
     )
-    which = ", ".join(failed) if learned(sizes) else "the studies of objects"
-    return f"Nothing is concluded from {which}: {why}."
 
 
 def seen_pixels(source: str, size: float, side: int) -> float:
@@ -109,18 +111,19 @@ def seen_pixels(source: str, size: float, side: int) -> float:
 
 
 def curves(sizes: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the easiest study by kind of question and size, means over seeds.
+    """Rows by kind of question and size, means over seeds: of studies that learned, or the first.
 
     Returns
     -------
     pandas.DataFrame
-        ``kind``, ``name``, ``size``, ``seen`` (pixels), ``questions`` and ``right`` of a seed on
-        average: all seeds are asked the same questions, and more seeds must not narrow an interval
-        over them.
+        ``kind`` (with its study), ``name``, ``size``, ``seen`` (pixels), ``questions`` and
+        ``right`` of a seed on average: all seeds are asked the same questions, and more seeds must
+        not narrow an interval over them.
     """
-    found = sizes[sizes["study"] == STUDIES[0]]
-    by = ["kind", "row", "source", "size"]
+    found = sizes[sizes["study"].isin(learned(sizes) or STUDIES[:1])]
+    by = ["study", "kind", "row", "source", "size"]
     table = found.groupby(by, sort=False)[["questions", "right"]].mean().reset_index()
     at = zip(table["source"], table["size"], strict=True)
     table["seen"] = [seen_pixels(source, size, SIDE) for source, size in at]
+    table["kind"] = table.pop("study") + ", " + table["kind"]
     return table.rename(columns={"row": "name"}).drop(columns="source")

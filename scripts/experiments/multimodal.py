@@ -15,19 +15,21 @@ objects: shapes over photographs at 1344 pixels, from small_objects.py, scored b
 the likelihood of all choices would take as long as the training; DIR holds imagenet_sample_500.
 Half of the training pictures have the largest shapes of their study. Captions come first: they
 solve the start, and the projector trains on a quarter of them. Then questions, in studies from the
-easiest on: objects-large (adapters; one shape of 64 to 512 pixels in each picture), its models
-trained further on 8 to 64 pixels (objects-one-shape), those on two shapes (objects-lora), and two
-shapes with the projector alone. Two runs of each are its pilot (the finest scales, and "blind",
-which sees another image's tokens). Where they differ by 20 points on the largest shapes, all rows
-of the study are run, in three seeds, and the next study is tried. Of a study whose pilot fails
-nothing is concluded, and the summary and the tables say that. object_tokens.py reads the same
-tokens with a linear classifier. --gallery draws answers for the page of Table 1: of easy-vqa from
-its committed results, of objects-large by the models in --stores.
+easiest on. objects-large trains adapters on pictures with one shape of 64 to 512 pixels each;
+objects-one-shape trains its models further on shapes of 8 to 64 pixels, and objects-lora those on
+two shapes. objects-projector, with two shapes and without adapters, starts from captions again. A
+model to start from that is not in --stores is trained again. Two runs of each study are its pilot
+(the finest scales, and "blind", which sees another image's tokens). Where the finest scales beat
+blind by 20 points on the largest shapes, all rows of the study are run, in three seeds, and the
+next study is tried. Of a study, or a kind of question, where they do not, nothing is concluded, and
+the summary and the tables say that. object_tokens.py reads the same tokens with a linear
+classifier. --gallery draws answers for the page of Table 1: of easy-vqa from its committed results,
+of objects-large by the models in --stores.
 
 Products are taken in bf16, as LLaVA does; a processor without them takes many times as long.
-Expected on two idle cores that have them: stores of daquar 3 minutes; of a study of objects
-pictures 2 minutes and 0.5 GB, stores 6 minutes for a row of three scales, resumed when repeated;
-then a run at most 20 minutes. After each run, and by --summary, the tables are written that
+Expected on two idle cores that have them, resumed when repeated: stores of daquar 3 minutes;
+pictures of a study of objects 2 minutes and 0.5 GB, and their stores 6 minutes for a row of three
+scales; then a run at most 20 minutes. After each run, and by --summary, the tables are written that
 `workbench tables` shows, analyses/experiments/tables_1_8_9_{multimodal,sizes}.csv, and those of
 docs/vlm.md.
 """
@@ -56,7 +58,7 @@ from workbench.vlm import questions as asked_of
 from workbench.vlm.config import VlmConfig
 from workbench.vlm.evaluate import evaluate
 from workbench.vlm.evaluation_config import EvaluationConfig
-from workbench.vlm.fit import Fitted, fit
+from workbench.vlm.fit import fit
 from workbench.vlm.matching import rows_of
 from workbench.vlm.questions import Question
 from workbench.vlm.run import Run as Trained
@@ -71,8 +73,10 @@ def main() -> None:
     parser = runner.parser(__doc__, "write the tables of what is there and print it")
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--stores", type=Path, default=Path("runs/multimodal"))
-    parser.add_argument("--only", nargs="+", choices=ASKED, default=list(ASKED))
-    parser.add_argument("--row", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--only", nargs="+", choices=ASKED, default=list(ASKED), help="studies")
+    parser.add_argument(
+        "--row", nargs="+", choices=ROWS, default=list(ROWS), help="rows, besides those of pilots"
+    )
     parser.add_argument("--seed", nargs="+", type=int, help="instead of those of the study")
     parser.add_argument("--gallery", choices=GALLERIES, help="draw answers of a study, and stop")
     asked = runner.parsed(parser)
@@ -89,8 +93,9 @@ def main() -> None:
         return
     for name in asked.only:
         for run in runs_of(name, asked.row, asked.seed):
-            runner.do([run], lambda run: measured(run, asked))
-            write_summary()
+            if runner.missing([run]):
+                runner.do([run], lambda run: measured(run, asked))
+                write_summary()
 
 
 def runs_of(name: str, rows: Sequence[str], seeds: Sequence[int] | None) -> Iterator[Run]:
@@ -110,6 +115,7 @@ def runs_of(name: str, rows: Sequence[str], seeds: Sequence[int] | None) -> Iter
 class Training:
     """One training of a run; it starts where the one before ends."""
 
+    study: str
     store: feature_store.FeatureStore
     questions: list[Question]
     config: VlmConfig
@@ -134,28 +140,39 @@ def plan(run: Run, asked: argparse.Namespace) -> list[Training]:
     elif study.pictures:
         captions = asked_of.read([pictures_of(run.study, asked.stores) / "captions.csv"])
         first = replace(config, stage="projector", epochs=CAPTIONS)
-        before = [Training(store, captions, first, folder.with_name(f"{folder.name}-captions"))]
+        before = [
+            Training(run.study, store, captions, first, folder.with_name(f"{folder.name}-captions"))
+        ]
     if before:
         config = replace(config, init="random")  # it starts from the training before
-    return [*before, Training(store, questions, config, folder)]
+    return [*before, Training(run.study, store, questions, config, folder)]
 
 
 def measured(run: Run, asked: argparse.Namespace) -> dict:
     study, row = STUDIES[run.study], ROWS[run.row]
-    stages: list[Fitted] = []
-    start: Path | None = None
     trainings = plan(run, asked)
+    stages: list[dict] = []
     for training in trainings:
         found = fit(
             training.store, row.source, training.questions, training.config, seed=run.seed,
-            folder=training.folder, log=print, start=start, checkpoint_every=25,
+            folder=training.folder, log=print, checkpoint_every=25,
+            start=trainings[len(stages) - 1].folder if stages else None,
         )  # fmt: skip
         if not found.outcome.finished:
             sys.exit("stopped; repeat the command to resume")
-        stages.append(found)
-        start = training.folder
+        stages.append(
+            {
+                "study": training.study,
+                "conversations": found.conversations,
+                "steps": found.outcome.step,
+                "seconds": found.outcome.seconds,
+                "ridge_r2": found.r2,
+                "last_loss": found.loss,
+                **asdict(training.config.resolved()),
+            }
+        )
     test_store, test = stored(run.study, run.row, "test", asked.data, asked.stores)
-    last = Trained.open(training.folder)
+    last = Trained.open(trainings[-1].folder)
     how = EvaluationConfig(score=study.score, new_tokens=8, seed=run.seed)
     model, writer = last.model("cpu", print)
     watch = runner.Stopwatch()
@@ -166,20 +183,16 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
         "gmacs": row.gmacs,
         "image_tokens": writer.image_tokens,
         **result,
-        "train_questions": len(training.questions),
-        "conversations": [stage.conversations for stage in stages],
-        "steps": [stage.outcome.step for stage in stages],
+        "train_questions": len(trainings[-1].questions),
         "parameters": found.parameters,
-        "ridge_r2": stages[0].r2,
-        "last_loss": found.loss,
         "tokens_per_s": found.tokens_per_s,
-        "training_seconds": [stage.outcome.seconds for stage in stages],
         "evaluation_seconds": watch.record()["seconds"],
-        "most_frequent": most_frequent(training.questions, test, study.score),
-        "stages": [asdict(one.config.resolved()) for one in trainings],
+        "most_frequent": most_frequent(trainings[-1].questions, test, study.score),
+        "stages": stages,
         "evaluation": asdict(how),
         "questions_sha256": asked_of.sha256(test),
         "rows": rows_of(test, test_store.image_ids, "test").tolist(),
+        "types": [question.type for question in test],
         "scores": np.round(scores, 3).tolist(),
         "answers": said,
         **runner.provenance("torch", "transformers"),

@@ -7,7 +7,6 @@ committed; `workbench vlm show` draws those.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import runner
 import small_objects
 from multimodal_results import SUMMARIES
 from multimodal_stores import easy_vqa, table_of_images
-from multimodal_studies import ROWS, SHOWN, STUDIES, Run
+from multimodal_studies import EASY_VQA, ROWS, STUDIES, Run
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
@@ -24,6 +23,8 @@ from analyses import experiments
 from analyses.experiments import multimodal as rules
 from workbench.figures import style
 from workbench.figures.answers import draw_gallery
+from workbench.results import strict_json
+from workbench.training.files import IDENTITY
 from workbench.vlm import answers
 from workbench.vlm import questions as asked_of
 from workbench.vlm.answers import Answers
@@ -34,7 +35,7 @@ from workbench.vlm.run import Run as Trained
 from workbench.vlm.vision import decoding_as, open_images, running_as
 
 LARGE = rules.STUDIES[0]
-GALLERIES = {SHOWN: ("Lite0-S2", *rules.BASES), LARGE: (rules.FINEST, *rules.BASES)}
+GALLERIES = {EASY_VQA: ("Lite0-S2", *rules.BASES), LARGE: (rules.FINEST, *rules.BASES)}
 """Study to the rows whose answers are shown, of seed 0."""
 PICTURES = 48
 """Shapes over scikit-learn's photographs, of which some are shown."""
@@ -44,38 +45,42 @@ EXAMPLES = 12
 def gallery(study: str, stores: Path) -> tuple[Path, ...]:
     """Draw answers of a study for the page of Table 1."""
     runs = {row: Run(study=study, row=row, seed=0) for row in GALLERIES[study]}
-    return of_easy_vqa(runs) if study == SHOWN else of_shapes(runs, stores)
+    return of_easy_vqa(runs) if study == EASY_VQA else of_shapes(runs, stores)
 
 
 def of_easy_vqa(runs: dict[str, Run]) -> tuple[Path, ...]:
     """From the committed answers."""
     if missing := runner.missing(runs.values()):
         sys.exit(f"{missing[0].path.stem} is not run yet; run it first")
-    questions = asked_of.read([easy_vqa("test")], (STUDIES[SHOWN].questions or {}).get("test"))
+    questions = asked_of.read([easy_vqa("test")], (STUDIES[EASY_VQA].questions or {}).get("test"))
     found = {row: answers.read(run.path, questions, "the result") for row, run in runs.items()}
-    rows = np.array(json.loads(runs[rules.BASES[0]].path.read_text())["rows"])
-    return drawn(SHOWN, easy_vqa("test").parent, questions, found, rows)
+    rows = np.array(strict_json.read(runs[rules.BASES[0]].path)["rows"])
+    return drawn(EASY_VQA, easy_vqa("test").parent, questions, found, rows)
 
 
 def of_shapes(runs: dict[str, Run], stores: Path) -> tuple[Path, ...]:
     """From the trained models, asked for colours over photographs that they have not seen."""
+    trained = {row: run.folder(stores) for row, run in runs.items()}
+    if missing := [where for where in trained.values() if not (where / IDENTITY).exists()]:
+        sys.exit(f"{missing[0]} holds no trained model; run multimodal.py --only objects first")
     folder, study = stores / "gallery", STUDIES[LARGE]
     photographs = folder / "photographs"
     photographs.mkdir(parents=True, exist_ok=True)
-    for number, pixels in enumerate(load_sample_images().images * 2):  # test takes every second one
-        Image.fromarray(pixels).save(photographs / f"{number // 2}{number % 2}.jpg", quality=95)
+    for number, pixels in enumerate(load_sample_images().images):
+        for twin in "ab":  # test pictures take every second file
+            Image.fromarray(pixels).save(photographs / f"{number}{twin}.jpg", quality=95)
     small_objects.render(photographs, folder, {"test": PICTURES}, study.sizes, study.shapes)
     questions = asked_of.read([folder / "test_questions.csv"])
     questions = [one for one in questions if one.type.startswith(small_objects.KINDS[0])]
     table = table_of_images(questions, folder, folder / "images.csv")
     how = EvaluationConfig(score=study.score, new_tokens=8)
     found = {}
-    for row, run in runs.items():
-        trained = Trained.open(run.folder(stores))
-        vision = trained.identity["vision"]
-        model, writer = trained.model("cpu", print)
+    for row, where in trained.items():
+        last = Trained.open(where)
+        vision = last.identity["vision"]
+        model, writer = last.model("cpu", print)
         images = open_images(f"csv:{table}", running_as(vision, print), decoding_as(vision))
-        _, scores, said = evaluate(trained, model, writer, images, questions, how)
+        _, scores, said = evaluate(last, model, writer, images, questions, how)
         found[row] = Answers(said, scores, ROWS[row].source)
     return drawn(LARGE, folder, questions, found, np.arange(len(questions)))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import runner
-from multimodal_studies import RESULTS, ROWS
+from multimodal_studies import RESULTS, ROWS, STUDIES
 from small_objects import KINDS
 
 from analyses import experiments
@@ -18,6 +19,7 @@ from workbench.results import strict_json
 from workbench.results.files import write_csv
 from workbench.results.table_files import to_markdown
 from workbench.tables.render import case_studies, view
+from workbench.tables.render.case_studies import difference_text
 from workbench.vlm.scoring import paired
 
 TOKENS = RESULTS.with_name("object_tokens")
@@ -29,34 +31,33 @@ Rows = dict[str, dict[int, dict]]
 
 
 def results() -> list[dict]:
-    """The runs that are done: studies by name, their rows by cost, the blind one last."""
+    """The runs that are done: studies from the easiest, rows by cost, the blind one last."""
+    studies = list(STUDIES)
 
     def place(run: dict) -> tuple:
-        return run["study"], run["row"] == rules.BLIND, run["gmacs"], run["row"], run["seed"]
+        study = studies.index(run["study"])
+        return study, run["row"] == rules.BLIND, run["gmacs"], run["row"], run["seed"]
 
     return sorted(map(strict_json.read, RESULTS.glob("*-seed*.json")), key=place)
 
 
 def grouped(runs: list[dict]) -> dict[str, Rows]:
-    """Study to its rows, and at their end what the most frequent answers would score."""
+    """Study to its rows, and at their end what the most frequent answers would score.
+
+    Ends where the runs of a study were asked different questions.
+    """
     studies: dict[str, Rows] = {}
     for run in runs:
         studies.setdefault(run["study"], {}).setdefault(run["row"], {})[run["seed"]] = run
-    for rows in studies.values():
+    for study, rows in studies.items():
+        found = {run["seed"]: run for own in rows.values() for run in own.values()}
+        if len({run["questions_sha256"] for own in rows.values() for run in own.values()}) > 1:
+            sys.exit(f"runs of {study} were asked different questions; repeat them all")
         rows[rules.PRIOR] = {
-            run["seed"]: prior(run) for own in rows.values() for run in own.values()
+            seed: run | {"gmacs": 0.0, "image_tokens": 0, "scores": run["most_frequent"]}
+            for seed, run in found.items()
         }
     return studies
-
-
-def prior(run: dict) -> dict:
-    """As a run, what the most frequent answers would score in its study."""
-    scores = run["most_frequent"]
-    low, high = wilson(sum(scores), len(scores))
-    return run | {
-        "row": rules.PRIOR, "gmacs": 0.0, "image_tokens": 0, "by_type": {}, "scores": scores,
-        "accuracy": float(np.mean(scores)), "low": low, "high": high,
-    }  # fmt: skip
 
 
 def by_size(runs: list[dict]) -> pd.DataFrame:
@@ -85,100 +86,145 @@ def write_summary() -> None:
 
 
 def line(row: str, rows: Rows) -> dict:
-    """A row of a study: its accuracy over all seeds, and its differences from the bases."""
+    """A row of a study: its accuracy over all its seeds, and its differences from the bases.
+
+    A difference is over the seeds that both rows have. The most frequent answers have no seed.
+    """
     own = rows[row]
     run = next(iter(own.values()))
-    mean = Mean(*(run[key] for key in ("accuracy", "low", "high")))
-    if len(own) > 1:
+    seeds = 0 if row == rules.PRIOR else len(own)
+    mean = Mean(float(np.mean(run["scores"])), *wilson(sum(run["scores"]), len(run["scores"])))
+    if seeds > 1:
         mean = over_seeds(np.stack([by_image(run) for run in own.values()]))
+    value, low, high = np.clip(mean, 0, 1)
     found = {
         "row": row,
-        "seeds": len(own),
+        "seeds": seeds,
         "GMACs": round(run["gmacs"], 3),
         "image tokens": run["image_tokens"],
-        "questions": run["questions"],
-        "accuracy (%)": round(100 * mean.value, 1),
-        "low": round(100 * mean.low, 1),
-        "high": round(100 * mean.high, 1),
-        "by type (%)": by_type(run),
+        "questions": len(run["scores"]),
+        "accuracy (%)": round(100 * value, 1),
+        "low": round(100 * low, 1),
+        "high": round(100 * high, 1),
+        "by type (%)": by_type(list(own.values())),
     }
     for base in rules.BASES:
-        columns = dict.fromkeys(("", " low", " high", " p"), np.nan)
-        if base != row and (seeds := sorted(set(own) & set(rows.get(base, {})))):
-            columns = difference([(own[seed], rows[base][seed]) for seed in seeds])
-        found |= {f"minus {base}{end}": value for end, value in columns.items()}
+        for key, value in difference(row, base, rows).items():
+            found[f"minus {base}{key}"] = value
     return found
 
 
-def difference(pairs: list[tuple[dict, dict]]) -> dict[str, float]:
-    """Paired difference in points, its interval, and McNemar's p of a single seed."""
+def difference(row: str, base: str, rows: Rows, kind: str = "") -> dict[str, float]:
+    """Paired difference of two rows in points, its interval, McNemar's p, and its seeds.
+
+    It is over the questions whose type begins with `kind`, and the seeds that both rows have. p is
+    that of a single seed. NaN where there is nothing to compare.
+    """
+    pairs = [(rows[row][seed], rows[base][seed]) for seed in shared(row, base, rows)]
+    mean, p = Mean(np.nan, np.nan, np.nan), np.nan
     if len(pairs) == 1:
         (one,) = pairs
-        found = paired(*(np.array(run["scores"]) for run in one), np.array(one[0]["rows"]))
+        asked = of_kind(one[0], kind)
+        scores = (np.array(run["scores"])[asked] for run in one)
+        found = paired(*scores, np.array(one[0]["rows"])[asked])
         mean, p = Mean(*(found[key] for key in ("difference", "low", "high"))), found["p"]
-    else:
-        mean = over_seeds(np.stack([by_image(one) - by_image(other) for one, other in pairs]))
-        p = np.nan
+    elif pairs:
+        sides = [by_image(one, kind) - by_image(other, kind) for one, other in pairs]
+        mean = over_seeds(np.stack(sides))
     value, low, high = (round(100 * one, 1) for one in mean)
-    return {"": value, " low": low, " high": high, " p": p}
+    return {"": value, " low": low, " high": high, " p": p, " seeds": len(pairs)}
 
 
-def by_image(run: dict) -> np.ndarray:
-    """Mean score of the questions about each image: float, dims (image,)."""
-    _, image = np.unique(run["rows"], return_inverse=True)
-    return np.bincount(image, weights=run["scores"]) / np.bincount(image)
+def shared(row: str, base: str, rows: Rows) -> list[int]:
+    """Seeds that a row and another one have; none for a row and itself."""
+    return [] if row == base else sorted(set(rows[row]) & set(rows.get(base, {})))
 
 
-def by_type(run: dict) -> str:
-    """Accuracy of each type of question; empty for objects, which have a table by size."""
-    if run["study"] in rules.STUDIES:
+def by_image(run: dict, kind: str = "") -> np.ndarray:
+    """Share of each image in the mean score of a kind of question, summing to it: dims (image,).
+
+    Means over these are means over questions, also where images have different numbers of them.
+    """
+    asked = of_kind(run, kind)
+    _, image = np.unique(np.array(run["rows"])[asked], return_inverse=True)
+    sums = np.bincount(image, weights=np.array(run["scores"])[asked])
+    return sums / np.bincount(image).mean()
+
+
+def of_kind(run: dict, kind: str) -> np.ndarray:
+    """Whether a question is of a kind: bool, dims (question,)."""
+    return np.array([name.startswith(kind) for name in run["types"]])
+
+
+def by_type(runs: list[dict]) -> str:
+    """Accuracy of each type of question over all seeds; objects have a table by size instead."""
+    if runs[0]["study"] in rules.STUDIES:
         return ""
-    return ", ".join(f"{name} {100 * of['accuracy']:.1f}" for name, of in run["by_type"].items())
+    scores, types = (np.concatenate([run[key] for run in runs]) for key in ("scores", "types"))
+    means = {name: 100 * scores[types == name].mean() for name in sorted(set(types))}
+    return ", ".join(f"{name} {mean:.1f}" for name, mean in means.items())
 
 
 def page_tables() -> str:
-    """The committed tables as docs/vlm.md has them: one of each study, one by size of objects."""
+    """The committed tables as docs/vlm.md has them: of each study, by size, of single tokens."""
     _, _, frame = case_studies.experiment(rules.SUMMARY)
     texts = []
     for study, lines in frame.groupby("study", sort=False):
         shown = lines.drop(columns="study").loc[:, lambda frame: ~(frame == "").all()]
         texts += [f"**{study}**", to_markdown(shown, "")]
-    for study, sizes in case_studies.by_size().groupby("study", sort=False):
-        right = sizes.groupby(["row", "kind", "size"])[["right", "questions"]].sum()
-        wide = (100 * right["right"] / right["questions"]).round(1).unstack(["kind", "size"])
-        wide = wide.loc[list(dict.fromkeys(sizes["row"]))]
-        wide = wide[sorted(wide, key=lambda column: (column[0], -column[1]))]
-        wide.columns = [f"{kind} {size} (%)" for kind, size in wide]
-        texts += [f"**{study}, by size**", to_markdown(wide.reset_index(), "")]
-    for study, lines in tokens_frame().groupby("study", sort=False):
-        texts += [f"**{study}, read from a token linearly**", to_markdown(lines.iloc[:, 1:], "")]
+    for study, rows in grouped(results()).items():
+        if study in rules.STUDIES:
+            texts += [f"**{study}, by size**", to_markdown(sizes_frame(rows), "")]
+    for study in sorted({run["study"] for run in token_runs()}, key=list(STUDIES).index):
+        title = f"**{study}, colours that a linear classifier reads from a token**"
+        texts += [title, to_markdown(tokens_frame(study), "")]
     return "\n\n".join(texts)
 
 
-def tokens_frame() -> pd.DataFrame:
-    """A line for each row and token of object_tokens.py: right answers in percent.
-
-    The difference from the first of :data:`~analyses.experiments.multimodal.BASES` is over colours
-    of all sizes.
-    """
-    runs = {(run["study"], run["row"]): run for run in map(strict_json.read, TOKENS.glob("*.json"))}
+def sizes_frame(rows: Rows) -> pd.DataFrame:
+    """A line for each row of a study: right answers by type, and differences by kind."""
     lines = []
-    for study, row in sorted(runs, key=lambda key: (key[0], ROWS[key[1]].gmacs, key[1])):
-        run, base = runs[study, row], runs.get((study, rules.BASES[0]))
-        sizes = np.array(run["sizes"])
-        for token, kinds in run["hits"].items():
-            found: dict = {"study": study, "row": row, "token": token}
-            for kind, hits in kinds.items():
-                for size in sorted(set(run["sizes"]), reverse=True):
-                    share = np.array(hits)[sizes == size].mean()
-                    found[f"{kind} {size} (%)"] = round(100 * share, 1)
-            if base is not None and row != base["row"]:
-                colours = (np.array(one["hits"][token][KINDS[0]]) for one in (run, base))
-                gain = paired(*colours, np.arange(len(sizes)))
+    for row, own in rows.items():
+        scores, types = (
+            np.concatenate([run[key] for run in own.values()]) for key in ("scores", "types")
+        )
+        found: dict = {"row": row, "seeds": 0 if row == rules.PRIOR else len(own)}
+        for kind in KINDS:
+            sizes = {int(name.split()[1]) for name in types if name.startswith(kind)}
+            for size in sorted(sizes, reverse=True):
+                share = scores[types == f"{kind} {size}"].mean()
+                found[f"{kind} {size} (%)"] = round(100 * share, 1)
+            base = rules.BASES[0]
+            text = difference_text(difference(row, base, rows, kind), found["seeds"])
+            found[f"{kind} minus {base}"] = text
+        lines.append(found)
+    return pd.DataFrame(lines)
+
+
+def token_runs() -> list[dict]:
+    """Results of object_tokens.py, by cost."""
+    runs = map(strict_json.read, TOKENS.glob("*.json"))
+    return sorted(runs, key=lambda run: (ROWS[run["row"]].gmacs, run["row"]))
+
+
+def tokens_frame(study: str) -> pd.DataFrame:
+    """A line for each token and row of object_tokens.py: colours read right, in percent."""
+    runs = {run["row"]: run for run in token_runs() if run["study"] == study}
+    base, lines = runs.get(rules.BASES[0]), []
+    for token in next(iter(runs.values()))["hits"]:
+        for row, run in runs.items():
+            sizes, hits = np.array(run["sizes"]), np.array(run["hits"][token])
+            found: dict = {"token": token, "row": row}
+            for size in sorted(set(run["sizes"]), reverse=True):
+                found[f"{size} (%)"] = round(100 * hits[sizes == size].mean(), 1)
+            found["all (%)"] = round(100 * hits.mean(), 1)
+            found[f"minus {rules.BASES[0]}"] = ""
+            if base is not None and run is not base:
+                gain = paired(hits, np.array(base["hits"][token]), np.arange(len(hits)))
                 ends = (100 * gain[key] for key in ("difference", "low", "high"))
-                found[f"{KINDS[0]} minus {rules.BASES[0]}"] = view.paired(*ends, gain["p"])
+                found[f"minus {rules.BASES[0]}"] = view.paired(*ends, gain["p"])
             lines.append(found)
-    return pd.DataFrame(lines, columns=None if lines else ["study"]).fillna("")
+    return pd.DataFrame(lines)
 
 
 def summary() -> list[dict]:
@@ -186,7 +232,8 @@ def summary() -> list[dict]:
     rows = []
     for run in results():
         row = {key: run[key] for key in ("study", "row", "seed", "gmacs", "questions")}
-        row |= {key: round(run[key], 4) for key in ("accuracy", "low", "high", "last_loss")}
+        row |= {key: round(run[key], 4) for key in ("accuracy", "low", "high")}
+        row["last_loss"] = round(run["stages"][-1]["last_loss"], 4)
         row["by_type"] = {name: round(of["accuracy"], 3) for name, of in run["by_type"].items()}
         rows.append(row)
     return rows

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import small_objects
-from multimodal_studies import ROWS, SHOWN, STUDIES
+from multimodal_studies import EASY_VQA, ROWS, STUDIES
 
 import feature_store
 from workbench.extraction import ExtractRequest, extract
@@ -15,7 +15,7 @@ from workbench.vlm.questions import Question
 
 
 def pictures_of(study: str, stores: Path) -> Path:
-    """Folder of the pictures that a study renders; studies of the same scenes share one."""
+    """Folder of the pictures that a study renders; studies of the same shapes share one."""
     made = STUDIES[study]
     return stores / f"pictures_{made.shapes}_to_{max(made.sizes)}"
 
@@ -31,7 +31,7 @@ def stored(
         photographs = data / "imagenet_sample_500"
         small_objects.render(photographs, folder, study.pictures, study.sizes, study.shapes)
         images_name, file = folder.name, folder / f"{side}_questions.csv"
-    elif name == SHOWN:
+    elif name == EASY_VQA:
         file = easy_vqa(side)
     else:
         file = data / name / f"{side}.csv"

@@ -59,7 +59,7 @@ class Study:
     sizes: tuple[int, ...] = (64, 32, 64, 16, 64, 32, 64, 8)
     """Of the shapes in training pictures, in turn; test pictures have each size equally often."""
     after: str | None = None
-    """Study whose trained model this one trains further, in place of captions."""
+    """Study whose model this one trains further, instead of one that captions have prepared."""
     stage: Literal["projector", "lora"] = "lora"
     seeds: tuple[int, ...] = (0,)
 
@@ -68,14 +68,13 @@ OBJECTS = Study(
     rows=tuple(row for row in ROWS if row != "Lite0, random start"), score="exact",
     pictures={"train": 1600, "test": 480}, seeds=(0, 1, 2),
 )  # fmt: skip
-SHOWN = "easy-vqa"
-"""Study of which the report shows answers: its pictures come with a package."""
+EASY_VQA = "easy-vqa"
 STUDIES = {
     "daquar": Study(
         rows=("Lite0", "Lite0-S2", "Lite2", rules.BLIND, "Lite0-S2 raw", "Lite2 own size"),
         score="exact", batch=2,
     ),
-    SHOWN: Study(
+    EASY_VQA: Study(
         rows=("Lite0", "Lite0-S2", rules.BLIND, "Lite0, random start"), score="likelihood", batch=2,
         questions={"train": 4000, "test": 600},
     ),
@@ -88,7 +87,7 @@ STUDIES = {
     "objects-lora": replace(OBJECTS, after="objects-one-shape"),
     "objects-projector": replace(OBJECTS, stage="projector"),
 }  # fmt: skip
-ASKED = ("daquar", SHOWN, "objects")
+ASKED = ("daquar", EASY_VQA, "objects")
 
 
 @dataclass(frozen=True, kw_only=True)

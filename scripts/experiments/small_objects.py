@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from analyses.experiments.multimodal import SIDE
+from workbench.results.files import written_whole
 
 SIZES = (64, 32, 16, 8)
 COLOURS = {
@@ -56,8 +57,6 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--shapes", type=int, choices=(1, 2), default=2, help="in each picture")
     asked = parser.parse_args()
-    if not all(SMALLEST <= size <= LARGEST for size in asked.sizes):
-        parser.error(f"--sizes {asked.sizes}; expected sizes of {SMALLEST} to {LARGEST} pixels")
     counts = {"train": asked.train, "test": asked.test}
     render(asked.photographs, asked.out, counts, asked.sizes, asked.shapes)
 
@@ -66,21 +65,22 @@ def render(
     photographs: Path, out: Path, counts: dict[str, int], sizes: tuple[int, ...], shapes: int = 2
 ) -> None:
     """Write the pictures that are missing, and all tables."""
+    if not all(SMALLEST <= size <= LARGEST for size in sizes):
+        sys.exit(f"sizes {sizes}; expected sizes of {SMALLEST} to {LARGEST} pixels")
     files = sorted(p for p in photographs.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
     backgrounds = {"train": files[::2], "test": files[1::2]}
     names = [p.name for p in files]
     refuse_others(out, {"photographs": names, "sizes": list(sizes), "shapes": shapes})
     for part, count in counts.items():
         (out / part).mkdir(parents=True, exist_ok=True)
-        turns = sizes if part == "train" else tuple(dict.fromkeys(sizes))
-        scenes = [scene(part, number, turns, shapes) for number in range(count)]
+        found = scenes(part, count, sizes, shapes)
 
-        def draw(number: int, part: str = part, scenes: list = scenes) -> None:
+        def draw(number: int, part: str = part, found: list = found) -> None:
             path = out / part / f"{number:05d}.jpg"
             if not path.exists():
                 random = np.random.default_rng((11, part == "test", number))
                 photograph = backgrounds[part][random.integers(len(backgrounds[part]))]
-                picture = painted(photograph, scenes[number], number)
+                picture = painted(photograph, found[number], number)
                 picture.save(path.with_suffix(".partial"), "JPEG", quality=92)
                 path.with_suffix(".partial").rename(path)
 
@@ -88,14 +88,12 @@ def render(
             list(pool.map(draw, range(count)))
         names = [f"{part}/{number:05d}.jpg" for number in range(count)]
         table(out / f"{part}.csv", ["path"], [[name] for name in names])
-        rows = [
-            row for name, found in zip(names, scenes, strict=True) for row in asked_of(name, found)
-        ]
+        rows = [row for name, one in zip(names, found, strict=True) for row in asked_of(name, one)]
         columns = ["image", "question", "answer", "choices", "type"]
         table(out / f"{part}_questions.csv", columns, rows)
         captions = [
-            [name, "Describe the shapes.", caption(found)]
-            for name, found in zip(names, scenes, strict=True)
+            [name, "Describe the shapes.", caption(one)]
+            for name, one in zip(names, found, strict=True)
         ]
         file = {"train": "captions.csv", "test": "test_captions.csv"}[part]
         table(out / file, columns[:3], captions)
@@ -109,6 +107,12 @@ def refuse_others(out: Path, made_of: dict) -> None:
         record.write_text(json.dumps(made_of), encoding="utf-8")
     elif json.loads(record.read_text("utf-8")) != made_of:
         sys.exit(f"{out} holds pictures of other shapes or photographs; name another folder")
+
+
+def scenes(part: str, count: int, sizes: tuple[int, ...], shapes: int) -> list[dict]:
+    """So many scenes of training pictures, sizes in turn, or of test pictures, each size once."""
+    turns = sizes if part == "train" else tuple(dict.fromkeys(sizes))
+    return [scene(part, number, turns, shapes) for number in range(count)]
 
 
 def scene(part: str, number: int, sizes: tuple[int, ...], count: int) -> dict:
@@ -188,7 +192,8 @@ def side_of(found: dict) -> str:
 
 
 def table(path: Path, columns: list[str], rows: list[list[str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    """Write a table whole: another run may be reading it."""
+    with written_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([columns, *rows])
 
 

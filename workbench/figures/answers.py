@@ -34,23 +34,25 @@ def draw_sizes(table: pd.DataFrame) -> Figure:
     kinds = list(dict.fromkeys(table["kind"]))
     width, height = 4.6 * len(columns), 3.4 * len(kinds) + 0.4
     drawn, axes = style.figure(width, height, rows=len(kinds), columns=len(columns))
-    looks = _looks(list(dict.fromkeys(table["name"])))
+    looks, shown = _looks(list(dict.fromkeys(table["name"]))), {}
     panels = ((kind, column) for kind in kinds for column in columns)
     for ax, (kind, column) in zip(axes, panels, strict=True):
         for name, rows in table[table["kind"] == kind].groupby("name", sort=False):
             at = rows.dropna(subset=[column]).sort_values(column)
+            if at.empty:
+                continue
             share = 100 * at["right"] / at["questions"]
             ends = [wilson(r, n) for r, n in zip(at["right"], at["questions"], strict=True)]
             look = looks[str(name)]
             style.curve(ax, at[column], share, look, str(name))
+            shown.setdefault(str(name), ax.lines[-1])
             low, high = (np.array(end) * 100 for end in zip(*ends, strict=True))
             ax.vlines(at[column], low, high, color=look[0], lw=1, alpha=0.6)
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.set(xlabel=PANELS[column], ylabel="accuracy (%)\n(bars: 95 % intervals)")
         ax.set_title(kind, fontsize=9)
-    names = axes[0].get_legend_handles_labels()
-    drawn.legend(*names, loc="outside upper left", ncols=3, fontsize=8)
+    drawn.legend(shown.values(), shown, loc="outside upper left", ncols=3, fontsize=8)
     return drawn
 
 

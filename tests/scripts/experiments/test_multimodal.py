@@ -9,6 +9,7 @@ from argparse import Namespace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -46,20 +47,24 @@ def script(tmp_path, monkeypatch):
     return found
 
 
-def put(script, study, row, right, seed=0):
-    """A result with so many right of 40 questions for each type, dict of type to number."""
+def put(script, study, row, right, seed=0, sha256="asked"):
+    """A result with so many right of 40 questions for each type, dict of type to number.
+
+    Two questions are about one image.
+    """
     run = script["Run"](study=study, row=row, seed=seed)
-    total = sum(right.values())
+    total, count = sum(right.values()), 40 * len(right)
     one = {
         **vars(run), "source": script["ROWS"][row].source, "gmacs": 1.0, "image_tokens": 49,
-        "questions": 40 * len(right), "accuracy": total / 40 / len(right), "low": 0.1, "high": 0.9,
+        "questions": count, "accuracy": total / count, "low": 0.1, "high": 0.9,
         "by_type": {name: {"questions": 40, "accuracy": n / 40} for name, n in right.items()},
-        "rows": list(range(40 * len(right))),
+        "rows": [n // 2 for n in range(count)],
+        "types": [name for name in right for _ in range(40)],
         "scores": [float(k < n) for n in right.values() for k in range(40)],
-        "answers": ["red"] * 40 * len(right), "most_frequent": [1.0, 0.0] * 20 * len(right),
+        "answers": ["red"] * count, "most_frequent": [1.0, 0.0] * (count // 2),
+        "questions_sha256": sha256, "stages": [{"last_loss": 0.5}],
     }  # fmt: skip
-    path = script["summary"].__globals__["RESULTS"] / run.path.name
-    path.write_text(json.dumps(one))
+    run.path.write_text(json.dumps(one))
 
 
 def table(script):
@@ -75,10 +80,12 @@ def test_nothing_is_concluded_without_a_pilot_that_learned(script):
     put(script, easiest, "blind", {"attribute 64": 8, "spatial 64": 20, "attribute 32": 0})
     assert "no pilot has been run" in table(script)[1]
     put(script, easiest, S2, {"attribute 64": 16, "spatial 64": 27, "attribute 32": 40})
-    assert f"+18.8 points in {easiest} above" in table(script)[1]  # 43 and 28 of 80
+    assert f"from {easiest}: on the largest objects the pilot is +18.8" in table(script)[1]
     assert rules.learned(script["by_size"](script["results"]())) == []
     put(script, easiest, S2, {"attribute 64": 17, "spatial 64": 27, "attribute 32": 40})
-    assert "Nothing is concluded" not in table(script)[1]
+    said = table(script)[1]
+    assert said.startswith(f"Nothing is concluded from spatial questions of {easiest}: on"), "+17.5"
+    assert said.count("Nothing is concluded") == 1, "colours are 22.5 points above"
     put(script, easiest, S2, {"attribute 64": 0, "spatial 64": 0, "attribute 32": 0}, seed=1)
     assert rules.learned(script["by_size"](script["results"]())) == [easiest], (
         "the pilot has seed 0"
@@ -86,7 +93,7 @@ def test_nothing_is_concluded_without_a_pilot_that_learned(script):
     put(script, harder, "blind", {"attribute 64": 10})
     put(script, harder, S2, {"attribute 64": 12})
     assert rules.learned(script["by_size"](script["results"]())) == [easiest]
-    assert f"Nothing is concluded from {harder}" in table(script)[1]
+    assert f"Nothing is concluded from {harder}: " in table(script)[1]
 
 
 def test_studies_become_harder_while_their_pilots_learn(script, capsys):
@@ -108,6 +115,8 @@ def test_studies_become_harder_while_their_pilots_learn(script, capsys):
         return [(study, *one) for one in others]
 
     assert listed("daquar", {}) == rest("daquar")
+    default = list(script["runs_of"]("daquar", ["Lite0"], None))
+    assert [(run.row, run.seed) for run in default] == [("Lite0", 0)]
     assert listed("objects", {(easiest, S2): 15}) == pilot(easiest)
     assert "Nothing is concluded" in capsys.readouterr().out
     learned = {(easiest, S2): 16, (harder, S2): 15}
@@ -125,13 +134,16 @@ def test_sizes_are_pooled_over_seeds_and_drawn_as_seen_for_each_kind(script, tmp
         put(script, rules.STUDIES[0], S2, {"attribute 64": 30, "spatial 8": 20}, seed)
     put(script, "daquar", "Lite0", {"colour": 3})
     _, _, frame = table(script)
-    assert frame["seeds"].tolist() == [1, 1, 2, 2, 2], "studies by name, each with its prior"
+    assert frame["seeds"].tolist() == [1, 0, 2, 2, 0], "each study with its prior, without a seed"
     sizes = case_studies.by_size().set_index(["row", "seed", "kind"])
     spatial = sizes.loc[("Lite0", 1, "spatial"), ["size", "questions", "right"]]
     assert spatial.tolist() == [64, 40, 30]
     axes = case_studies.sizes_figure().axes
     titles = [ax.get_title("left") for ax in axes]
-    assert titles == ["attribute", "attribute", "spatial", "spatial"]
+    first = rules.STUDIES[0]
+    assert titles == [
+        f"{first}, {kind}" for kind in ("attribute", "attribute", "spatial", "spatial")
+    ]
     colours, colours_seen, sides, sides_seen = (
         {line.get_label(): line.get_xydata().tolist() for line in ax.lines} for ax in axes
     )
@@ -148,20 +160,34 @@ def test_rows_are_compared_over_the_same_questions(script):
     put(script, "easy-vqa", "Lite0-S2", {"colour": 36})
     put(script, "daquar", "Lite0", {"colour": 0})
     found = table(script)[2].set_index(["study", "row"])
-    assert found.loc[("easy-vqa", "Lite0-S2"), "minus Lite0"].startswith("+40.0 [+25.0")
+    assert found.loc[("easy-vqa", "Lite0-S2"), "minus Lite0"].startswith("+40.0 [+20.0")
     assert found.loc[("easy-vqa", "Lite0"), "minus blind"].startswith("+37.5 ")
     assert found.loc[("easy-vqa", "Lite0"), "minus Lite0"] == ""
     assert found.loc[("daquar", "Lite0"), "minus blind"] == ""
-    put(script, "easy-vqa", "blind", {"colour": 5}, seed=1)
-    put(script, "easy-vqa", "Lite0", {"colour": 10}, seed=1)
-    seeds = table(script)[2].set_index(["study", "row"]).loc[("easy-vqa", "Lite0")]
-    assert (seeds["seeds"], seeds["accuracy (%)"][:4]) == (2, "37.5")  # 20 and 10 of 40
-    assert seeds["minus blind"].startswith("+25.0 [")
-    assert ", p" not in seeds["minus blind"], "several seeds"
     prior = found.loc[("easy-vqa", rules.PRIOR)]
     assert prior["accuracy (%)"].startswith("50.0 [")
     assert prior["minus Lite0"].startswith("+0.0 ")
     assert list(found.loc["easy-vqa"].index) == ["Lite0", "Lite0-S2", "blind", rules.PRIOR]
+
+
+def test_seeds_are_averaged_and_differences_are_over_those_that_both_rows_have(script):
+    for seed, right in ((0, 5), (1, 7)):
+        put(script, "easy-vqa", "blind", {"colour": right, "shape": 0}, seed)
+    for seed, right in ((0, 20), (1, 10), (2, 0)):
+        put(script, "easy-vqa", "Lite0", {"colour": right, "shape": 0}, seed)
+    found = table(script)[2].set_index("row")
+    lite, blind = found.loc["Lite0"], found.loc["blind"]
+    assert (lite["seeds"], lite["accuracy (%)"][:6]) == (3, "12.5 [")  # 30 of 240
+    assert lite["accuracy (%)"].endswith("[0.0, 44.4]"), "no share is below 0"
+    assert lite["minus blind"].startswith("+11.2 [")  # 30 and 12 of 160
+    assert lite["minus blind"].endswith("(2 seeds)")
+    assert ", p" not in lite["minus blind"], "several seeds"
+    assert blind["minus Lite0"].startswith("−11.2 [")
+    assert blind["minus Lite0"].endswith("]"), "both seeds that it has"
+    assert lite["by type (%)"] == "colour 25.0, shape 0.0"
+    put(script, "easy-vqa", "Lite0", {"colour": 20, "shape": 0}, 3, sha256="other")
+    with pytest.raises(SystemExit, match="easy-vqa were asked different questions"):
+        table(script)
 
 
 def test_figure_3_has_the_printed_benchmarks_and_a_panel_for_each_study(script):
@@ -249,19 +275,31 @@ def test_runs_of_real_parts_from_pictures_to_the_table(script, tmp_path, monkeyp
     for name, row in ((objects, "Lite0-S2"), ("easy-vqa", "Lite0, random start")):
         run = script["Run"](study=name, row=row, seed=0)
         found = script["measured"](run, asked)
-        assert found["steps"] == ([1, 2, 2] if name == objects else [1])
-        assert (found["ridge_r2"] is None) == (row == "Lite0, random start")
+        inits = [stage["init"] for stage in found["stages"]]
+        assert inits == (["ridge", "random", "random"] if name == objects else ["random"])
+        steps = [stage["steps"] for stage in found["stages"]]
+        assert steps == ([1, 2, 2] if name == objects else [1])
+        assert (found["stages"][0]["ridge_r2"] is None) == (row == "Lite0, random start")
         assert found["questions"] == len(found["scores"]) == {objects: 4, "easy-vqa": 5}[name]
         run.path.write_text(json.dumps(found))
     _, caption, frame = table(script)
     assert frame["image tokens"].tolist() == [49, 0, 49, 0]
-    assert found["stages"][-1]["init"] == "random"
+    assert [stage["study"] for stage in script["results"]()[-1]["stages"]] == [
+        first,
+        first,
+        objects,
+    ]
     assert "no pilot has been run" in caption
     shown = {"GALLERIES": {first: ("Lite0-S2",)}, "PICTURES": 4}
     for name, value in shown.items():
         monkeypatch.setitem(script["gallery"].__globals__, name, value)
     (drawn,) = script["gallery"](first, asked.stores)
     assert drawn.name == f"table01_{first}_gallery.png"
+    corners = [
+        np.asarray(Image.open(path))[:9, :9].mean((0, 1))
+        for path in sorted((asked.stores / "gallery/test").iterdir())
+    ]
+    assert np.ptp(corners, 0).max() > 30, "over both photographs"
 
 
 def test_the_committed_tables_are_the_summary_of_the_committed_runs(monkeypatch):
@@ -276,6 +314,20 @@ def test_the_committed_tables_are_the_summary_of_the_committed_runs(monkeypatch)
     tables = script["runner"].tables_of(script["PAGE"])
     assert tables == script["page_tables"](), "run multimodal.py --summary"
     prose = script["PAGE"].read_text("utf-8").partition("**Results.**")[2]
-    figures = set(re.findall(r"\d+\.\d+", prose.partition(script["runner"].BEGIN)[0]))
-    assert figures
-    assert sorted(figures - set(re.findall(r"\d+\.\d+", tables))) == []
+    for paragraph in prose.partition(script["runner"].BEGIN)[0].split("\n- **")[1:]:
+        paragraph = paragraph.partition("\n\n")[0]
+        study = re.match(r"[\w-]+", paragraph)[0]
+        own = "".join(
+            part for part in re.split(r"\n\n(?=\*\*)", tables) if f"**{study}" in part[:40]
+        )
+        figures = set(re.findall(r"\d+\.\d+", paragraph))
+        assert figures, paragraph
+        assert sorted(figures - set(re.findall(r"\d+\.\d+", own))) == [], study
+
+
+def test_studies_of_objects_are_listed_from_the_easiest(script):
+    listed = [name for name, study in script["STUDIES"].items() if study.pictures]
+    assert listed == list(rules.STUDIES)
+    for name in listed:
+        after = script["STUDIES"][name].after
+        assert after is None or listed.index(after) < listed.index(name)

@@ -49,15 +49,21 @@ def test_answers_say_where_and_of_which_colour_the_shapes_are(script):
 @pytest.mark.parametrize("count", [1, 2])
 def test_shapes_keep_apart_from_edges_from_each_other_and_from_the_middle(script, count):
     edge, side = script["EDGE"], script["SIDE"]
-    for number in range(200):
-        scene = script["scene"]("train", number, (64, 8), count)
-        assert scene["size"] == (64, 8)[number % 2]
+    for number, scene in enumerate(script["scenes"]("train", 200, (512, 8), count)):
+        size = (512, 8)[number % 2]
+        assert scene["size"] == size
         assert len(set(scene["colours"])) == len(set(scene["shapes"])) == count
-        places = np.array(scene["places"])
-        assert places.min() >= edge
-        assert places.max() < side - edge
-        other = places[1] if count == 2 else (side // 2, -side)
-        assert (np.abs(places[0] - other) > edge).all()
+        places, inside = np.array(scene["places"]), max(edge, size / 2)
+        assert places.min() >= inside
+        assert places.max() < side - inside
+        other, apart = (places[1], max(edge, size)) if count == 2 else ((side // 2, -side), edge)
+        assert (np.abs(places[0] - other) > apart).all()
+
+
+def test_sizes_that_do_not_fit_are_refused(script, tmp_path):
+    with pytest.raises(SystemExit, match=r"sizes \(64, 600\); expected sizes of 4 to 512 pixels"):
+        script["render"](tmp_path, tmp_path / "out", {"train": 1}, (64, 600))
+    assert not (tmp_path / "out").exists()
 
 
 def test_pictures_show_their_shapes_over_photographs_of_their_own_part(script, tmp_path):

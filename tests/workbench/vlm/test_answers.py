@@ -11,7 +11,7 @@ import pytest
 
 from feature_store import InputError
 from workbench.commands.vlm_eval import answer_table
-from workbench.figures.answers import draw_gallery
+from workbench.figures.answers import draw_gallery, draw_sizes
 from workbench.models.transform import Transform
 from workbench.results.files import write_csv
 from workbench.vlm import answers as reading
@@ -78,6 +78,8 @@ def test_right_answers_are_counted_by_size_and_as_seen():
     assert table["right"].tolist() == [0, 1, 0.5, 1, 1, 1]
     assert table["seen"].tolist()[:3] == [4, 32, 64]
     assert table["seen"].isna().tolist() == [False] * 3 + [True] * 3
+    same = [replace(question, type="side 64") for question in ASKED]
+    assert by_size(same, found, sides)["seen"][0] == pytest.approx((2 * 32 + 64 + 2867.2) / 4)
     assert by_size(ASKED[3:], {"x": answers(1)}, {}).empty
     unknown = {found["S2"].source: np.full(4, np.nan)}
     assert by_size(ASKED, found, unknown)["seen"].isna().all()
@@ -111,3 +113,16 @@ def test_a_gallery_marks_what_is_right_and_takes_text_as_it_is():
     said = [ax.texts[0].get_text().splitlines() for ax in drawn.axes]
     assert said == [["✓ S2: red", "✗ blind: blue"], ["✗ S2: $right$", "✓ blind: left"]]
     drawn.canvas.draw()
+
+
+def test_sizes_are_drawn_for_each_kind_and_as_seen_where_that_is_known():
+    known = dict.fromkeys(("questions",), 4) | {"size": 64, "right": 2.0}
+    rows = [
+        {"kind": "colour", "name": "S2", "seen": 32.0, **known},
+        {"kind": "colour", "name": "old", "seen": np.nan, **known},
+        {"kind": "side", "name": "late", "seen": 16.0, **known},
+    ]
+    drawn = draw_sizes(pd.DataFrame(rows))
+    assert [len(ax.get_lines()) for ax in drawn.axes] == [2, 1, 1, 1]
+    (legend,) = drawn.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["S2", "old", "late"]

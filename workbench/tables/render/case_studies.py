@@ -87,14 +87,33 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
     if found["study"].isin(multimodal.STUDIES).any():
         caption = f"{multimodal.verdict(by_size())} {caption}".strip()
     for base in multimodal.BASES:
-        columns = [f"minus {base}{end}" for end in ("", " low", " high", " p")]
-        texts = [view.paired(*row) for row in zip(*(found[c] for c in columns), strict=True)]
-        found = found.drop(columns=columns).assign(**{f"minus {base}": texts})
+        ends = ["", " low", " high", " p", " seeds"]
+        parts = found[[f"minus {base}{end}" for end in ends]].set_axis(ends, axis=1)
+        texts = [
+            difference_text(part, seeds)
+            for part, seeds in zip(parts.to_dict("records"), found["seeds"], strict=True)
+        ]
+        found = found.drop(columns=[f"minus {base}{end}" for end in ends])
+        found[f"minus {base}"] = texts
     cells = found.rename(columns={"accuracy (%)": "value"}).to_dict("records")
     found["accuracy (%)"] = [view.with_interval(cell, 1) for cell in cells]
     types = found.pop("by type (%)").astype(object)
     found["by type (%)"] = types.fillna("")  # the widest column, last
     return title, caption, found.drop(columns=["low", "high"])
+
+
+def difference_text(part: dict, seeds: int) -> str:
+    """A paired difference, with its number of seeds where that is not the row's own.
+
+    Examples
+    --------
+    >>> part = {"": 10.0, " low": 2.0, " high": 18.0, " p": float("nan"), " seeds": 2}
+    >>> difference_text(part, 2), difference_text(part, 3)
+    ('+10.0 [+2.0, +18.0]', '+10.0 [+2.0, +18.0] (2 seeds)')
+    """
+    text = view.paired(*(part[end] for end in ("", " low", " high", " p")))
+    fewer = part[" seeds"] < seeds and text
+    return f"{text} ({part[' seeds']} seed{'s' * (part[' seeds'] != 1)})" if fewer else text
 
 
 def by_size() -> pd.DataFrame:
