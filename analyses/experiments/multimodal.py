@@ -28,6 +28,8 @@ PRIOR = "most frequent answers"
 """A line that is not a run: the most frequent training answer to each type of question."""
 BASES = ("Lite0", BLIND)
 """Rows that the others are compared with."""
+LARGER = "Lite2"
+"""The largest backbone at one scale."""
 SIDE = 1344
 """Side of the pictures in pixels."""
 NEEDED = 20.0

@@ -39,7 +39,7 @@ GALLERIES = {EASY_VQA: ("Lite0-S2", *rules.BASES), LARGE: (rules.FINEST, *rules.
 """Study to the rows whose answers are shown, of seed 0."""
 PICTURES = 48
 """Shapes over scikit-learn's photographs, of which some are shown."""
-EXAMPLES = 12
+EXAMPLES = 9
 
 
 def gallery(study: str, stores: Path) -> tuple[Path, ...]:
@@ -96,4 +96,7 @@ def drawn(
         {row: [(of.answers[n], of.scores[n]) for n in chosen] for row, of in found.items()},
     )
     name = f"table01_{study}{experiments.GALLERY}".removesuffix(".png")
-    return style.save(figure, SUMMARIES / name, ["png"])
+    paths = style.save(figure, SUMMARIES / name, ["png"])
+    for path in paths:  # a fifth of the size; it is committed
+        Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
+    return paths

@@ -182,21 +182,22 @@ def page_tables() -> str:
 
 
 def sizes_frame(rows: Rows) -> pd.DataFrame:
-    """A line for each row of a study: right answers by type, and differences by kind."""
+    """A line for each row of a study: right answers by type, and differences in colours."""
     lines = []
     for row, own in rows.items():
         scores, types = (
             np.concatenate([run[key] for run in own.values()]) for key in ("scores", "types")
         )
-        found: dict = {"row": row, "seeds": 0 if row == rules.PRIOR else len(own)}
+        seeds = 0 if row == rules.PRIOR else len(own)
+        found: dict = {"row": row, "seeds": seeds}
+        for base in (rules.BASES[0], rules.LARGER):
+            text = difference_text(difference(row, base, rows, KINDS[0]), seeds)
+            found[f"{KINDS[0]} minus {base}"] = text
         for kind in KINDS:
             sizes = {int(name.split()[1]) for name in types if name.startswith(kind)}
             for size in sorted(sizes, reverse=True):
                 share = scores[types == f"{kind} {size}"].mean()
                 found[f"{kind} {size} (%)"] = round(100 * share, 1)
-            base = rules.BASES[0]
-            text = difference_text(difference(row, base, rows, kind), found["seeds"])
-            found[f"{kind} minus {base}"] = text
         lines.append(found)
     return pd.DataFrame(lines)
 

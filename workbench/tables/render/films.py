@@ -34,10 +34,12 @@ def caption(name: str) -> str:
     """
     row = name.partition("_")[2]
     if name.endswith(GALLERY):
-        return (
+        text = (
             f"Questions of {row.removesuffix(GALLERY)} with the expected answer, and what each "
-            f"model said: only the first right, only the second, both, and neither, in turn."
+            f"model said: some that only the first answers right, only the second, both, and "
+            f"neither. {experiments.CREDITS.get(name, '')}"
         )
+        return text.rstrip()
     row = row.removesuffix(FILM).replace("_", " ")
     return (
         f"Trials with {row}: successes in green frames, failures in red ones. The curve below a "
