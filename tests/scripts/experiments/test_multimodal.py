@@ -262,7 +262,7 @@ def test_runs_of_real_parts_from_pictures_to_the_table(script, tmp_path, monkeyp
         Image.fromarray(pixels).save(photographs / f"{n}.jpg")
     study, globals_ = script["Study"], script["measured"].__globals__
     first, objects, *_ = rules.STUDIES
-    pictures = {"rows": (), "score": "exact", "pictures": {"train": 12, "test": 2}, "batch": 6}
+    pictures = {"rows": (), "score": "exact", "pictures": {"train": 10, "test": 2}, "batch": 5}
     small = {
         first: study(**pictures, shapes=1, sizes=(128, 64)),
         objects: study(**pictures, shapes=1, after=first),
@@ -272,7 +272,7 @@ def test_runs_of_real_parts_from_pictures_to_the_table(script, tmp_path, monkeyp
         monkeypatch.setitem(script[name].__globals__, "STUDIES", small)
     monkeypatch.setitem(globals_, "ARITHMETIC", "fp32")  # fast on every processor
     asked = Namespace(data=tmp_path / "data", stores=tmp_path / "stores")
-    for name, row in ((objects, "Lite0-S2"), ("easy-vqa", "Lite0, random start")):
+    for name, row in ((objects, "Lite0"), ("easy-vqa", "Lite0, random start")):
         run = script["Run"](study=name, row=row, seed=0)
         found = script["measured"](run, asked)
         inits = [stage["init"] for stage in found["stages"]]
@@ -290,7 +290,7 @@ def test_runs_of_real_parts_from_pictures_to_the_table(script, tmp_path, monkeyp
         objects,
     ]
     assert "no pilot has been run" in caption
-    shown = {"GALLERIES": {first: ("Lite0-S2",)}, "PICTURES": 4}
+    shown = {"GALLERIES": {first: ("Lite0",)}, "PICTURES": 4}
     for name, value in shown.items():
         monkeypatch.setitem(script["gallery"].__globals__, name, value)
     (drawn,) = script["gallery"](first, asked.stores)
