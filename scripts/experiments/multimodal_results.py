@@ -168,16 +168,19 @@ def by_type(runs: list[dict]) -> str:
 def page_tables() -> str:
     """The committed tables as docs/vlm.md has them: of each study, by size, of single tokens."""
     _, _, frame = case_studies.experiment(rules.SUMMARY)
+    rows, probed = grouped(results()), {run["study"] for run in token_runs()}
     texts = []
     for study, lines in frame.groupby("study", sort=False):
-        shown = lines.drop(columns="study").loc[:, lambda frame: ~(frame == "").all()]
-        texts += [f"**{study}**", to_markdown(shown, "")]
-    for study, rows in grouped(results()).items():
+        shown = {study: lines.drop(columns="study")}
         if study in rules.STUDIES:
-            texts += [f"**{study}, by size**", to_markdown(sizes_frame(rows), "")]
-    for study in sorted({run["study"] for run in token_runs()}, key=list(STUDIES).index):
-        title = f"**{study}, colours that a linear classifier reads from a token**"
-        texts += [title, to_markdown(tokens_frame(study), "")]
+            shown[f"{study}, by size"] = sizes_frame(rows[study])
+        if study in probed:
+            shown[f"{study}, colours that a linear classifier reads from a token"] = tokens_frame(
+                study
+            )
+        for title, table in shown.items():
+            filled = table.loc[:, ~(table == "").all()]
+            texts += [f"**{title}**", to_markdown(filled, "")]
     return "\n\n".join(texts)
 
 
