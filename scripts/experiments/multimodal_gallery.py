@@ -97,6 +97,7 @@ def drawn(
     )
     name = f"table01_{study}{experiments.GALLERY}".removesuffix(".png")
     paths = style.save(figure, SUMMARIES / name, ["png"])
-    for path in paths:  # a fifth of the size; it is committed
-        Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
+    for path in paths:  # smaller, since it is committed; small areas keep their colours
+        picture = Image.open(path).convert("RGB")
+        picture.quantize(256, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
     return paths
