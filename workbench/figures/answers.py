@@ -7,6 +7,7 @@ from textwrap import fill
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
@@ -34,7 +35,8 @@ def draw_sizes(table: pd.DataFrame) -> Figure:
     kinds = list(dict.fromkeys(table["kind"]))
     width, height = 4.6 * len(columns), 3.4 * len(kinds) + 0.4
     drawn, axes = style.figure(width, height, rows=len(kinds), columns=len(columns))
-    looks, shown = _looks(list(dict.fromkeys(table["name"]))), {}
+    looks = _looks(list(dict.fromkeys(table["name"])))
+    shown: dict[str, Artist] = {}
     panels = ((kind, column) for kind in kinds for column in columns)
     for ax, (kind, column) in zip(axes, panels, strict=True):
         for name, rows in table[table["kind"] == kind].groupby("name", sort=False):
@@ -52,7 +54,7 @@ def draw_sizes(table: pd.DataFrame) -> Figure:
         ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.set(xlabel=PANELS[column], ylabel="accuracy (%)\n(bars: 95 % intervals)")
         ax.set_title(kind, fontsize=9)
-    drawn.legend(shown.values(), shown, loc="outside upper left", ncols=3, fontsize=8)
+    drawn.legend(list(shown.values()), list(shown), loc="outside upper left", ncols=3, fontsize=8)
     return drawn
 
 
