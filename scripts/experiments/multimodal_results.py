@@ -120,7 +120,8 @@ def difference(row: str, base: str, rows: Rows, kind: str = "") -> dict[str, flo
     It is over the questions whose type begins with `kind`, and the seeds that both rows have. p is
     that of a single seed. NaN where there is nothing to compare.
     """
-    pairs = [(rows[row][seed], rows[base][seed]) for seed in shared(row, base, rows)]
+    own, others = rows[row], {} if row == base else rows.get(base, {})
+    pairs = [(own[seed], others[seed]) for seed in sorted(own) if seed in others]
     mean, p = Mean(np.nan, np.nan, np.nan), np.nan
     if len(pairs) == 1:
         (one,) = pairs
@@ -133,11 +134,6 @@ def difference(row: str, base: str, rows: Rows, kind: str = "") -> dict[str, flo
         mean = over_seeds(np.stack(sides))
     value, low, high = (round(100 * one, 1) for one in mean)
     return {"": value, " low": low, " high": high, " p": p, " seeds": len(pairs)}
-
-
-def shared(row: str, base: str, rows: Rows) -> list[int]:
-    """Seeds that a row and another one have; none for a row and itself."""
-    return [] if row == base else sorted(set(rows[row]) & set(rows.get(base, {})))
 
 
 def by_image(run: dict, kind: str = "") -> np.ndarray:

@@ -37,7 +37,8 @@ from workbench.vlm.vision import open_vision
 
 PENALTIES = 10.0 ** np.arange(0, 6)
 DIRECTIONS = 320
-TOKENS_READ = ("under the shape", f"under the shape, {DIRECTIONS} directions", "mean")
+UNDER, MEAN = "under the shape", "mean"
+FEWER = f"{UNDER}, {DIRECTIONS} directions"
 SINGLE = [name for name, study in STUDIES.items() if study.pictures and study.shapes == 1]
 
 
@@ -84,7 +85,7 @@ def main() -> None:
 
 def measured(run: Run, data: Path, stores: Path) -> dict:
     train, test = (side(run, part, data, stores) for part in ("train", "test"))
-    found = {name: read(train, test, name) for name in TOKENS_READ}
+    found = {name: read(train, test, name) for name in (UNDER, FEWER, MEAN)}
     return {
         "study": run.study,
         "row": run.row,
@@ -101,7 +102,7 @@ def measured(run: Run, data: Path, stores: Path) -> dict:
 def read(train: Side, test: Side, name: str) -> tuple[float, list[int]]:
     """Penalty of a classifier of one kind of token, and 1 for each test picture it reads, or 0."""
     steps = [StandardScaler(), RidgeClassifierCV(PENALTIES)]
-    if name == TOKENS_READ[1]:
+    if name == FEWER:
         steps.insert(1, PCA(DIRECTIONS, random_state=0))
     classifier = make_pipeline(*steps)
     classifier.fit(features(train, name), train.colours)
@@ -111,7 +112,7 @@ def read(train: Side, test: Side, name: str) -> tuple[float, list[int]]:
 
 def features(side: Side, name: str) -> np.ndarray:
     """One token of each picture: float32, dims (image, channel)."""
-    if name == TOKENS_READ[2]:
+    if name == MEAN:
         return side.maps.mean((1, 2))
     return side.maps[np.arange(len(side.maps)), *side.places.T]
 
