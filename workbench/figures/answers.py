@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from textwrap import fill
 
 import numpy as np
@@ -21,6 +22,8 @@ PANELS = {
 }
 BLIND = ("#4d4d4d", "x", ":")
 """Look of the floor."""
+MORE_MARKERS = ("<", ">", "*")
+"""Of curves beyond those that have looks of their own."""
 
 
 @style.styled
@@ -95,8 +98,15 @@ def _said(name: str, answer: str, score: float) -> str:
 
 def _looks(names: Sequence[str]) -> dict[str, style.Look]:
     """A look for each name: S2 in green, single scales in others, blind apart."""
-    s2, single = iter(style.S2_CURVES * 9), iter(style.SINGLE_CURVES * 9)
+    s2, single = _in_turn(style.S2_CURVES), _in_turn(style.SINGLE_CURVES)
     return {
         name: BLIND if "blind" in name.lower() else next(s2 if "S2" in name else single)
         for name in names
     }
+
+
+def _in_turn(looks: Sequence[style.Look]) -> Iterator[style.Look]:
+    """The looks, and then again with other markers."""
+    yield from looks
+    for marker in cycle(MORE_MARKERS):
+        yield from ((colour, marker, line) for colour, _, line in looks)

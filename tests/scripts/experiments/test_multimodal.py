@@ -331,3 +331,12 @@ def test_studies_of_objects_are_listed_from_the_easiest(script):
     for name in listed:
         after = script["STUDIES"][name].after
         assert after is None or listed.index(after) < listed.index(name)
+
+
+def test_rows_of_objects_are_told_apart_without_colour(script):
+    for row in script["STUDIES"][rules.STUDIES[0]].rows:
+        put(script, rules.STUDIES[0], row, {"attribute 64": 20})
+    script["write_summary"]()
+    curves = case_studies.sizes_figure().axes[0].lines
+    looks = {(curve.get_marker(), curve.get_linestyle()) for curve in curves}
+    assert len(looks) == len(curves) == len(script["STUDIES"][rules.STUDIES[0]].rows)
