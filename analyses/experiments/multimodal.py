@@ -3,8 +3,8 @@
 Objects of 8 to 512 pixels lie in pictures of :data:`SIDE` pixels. Studies of them differ in their
 sizes, in what is trained and in how hard the questions are. The first two runs of a study are its
 pilot: only where the row with the finest scales beats the blind one on the largest objects does a
-model of this size learn the questions at all, and differences between rows mean something. Studies
-go from the easiest to the hardest, as long as their pilots succeed.
+model of this size learn a kind of question at all, and differences between rows mean something.
+Studies go from the easiest to the hardest, as long as their pilots learn a kind.
 """
 
 from __future__ import annotations
@@ -37,54 +37,48 @@ NEEDED = 20.0
 study."""
 
 
-def pilot_gain(sizes: pd.DataFrame, study: str, kind: str | None = None) -> float | None:
-    """Points by which a study's pilot beats its blind row on its largest objects; None without it.
+def pilot_gains(sizes: pd.DataFrame, study: str) -> dict[str, float]:
+    """Points by which a study's pilot beats its blind row on its largest objects, by kind.
 
-    The pilot has seed 0; runs with other seeds, which follow where it learned, change nothing.
+    Empty before both are run. The pilot has seed 0; runs with other seeds, which follow where it
+    learned, change nothing.
 
     Parameters
     ----------
     sizes : pandas.DataFrame
         Columns ``study``, ``row``, ``seed``, ``kind``, ``size``, ``questions``, ``right``.
-    kind : str, optional
-        Of the questions; by default all.
     """
     of_study = sizes[sizes["study"] == study]
     found = of_study[(of_study["seed"] == 0) & (of_study["size"] == of_study["size"].max())]
-    if kind is not None:
-        found = found[found["kind"] == kind]
-    sums = found.groupby("row")[["right", "questions"]].sum()
-    if not {FINEST, BLIND} <= set(sums.index):
-        return None
-    share = 100 * sums["right"] / sums["questions"]
-    return float(share[FINEST] - share[BLIND])
+    if not {FINEST, BLIND} <= set(found["row"]):
+        return {}
+    share = found.set_index(["kind", "row"]).eval("100 * right / questions").unstack()
+    return (share[FINEST] - share[BLIND]).to_dict()
 
 
 def learned(sizes: pd.DataFrame) -> list[str]:
-    """Studies whose pilots passed, up to the first that did not."""
+    """Studies whose pilots learned a kind of question, up to the first that did not."""
 
     def passed(study: str) -> bool:
-        gain = pilot_gain(sizes, study)
-        return gain is not None and gain >= NEEDED
+        return any(gain >= NEEDED for gain in pilot_gains(sizes, study).values())
 
     return list(takewhile(passed, STUDIES))
 
 
 def verdict(sizes: pd.DataFrame) -> str:
-    """What nothing is concluded from, and why: studies, or one kind of question; perhaps empty."""
-    found = {}
-    for study in dict.fromkeys(sizes["study"]):
-        kinds = [None, *dict.fromkeys(sizes.loc[sizes["study"] == study, "kind"])]
-        gains = [(kind, pilot_gain(sizes, study, kind)) for kind in kinds]
-        missed = [one for one in gains if one[1] is not None and one[1] < NEEDED]
-        for kind, gain in missed[:1] if study not in learned(sizes) else missed:
-            found[f"{kind} questions of {study}" if kind else study] = gain
-    if not found and not learned(sizes):
+    """Kinds of questions that nothing is concluded from, and why; perhaps empty."""
+    gains = {
+        f"{kind} questions of {study}": gain
+        for study in dict.fromkeys(sizes["study"])
+        for kind, gain in pilot_gains(sizes, study).items()
+    }
+    if not gains:
         return "Nothing is concluded from the studies of objects: no pilot has been run."
     return " ".join(
         f"Nothing is concluded from {name}: on the largest objects the pilot is {gain:+.1f} points "
         f"above the blind row, and {NEEDED:g} are needed."
-        for name, gain in found.items()
+        for name, gain in gains.items()
+        if gain < NEEDED
     )
 
 

@@ -20,8 +20,8 @@ objects-one-shape trains its models further on shapes of 8 to 64 pixels, and obj
 two shapes. objects-projector, with two shapes and without adapters, starts from captions again. A
 model to start from that is not in --stores is trained again. Two runs of each study are its pilot
 (the finest scales, and "blind", which sees another image's tokens). Where the finest scales beat
-blind by 20 points on the largest shapes, all rows of the study are run, in three seeds, and the
-next study is tried. Of a study, or a kind of question, where they do not, nothing is concluded, and
+blind by 20 points on the largest shapes, in one kind of question, all rows of the study are run, in
+three seeds, and the next study is tried. From a kind where they do not nothing is concluded, and
 the summary and the tables say that. object_tokens.py reads the same tokens with a linear
 classifier. --gallery draws answers for the page of Table 1: of easy-vqa from its committed results,
 of objects-large by the models in --stores.

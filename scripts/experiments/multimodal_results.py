@@ -54,7 +54,8 @@ def grouped(runs: list[dict]) -> dict[str, Rows]:
         if len({run["questions_sha256"] for own in rows.values() for run in own.values()}) > 1:
             sys.exit(f"runs of {study} were asked different questions; repeat them all")
         rows[rules.PRIOR] = {
-            seed: run | {"gmacs": 0.0, "image_tokens": 0, "scores": run["most_frequent"]}
+            seed: run | {"row": rules.PRIOR, "gmacs": 0.0, "image_tokens": 0}
+            | {"scores": run["most_frequent"]}
             for seed, run in found.items()
         }
     return studies
@@ -63,13 +64,13 @@ def grouped(runs: list[dict]) -> dict[str, Rows]:
 def by_size(runs: list[dict]) -> pd.DataFrame:
     """Questions and right answers by the two words of a type, such as `attribute 64`."""
     rows = []
-    for run in runs:
-        for name, found in run["by_type"].items() if run["study"] in rules.STUDIES else ():
-            kind, size = name.split()
-            own = {key: run[key] for key in ("study", "row", "seed", "source")}
-            right = round(found["accuracy"] * found["questions"])
+    for run in (run for run in runs if run["study"] in rules.STUDIES):
+        own = {key: run[key] for key in ("study", "row", "seed", "source")}
+        types, scores = np.array(run["types"]), np.array(run["scores"])
+        for name in sorted(set(run["types"])):
+            (kind, size), found = name.split(), scores[types == name]
             own |= {"kind": kind, "size": int(size)}
-            rows.append(own | {"questions": found["questions"], "right": right})
+            rows.append(own | {"questions": len(found), "right": round(found.sum())})
     return pd.DataFrame(rows, columns=[*rules.SIZE_KEYS, "questions", "right"])
 
 
@@ -78,11 +79,10 @@ def write_summary() -> None:
     if not (runs := results()):
         return
     write_csv(by_size(runs), SUMMARIES / f"{rules.SIZES}.csv")
-    lines = [
-        {"study": study, **line(row, rows)} for study, rows in grouped(runs).items() for row in rows
-    ]
+    studies = grouped(runs)
+    lines = [{"study": study, **line(row, rows)} for study, rows in studies.items() for row in rows]
     write_csv(pd.DataFrame(lines), SUMMARIES / f"{rules.SUMMARY}.csv")
-    runner.write_tables(page_tables(), PAGE)
+    runner.write_tables(page_tables(studies), PAGE)
 
 
 def line(row: str, rows: Rows) -> dict:
@@ -161,15 +161,15 @@ def by_type(runs: list[dict]) -> str:
     return ", ".join(f"{name} {mean:.1f}" for name, mean in means.items())
 
 
-def page_tables() -> str:
+def page_tables(studies: dict[str, Rows]) -> str:
     """The committed tables as docs/vlm.md has them: of each study, by size, of single tokens."""
     _, _, frame = case_studies.experiment(rules.SUMMARY)
-    rows, probed = grouped(results()), {run["study"] for run in token_runs()}
+    probed = {run["study"] for run in token_runs()}
     texts = []
     for study, lines in frame.groupby("study", sort=False):
         shown = {study: lines.drop(columns="study")}
         if study in rules.STUDIES:
-            shown[f"{study}, by size"] = sizes_frame(rows[study])
+            shown[f"{study}, by size"] = sizes_frame(studies[study])
         if study in probed:
             shown[f"{study}, colours that a linear classifier reads from a token"] = tokens_frame(
                 study
@@ -182,21 +182,19 @@ def page_tables() -> str:
 
 def sizes_frame(rows: Rows) -> pd.DataFrame:
     """A line for each row of a study: right answers by type, and differences in colours."""
+    sizes = by_size([run for own in rows.values() for run in own.values()])
+    sums = sizes.groupby(["row", "kind", "size"])[["right", "questions"]].sum()
+    shares = (100 * sums["right"] / sums["questions"]).round(1)
     lines = []
-    for row, own in rows.items():
-        scores, types = (
-            np.concatenate([run[key] for run in own.values()]) for key in ("scores", "types")
-        )
-        seeds = 0 if row == rules.PRIOR else len(own)
+    for row in rows:
+        seeds = 0 if row == rules.PRIOR else len(rows[row])
         found: dict = {"row": row, "seeds": seeds}
         for base in (rules.BASES[0], rules.LARGER):
             text = difference_text(difference(row, base, rows, KINDS[0]), seeds)
             found[f"{KINDS[0]} minus {base}"] = text
         for kind in KINDS:
-            sizes = {int(name.split()[1]) for name in types if name.startswith(kind)}
-            for size in sorted(sizes, reverse=True):
-                share = scores[types == f"{kind} {size}"].mean()
-                found[f"{kind} {size} (%)"] = round(100 * share, 1)
+            own = shares.loc[row].loc[[kind]].sort_index(ascending=False)
+            found |= {f"{kind} {size} (%)": share for (_, size), share in own.items()}
         lines.append(found)
     return pd.DataFrame(lines)
 

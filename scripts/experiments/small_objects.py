@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from analyses.experiments.multimodal import SIDE
-from workbench.results.files import written_whole
+from workbench.results.files import write_text
 
 SIZES = (64, 32, 16, 8)
 COLOURS = {
@@ -192,9 +193,11 @@ def side_of(found: dict) -> str:
 
 
 def table(path: Path, columns: list[str], rows: list[list[str]]) -> None:
-    """Write a table whole: another run may be reading it."""
-    with written_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([columns, *rows])
+    """Write a table whole, unless it is there already: other runs may be reading or writing it."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    if not path.exists() or path.read_text("utf-8") != text.getvalue():
+        write_text(text.getvalue(), path)
 
 
 if __name__ == "__main__":

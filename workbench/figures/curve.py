@@ -80,15 +80,20 @@ def named_points(
     axes: Axes, cost: pd.Series, score: pd.Series, low: pd.Series, high: pd.Series,
     names: Iterable[str],
 ) -> None:  # fmt: skip
-    """Draw scores with their intervals against cost, log axis; several scales are green."""
+    """Draw scores with their intervals against cost, log axis; several scales are green.
+
+    A name stands below its point where the next dearer point is higher: above, it would run into it.
+    """
     at = side_by_side(cost)[cost.index] if len(cost) else cost
     if (at != cost).any():
         axes.set_xlabel(ASIDE)
     axes.vlines(at, low, high, color=style.MODEL_SIZE[0], lw=1)
-    for x, y, name in zip(at, score, names, strict=True):
+    rising = score[at.sort_values().index].diff().shift(-1) > 0
+    for x, y, name, below in zip(at, score, names, rising[at.index], strict=True):
         look = style.S2_CURVES[0] if "+" in name or "S2" in name else style.MODEL_SIZE
         axes.plot(x, y, "o", color=look[0])
-        axes.annotate(name, (x, y), fontsize=8, xytext=(5, 3), textcoords="offset points")
+        offset = (5, -10 if below else 3)
+        axes.annotate(name, (x, y), fontsize=8, xytext=offset, textcoords="offset points")
     axes.set_xscale("log")
     axes.margins(x=0.25)
     style.log_axis(axes.xaxis)

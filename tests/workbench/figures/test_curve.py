@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from workbench.figures import style
-from workbench.figures.curve import curves, draw_curve, side_by_side
+from workbench.figures.curve import curves, draw_curve, named_points, side_by_side
 
 TABLE = pd.DataFrame(
     {
@@ -76,6 +77,14 @@ def test_costs_keep_their_order_and_move_only_where_they_are_alike():
     assert side_by_side(pd.Series([5.0, 4.0, 4.0])).sort_index().round(2).tolist() == [5, 4, 4.04]
     apart = pd.Series([3.0, 1.0, 9.0])
     assert side_by_side(apart).sort_index().tolist() == apart.tolist()
+
+
+def test_a_name_is_on_the_side_of_its_point_where_the_next_dearer_one_is_not():
+    axes = Figure().subplots()
+    cost, score = pd.Series([2.0, 1.0, 4.0]), pd.Series([20.0, 10.0, 5.0])
+    named_points(axes, cost, score, score - 1, score + 1, ["middle", "cheap", "dear"])
+    below = {text.get_text() for text in axes.texts if text.get_position()[1] < 0}
+    assert below == {"cheap"}
 
 
 def test_curves_are_told_apart_without_colour():
