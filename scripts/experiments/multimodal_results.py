@@ -54,7 +54,8 @@ def grouped(runs: list[dict]) -> dict[str, Rows]:
         if len({run["questions_sha256"] for own in rows.values() for run in own.values()}) > 1:
             sys.exit(f"runs of {study} were asked different questions; repeat them all")
         rows[rules.PRIOR] = {
-            seed: run | {"row": rules.PRIOR, "gmacs": 0.0, "image_tokens": 0}
+            seed: run
+            | {"row": rules.PRIOR, "gmacs": 0.0, "image_tokens": 0}
             | {"scores": run["most_frequent"]}
             for seed, run in found.items()
         }
@@ -192,9 +193,8 @@ def sizes_frame(rows: Rows) -> pd.DataFrame:
         for base in (rules.BASES[0], rules.LARGER):
             text = difference_text(difference(row, base, rows, KINDS[0]), seeds)
             found[f"{KINDS[0]} minus {base}"] = text
-        for kind in KINDS:
-            own = shares.loc[row].loc[[kind]].sort_index(ascending=False)
-            found |= {f"{kind} {size} (%)": share for (_, size), share in own.items()}
+        of_row = shares.loc[row].sort_index(ascending=[True, False])
+        found |= {f"{kind} {size} (%)": share for (kind, size), share in of_row.items()}
         lines.append(found)
     return pd.DataFrame(lines)
 

@@ -82,7 +82,8 @@ def named_points(
 ) -> None:  # fmt: skip
     """Draw scores with their intervals against cost, log axis; several scales are green.
 
-    A name stands below its point where the next dearer point is higher: above, it would run into it.
+    A name stands below its point where the next dearer point is higher: above, it would run into
+    that one.
     """
     at = side_by_side(cost)[cost.index] if len(cost) else cost
     if (at != cost).any():

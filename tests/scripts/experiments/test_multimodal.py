@@ -82,7 +82,8 @@ def test_nothing_is_concluded_without_a_pilot_that_learned(script):
     put(script, easiest, S2, {"attribute 64": 15, "spatial 64": 27, "attribute 32": 40})
     said = table(script)[1]
     for kind in ("attribute", "spatial"):
-        assert f"from {kind} questions of {easiest}: on the largest objects the pilot is +17.5" in said
+        from_kind = f"from {kind} questions of {easiest}: on the largest objects the pilot is"
+        assert f"{from_kind} +17.5 points" in said
     assert rules.learned(script["by_size"](script["results"]())) == []
     put(script, easiest, S2, {"attribute 64": 16, "spatial 64": 27, "attribute 32": 40})
     said = table(script)[1]
