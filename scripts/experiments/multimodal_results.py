@@ -53,11 +53,9 @@ def grouped(runs: list[dict]) -> dict[str, Rows]:
         found = {run["seed"]: run for own in rows.values() for run in own.values()}
         if len({run["questions_sha256"] for own in rows.values() for run in own.values()}) > 1:
             sys.exit(f"runs of {study} were asked different questions; repeat them all")
+        prior = {"row": rules.PRIOR, "gmacs": 0.0, "image_tokens": 0}
         rows[rules.PRIOR] = {
-            seed: run
-            | {"row": rules.PRIOR, "gmacs": 0.0, "image_tokens": 0}
-            | {"scores": run["most_frequent"]}
-            for seed, run in found.items()
+            seed: {**run, **prior, "scores": run["most_frequent"]} for seed, run in found.items()
         }
     return studies
 
