@@ -26,10 +26,11 @@ FINEST, BLIND = "Lite0-S2 3 scales raw", "blind"
 """Rows of a pilot."""
 PRIOR = "most frequent answers"
 """A line that is not a run: the most frequent training answer to each type of question."""
-BASES = ("Lite0", BLIND)
-"""Rows that the others are compared with."""
-LARGER = "Lite2"
-"""The largest backbone at one scale."""
+BASE = "Lite0"
+"""The backbone of most rows, at one scale."""
+BASES = (BASE, "Lite2", BLIND)
+"""Rows that the others are compared with: one scale of the same backbone, of the largest one, and
+the floor."""
 SIDE = 1344
 """Side of the pictures in pixels."""
 NEEDED = 20.0
@@ -56,13 +57,14 @@ def pilot_gains(sizes: pd.DataFrame, study: str) -> dict[str, float]:
     return (share[FINEST] - share[BLIND]).to_dict()
 
 
+def learned_kinds(sizes: pd.DataFrame, study: str) -> list[str]:
+    """Kinds of questions that a study's pilot learned."""
+    return [kind for kind, gain in pilot_gains(sizes, study).items() if gain >= NEEDED]
+
+
 def learned(sizes: pd.DataFrame) -> list[str]:
     """Studies whose pilots learned a kind of question, up to the first that did not."""
-
-    def passed(study: str) -> bool:
-        return any(gain >= NEEDED for gain in pilot_gains(sizes, study).values())
-
-    return list(takewhile(passed, STUDIES))
+    return list(takewhile(lambda study: learned_kinds(sizes, study), STUDIES))
 
 
 def verdict(sizes: pd.DataFrame) -> str:

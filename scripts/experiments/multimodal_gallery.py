@@ -35,7 +35,10 @@ from workbench.vlm.run import Run as Trained
 from workbench.vlm.vision import decoding_as, open_images, running_as
 
 LARGE = rules.STUDIES[0]
-GALLERIES = {EASY_VQA: ("Lite0-S2", *rules.BASES), LARGE: (rules.FINEST, *rules.BASES)}
+GALLERIES = {
+    EASY_VQA: ("Lite0-S2", rules.BASE, rules.BLIND),
+    LARGE: (rules.FINEST, rules.BASE, rules.BLIND),
+}
 """Study to the rows whose answers are shown, of seed 0."""
 PICTURES = 48
 """Shapes over scikit-learn's photographs, of which some are shown."""
@@ -54,7 +57,7 @@ def of_easy_vqa(runs: dict[str, Run]) -> tuple[Path, ...]:
         sys.exit(f"{missing[0].path.stem} is not run yet; run it first")
     questions = asked_of.read([easy_vqa("test")], (STUDIES[EASY_VQA].questions or {}).get("test"))
     found = {row: answers.read(run.path, questions, "the result") for row, run in runs.items()}
-    rows = np.array(strict_json.read(runs[rules.BASES[0]].path)["rows"])
+    rows = np.array(strict_json.read(runs[rules.BASE].path)["rows"])
     return drawn(EASY_VQA, easy_vqa("test").parent, questions, found, rows)
 
 

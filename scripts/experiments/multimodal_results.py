@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import runner
 from multimodal_studies import RESULTS, ROWS, STUDIES
-from small_objects import KINDS
 
 from analyses import experiments
 from analyses.experiments import multimodal as rules
@@ -19,7 +19,6 @@ from workbench.results import strict_json
 from workbench.results.files import write_csv
 from workbench.results.table_files import to_markdown
 from workbench.tables.render import case_studies, view
-from workbench.tables.render.case_studies import difference_text
 from workbench.vlm.scoring import paired
 
 TOKENS = RESULTS.with_name("object_tokens")
@@ -77,11 +76,27 @@ def write_summary() -> None:
     """What `workbench tables --only 1 8 9` shows of these runs, and the tables of docs/vlm.md."""
     if not (runs := results()):
         return
-    write_csv(by_size(runs), SUMMARIES / f"{rules.SIZES}.csv")
-    studies = grouped(runs)
-    lines = [{"study": study, **line(row, rows)} for study, rows in studies.items() for row in rows]
+    sizes, studies = by_size(runs), grouped(runs)
+    write_csv(sizes, SUMMARIES / f"{rules.SIZES}.csv")
+    lines = []
+    for study, rows in studies.items():
+        kinds = rules.learned_kinds(sizes, study)
+        kept = {
+            row: {seed: of_kinds(run, kinds) for seed, run in own.items()}
+            for row, own in rows.items()
+        }
+        lines += [{"study": study, **line(row, kept), "kinds": ", ".join(kinds)} for row in rows]
     write_csv(pd.DataFrame(lines), SUMMARIES / f"{rules.SUMMARY}.csv")
     runner.write_tables(page_tables(studies), PAGE)
+
+
+def of_kinds(run: dict, kinds: list[str]) -> dict:
+    """A run with its questions of these kinds, the first word of a type; with all if none is named.
+
+    Rows of a study are compared on the kinds that its pilot learned.
+    """
+    kept = [name.split()[0] in kinds or not kinds for name in run["types"]]
+    return run | {key: list(compress(run[key], kept)) for key in ("scores", "rows", "types")}
 
 
 def line(row: str, rows: Rows) -> dict:
@@ -113,42 +128,33 @@ def line(row: str, rows: Rows) -> dict:
     return found
 
 
-def difference(row: str, base: str, rows: Rows, kind: str = "") -> dict[str, float]:
+def difference(row: str, base: str, rows: Rows) -> dict[str, float]:
     """Paired difference of two rows in points, its interval, McNemar's p, and its seeds.
 
-    It is over the questions whose type begins with `kind`, and the seeds that both rows have. p is
-    that of a single seed. NaN where there is nothing to compare.
+    It is over the seeds that both rows have. p is that of a single seed. NaN where there is nothing
+    to compare.
     """
     own, others = rows[row], {} if row == base else rows.get(base, {})
     pairs = [(own[seed], others[seed]) for seed in sorted(own) if seed in others]
     mean, p = Mean(np.nan, np.nan, np.nan), np.nan
     if len(pairs) == 1:
         (one,) = pairs
-        asked = of_kind(one[0], kind)
-        scores = (np.array(run["scores"])[asked] for run in one)
-        found = paired(*scores, np.array(one[0]["rows"])[asked])
+        found = paired(*(np.array(run["scores"]) for run in one), np.array(one[0]["rows"]))
         mean, p = Mean(*(found[key] for key in ("difference", "low", "high"))), found["p"]
     elif pairs:
-        sides = [by_image(one, kind) - by_image(other, kind) for one, other in pairs]
+        sides = [by_image(one) - by_image(other) for one, other in pairs]
         mean = over_seeds(np.stack(sides))
     value, low, high = (round(100 * one, 1) for one in mean)
     return {"": value, " low": low, " high": high, " p": p, " seeds": len(pairs)}
 
 
-def by_image(run: dict, kind: str = "") -> np.ndarray:
-    """Share of each image in the mean score of a kind of question, summing to it: dims (image,).
+def by_image(run: dict) -> np.ndarray:
+    """Share of each image in the mean score, averaging to it: dims (image,).
 
     Means over these are means over questions, also where images have different numbers of them.
     """
-    asked = of_kind(run, kind)
-    _, image = np.unique(np.array(run["rows"])[asked], return_inverse=True)
-    sums = np.bincount(image, weights=np.array(run["scores"])[asked])
-    return sums / np.bincount(image).mean()
-
-
-def of_kind(run: dict, kind: str) -> np.ndarray:
-    """Whether a question is of a kind: bool, dims (question,)."""
-    return np.array([name.startswith(kind) for name in run["types"]])
+    _, image = np.unique(run["rows"], return_inverse=True)
+    return np.bincount(image, weights=run["scores"]) / np.bincount(image).mean()
 
 
 def by_type(runs: list[dict]) -> str:
@@ -180,20 +186,15 @@ def page_tables(studies: dict[str, Rows]) -> str:
 
 
 def sizes_frame(rows: Rows) -> pd.DataFrame:
-    """A line for each row of a study: right answers by type, and differences in colours."""
+    """A line for each row of a study: right answers by type, in percent over all seeds."""
     sizes = by_size([run for own in rows.values() for run in own.values()])
     sums = sizes.groupby(["row", "kind", "size"])[["right", "questions"]].sum()
     shares = (100 * sums["right"] / sums["questions"]).round(1)
     lines = []
     for row in rows:
-        seeds = 0 if row == rules.PRIOR else len(rows[row])
-        found: dict = {"row": row, "seeds": seeds}
-        for base in (rules.BASES[0], rules.LARGER):
-            text = difference_text(difference(row, base, rows, KINDS[0]), seeds)
-            found[f"{KINDS[0]} minus {base}"] = text
         of_row = shares.loc[row].sort_index(ascending=[True, False])
-        found |= {f"{kind} {size} (%)": share for (kind, size), share in of_row.items()}
-        lines.append(found)
+        found = {f"{kind} {size} (%)": share for (kind, size), share in of_row.items()}
+        lines.append({"row": row, **found})
     return pd.DataFrame(lines)
 
 
@@ -206,7 +207,7 @@ def token_runs() -> list[dict]:
 def tokens_frame(study: str) -> pd.DataFrame:
     """A line for each token and row of object_tokens.py: colours read right, in percent."""
     runs = {run["row"]: run for run in token_runs() if run["study"] == study}
-    base, lines = runs.get(rules.BASES[0]), []
+    base, lines = runs.get(rules.BASE), []
     for token in next(iter(runs.values()))["hits"]:
         for row, run in runs.items():
             sizes, hits = np.array(run["sizes"]), np.array(run["hits"][token])
@@ -214,11 +215,11 @@ def tokens_frame(study: str) -> pd.DataFrame:
             for size in sorted(set(run["sizes"]), reverse=True):
                 found[f"{size} (%)"] = round(100 * hits[sizes == size].mean(), 1)
             found["all (%)"] = round(100 * hits.mean(), 1)
-            found[f"minus {rules.BASES[0]}"] = ""
+            found[f"minus {rules.BASE}"] = ""
             if base is not None and run is not base:
                 gain = paired(hits, np.array(base["hits"][token]), np.arange(len(hits)))
                 ends = (100 * gain[key] for key in ("difference", "low", "high"))
-                found[f"minus {rules.BASES[0]}"] = view.paired(*ends, gain["p"])
+                found[f"minus {rules.BASE}"] = view.paired(*ends, gain["p"])
             lines.append(found)
     return pd.DataFrame(lines)
 

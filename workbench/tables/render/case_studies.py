@@ -81,7 +81,8 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
         "Runs of scripts/experiments/multimodal.py; intervals are Wilson's, 95 %; differences are "
         "paired over questions, with intervals over resampled images and McNemar's p. A single "
         "seed compares two trained models; intervals of several seeds are over other images and "
-        "other seeds. Most frequent answers: those of the training to each type of question. "
+        "other seeds. Where kinds are named, these questions alone are counted: the pilot learned "
+        "them. Most frequent answers: those of the training to each type of question. "
         "Models, data and sizes are not the paper's: docs/vlm.md says what they are."
     )
     if found["study"].isin(multimodal.STUDIES).any():
@@ -97,8 +98,8 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
         found[f"minus {base}"] = texts
     cells = found.rename(columns={"accuracy (%)": "value"}).to_dict("records")
     found["accuracy (%)"] = [view.with_interval(cell, 1) for cell in cells]
-    types = found.pop("by type (%)").astype(object)
-    found["by type (%)"] = types.fillna("")  # the widest column, last
+    for column in ("kinds", "by type (%)"):  # the widest column, last
+        found[column] = found.pop(column).astype(object).fillna("")
     return title, caption, found.drop(columns=["low", "high"])
 
 
@@ -126,14 +127,18 @@ def by_size() -> pd.DataFrame:
 def by_cost() -> pd.DataFrame:
     """Rows of the committed runs: ``study``, ``row``, ``gmacs``, ``value``, ``low``, ``high`` in %.
 
-    Of the studies of objects only those whose pilots have learned are among them.
+    Of the studies of objects only those whose pilots have learned are among them, named with the
+    kinds of questions that are counted.
     """
     columns = {"GMACs": "gmacs", "accuracy (%)": "value", "low": "low", "high": "high"}
     if multimodal.SUMMARY not in experiments.names():
         return pd.DataFrame(columns=["study", "row", *columns.values()])
     found = experiments.load(multimodal.SUMMARY).rename(columns=columns)
     failed = set(multimodal.STUDIES) - set(multimodal.learned(by_size()))
-    return found.loc[~found["study"].isin(failed), ["study", "row", *columns.values()]]
+    found = found[~found["study"].isin(failed)]
+    kinds = found["kinds"].astype(object).fillna("")
+    studies = found["study"].str.cat(kinds, sep=", ").str.removesuffix(", ")
+    return found.assign(study=studies)[["study", "row", *columns.values()]]
 
 
 def draw_costs(ax: Axes, rows: pd.DataFrame) -> None:

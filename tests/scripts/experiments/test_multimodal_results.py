@@ -1,0 +1,167 @@
+"""Tables and figures of the multimodal experiment, from hand-made results."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analyses import experiments
+from analyses.experiments import multimodal as rules
+from analyses.published import load
+from workbench.tables.render import case_studies, figures
+from workbench.tables.specs import tables
+
+SCRIPT = Path(__file__).parents[3] / "scripts/experiments/multimodal.py"
+S2 = rules.FINEST
+
+
+def test_rows_are_compared_over_the_same_questions(put, table):
+    put("easy-vqa", "blind", {"colour": 5})
+    put("easy-vqa", "Lite0", {"colour": 20})
+    put("easy-vqa", "Lite0-S2", {"colour": 36})
+    put("daquar", "Lite0", {"colour": 0})
+    found = table()[2].set_index(["study", "row"])
+    assert found.loc[("easy-vqa", "Lite0-S2"), "minus Lite0"].startswith("+40.0 [+20.0")
+    assert found.loc[("easy-vqa", "Lite0"), "minus blind"].startswith("+37.5 ")
+    assert found.loc[("easy-vqa", "Lite0"), "minus Lite0"] == ""
+    assert found.loc[("daquar", "Lite0"), "minus blind"] == ""
+    prior = found.loc[("easy-vqa", rules.PRIOR)]
+    assert prior["accuracy (%)"].startswith("50.0 [")
+    assert prior["minus Lite0"].startswith("+0.0 ")
+    assert list(found.loc["easy-vqa"].index) == ["Lite0", "Lite0-S2", "blind", rules.PRIOR]
+
+
+def test_seeds_are_averaged_and_differences_are_over_those_that_both_rows_have(put, table):
+    for seed, right in ((0, 5), (1, 7)):
+        put("easy-vqa", "blind", {"colour": right, "shape": 0}, seed)
+    for seed, right in ((0, 20), (1, 10), (2, 0)):
+        put("easy-vqa", "Lite0", {"colour": right, "shape": 0}, seed)
+    found = table()[2].set_index("row")
+    lite, blind = found.loc["Lite0"], found.loc["blind"]
+    assert (lite["seeds"], lite["accuracy (%)"][:6]) == (3, "12.5 [")  # 30 of 240
+    assert lite["accuracy (%)"].endswith("[0.0, 44.4]"), "no share is below 0"
+    assert lite["minus blind"].startswith("+11.2 [")  # 30 and 12 of 160
+    assert lite["minus blind"].endswith("(2 seeds)")
+    assert ", p" not in lite["minus blind"], "several seeds"
+    assert blind["minus Lite0"].startswith("−11.2 [")
+    assert blind["minus Lite0"].endswith("]"), "both seeds that it has"
+    assert lite["by type (%)"] == "colour 25.0, shape 0.0"
+    put("easy-vqa", "Lite0", {"colour": 20, "shape": 0}, 3, sha256="other")
+    with pytest.raises(SystemExit, match="easy-vqa were asked different questions"):
+        table()
+
+
+def test_rows_of_objects_are_compared_on_the_kinds_that_were_learned(put, table):
+    study = rules.STUDIES[0]
+    for row, right in (("blind", 8), ("Lite0", 10), (S2, 30)):
+        put(study, row, {"spatial 64": 20, "attribute 64": right, "attribute 32": right})
+    put("daquar", "Lite0", {"colour": 3})
+    found = table()[2].set_index(["study", "row"])
+    s2 = found.loc[(study, S2)]
+    assert (s2["kinds"], s2["questions"]) == ("attribute", 80)
+    assert s2["accuracy (%)"].startswith("75.0 [")
+    assert s2["minus Lite0"].startswith("+50.0 [")
+    assert found.loc[("daquar", "Lite0"), "kinds"] == ""
+    costs = case_studies.by_cost()
+    assert costs["study"].unique().tolist() == ["daquar", f"{study}, attribute"]
+    assert costs.loc[costs["row"] == S2, "value"].tolist() == [75]
+
+
+def test_sizes_are_pooled_over_seeds_and_drawn_as_seen_for_each_kind(put, table, tmp_path):
+    assert case_studies.sizes_figure() is None
+    for seed in (0, 1):
+        put(rules.STUDIES[0], "Lite0", {"attribute 64": 20, "spatial 64": 30}, seed)
+        put(rules.STUDIES[0], S2, {"attribute 64": 30, "spatial 8": 20}, seed)
+    put("daquar", "Lite0", {"colour": 3})
+    _, _, frame = table()
+    assert frame["seeds"].tolist() == [1, 0, 2, 2, 0], "each study with its prior, without a seed"
+    sizes = case_studies.by_size().set_index(["row", "seed", "kind"])
+    spatial = sizes.loc[("Lite0", 1, "spatial"), ["size", "questions", "right"]]
+    assert spatial.tolist() == [64, 40, 30]
+    axes = case_studies.sizes_figure().axes
+    titles = [ax.get_title("left") for ax in axes]
+    first = rules.STUDIES[0]
+    assert titles == [
+        f"{first}, {kind}" for kind in ("attribute", "attribute", "spatial", "spatial")
+    ]
+    colours, colours_seen, sides, sides_seen = (
+        {line.get_label(): line.get_xydata().tolist() for line in ax.lines} for ax in axes
+    )
+    assert colours == {"Lite0": [[64, 50]], S2: [[64, 75]]}
+    assert sides == {"Lite0": [[64, 75]], S2: [[8, 50]]}
+    assert colours_seen == {"Lite0": [[pytest.approx(64 * 224 / 1344), 50]], S2: [[32, 75]]}
+    assert sides_seen[S2] == [[4, 50]]
+    assert set(figures.FIGURES) >= {"object sizes", "robot"}
+
+
+def test_rows_of_objects_are_told_apart_without_colour(multimodal, put):
+    for row in multimodal["STUDIES"][rules.STUDIES[0]].rows:
+        put(rules.STUDIES[0], row, {"attribute 64": 20})
+    multimodal["write_summary"]()
+    curves = case_studies.sizes_figure().axes[0].lines
+    looks = {(curve.get_marker(), curve.get_linestyle()) for curve in curves}
+    assert len(looks) == len(curves) == len(multimodal["STUDIES"][rules.STUDIES[0]].rows)
+
+
+def test_figure_3_has_the_printed_benchmarks_and_a_panel_for_each_study(put, table):
+    drawn = figures.language_models(*published())
+    assert [len(ax.get_lines()) for ax in drawn.axes] == [2, 2, 2]
+    _, s2 = drawn.axes[0].get_lines()
+    overall = [round(value * 191 / 100) for value in s2.get_ydata()]
+    assert overall == [80, 84, 89], "right answers of 191"
+    put("easy-vqa", "blind", {"colour": 5})
+    put("easy-vqa", "Lite0", {"colour": 20})
+    put("easy-vqa", "Lite0, random start", {"colour": 9})
+    put(rules.STUDIES[0], "blind", {"attribute 64": 5})
+    table()
+    drawn = figures.language_models(*published())
+    here = [ax for ax in drawn.axes if ax.get_title("left").startswith("here")]
+    assert [ax.get_title("left") for ax in here] == ["here: easy-vqa"]
+    names = {"Lite0", "Lite0, random start", "blind", rules.PRIOR}
+    assert {text.get_text() for text in here[0].texts} == names
+    assert "equal costs side by side" in here[0].get_xlabel()
+
+
+def published():
+    """What the figure of Table 9 is drawn from, without any measured cell."""
+    specs, contents = tables(), {}
+    for key in ("8", "9"):
+        spec = specs[key]
+        printed = load(spec.published).to_dict("records")
+        rows = [
+            {
+                "label": [row[name] for name in spec.label],
+                "published_gmacs": row["flops_g"],
+                "cells": {m.column: {"published": row[m.column]} for m in spec.metrics},
+            }
+            for row in printed
+        ]
+        contents[key] = {"label": spec.label, "rows": rows}
+    return specs["9"], contents
+
+
+def test_the_committed_tables_are_the_summary_of_the_committed_runs(monkeypatch):
+    pytest.importorskip("peft", reason="install the extra: vlm")
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    script = runpy.run_path(str(SCRIPT.with_name("multimodal_results.py")))
+    runs = script["results"]()
+    stored = experiments.load(rules.SIZES)
+    pd.testing.assert_frame_equal(stored, script["by_size"](runs), check_dtype=False)
+    summary = experiments.load(rules.SUMMARY)
+    assert summary.loc[summary["row"] != rules.PRIOR, "seeds"].sum() == len(runs)
+    tables = script["runner"].tables_of(script["PAGE"])
+    assert tables == script["page_tables"](script["grouped"](runs)), "run multimodal.py --summary"
+    prose = script["PAGE"].read_text("utf-8").partition("**Results.**")[2]
+    for paragraph in prose.partition(script["runner"].BEGIN)[0].split("\n- **")[1:]:
+        paragraph = paragraph.partition("\n\n")[0]
+        study = re.match(r"[\w-]+", paragraph)[0]
+        own = "".join(
+            part for part in re.split(r"\n\n(?=\*\*)", tables) if f"**{study}" in part[:40]
+        )
+        figures = set(re.findall(r"\d+\.\d+", paragraph))
+        assert figures, paragraph
+        assert sorted(figures - set(re.findall(r"\d+\.\d+", own))) == [], study
