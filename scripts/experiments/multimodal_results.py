@@ -76,26 +76,24 @@ def write_summary() -> None:
     """What `workbench tables --only 1 8 9` shows of these runs, and the tables of docs/vlm.md."""
     if not (runs := results()):
         return
-    sizes, studies = by_size(runs), grouped(runs)
-    write_csv(sizes, SUMMARIES / f"{rules.SIZES}.csv")
-    lines = []
+    write_csv(by_size(runs), SUMMARIES / f"{rules.SIZES}.csv")
+    studies, lines = grouped(runs), []
     for study, rows in studies.items():
-        kinds = rules.learned_kinds(sizes, study)
-        kept = {
-            row: {seed: of_kinds(run, kinds) for seed, run in own.items()}
-            for row, own in rows.items()
-        }
-        lines += [{"study": study, **line(row, kept), "kinds": ", ".join(kinds)} for row in rows]
+        types = {name for own in rows.values() for run in own.values() for name in run["types"]}
+        kinds = {name.split()[0] for name in types} if study in rules.STUDIES else ()
+        for kind in ("", *sorted(kinds)):
+            kept = {
+                row: {seed: of_kind(run, kind) for seed, run in own.items()}
+                for row, own in rows.items()
+            }
+            lines += [{"study": study, "kind": kind, **line(row, kept)} for row in rows]
     write_csv(pd.DataFrame(lines), SUMMARIES / f"{rules.SUMMARY}.csv")
     runner.write_tables(page_tables(studies), PAGE)
 
 
-def of_kinds(run: dict, kinds: list[str]) -> dict:
-    """A run with its questions of these kinds, the first word of a type; with all if none is named.
-
-    Rows of a study are compared on the kinds that its pilot learned.
-    """
-    kept = [name.split()[0] in kinds or not kinds for name in run["types"]]
+def of_kind(run: dict, kind: str) -> dict:
+    """A run with the questions whose type begins with `kind`."""
+    kept = [name.startswith(kind) for name in run["types"]]
     return run | {key: list(compress(run[key], kept)) for key in ("scores", "rows", "types")}
 
 
@@ -167,12 +165,16 @@ def by_type(runs: list[dict]) -> str:
 
 
 def page_tables(studies: dict[str, Rows]) -> str:
-    """The committed tables as docs/vlm.md has them: of each study, by size, of single tokens."""
+    """The committed tables as docs/vlm.md has them: of each study and kind of question, by size,
+    of single tokens."""
     _, _, frame = case_studies.experiment(rules.SUMMARY)
     probed = {run["study"] for run in token_runs()}
     texts = []
     for study, lines in frame.groupby("study", sort=False):
-        shown = {study: lines.drop(columns="study")}
+        shown = {
+            ", ".join(filter(None, (study, kind))): found.drop(columns=["study", "kind"])
+            for kind, found in lines.groupby("kind", sort=False)
+        }
         if study in rules.STUDIES:
             shown[f"{study}, by size"] = sizes_frame(studies[study])
         if study in probed:

@@ -38,7 +38,7 @@ def draw_sizes(table: pd.DataFrame) -> Figure:
     kinds = list(dict.fromkeys(table["kind"]))
     width, height = 4.6 * len(columns), 3.4 * len(kinds) + 0.4
     drawn, axes = style.figure(width, height, rows=len(kinds), columns=len(columns))
-    looks = _looks(list(dict.fromkeys(table["name"])))
+    looks = looks_of(list(dict.fromkeys(table["name"])))
     shown: dict[str, Artist] = {}
     panels = ((kind, column) for kind in kinds for column in columns)
     for ax, (kind, column) in zip(axes, panels, strict=True):
@@ -96,7 +96,7 @@ def _said(name: str, answer: str, score: float) -> str:
     return f"{mark} {name}: {answer if len(answer) <= 30 else answer[:29] + '…'}"
 
 
-def _looks(names: Sequence[str]) -> dict[str, style.Look]:
+def looks_of(names: Sequence[str]) -> dict[str, style.Look]:
     """A look for each name: S2 in green, single scales in others, blind apart."""
     s2, single = _in_turn(style.S2_CURVES), _in_turn(style.SINGLE_CURVES)
     return {

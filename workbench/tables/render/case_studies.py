@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,8 +11,9 @@ from matplotlib.figure import Figure
 
 from analyses import experiments
 from analyses.experiments import multimodal
+from workbench.figures import style
 from workbench.figures.answers import draw_sizes
-from workbench.figures.curve import floor, named_points
+from workbench.figures.curve import ASIDE, side_by_side
 from workbench.tables.render import view
 
 COLUMNS = {"vstar_att": "attribute", "vstar_spa": "spatial", "overall": "overall"}
@@ -81,8 +84,7 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
         "Runs of scripts/experiments/multimodal.py; intervals are Wilson's, 95 %; differences are "
         "paired over questions, with intervals over resampled images and McNemar's p. A single "
         "seed compares two trained models; intervals of several seeds are over other images and "
-        "other seeds. Where kinds are named, these questions alone are counted: the pilot learned "
-        "them. Most frequent answers: those of the training to each type of question. "
+        "other seeds. Most frequent answers: those of the training to each type of question. "
         "Models, data and sizes are not the paper's: docs/vlm.md says what they are."
     )
     if found["study"].isin(multimodal.STUDIES).any():
@@ -98,8 +100,9 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
         found[f"minus {base}"] = texts
     cells = found.rename(columns={"accuracy (%)": "value"}).to_dict("records")
     found["accuracy (%)"] = [view.with_interval(cell, 1) for cell in cells]
-    for column in ("kinds", "by type (%)"):  # the widest column, last
-        found[column] = found.pop(column).astype(object).fillna("")
+    types = found.pop("by type (%)").astype(object)
+    found["by type (%)"] = types.fillna("")  # the widest column, last
+    found["kind"] = found["kind"].astype(object).fillna("")
     return title, caption, found.drop(columns=["low", "high"])
 
 
@@ -127,27 +130,39 @@ def by_size() -> pd.DataFrame:
 def by_cost() -> pd.DataFrame:
     """Rows of the committed runs: ``study``, ``row``, ``gmacs``, ``value``, ``low``, ``high`` in %.
 
-    Of the studies of objects only those whose pilots have learned are among them, named with the
-    kinds of questions that are counted.
+    Of the studies of objects only those whose pilots have learned are among them, by kind of
+    question, which their name contains; it says so where the pilot did not learn a kind.
     """
     columns = {"GMACs": "gmacs", "accuracy (%)": "value", "low": "low", "high": "high"}
     if multimodal.SUMMARY not in experiments.names():
         return pd.DataFrame(columns=["study", "row", *columns.values()])
-    found = experiments.load(multimodal.SUMMARY).rename(columns=columns)
-    failed = set(multimodal.STUDIES) - set(multimodal.learned(by_size()))
-    found = found[~found["study"].isin(failed)]
-    kinds = found["kinds"].astype(object).fillna("")
-    studies = found["study"].str.cat(kinds, sep=", ").str.removesuffix(", ")
-    return found.assign(study=studies)[["study", "row", *columns.values()]]
+    found, sizes = experiments.load(multimodal.SUMMARY).rename(columns=columns), by_size()
+    shown = found[~found["study"].isin(multimodal.STUDIES)]
+    for study in multimodal.learned(sizes):
+        kinds = multimodal.learned_kinds(sizes, study)
+        for kind, rows in found[found["study"] == study].dropna(subset="kind").groupby("kind"):
+            unlearned = "" if kind in kinds else "\n(the pilot did not learn these)"
+            shown = pd.concat([shown, rows.assign(study=f"{study}, {kind}{unlearned}")])
+    return shown[["study", "row", *columns.values()]]
 
 
-def draw_costs(ax: Axes, rows: pd.DataFrame) -> None:
-    """Accuracy against cost: a point with its interval for each row, lines for the floors."""
+def draw_costs(ax: Axes, rows: pd.DataFrame, looks: Mapping[str, style.Look]) -> None:
+    """Accuracy against cost: a marker with its interval for each row, lines for the floors."""
     floors = rows["row"].isin([multimodal.BLIND, multimodal.PRIOR])
     seen = rows[~floors]
-    named_points(ax, seen["gmacs"], seen["value"], seen["low"], seen["high"], seen["row"])
-    for name, value in rows.loc[floors, ["row", "value"]].itertuples(index=False):
-        floor(ax, value, name)
+    at = side_by_side(seen["gmacs"])[seen.index] if len(seen) else seen["gmacs"]
+    for x, row in zip(at, seen.itertuples(), strict=True):
+        colour, marker, _ = looks[row.row]
+        ax.vlines(x, row.low, row.high, color=colour, lw=1, alpha=0.8)
+        ax.plot(x, row.value, marker, color=colour, label=row.row)
+    for row in rows[floors].itertuples():
+        line = "--" if row.row == multimodal.PRIOR else ":"
+        ax.axhline(row.value, ls=line, lw=1.2, color=style.GREY, label=row.row)
+    ax.set_xscale("log")
+    style.log_axis(ax.xaxis)
+    ax.margins(x=0.15)
+    if (at != seen["gmacs"]).any():
+        ax.set_xlabel(ASIDE)
     ax.set_ylabel("accuracy (%)\n(bars: 95 % intervals)", fontsize=9)
     ax.tick_params(labelsize=8)
 

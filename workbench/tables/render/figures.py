@@ -14,6 +14,7 @@ import feature_store
 from analyses.published.checkpoints import PAPER_MODELS
 from feature_store import Source
 from workbench.figures import style
+from workbench.figures.answers import looks_of
 from workbench.figures.curve import ASIDE, side_by_side
 from workbench.models.names import ModelName
 from workbench.tables.records import provenance
@@ -120,15 +121,17 @@ def language_models(spec: TableSpec, tables: Tables) -> Figure:
         points = points.assign(value=summed / sum(weights.values()), low=None, high=None)
         _curves(ax, points, "accuracy (%)")
         ax.set_title(f"paper, {name}", fontsize=9)
-    here = axes[len(KINDS) :]
+    here, looks = axes[len(KINDS) :], looks_of(list(dict.fromkeys(runs["row"])))
     for ax, study in zip(here, studies, strict=False):
-        case_studies.draw_costs(ax, runs[runs["study"] == study])
+        case_studies.draw_costs(ax, runs[runs["study"] == study], looks)
         ax.set_title(f"here: {study}", fontsize=9)
     for ax in here[len(studies) :]:
         ax.set_axis_off()
     for ax in axes[: len(KINDS) + len(studies)]:
         _name_costs(ax)
     _legend(drawn, axes[: len(KINDS)])
+    if studies:
+        _legend(drawn, here, "outside lower left", columns=4)
     return drawn
 
 
@@ -219,14 +222,14 @@ def _name_costs(ax: Axes) -> None:
     ax.set_xlabel("GMACs per image, log scale\n" + ax.get_xlabel(), fontsize=9)
 
 
-def _legend(drawn, axes) -> None:
-    """One legend above all panels, every name once."""
+def _legend(drawn, axes, place: str = "outside upper left", columns: int | None = None) -> None:
+    """One legend above all panels, or at another place, every name once."""
     found: dict[str, Any] = {}
     for ax in axes:
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)
     drawn.legend(
-        list(found.values()), list(found), loc="outside upper left", ncols=len(found), fontsize=9,
+        list(found.values()), list(found), loc=place, ncols=columns or len(found), fontsize=9,
         handlelength=3.5,
     )  # fmt: skip
 
