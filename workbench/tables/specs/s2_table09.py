@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workbench.tables.specs.s2_table08 import NEEDED, ODDITY, SCORING, setups
+from workbench.tables.specs.s2_table08 import NEEDED, ODDITY, PATCH, SCORING, setups
 from workbench.tables.specs.schema import Metric, TableSpec
 
 TABLE = TableSpec(
@@ -23,7 +23,7 @@ TABLE = TableSpec(
             ("mmvet", "MM-Vet"),
         )
     ),
-    setups=setups(SCORING, ODDITY),
+    setups=setups(SCORING, ODDITY, PATCH),
     missing=NEEDED,
     extra_tables=("cost 9", "experiment tables_1_8_9_multimodal"),
     uses=("8",),
