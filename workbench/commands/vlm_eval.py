@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import pandas as pd
 import tyro
 
 from feature_store import Source
 from feature_store.dataset_name import is_dataset_name
 from feature_store.errors import InputError
+from workbench.code_hash import parts_sha256
 from workbench.options import options_of
 from workbench.results import strict_json
-from workbench.results.files import require_writable, write_csv
+from workbench.results.files import require_writable
 from workbench.results.messages import note, show
 from workbench.results.rates import rate, rate_difference
-from workbench.vlm import questions as asked
 from workbench.vlm.evaluation_config import EvaluationConfig
+from workbench.vlm.question import Question
+from workbench.vlm.questions import QuestionOptions, sha256
+
+if TYPE_CHECKING:  # they import torch
+    from workbench.vlm.run import Run
+    from workbench.vlm.vision import Images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,58 +48,49 @@ class VlmEval:
     store: str
     """Store of the images that the questions are about; or a data set, whose tokens are computed as
     in the training."""
-    questions: tuple[Path, ...]
-    """LLaVA's or easy-VQA's JSON; CSV or TSV with image, question, answer and perhaps choices
-    (a|b|c) and type; VQAv2's two JSON files; or V*'s folder."""
+    asked: Annotated[QuestionOptions, tyro.conf.arg(name="")]
     evaluation: Annotated[EvaluationConfig, options_of(EvaluationConfig)] = field(
         default_factory=EvaluationConfig
     )
-    limit: int | None = None
-    """Use only the first N questions."""
     encoder: str | None = None
     """run:FOLDER of the frozen model, if `workbench pretrain` trained it."""
     device: str = "cpu"
     """Torch device of the models."""
     out: Path | None = None
-    """CSV file for every question with its answer and score."""
+    """CSV file for every question with its answer and score; a file beside it, named the same with
+    .json at the end, records where they come from, and goes with it."""
     against: Path | None = None
-    """The --out file of another run on the same questions: report the paired difference."""
+    """The --out file of another run on the same questions with the same --score and order of
+    choices: report the paired difference."""
     json: bool = False
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        from workbench.models.run_names import find_run
-        from workbench.vlm.answers import read
-        from workbench.vlm.evaluate import evaluate
+        from workbench.vlm import answers as files
+        from workbench.vlm.evaluate import evaluate, prepared
         from workbench.vlm.run import Run
         from workbench.vlm.scoring import paired
-        from workbench.vlm.vision import decoding_as, open_images, running_as
 
-        if self.encoder is not None and not is_dataset_name(self.store):
-            raise InputError(
-                f"--encoder names the model that computes tokens, and the store {self.store} holds "
-                f"them already; leave it out"
-            )
-        if self.out is not None:
-            require_writable(self.out)
-        questions = asked.read(self.questions, self.limit)
-        other = None if self.against is None else read(self.against, questions, "--against").scores
+        self._check()
+        questions, other = self.asked.read(), None
+        if self.against is not None:
+            like = files.scored_by(self.evaluation.recorded())
+            other = files.read(self.against, questions, "--against", like).scores
         run = Run.open(self.trained)
         run.note_unfinished(note)
+        images = self._images(run)
+        prepared(run, images, questions, self.evaluation)  # refuses before a model is loaded
         model, writer = run.model(self.device, note)
-        if is_dataset_name(self.store):
-            find_run(Source.parse(run.identity["source"]).model, self.encoder)
-        vision = run.identity["vision"]
-        running = running_as(vision, note, self.device)
-        images = open_images(self.store, running, decoding_as(vision))
+        origin = self._origin(run, questions)
         found, scores, answers = evaluate(
             run, model, writer, images, questions, self.evaluation, progress=True
         )
+        found |= origin
         if other is not None:
             names = pd.factorize(pd.Series([question.image for question in questions]))[0]
-            found["against"] = paired(scores, other, names)
+            found["against"] = {"file": str(self.against), **paired(scores, other, names)}
         if self.out is not None:
-            write_csv(answer_table(questions, answers, scores), self.out)
+            files.write(questions, answers, scores, found, self.out)
         if self.json:
             show(strict_json.dumps(found))
         else:
@@ -104,14 +101,42 @@ class VlmEval:
                 show(f"all, minus {self.against}: {rate_difference(found['against'])}")
         return 0
 
+    def _check(self) -> None:
+        if self.encoder is not None and not is_dataset_name(self.store):
+            raise InputError(
+                f"--encoder names the model that computes tokens, and the store {self.store} holds "
+                f"them already; leave it out"
+            )
+        if self.out is not None:
+            require_writable(self.out)
 
-def answer_table(
-    questions: Sequence[asked.Question], answers: Sequence[str], scores: np.ndarray
-) -> pd.DataFrame:
-    """One row per question."""
-    rows = [(one.image, one.question, one.answer, one.type) for one in questions]
-    table = pd.DataFrame(rows, columns=["image", "question", "expected", "type"])
-    return table.assign(answer=answers, score=scores)
+    def _images(self, run: Run) -> Images:
+        """Images of --store; a data set's tokens are computed as in the training."""
+        from workbench.models.run_names import find_run
+        from workbench.vlm.vision import decoding_as, open_images, running_as
+
+        if is_dataset_name(self.store):
+            find_run(Source.parse(run.identity["source"]).model, self.encoder)
+        vision = run.identity["vision"]
+        return open_images(self.store, running_as(vision, note, self.device), decoding_as(vision))
+
+    def _origin(self, run: Run, questions: Sequence[Question]) -> dict[str, Any]:
+        """Run, features, questions, options, code and date of the answers."""
+        from workbench.tables.records import provenance
+        from workbench.vlm.fit import CODE
+
+        stamp = provenance.stamp()
+        libraries = stamp["libraries"] | {"transformers": version("transformers")}
+        return {
+            "run": str(run.folder.resolve()),
+            "checkpoint": run.checkpoint.name,
+            "source": run.identity["source"],
+            "store": self.store,
+            "questions_sha256": sha256(questions),
+            "evaluation": asdict(self.evaluation),
+            "code": stamp | {"code_sha256": parts_sha256(CODE), "libraries": libraries},
+            "date": provenance.now(),
+        }
 
 
 def _line(part: dict[str, Any]) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import tyro
 
 import feature_store
 from feature_store import InputError
@@ -14,7 +16,7 @@ from feature_store.errors import require_at_least
 from workbench.results import strict_json
 from workbench.results.files import require_folder
 from workbench.results.messages import note, show
-from workbench.vlm import questions as asked
+from workbench.vlm.questions import QuestionOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +35,12 @@ class VlmShow:
 
     store: str
     """Store of the images that the questions are about."""
-    questions: tuple[Path, ...]
-    """LLaVA's or easy-VQA's JSON; CSV or TSV with image, question, answer and perhaps choices
-    (a|b|c) and type; VQAv2's two JSON files; or V*'s folder."""
+    asked: Annotated[QuestionOptions, tyro.conf.arg(name="")]
     answers: tuple[str, ...]
-    """NAME=FILE for each run: the --out file of `workbench vlm eval`, or a JSON result of
-    scripts/experiments/multimodal.py."""
+    """NAME=FILE for each run, all scored alike: the --out file of `workbench vlm eval`, or a JSON
+    result of scripts/experiments/multimodal.py."""
     examples: int = 12
     """Questions in the gallery, each about another image."""
-    limit: int | None = None
-    """Use only the first N questions."""
     out: Path
     """Folder for gallery.png and sizes.png, both also as SVG."""
     json: bool = False
@@ -56,9 +54,11 @@ class VlmShow:
         from workbench.vlm.matching import rows_of
 
         self._check()
-        questions = asked.read(self.questions, self.limit)
-        given = _by_name(self.answers)
-        found = {n: answers.read(file, questions, "--answers") for n, file in given.items()}
+        questions = self.asked.read()
+        found: dict[str, answers.Answers] = {}
+        for name, file in _by_name(self.answers).items():
+            like = next((one.scored for one in found.values()), "")
+            found[name] = answers.read(file, questions, "--answers", like)
         store = feature_store.open(self.store)
         rows, read = rows_of(questions, store.image_ids, store.path), reader(store)
         chosen = answers.examples(found, rows, self.examples)
@@ -73,7 +73,7 @@ class VlmShow:
         sized = answers.object_sizes(questions) > 0
         shapes = np.full((len(questions), 2), np.nan)
         shapes[sized] = answers.picture_shapes(read, rows[sized])
-        sources = {one.source for one in found.values()} - {""}
+        sources = {one.source for one in found.values()}
         sides = {source: answers.base_sides(store, source, shapes) for source in sources}
         sizes = answers.by_size(questions, found, sides)
         if len(sizes):

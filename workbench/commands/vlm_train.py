@@ -15,10 +15,11 @@ from feature_store.errors import require_at_least
 from workbench.extraction.request import Fit
 from workbench.options import options_of
 from workbench.results import strict_json
+from workbench.results.files import require_folder
 from workbench.results.messages import note, show
-from workbench.vlm import questions as asked
 from workbench.vlm.config import VlmConfig
 from workbench.vlm.question import Question
+from workbench.vlm.questions import QuestionOptions, read
 
 if TYPE_CHECKING:  # they import torch
     from workbench.extraction.streaming import Running
@@ -49,9 +50,7 @@ class VlmTrain:
     as the model was evaluated. A store's images were fitted by `workbench extract`."""
     source: str
     """MODEL[#TAP]@SCALE[+SCALE...] whose tokens the projector takes."""
-    questions: tuple[Path, ...]
-    """LLaVA's or easy-VQA's JSON; CSV or TSV with image, question, answer and perhaps choices
-    (a|b|c) and type; VQAv2's two JSON files; or V*'s folder."""
+    asked: Annotated[QuestionOptions, tyro.conf.arg(name="")]
     vlm: Annotated[VlmConfig, options_of(VlmConfig)] = field(default_factory=VlmConfig)
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Run to start from: its projector, and its adapters if both runs have them."""
@@ -63,8 +62,6 @@ class VlmTrain:
     encoder_runs: Path | None = None
     """CSV file that a run of --stage projector is added to, with its loss on --val-questions;
     `workbench encoder-law --runs` reads it."""
-    limit: int | None = None
-    """Use only the first N questions."""
     seed: int = 0
     """Seed of random weights, the order of conversations and, if blind, of the images."""
     checkpoint_every: int = 200
@@ -82,7 +79,7 @@ class VlmTrain:
         log = ranks.of_first(note)
         self._check()
         self._check_start(log)
-        questions = asked.read(self.questions, self.limit)
+        questions = self.asked.read()
         images = open_images(self.store, self._running(log))
         held_out = self._held_out(images, log)
         found = fit(
@@ -131,6 +128,7 @@ class VlmTrain:
 
     def _check(self) -> None:
         require_at_least(self, seed=0)
+        require_folder(self.out, "--out")
         if self.fit is not None and not is_dataset_name(self.store):
             raise InputError(
                 f"--fit is {self.fit}, but the images of {self.store} were fitted when it was "
@@ -176,7 +174,7 @@ class VlmTrain:
         made = open_vision(train, self.source).manifests()
         running = running_as(made, log, own_device(self.vlm.device))
         images = open_images(self.val_store, running, decoding_as(made))
-        questions = asked.read(self.val_questions)
+        questions = read(self.val_questions)
         encoder_runs.check(self.encoder_runs, train, self.source, images, questions)
         return images, questions
 

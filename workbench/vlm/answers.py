@@ -1,11 +1,13 @@
-"""Read the answers of evaluated runs back from tables of ``workbench vlm eval --out``, or JSON."""
+"""Write the answers of evaluated runs with a record of their origin, and read them back."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,7 @@ from feature_store import FeatureStore
 from feature_store.errors import InputError
 from workbench.datasets.pictures import Reader, recorded_transform
 from workbench.results import strict_json
-from workbench.training.files import IDENTITY
+from workbench.results.files import write_csv
 from workbench.vlm.question import Question
 from workbench.vlm.questions import sha256
 
@@ -31,33 +33,71 @@ class Answers:
     scores: np.ndarray
     """(question,) float."""
     source: str
-    """Source of the vision tokens; empty if it is not recorded."""
+    """Source of the vision tokens."""
+    scored: str = ""
+    """As :func:`scored_by`; empty if it is not recorded."""
 
 
-def read(path: Path, questions: Sequence[Question], option: str) -> Answers:
-    """Answers to these questions; `option` names the file in messages.
+def write(
+    questions: Sequence[Question],
+    answers: Sequence[str],
+    scores: np.ndarray,
+    record: Mapping[str, Any],
+    path: Path,
+) -> None:
+    """Write a CSV file with a row per question, and its record: FILE.csv.json beside FILE.csv.
 
-    The file is one of ``workbench vlm eval --out``, whose source is that of the run in its folder;
-    or a JSON result of ``scripts/experiments/multimodal.py``.
+    Parameters
+    ----------
+    scores : np.ndarray
+        Float, dims (question,).
+    record : mapping
+        The result and where it comes from; it has at least ``score``, ``choices``, ``seed``,
+        ``source`` and ``questions_sha256``.
+    """
+    rows = [(one.image, one.question, one.answer, one.type) for one in questions]
+    table = pd.DataFrame(rows, columns=["image", "question", "expected", "type"])
+    write_csv(table.assign(answer=answers, score=scores), path)
+    strict_json.write({**record, "answers_sha256": _sha256(path)}, _record(path))
+
+
+def scored_by(record: Mapping[str, Any]) -> str:
+    """How answers were scored, in words: those of one kind can be compared.
+
+    Examples
+    --------
+    >>> scored_by({"score": "letter", "choices": "shuffled", "seed": 5})
+    '--score letter, choices shuffled by --seed 5'
+    """
+    drawn = f" by --seed {record['seed']}" if record["choices"] == "shuffled" else ""
+    return f"--score {record['score']}, choices {record['choices']}{drawn}"
+
+
+def read(path: Path, questions: Sequence[Question], option: str, like: str = "") -> Answers:
+    """Answers to these questions, to be compared with others.
+
+    Parameters
+    ----------
+    path : Path
+        A file of ``workbench vlm eval --out``, as :func:`write` leaves it; or a JSON result of
+        ``scripts/experiments/multimodal.py``.
+    option : str
+        Names the file in messages.
+    like : str
+        How the others were scored, as :func:`scored_by`; empty if there are none.
 
     Raises
     ------
     InputError
-        The file has another form, answers other questions, or holds impossible scores.
+        The file has another form, no record or another file's, answers other questions, was scored
+        otherwise, or holds impossible scores.
     """
     try:
-        if path.suffix == ".json":
-            found = strict_json.read(path)
-            answers, scores = list(map(str, found["answers"])), np.array(found["scores"], float)
-            source, same = str(found["source"]), found["questions_sha256"] == sha256(questions)
-            same &= len(scores) == len(answers) == len(questions)
-        else:
-            table = restored(pd.read_csv(path, dtype=str, na_filter=False))
-            answers, scores = table["answer"].tolist(), table["score"].to_numpy(float)
-            asked = zip(table["image"], table["question"], strict=True)
-            same = list(asked) == [(one.image, one.question) for one in questions]
-            run = path.parent / IDENTITY
-            source = strict_json.read(run)["identity"].get("source", "") if run.exists() else ""
+        reading = _of_result if path.suffix == ".json" else _of_table
+        record, answers, scores = reading(path)
+        source, scored = str(record["source"]), scored_by(record)
+        same = record["questions_sha256"] == sha256(questions)
+        same &= len(scores) == len(answers) == len(questions)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{option} {path} holds no answers of `workbench vlm eval --out`: {error}"
@@ -69,7 +109,43 @@ def read(path: Path, questions: Sequence[Question], option: str) -> Answers:
             f"{option} {path} answers {len(scores)} questions; expected these {len(questions)} in "
             f"this order: evaluate both runs on one file"
         )
-    return Answers(answers, scores, source)
+    if like not in ("", scored):
+        raise InputError(
+            f"{option} {path} has {scored}; expected {like}, as the answers that it is compared "
+            f"with: evaluate one of the runs again"
+        )
+    return Answers(answers, scores, source, scored)
+
+
+def _of_result(path: Path) -> tuple[dict[str, Any], list[str], np.ndarray]:
+    """Record, answers and scores of a JSON result."""
+    found = strict_json.read(path)
+    return found, list(map(str, found["answers"])), np.array(found["scores"], float)
+
+
+def _of_table(path: Path) -> tuple[dict[str, Any], list[str], np.ndarray]:
+    """Record, answers and scores of a table."""
+    table, beside = restored(pd.read_csv(path, dtype=str, na_filter=False)), _record(path)
+    if not beside.is_file():
+        raise InputError(
+            f"{beside.name}, which names their run, score and questions, is not beside it; "
+            f"evaluate again, or copy both files"
+        )
+    record = strict_json.read(beside)
+    if record["answers_sha256"] != _sha256(path):
+        raise InputError(
+            f"{beside.name} describes another file of this name; evaluate again, or copy both files"
+        )
+    return record, table["answer"].tolist(), table["score"].to_numpy(float)
+
+
+def _record(path: Path) -> Path:
+    """Record of a table; no file of a run has its name."""
+    return path.with_name(f"{path.name}.json")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def by_size(

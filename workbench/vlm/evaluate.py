@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from workbench.vlm.matching import other_images, rows_of
 from workbench.vlm.model import VisionLanguageModel
 from workbench.vlm.question import Question
 from workbench.vlm.run import Run
-from workbench.vlm.vision import Images, open_vision
+from workbench.vlm.vision import Images, Vision, open_vision
 
 ANSWER = 32
 """Largest number of tokens in an answer to a question about an image file."""
@@ -50,17 +51,9 @@ def evaluate(
     Raises
     ------
     InputError
-        Features that were made differently from the training features; questions without choices
-        where choices are scored, or with more choices than letters; questions that are too long.
+        As :func:`prepared`; questions that are too long; a loss that is not finite.
     """
-    vision = open_vision(images, run.identity["source"])
-    refuse_other_features(run.identity["vision"], vision.manifests(), f"in {images.path}")
-    rows = rows_of(questions, images.image_ids, images.path)
-    vision.refuse_unreadable(rows)
-    if run.config.blind:
-        rows = other_images(rows, config.seed)
-    if config.score in ("likelihood", "letter"):
-        _require_choices(questions, config.score)
+    vision, rows = prepared(run, images, questions, config)
     asked = Answerer(model, writer, vision, run.config.length, config, progress)
     if config.score == "likelihood":
         answers = asked.choose(questions, rows)
@@ -72,24 +65,29 @@ def evaluate(
         answers = asked.generate(texts, rows)
         score = scoring.vqa if config.score == "vqa" else scoring.exact
         scores = np.array([score(q, a) for q, a in zip(questions, answers, strict=True)])
-    found = scoring.summary(questions, scores) | {"score": config.score}
-    found["choices"] = "shuffled" if config.shuffle_choices else "as listed"
-    found["seed"] = config.seed
-    return found, scores, answers
+    return scoring.summary(questions, scores) | config.recorded(), scores, answers
 
 
-def _require_choices(questions: Sequence[Question], score: str) -> None:
-    if lacking := [n for n, one in enumerate(questions, start=1) if len(one.choices) < 2]:
-        raise InputError(
-            f"--score {score} compares choices, and question {lacking[0]} has none ({len(lacking)} "
-            f"in all); give them in a column choices or in columns A, B, ..., or use --score exact"
-        )
-    most = max(range(len(questions)), key=lambda n: len(questions[n].choices))
-    if score == "letter" and len(questions[most].choices) > scoring.LETTERS:
-        raise InputError(
-            f"question {most + 1} has {len(questions[most].choices)} choices; --score letter takes "
-            f"at most {scoring.LETTERS}: use --score likelihood"
-        )
+def prepared(
+    run: Run, images: Images, questions: Sequence[Question], config: EvaluationConfig
+) -> tuple[Vision, np.ndarray]:
+    """Vision tokens and the row of each question's image, int64, dims (question,).
+
+    Makes every check that needs no language model, for a call before that is loaded.
+
+    Raises
+    ------
+    InputError
+        Features that are missing or were made differently from the training features; images that
+        are missing or cannot be read; questions without what their score needs: choices, at most as
+        many as letters, or the answers of several people.
+    """
+    scoring.require_scorable(questions, config.score)
+    vision = open_vision(images, run.identity["source"])
+    refuse_other_features(run.identity["vision"], vision.manifests(), f"in {images.path}")
+    rows = rows_of(questions, images.image_ids, images.path)
+    vision.refuse_unreadable(rows)
+    return vision, other_images(rows, config.seed) if run.config.blind else rows
 
 
 def _by_number(number: int) -> str:
@@ -117,7 +115,7 @@ class Answerer:
     def generate(self, texts: Sequence[Text], rows: np.ndarray) -> list[str]:
         """Generate an answer to each text by greedy decoding."""
         found: list[str] = []
-        for part, batch in self._batches(texts, rows, left=True):
+        for batch in self._batches(texts, rows, range(len(texts)), left=True):
             embedded = self.model.embeddings(batch["tokens"], batch["ids"])
             with self.model.casting(embedded.device.type):
                 generated = self.model.language.generate(
@@ -125,41 +123,31 @@ class Answerer:
                     max_new_tokens=self.config.new_tokens, eos_token_id=self.writer.end,
                     pad_token_id=self.writer.end,
                 )  # fmt: skip
-            found += [self.writer.decoded(line) for line in generated[: len(part)].tolist()]
+            found += [self.writer.decoded(line) for line in generated.tolist()]
         return found
 
     def choose(self, questions: Sequence[Question], rows: np.ndarray) -> list[str]:
-        """The choice with the lowest mean token loss, end mark included.
+        """The choice with the lowest mean token loss in nats, end mark included.
 
         Source: penghao-wu/vstar, ``multiple_choices_inference``.
         """
         pairs = [(n, option) for n, q in enumerate(questions) for option in q.choices]
         texts = [self.writer.option(questions[n].question, option) for n, option in pairs]
         asked = [n for n, _ in pairs]
-        means = self.mean_losses(texts, rows[asked], asked)
+        means: list[float] = []
+        for batch in self._batches(texts, rows[asked], asked, left=False):
+            counts = (batch["labels"][:, 1:] != IGNORED).sum(1)
+            means += (self.model.losses(batch).sum(1) / counts).tolist()
         best: dict[int, tuple[float, str]] = {}
         for (n, option), loss in zip(pairs, means, strict=True):
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"the loss of choice {option!r} of {self.called(n)} is {loss}; expected a "
+                    f"finite number: the model diverged, train it at a lower learning rate"
+                )
             if n not in best or loss < best[n][0]:
                 best[n] = loss, option
         return [best[n][1] for n in range(len(questions))]
-
-    def mean_losses(
-        self, texts: Sequence[Text], rows: np.ndarray, asked: Sequence[int] | None = None
-    ) -> list[float]:
-        """Mean loss in nats over the labelled places of each text.
-
-        `asked` are the numbers of the questions, if a question has several texts.
-        """
-        means: list[float] = []
-        for _, batch in self._batches(texts, rows, left=False, asked=asked):
-            counts = (batch["labels"][:, 1:] != IGNORED).sum(1)
-            means += (self.model.losses(batch).sum(1) / counts).tolist()
-        if not np.isfinite(means).all():
-            raise InputError(
-                "the loss of a choice is not finite: the model diverged; train it at a lower "
-                "learning rate"
-            )
-        return means
 
     def letters(
         self, questions: Sequence[Question], rows: np.ndarray
@@ -183,25 +171,20 @@ class Answerer:
         return answers, np.array(scores)
 
     def _batches(
-        self,
-        texts: Sequence[Text],
-        rows: np.ndarray,
-        *,
-        left: bool,
-        asked: Sequence[int] | None = None,
-    ) -> Any:
-        """Yield the numbers of some texts and their batch."""
-        for number, text in zip(asked or range(len(texts)), texts, strict=True):
+        self, texts: Sequence[Text], rows: np.ndarray, asked: Sequence[int], *, left: bool
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield batches of texts; `asked` is the number of each text's question."""
+        for number, text in zip(asked, texts, strict=True):
             self._refuse_long(number, len(text.ids), self.config.new_tokens if left else 0)
         device = next(self.model.parameters()).device
         size = self.config.batch
         with shown("answer", total=len(texts), unit="text", wanted=self.progress) as bar:
             for start in range(0, len(texts), size):
-                part = list(range(start, min(start + size, len(texts))))
-                batch = padded([texts[n] for n in part], left=left)
+                part = slice(start, start + size)
+                batch = padded(texts[part], left=left)
                 batch["tokens"] = self.vision(rows[part])
-                yield part, {name: value.to(device) for name, value in batch.items()}
-                bar.update(len(part))
+                yield {name: value.to(device) for name, value in batch.items()}
+                bar.update(len(texts[part]))
 
     def _refuse_long(self, number: int, tokens: int, answer: int) -> None:
         room = self.length - tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from feature_store.errors import InputError, require_at_least, require_choices
 
@@ -17,7 +17,7 @@ class EvaluationConfig:
     score: Score = "exact"
     """likelihood: the choice with the lowest mean token loss; letter: the choice whose letter is
     generated; exact: the generated answer is the expected one, things joined by commas in any
-    order; vqa: soft accuracy of VQA."""
+    order; vqa: soft accuracy of VQA, over the answers of several people."""
     shuffle_choices: bool = False
     """With --score letter: shuffle the choices of each question. V* lists the right one first."""
     new_tokens: int = 16
@@ -35,3 +35,9 @@ class EvaluationConfig:
                 f"--shuffle-choices is for --score letter, and --score is {self.score}, which does "
                 f"not list the choices; leave it out"
             )
+
+    def recorded(self) -> dict[str, Any]:
+        """What decides whether scores are comparable: ``score``, ``choices`` (their order), and
+        ``seed``, which draws this order and the images of a blind run."""
+        order = "shuffled" if self.shuffle_choices else "as listed"
+        return {"score": self.score, "choices": order, "seed": self.seed}

@@ -60,8 +60,8 @@ def __getattr__(name: str) -> Any:
 class Answering:
     """The engine's requests, answered by a run.
 
-    A request's arguments are those of the engine's "simple" models: text, generation options or the
-    answer to score, a function from a document to its images, number of the document, task, split.
+    A request's arguments are those of the engine's "simple" models: text, generation options, a
+    function from a document to its images, number of the document, task, split.
 
     `run` is the folder of the run, `encoder` the ``run:FOLDER`` of the frozen model, if it was
     trained here. A `batch_size` of auto is 1. Other options, which the engine passes to every
@@ -103,20 +103,12 @@ class Answering:
             found += [_cut(text, one) for text, one in zip(answers, options, strict=True)]
         return found
 
-    @torch.inference_mode()
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        """Mean loss of each answer's tokens; the engine takes the lowest for the best.
-
-        The second value, whether greedy decoding gives the answer, is not computed: always False.
-        """
-        losses: list[float] = []
-        for part, tokens in self._parts(requests):
-            texts = [
-                self._writer.option(_text(request), self._target(request).strip())
-                for request in part
-            ]
-            losses += self._answerer(part, tokens).mean_losses(texts, np.arange(len(part)))
-        return [(loss, False) for loss in losses]
+        """Not supported: the engine turns the losses of choices into text, and cannot score it."""
+        raise InputError(
+            f"{NAME} generates answers; choose a task whose output_type is generate_until, or "
+            f"compare choices with `workbench vlm eval --score likelihood`"
+        )
 
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
         """Not supported: a run answers one question at a time."""
@@ -135,7 +127,8 @@ class Answering:
             yield part, tokens[[places[name] for name in names]]
 
     def _image(self, request: Any) -> bytes:
-        images = request.args[2](self._document(request))
+        number, task, split = request.args[3:6]
+        images = request.args[2](self.task_dict[task][split][number])
         if not images:
             raise InputError(
                 f"{_name(request)} has no image; {NAME} answers questions about images: choose a "
@@ -158,15 +151,7 @@ class Answering:
         side_by_side(pictures).save(content, "PNG")
         return content.getvalue()
 
-    def _target(self, request: Any) -> str:
-        target = request.args[1]
-        return str(target(self._document(request)) if callable(target) else target)
-
-    def _document(self, request: Any) -> Any:
-        number, task, split = request.args[3:6]
-        return self.task_dict[task][split][number]
-
-    def _answerer(self, part: Sequence[Any], tokens: torch.Tensor, new_tokens: int = 1) -> Answerer:
+    def _answerer(self, part: Sequence[Any], tokens: torch.Tensor, new_tokens: int) -> Answerer:
         config = EvaluationConfig(new_tokens=max(new_tokens, 1), batch=self._batch)
         return Answerer(
             self._model, self._writer, lambda rows: tokens[rows], self._run.config.length, config,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from feature_store.errors import InputError
@@ -17,6 +17,21 @@ from workbench.results.messages import note
 from workbench.vlm.question import Question
 from workbench.vlm.question_json import of_folder, of_json
 from workbench.vlm.question_tables import of_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionOptions:
+    """Questions that a command asks or trains on."""
+
+    questions: tuple[Path, ...]
+    """LLaVA's or easy-VQA's JSON; CSV or TSV with image, question, answer and perhaps choices
+    (a|b|c) and type; VQAv2's two JSON files; or V*'s folder."""
+    limit: int | None = None
+    """Use only the first N questions."""
+
+    def read(self) -> list[Question]:
+        """As :func:`read`."""
+        return read(self.questions, self.limit)
 
 
 def read(

@@ -84,15 +84,41 @@ def _things(answer: str) -> list[str]:
 def vqa(question: Question, answer: str) -> float:
     """Soft accuracy: min(people with this answer / 3, 1), averaged over leaving one person out.
 
-    With fewer than two people, as :func:`exact`.
+    The question has the answers of at least two people.
 
     Source: Antol et al. (2015), "VQA: Visual Question Answering", and its evaluation code.
     """
     people = [normalised(one) for one in question.answers]
-    if len(people) < 2:
-        return exact(question, answer)
     same = np.array([one == normalised(answer) for one in people])
     return float(np.minimum((same.sum() - same) / 3, 1).mean())
+
+
+def require_scorable(questions: Sequence[Question], score: str) -> None:
+    """Refuse (InputError) questions without what a score of ``--score`` needs.
+
+    They are at least two choices for likelihood and letter, at most :data:`LETTERS` of them for
+    letter, and at least two people's answers for vqa.
+    """
+    lacking = [n for n, one in enumerate(questions, start=1) if len(one.choices) < 2]
+    if score in ("likelihood", "letter") and lacking:
+        raise InputError(
+            f"--score {score} compares choices, and question {lacking[0]} has fewer than two "
+            f"({len(lacking)} in all); give them in a column choices or in columns A, B, ..., or "
+            f"use --score exact"
+        )
+    most = max(range(len(questions)), key=lambda n: len(questions[n].choices))
+    if score == "letter" and len(questions[most].choices) > LETTERS:
+        raise InputError(
+            f"question {most + 1} has {len(questions[most].choices)} choices; --score letter takes "
+            f"at most {LETTERS}: use --score likelihood"
+        )
+    lacking = [n for n, one in enumerate(questions, start=1) if len(one.answers) < 2]
+    if score == "vqa" and lacking:
+        raise InputError(
+            f"--score vqa compares with several people's answers, and question {lacking[0]} has "
+            f"fewer than two ({len(lacking)} in all); give VQAv2's questions and annotations, or "
+            f"use --score exact"
+        )
 
 
 def letter(answer: str, count: int) -> int | None:

@@ -10,12 +10,19 @@ import pandas as pd
 import pytest
 
 from feature_store import InputError
-from workbench.commands.vlm_eval import answer_table
 from workbench.figures.answers import draw_gallery, draw_sizes
 from workbench.models.transform import Transform
-from workbench.results.files import write_csv
 from workbench.vlm import answers as reading
-from workbench.vlm.answers import Answers, base_sides, by_size, examples, picture_shapes, read
+from workbench.vlm.answers import (
+    Answers,
+    base_sides,
+    by_size,
+    examples,
+    picture_shapes,
+    read,
+    scored_by,
+    write,
+)
 from workbench.vlm.questions import Question, sha256
 
 ASKED = [
@@ -24,32 +31,72 @@ ASKED = [
 ]
 
 
+SCORES = [1.0, 0.0, 1.0, 1.0]
+
+
+def record(asked, **changed):
+    found = {"score": "exact", "choices": "as listed", "seed": 0, "source": "toy:a#b@8"}
+    return {**found, "questions_sha256": sha256(asked), **changed}
+
+
+def result(path, **changed):
+    """A result of scripts/experiments/multimodal.py."""
+    path.write_text(json.dumps(record(ASKED, answers=["red"] * 4, scores=SCORES) | changed))
+    return path
+
+
+@pytest.fixture
+def table(tmp_path):
+    write(ASKED, ["red"] * 4, np.array(SCORES), record(ASKED), tmp_path / "a.csv")
+    return tmp_path / "a.csv"
+
+
 def answers(*scores, source=""):
     return Answers(["red"] * len(scores), np.array(scores, float), source)
 
 
-def test_a_table_and_a_result_hold_the_same_answers(tmp_path):
-    scores = [1.0, 0.0, 1.0, 1.0]
-    columns = {"image": [q.image for q in ASKED], "question": "colour?", "answer": "red"}
-    pd.DataFrame({**columns, "score": scores}).to_csv(tmp_path / "a.csv", index=False)
-    result = {
-        "answers": ["red"] * 4, "scores": scores, "source": "toy:a#b@8",
-        "questions_sha256": sha256(ASKED),
-    }  # fmt: skip
-    (tmp_path / "a.json").write_text(json.dumps(result))
-    table, result = (read(tmp_path / name, ASKED, "--answers") for name in ("a.csv", "a.json"))
-    assert table.answers == result.answers == ["red"] * 4
-    assert table.scores.tolist() == result.scores.tolist() == scores
-    assert (table.source, result.source) == ("", "toy:a#b@8")
-    for name in ("a.csv", "a.json"):
-        with pytest.raises(InputError, match=rf"--against .*{name} answers 4 questions.* these 3"):
-            read(tmp_path / name, ASKED[1:], "--against")
-    other = [replace(question, question="shade?") for question in ASKED]
-    with pytest.raises(InputError, match=r"a\.json answers 4 questions; expected these 4"):
-        read(tmp_path / "a.json", other, "--against")
-    (tmp_path / "b.json").write_text("{}")
-    with pytest.raises(InputError, match=r"--against .*b\.json.*answers"):
-        read(tmp_path / "b.json", ASKED, "--against")
+def test_a_table_and_a_result_hold_the_same_answers(table, tmp_path):
+    other = [replace(question, type="other") for question in ASKED]
+    for path in (table, result(tmp_path / "a.json")):
+        found = read(path, ASKED, "--answers", scored_by(record(ASKED, seed=3)))
+        assert found.answers == ["red"] * 4
+        assert found.scores.tolist() == SCORES
+        assert found.source == "toy:a#b@8"
+        with pytest.raises(InputError, match=rf"--against .*{path.name} answers 4 .* these 3"):
+            read(path, ASKED[1:], "--against")
+        with pytest.raises(InputError, match=rf"{path.name} answers 4 questions; .* these 4"):
+            read(path, other, "--against")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"score": "likelihood"}, {"choices": "shuffled"}, {"choices": "shuffled", "seed": 1}],
+)
+def test_answers_that_were_scored_otherwise_are_refused(table, changed):
+    like = scored_by(record(ASKED, **changed))
+    with pytest.raises(InputError, match=r"--score exact, choices as listed; .*") as refused:
+        read(table, ASKED, "--against", like)
+    assert f"expected {like}," in str(refused.value)
+
+
+def test_orders_of_choices_are_those_of_their_seed():
+    shuffled = [scored_by(record(ASKED, choices="shuffled", seed=seed)) for seed in (0, 1)]
+    assert shuffled[0] != shuffled[1]
+
+
+def test_a_table_is_read_with_its_own_record_alone(table, tmp_path):
+    moved = tmp_path / "moved" / "run.csv"
+    moved.parent.mkdir()
+    moved.write_bytes(table.read_bytes())
+    (moved.parent / "run.json").write_text('{"identity": {"source": "toy:other#b@8"}}')
+    with pytest.raises(InputError, match=r"--against .*run\.csv .*run\.csv\.json.* evaluate again"):
+        read(moved, ASKED, "--against")
+    beside = table.with_name("a.csv.json")
+    (moved.parent / "run.csv.json").write_bytes(beside.read_bytes())
+    assert read(moved, ASKED, "--against").source == "toy:a#b@8"
+    moved.write_text(moved.read_text().replace("0.0", "1.0"))
+    with pytest.raises(InputError, match=r"run\.csv\.json describes another file"):
+        read(moved, ASKED, "--against")
 
 
 def test_the_table_of_the_command_is_read_as_it_was_written(tmp_path):
@@ -57,15 +104,17 @@ def test_the_table_of_the_command_is_read_as_it_was_written(tmp_path):
     asked = [
         Question(image=f"{n:03d}", question=f"{text}?", answer="x") for n, text in enumerate(texts)
     ]
-    write_csv(answer_table(asked, texts, np.zeros(len(texts))), tmp_path / "a.csv")
+    write(asked, texts, np.zeros(len(texts)), record(asked), tmp_path / "a.csv")
     assert read(tmp_path / "a.csv", asked, "--against").answers == list(texts)
 
 
-@pytest.mark.parametrize("score", ["", "nan", "2", "yes"])
-def test_impossible_scores_are_refused(tmp_path, score):
-    (tmp_path / "a.csv").write_text(f"image,question,answer,score\n0.jpg,colour?,red,{score}\n")
-    with pytest.raises(InputError, match=r"--answers .*a\.csv"):
-        read(tmp_path / "a.csv", ASKED[:1], "--answers")
+@pytest.mark.parametrize("changed", [{"scores": [s] * 4} for s in (None, 2, "yes")] + [{}])
+def test_impossible_scores_and_other_files_are_refused(tmp_path, changed):
+    path = result(tmp_path / "a.json", **changed)
+    if not changed:
+        path.write_text("{}")
+    with pytest.raises(InputError, match=r"--answers .*a\.json"):
+        read(path, ASKED, "--answers")
 
 
 def test_right_answers_are_counted_by_size_and_as_seen():

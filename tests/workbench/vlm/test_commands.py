@@ -149,14 +149,19 @@ def test_train_eval_and_answer(photographs, tiny, capsys):
     assert "tokens/s=" in err, "a log file shows the progress"
     told = json.loads(out)
     assert (told["questions"], told["steps"], told["finished"]) == (8, 60, True)
-    scores = str(photographs / "run" / "scores.csv")
+    scores, exact = (str(photographs / "run" / f"{name}.csv") for name in ("scores", "exact"))
     evaluate = ["vlm", "eval", "--run", run, *given, "--score", "likelihood", "--json"]
     assert main([*evaluate, "--out", scores]) == 0
     found = said(capsys)
     assert found["accuracy"] == 1
     assert set(found) == {
-        "questions", "accuracy", "low", "high", "by_type", "score", "choices", "seed"
+        "questions", "accuracy", "low", "high", "by_type", "score", "choices", "seed", "run",
+        "checkpoint", "source", "store", "questions_sha256", "evaluation", "code", "date",
     }  # fmt: skip
+    assert (found["run"], found["source"]) == (run, f"{LITE}#blocks@224")
+    assert (photographs / "run" / found["checkpoint"]).is_file()
+    with open(f"{scores}.json") as record:
+        assert found.items() <= json.load(record).items()
     assert main([*evaluate, "--against", scores]) == 0
     assert said(capsys)["against"]["difference"] == 0
     assert pd.read_csv(scores)["score"].tolist() == [1.0] * 8
@@ -183,3 +188,8 @@ def test_train_eval_and_answer(photographs, tiny, capsys):
     assert "image no.png: cannot read: No such file" in capsys.readouterr().err
     assert main([*evaluate, "--against", str(photographs / "q.csv")]) == 2
     assert "--against" in capsys.readouterr().err
+    assert main([*evaluate[:-2], "exact", "--out", exact, "--json"]) == 0
+    assert main([*evaluate, "--against", exact]) == 2
+    assert "expected --score likelihood" in capsys.readouterr().err
+    assert main([*show[:-3], f"S2={scores}", f"x={exact}", "--out", str(photographs)]) == 2
+    assert f"--answers {exact} has --score exact" in capsys.readouterr().err

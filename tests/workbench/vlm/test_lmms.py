@@ -44,9 +44,9 @@ def asked(planted, tiny, tmp_path, monkeypatch):
     model._tower.store = store
     model.task_dict = {"t": {"test": list(range(12))}}
 
-    def expected(score):
+    def expected():
         run = Run.open(tmp_path / "run")
-        config = EvaluationConfig(score=score, new_tokens=5)
+        config = EvaluationConfig(new_tokens=5)
         return evaluate(run, *run.model("cpu", print), store, questions, config)[2]
 
     return model, questions, expected
@@ -63,24 +63,10 @@ def test_generated_answers_are_those_of_the_evaluation(asked):
         SimpleNamespace(args=(text, dict(options), images, n, "t", "test"))
         for n, text in enumerate(texts)
     ]
-    assert model.generate_until(requests) == expected("exact")
+    assert model.generate_until(requests) == expected()
     assert model._tower.calls == [5, 5, 2]
-    requests[0].args[1]["until"] = [expected("exact")[0][1:2], "\n\n"]
-    assert model.generate_until(requests[:1]) == [expected("exact")[0][:1]]
-
-
-def test_the_lowest_loss_is_the_choice_of_the_evaluation(asked):
-    model, questions, expected = asked
-    chosen = []
-    for n, question in enumerate(questions):
-        requests = [
-            SimpleNamespace(args=(question.question, f" {option}", images, n, "t", "test"))
-            for option in question.choices
-        ]
-        losses = [loss for loss, _ in model.loglikelihood(requests)]
-        assert model._tower.calls[-1] == 1, "one image is run once"
-        chosen.append(question.choices[int(np.argmin(losses))])
-    assert chosen == expected("likelihood")
+    requests[0].args[1]["until"] = [expected()[0][1:2], "\n\n"]
+    assert model.generate_until(requests[:1]) == [expected()[0][:1]]
 
 
 def test_what_a_run_cannot_answer_is_refused(asked):
@@ -93,6 +79,8 @@ def test_what_a_run_cannot_answer_is_refused(asked):
         model.generate_until([long])
     with pytest.raises(InputError, match="single questions"):
         model.generate_until_multi_round([])
+    with pytest.raises(InputError, match="generate_until, .*--score likelihood"):
+        model.loglikelihood([])
 
 
 def test_images_of_one_document_are_pasted_side_by_side(asked, capsys):

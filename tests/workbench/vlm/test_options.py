@@ -64,3 +64,26 @@ def test_a_run_to_start_from_saw_its_images_and_is_told_to_be_unfinished(
     monkeypatch.setattr(Run, "unfinished", "step 1 of 2")
     assert main([*again, "--blind"]) == 0
     assert "blind is not finished (step 1 of 2)" in capsys.readouterr().err
+
+
+def test_an_evaluation_is_refused_before_its_language_model_is_loaded(
+    planted, tiny, tmp_path, capsys, monkeypatch
+):
+    store, asked = planted(count=8)
+    fit(store, ONE, asked, VlmConfig(llm=tiny), seed=0, folder=tmp_path / "run", log=print)
+    other, _ = planted("other", tap="c")
+    for name, image in (("q", asked[0].image), ("lost", "lost.png")):
+        (tmp_path / f"{name}.csv").write_text(f"image,question,answer\n{image},?,!\n")
+    monkeypatch.setattr(Run, "model", lambda *given: pytest.fail("loaded"))
+    there, questions = store.path, str(tmp_path / "q.csv")
+    for place, named, more, message in (
+        ("typo.zarr", questions, [], "typo.zarr"),
+        ("folder:typo", questions, [], "typo"),
+        (other.path, questions, [], ONE),
+        (there, str(tmp_path / "lost.csv"), [], "lost.png"),
+        (there, questions, ["--score", "likelihood"], "--score exact"),
+        (there, questions, ["--score", "vqa"], "--score exact"),
+        (there, questions, ["--against", questions], "q.csv.json"),
+    ):
+        evaluate = ["vlm", "eval", "--run", str(tmp_path / "run"), "--store", place]
+        refused(capsys, [*evaluate, "--questions", named, *more], message)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from analyses.statistics.bootstrap import wilson
+from feature_store import InputError
 from workbench.vlm import scoring
 from workbench.vlm.questions import Question
 
@@ -20,7 +21,6 @@ def test_soft_accuracy_of_ten_people():
     assert scoring.vqa(question, "The 2") == pytest.approx((8 * 2 / 3 + 2 * 1 / 3) / 10)
     assert scoring.vqa(question, "three") == 1
     assert scoring.vqa(question, "four") == 0
-    assert scoring.vqa(asked("red"), "Red.") == 1
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,26 @@ def test_numbers_keep_their_sign_and_point(said, normal):
 )
 def test_things_joined_by_commas_count_in_any_order(said, expected, right):
     assert scoring.exact(asked(expected), said) == right
+
+
+@pytest.mark.parametrize(
+    ("score", "question", "message"),
+    [
+        ("likelihood", asked(choices=("x",)), r"--score likelihood .*question 2 .*--score exact"),
+        ("letter", asked(), r"--score letter .*question 2 .*--score exact"),
+        (
+            "letter",
+            asked(choices=tuple("abcdefghijklmnopqrstuvwxyz0")),
+            "question 2 has 27 choices",
+        ),
+        ("vqa", asked(answers=("x",)), r"--score vqa .*question 2 .*--score exact"),
+    ],
+)
+def test_questions_have_what_their_score_needs(score, question, message):
+    good = asked(choices=("x", "y"), answers=("x", "y"))
+    scoring.require_scorable([good, good], score)
+    with pytest.raises(InputError, match=message):
+        scoring.require_scorable([good, question], score)
 
 
 def test_options_are_listed_in_a_recorded_order():
