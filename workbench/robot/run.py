@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from feature_store.errors import InputError
 from workbench.results import strict_json
+from workbench.results.messages import note
 from workbench.robot.config import PolicyConfig, idle
 from workbench.robot.eyes import Eyes, Sight
 from workbench.robot.policy import Policy, Scales
@@ -59,7 +61,8 @@ def finished(folder: Path) -> Finished:
     identity = strict_json.read(path)["identity"]
     if "sight" not in identity:
         raise InputError(f"{folder} holds a run of another kind, not of workbench robot train")
-    state = checkpoints.load(folder, lambda line: None)
+    latest = checkpoints.latest(folder, note)
+    state = None if latest is None else torch.load(latest, map_location="cpu", weights_only=True)
     training, best = identity["training"], (state or {}).get("best", {})
     step = 0 if state is None else state["step"]
     waited = training["patience"] is not None and best.get("since", 0) >= training["patience"]

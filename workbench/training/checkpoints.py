@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 import xxhash
 
 from feature_store.objects import sync_folder
@@ -36,6 +35,8 @@ def save(state: dict[str, Any], folder: Path, *, keep: int) -> Path:
     OSError
         As :func:`writing`.
     """
+    import torch
+
     partial = folder / ".checkpoint.partial"
     with writing("a checkpoint", folder):
         try:
@@ -72,30 +73,38 @@ def writing(what: str, folder: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         free, saved = shutil.disk_usage(folder).free, existing(folder)
-        last = f"step {int(saved[0].name[5:15])}" if saved else "none"
-        fewer = " (workbench pretrain --keep 1 needs less)" if len(saved) > 1 else ""
+        last = f"step {step(saved[0])}" if saved else "none"
+        oldest = f" ({saved[-1].name} may be deleted)" if len(saved) > 1 else ""
         raise OSError(
             f"cannot write {what} in {folder}, whose disk has {free / 1e6:,.0f} MB free ({why}); "
-            f"last whole checkpoint: {last}; free some space{fewer} and repeat the command"
+            f"last whole checkpoint: {last}; free some space{oldest} and repeat the command"
         ) from error
 
 
 def load(folder: Path, log: Callable[[str], None]) -> dict[str, Any] | None:
-    """Load the latest undamaged checkpoint, with tensors in CPU memory; None if there is none.
+    """Load the latest undamaged checkpoint of a run that resumes; None if there is none.
 
-    Damaged files are logged and removed, so that they do not count as kept checkpoints.
+    Its tensors are in CPU memory. Damaged files are logged and removed, so that they do not count
+    as kept checkpoints.
     """
+    import torch
+
+    found = latest(folder, log)
     for path in existing(folder):
-        if _sound(path):
+        if path == found:
             return torch.load(path, map_location="cpu", weights_only=True)
-        log(f"{path} is damaged (its checksum differs): removed it; using an earlier checkpoint")
         path.unlink()
+        log(f"removed {path}")
     return None
 
 
-def any_sound(folder: Path) -> bool:
-    """Whether there is an undamaged checkpoint, from which a run would resume."""
-    return folder.is_dir() and any(_sound(path) for path in existing(folder))
+def latest(folder: Path, log: Callable[[str], None]) -> Path | None:
+    """The latest undamaged checkpoint; None if there is none. Damaged ones are logged and stay."""
+    for path in existing(folder):
+        if _NAME.fullmatch(path.name)[2] == _checksum(path):  # type: ignore[index]
+            return path
+        log(f"{path} is damaged: its checksum differs")
+    return None
 
 
 def existing(folder: Path) -> list[Path]:
@@ -103,8 +112,9 @@ def existing(folder: Path) -> list[Path]:
     return sorted((p for p in folder.iterdir() if _NAME.fullmatch(p.name)), reverse=True)
 
 
-def _sound(path: Path) -> bool:
-    return _NAME.fullmatch(path.name)[2] == _checksum(path)  # type: ignore[index]
+def step(checkpoint: Path) -> int:
+    """The step after which a checkpoint was written, which its name tells."""
+    return int(_NAME.fullmatch(checkpoint.name)[1])  # type: ignore[index]
 
 
 def _checksum(path: Path) -> str:

@@ -31,7 +31,8 @@ def held(folder: Path) -> Iterator[None]:
     """Create the folder if needed, and lock it against other processes that would train in it.
 
     The lock ends with the process, however it ends. Forked processes, such as readers of the data,
-    do not hold it.
+    do not hold it. The process that holds it may do so again in an inner block, at whose end the
+    lock ends.
 
     Raises
     ------
@@ -97,17 +98,40 @@ def check_identity(
                 strict_json.write(now, path)
         return False
     then = strict_json.read(path)
-    differing = dict(_differing(then["identity"], now["identity"]))
-    for name in UNDECIDING:
-        differing.pop(f"training.{name}", None)
-    complete = is_complete(folder, then["identity"])
-    if differing and not (complete and differing.keys() == {"code"}):
-        raise _refusal(folder, differing)
-    if differing:
+    of_other_code = refuse_other_run(folder, {**dict.fromkeys(then["identity"]), **identity})
+    if of_other_code:
         log(f"note: another version of the code has trained {folder}; its results are reported")
-    elif not complete:
+    elif not is_complete(folder, then["identity"]):
         for name, (old, new) in _differing(then["environment"], now["environment"]):
             log(f"note: {name} was {old} and is {new}; resumed results are not bit-identical")
+    return of_other_code
+
+
+def refuse_other_run(folder: Path, known: Mapping[str, Any]) -> bool:
+    """Refuse a folder that holds another run, as far as is known; nothing is written.
+
+    `known` are fields of an identity, as for :func:`check_identity`; others are not compared.
+
+    Returns
+    -------
+    bool
+        Whether other code has completed the run.
+
+    Raises
+    ------
+    InputError
+        The folder belongs to another run.
+    """
+    path = folder / IDENTITY
+    if not path.exists():
+        return False
+    then = strict_json.read(path)["identity"]
+    recorded = {name: then.get(name) for name in known}
+    differing = dict(_differing(recorded, strict_json.jsonable(known)))
+    for name in UNDECIDING:
+        differing.pop(f"training.{name}", None)
+    if differing and not (differing.keys() == {"code"} and is_complete(folder, then)):
+        raise _refusal(folder, differing)
     return bool(differing)
 
 

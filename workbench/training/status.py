@@ -10,6 +10,7 @@ from typing import Any
 from feature_store.errors import InputError
 from workbench.models.run_names import WEIGHTS
 from workbench.results import strict_json
+from workbench.training import checkpoints
 from workbench.training.files import EVALUATION, FINISHED, IDENTITY, METRICS
 
 
@@ -96,7 +97,7 @@ def _short(value: str) -> str:
 
 def _saved(folder: Path) -> list[int]:
     """Steps of the checkpoints, the latest first."""
-    return sorted((int(file.name[5:15]) for file in folder.glob("step_*.pt")), reverse=True)
+    return [checkpoints.step(path) for path in checkpoints.existing(folder)]
 
 
 def _last_row(path: Path) -> dict[str, str] | None:

@@ -70,8 +70,21 @@ class VlmConfig:
         require_positive(self, "epochs", "learning_rate", "projector_rate")
 
     def resolved(self) -> VlmConfig:
-        """With the recipe's values in place of None."""
+        """With the recipe's values in place of None.
+
+        Raises
+        ------
+        InputError
+            A rank or a projector's rate that the stage does not use.
+        """
         found = RECIPES[self.recipe][self.stage]
+        for name, stages in USED.items():
+            value = getattr(self, name)
+            if self.stage not in stages and value not in (None, found.get(name)):
+                raise InputError(
+                    f"--{name.replace('_', '-')} is {value}, which --stage {self.stage} does not "
+                    f"use; leave it out, or choose --stage {' or '.join(stages)}"
+                )
         empty = {f.name for f in fields(self) if getattr(self, f.name) is None}
         found = found | {"arithmetic": "fp32" if self.device == "cpu" else "bf16"}
         return replace(self, **{name: value for name, value in found.items() if name in empty})
@@ -88,6 +101,8 @@ def check_batch(config: VlmConfig, processes: int) -> None:
         )
 
 
+USED: dict[str, tuple[Stage, ...]] = {"rank": ("lora",), "projector_rate": ("lora", "full")}
+"""Option to the stages that use it."""
 _ALL = {"projector": "mlp2x_gelu", "rank": 128, "projector_rate": 2e-5}
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "small": {
@@ -108,6 +123,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
 }  # fmt: skip
 """Recipe to stage to values. Source of llava-1.5: ``pretrain.sh``, ``finetune_lora.sh`` and
 ``finetune.sh`` of haotian-liu/LLaVA, ``scripts/v1_5``: weight decay 0, warm-up 0.03, cosine, length
-2048, bf16; LoRA alpha 256 at rank 128; with all weights the projector trains at 2e-5 as well."""
+2048, bf16; LoRA alpha 256 at rank 128; with all weights the projector trains at 2e-5 as well. Its
+rank and projector's rate are recorded with every stage, also where :data:`USED` has them unused."""
 WARM_UP = 0.03
 """Share of the steps over which the learning rate rises. Source: as :data:`RECIPES`."""

@@ -20,17 +20,18 @@ from workbench.training.config import TrainingConfig
 from workbench.training.files import METRICS
 from workbench.training.loop import train
 from workbench.training.randomness import seed_step
+from workbench.training.run_folder import held, refuse_other_run
 from workbench.training.trained import Outcome, Trained
 from workbench.vlm import questions as asked
 from workbench.vlm.batches import Conversations, split
 from workbench.vlm.config import WARM_UP, VlmConfig, check_batch
 from workbench.vlm.language import Language, load
-from workbench.vlm.layout import Writer, conversations
+from workbench.vlm.layout import VICUNA, Writer, conversations
 from workbench.vlm.matching import other_images, rows_of
 from workbench.vlm.model import VisionLanguageModel
 from workbench.vlm.questions import Question
-from workbench.vlm.ridge_start import solve_last_layer
-from workbench.vlm.run import Run, cache_of, dtype_of, refuse_other
+from workbench.vlm.ridge_start import solve_projector
+from workbench.vlm.run import Run, cache_of, dtype_of, recorded
 from workbench.vlm.vision import Images, Vision, open_vision
 
 CODE = ("workbench/vlm", "workbench/training")
@@ -86,7 +87,9 @@ def fit(
     InputError
         As :func:`~workbench.vlm.matching.rows_of`, :func:`~workbench.vlm.layout.conversations`,
         :func:`~workbench.vlm.config.check_batch`, :func:`~workbench.training.loop.train`; a start
-        that does not fit.
+        that does not fit. What needs no language model is compared before one is loaded.
+    KeyboardInterrupt
+        Asked to stop while the projector's start is solved.
     """
     log = ranks.of_first(log)
     with ranks.joined(config.device) as device:
@@ -94,40 +97,45 @@ def fit(
         check_batch(config, ranks.count())
         vision = open_vision(images, source)
         rows = _rows(vision, questions, log)
-        with ranks.first_alone():  # it may unpack the language model, or download it
-            language = load(config.llm, cache_of(folder), dtype_of(config), log)
-        seed_step(0, seed)
-        model = VisionLanguageModel(language, config, vision.channels).to(config.device)
-        writer = Writer(language.tokenizer, model.projector.tokens(vision.grid))
-        groups = conversations(questions, writer, length=config.length, turns=config.turns)
-        conversations(asked_later, writer, length=config.length, turns=1)
         if config.blind:
             rows = other_images(rows, seed)
+        identity = _identity(vision, questions, config, seed)
+        before = None if start is None else Run.open(start)
+        if before is not None:
+            before.refuse_other(identity)
+            identity["start"] = before.checkpoint.name
+        recorded(folder)  # refuses a run of another kind
+        refuse_other_run(folder, identity)
+        with ranks.first_alone():  # it may unpack the language model, or download it
+            language = load(config.llm, cache_of(folder), dtype_of(config), log)
+        if before is not None:
+            before.refuse_other_language(language, f"--from {start}")
+        seed_step(0, seed)
+        model = VisionLanguageModel(language, config, vision.channels).to(config.device)
+        if before is not None:
+            model.load_part(before.weights())
+        writer = _writer(language, model.projector.tokens(vision.grid), log)
+        groups = conversations(questions, writer, length=config.length, turns=config.turns)
+        conversations(asked_later, writer, length=config.length, turns=1)
         asked_about = rows[[group[0] for group in groups]]
         data = Conversations(vision, writer, questions, groups, asked_about)
-        before = None if start is None else Run.open(start)
         assert config.batch is not None
         steps = max(1, math.ceil(config.epochs * len(groups) / config.batch))
         training = TrainingConfig(
             iterations=steps, checkpoint_every=checkpoint_every, log_every=LOG_EVERY, clip=1.0
         )
-        identity = _identity(vision, questions, config, language, writer, before)
-        if before is not None:
-            refuse_other(before, identity, model.projector)
-            with ranks.first_alone():  # it removes damaged checkpoints
-                state = before.state(log)
-            model.load_part(state)
-        elif config.init == "ridge" and not checkpoints.any_sound(folder):
-            # In every process: waiting for the first one would take as long.
-            embedding = language.model.get_input_embeddings().weight.detach()
-            solved = {"r2": _solved(model, data, embedding, log)}
-            if ranks.rank() == 0:
-                folder.mkdir(parents=True, exist_ok=True)
-                strict_json.write(solved, folder / SOLVED)
-        outcome = train(
-            _trained(model, data, config, steps, seed), folder, training,
-            identity=identity, seed=seed, log=log, progress=progress,
-        )  # fmt: skip
+        identity |= {"language": language.identity(), "template": asdict(writer.template)}
+        with held(folder):
+            fresh = before is None and checkpoints.latest(folder, log) is None
+            if config.init == "ridge" and fresh:
+                refuse_other_run(folder, {**identity, "training": asdict(training)})
+                solved = {"r2": solve_projector(model, data, log=log, progress=progress)}
+                if ranks.rank() == 0:
+                    strict_json.write(solved, folder / SOLVED)
+            outcome = train(
+                _trained(model, data, config, steps, seed), folder, training,
+                identity=identity, seed=seed, log=log, progress=progress,
+            )  # fmt: skip
     count = sum(p.numel() for _, p in model.trained())
     loss, tokens = _logged(folder / METRICS)
     speed = tokens * outcome.step / max(outcome.seconds, 1e-9)
@@ -158,25 +166,15 @@ def _logged(path: Path) -> tuple[float, float]:
     return float(table["loss"].iloc[-1]), float(table["tokens"].mean())
 
 
-def _solved(
-    model: VisionLanguageModel,
-    data: Conversations,
-    embedding: torch.Tensor,
-    log: Callable[[str], None],
-) -> float:
-    """Solve the projector's last layer from the training images and the words of their answers."""
-    words: dict[int, set[int]] = {}
-    for image, group in zip(data.images.tolist(), data.groups, strict=True):
-        for number in group:
-            answer = data.questions[number].answer
-            words.setdefault(image, set()).update(data.writer.words(answer))
-    device = embedding.device
-    projector = model.projector.cpu()
-    listed = {row: sorted(numbers) for row, numbers in words.items()}
-    r2 = solve_last_layer(projector, data.vision, listed, embedding.cpu())
-    projector.to(device)
-    log(f"projector solved from {len(words)} images: R^2 {r2:.2f} of their words' embeddings")
-    return r2
+def _writer(language: Language, image_tokens: int, log: Callable[[str], None]) -> Writer:
+    """The writer of the language model's conversations; logs a chat template that is not used."""
+    writer = Writer(language.tokenizer, image_tokens)
+    if writer.template is VICUNA and language.tokenizer.chat_template:
+        log(
+            f"note: conversations are written as LLaVA-1.5's ({VICUNA.name}); the language model's "
+            f"own chat template is not used"
+        )
+    return writer
 
 
 def _trained(
@@ -218,15 +216,10 @@ def _trained(
 
 
 def _identity(
-    vision: Vision,
-    questions: Sequence[Question],
-    config: VlmConfig,
-    language: Language,
-    writer: Writer,
-    before: Run | None,
+    vision: Vision, questions: Sequence[Question], config: VlmConfig, seed: int
 ) -> dict[str, Any]:
-    """Everything that decides the weights, except training options and seed."""
-    options = asdict(replace(config, device="cpu"))
+    """What decides the weights, as far as no language model and no run to start from is needed."""
+    options = asdict(config)
     options.pop("device")
     return {
         "vlm": options,
@@ -234,10 +227,9 @@ def _identity(
         "channels": vision.channels,
         "grid": vision.grid,
         "vision": vision.manifests(),
-        "language": {"weights": language.weights, "tokenizer": language.words()},
-        "template": asdict(writer.template),
         "questions": {"count": len(questions), "sha256": asked.sha256(questions)},
         **vision.identity(),
-        "start": None if before is None else before.weights_sha256(),
+        "start": None,
+        "seed": seed,
         "code": parts_sha256(CODE),
     }

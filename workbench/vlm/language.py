@@ -62,9 +62,10 @@ class Language:
         """Channels of a word embedding."""
         return int(self.model.get_input_embeddings().embedding_dim)
 
-    def words(self) -> str:
-        """Hash of the tokenizer: its vocabulary and rules."""
-        return hashlib.sha256(self.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    def identity(self) -> dict[str, str]:
+        """Hashes of the weights and of the tokenizer: its vocabulary and rules."""
+        rules = self.tokenizer.backend_tokenizer.to_str()
+        return {"weights": self.weights, "tokenizer": hashlib.sha256(rules.encode()).hexdigest()}
 
 
 def load(name: str, cache: Path, dtype: torch.dtype, log: Callable[[str], None]) -> Language:

@@ -1,8 +1,9 @@
 """Conversations as token numbers: where the image stands, and which tokens the loss counts.
 
-A conversation uses the language model's own dialogue format: ChatML if its tokenizer has those
-marks, otherwise LLaVA-1.5's ``USER: ... ASSISTANT:``. The image stands once, before the first
-question. The loss counts answers and the mark that ends each answer.
+A conversation is written in ChatML if the language model's tokenizer has those marks, otherwise as
+in LLaVA-1.5, ``USER: ... ASSISTANT:``, whatever chat template the tokenizer has of its own. The
+image stands once, before the first question. The loss counts answers and the mark that ends each
+answer.
 
 Source: LLaVA-1.5's ``conv_vicuna_v1`` and ``preprocess_v1``.
 """
@@ -79,14 +80,11 @@ class Writer:
         ids = self._opening()
         labels = [IGNORED] * len(ids)
         for number, turn in enumerate(turns):
-            asked, answer = self.turn(turn, first=number == 0)
+            asked = self.asked(turn.question, first=number == 0)
+            answer = self.answered(turn.answer)
             ids += asked + answer
             labels += [IGNORED] * len(asked) + answer
         return Text(np.array(ids), np.array(labels))
-
-    def turn(self, turn: Question, *, first: bool) -> tuple[list[int], list[int]]:
-        """Token numbers of a question and of its answer."""
-        return self.asked(turn.question, first=first), [*self.words(turn.answer), self.end]
 
     @property
     def opening(self) -> int:
@@ -107,6 +105,10 @@ class Writer:
         template = self.template
         before = "\n" if first else f"{template.between}{template.ask}"
         return self.words(f"{before}{question}{template.reply}")
+
+    def answered(self, answer: str) -> list[int]:
+        """Tokens of an answer and the mark that ends it."""
+        return [*self.words(answer), self.end]
 
     def words(self, text: str) -> list[int]:
         """Token numbers of a text."""
@@ -135,7 +137,7 @@ def conversations(
     Raises
     ------
     InputError
-        A single question exceeds the length.
+        A question alone exceeds the length.
     """
     groups: dict[tuple[str, str], list[int]] = {}
     for number, question in enumerate(questions):
@@ -145,22 +147,21 @@ def conversations(
     for group in groups.values():
         size = length  # so that the first question begins a conversation
         for number in group:
-            first, later = (
-                sum(map(len, writer.turn(questions[number], first=begins)))
-                for begins in (True, False)
-            )
-            if opening + first > length:
+            question = questions[number]
+            answer = len(writer.answered(question.answer))
+            if size < length and len(found[-1]) < turns:
+                whole = size + len(writer.asked(question.question, first=False)) + answer
+                if whole <= length:
+                    found[-1].append(number)
+                    size = whole
+                    continue
+            size = opening + len(writer.asked(question.question, first=True)) + answer
+            if size > length:
                 raise InputError(
-                    f"question {number + 1} (image {questions[number].image}) has "
-                    f"{opening + first} tokens with its image and answer; expected at most "
-                    f"{length}: shorten it or raise --length"
+                    f"question {number + 1} (image {question.image}) has {size} tokens with its "
+                    f"image and answer; expected at most {length}: shorten it or raise --length"
                 )
-            if size + later > length or len(found[-1]) == turns:
-                found.append([])
-                size = opening + first
-            else:
-                size += later
-            found[-1].append(number)
+            found.append([number])
     return found
 
 

@@ -118,7 +118,7 @@ def test_runs_of_real_parts_from_pictures_to_the_table(multimodal, table, tmp_pa
         assert found["questions"] == len(found["scores"]) == {objects: 4, "easy-vqa": 5}[name]
         run.path.write_text(json.dumps(found))
     _, caption, frame = table()
-    assert frame["image tokens"].tolist() == [49, 0, 49, 0]
+    assert frame.loc[frame["kind"] == "", "image tokens"].tolist() == [49, 0, 49, 0]
     assert [stage["study"] for stage in multimodal["results"]()[-1]["stages"]] == [
         first,
         first,

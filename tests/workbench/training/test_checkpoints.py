@@ -52,7 +52,7 @@ def test_a_row_that_does_not_fit_on_the_disk_is_told_with_the_remedy(tmp_path):
             str(tmp_path),
             "No space left",
             "last whole checkpoint: step 2;",
-            "--keep 1",
+            "step_0000000001",
             "repeat",
         )
         assert all(word in message for word in words), message
@@ -64,3 +64,21 @@ def test_a_row_that_was_cut_off_is_left_out(tmp_path):
     table.add({"step": 20, "loss": 1.0})
     table.close()
     assert (tmp_path / "metrics.csv").read_text() == "step,loss\n10,1.5\n20,1.0\n"
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_removed_only_to_resume(tmp_path):
+    first, second = (
+        checkpoints.save({"step": step, "weights": torch.ones(2)}, tmp_path, keep=2)
+        for step in (1, 20)
+    )
+    assert [checkpoints.step(path) for path in checkpoints.existing(tmp_path)] == [20, 1]
+    assert checkpoints.latest(tmp_path, pytest.fail) == second
+    second.write_bytes(b"")
+    lines = []
+    assert checkpoints.latest(tmp_path, lines.append) == first
+    assert str(second) in lines[0]
+    assert second.exists()
+    assert checkpoints.load(tmp_path, lines.append)["step"] == 1
+    assert checkpoints.existing(tmp_path) == [first]
+    first.write_bytes(b"")
+    assert checkpoints.latest(tmp_path, lines.append) is None

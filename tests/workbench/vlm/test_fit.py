@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -15,13 +16,19 @@ import pytest
 import torch
 
 from feature_store import InputError
+from workbench.cli import main
+from workbench.results import strict_json
 from workbench.training import checkpoints
+from workbench.training.run_folder import held
 from workbench.vlm.config import VlmConfig
 from workbench.vlm.evaluate import evaluate
 from workbench.vlm.evaluation_config import EvaluationConfig
-from workbench.vlm.fit import fit
+from workbench.vlm.fit import SOLVED, fit
+from workbench.vlm.projector import Projector
 from workbench.vlm.questions import Question
+from workbench.vlm.ridge_start import BATCH, solve_last_layer
 from workbench.vlm.run import Run
+from workbench.vlm.vision import StoredVision
 
 COLOURS = ("red", "green", "blue", "grey")
 ONE, TWO = "toy:a#b@8", "toy:a#b@8+16"
@@ -175,7 +182,7 @@ def test_other_images_features_or_words_are_refused(planted, make_store, tiny, t
     lost = [replace(asked[0], image="nowhere.jpg")]
     with pytest.raises(InputError, match=r"not in .*nowhere\.jpg"):
         accuracy(tmp_path / "run", store, lost)
-    with pytest.raises(InputError, match="question 1 has none"):
+    with pytest.raises(InputError, match="question 1 has .*--score exact"):
         accuracy(tmp_path / "run", store, [replace(asked[0], choices=())])
     with pytest.raises(InputError, match="at most 2032"):
         accuracy(tmp_path / "run", store, [replace(asked[0], question="a" * 3000)], "exact")
@@ -206,3 +213,131 @@ def test_another_run_or_another_kind_of_run_is_refused(planted, tiny, tmp_path):
         Run.open(tmp_path)
     with pytest.raises(InputError, match="no language model 'smollm'"):
         trained(planted, VlmConfig(llm="smollm"), tmp_path / "other")
+
+
+def test_the_checkpoint_that_was_loaded_is_recorded_and_none_is_removed(planted, tiny, tmp_path):
+    """Also the model that answers is that of the latest undamaged checkpoint."""
+    options = config(tiny, epochs=2)
+    _, store, asked = trained(planted, options, tmp_path / "first", checkpoint_every=3)
+    damaged, sound = checkpoints.existing(tmp_path / "first")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    weights = torch.load(sound)["model"]["projector.last.weight"]
+    still = config(tiny, epochs=0.1, learning_rate=1e-12)
+    found = fit(
+        store, ONE, asked, still, seed=0, folder=tmp_path / "next", log=print,
+        start=tmp_path / "first",
+    )  # fmt: skip
+    torch.testing.assert_close(found.model.projector.last.weight.detach(), weights)
+    assert strict_json.read(tmp_path / "next" / "run.json")["identity"]["start"] == sound.name
+    run = Run.open(tmp_path / "first")
+    assert torch.equal(run.model("cpu", print)[0].projector.last.weight, weights)
+    assert run.checkpoint == sound
+    assert checkpoints.existing(tmp_path / "first") == [damaged, sound]
+    sound.write_bytes(b"")
+    with pytest.raises(InputError, match=r"every checkpoint of .*first is damaged; train again"):
+        Run.open(tmp_path / "first").weights()
+
+
+@pytest.mark.parametrize(
+    ("identity", "message"),
+    [({"sight": None}, "another kind, not of workbench vlm train"), ({"vlm": {}}, "no checkpoint")],
+)
+def test_a_folder_that_is_no_trained_model_is_refused(tmp_path, identity, message):
+    strict_json.write({"identity": identity}, tmp_path / "run.json")
+    with pytest.raises(InputError, match=f"{tmp_path} h.*{message}"):
+        Run.open(tmp_path)
+
+
+def test_what_needs_no_language_model_is_refused_before_it_is_loaded(planted, tiny, tmp_path):
+    store, asked = planted("train", scales=2)
+    options = config(tiny, epochs=0.1)
+    where = {"seed": 0, "log": print}
+    fit(store, ONE, asked, options, folder=tmp_path / "first", **where)
+    absent = replace(options, llm="none")
+    strict_json.write({"identity": {"sight": None}}, tmp_path / "other" / "run.json")
+    for source, changed, message, folders in (
+        (TWO, absent, "--source toy:a#b@8,", {"start": tmp_path / "first"}),
+        (ONE, replace(absent, projector="mlp2x_gelu"), "is linear, .* mlp2x_gelu; .* linear",
+         {"start": tmp_path / "first"}),
+        (ONE, replace(absent, turns=2), r"vlm\.turns was 16 there and is 2",
+         {"folder": tmp_path / "first"}),
+        (ONE, absent, "another kind", {"folder": tmp_path / "other"}),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=message):
+            fit(store, source, asked, changed, **{"folder": tmp_path / "new"} | where | folders)
+    assert not (tmp_path / "new").exists()
+    record = tmp_path / "first" / "run.json"
+    told = json.loads(record.read_text())
+    told["identity"]["language"]["tokenizer"] = "0" * 64
+    record.write_text(json.dumps(told))
+    with pytest.raises(InputError, match=r"--from .*first: language\.tokenizer was 0000"):
+        fit(store, ONE, asked, options, folder=tmp_path / "new", start=tmp_path / "first", **where)
+
+
+def test_the_start_is_solved_only_for_the_run_of_the_folder(planted, tiny, tmp_path, capsys):
+    """Neither another run's R^2 is replaced, nor that of a run in progress."""
+    solved = config(tiny, epochs=0.1, init="ridge")
+    _, store, asked = trained(planted, solved, tmp_path / "run", progress=True)
+    assert "solve: 100%" in capsys.readouterr().err
+    for path in checkpoints.existing(tmp_path / "run"):
+        path.unlink()
+    strict_json.write({"r2": 0.5}, tmp_path / "run" / SOLVED)
+    again = {"seed": 0, "folder": tmp_path / "run", "log": print}
+    with pytest.raises(InputError, match="training.checkpoint_every was 200 there and is 7"):
+        fit(store, ONE, asked, solved, checkpoint_every=7, **again)
+    hold = "import sys; from pathlib import Path; from workbench.training.run_folder import held\n"
+    hold += "with held(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path / "run")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with child:
+        child.stdout.readline()
+        with pytest.raises(InputError, match="another process trains"):
+            fit(store, ONE, asked, solved, **again)
+        child.stdin.close()
+    assert strict_json.read(tmp_path / "run" / SOLVED) == {"r2": 0.5}
+    with held(tmp_path / "run"):  # by the same process
+        assert fit(store, ONE, asked, solved, **again).r2 > 0.9
+
+
+def test_a_start_that_is_asked_to_stop_ends_after_its_images(planted):
+    store, _ = planted(count=40)
+    read, seen, lines = StoredVision(store, ONE), [], []
+
+    def vision(rows):
+        if not seen:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        seen.extend(rows)
+        return read(rows)
+
+    words = {row: [0] for row in range(40)}
+    with pytest.raises(KeyboardInterrupt):
+        solve_last_layer(Projector("linear", 6, 4), vision, words, torch.eye(4), log=lines.append)
+    assert len(seen) == BATCH
+    assert "after these images" in lines[0]
+
+
+def test_a_start_from_few_images_and_a_file_in_the_place_of_a_run_are_refused(tmp_path, capsys):
+    words = {row: [0] for row in range(9)}
+    with pytest.raises(InputError, match="at least 10 images, found 9"):
+        solve_last_layer(Projector("linear", 6, 4), None, words, torch.eye(4), log=print)
+    path = tmp_path / "file"
+    path.touch()
+    train = ["vlm", "train", "--store", "no.zarr", "--source", ONE, "--questions", "no.csv"]
+    assert main([*train, "--init", "ridge", "--out", str(path)]) == 2
+    assert f"--out is {path}" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_chat_template_that_is_not_used_is_noted(planted, tiny, spelling, tmp_path):
+    folder = shutil.copytree(tiny.removeprefix("hf:"), tmp_path / "own")
+    tokenizer = spelling("<s>", "</s>", bos_token="<s>", eos_token="</s>")
+    for own, noted in (("{{ messages }}", True), (None, False)):
+        tokenizer.chat_template = own
+        (folder / "chat_template.jinja").unlink(missing_ok=True)
+        tokenizer.save_pretrained(folder)
+        lines = []
+        store, asked = planted(f"noted-{noted}")
+        fit(store, ONE, asked, config(f"hf:{folder}", epochs=0.1), seed=0,
+            folder=tmp_path / f"run-{noted}", log=lines.append)  # fmt: skip
+        assert any("vicuna_v1" in line for line in lines) is noted

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,22 @@ def test_a_package_that_a_tokenizer_needs_is_named(tiny, tmp_path, monkeypatch, 
     (line,) = str(refused.value).splitlines()
     assert " ".join(str(error).split()) in line
     assert line.partition("pip install ")[2] == (packages or "")
+
+
+@pytest.mark.parametrize("name", ["final_logit_softcapping", "logit_scale", "logits_scaling"])
+def test_scores_that_a_model_scales_are_refused(copied, name):
+    path = copied / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: 30.0}))
+    with pytest.raises(InputError, match=f"{name}, which is not supported"):
+        loaded(copied)
+
+
+def test_another_file_than_the_bundled_one_is_refused_with_both_hashes(tmp_path, monkeypatch):
+    (name, bundled), path = next(iter(language.BUNDLED.items())), tmp_path / "other.gguf"
+    path.write_bytes(b"other")
+    monkeypatch.setattr(language, "bundled_path", lambda name: path)
+    monkeypatch.setitem(language.BUNDLED, name, replace(bundled, sha256="0" * 64))
+    found = "d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa"
+    with pytest.raises(InputError, match=f"{found}, expected {'0' * 64}; .*{bundled.requirement}"):
+        load(f"bundled:{name}", tmp_path, torch.float32, print)
+    assert [path] == list(tmp_path.iterdir())

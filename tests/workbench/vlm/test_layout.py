@@ -89,3 +89,37 @@ def test_an_answer_longer_than_the_length_is_refused(language):
     writer = Writer(language.tokenizer, 4)
     with pytest.raises(InputError, match=r"question 1 \(image i\) has \d+ tokens .* at most 60"):
         conversations([asked("a", "b" * 60)], writer, length=60, turns=1)
+
+
+@pytest.mark.parametrize("marks", [("<|im_start|>", "<|im_end|>"), ("<s>", "</s>")])
+def test_groups_are_those_of_counting_each_turn_alone(spelling, marks):
+    """Each answer is written once, and each question as often as it is tried at a place."""
+    writer = Writer(spelling(*marks, bos_token=marks[0], eos_token=marks[1]), 3)
+    draw = np.random.default_rng(0)
+    questions = [
+        asked("q" * draw.integers(1, 40), "a" * draw.integers(1, 40), image=str(draw.integers(4)))
+        for _ in range(60)
+    ]
+
+    def plain(length, turns):
+        found = []
+        for image in dict.fromkeys(one.image for one in questions):
+            mine = [n for n, one in enumerate(questions) if one.image == image]
+            found.append([])
+            for n in mine:
+                longer = writer.conversation([questions[k] for k in (*found[-1], n)])
+                if len(longer.ids) > length or len(found[-1]) == turns:
+                    found.append([])
+                found[-1].append(n)
+        return found
+
+    written, words = [], writer.words
+    for length, turns in ((300, 5), (400, 3), (2000, 99)):
+        expected = plain(length, turns)
+        writer.words = lambda text: written.append(text) or words(text)
+        assert conversations(questions, writer, length=length, turns=turns) == expected
+        writer.words = words
+    for question in questions:
+        assert written.count(question.answer) == 3 * [q.answer for q in questions].count(
+            question.answer
+        )

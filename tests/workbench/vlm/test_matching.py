@@ -44,3 +44,8 @@ def test_nobody_keeps_an_image():
     assert (others != rows).all()
     assert others[0] == others[1]
     assert sorted(set(others.tolist())) == [1, 2, 5, 9]
+
+
+def test_one_image_alone_cannot_be_replaced():
+    with pytest.raises(InputError, match="at least two images"):
+        other_images(np.array([3, 3]), 0)

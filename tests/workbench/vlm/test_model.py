@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from feature_store import InputError
 from workbench.vlm.batches import split, totals
 from workbench.vlm.config import VlmConfig
 from workbench.vlm.layout import IGNORED, IMAGE, Writer, padded
@@ -99,3 +100,36 @@ def test_products_are_in_the_arithmetic_that_is_fast_on_the_device():
     found = [VlmConfig(device=device).resolved().arithmetic for device in ("cpu", "cuda:1")]
     assert found == ["fp32", "bf16"]
     assert VlmConfig(arithmetic="bf16").resolved().arithmetic == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("stage", "option", "value", "named"),
+    [
+        ("projector", "rank", 8, "--rank is 8, .*--stage projector .*--stage lora$"),
+        ("projector", "projector_rate", 0.1, "--projector-rate is 0.1, .*--stage lora or full$"),
+        ("full", "rank", 8, "--rank is 8, .*--stage full .*--stage lora$"),
+    ],
+)
+@pytest.mark.parametrize("recipe", ["small", "llava-1.5"])
+def test_an_option_that_a_stage_does_not_use_is_refused(recipe, stage, option, value, named):
+    """Those that a recipe records are not, and a record can be read again."""
+    plain = VlmConfig(stage=stage, recipe=recipe).resolved()
+    assert plain.resolved() == plain
+    with pytest.raises(InputError, match=named):
+        VlmConfig(stage=stage, recipe=recipe, **{option: value}).resolved()
+    VlmConfig(stage="lora", recipe=recipe, **{option: value}).resolved()
+
+
+def test_an_arithmetic_of_too_small_a_range_is_refused():
+    with pytest.raises(InputError, match="fp16 .* bf16"):
+        VlmConfig(arithmetic="fp16")
+
+
+def test_a_part_that_the_stage_does_not_train_is_refused(language):
+    adapters = built(language, "lora").state_dict()
+    model = built(language, "full")
+    with pytest.raises(InputError, match="--stage projector"):
+        model.load_part(adapters)
+    wide = {"projector.last.weight": torch.ones(32, 5)}
+    with pytest.raises(InputError, match=r"trained 1 tensors .*projector\.last\.weight"):
+        model.load_part(wide)

@@ -41,6 +41,15 @@ def test_scales_lie_side_by_side(make_store):
     np.testing.assert_array_equal(largest(rows)[..., :3], small[rows].repeat(2, 1).repeat(2, 2))
 
 
+def test_a_store_of_some_token_positions_is_refused(tmp_path):
+    some = "toy:a#b@8.t2"
+    store = feature_store.create(tmp_path / "s", dataset="toy:s", image_ids=["a", "b"])
+    writer = store.add_source(some, manifest={"model": "toy:a"}, grid=(2, 2), channels=3, keep=2)
+    writer.commit(0, np.zeros((2, 2, 2, 3), np.float32))
+    with pytest.raises(InputError, match=f"{some} keeps only some .*--tokens-per-image"):
+        StoredVision(feature_store.open(tmp_path / "s"), some)
+
+
 @pytest.fixture
 def paths(tmp_path):
     """Two photographs that lie on their side, as their EXIF orientation tells."""
