@@ -1,4 +1,4 @@
-"""A fixed random subset of token positions per image, for data sets too large to store fully.
+"""A fixed random subset of token positions per image, for datasets too large to store fully.
 
 Moments and reconstruction need tokens of many images rather than all tokens of each. Positions
 depend only on image id, grid and seed, so all models with the same grid keep the same positions.

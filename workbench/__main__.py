@@ -11,7 +11,7 @@ from workbench import processors
 def command() -> int:
     """Run the command line in a process of its own; returns the exit status."""
     processors.share()  # before any library that has threads is imported
-    # Pillow's remark on large images: the data set has a bound on pixels, and says what exceeds it.
+    # Pillow's remark on large images: the dataset has a bound on pixels, and says what exceeds it.
     warnings.filterwarnings("ignore", message="Image size")
     sys.warnoptions.append("ignore:Image size")  # decoding processes inherit it
     from workbench.cli import main

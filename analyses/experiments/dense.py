@@ -45,7 +45,7 @@ def compute(
     gmacs : mapping
         Row → multiply-accumulates of its backbone in units of 1e9.
     parts : mapping
-        Data set → name of its second score, such as of a part of its test images; may be empty.
+        Dataset → name of its second score, such as of a part of its test images; may be empty.
 
     Returns
     -------

@@ -82,7 +82,7 @@ def compared_names(store: FeatureStore) -> list[str]:
         The store has no labels.
     """
     if not store.label_names:
-        raise InputError(f"{store.path} ({store.dataset}) has no labels; name a labelled data set")
+        raise InputError(f"{store.path} ({store.dataset}) has no labels; name a labelled dataset")
     return list(dict.fromkeys(name for names in classes_of(store) for name in names))
 
 

@@ -99,7 +99,7 @@ def image_notes(report: Mapping[str, Any]) -> list[str]:
     if datasets := report.get("datasets"):
         notes.append(
             f"warning: train is {datasets[0]} and test is {datasets[1]}: if these are different "
-            f"data sets, test figures also show what does not carry over from one to the other"
+            f"datasets, test figures also show what does not carry over from one to the other"
         )
     if shared:
         done = "were left out" if report["left_out"] else "were kept"

@@ -22,7 +22,7 @@ class SelectionConfig:
     policies: tuple[str, ...] = ("oracle", "random", "centre", "bottom-up", "norm")
     """Policies that choose the crops."""
     budgets: tuple[float, ...] = BUDGETS
-    """Shares of the larger scales' crops to run, each a mean over the data set."""
+    """Shares of the larger scales' crops to run, each a mean over the dataset."""
     folds: int = 3
     """Groups of training images; predictors fitted on the others measure the gains of each."""
     l2: float | None = None

@@ -34,7 +34,7 @@ def greedy(start: np.ndarray, added: np.ndarray, loss: Loss) -> tuple[np.ndarray
         Loss without crops minus loss with this crop alone.
     keys : float64 array, dims (image, crop)
         The loss that a crop saves when it is added in its turn, but less than the key of the crop
-        before it. In descending order of all keys of a data set, every crop therefore follows the
+        before it. In descending order of all keys of a dataset, every crop therefore follows the
         crops chosen before it in its image.
     """
     images, crops = added.shape[:2]

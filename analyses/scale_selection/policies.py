@@ -3,7 +3,7 @@
 The random, centre, norm and variance policies rank the crops within each image, so that all images
 get the same number of crops, give or take one. Fitted policies and the oracle rank the crops of all
 images together, so that images with larger gains get more crops. In both cases a budget is a mean
-over the data set.
+over the dataset.
 """
 
 from __future__ import annotations

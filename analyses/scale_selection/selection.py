@@ -1,7 +1,7 @@
 """Which crops are needed? The metric against the share of crops that is run, by policy.
 
 A larger scale costs one forward pass for each of its crops, and not every crop helps. A policy
-chooses crops of each image within a budget, which is a mean over the data set; skipped crops are
+chooses crops of each image within a budget, which is a mean over the dataset; skipped crops are
 filled with base tokens (:mod:`~analyses.scale_selection.layout`). For each policy and budget a
 linear predictor is fitted on training maps that the same policy filled at the same budget, because
 a predictor fitted on full maps does not transfer to filled maps.

@@ -1,7 +1,7 @@
 """Does a bigger vision encoder pay? Laws of the loss in encoder size and image-text pairs.
 
 Claim under test: within the connected-vision paradigm (frozen encoder, trained projector) a larger
-encoder need not lower the loss. Each group of runs (one language model, one data set) is fitted
+encoder need not lower the loss. Each group of runs (one language model, one dataset) is fitted
 with every variant of :mod:`~analyses.scaling_laws.encoder_basis`; AICc and BIC compare them.
 
 The runs at one D share their training and validation samples, so their residuals move together.
@@ -85,12 +85,12 @@ class EncoderFit:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupFit:
-    """All variants fitted to the runs of one language model on one data set."""
+    """All variants fitted to the runs of one language model on one dataset."""
 
     llm: str
     """Language model."""
     dataset: str
-    """Data set of image-text pairs."""
+    """Dataset of image-text pairs."""
     runs: pd.DataFrame
     """The runs."""
     fits: dict[str, EncoderFit]

@@ -1,4 +1,4 @@
-"""Token maps as colours: one principal basis per source over the data set, so maps compare.
+"""Token maps as colours: one principal basis per source over the dataset, so maps compare.
 
 With tokens z about their mean m and the three leading eigenvectors v of their covariance, a token's
 colour is

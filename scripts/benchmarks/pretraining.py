@@ -205,7 +205,7 @@ def multi_crop(asked: argparse.Namespace) -> dict:
 
 
 def delivered(views: Views) -> dict[str, float]:
-    """Images per second that two processes decode and augment, for each of the data sets."""
+    """Images per second that two processes decode and augment, for each of the datasets."""
     found = {}
     for name in DATASETS:
         batches = Batches(Augmented(datasets.open(name), views, 0), batch=LOADED_BATCH, workers=2)

@@ -74,7 +74,7 @@ MAIN = tuple(ROWS)[:6]
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """A data set, what is predicted, which rows are run, and what is scored beside."""
+    """A dataset, what is predicted, which rows are run, and what is scored beside."""
 
     task: str
     rows: tuple[str, ...]
@@ -103,7 +103,7 @@ DATA = {
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One row of one data set."""
+    """One row of one dataset."""
 
     data: str
     row: str
@@ -122,7 +122,7 @@ class Run:
 
 def main() -> None:
     parser = runner.parser(__doc__, "write the tables of what is there")
-    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--data", type=Path, help="folder of the datasets")
     parser.add_argument("--stores", type=Path, default=Path("runs/dense_heads"))
     parser.add_argument("--only", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--row", nargs="+", choices=ROWS, default=list(ROWS))
@@ -221,7 +221,7 @@ def stored(run: Run, asked: argparse.Namespace, side: int) -> feature_store.Feat
 
 
 def summary() -> pd.DataFrame:
-    """A line for each data set, head and row, in the order of the lists here."""
+    """A line for each dataset, head and row, in the order of the lists here."""
     runs = [json.loads(path.read_text()) for path in RESULTS.glob("*-seed*.json")]
     data, rows = list(DATA), list(ROWS)
     runs.sort(

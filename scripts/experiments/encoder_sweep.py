@@ -63,7 +63,7 @@ class Run:
 
 def main() -> None:
     parser = runner.parser(__doc__, "write the law's table of what is there")
-    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--data", type=Path, help="folder of the datasets")
     parser.add_argument("--stores", type=Path, default=Path("runs/encoder_sweep"))
     parser.add_argument("--encoder", nargs="+", choices=ENCODERS, default=list(ENCODERS))
     parser.add_argument("--pairs", nargs="+", type=int, default=PAIRS)

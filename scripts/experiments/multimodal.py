@@ -71,7 +71,7 @@ CAPTIONS = 0.25
 
 def main() -> None:
     parser = runner.parser(__doc__, "write the tables of what is there and print it")
-    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--data", type=Path, help="folder of the datasets")
     parser.add_argument("--stores", type=Path, default=Path("runs/multimodal"))
     parser.add_argument("--only", nargs="+", choices=ASKED, default=list(ASKED), help="studies")
     parser.add_argument(

@@ -71,7 +71,7 @@ class Side:
 def main() -> None:
     rows = [row for row in ROWS if not ROWS[row].blind]
     parser = runner.parser(__doc__, "write the tables of docs/vlm.md")
-    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--data", type=Path, help="folder of the datasets")
     parser.add_argument("--stores", type=Path, default=Path("runs/multimodal"))
     parser.add_argument("--study", choices=SINGLE, default=SINGLE[0])
     parser.add_argument("--row", nargs="+", choices=rows, help="by default those of the study")

@@ -3,13 +3,13 @@
     python scripts/experiments/scale_selection.py --data DIR [--only nyu13]
     python scripts/experiments/scale_selection.py --summary
 
-A list of runs, one for each data set; a run whose JSON is in results/scale_selection/ beside this
+A list of runs, one for each dataset; a run whose JSON is in results/scale_selection/ beside this
 file is skipped. DIR holds imagenet_sample_500/, camvid/ and nyu13/, with images (and the latter two
 with train.csv and test.csv: path and mask). Every other one of the 500 photographs is for training.
 Lite0 runs at 224, 448 and 672 pixels, 13 crops beside the base image; merged maps are stored, so
 that every crop is told apart exactly. Stores go to --stores (runs/scale_selection); 1 GB.
 
-Expected on two idle cores: extraction 2 to 6 minutes a data set; a run 2 to 10 minutes.
+Expected on two idle cores: extraction 2 to 6 minutes a dataset; a run 2 to 10 minutes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FEW = ("oracle", "random", "bottom-up", "norm")
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """A data set, and what is predicted from its maps."""
+    """A dataset, and what is predicted from its maps."""
 
     task: str
     train: str
@@ -63,7 +63,7 @@ DATA = {
 
 def main() -> None:
     parser = runner.parser(__doc__)
-    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--data", type=Path, help="folder of the datasets")
     parser.add_argument("--stores", type=Path, default=Path("runs/scale_selection"))
     parser.add_argument("--only", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--limit", type=int, default=500, help="images of each side, at most")
@@ -85,7 +85,7 @@ def main() -> None:
 def measured(
     name: str, stores: tuple[feature_store.FeatureStore, feature_store.FeatureStore]
 ) -> dict:
-    """All policies and budgets of one data set."""
+    """All policies and budgets of one dataset."""
     watch = runner.Stopwatch()
     config = SelectionConfig(policies=DATA[name].policies, progress=True)
     layout = Layout.stored(stores[0], SMALL, SCALES)
@@ -113,7 +113,7 @@ def task_of(
     layout: Layout,
     config: SelectionConfig,
 ) -> ReconstructTask | ProbeTask | DenseTask:
-    """What the maps of a data set are used for."""
+    """What the maps of a dataset are used for."""
     task = DATA[name].task
     if task == "reconstruct":
         return ReconstructTask(stores, f"{LARGER[-1]}@1x", layout.grid)

@@ -58,7 +58,7 @@ SUBSTITUTES = {
     "#block:11@224+448 --out runs/mvp-s2": "#block:11@224 --iterations 2 --out runs/mvp-s2",
     "run:runs/vit-base-s2": "run:runs/small-s2",
 }
-"""What the pages name and a test has not: weights to be fetched, data sets, GPUs."""
+"""What the pages name and a test has not: weights to be fetched, datasets, GPUs."""
 
 SERVES = {"jupyter lab ": "is running at", "workbench explore ": "http://127.0.0.1"}
 """Beginnings of lines that serve until they are stopped, and what they print once they do."""

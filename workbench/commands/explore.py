@@ -16,7 +16,7 @@ from workbench.results.messages import show
 
 @dataclass(frozen=True, kw_only=True)
 class Explore:
-    """Serve one local page: token maps, similar tokens, losses, the data set as a scatter.
+    """Serve one local page: token maps, similar tokens, losses, the dataset as a scatter.
 
     Prints the page's address and serves until it is interrupted. Nothing leaves this machine, and
     stores are only read.

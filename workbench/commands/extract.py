@@ -54,7 +54,7 @@ class Extract:
     views: int = 0
     """Also extract this many augmented views of every image (seeded crops and flips), each into a
     store of its own beside --store: s.zarr, s.view1.zarr, ... with equal image ids, as
-    `workbench memorize --view` reads them."""
+    `workbench memorize --views` reads them."""
     part: str | None = None
     """K/N: only the K-th of N equal parts of the shards, for array jobs (docs/cluster.md)."""
     prepare: bool = False

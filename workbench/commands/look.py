@@ -50,7 +50,7 @@ class Look:
     train: str | None = None
     """Store to fit the reconstruction on; by default the store itself."""
     foreground: tuple[float, float] | None = None
-    """Hide tokens whose first component, 0 to 1 over the data set, lies outside LOW HIGH."""
+    """Hide tokens whose first component, 0 to 1 over the dataset, lies outside LOW HIGH."""
     images: tuple[str, ...] = ()
     """Image files, instead of a store."""
     model: tyro.conf.UseAppendAction[tuple[str, ...]] = ()

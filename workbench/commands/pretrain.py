@@ -49,11 +49,11 @@ class Pretrain:
     """Folder of the run: its identity, checkpoints, metrics and, at the end, its weights."""
     dry_run: bool = False
     """Estimate parameters, GMACs per step, memory per GPU, GPU hours and disk; train nothing.
-    Give the number of images by --limit if the data set is not at hand."""
+    Give the number of images by --limit if the dataset is not at hand."""
     devices: int = 1
     """GPUs in the estimate of --dry-run."""
     classes: int | None = None
-    """Classes in the estimate of --dry-run; by default those of the data set, and with --limit
+    """Classes in the estimate of --dry-run; by default those of the dataset, and with --limit
     none, whose head is then left out."""
     json: bool = False
     """Print one JSON object on standard output."""

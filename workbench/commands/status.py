@@ -144,7 +144,7 @@ def text(found: dict) -> str:
         f"{found['classes']} classes, {len(found['failed_images'])} unreadable"
     ]
     if found.get("skipped_files"):
-        lines.append(f"left out of the data set: {skipped_text(found['skipped_files'])}")
+        lines.append(f"left out of the dataset: {skipped_text(found['skipped_files'])}")
     for entry in found["sources"]:
         state = "complete" if entry["complete"] else "INCOMPLETE"
         grid = "x".join(map(str, entry["grid"]))

@@ -46,7 +46,7 @@ class VlmEval:
     trained: Annotated[Path, tyro.conf.arg(name="run")]
     """Folder of a run of `workbench vlm train`."""
     store: str
-    """Store of the images that the questions are about; or a data set, whose tokens are computed as
+    """Store of the images that the questions are about; or a dataset, whose tokens are computed as
     in the training."""
     asked: Annotated[QuestionOptions, tyro.conf.arg(name="")]
     evaluation: Annotated[EvaluationConfig, options_of(EvaluationConfig)] = field(
@@ -111,7 +111,7 @@ class VlmEval:
             require_writable(self.out)
 
     def _images(self, run: Run) -> Images:
-        """Images of --store; a data set's tokens are computed as in the training."""
+        """Images of --store; a dataset's tokens are computed as in the training."""
         from workbench.models.run_names import find_run
         from workbench.vlm.vision import decoding_as, open_images, running_as
 

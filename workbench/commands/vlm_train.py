@@ -43,10 +43,10 @@ class VlmTrain:
     """
 
     store: str
-    """Store of the images that the questions are about; or a data set, such as csv:images.csv,
+    """Store of the images that the questions are about; or a dataset, such as csv:images.csv,
     whose tokens are computed in every step, in --arithmetic and on --device."""
     fit: Fit | None = None
-    """For a data set: pad, whole images padded to a square, as LLaVA does (the default), or model,
+    """For a dataset: pad, whole images padded to a square, as LLaVA does (the default), or model,
     as the model was evaluated. A store's images were fitted by `workbench extract`."""
     source: str
     """MODEL[#TAP]@SCALE[+SCALE...] whose tokens the projector takes."""
@@ -55,7 +55,7 @@ class VlmTrain:
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Run to start from: its projector, and its adapters if both runs have them."""
     val_store: str | None = None
-    """Store or data set of images that are not trained on, for --encoder-runs; a data set's tokens
+    """Store or dataset of images that are not trained on, for --encoder-runs; a dataset's tokens
     are computed as those of --store were."""
     val_questions: tuple[Path, ...] = ()
     """Questions about these images, as --questions takes them, for --encoder-runs."""
@@ -115,7 +115,7 @@ class VlmTrain:
         return 0 if outcome.finished else 1
 
     def _running(self, log: Callable[[str], None]) -> Running:
-        """How the tower computes the tokens of a data set: as the language model runs."""
+        """How the tower computes the tokens of a dataset: as the language model runs."""
         from workbench.extraction.request import StreamConfig
         from workbench.extraction.streaming import Running
         from workbench.training.ranks import own_device

@@ -88,7 +88,7 @@ class AlignedMaps:
         values = self.read(row)
         if self.unit is not None:
             values = cropped(in_metres(values, self.unit), self.crop)
-        if values.shape not in self._under:  # only the last shape: a data set may have thousands
+        if values.shape not in self._under:  # only the last shape: a dataset may have thousands
             self._under = {values.shape: source_pixels(self.transform, *values.shape)}
         index = self._under[values.shape]
         seen = values.ravel()[np.maximum(index, 0)]

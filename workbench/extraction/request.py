@@ -66,7 +66,7 @@ class ExtractRequest:
     """Largest image in pixels (width times height); by default what fits into half the memory,
     divided by the decoding processes."""
     tokens_per_image: int = 0
-    """Keep this many token positions per image, drawn at random, if the full maps of the data set
+    """Keep this many token positions per image, drawn at random, if the full maps of the dataset
     do not fit; 0 keeps all. The source's scale is then named 224.t16."""
     select: str | None = None
     """Run only some crops of the larger scales: random, centre, norm or variance, or the file

@@ -103,7 +103,7 @@ def _written(
         if not is_damaged_store(objects):
             raise
         restore_root(objects, str(error), **facts)
-        log(f"{objects.url}: restored the root's metadata from the data set and commit records")
+        log(f"{objects.url}: restored the root's metadata from the dataset and commit records")
         store = FeatureStore(objects)
     if check_images or not is_at_its_path(store, dataset.name):
         check(store)

@@ -28,7 +28,7 @@ PLACES = {
 
 @style.styled
 def draw_dense(table: pd.DataFrame, panels: Mapping[str, str]) -> Figure:
-    """A panel for each data set; rows whose grid is not that of the curves are hollow.
+    """A panel for each dataset; rows whose grid is not that of the curves are hollow.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def draw_dense(table: pd.DataFrame, panels: Mapping[str, str]) -> Figure:
         ``data``, ``row``, ``head``, ``grid``, ``gmacs``, ``metric``, ``value``, ``low``, ``high``;
         mean IoU as a share, RMSE in metres.
     panels : mapping
-        Data set → title.
+        Dataset → title.
     """
     columns = min(len(panels), 2)
     lines = -(-len(panels) // columns)

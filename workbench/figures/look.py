@@ -44,7 +44,7 @@ def tokens(
 
     One basis per source over all images: the same colour means the same in every picture of it.
     `image` is a row number. By default the first sources of the store are drawn: one model at all
-    its scales, and at each of them. Tokens whose first component, 0 to 1 over the data set, lies
+    its scales, and at each of them. Tokens whose first component, 0 to 1 over the dataset, lies
     outside `foreground` (low, high) are left out.
 
     Raises

@@ -83,7 +83,7 @@ class MappedImages:
         largest = int(truth.max(initial=-1))
         if self.classes and largest >= self.classes:
             raise InputError(
-                f"the mask of {self.dataset.image_ids[row]} holds class {largest}; the data set "
+                f"the mask of {self.dataset.image_ids[row]} holds class {largest}; the dataset "
                 f"has classes 0 to {self.classes - 1}"
             )
         return truth

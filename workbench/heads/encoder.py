@@ -60,7 +60,7 @@ class Encoder:
 def survey(images: MappedImages, encoder: Encoder, options: OnTheFly) -> Survey:
     """Moments of the tokens of some crops, and the largest class or depth of the training maps.
 
-    Maps are read only if the data set does not name its classes or the decoder sets no largest
+    Maps are read only if the dataset does not name its classes or the decoder sets no largest
     depth.
 
     Raises

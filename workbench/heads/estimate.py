@@ -46,7 +46,7 @@ peaks at a fifteenth of bf16, and TF32, which PyTorch allows for convolutions, a
 VALUES = 16
 """Values per token and channel that a layer of the model holds at a time; a rule of thumb."""
 CLASSES = 150
-"""Number of classes assumed for a data set that does not name them: ADE20k's."""
+"""Number of classes assumed for a dataset that does not name them: ADE20k's."""
 TERABYTE = 1e12
 ASPECT = 4 / 3
 """Aspect ratio assumed for test images, to count their sliding windows; a guess."""

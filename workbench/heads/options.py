@@ -47,7 +47,7 @@ class DenseOptions:
     depth_unit: DepthUnit = "m"
     """Unit of the dataset's depth maps, with --dense depth."""
     eigen_crop: Crop = "none"
-    """Score depth inside the crop of Eigen et al. for this data set: nyu or kitti."""
+    """Score depth inside the crop of Eigen et al. for this dataset: nyu or kitti."""
     decoder: Annotated[
         DecoderConfig,
         options_of(

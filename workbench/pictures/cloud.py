@@ -1,4 +1,4 @@
-"""The data set as a scatter: one point per image, thumbnails on hover, a region as a filter."""
+"""The dataset as a scatter: one point per image, thumbnails on hover, a region as a filter."""
 
 from __future__ import annotations
 

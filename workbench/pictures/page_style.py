@@ -41,7 +41,7 @@ section { min-width: 0; } .wide { grid-column: 2; }
 <div><h2>Token maps: principal colours, similarity to the token</h2>{{ embed(roots.maps) }}</div>
 </div>
 <h2>Nearest tokens of the store</h2>{{ embed(roots.nearest) }}
-<h2>The data set</h2><div class="cloud">{{ embed(roots.cloud) }}</div>
+<h2>The dataset</h2><div class="cloud">{{ embed(roots.cloud) }}</div>
 </section>
 </main>
 {% endblock %}

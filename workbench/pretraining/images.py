@@ -85,6 +85,6 @@ def decoded(dataset: Dataset, transform: Callable[[Image.Image], np.ndarray]) ->
         except DecodeError as error:
             raise InputError(
                 f"image {dataset.image_ids[row]} cannot be read: {error.reason}; repair it or take "
-                f"it out of the data set"
+                f"it out of the dataset"
             ) from error
     return torch.from_numpy(np.stack(found))

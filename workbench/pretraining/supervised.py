@@ -165,12 +165,12 @@ def split(views: Any, labels: torch.Tensor, parts: int) -> list[tuple[Any, torch
 
 
 def require_labels(dataset: Dataset) -> None:
-    """Refuse a data set with unlabelled images or fewer than two classes."""
+    """Refuse a dataset with unlabelled images or fewer than two classes."""
     without = int((dataset.labels < 0).sum())
     if without:
         raise InputError(
             f"{without} of {len(dataset)} images of {dataset.name} have no label; --objective "
-            f"supervised needs a label for each: name a labelled data set, or use --objective "
+            f"supervised needs a label for each: name a labelled dataset, or use --objective "
             f"dinov2"
         )
     classes = len(set(dataset.labels.tolist()))

@@ -66,7 +66,7 @@ class Batches:
         """
         batch = batch() if callable(batch) else batch
         if isinstance(batch, str):
-            raise InputError(f"{batch}; repair it or take it out of the data set")
+            raise InputError(f"{batch}; repair it or take it out of the dataset")
         return batch
 
     def _now(self, step: int) -> Any:

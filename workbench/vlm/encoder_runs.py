@@ -75,7 +75,7 @@ def line(
 ) -> dict[str, Any]:
     """The line that a finished run adds to the table of the encoder law.
 
-    `images` are held-out ones, which the questions are about, and name the data set. The language
+    `images` are held-out ones, which the questions are about, and name the dataset. The language
     model runs on `device`.
 
     Returns

@@ -152,7 +152,7 @@ def _rows(vision: Vision, questions: Sequence[Question], log: Callable[[str], No
     if vision.cropped:
         log(
             f"note: the images of {images.path} are cropped at the centre, which may cut off what "
-            f"is asked about; --fit pad, here with a data set or of workbench extract, keeps whole "
+            f"is asked about; --fit pad, here with a dataset or of workbench extract, keeps whole "
             f"images, as LLaVA does"
         )
     return rows

@@ -69,7 +69,7 @@ class Answering:
     """
 
     task_dict: Any
-    """The engine's data sets, by task and split."""
+    """The engine's datasets, by task and split."""
 
     def __init__(
         self,

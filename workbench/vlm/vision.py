@@ -30,9 +30,9 @@ Images = FeatureStore | StreamedSplit
 
 
 def open_images(name: str, running: Running, decoding: Decoding | None = None) -> Images:
-    """A store by its path, or a data set by its name, whose features `running` computes.
+    """A store by its path, or a dataset by its name, whose features `running` computes.
 
-    `decoding` is how files of a data set become pixels.
+    `decoding` is how files of a dataset become pixels.
     """
     if is_dataset_name(name):
         return StreamedSplit(datasets.open(name, decoding=decoding), running)
@@ -124,7 +124,7 @@ class StoredVision(Vision):
 
 
 class ComputedVision(Vision):
-    """Tokens of a data set's images, computed anew in every step."""
+    """Tokens of a dataset's images, computed anew in every step."""
 
     images: StreamedSplit
 

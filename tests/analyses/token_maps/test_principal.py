@@ -1,4 +1,4 @@
-"""Principal colours: planted directions in order and sign, one basis per data set, every day."""
+"""Principal colours: planted directions in order and sign, one basis per dataset, every day."""
 
 from __future__ import annotations
 

@@ -46,4 +46,4 @@ def test_a_store_without_labels_is_refused(make_store, capsys):
     store = make_store("plain", {f"{MODEL}#proj@64": np.zeros((2, 1, 1, 4), np.float32)})
     path = store.path.removeprefix("file://")
     assert main(["probe", "--test", path, "--zero-shot", "--source", f"{MODEL}#proj@64"]) == 2
-    assert "has no labels; name a labelled data set" in capsys.readouterr().err
+    assert "has no labels; name a labelled dataset" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A small data set whose colours tell its masks and depths."""
+"""A small dataset whose colours tell its masks and depths."""
 
 from __future__ import annotations
 

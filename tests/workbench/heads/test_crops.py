@@ -112,7 +112,7 @@ def test_the_same_crops_wherever_they_are_made(seen):
     ("change", "message"),
     [
         ({"mask_reader": lambda name: np.zeros((5, 7), np.int32)}, r"5 x 7 pixels .* 32 x 40"),
-        ({"mask_reader": lambda name: np.full((32, 40), 3)}, "class 3; the data set has .* 0 to 2"),
+        ({"mask_reader": lambda name: np.full((32, 40), 3)}, "class 3; the dataset has .* 0 to 2"),
         ({"reader": lambda name: b"no image"}, "0.png cannot be read"),
     ],
 )
@@ -121,7 +121,7 @@ def test_maps_and_images_that_cannot_be_used_are_named(seen, change, message):
     batches = Batches(images, batch=2, workers=0)
     with pytest.raises(InputError, match=message):
         images.pair(0)
-    with pytest.raises(InputError, match="take it out of the data set"):
+    with pytest.raises(InputError, match="take it out of the dataset"):
         batches.ready(batches.read(1))
 
 

@@ -1,4 +1,4 @@
-"""A small labelled data set, and the command line of a short run."""
+"""A small labelled dataset, and the command line of a short run."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from workbench.results.messages import note
 VERSION = 3
 """Version of the lists on disk."""
 MEMORISED = 4096
-"""Lists that a process keeps in memory: stores of a data set's views are made one after another."""
+"""Lists that a process keeps in memory: stores of a dataset's views are made one after another."""
 
 
 @dataclass

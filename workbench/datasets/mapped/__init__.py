@@ -1,1 +1,1 @@
-"""Public data sets with masks or depth, in the folders in which they are published."""
+"""Public datasets with masks or depth, in the folders in which they are published."""

@@ -40,7 +40,7 @@ class Classes:
     """Numbers in a mask's file to classes: int32, -1 = ignored; other numbers are refused."""
 
     data: str
-    """Name of the data set in messages."""
+    """Name of the dataset in messages."""
     known: Mapping[int, int] = field(repr=False)
     """Number to class."""
     ignored: frozenset[int] = frozenset()
@@ -57,7 +57,7 @@ class Classes:
             ignored = some([*map(str, sorted(self.ignored))])
             raise InputError(
                 f"it holds {wrong}; {self.data} has {min(self.known)} to {max(self.known)} and "
-                f"ignores {ignored}; take the annotations that the data set is published with"
+                f"ignores {ignored}; take the annotations that the dataset is published with"
             )
         return found
 
@@ -67,7 +67,7 @@ class Metres:
     """Numbers in a depth file to metres: float32, NaN where they are zero or not finite."""
 
     data: str
-    """Name of the data set in messages."""
+    """Name of the dataset in messages."""
     per_metre: float
     """Units of the file per metre."""
     least: float
@@ -88,7 +88,7 @@ class Metres:
 
 
 def require_split(split: str, known: Iterable[str], data: str) -> None:
-    """Refuse a split that a data set does not have."""
+    """Refuse a split that a dataset does not have."""
     if split not in known:
         raise InputError(f"no split {split!r} of {data}; choose {', '.join(known)}")
 

@@ -1,4 +1,4 @@
-"""``maps:NAME:SPLIT:ROOT``: public data sets with masks or depth, unpacked on this disk."""
+"""``maps:NAME:SPLIT:ROOT``: public datasets with masks or depth, unpacked on this disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LAYOUTS: dict[str, Callable[[Path, str], Split]] = {
 
 
 def open_mapped(name: DatasetName) -> Dataset:
-    """A split of a public data set; nothing is fetched.
+    """A split of a public dataset; nothing is fetched.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def open_mapped(name: DatasetName) -> Dataset:
         A name or split that is not known, or files that do not lie as published.
     """
     if name.name not in LAYOUTS:
-        raise InputError(f"no data set {name.name!r} with maps; known: {', '.join(LAYOUTS)}")
+        raise InputError(f"no dataset {name.name!r} with maps; known: {', '.join(LAYOUTS)}")
     root = Path(name.path).expanduser()
     if not root.is_dir():
         raise InputError(f"no folder {name.path!r} (looked in {Path.cwd()}); check the path")

@@ -53,7 +53,7 @@ def encoder_law(context: Context, sources: Sequence[str], options: Mapping[str, 
 
 @functools.lru_cache(maxsize=8)
 def encoder_group(llm: str, dataset: str) -> GroupFit:
-    """All laws fitted to the published losses of one language model on one data set."""
+    """All laws fitted to the published losses of one language model on one dataset."""
     runs = encoder.published_runs()
     part = runs[(runs["llm"] == llm) & (runs["dataset"] == dataset)]
     (group,) = encoder.compute(part, ENCODER_FIT)

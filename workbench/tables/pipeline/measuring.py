@@ -88,7 +88,7 @@ class _Asked:
 
 
 def _asked(measurement: Measurement, profile: Profile, out: Path, listing: Listing) -> _Asked:
-    """What is measured; stores and data sets are opened."""
+    """What is measured; stores and datasets are opened."""
     roles = profile.data[measurement.data] if measurement.data else {}
     device, kind = pick_device(profile.device), ANALYSES[measurement.analysis]
     call = asdict(measurement)
@@ -127,7 +127,7 @@ def _found(measurement: Measurement, profile: Profile, out: Path, asked: _Asked)
 def _of_images(
     measurement: Measurement, profile: Profile, images: dict[str, Dataset]
 ) -> dict[str, Any]:
-    """The data sets of a decoder, with the weights and settings behind the features of crops."""
+    """The datasets of a decoder, with the weights and settings behind the features of crops."""
     settings = {
         "arithmetic": profile.arithmetic,
         "libraries": code_hash.library_versions(),

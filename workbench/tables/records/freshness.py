@@ -1,4 +1,4 @@
-"""How stores and data sets differ from what tables were made of."""
+"""How stores and datasets differ from what tables were made of."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def of_images(
     weights: Mapping[str, str],
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Provenance of data sets that are read without a store; ``path`` is the name.
+    """Provenance of datasets that are read without a store; ``path`` is the name.
 
     `weights` are hashes by source; `settings` hold everything else that decides features of crops.
     """

@@ -21,7 +21,7 @@ IMAGES = {
     "depth_rooms": "two rooms",
     "depth_rooms_cross": "another room and camera",
 }
-"""Data set → its name."""
+"""Dataset → its name."""
 DECIMALS = {"miou": 1, "rmse": 3}
 """Metric → decimals of its scores."""
 PARTS = {
@@ -104,7 +104,7 @@ def caption(found: pd.DataFrame) -> str:
 
 
 def figure(spec: TableSpec, _: object = None) -> Figure | None:
-    """A table's runs: score against cost, a panel for each data set; None without a run."""
+    """A table's runs: score against cost, a panel for each dataset; None without a run."""
     return drawn(rows_of(spec.key))
 
 

@@ -31,7 +31,7 @@ TEXTILES = DataNote(
 
 
 def scenes_for(papers: str) -> DataNote:
-    """The bundled scenes in place of a data set of the paper's."""
+    """The bundled scenes in place of a dataset of the paper's."""
     return DataNote(
         data="scenes",
         text="Data: bundled rendered scenes (a wall and five shapes with photographic textures) in "

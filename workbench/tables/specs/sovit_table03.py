@@ -1,4 +1,4 @@
-"""SoViT, Table 3: 10-shot accuracy on nine data sets.
+"""SoViT, Table 3: 10-shot accuracy on nine datasets.
 
 Headline: SoViT-400m/14 84.1 on ImageNet against 84.0 of ViT-g/14.
 """
@@ -52,7 +52,7 @@ TABLE = TableSpec(
             quantities={column: _ten_shot(SIGLIP2, column) for column in DATA},
             deviations=(
                 PUBLIC,
-                "Data sets other than ImageNet are used if the config names them, with its splits; "
+                "Datasets other than ImageNet are used if the config names them, with its splits; "
                 "the paper states none. Columns of the others stay empty.",
                 HEAD,
                 DRAWS,

@@ -20,7 +20,7 @@ RUN_IT = (
 
 
 def table(number: int, llm: str, dataset: str) -> TableSpec:
-    """Table `number`: 40 losses of one language model on one data set, beside a fitted law."""
+    """Table `number`: 40 losses of one language model on one dataset, beside a fitted law."""
     where = {"llm": llm, "dataset": dataset}
     columns = ("vit_params", "image_text_pairs")
     run = Setup(

@@ -178,7 +178,7 @@ def test_kitti_reads_eigens_split_in_metres(kitti):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("maps:ade:training:{}", "no data set 'ade' .* ade20k, cityscapes, voc, nyuv2, kitti"),
+        ("maps:ade:training:{}", "no dataset 'ade' .* ade20k, cityscapes, voc, nyuv2, kitti"),
         ("maps:ade20k:train:{}", "no split 'train' of ade20k; choose training, validation"),
         ("maps:ade20k:training:{}/nowhere", "no folder"),
         ("maps:cityscapes:train:{}", "no _leftImg8bit.png files .* leftImg8bit/SPLIT/CITY"),

@@ -217,7 +217,7 @@ def test_test_images_without_class_names_are_a_problem_of_zero_shot(config, tmp_
     problems = dry_run.dry_run(plan.make(select(["sovit4"]), given), given)["problems"]
     (line,) = [line for line in problems if "label" in line]
     assert line.startswith("datasets.imagenet.test: ")
-    assert line.endswith("has no labels; name a labelled data set")
+    assert line.endswith("has no labels; name a labelled dataset")
 
 
 def test_the_same_images_as_train_and_test_are_a_problem(refusals):
