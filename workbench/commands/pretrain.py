@@ -10,10 +10,17 @@ import tyro
 
 from feature_store.errors import InputError, require_at_least
 from workbench.options import options_of
-from workbench.pretraining.config import Distillation, PretrainConfig, PretrainRecipe, check_batch
+from workbench.pretraining.config import (
+    Distillation,
+    PretrainConfig,
+    PretrainRecipe,
+    check_batch,
+    refuse_idle,
+)
 from workbench.results import strict_json
 from workbench.results.messages import note, show
 from workbench.training.config import TrainingConfig
+from workbench.training.status import is_run
 
 if TYPE_CHECKING:
     from workbench.pretraining.run import Pretraining
@@ -59,6 +66,8 @@ class Pretrain:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
+        if self.dry_run or not is_run(self.out):  # older runs may have been given such options
+            refuse_idle(self.config, self.recipe, self.distillation)
         if self.dry_run:
             return self._dry_run()
         from workbench.pretraining.run import Pretraining, pretrain
@@ -86,17 +95,23 @@ class Pretrain:
 
     def _sweep(self, asked: Pretraining, plan: Path) -> int:
         from workbench.pretraining.sweep import sweep
+        from workbench.training import ranks
 
         table = sweep(asked, plan, self.out, note, progress=True)
         if table is None:
             return _stopped()
-        show(strict_json.dumps({"runs": str(table)}) if self.json else f"wrote {table}")
+        if ranks.rank() == 0:
+            show(strict_json.dumps({"runs": str(table)}) if self.json else f"wrote {table}")
         return 0
 
     def _dry_run(self) -> int:
         from workbench import datasets
         from workbench.pretraining.dry_run import estimate
 
+        if self.sweep is not None:
+            raise InputError(
+                "--dry-run estimates one run, not those of --sweep; leave out one or the other"
+            )
         if self.devices < 1:
             raise InputError(f"--devices is {self.devices}; expected at least 1")
         require_at_least(self, classes=1)

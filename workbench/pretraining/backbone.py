@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from feature_store.errors import InputError, some
 from workbench import models
 from workbench.models import timm_family
-from workbench.models.backbone import Backbone, weights_sha256
+from workbench.models.backbone import Backbone
 from workbench.models.info import BackboneInfo
 from workbench.models.names import ModelName
 from workbench.models.registry import build
@@ -45,6 +46,7 @@ def build_s2(
     recipe: PretrainRecipe,
     device: str,
     options: dict[str, Any] | None = None,
+    start: Mapping[str, torch.Tensor] | None = None,
 ) -> S2:
     """The model with its initial weights, at the scales of the training.
 
@@ -52,6 +54,8 @@ def build_s2(
     ----------
     options : dict, optional
         Further arguments of the architecture, such as its width.
+    start : mapping, optional
+        From :func:`weights_of` the config's ``init``, to load it once; otherwise it is loaded here.
 
     Raises
     ------
@@ -66,7 +70,8 @@ def build_s2(
     )  # fmt: skip
     module.requires_grad_(True)
     if config.init is not None:
-        start_from(module, config.init)
+        found = weights_of(config.init) if start is None else start
+        start_from(module, config.init, found)
     module.to(device)
     params = sum(parameter.numel() for parameter in module.parameters())
     info = replace(info, channels=module.num_features, params=params)
@@ -82,15 +87,20 @@ def build_s2(
     )  # fmt: skip
 
 
-def start_from(module: torch.nn.Module, name: str) -> None:
-    """Load the weights of a model of the same architecture; heads are left out.
+def weights_of(name: str) -> dict[str, torch.Tensor]:
+    """The tensors of a model; the first process loads it alone, since it may download it."""
+    with ranks.first_alone():
+        return models.load(name).module.state_dict()
+
+
+def start_from(module: torch.nn.Module, name: str, found: Mapping[str, torch.Tensor]) -> None:
+    """Give a model the weights of one of the same architecture; heads are left out.
 
     Raises
     ------
     InputError
         The architecture differs; the message names a tensor.
     """
-    found = models.load(name).module.state_dict()
     own = module.state_dict()
     shape = {key: tuple(value.shape) for key, value in own.items()}
     there = {key: tuple(v.shape) for key, v in found.items() if not key.startswith(HEADS)}
@@ -103,11 +113,6 @@ def start_from(module: torch.nn.Module, name: str) -> None:
             f"weights of the architecture of --model, at its native size"
         )
     module.load_state_dict({key: found[key] for key in own})
-
-
-def init_sha256(name: str | None) -> str | None:
-    """Hash of the weights that a training starts from; None if they are random."""
-    return None if name is None else weights_sha256(models.load(name).module.state_dict())
 
 
 def augmentation(recipe: PretrainRecipe, info: BackboneInfo) -> tuple[int | None, float]:

@@ -8,7 +8,7 @@ defaults of self-distillation are those of DINOv2's ``ssl_default_config.yaml``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from typing import Literal
 
@@ -148,21 +148,6 @@ class PretrainRecipe:
                 raise InputError(f"{name} is {getattr(self, name):g}; expected 0 to 1")
 
 
-def check_batch(config: PretrainConfig, recipe: PretrainRecipe, devices: int) -> None:
-    """Refuse a batch that does not divide into equal parts for every device."""
-    each = devices * recipe.parts
-    if config.batch < devices:
-        raise InputError(
-            f"--batch is {config.batch} for {devices} devices; expected at least one image per "
-            f"device: choose a larger batch or fewer devices"
-        )
-    if config.batch % each:
-        raise InputError(
-            f"--batch is {config.batch} for {devices} device(s) and {recipe.parts} part(s); "
-            f"expected a multiple of {each}"
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
     """Options of self-distillation; defaults as in DINOv2, except for the number of prototypes."""
@@ -193,3 +178,37 @@ class Distillation:
         for name in ("local_pixels", "momentum", "layer_decay"):
             if not 0 < getattr(self, name) <= 1:
                 raise InputError(f"{name} is {getattr(self, name):g}; expected above 0, at most 1")
+
+
+IDLE: dict[str, tuple[str, ...]] = {
+    "supervised": tuple(field.name for field in fields(Distillation)),
+    "dinov2": ("weight_decay", "warm_up", "loss", "augment", "min_crop", "ema"),
+}
+"""Objective to the options that change nothing with it."""
+
+
+def refuse_idle(config: PretrainConfig, recipe: PretrainRecipe, asked: Distillation) -> None:
+    """Refuse an option that changes nothing with the objective, unless it has its default."""
+    for options in (recipe, asked):
+        for field in fields(options):
+            value = getattr(options, field.name)
+            if field.name in IDLE[config.objective] and value != field.default:
+                raise InputError(
+                    f"--{field.name.replace('_', '-')} is {value}, which changes nothing with "
+                    f"--objective {config.objective}; leave out one or the other"
+                )
+
+
+def check_batch(config: PretrainConfig, recipe: PretrainRecipe, devices: int) -> None:
+    """Refuse a batch that does not divide into equal parts for every device."""
+    each = devices * recipe.parts
+    if config.batch < devices:
+        raise InputError(
+            f"--batch is {config.batch} for {devices} devices; expected at least one image per "
+            f"device: choose a larger batch or fewer devices"
+        )
+    if config.batch % each:
+        raise InputError(
+            f"--batch is {config.batch} for {devices} device(s) and {recipe.parts} part(s); "
+            f"expected a multiple of {each}"
+        )

@@ -24,6 +24,7 @@ import math
 from typing import Any
 
 from workbench import cost
+from workbench.cost.hours import TFLOPS, gpu_hours
 from workbench.models.info import BackboneInfo
 from workbench.models.registry import build
 from workbench.multiscale import plan_scale
@@ -36,8 +37,6 @@ BLANKED = 0.3
 """Share of the patches of a large crop that is blanked: 0.1 to 0.5 in half of them, and there are
 two."""
 FORWARD_AND_BACKWARD = 3
-TFLOPS = 200.0
-"""Sustained TFLOP/s assumed, not measured; as in ``workbench tables --dry-run``."""
 
 
 def estimate(
@@ -83,7 +82,7 @@ def estimate(
         "images": steps * config.batch,
         "gmacs_per_step": gmacs * config.batch,
         "memory_gb": (20 * params + per_pass * each) / 1e9,
-        "gpu_hours": 2e9 * gmacs * config.batch * steps / (TFLOPS * 1e12) / 3600,
+        "gpu_hours": gpu_hours(gmacs * config.batch * steps),
         "tflops": TFLOPS,
         "disk_gb": (16 * params * (keep + 1) + 4 * counted.params) / 1e9,
     }

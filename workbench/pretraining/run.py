@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from feature_store.errors import InputError
 from workbench import datasets
 from workbench.code_hash import parts_sha256
@@ -20,25 +22,29 @@ from workbench.datasets import Dataset
 from workbench.extraction.local import pick_device
 from workbench.extraction.same_images import fingerprints, sampled_rows
 from workbench.models import trained
+from workbench.models.backbone import weights_sha256
 from workbench.models.names import ModelName
 from workbench.models.run_names import WEIGHTS
 from workbench.multiscale import S2
-from workbench.pretraining.backbone import build_s2, init_sha256
+from workbench.pretraining.backbone import build_s2, weights_of
 from workbench.pretraining.config import (
     Distillation,
     PretrainConfig,
     PretrainRecipe,
     check_batch,
 )
-from workbench.pretraining.evaluation import EvaluationImages, held_out
+from workbench.pretraining.evaluation import EvaluationImages, held_out, matched
 from workbench.pretraining.images import Augmented
 from workbench.pretraining.report import draw, recorder, report
 from workbench.pretraining.supervised import Supervised, require_labels
+from workbench.results.files import require_folder
 from workbench.training import checkpoints, ranks
 from workbench.training.batches import Batches
 from workbench.training.config import TrainingConfig
 from workbench.training.loop import train
 from workbench.training.randomness import seed_step
+from workbench.training.run_folder import NAMES, refuse_other_run
+from workbench.training.status import read_record
 
 CODE = (
     "workbench/datasets",
@@ -90,6 +96,7 @@ def pretrain(
         is not finite.
     """
     log = ranks.of_first(log)
+    require_folder(folder, "--out")
     with ranks.joined(pick_device(asked.recipe.device)) as device:
         config, train_images = asked.config, datasets.open(asked.config.dataset)
         train_images = train_images.take(config.limit)
@@ -98,12 +105,8 @@ def pretrain(
             require_labels(train_images)
         check_batch(config, asked.recipe, ranks.count())
         val_images = None if config.val is None else datasets.open(config.val)
-        seed_step(0, config.seed)
-        s2 = build_s2(config, asked.recipe, device, asked.options)
-        state = _objective(s2, train_images, asked).to(device)
-        images = None
-        if val_images is not None:
-            images = held_out(train_images, val_images, s2, state.inputs, classes=supervised)
+        if supervised and val_images is not None:
+            matched(train_images, val_images)
         steps = config.steps(len(train_images))
         training = replace(
             asked.training,
@@ -111,6 +114,16 @@ def pretrain(
             clip=asked.training.clip or CLIP[config.objective],
         )
         identity = _identity(asked, train_images, val_images)
+        seed_step(0, config.seed)
+        start = _start(asked, training, identity, folder)
+        if start is not None:
+            identity["init_sha256"] = weights_sha256(start)
+        s2 = build_s2(config, asked.recipe, device, asked.options, start)
+        del start  # it takes as much memory as the model
+        state = _objective(s2, train_images, asked).to(device)
+        images = None
+        if val_images is not None and ranks.rank() == 0:  # it alone evaluates
+            images = held_out(train_images, val_images, s2, state.inputs, classes=supervised)
         made = _trained(state, train_images, images, asked, steps, log)
         if asked.recipe.tensorboard:
             made = replace(made, record=recorder(folder))
@@ -126,6 +139,16 @@ def pretrain(
             draw(folder, config.batch)
         ranks.wait()
         return report(folder, outcome.step, config)
+
+
+def _start(
+    asked: Pretraining, training: TrainingConfig, identity: dict[str, Any], folder: Path
+) -> dict[str, torch.Tensor] | None:
+    """Weights to start from, loaded unless the folder holds another run; None if random."""
+    known = identity | {"training": asdict(training), "seed": asked.config.seed}
+    known = {name: value for name, value in known.items() if name not in ("init", "init_sha256")}
+    refuse_other_run(folder, known)
+    return None if asked.config.init is None else weights_of(asked.config.init)
 
 
 def _objective(s2: S2, images: Dataset, asked: Pretraining) -> Any:
@@ -160,10 +183,10 @@ def _trained(
                 f"{state.remedy}"
             )
 
-    if images is None:
-        return replace(found, after=_warning(found.after, warn, asked.training, steps))
     if ranks.rank() > 0:
         return found
+    if images is None:
+        return replace(found, after=_warning(found.after, warn, asked.training, steps))
 
     def evaluate(step: int) -> dict[str, float]:
         try:
@@ -193,7 +216,7 @@ def _warning(
 def _identity(
     asked: Pretraining, train_images: Dataset, val_images: Dataset | None
 ) -> dict[str, Any]:
-    """Everything that decides the weights, except training options and seed."""
+    """Everything that decides the weights, except training options, seed and initial weights."""
     recipe, config = asdict(asked.recipe), asdict(asked.config)
     del recipe["device"], recipe["workers"], recipe["tensorboard"], config["seed"]
     if asked.config.objective == "dinov2":
@@ -204,7 +227,7 @@ def _identity(
         "options": asked.options,
         "images": _images(train_images),
         "val_images": None if val_images is None else _images(val_images),
-        "init_sha256": init_sha256(asked.config.init),
+        "init_sha256": None,
         "code": parts_sha256(CODE),
     }
 
@@ -229,7 +252,9 @@ def _write(state: Any, s2: S2, asked: Pretraining, identity: dict[str, Any], fol
     if (folder / WEIGHTS).exists():
         return
     name = ModelName.parse(asked.config.model)
-    decides = json.dumps([identity, asked.config.seed], sort_keys=True)
+    begun = read_record(folder)["identity"]  # with the names that images then had
+    decided = identity | {field: begun[field] for field in NAMES}
+    decides = json.dumps([decided, asked.config.seed], sort_keys=True)
     record = {
         "architecture": name.arch.partition(".")[0],
         "pixels": s2.info.native,

@@ -14,8 +14,11 @@ from feature_store.errors import InputError
 from workbench import datasets
 from workbench.models.registry import build
 from workbench.pretraining.backbone import describe
+from workbench.pretraining.evaluation import matched
 from workbench.pretraining.run import Pretraining, pretrain
+from workbench.pretraining.supervised import require_labels
 from workbench.results.files import write_csv
+from workbench.training import ranks
 from workbench.training.files import EVALUATION
 
 SHAPE = ("width", "depth", "mlp", "images")
@@ -52,11 +55,16 @@ def sweep(
     Raises
     ------
     InputError
-        The plan lacks a column, a width is not a multiple of the number of heads, or there are no
-        validation images.
+        The plan lacks a column, a width is not a multiple of the number of heads, so few images
+        lack a class, there are no validation images, or the objective is not supervised.
     """
     if asked.config.val is None:
         raise InputError("--sweep evaluates each run on validation images; name them with --val")
+    if asked.config.objective != "supervised":
+        raise InputError(
+            f"--sweep compares the runs by the cross-entropy of their heads, which --objective "
+            f"{asked.config.objective} does not have; use --objective supervised"
+        )
     table = read_runs(plan)
     shapes = positive(table, SHAPE)
     heads = _heads(asked)
@@ -66,19 +74,24 @@ def sweep(
             f"{plan} has width {wrong[0]}, and {asked.config.model} has {heads} heads; expected "
             f"multiples of {heads}"
         )
-    available = len(datasets.open(asked.config.dataset).take(asked.config.limit))
+    images = datasets.open(asked.config.dataset).take(asked.config.limit)
+    val_images = datasets.open(asked.config.val)
+    for limit in sorted({min(int(count), len(images)) for count in shapes["images"]}):
+        require_labels(images.take(limit))
+        matched(images.take(limit), val_images)
     rows = []
     for line, row in shapes.iterrows():
         given = {name: int(row[name]) for name in SHAPE}
         name = "-".join(f"{key}{value}" for key, value in given.items())
-        found = _run(asked, given, heads, available, folder / name, log, progress)
+        found = _run(asked, given, heads, len(images), folder / name, log, progress)
         if found is None:
             return None
         planned = table.loc[line].to_dict()
         if "compute" in planned:
             found["compute"] = planned["compute"] * found["images"] / given["images"]
         rows.append(planned | {"seed": asked.config.seed} | found)
-    write_csv(pd.DataFrame(rows), folder / TABLE)
+    if ranks.rank() == 0:
+        write_csv(pd.DataFrame(rows), folder / TABLE)
     return folder / TABLE
 
 

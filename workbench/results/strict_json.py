@@ -44,8 +44,15 @@ def write(value: Any, path: Path) -> None:
     write_text(json.dumps(jsonable(value), indent=1, allow_nan=False) + "\n", path)
 
 
-def read(path: Path) -> Any:
-    """Read a JSON file.
+TABLE = (
+    "if it is a table or a measurement, delete it and run again; if it is a file of your own, move "
+    "it out of this folder"
+)
+"""What to do about a result that cannot be read."""
+
+
+def read(path: Path, remedy: str = TABLE) -> Any:
+    """Read a JSON file; `remedy` ends the message where it is not one.
 
     Raises
     ------
@@ -55,7 +62,4 @@ def read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read as JSON ({error}); if it is a table or a measurement, delete "
-            f"it and run again; if it is a file of your own, move it out of this folder"
-        ) from error
+        raise InputError(f"{path} cannot be read as JSON ({error}); {remedy}") from error

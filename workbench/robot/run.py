@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from feature_store.errors import InputError
-from workbench.results import strict_json
 from workbench.results.messages import note
 from workbench.robot.config import PolicyConfig, idle
 from workbench.robot.eyes import Eyes, Sight
 from workbench.robot.policy import Policy, Scales
 from workbench.training import checkpoints
-from workbench.training.run_folder import IDENTITY
+from workbench.training.files import IDENTITY
+from workbench.training.status import is_run, read_record
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,9 @@ def finished(folder: Path) -> Finished:
     InputError
         The folder holds no run of ``workbench robot train``, or its training is not finished.
     """
-    path = folder / IDENTITY
-    if not path.exists():
+    if not is_run(folder):
         raise InputError(f"{folder} holds no run ({IDENTITY}); train one: workbench robot train")
-    identity = strict_json.read(path)["identity"]
+    identity = read_record(folder)["identity"]
     if "sight" not in identity:
         raise InputError(f"{folder} holds a run of another kind, not of workbench robot train")
     latest = checkpoints.latest(folder, note)

@@ -6,6 +6,9 @@ batch.
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Protocol
@@ -115,3 +118,14 @@ def collate(items: list[Any]) -> Any:
 
 def _begin(worker: int) -> None:
     ignore_interrupts()
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End at a SIGTERM of the main process alone; one to the whole group (``timeout``, Slurm) lets
+    the main process finish its step, which needs the batch."""
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+        pass
+    os._exit(0)

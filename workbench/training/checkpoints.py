@@ -108,8 +108,8 @@ def latest(folder: Path, log: Callable[[str], None]) -> Path | None:
 
 
 def existing(folder: Path) -> list[Path]:
-    """Checkpoint files, the latest first."""
-    return sorted((p for p in folder.iterdir() if _NAME.fullmatch(p.name)), reverse=True)
+    """Checkpoint files, the latest first; none where there is no such folder."""
+    return sorted((p for p in folder.glob("step_*.pt") if _NAME.fullmatch(p.name)), reverse=True)
 
 
 def step(checkpoint: Path) -> int:

@@ -79,6 +79,8 @@ def train(
                 f"or damaged; name another folder to train again"
             )
         if not run.finished:
+            if ranks.rank() == 0:  # left where the last checkpoint is damaged
+                (folder / FINISHED).unlink(missing_ok=True)
             with (
                 stop_requests(log, _AFTER_STEP, also=[signal.SIGUSR1]) as stopping,
                 shown("train", total=config.iterations, unit="step", wanted=wanted) as bar,
@@ -173,10 +175,21 @@ class _Run:
                     self._add(evaluation, {"step": step, **self._evaluated()})
                 if due or stop:
                     metrics.sync()
+                    if evaluation is not None:
+                        evaluation.sync()
                     self._save()
                     ranks.wait()  # torchrun ends all processes once one has ended with an error
                 if stop or self.finished:
                     return
+        except (RuntimeError, EOFError, ConnectionError) as error:
+            # A RuntimeError comes from reading, or from anywhere: torch handles SIGCHLD. The others
+            # come from batches that the process had yet to hand over.
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+                raise
+            raise InputError(
+                f"a decoding process was killed, probably out of memory ({error}); the checkpoints "
+                f"in {self.folder} are safe: repeat the command, with fewer --workers"
+            ) from error
         finally:
             metrics.close()
             if evaluation is not None:
@@ -230,7 +243,7 @@ class _Run:
         rows = [self._part(step, part, k, len(parts)) for k, part in enumerate(parts)]
         if self.config.clip is not None:
             self.norm = torch.nn.utils.clip_grad_norm_(trained.model.parameters(), self.config.clip)
-        rate = optimizer.param_groups[0]["lr"]
+        rate = max(group["lr"] for group in optimizer.param_groups)
         optimizer.step()
         if trained.schedule is not None:
             trained.schedule.step()

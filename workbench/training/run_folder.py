@@ -17,13 +17,15 @@ from feature_store.errors import InputError
 from workbench.results import strict_json
 from workbench.results.files import require_folder, write_text
 from workbench.training import checkpoints, ranks
-from workbench.training.files import IDENTITY
-from workbench.training.status import is_complete
+from workbench.training.files import EVALUATION, IDENTITY, METRICS
+from workbench.training.status import is_complete, read_record
 
 SHOWN = 6
 """Differing fields that a refusal names."""
 UNDECIDING = ("keep", "log_every")
 """Training options that decide no weights; only older records list them."""
+NAMES = {"dataset": "images", "val": "val_images", "init": "init_sha256"}
+"""Fields with a name, and the fields with the hash of what it names: it may have moved."""
 
 
 @contextmanager
@@ -82,7 +84,7 @@ def check_identity(
     Raises
     ------
     InputError
-        The folder belongs to another run.
+        As :func:`refuse_other_run`.
     """
     now = {
         "identity": strict_json.jsonable(identity),
@@ -93,11 +95,12 @@ def check_identity(
     }  # fmt: skip
     path = folder / IDENTITY
     if not path.exists():
+        refuse_other_run(folder, identity)
         if ranks.rank() == 0:
             with checkpoints.writing(IDENTITY, folder):
                 strict_json.write(now, path)
         return False
-    then = strict_json.read(path)
+    then = read_record(folder)
     of_other_code = refuse_other_run(folder, {**dict.fromkeys(then["identity"]), **identity})
     if of_other_code:
         log(f"note: another version of the code has trained {folder}; its results are reported")
@@ -120,16 +123,24 @@ def refuse_other_run(folder: Path, known: Mapping[str, Any]) -> bool:
     Raises
     ------
     InputError
-        The folder belongs to another run.
+        The folder belongs to another run, or holds the files of one without its record.
     """
-    path = folder / IDENTITY
-    if not path.exists():
+    if not (folder / IDENTITY).exists():
+        for found in [*checkpoints.existing(folder), folder / METRICS, folder / EVALUATION]:
+            if found.exists():
+                raise InputError(
+                    f"{folder} holds {found.name} but no {IDENTITY}, which tells what run it "
+                    f"belongs to; name another folder, or restore {IDENTITY}"
+                )
         return False
-    then = strict_json.read(path)["identity"]
+    then = read_record(folder)["identity"]
     recorded = {name: then.get(name) for name in known}
     differing = dict(_differing(recorded, strict_json.jsonable(known)))
     for name in UNDECIDING:
         differing.pop(f"training.{name}", None)
+    for name, content in NAMES.items():
+        if content in known and not any(key.partition(".")[0] == content for key in differing):
+            differing.pop(name, None)
     if differing and not (differing.keys() == {"code"} and is_complete(folder, then)):
         raise _refusal(folder, differing)
     return bool(differing)

@@ -19,6 +19,26 @@ def is_run(folder: str | Path) -> bool:
     return (Path(folder) / IDENTITY).is_file()
 
 
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of a run: ``identity`` and ``environment``, each a dict.
+
+    Raises
+    ------
+    InputError
+        It is damaged, or a file of something else than a run.
+    """
+    path = folder / IDENTITY
+    remedy = "restore it from a copy, or name another folder"
+    record = strict_json.read(path, remedy)
+    match record:
+        case {"identity": {"training": {"iterations": int()}}}:
+            return {"environment": {}, **record}
+    raise InputError(
+        f"{path} is not the record of a run; expected identity.training.iterations, a number: "
+        f"{remedy}"
+    )
+
+
 def is_complete(folder: Path, identity: Mapping[str, Any]) -> bool:
     """Whether a run has all its results: the weights for pre-training, else the last checkpoint.
 
@@ -51,13 +71,7 @@ def status(folder: str | Path) -> dict[str, Any]:
         The record of the run is damaged.
     """
     path = Path(folder)
-    record = strict_json.read(path / IDENTITY)
-    try:
-        total = record["identity"]["training"]["iterations"]
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{path / IDENTITY} is not the record of a run: it lacks {error}"
-        ) from error
+    record = read_record(path)
     saved = _saved(path)
     metrics, evaluation = (_last_row(path / name) for name in (METRICS, EVALUATION))
     done = max(saved[0] if saved else 0, int(float(metrics["step"])) if metrics else 0)
@@ -66,7 +80,7 @@ def status(folder: str | Path) -> dict[str, Any]:
         "identity": record["identity"],
         "environment": record["environment"],
         "steps_done": done,
-        "steps_total": total,
+        "steps_total": record["identity"]["training"]["iterations"],
         "checkpoints": saved,
         "complete": is_complete(path, record["identity"]),
         "metrics": metrics,

@@ -11,13 +11,11 @@ from typing import Any
 import torch
 
 from feature_store.errors import InputError
-from workbench.results import strict_json
 from workbench.results.messages import note
 from workbench.training import checkpoints, ranks
 from workbench.training.features import refuse_other_features
-from workbench.training.files import IDENTITY
 from workbench.training.run_folder import refuse_changed
-from workbench.training.status import is_complete
+from workbench.training.status import is_complete, is_run, read_record
 from workbench.vlm.config import VlmConfig
 from workbench.vlm.language import Language, load
 from workbench.vlm.layout import Writer
@@ -147,12 +145,11 @@ def recorded(folder: Path) -> dict[str, Any] | None:
     Raises
     ------
     InputError
-        A run of another kind.
+        A run of another kind, or its record is damaged.
     """
-    path = folder / IDENTITY
-    if not path.is_file():
+    if not is_run(folder):
         return None
-    identity = strict_json.read(path).get("identity", {})
+    identity = read_record(folder)["identity"]
     if "vlm" not in identity:
         raise InputError(
             f"{folder} holds a run of another kind, not of workbench vlm train; name another folder"

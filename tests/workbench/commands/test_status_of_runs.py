@@ -48,6 +48,10 @@ def test_a_run_that_ended_early_is_complete(tmp_path, capsys):
 
 
 def test_a_damaged_record_is_refused(tmp_path, capsys):
-    (tmp_path / "run.json").write_text('{"identity": {}}')
-    assert main(["status", str(tmp_path)]) == 2
-    assert "run.json" in capsys.readouterr().err
+    for text in ('{"identity": {}}', '{"identity": []}', '["another tool"]', '{"identity": {"tr'):
+        (tmp_path / "run.json").write_text(text)
+        assert main(["status", str(tmp_path)]) == 2
+        said = capsys.readouterr().err
+        assert "run.json" in said
+        assert "another folder" in said
+        assert "delete" not in said

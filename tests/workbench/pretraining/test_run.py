@@ -20,11 +20,14 @@ from timm.optim import create_optimizer_v2
 import feature_store
 from feature_store import InputError
 from workbench.cli import main
+from workbench.models.backbone import weights_sha256
 from workbench.models.run_names import record_of
+from workbench.pretraining import run
 from workbench.pretraining.backbone import build_s2
 from workbench.pretraining.config import PretrainConfig, PretrainRecipe
 from workbench.pretraining.supervised import Classifier
-from workbench.training import checkpoints
+from workbench.training import checkpoints, loop, ranks
+from workbench.training.trained import Outcome
 
 
 def rows(folder, name):
@@ -138,10 +141,17 @@ def flat(value, name=""):
     return {} if value is None or isinstance(value, str) else {name: value}
 
 
-def test_weights_to_start_from_are_those_of_a_run(pretrain, tmp_path):
+def test_weights_to_start_from_are_those_of_a_run(pretrain, tmp_path, monkeypatch):
+    from workbench import models
+
     pretrain(tmp_path / "a", epochs="1")
+    load, loaded = models.load, []
+    monkeypatch.setattr(models, "load", lambda name: loaded.append(name) or load(name))
     pretrain(tmp_path / "b", epochs="0.1", init=f"run:{tmp_path / 'a'}", ema="0",
              learning_rate="1e-12", val=None)  # fmt: skip
+    assert loaded == [f"run:{tmp_path / 'a'}"]
+    recorded = json.loads((tmp_path / "b/run.json").read_text())["identity"]["init_sha256"]
+    assert recorded == weights_sha256(load(loaded[0]).module.state_dict())
     one, other = (load_file(tmp_path / name / "checkpoint.safetensors") for name in "ab")
     for key in one:
         torch.testing.assert_close(one[key], other[key], atol=1e-6, rtol=0)
@@ -173,6 +183,9 @@ def test_weights_to_start_from_are_those_of_a_run(pretrain, tmp_path):
         ({"local_pixels": "-1"}, ["local_pixels", "-1"]),
         ({"dry_run": "", "devices": "0"}, ["--devices", "0"]),
         ({"dry_run": "", "classes": "0"}, ["classes", "0"]),
+        ({"momentum": "0.9"}, ["--momentum is 0.9", "--objective supervised"]),
+        ({"objective": "dinov2"}, ["--augment is light2", "--objective dinov2"]),
+        ({"objective": "dinov2", "augment": "auto", "ema": "0", "dry_run": ""}, ["--ema is 0"]),
         ({"dry_run": "", "devices": "16"}, ["--batch is 8", "16 devices"]),
         ({"learning_rate": "1e38", "checkpoint_every": "1"}, ["step 1", "not finite"]),
         ({"dataset": "damaged"}, ["damaged", "nan"]),
@@ -206,7 +219,26 @@ def test_options_are_run_or_refused_in_one_line(options, words, line, coloured, 
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
-def test_another_configuration_and_an_unfinished_run_are_refused(line, pretrain, tmp_path, capsys):
+def test_a_run_whose_images_moved_ends_with_the_same_model(
+    line, pretrain, coloured, held_out, tmp_path, monkeypatch
+):  # fmt: skip
+    def interrupted(*step):
+        raise KeyboardInterrupt
+
+    pretrain(tmp_path / "whole", epochs="0.5")
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "_one", interrupted)
+        assert main(line(tmp_path / "a", epochs="0.5")) == 130
+    for images, name in ((coloured, "staged"), (held_out, "val")):
+        shutil.copytree(images, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    pretrain(tmp_path / "a", epochs="0.5", dataset="folder:staged", val="folder:val")
+    assert record_of(tmp_path / "a") == record_of(tmp_path / "whole")
+
+
+def test_another_configuration_and_an_unfinished_run_are_refused(
+    line, pretrain, tmp_path, capsys, monkeypatch
+):  # fmt: skip
     pretrain(tmp_path / "a", epochs="1")
     assert main(line(tmp_path / "a", epochs="1", scales="1x")) == 2
     assert "scales was ['1x', '2x'] there and is ['1x'] now" in capsys.readouterr().err
@@ -214,6 +246,12 @@ def test_another_configuration_and_an_unfinished_run_are_refused(line, pretrain,
     said = capsys.readouterr().err
     assert "recipe.learning_rate was None there and is 0.1 now" in said
     assert "seed was 0 there and is 3 now" in said
+    (tmp_path / "file").write_text("")
+    for out, word in (("a", "scales was"), ("file", "--out is")):
+        with monkeypatch.context() as patch:
+            patch.setattr(run, "build_s2", lambda *more: pytest.fail("refused too late"))
+            assert main(line(tmp_path / out, epochs="1", scales="1x")) == 2
+        assert word in capsys.readouterr().err
     (tmp_path / "a" / "checkpoint.safetensors").unlink()
     assert main(["cost", "--model", f"run:{tmp_path / 'a'}"]) == 2
     assert "unfinished" in capsys.readouterr().err
@@ -240,6 +278,19 @@ def test_weights_decay_where_they_are_matrices():
     )
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0)
     assert {p.ndim for p in decayed["params"]} == {2, 4}
+
+
+def test_the_first_process_alone_decodes_what_it_evaluates(
+    line, coloured, tmp_path, capsys, monkeypatch
+):  # fmt: skip
+    monkeypatch.setattr(ranks, "rank", lambda: 1)
+    monkeypatch.setattr(run, "held_out", lambda *more, **options: pytest.fail("decoded"))
+    stopped = Outcome(step=0, finished=False, seconds=0.0)
+    monkeypatch.setattr(run, "train", lambda *more, **options: stopped)
+    assert main(line(tmp_path / "a")) == 0, "the first process tells how it ended"
+    shutil.copytree(coloured / "green", tmp_path / "val" / "green")
+    assert main(line(tmp_path / "a", val=f"folder:{tmp_path / 'val'}")) == 2
+    assert "no image of red" in capsys.readouterr().err
 
 
 def test_a_damaged_weight_file_is_refused(pretrain, tmp_path, capsys):

@@ -13,9 +13,10 @@ from workbench.cli import main
 from workbench.pretraining import sweep
 from workbench.pretraining.backbone import augmentation, build_s2
 from workbench.pretraining.config import AUGMENTATIONS, PretrainConfig, PretrainRecipe
+from workbench.training import loop
 
 
-def test_shapes_are_trained_as_planned_and_resumed(line, tmp_path, capsys):
+def test_shapes_are_trained_as_planned_and_resumed(line, tmp_path, capsys, monkeypatch):
     plan = tmp_path / "star.csv"
     rows = [{"dimension": "width", "width": 16, "depth": 2, "mlp": 24, "images": 16},
             {"dimension": "centre", "width": 32, "depth": 3, "mlp": 24, "images": 32}]  # fmt: skip
@@ -34,10 +35,10 @@ def test_shapes_are_trained_as_planned_and_resumed(line, tmp_path, capsys):
     assert info.channels == 32
     assert models.load(f"run:{folder}").module.blocks[2].mlp.fc1.out_features == 24
     before = (folder / "metrics.csv").stat().st_mtime_ns
+    monkeypatch.setattr(loop._Run, "_one", lambda *step: pytest.fail("trained again"))
     assert main(words) == 0
-    assert (tmp_path / "runs" / "sweep.csv").exists()
-    assert len(pd.read_csv(folder / "metrics.csv")) == 4
-    assert before <= (folder / "metrics.csv").stat().st_mtime_ns
+    assert (folder / "metrics.csv").stat().st_mtime_ns == before
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "runs" / "sweep.csv"), table)
 
 
 def test_more_images_than_there_are_make_several_passes_and_widths_are_exact(
@@ -59,8 +60,33 @@ def test_plans_that_do_not_fit_are_refused(line, tmp_path, capsys):
     plan.write_text("width,depth,mlp,images\n15,2,24,16\n")
     assert main(line(tmp_path / "runs", sweep=str(plan))) == 2
     assert "width 15" in capsys.readouterr().err
-    assert main(line(tmp_path / "runs", sweep=str(plan), val=None)) == 2
-    assert "--val" in capsys.readouterr().err
+    plan.write_text("width,depth,mlp,images\n16,1,24,24\n16,1,24,6\n")
+    for options, word in (
+        ({"val": None}, "--val"),
+        ({"objective": "dinov2", "augment": None}, "--objective dinov2"),
+        ({"dry_run": ""}, "--dry-run"),
+        ({}, "1 class;"),
+    ):
+        assert main(line(tmp_path / "runs", sweep=str(plan), **options)) == 2
+        assert word in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists(), "refused before the first shape is trained"
+
+
+def test_the_first_of_several_processes_writes_the_table(line, tmp_path, capsys, monkeypatch):
+    plan = tmp_path / "star.csv"
+    plan.write_text("width,depth,mlp,images\n16,1,24,24\n")
+
+    def pretended(asked, folder, log, *, progress):
+        folder.mkdir(parents=True)
+        (folder / "evaluation.csv").write_text("val_loss,val_accuracy\n1,0.5\n")
+        return {"images": 24}
+
+    monkeypatch.setattr(sweep, "pretrain", pretended)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert main(line(tmp_path / "runs", sweep=str(plan))) == 0
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "runs" / "sweep.csv").exists()
 
 
 def test_the_shape_law_reads_the_table_with_the_images_seen(line, tmp_path, capsys, monkeypatch):

@@ -20,10 +20,13 @@ from workbench.training.config import TrainingConfig
 from workbench.training.files import FINISHED
 from workbench.training.loop import train
 from workbench.training.randomness import rows_of_step, seed_step, step_generator
-from workbench.training.run_folder import check_identity
+from workbench.training.run_folder import Metrics, check_identity
+from workbench.training.status import status
 from workbench.training.trained import Trained
 
 CONFIG = TrainingConfig(iterations=40, checkpoint_every=10, log_every=4)
+TRAINING = {"iterations": 40}
+"""Part of the identity of a run of which nothing is trained."""
 
 
 def run(
@@ -123,10 +126,14 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
     data = bytearray(latest.read_bytes())
     data[len(data) // 2] ^= 1
     latest.write_bytes(data)
-    lines = []
-    _, found = run(tmp_path / "a", log=lines.append)
+    lines, complete = [], []
+    _, found = run(
+        tmp_path / "a", log=lines.append,
+        before=lambda step: complete.append(status(tmp_path / "a")["complete"]),
+    )  # fmt: skip
     assert any("damaged" in line and latest.name in line for line in lines)
     assert any("after step 30" in line for line in lines)
+    assert (complete, status(tmp_path / "a")["complete"]) == ([False] * 10, True)
     assert_same(found, expected, tmp_path / "a", tmp_path / "whole")
     for path in checkpoints.existing(tmp_path / "a"):  # none is left: from the start
         path.write_bytes(b"")
@@ -199,6 +206,42 @@ def test_another_run_is_refused_by_the_name_of_what_differs(tmp_path):
         run(tmp_path, TrainingConfig(iterations=50, checkpoint_every=10, log_every=4))
     with pytest.raises(InputError, match="rate was 0.05 there and is 0.1"):
         run(tmp_path, rate=0.1)
+
+
+def test_a_name_decides_only_where_its_content_differs(tmp_path):
+    """A folder of images may have moved; without a hash of the content, its name decides."""
+    then = {"dataset": "folder:a", "images": {"count": 1}, "init": None, "training": TRAINING}
+    check_identity(tmp_path, then, "cpu", print, {})
+    assert not check_identity(tmp_path, then | {"dataset": "folder:b"}, "cpu", print, {})
+    moved = {"dataset": "folder:b", "images": {"count": 2}}
+    with pytest.raises(InputError, match=r"dataset was folder:a .*images\.count was 1"):
+        check_identity(tmp_path, then | moved, "cpu", print, {})
+    with pytest.raises(InputError, match="init was None there and is run:b"):
+        check_identity(tmp_path, then | {"init": "run:b"}, "cpu", print, {})
+
+
+@pytest.mark.parametrize("name", ["step_0000000040", "metrics.csv", "evaluation.csv"])
+def test_files_of_a_run_without_its_record_are_neither_adopted_nor_emptied(tmp_path, name):
+    run(tmp_path, evaluate=lambda step: {"accuracy": 0.5})
+    for path in tmp_path.iterdir():
+        if not path.name.startswith((name, ".lock")):
+            path.unlink()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=rf"{name}\S* but no run\.json.*another folder"):
+        run(tmp_path, seed=1)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_largest_learning_rate_is_logged(tmp_path):
+    slow, fast = torch.nn.Parameter(torch.ones(1)), torch.nn.Parameter(torch.ones(1))
+    groups = [{"params": [slow], "lr": 0.1}, {"params": [fast], "lr": 0.4}]
+    trained = Trained(
+        model=torch.nn.ParameterList([slow, fast]), optimizer=torch.optim.SGD(groups),
+        read=lambda step: None, loss=lambda batch: ((slow + fast).sum(), {}),
+    )  # fmt: skip
+    config = TrainingConfig(iterations=1, log_every=1)
+    train(trained, tmp_path, config, identity={}, seed=0, log=print)
+    assert (tmp_path / "metrics.csv").read_text() == "step,loss,learning_rate\n1,2.0,0.4\n"
 
 
 def test_other_code_reports_a_finished_run_and_refuses_the_rest(tmp_path):
@@ -276,12 +319,19 @@ def test_only_the_latest_checkpoints_stay(tmp_path):
     assert [int(p.name[5:15]) for p in checkpoints.existing(tmp_path)] == [40, 35, 30]
 
 
-def test_clipping_bounds_the_gradient(tmp_path):
-    free, clipped = (
-        run(tmp_path / str(clip), TrainingConfig(iterations=3, clip=clip))[1]
-        for clip in (None, 1e-12)
-    )
-    assert not torch.equal(free[0], clipped[0])
+def test_clipping_bounds_the_gradient(tmp_path, monkeypatch):
+    norms, step = [], torch.optim.AdamW.step
+
+    def measured(optimizer, *more):
+        found = [p.grad.norm() for group in optimizer.param_groups for p in group["params"]]
+        norms.append(float(torch.stack(found).norm()))
+        return step(optimizer, *more)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", measured)
+    for clip in (None, 1e-3):
+        run(tmp_path / str(clip), TrainingConfig(iterations=3, clip=clip))
+    assert min(norms[:3]) > 1e-2
+    assert max(norms[3:]) <= 1e-3 * (1 + 1e-4)
 
 
 @pytest.mark.parametrize("option", ["iterations", "checkpoint_every", "keep", "log_every"])
@@ -292,8 +342,9 @@ def test_refused_options(option):
         TrainingConfig(clip=-1)
 
 
-def test_hooks_surround_every_step_and_evaluations_are_rows(tmp_path):
-    seen = []
+def test_hooks_surround_every_step_and_evaluations_are_rows(tmp_path, monkeypatch):
+    seen, synced = [], []
+    monkeypatch.setattr(Metrics, "sync", lambda table: synced.append(table._name))
     hooks = {
         "before": lambda step: seen.append(("before", step)),
         "after": lambda step: seen.append(("after", step)),
@@ -303,6 +354,7 @@ def test_hooks_surround_every_step_and_evaluations_are_rows(tmp_path):
     assert seen == [(name, step) for step in range(1, 6) for name in ("before", "after")]
     lines = (tmp_path / "evaluation.csv").read_text().splitlines()
     assert lines == ["step,accuracy", "2,0.02", "4,0.04", "5,0.05"]
+    assert synced == ["metrics.csv", "evaluation.csv"] * 3
 
 
 def test_the_bar_of_a_short_run_names_its_speed(tmp_path, capsys):
@@ -375,6 +427,6 @@ def test_patience_changes_no_step_and_survives_a_stop(tmp_path):
 def test_another_version_of_a_library_is_noted_where_a_run_resumes(tmp_path):
     lines = []
     for version in ("1.0", "1.0", "1.1"):
-        check_identity(tmp_path, {}, "cpu", lines.append, {"timm": version})
+        check_identity(tmp_path, {"training": TRAINING}, "cpu", lines.append, {"timm": version})
     (line,) = lines
     assert "timm was 1.0 and is 1.1" in line

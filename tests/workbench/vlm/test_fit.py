@@ -243,7 +243,8 @@ def test_the_checkpoint_that_was_loaded_is_recorded_and_none_is_removed(planted,
     [({"sight": None}, "another kind, not of workbench vlm train"), ({"vlm": {}}, "no checkpoint")],
 )
 def test_a_folder_that_is_no_trained_model_is_refused(tmp_path, identity, message):
-    strict_json.write({"identity": identity}, tmp_path / "run.json")
+    record = {"identity": identity | {"training": {"iterations": 1}}}
+    strict_json.write(record, tmp_path / "run.json")
     with pytest.raises(InputError, match=f"{tmp_path} h.*{message}"):
         Run.open(tmp_path)
 
@@ -254,7 +255,8 @@ def test_what_needs_no_language_model_is_refused_before_it_is_loaded(planted, ti
     where = {"seed": 0, "log": print}
     fit(store, ONE, asked, options, folder=tmp_path / "first", **where)
     absent = replace(options, llm="none")
-    strict_json.write({"identity": {"sight": None}}, tmp_path / "other" / "run.json")
+    of_another_kind = {"identity": {"sight": None, "training": {"iterations": 1}}}
+    strict_json.write(of_another_kind, tmp_path / "other" / "run.json")
     for source, changed, message, folders in (
         (TWO, absent, "--source toy:a#b@8,", {"start": tmp_path / "first"}),
         (ONE, replace(absent, projector="mlp2x_gelu"), "is linear, .* mlp2x_gelu; .* linear",
