@@ -53,7 +53,7 @@ from workbench.results import strict_json
 from workbench.results.table_files import to_markdown
 from workbench.tables.render import extra_tables
 from workbench.training.config import TrainingConfig
-from workbench.training.run_folder import IDENTITY
+from workbench.training.files import IDENTITY
 
 RESULTS = Path(experiment.__file__).parent / "data"
 PAGE = Path(__file__).parents[2] / "docs/pretraining.md"

@@ -28,14 +28,14 @@ from analyses.scale_selection import DenseTask, Layout, ProbeTask, ReconstructTa
 from workbench.cost.selection import others, with_gmacs
 from workbench.datasets.target_maps import targets_for
 from workbench.extraction import ExtractRequest, extract
-from workbench.results import strict_json
 
 RESULTS = Path(__file__).parent / "results" / "scale_selection"
 SMALL = "bundled:efficientnet_lite0"
 SCALES = ("224", "448", "672")
 LARGER = ("bundled:efficientnet_lite1", "bundled:efficientnet_lite2")
 POLICIES = ("oracle", "random", "centre", "bottom-up", "norm", "variance")
-
+LIMIT = 500
+"""Images of each side, at most."""
 FEW = ("oracle", "random", "bottom-up", "norm")
 """Policies to compare when a head on every token is fitted for each of them."""
 
@@ -61,25 +61,33 @@ DATA = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Run:
+    """The run of one dataset."""
+
+    name: str
+
+    @property
+    def path(self) -> Path:
+        return RESULTS / f"{self.name}.json"
+
+
 def main() -> None:
     parser = runner.parser(__doc__)
     parser.add_argument("--data", type=Path, help="folder of the datasets")
     parser.add_argument("--stores", type=Path, default=Path("runs/scale_selection"))
     parser.add_argument("--only", nargs="+", choices=DATA, default=list(DATA))
-    parser.add_argument("--limit", type=int, default=500, help="images of each side, at most")
     parser.add_argument("--extract", action="store_true", help="extract, and stop there")
     asked = runner.parsed(parser)
     if asked.summary:
         print(json.dumps(summary(), indent=1))
         return
-    for name in asked.only:
-        path = RESULTS / f"{name}.json"
-        if path.exists():
-            continue
-        print(name, flush=True)
-        stores = tuple(stored(name, side, asked) for side in ("train", "test"))
-        if not asked.extract:
-            strict_json.write(measured(name, stores), path)
+    runs = [Run(name) for name in asked.only]
+    if asked.extract:
+        for run in runner.missing(runs):
+            both_stored(run.name, asked)
+        return
+    runner.do(runs, lambda run: measured(run.name, both_stored(run.name, asked)))
 
 
 def measured(
@@ -123,6 +131,13 @@ def task_of(
     return DenseTask(stores, (train, test), layout.grid, task, config)
 
 
+def both_stored(
+    name: str, asked: argparse.Namespace
+) -> tuple[feature_store.FeatureStore, feature_store.FeatureStore]:
+    """The stores of train and test."""
+    return stored(name, "train", asked), stored(name, "test", asked)
+
+
 def stored(name: str, side: str, asked: argparse.Namespace) -> feature_store.FeatureStore:
     """The store of one side, with merged maps of the small model and the larger ones' own."""
     dataset = getattr(DATA[name], side).format(data=asked.data, stores=asked.stores)
@@ -134,9 +149,7 @@ def stored(name: str, side: str, asked: argparse.Namespace) -> feature_store.Fea
         if is_complete(path, model, scales):
             continue
         extract(
-            ExtractRequest(
-                dataset=dataset, models=[model], scales=scales, store=path, limit=asked.limit
-            )
+            ExtractRequest(dataset=dataset, models=[model], scales=scales, store=path, limit=LIMIT)
         )
     return feature_store.open(path)
 

@@ -69,6 +69,11 @@ def render(
     if not all(SMALLEST <= size <= LARGEST for size in sizes):
         sys.exit(f"sizes {sizes}; expected sizes of {SMALLEST} to {LARGEST} pixels")
     files = sorted(p for p in photographs.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
+    if len(files) < 2:  # training and test pictures have different ones
+        sys.exit(
+            f"{photographs} holds {len(files)} JPEG files; expected at least 2: name the folder of "
+            f"the photographs"
+        )
     backgrounds = {"train": files[::2], "test": files[1::2]}
     names = [p.name for p in files]
     refuse_others(out, {"photographs": names, "sizes": list(sizes), "shapes": shapes})
@@ -104,8 +109,7 @@ def refuse_others(out: Path, made_of: dict) -> None:
     """Record what the pictures of a folder are made of, or end where it holds others."""
     record = out / "made_of.json"
     if not record.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(made_of), encoding="utf-8")
+        write_text(json.dumps(made_of), record)
     elif json.loads(record.read_text("utf-8")) != made_of:
         sys.exit(f"{out} holds pictures of other shapes or photographs; name another folder")
 

@@ -10,6 +10,7 @@ import feature_store
 from feature_store.errors import InputError, require_at_least
 from workbench.options import options_of
 from workbench.results import strict_json
+from workbench.results.files import require_folder
 from workbench.results.messages import note, show
 from workbench.robot.config import PolicyConfig, RolloutConfig
 from workbench.training.config import TrainingConfig
@@ -67,6 +68,7 @@ class RobotTrain:
             raise InputError("--demos is missing; expected the folder of the demonstrations")
         if self.dry_run:
             return self._plan(len(load(self.demos).take(self.episodes).image_ids))
+        require_folder(self.out, "--out")
         self._require_sight()
         demonstrations = load(self.demos)
         store = None

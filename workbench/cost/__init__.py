@@ -11,6 +11,7 @@ _HOMES = {
     "cost": "counting",
     "macs": "counting",
     "params": "counting",
+    "gpu_hours": "hours",
     "published_cost_columns": "published",
     "LatencyConfig": "config",
     "Throughput": "timing",

@@ -16,6 +16,7 @@ from workbench.heads.images import Survey
 from workbench.heads.options import OnTheFly
 from workbench.multiscale.memory import CropLimit
 from workbench.multiscale.module import S2
+from workbench.multiscale.planning import plan_scale
 
 SURVEYED = 64
 """Number of crops whose tokens are used to standardise channels; a choice."""
@@ -29,18 +30,13 @@ class Encoder:
     Raises
     ------
     InputError
-        A ``raw`` scale, or a scale that the model cannot run.
+        As :func:`refuse_source`, or weights that cannot be read.
     """
 
     def __init__(self, source: str, options: OnTheFly, log: Callable[[str], None]) -> None:
+        refuse_source(source)
         self.source = source
         name = Source.parse(source)
-        raw = [scale for scale in name.scales if "raw" in scale.split(".")]
-        if raw:
-            raise InputError(
-                f"{source}: every scale of a crop comes from the crop itself; write {raw[0]} "
-                f"without .raw"
-            )
         backbone = models.load(
             name.model, device=options.decoder.device, tap=name.tap,
             arithmetic=options.crops.arithmetic,
@@ -55,6 +51,31 @@ class Encoder:
         """uint8 crops, dims (image, row, col, 3), to float32, dims (image, channel, row, col)."""
         images = self.s2.backbone().normalise(pixels)
         return self.s2(images).map.permute(0, 3, 1, 2).contiguous()
+
+
+def refuse_source(source: str) -> None:
+    """Refuse a source that cannot run on crops, without reading weights.
+
+    Raises
+    ------
+    InputError
+        A ``raw`` scale, a model that does not exist, a scale that it cannot run, or scales with
+        different token grids.
+    """
+    name = Source.parse(source)
+    raw = [scale for scale in name.scales if "raw" in scale.split(".")]
+    if raw:
+        raise InputError(
+            f"{source}: every scale of a crop comes from the crop itself; write {raw[0]} without "
+            f".raw"
+        )
+    info = models.resolve(name.model, name.tap)
+    grids = {scale: plan_scale(scale, info).grid for scale in name.scales}
+    if len(set(grids.values())) > 1:
+        raise InputError(
+            f"{source}: its scales have the token grids {list(grids.values())}; name scales that "
+            f"share one"
+        )
 
 
 def survey(images: MappedImages, encoder: Encoder, options: OnTheFly) -> Survey:

@@ -28,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from feature_store.source import Source
 from workbench import models
 from workbench.cost import cost
+from workbench.cost.hours import TFLOPS, gpu_hours
 from workbench.heads.config import DecoderConfig
 from workbench.heads.images import Survey
 from workbench.heads.options import OnTheFly
@@ -38,8 +39,6 @@ from workbench.multiscale import Scale, ScalePlan, plan_scale
 from workbench.multiscale.memory import CropLimit
 from workbench.multiscale.scale import resolve_scales
 
-TFLOPS = 200.0
-"""Sustained TFLOP/s, assumed rather than measured; as in ``workbench tables --dry-run``."""
 FP32_SHARE = 0.1
 """Assumed rate of a decoder's fp32 work, as a share of the model's rate: on an H100, plain fp32
 peaks at a fifteenth of bf16, and TF32, which PyTorch allows for convolutions, at a half."""
@@ -83,7 +82,7 @@ def estimate(
     training = 3 * head["gmacs"] * seen
     windows = _windows(options) * (1 + options.crops.mirrored)
     passes = pooled.gmacs * (seen + windows * images[1])
-    hours = 2e9 / (tflops * 1e12) / 3600
+    hours = gpu_hours(1, tflops)
     of_head = hours / FP32_SHARE
     width = VALUES * (4 if options.crops.arithmetic == "fp32" else 2)
     model = 4 * info.params + _working(plans, info, decoder.batch, width)

@@ -30,6 +30,7 @@ from workbench.heads.scored import Scored
 from workbench.training.config import TrainingConfig
 from workbench.training.loop import train
 from workbench.training.randomness import rows_of_step, seed_step
+from workbench.training.run_folder import refuse_other_run
 
 
 def compute(
@@ -65,9 +66,11 @@ def compute(
     split = held_out(train_store, test_store, keep_shared=config.keep_shared)
     sources = names_of(sources)
     found = Scored(config)
-    for source in sources:
+    each = [TokenImages(train_store, source, config.merge, targets[0]) for source in sources]
+    for seen in each:
+        refuse_other(seen, config, decoder, training, folder)
+    for source, seen in zip(sources, each, strict=True):
         where = folder / run_name(source, decoder, config.seed)
-        seen = TokenImages(train_store, source, config.merge, targets[0])
         head, learnt, done = _train(seen, config, decoder, training, where, log)
         if not done:
             return None
@@ -81,6 +84,19 @@ def compute(
             train_images=len(learnt.rows), tokens_per_image=learnt.grid[0] * learnt.grid[1],
         )  # fmt: skip
     return found.table(split.report())
+
+
+def refuse_other(
+    images: TokenImages,
+    config: DenseConfig,
+    decoder: DecoderConfig,
+    training: TrainingConfig,
+    folder: Path,
+) -> None:
+    """Refuse a source whose run folder in `folder` holds another run; no features are read."""
+    begun = {"training": asdict(training), "seed": config.seed}
+    where = folder / run_name(images.source, decoder, config.seed)
+    refuse_other_run(where, _identity(images, config.task, decoder) | begun)
 
 
 def _train(

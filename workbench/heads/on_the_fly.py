@@ -6,7 +6,7 @@ Only the decoder's checkpoints are stored. Test images are predicted in windows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ from workbench.datasets import Dataset
 from workbench.datasets.target_maps import cropped, files_sha256, images_sha256
 from workbench.heads.base import DenseHead
 from workbench.heads.crops import MappedImages
-from workbench.heads.encoder import Encoder, survey
+from workbench.heads.encoder import Encoder, refuse_source, survey
 from workbench.heads.fit import run_name
 from workbench.heads.images import Survey
 from workbench.heads.optimiser import trained
@@ -37,6 +37,7 @@ from workbench.heads.windows import predict
 from workbench.training.batches import Batches
 from workbench.training.loop import train
 from workbench.training.randomness import seed_step
+from workbench.training.run_folder import refuse_other_run
 
 NOT_COMPARED = {"shared": None, "left_out": False, "repeated": None, "compared": "ids"}
 """``shared_images`` of decoders trained on crops: comparing pixels would mean decoding all images
@@ -66,7 +67,9 @@ def compute(
     Raises
     ------
     InputError
-        Images with equal ids in both sets; an image or map that cannot be used; a ``raw`` scale.
+        Images with equal ids in both sets; an image or map that cannot be used; a source that
+        cannot run on crops; a folder that holds another run. Sources, folders and test images are
+        checked before the first training.
     """
     refuse_shared_images(_listed(train_images), _listed(test_images))
     config, decoder, crops = options.config, options.decoder, options.crops
@@ -76,9 +79,13 @@ def compute(
     )
     found = Scored(config)
     rows = np.arange(len(test_images))
-    for source in names_of(sources):
+    runs = {
+        source: folder / run_name(source, decoder, config.seed, crops.side)
+        for source in names_of(sources)
+    }
+    _refuse(runs, seen, unseen, options)
+    for source, where in runs.items():
         encoder = Encoder(source, options, log)
-        where = folder / run_name(source, decoder, config.seed, crops.side)
         learnt = survey(seen, encoder, options)
         classes = int(learnt.largest) + 1 if config.task == "segmentation" else 0
         images = replace(seen, classes=classes)
@@ -94,6 +101,21 @@ def compute(
             crop=crops.side, window=crops.window,
         )  # fmt: skip
     return found.table(dict(NOT_COMPARED))
+
+
+def _refuse(
+    runs: Mapping[str, Path], seen: MappedImages, unseen: MappedImages, options: OnTheFly
+) -> None:
+    """Refuse sources, folders and test images that would end the call after a training."""
+    for source, where in runs.items():
+        refuse_source(source)
+        begun = {"training": asdict(options.training), "seed": options.config.seed}
+        refuse_other_run(where, _identity(seen, source, options) | begun)
+    count = len(unseen.dataset)
+    with shown("check", total=count, unit="image", wanted=options.config.progress) as bar:
+        for row in range(count):
+            unseen.pair(row)
+            bar.update()
 
 
 def _listed(images: Dataset) -> Any:
@@ -124,7 +146,7 @@ def _train(
         trained(head, decoder, options.training.iterations, batches.read, tokens),
         folder,
         options.training,
-        identity=_identity(images, encoder, options),
+        identity=_identity(images, encoder.source, options) | {"weights": encoder.weights},
         seed=config.seed,
         log=log,
         progress=config.progress,
@@ -151,8 +173,8 @@ def outputs(
             bar.update()
 
 
-def _identity(images: MappedImages, encoder: Encoder, options: OnTheFly) -> dict[str, Any]:
-    """Facts that determine the weights, besides the training's own options and seed."""
+def _identity(images: MappedImages, source: str, options: OnTheFly) -> dict[str, Any]:
+    """Facts that determine the weights, besides those of the model and the training's options."""
     decoder, crops = asdict(options.decoder), asdict(options.crops)
     decoder.pop("device")
     for name in ("workers", "window", "window_stride", "mirrored"):
@@ -160,14 +182,13 @@ def _identity(images: MappedImages, encoder: Encoder, options: OnTheFly) -> dict
     names = images.dataset.image_ids
     return {
         "task": options.config.task,
-        "source": encoder.source,
+        "source": source,
         "merge": options.config.merge,
         "decoder": decoder,
         "crops": crops,
         "images": protocol.ids_sha256(names),
         "files": images_sha256(images.dataset),
         "depth_unit": options.depth_unit,
-        "weights": encoder.weights,
         "maps": files_sha256(images.dataset, names, options.config.task),
         "code": code_hash.parts_sha256(code_hash.DECODERS),
     }

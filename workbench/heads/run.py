@@ -13,20 +13,24 @@ import pandas as pd
 import feature_store
 from analyses import dense_probe
 from analyses.configs import DenseConfig
+from analyses.reading.labelled_tokens import whole_maps
 from analyses.reading.splits import image_notes
 from analyses.statistics import bootstrap
 from feature_store import FeatureStore
 from feature_store.dataset_name import is_dataset_name
 from workbench import datasets
+from workbench.cost.hours import TFLOPS
 from workbench.datasets import Dataset
 from workbench.datasets.pictures import as_seen
 from workbench.datasets.target_maps import targets_for
 from workbench.heads import estimate as planning
 from workbench.heads import fit, on_the_fly
+from workbench.heads.images import TokenImages
 from workbench.heads.optimiser import enough_memory
 from workbench.heads.options import DenseOptions
 from workbench.heads.report import METRICS, class_table, write_dense
 from workbench.results import strict_json
+from workbench.results.files import require_folder
 from workbench.results.messages import note, show
 from workbench.results.terminal import show_table
 
@@ -55,6 +59,8 @@ class Asked:
 
 def run(asked: Asked) -> int:
     """Train, score and report; returns the exit status, 1 if a training was asked to stop."""
+    if asked.out is not None:
+        require_folder(asked.out, "--out")
     with tempfile.TemporaryDirectory() as temporary:  # without a folder nothing is resumed
         folder = asked.out or Path(temporary)
         crops = asked.maps.crops_images
@@ -92,14 +98,22 @@ def _from_tokens(asked: Asked, folder: Path) -> list[pd.DataFrame] | None:
     stores = feature_store.open(asked.train), feature_store.open(asked.test)
     decoder, training = asked.maps.from_tokens()
     decoder = replace(decoder, device=asked.device)
-    parts = []
-    for source in asked.sources:  # models may crop differently: each has its own targets
-        train, test = (
-            targets_for(store, source, asked.config.task, asked.maps.depth_unit, crop)
+    config, targets = asked.config, {}
+    for source in asked.sources:  # all are checked before the first training
+        for store in stores:
+            whole_maps(store, source, config.merge)
+        train, test = (  # models may crop differently: each has its own targets
+            targets_for(store, source, config.task, asked.maps.depth_unit, crop)
             for store, crop in zip(stores, ("none", asked.maps.eigen_crop), strict=True)
         )
+        targets[source] = train, test
+        if decoder.head != "linear":
+            seen = TokenImages(stores[0], source, config.merge, train)
+            fit.refuse_other(seen, config, decoder, training, folder)
+    parts = []
+    for source in asked.sources:
         given: dict[str, Any] = {
-            "sources": [source], "targets": (train, test), "config": asked.config
+            "sources": [source], "targets": targets[source], "config": config
         }  # fmt: skip
         if decoder.head == "linear":
             parts.append(dense_probe.compute(*stores, **given))
@@ -137,8 +151,8 @@ def estimate(asked: Asked) -> int:
     ]
     if asked.json:
         rates = {
-            "assumed_tflops": planning.TFLOPS,
-            "assumed_decoder_tflops": planning.FP32_SHARE * planning.TFLOPS,
+            "assumed_tflops": TFLOPS,
+            "assumed_decoder_tflops": planning.FP32_SHARE * TFLOPS,
         }
         show(strict_json.dumps({"rows": rows, **rates}))
     else:

@@ -182,13 +182,13 @@ def default_count() -> int:
 
 
 def _serve(pipe: Any, make: Callable[[], Robot]) -> None:
-    """Carry out orders until the pipe is closed."""
+    """Carry out orders until the pipe is closed, be it during an order."""
     ignore_interrupts()
     robot = None
     while True:
         try:
             order = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             break
         answer: Answer | InputError
         try:
@@ -201,7 +201,10 @@ def _serve(pipe: Any, make: Callable[[], Robot]) -> None:
             answer = InputError(
                 f"a simulation failed ({what}); repeat with --environments 1 to see where"
             )
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except OSError:
+            break
     if robot is not None:
         robot.close()
 

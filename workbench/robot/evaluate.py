@@ -25,7 +25,7 @@ from workbench.robot.config import (
     RolloutConfig,
 )
 from workbench.robot.environments import Environments, default_count
-from workbench.robot.film import chosen, write_film
+from workbench.robot.film import EACH, chosen, write_film
 from workbench.robot.live import live_encoder
 from workbench.robot.rollout import Controller, control_frequency, roll
 from workbench.robot.simulation import FPS, Simulation, require_versions, versions
@@ -80,7 +80,6 @@ def evaluate(
             features=cloned.identity.get("vision"),
         )  # fmt: skip
     controller = Controller(cloned.policy, encode, config.ensemble, device, within=ACTION_RANGE)
-    count = min(config.environments or default_count(), config.positions)
     look = {"camera_shift": config.camera_shift, "light": config.light}
     make = partial(Simulation, recording["task"], recording["size"], **look)
     kept = TrialLog(folder, trial_identity(config, cloned.identity, cloned.step, device))
@@ -88,7 +87,7 @@ def evaluate(
     missing = [position for position in range(config.positions) if position not in trials]
     start, steps = time.perf_counter(), 0
     with (
-        Environments(make, count if missing or video else 0) as robots,
+        Environments(make, _simulations(config, len(missing), video is not None)) as robots,
         shown("trials", total=len(missing), unit="trial", wanted=progress) as bar,
     ):
         for trial in roll(controller, robots, missing, config):
@@ -115,6 +114,12 @@ def evaluate(
         "options": asdict(config),
         "versions": versions(),
     }
+
+
+def _simulations(config: RolloutConfig, missing: int, filmed: bool) -> int:
+    """Number of simulations: at most one for each trial that is to run, or to run again."""
+    trials = max(missing, min(2 * EACH, config.positions) if filmed else 0)
+    return min(config.environments or default_count(), trials)
 
 
 def _require_new_positions(config: RolloutConfig, recording: dict[str, Any]) -> None:

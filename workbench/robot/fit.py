@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from feature_store.errors import InputError, require_at_least
 from workbench.code_hash import parts_sha256
 from workbench.robot.config import PolicyConfig
 from workbench.robot.demonstrations import Demonstrations
-from workbench.robot.eyes import Eyes, Sight, read_features, survey
+from workbench.robot.eyes import Eyes, Sight, read_features, resolved_pooling, survey
 from workbench.robot.policy import Policy, Scales
 from workbench.robot.windows import WindowBatch, batch_of, window_rows
 from workbench.training.config import TrainingConfig
 from workbench.training.features import recorded
 from workbench.training.loop import train
 from workbench.training.randomness import rows_of_step, seed_step
+from workbench.training.run_folder import refuse_other_run
 from workbench.training.trained import Outcome, Trained
 
 WARM_UP = 0.05
@@ -69,18 +71,28 @@ class Learner:
         train, validate = demonstrations.split(config.validation_share, seed)
         self.episodes = train, validate
         self.frames = tuple(map(demonstrations.frames_of, self.episodes))
-        self.sight: Sight | None = None
-        eyes = None
-        seed_step(0, seed)
         if store is not None:
             require_maps(store, self.source)
             _require_all_crops(store, self.source)
             _require_whole(store, self.source, len(demonstrations.image_ids))
-            self.sight = survey(store, self.source, config, self.frames[0])
-            eyes = Eyes(self.sight, config.width, norm=config.layer_norm)
-        known = demonstrations.state[self.frames[0]], demonstrations.action[self.frames[0]]
+            resolved_pooling(store, self.source, config)  # refuses prefixes that are not there
+
+    @cached_property
+    def sight(self) -> Sight | None:
+        """Survey of all stored training features, read at the first use; None if blind."""
+        if self.store is None:
+            return None
+        return survey(self.store, self.source, self.config, self.frames[0])
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The policy, with random weights when it is first used."""
+        config, sight, data = self.config, self.sight, self.demonstrations
+        seed_step(0, self.seed)
+        eyes = None if sight is None else Eyes(sight, config.width, norm=config.layer_norm)
+        known = data.state[self.frames[0]], data.action[self.frames[0]]
         scales = Scales(*((v.mean(0, np.float64), v.std(0, np.float64)) for v in known))
-        self.policy = Policy(config, eyes, scales).to(config.device)
+        return Policy(config, eyes, scales).to(config.device)
 
     def batch(self, last: np.ndarray) -> WindowBatch:
         """Windows that end at these frames, with their features."""
@@ -113,6 +125,13 @@ class Learner:
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the weights, except training options and seed."""
+        sight = self.sight
+        return self.known() | {
+            "sight": None if sight is None else [sight.pooling, *sight.shape],
+        }
+
+    def known(self) -> dict[str, Any]:
+        """What of :meth:`identity` is known before features are read."""
         options, data = asdict(self.config), self.demonstrations
         options.pop("device")
         features, vision, dtype = {}, {}, ""
@@ -131,7 +150,6 @@ class Learner:
             "features": features,
             "vision": vision,
             "dtype": dtype,
-            "sight": None if self.sight is None else [self.sight.pooling, *self.sight.shape],
             "sizes": [data.state.shape[1], data.action.shape[1]],
             "demonstrations": digest.hexdigest(),
             "episodes": {"train": len(self.episodes[0]), "validation": len(self.episodes[1])},
@@ -154,8 +172,10 @@ def clone(
     Raises
     ------
     InputError
-        As :func:`~workbench.training.loop.train`.
+        As :func:`~workbench.training.loop.train`. A folder that holds another run is refused before
+        features are read, where that can be known.
     """
+    refuse_other_run(folder, learner.known() | {"training": asdict(training), "seed": learner.seed})
     config, policy = learner.config, learner.policy
     optimizer = torch.optim.AdamW(
         policy.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay

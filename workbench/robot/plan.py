@@ -7,12 +7,10 @@ from typing import Any
 
 from feature_store import Source
 from workbench.cost import cost
+from workbench.cost.hours import TFLOPS, gpu_hours
 from workbench.models import clip_checkpoints
 from workbench.models.names import ModelName
 from workbench.robot.config import PolicyConfig, RolloutConfig
-
-TFLOPS = 200.0
-"""Sustained TFLOP/s assumed, not measured; as in ``workbench tables --dry-run``."""
 
 
 def plan(source: str, frames: int, config: PolicyConfig, trials: RolloutConfig) -> dict[str, Any]:
@@ -22,9 +20,10 @@ def plan(source: str, frames: int, config: PolicyConfig, trials: RolloutConfig) 
     -------
     dict
         ``gmacs_per_frame``, ``gmacs_per_step`` (of control), ``params``, ``feature_bytes``,
-        ``demonstration_gpu_hours`` and ``trial_gpu_hours``: 2 x GMACs x frames over
-        :data:`TFLOPS`, with trials of the greatest length; ``missing_file``: checkpoint of a
-        ``file:`` model that does not exist (its architecture is counted all the same), or None.
+        ``demonstration_gpu_hours`` and ``trial_gpu_hours``, see
+        :func:`~workbench.cost.hours.gpu_hours`, with trials of the greatest length;
+        ``missing_file``: checkpoint of a ``file:`` model that does not exist (its architecture is
+        counted all the same), or None.
 
     Raises
     ------
@@ -35,7 +34,7 @@ def plan(source: str, frames: int, config: PolicyConfig, trials: RolloutConfig) 
     missing = missing_file(name.model)
     counted = name.model if missing is None else untrained(name.model)
     found = cost(counted, name.scales, tap=name.tap)
-    hours = 2e9 * found.gmacs / (TFLOPS * 1e12) / 3600
+    hours = gpu_hours(found.gmacs)
     looks = -(-trials.max_steps // config.look_every)
     return {
         "source": source,

@@ -29,6 +29,7 @@ import torch
 from feature_store import Source
 from feature_store.errors import InputError
 from workbench.cost import Cost, cost
+from workbench.cost.hours import TFLOPS, gpu_hours
 from workbench.vlm.config import Stage, VlmConfig
 from workbench.vlm.projector import Projector
 
@@ -43,8 +44,6 @@ GPUS_GB = (80, 141, 180)
 USABLE = 0.9
 """Share of a GPU's memory that weights and activations may take; the rest is for the scores of the
 words, fragments and CUDA itself."""
-TFLOPS = 200.0
-"""Sustained TFLOP/s assumed, not measured; as in ``workbench tables --dry-run``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,4 +166,4 @@ def _cost(source: str) -> Cost:
 
 def _hours(gmacs: float, tflops: float) -> float:
     """GPU hours of that many multiply-accumulates for each example."""
-    return EXAMPLES * 2e9 * gmacs / (tflops * 1e12) / 3600
+    return EXAMPLES * gpu_hours(gmacs, tflops)

@@ -66,6 +66,15 @@ def test_sizes_that_do_not_fit_are_refused(script, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_photographs_are_refused_before_anything_is_written(script, tmp_path, count):
+    if count:
+        Image.new("RGB", (300, 300)).save(tmp_path / "0.jpg")
+    with pytest.raises(SystemExit, match=f"{tmp_path} holds {count} JPEG files; expected at least"):
+        script["render"](tmp_path, tmp_path / "out", {"train": 1, "test": 1}, (64,))
+    assert not (tmp_path / "out").exists()
+
+
 def test_pictures_show_their_shapes_over_photographs_of_their_own_part(script, tmp_path):
     photographs = tmp_path / "photographs"
     photographs.mkdir()

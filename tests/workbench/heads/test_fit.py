@@ -132,13 +132,14 @@ def test_batches_hold_the_tokens_and_maps_of_their_rows(make_store):
     assert (tokens.dtype, truth.dtype) == (torch.float32, torch.int64)
 
 
-def test_repeating_a_finished_run_changes_nothing(make_store, tmp_path):
+def test_repeating_a_finished_run_changes_nothing(make_store, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     store = make_store("train", {SOURCE: rng.normal(size=(4, 4, 4, 6)).astype(np.float32)})
     depth = rng.uniform(1, 3, (4, 32, 32)).astype(np.float32)
     both = ((store, depth), (make_store("test", {SOURCE: store.features(SOURCE).values}), depth))
     first, again = (run(*both, "depth", "vpd", tmp_path, 3) for _ in range(2))
     assert first.to_dict() == again.to_dict()
+    monkeypatch.setattr(fit, "survey", None)  # refused before the tokens are read
     with pytest.raises(InputError, match="hidden was 32 there and is 64"):
         run(*both, "depth", "vpd", tmp_path, 3, hidden=64)
 

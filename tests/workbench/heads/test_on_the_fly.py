@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -97,6 +98,50 @@ def test_raw_scales_and_shared_images_are_refused(seen, unseen, tmp_path):
         compute(seen, unseen, tmp_path, source=f"{MODEL}@32+64.raw")
     with pytest.raises(InputError, match="share 8 of 8 test images"):
         compute(seen, seen, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("second", "found"),
+    [
+        (f"{MODEL}@32+64.raw", "write 64.raw without .raw"),
+        (f"{MODEL}@32+70", "70 x 70 is not a multiple of native 32"),
+        (f"{MODEL}@32+64.unpooled", "token grids"),
+        ("random:timm:nothing", "nothing"),
+    ],
+)
+def test_a_second_source_is_refused_before_the_first_is_trained(
+    seen, unseen, tmp_path, second, found
+):
+    with pytest.raises(InputError, match=found):
+        compute(seen, unseen, tmp_path, source=[SOURCE, second], iterations=1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("broken", ["0.png", "1.npy"])
+def test_test_images_are_checked_before_the_training(seen, coloured_maps, tmp_path, broken):
+    unseen = coloured_maps("broken", 3, count=2)
+    path = Path(unseen.removeprefix("csv:")).parent / broken
+    if path.suffix == ".npy":
+        np.save(path, np.ones((4, 4), np.float32))
+    else:
+        path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(InputError, match=r"0.png cannot be read|1.png has 4 x 4 pixels"):
+        compute(seen, unseen, tmp_path, iterations=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_of_other_runs_are_refused_before_the_model_is_loaded(
+    seen, unseen, tmp_path, monkeypatch, capsys
+):
+    compute(seen, unseen, tmp_path, iterations=1)
+    monkeypatch.setattr(on_the_fly, "Encoder", None)
+    with pytest.raises(InputError, match="iterations was 1 there and is 2 now"):
+        compute(seen, unseen, tmp_path, iterations=2)
+    (tmp_path / "file").touch()
+    ask = ["--train", seen, "--test", unseen, "--source", SOURCE, "--dense", "depth"]
+    more = ["--head", "vpd", "--crop", "32", "--out", str(tmp_path / "file")]
+    assert main(["probe", *ask, *more]) == 2
+    assert f"{tmp_path / 'file'} is a file" in capsys.readouterr().err
 
 
 def test_the_command_trains_on_crops_and_plans(seen, unseen, tmp_path, capsys):

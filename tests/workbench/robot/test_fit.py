@@ -17,6 +17,7 @@ import torch
 
 from feature_store.errors import InputError
 from workbench.cli import main
+from workbench.results import strict_json
 from workbench.robot import fit
 from workbench.robot import run as runs
 from workbench.robot.config import PolicyConfig, RolloutConfig
@@ -271,6 +272,20 @@ def test_a_store_with_some_of_the_crops_is_refused(demos, tmp_path, capsys):
     assert "was extracted with --select" in said
 
 
+def test_the_folder_of_another_run_is_refused_before_features_are_read(
+    plane, tmp_path, monkeypatch
+):
+    short = TrainingConfig(iterations=1)
+    clone(learner(plane), short, tmp_path, print)
+    assert strict_json.read(tmp_path / "run.json")["identity"]["sight"] == ["map", 1, 5]
+    clone(learner(plane), short, tmp_path, print)
+    monkeypatch.setattr(fit, "survey", None)
+    with pytest.raises(InputError, match="width was 16 there and is 32 now"):
+        clone(learner(plane, width=32), short, tmp_path, print)
+    with pytest.raises(InputError, match="iterations was 1 there and is 2 now"):
+        clone(learner(plane), replace(short, iterations=2), tmp_path, print)
+
+
 def test_a_negative_seed_is_refused(plane):
     with pytest.raises(InputError, match="seed is -1; expected at least 0"):
         learner(plane, seed=-1)
@@ -279,7 +294,8 @@ def test_a_negative_seed_is_refused(plane):
 def test_a_file_is_refused_where_a_folder_is_written(tmp_path, capsys):
     file = tmp_path / "file"
     file.touch()
-    for line in (["demos", "--out"], ["rollout", "--run", "none", "--video"]):
+    train = ["train", "--demos", "none", "--blind", "--out"]
+    for line in (["demos", "--out"], train, ["rollout", "--run", "none", "--video"]):
         for path in (file, file / "below"):
             assert main(["robot", *line, str(path)]) == 2
             said = capsys.readouterr().err

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import operator
 import os
+import time
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -208,3 +210,19 @@ def test_what_failed_in_another_process_is_named(make, found):
     with Environments(make, 2) as robots, pytest.raises(InputError, match=found) as error:
         robots.obey([(0, Order(start=(0, 0)))])
     assert "memory" not in str(error.value)
+
+
+def test_simulations_end_without_a_word_when_the_pipes_close_during_an_order(capfd):
+    busy = partial(SimpleNamespace, reset=time.sleep, close=list)  # quick to import
+    with Environments(busy, 2) as robots:
+        for pipe in robots._pipes:
+            pipe.send(Order(start=(0.3,), sees=False))
+    assert [process.exitcode for process in robots._processes] == [0, 0]
+    assert capfd.readouterr().err == ""
+
+
+def test_no_more_simulations_start_than_trials_are_run():
+    config = RolloutConfig(positions=20, environments=8)
+    assert [evaluate._simulations(config, n, filmed=False) for n in (0, 1, 20)] == [0, 1, 8]
+    assert [evaluate._simulations(config, n, filmed=True) for n in (0, 5)] == [4, 5]
+    assert evaluate._simulations(replace(config, positions=3), 0, filmed=True) == 3

@@ -9,6 +9,7 @@ from typing import Any
 from feature_store import Source
 from feature_store.errors import InputError
 from workbench.cost import cost
+from workbench.cost.hours import gpu_hours
 from workbench.tables.pipeline.analyses import ANALYSES
 from workbench.tables.pipeline.profile import DataSplit, Profile
 from workbench.tables.specs.schema import Quantity, TableSpec
@@ -125,7 +126,7 @@ def estimate(needs: Iterable[tuple[DataSplit, list[Source]]], profile: Profile) 
     for split, sources in needs:
         for source in sources:
             found = cost(source.model, source.scales, tap=source.tap)
-            hours = 2e9 * found.gmacs / (profile.tflops * 1e12) / 3600
+            hours = gpu_hours(found.gmacs, profile.tflops)
             images = split.expected
             rows.append(
                 {

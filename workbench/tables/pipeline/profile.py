@@ -7,11 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from feature_store.dataset_name import base, is_on_hub, view_name
+from workbench.cost.hours import TFLOPS
 from workbench.models.info import Arithmetic
-
-TFLOPS = 200.0
-"""Sustained TFLOP/s assumed, not measured, for GPU hours: a fifth of an H100's dense bf16 peak; the
-config's ``tflops`` replaces it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +65,7 @@ class Profile:
     shard_images: int = 256
     """Images per shard of a new store."""
     tflops: float = TFLOPS
-    """Sustained TFLOP/s behind the GPU hours of a dry run."""
+    """Sustained TFLOP/s behind the GPU hours of a dry run; the config's ``tflops`` replaces it."""
     decoder_iterations: int | None = None
     """Steps of the published decoders, where fewer are wanted for a trial."""
 
