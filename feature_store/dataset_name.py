@@ -248,7 +248,7 @@ def is_on_hub(text: str) -> bool:
 
 
 def is_imagenet_test(text: str) -> bool:
-    """Whether its class names are ImageNet's synset numbers, alone or several with `EITHER`."""
+    """Whether its class names are ImageNet's WordNet IDs, alone or several with `EITHER`."""
     name = _parsed(text)
     return name is not None and name.base.kind == "imagenet"
 

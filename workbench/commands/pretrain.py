@@ -20,7 +20,6 @@ from workbench.pretraining.config import (
 from workbench.results import strict_json
 from workbench.results.messages import note, show
 from workbench.training.config import TrainingConfig
-from workbench.training.status import is_run
 
 if TYPE_CHECKING:
     from workbench.pretraining.run import Pretraining
@@ -66,8 +65,7 @@ class Pretrain:
     """Print one JSON object on standard output."""
 
     def run(self) -> int:
-        if self.dry_run or not is_run(self.out):  # older runs may have been given such options
-            refuse_idle(self.config, self.recipe, self.distillation)
+        refuse_idle(self.config, self.recipe, self.distillation)
         if self.dry_run:
             return self._dry_run()
         from workbench.pretraining.run import Pretraining, pretrain

@@ -60,7 +60,7 @@ class Probe:
     maps: Annotated[DenseOptions, tyro.conf.arg(name="")] = field(default_factory=DenseOptions)
     zero_shot: bool = False
     """Instead, train nothing: compare images with the names of their classes, as texts. For sources
-    open_clip:ARCH/PRETRAINED#proj; class names may be words or ImageNet's synset numbers."""
+    open_clip:ARCH/PRETRAINED#proj; class names may be words or ImageNet's WordNet IDs."""
     few_shot: tuple[int, ...] = ()
     """Also report the accuracy of closed-form ridge heads on few images per class, such as 1 5 10
     25."""

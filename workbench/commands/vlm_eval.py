@@ -79,9 +79,11 @@ class VlmEval:
         run = Run.open(self.trained)
         run.note_unfinished(note)
         images = self._images(run)
-        prepared(run, images, questions, self.evaluation)  # refuses before a model is loaded
+        prepared(
+            run, images, questions, self.evaluation
+        )  # refuses before the language model is loaded
         model, writer = run.model(self.device, note)
-        origin = self._origin(run, questions)
+        origin = self._origin(run, images, questions)
         found, scores, answers = evaluate(
             run, model, writer, images, questions, self.evaluation, progress=True
         )
@@ -102,6 +104,8 @@ class VlmEval:
         return 0
 
     def _check(self) -> None:
+        from workbench.vlm.answers import record_of
+
         if self.encoder is not None and not is_dataset_name(self.store):
             raise InputError(
                 f"--encoder names the model that computes tokens, and the store {self.store} holds "
@@ -109,6 +113,7 @@ class VlmEval:
             )
         if self.out is not None:
             require_writable(self.out)
+            require_writable(record_of(self.out))
 
     def _images(self, run: Run) -> Images:
         """Images of --store; a dataset's tokens are computed as in the training."""
@@ -120,7 +125,7 @@ class VlmEval:
         vision = run.identity["vision"]
         return open_images(self.store, running_as(vision, note, self.device), decoding_as(vision))
 
-    def _origin(self, run: Run, questions: Sequence[Question]) -> dict[str, Any]:
+    def _origin(self, run: Run, images: Images, questions: Sequence[Question]) -> dict[str, Any]:
         """Run, features, questions, options, code and date of the answers."""
         from workbench.tables.records import provenance
         from workbench.vlm.fit import CODE
@@ -131,7 +136,7 @@ class VlmEval:
             "run": str(run.folder.resolve()),
             "checkpoint": run.checkpoint.name,
             "source": run.identity["source"],
-            "store": self.store,
+            "store": images.path,
             "questions_sha256": sha256(questions),
             "evaluation": asdict(self.evaluation),
             "code": stamp | {"code_sha256": parts_sha256(CODE), "libraries": libraries},

@@ -11,7 +11,6 @@ _HOMES = {
     "cost": "counting",
     "macs": "counting",
     "params": "counting",
-    "gpu_hours": "hours",
     "published_cost_columns": "published",
     "LatencyConfig": "config",
     "Throughput": "timing",

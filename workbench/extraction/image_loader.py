@@ -160,7 +160,7 @@ class Decoders:
             for (shard, _), collated in zip(plan, self._loader, strict=True):
                 yield collated._replace(shard=shard)
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            if "DataLoader worker (pid" not in str(error):
                 raise
             raise InputError(
                 "a decoding process was killed, probably out of memory; what is committed "

@@ -38,6 +38,7 @@ from workbench.training.batches import Batches
 from workbench.training.loop import train
 from workbench.training.randomness import seed_step
 from workbench.training.run_folder import refuse_other_run
+from workbench.training.status import is_run
 
 NOT_COMPARED = {"shared": None, "left_out": False, "repeated": None, "compared": "ids"}
 """``shared_images`` of decoders trained on crops: comparing pixels would mean decoding all images
@@ -111,6 +112,8 @@ def _refuse(
         refuse_source(source)
         begun = {"training": asdict(options.training), "seed": options.config.seed}
         refuse_other_run(where, _identity(seen, source, options) | begun)
+    if all(map(is_run, runs.values())):  # they were checked when these runs began
+        return
     count = len(unseen.dataset)
     with shown("check", total=count, unit="image", wanted=options.config.progress) as bar:
         for row in range(count):

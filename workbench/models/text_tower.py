@@ -24,7 +24,7 @@ def class_vectors(model: str, classes: Sequence[str], device: str = "cpu") -> np
     model : str
         ``open_clip:ARCH/PRETRAINED``, or with random weights ``random:open_clip:ARCH``.
     classes : sequence of str
-        Words, or ImageNet's synset numbers such as ``n01440764``.
+        Words, or ImageNet's WordNet IDs such as ``n01440764``.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def class_vectors(model: str, classes: Sequence[str], device: str = "cpu") -> np
 def readable(classes: Sequence[str]) -> tuple[list[str], Sequence[Callable[[str], str]]]:
     """Classes as words, and the prompts that they stand in.
 
-    ImageNet's synset numbers become open_clip's curated names, in OpenAI's 80 prompts; other
+    ImageNet's WordNet IDs become open_clip's curated names, in OpenAI's 80 prompts; other
     classes lose their underscores and stand in the seven prompts that OpenAI found best.
 
     Examples

@@ -20,6 +20,7 @@ from feature_store.errors import InputError
 from workbench.datasets import Dataset
 from workbench.interrupts import ignore_interrupts
 from workbench.training import ranks
+from workbench.training.loop import KILLED
 from workbench.training.randomness import rows_of_step, seed_step
 
 Key = tuple[int, int, int]
@@ -57,7 +58,10 @@ class Batches:
             return partial(self._now, step)
         if self._coming is None:
             self._coming = iter(self._loader(step))
-        return next(self._coming)
+        try:
+            return next(self._coming)
+        except (EOFError, ConnectionError) as error:  # killed before it handed its batch over
+            raise InputError(KILLED) from error
 
     def ready(self, batch: Any) -> tuple[Any, Any]:
         """The batch of a step, each part stacked along the image axis.

@@ -93,6 +93,10 @@ def train(
         return run.outcome()
 
 
+KILLED = (
+    "a decoding process was killed, probably out of memory; checkpoints are safe: repeat the "
+    "command, with fewer --workers"
+)
 _AFTER_STEP = (
     "stopping after this step, with a checkpoint; repeat to stop at once (steps after the latest "
     "checkpoint are then lost)"
@@ -181,15 +185,10 @@ class _Run:
                     ranks.wait()  # torchrun ends all processes once one has ended with an error
                 if stop or self.finished:
                     return
-        except (RuntimeError, EOFError, ConnectionError) as error:
-            # A RuntimeError comes from reading, or from anywhere: torch handles SIGCHLD. The others
-            # come from batches that the process had yet to hand over.
-            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+        except RuntimeError as error:  # from anywhere: torch handles SIGCHLD
+            if "DataLoader worker (pid" not in str(error):
                 raise
-            raise InputError(
-                f"a decoding process was killed, probably out of memory ({error}); the checkpoints "
-                f"in {self.folder} are safe: repeat the command, with fewer --workers"
-            ) from error
+            raise InputError(KILLED) from error
         finally:
             metrics.close()
             if evaluation is not None:

@@ -58,7 +58,7 @@ def write(
     rows = [(one.image, one.question, one.answer, one.type) for one in questions]
     table = pd.DataFrame(rows, columns=["image", "question", "expected", "type"])
     write_csv(table.assign(answer=answers, score=scores), path)
-    strict_json.write({**record, "answers_sha256": _sha256(path)}, _record(path))
+    strict_json.write({**record, "answers_sha256": _sha256(path)}, record_of(path))
 
 
 def scored_by(record: Mapping[str, Any]) -> str:
@@ -125,7 +125,7 @@ def _of_result(path: Path) -> tuple[dict[str, Any], list[str], np.ndarray]:
 
 def _of_table(path: Path) -> tuple[dict[str, Any], list[str], np.ndarray]:
     """Record, answers and scores of a table."""
-    table, beside = restored(pd.read_csv(path, dtype=str, na_filter=False)), _record(path)
+    table, beside = restored(pd.read_csv(path, dtype=str, na_filter=False)), record_of(path)
     if not beside.is_file():
         raise InputError(
             f"{beside.name}, which names their run, score and questions, is not beside it; "
@@ -139,7 +139,7 @@ def _of_table(path: Path) -> tuple[dict[str, Any], list[str], np.ndarray]:
     return record, table["answer"].tolist(), table["score"].to_numpy(float)
 
 
-def _record(path: Path) -> Path:
+def record_of(path: Path) -> Path:
     """Record of a table; no file of a run has its name."""
     return path.with_name(f"{path.name}.json")
 

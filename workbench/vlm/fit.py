@@ -126,8 +126,8 @@ def fit(
         )
         identity |= {"language": language.identity(), "template": asdict(writer.template)}
         with held(folder):
-            fresh = before is None and checkpoints.latest(folder, log) is None
-            if config.init == "ridge" and fresh:
+            solving = config.init == "ridge" and before is None
+            if solving and checkpoints.latest(folder, log) is None:
                 refuse_other_run(folder, {**identity, "training": asdict(training)})
                 solved = {"r2": solve_projector(model, data, log=log, progress=progress)}
                 if ranks.rank() == 0:

@@ -109,7 +109,7 @@ def solve_last_layer(
             found = {"image": pooled[:, None, None], "words": sought[:, None, None]}
             sums.update({name: value.numpy() for name, value in found.items()}, part)
             bar.update(len(part))
-            if stopping():
+            if ranks.any_of(stopping()):
                 raise KeyboardInterrupt
     moments = sums.result()
     ridge = cross_validate(moments, ["image"], ["words"]).best

@@ -15,7 +15,7 @@ from workbench.results.messages import note
 from workbench.training import checkpoints, ranks
 from workbench.training.features import refuse_other_features
 from workbench.training.run_folder import refuse_changed
-from workbench.training.status import is_complete, is_run, read_record
+from workbench.training.status import is_run, read_record
 from workbench.vlm.config import VlmConfig
 from workbench.vlm.language import Language, load
 from workbench.vlm.layout import Writer
@@ -63,10 +63,9 @@ class Run:
     @property
     def unfinished(self) -> str:
         """Progress of a training that has not finished; otherwise empty."""
-        if is_complete(self.folder, self.identity):
-            return ""
-        done = checkpoints.step(checkpoints.existing(self.folder)[0])
-        return f"step {done} of {self.identity['training']['iterations']}"
+        done = checkpoints.step(self.checkpoint)
+        total = self.identity["training"]["iterations"]
+        return "" if done == total else f"step {done} of {total}"
 
     def note_unfinished(self, log: Callable[[str], None], option: str = "") -> None:
         """Log, where it is so, that the training has not finished; `option` names the run."""

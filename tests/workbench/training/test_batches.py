@@ -58,9 +58,9 @@ def test_a_signal_to_the_whole_group_ends_no_decoder_and_a_killed_one_is_told(tm
 
 
 def test_a_decoder_ends_with_its_parent():
-    batches = Batches(Numbers(), batch=2, workers=1)
+    batches, before = Batches(Numbers(), batch=2, workers=1), multiprocessing.active_children()
     batches.read(1)
-    (worker,) = multiprocessing.active_children()
+    (worker,) = set(multiprocessing.active_children()) - set(before)
     worker.terminate()
     worker.join(10)
     assert worker.exitcode == 0

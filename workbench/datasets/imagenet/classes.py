@@ -10,13 +10,13 @@ from pathlib import Path
 
 @cache
 def synsets() -> tuple[str, ...]:
-    """The 1,000 synset numbers in class order, such as ``n01440764``."""
+    """The 1,000 WordNet IDs in class order, such as ``n01440764``."""
     return tuple(_listed("imagenet_synsets.txt").split())
 
 
 @cache
 def synsets_of(test_set: str) -> tuple[str, ...]:
-    """The 200 synset numbers of ImageNet-A (``a``) or -R (``r``), in class order."""
+    """The 200 WordNet IDs of ImageNet-A (``a``) or -R (``r``), in class order."""
     return tuple(_listed(f"imagenet_{test_set}_synsets.txt").split())
 
 

@@ -62,12 +62,12 @@ def v2(root: Path) -> Dataset:
 
 
 def r(root: Path) -> Dataset:
-    """ImageNet-R: 200 folders of synset numbers."""
+    """ImageNet-R: 200 folders of WordNet IDs."""
     return _subset(root, "r")
 
 
 def a(root: Path) -> Dataset:
-    """ImageNet-A: 200 folders of synset numbers."""
+    """ImageNet-A: 200 folders of WordNet IDs."""
     return _subset(root, "a")
 
 

@@ -73,7 +73,7 @@ def objectnet(root: Path, decoding: Decoding) -> Dataset:
 
 
 def _classes_of_labels(root: Path) -> dict[str, str]:
-    """ObjectNet label to the synset numbers of its classes, joined."""
+    """ObjectNet label to the WordNet IDs of its classes, joined."""
     lines = _mapping(root, "imagenet_to_label_2012_v2", list)
     lines_of = _mapping(root, "pytorch_to_imagenet_2012_id.json", dict)
     numbers = {line: int(number) for number, line in lines_of.items()}

@@ -1,6 +1,6 @@
 """``imagenet:NAME:ROOT``: test sets for classifiers of ImageNet-1k, unpacked on this disk.
 
-Class names are synset numbers, as in the folders of ImageNet's training images; a name of several,
+Class names are WordNet IDs, as in the folders of ImageNet's training images; a name of several,
 joined by ``|``, is that of images of which any of these classes is right.
 """
 
