@@ -65,7 +65,8 @@ class Study:
 
 
 OBJECTS = Study(
-    rows=tuple(row for row in ROWS if row != "Lite0, random start"), score="exact", batch=4,
+    rows=("Lite0", "Lite2", "Lite0-S2", "Lite0-S2 3 scales", rules.FINEST, rules.BLIND),
+    score="exact", batch=4,
     pictures={"train": 1600, "test": 480}, seeds=(0, 1, 2),
 )  # fmt: skip
 EASY_VQA = "easy-vqa"
@@ -79,7 +80,8 @@ STUDIES = {
         questions={"train": 4000, "test": 600},
     ),
     "objects-large": replace(
-        OBJECTS, shapes=1, sizes=(512, 256, 512, 128, 512, 256, 512, 64)
+        OBJECTS, rows=(*OBJECTS.rows, "Lite0-S2 raw", "Lite2 own size"), shapes=1,
+        sizes=(512, 256, 512, 128, 512, 256, 512, 64),
     ),
     "objects-one-shape": replace(
         OBJECTS, shapes=1, pictures={"train": 2240, "test": 480}, after="objects-large"
