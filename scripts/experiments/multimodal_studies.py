@@ -84,7 +84,8 @@ STUDIES = {
         sizes=(512, 256, 512, 128, 512, 256, 512, 64),
     ),
     "objects-one-shape": replace(
-        OBJECTS, shapes=1, pictures={"train": 2240, "test": 480}, after="objects-large"
+        OBJECTS, rows=(*OBJECTS.rows, "Lite0-S2 raw"), shapes=1,
+        pictures={"train": 2240, "test": 480}, after="objects-large",
     ),
     "objects-lora": replace(OBJECTS, after="objects-one-shape"),
     "objects-projector": replace(OBJECTS, stage="projector"),
