@@ -23,7 +23,10 @@ def pictures_of(study: str, stores: Path) -> Path:
 def stored(
     name: str, row: str, side: str, data: Path, stores: Path
 ) -> tuple[feature_store.FeatureStore, list[Question]]:
-    """The store of one side of a study with the features of a row, and its questions."""
+    """The store of one side of a study with the features of a row, and its questions.
+
+    A store that an earlier version began goes on where this code reproduces its values.
+    """
     study, (model, _, scales) = STUDIES[name], ROWS[row].source.partition("@")
     images_name = name
     if study.pictures:
@@ -42,7 +45,7 @@ def stored(
     extract(
         ExtractRequest(
             dataset=f"csv:{table}", models=[model], scales=scales.split("+"), store=str(path),
-            fit="pad",
+            fit="pad", accept_code=True,
         )
     )  # fmt: skip
     return feature_store.open(str(path)), questions
