@@ -248,4 +248,4 @@ def write_summary(figure: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    runner.run(main)

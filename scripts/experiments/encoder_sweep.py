@@ -133,4 +133,4 @@ def stored(run: Run, asked: argparse.Namespace, side: str) -> feature_store.Feat
 
 
 if __name__ == "__main__":
-    main()
+    runner.run(main)

@@ -211,4 +211,4 @@ def most_frequent(train: list[Question], test: list[Question], score: str) -> li
 
 
 if __name__ == "__main__":
-    main()
+    runner.run(main)

@@ -7,7 +7,6 @@ committed; `workbench vlm show` draws those.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from sklearn.datasets import load_sample_images
 
 from analyses import experiments
 from analyses.experiments import multimodal as rules
+from feature_store import InputError
 from workbench.figures import style
 from workbench.figures.answers import draw_gallery
 from workbench.results import strict_json
@@ -54,7 +54,7 @@ def gallery(study: str, stores: Path) -> tuple[Path, ...]:
 def of_easy_vqa(runs: dict[str, Run]) -> tuple[Path, ...]:
     """From the committed answers."""
     if missing := runner.missing(runs.values()):
-        sys.exit(f"{missing[0].path.stem} is not run yet; run it first")
+        raise InputError(f"{missing[0].path.stem} is not run yet; run it first")
     questions = asked_of.read([easy_vqa("test")], (STUDIES[EASY_VQA].questions or {}).get("test"))
     found = {row: answers.read(run.path, questions, "the result") for row, run in runs.items()}
     rows = np.array(strict_json.read(runs[rules.BASE].path)["rows"])
@@ -65,7 +65,9 @@ def of_shapes(runs: dict[str, Run], stores: Path) -> tuple[Path, ...]:
     """From the trained models, asked for colours over photographs that they have not seen."""
     trained = {row: run.folder(stores) for row, run in runs.items()}
     if missing := [where for where in trained.values() if not (where / IDENTITY).exists()]:
-        sys.exit(f"{missing[0]} holds no trained model; run multimodal.py --only objects first")
+        raise InputError(
+            f"{missing[0]} holds no trained model; run multimodal.py --only objects first"
+        )
     folder, study = stores / "gallery", STUDIES[LARGE]
     photographs = folder / "photographs"
     photographs.mkdir(parents=True, exist_ok=True)

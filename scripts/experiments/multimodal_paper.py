@@ -124,4 +124,4 @@ def audit() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    runner.run(main)

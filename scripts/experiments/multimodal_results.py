@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import compress
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from analyses import experiments
 from analyses.experiments import multimodal as rules
 from analyses.statistics.bootstrap import wilson
 from analyses.statistics.trials import Mean, over_seeds
+from feature_store import InputError
 from workbench.results import strict_json
 from workbench.results.files import write_csv
 from workbench.results.table_files import to_markdown
@@ -51,7 +51,7 @@ def grouped(runs: list[dict]) -> dict[str, Rows]:
     for study, rows in studies.items():
         found = {run["seed"]: run for own in rows.values() for run in own.values()}
         if len({run["questions_sha256"] for own in rows.values() for run in own.values()}) > 1:
-            sys.exit(f"runs of {study} were asked different questions; repeat them all")
+            raise InputError(f"runs of {study} were asked different questions; repeat them all")
         prior = {"row": rules.PRIOR, "gmacs": 0.0, "image_tokens": 0}
         rows[rules.PRIOR] = {
             seed: {**run, **prior, "scores": run["most_frequent"]} for seed, run in found.items()

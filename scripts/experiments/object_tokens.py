@@ -136,4 +136,4 @@ def side(run: Run, part: str, data: Path, stores: Path) -> Side:
 
 
 if __name__ == "__main__":
-    main()
+    runner.run(main)

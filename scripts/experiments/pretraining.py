@@ -274,4 +274,4 @@ def tables() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    runner.run(main)

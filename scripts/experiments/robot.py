@@ -160,4 +160,4 @@ def extracted(task: str, source: str, work: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    runner.run(main)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from feature_store import InputError
 from workbench import processors
 from workbench.results import strict_json
 from workbench.results.files import write_text
@@ -62,6 +63,18 @@ def do(runs: Iterable[R], measured: Callable[[R], dict]) -> None:
     for run in missing(runs):
         print(run.path.stem, flush=True)
         strict_json.write(measured(run), run.path)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script: a user's mistake is one line and exit status 2, an interruption one and 130."""
+    try:
+        main()
+    except (InputError, OSError) as error:
+        print(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"{Path(sys.argv[0]).name}: interrupted; repeat it to resume", file=sys.stderr)
+        sys.exit(130)
 
 
 class Stopwatch:

@@ -187,4 +187,4 @@ def summary() -> list[dict]:
 
 
 if __name__ == "__main__":
-    main()
+    runner.run(main)

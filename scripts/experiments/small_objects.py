@@ -19,14 +19,15 @@ import argparse
 import csv
 import io
 import json
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import runner
 from PIL import Image, ImageDraw
 
 from analyses.experiments.multimodal import SIDE
+from feature_store import InputError
 from workbench.results.files import write_text
 
 SIZES = (64, 32, 16, 8)
@@ -67,10 +68,10 @@ def render(
 ) -> None:
     """Write the pictures that are missing, and all tables."""
     if not all(SMALLEST <= size <= LARGEST for size in sizes):
-        sys.exit(f"sizes {sizes}; expected sizes of {SMALLEST} to {LARGEST} pixels")
+        raise InputError(f"sizes {sizes}; expected sizes of {SMALLEST} to {LARGEST} pixels")
     files = sorted(p for p in photographs.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
     if len(files) < 2:  # training and test pictures have different ones
-        sys.exit(
+        raise InputError(
             f"{photographs} holds {len(files)} JPEG files; expected at least 2: name the folder of "
             f"the photographs"
         )
@@ -111,7 +112,7 @@ def refuse_others(out: Path, made_of: dict) -> None:
     if not record.exists():
         write_text(json.dumps(made_of), record)
     elif json.loads(record.read_text("utf-8")) != made_of:
-        sys.exit(f"{out} holds pictures of other shapes or photographs; name another folder")
+        raise InputError(f"{out} holds pictures of other shapes or photographs; name another")
 
 
 def scenes(part: str, count: int, sizes: tuple[int, ...], shapes: int) -> list[dict]:
@@ -205,4 +206,4 @@ def table(path: Path, columns: list[str], rows: list[list[str]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    runner.run(main)

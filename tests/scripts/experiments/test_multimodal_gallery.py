@@ -10,6 +10,7 @@ from PIL import Image
 
 from analyses import experiments
 from analyses.experiments import multimodal as rules
+from feature_store import InputError
 
 S2 = rules.FINEST
 
@@ -20,7 +21,7 @@ def test_answers_are_drawn_for_the_page_of_table_1(multimodal, put, tmp_path, mo
     monkeypatch.setitem(multimodal["gallery"].__globals__["STUDIES"], "easy-vqa", study)
     put("easy-vqa", "blind", {"colour": 5})
     put("easy-vqa", "Lite0", {"colour": 20})
-    with pytest.raises(SystemExit, match="easy-vqa-Lite0-S2-seed0 is not run yet"):
+    with pytest.raises(InputError, match="easy-vqa-Lite0-S2-seed0 is not run yet"):
         multimodal["gallery"]("easy-vqa", tmp_path)
     put("easy-vqa", "Lite0-S2", {"colour": 36})
     easy_vqa = multimodal["gallery"].__globals__["easy_vqa"]

@@ -12,6 +12,7 @@ import pytest
 from analyses import experiments
 from analyses.experiments import multimodal as rules
 from analyses.published import load
+from feature_store import InputError
 from workbench.tables.render import case_studies, figures
 from workbench.tables.specs import tables
 
@@ -51,7 +52,7 @@ def test_seeds_are_averaged_and_differences_are_over_those_that_both_rows_have(p
     assert blind["minus Lite0"].endswith("]"), "both seeds that it has"
     assert lite["by type (%)"] == "colour 25.0, shape 0.0"
     put("easy-vqa", "Lite0", {"colour": 20, "shape": 0}, 3, sha256="other")
-    with pytest.raises(SystemExit, match="easy-vqa were asked different questions"):
+    with pytest.raises(InputError, match="easy-vqa were asked different questions"):
         table()
 
 

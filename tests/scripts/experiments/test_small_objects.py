@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from feature_store import InputError
+
 SCRIPT = Path(__file__).parents[3] / "scripts/experiments/small_objects.py"
 
 
@@ -61,7 +63,7 @@ def test_shapes_keep_apart_from_edges_from_each_other_and_from_the_middle(script
 
 
 def test_sizes_that_do_not_fit_are_refused(script, tmp_path):
-    with pytest.raises(SystemExit, match=r"sizes \(64, 600\); expected sizes of 4 to 512 pixels"):
+    with pytest.raises(InputError, match=r"sizes \(64, 600\); expected sizes of 4 to 512 pixels"):
         script["render"](tmp_path, tmp_path / "out", {"train": 1}, (64, 600))
     assert not (tmp_path / "out").exists()
 
@@ -70,7 +72,7 @@ def test_sizes_that_do_not_fit_are_refused(script, tmp_path):
 def test_too_few_photographs_are_refused_before_anything_is_written(script, tmp_path, count):
     if count:
         Image.new("RGB", (300, 300)).save(tmp_path / "0.jpg")
-    with pytest.raises(SystemExit, match=f"{tmp_path} holds {count} JPEG files; expected at least"):
+    with pytest.raises(InputError, match=f"{tmp_path} holds {count} JPEG files; expected at least"):
         script["render"](tmp_path, tmp_path / "out", {"train": 1, "test": 1}, (64,))
     assert not (tmp_path / "out").exists()
 
@@ -100,5 +102,5 @@ def test_pictures_show_their_shapes_over_photographs_of_their_own_part(script, t
     scene = script["scene"]("train", 0, (64, 32, 64), 1)
     (x, y), picture = scene["places"][0], np.asarray(Image.open(out / "train/00000.jpg"), float)
     assert np.abs(picture[y, x] - colour).max() < 25
-    with pytest.raises(SystemExit, match="holds pictures of other shapes"):
+    with pytest.raises(InputError, match="holds pictures of other shapes"):
         script["render"](photographs, out, {"train": 1}, (64,), shapes=1)
