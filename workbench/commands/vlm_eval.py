@@ -67,7 +67,7 @@ class VlmEval:
 
     def run(self) -> int:
         from workbench.vlm import answers as files
-        from workbench.vlm.evaluate import evaluate, prepared
+        from workbench.vlm.evaluate import prepared, scored
         from workbench.vlm.run import Run
         from workbench.vlm.scoring import paired
 
@@ -79,13 +79,11 @@ class VlmEval:
         run = Run.open(self.trained)
         run.note_unfinished(note)
         images = self._images(run)
-        prepared(
-            run, images, questions, self.evaluation
-        )  # refuses before the language model is loaded
+        inputs = prepared(run, images, questions, self.evaluation)
         model, writer = run.model(self.device, note)
         origin = self._origin(run, images, questions)
-        found, scores, answers = evaluate(
-            run, model, writer, images, questions, self.evaluation, progress=True
+        found, scores, answers = scored(
+            run, model, writer, inputs, questions, self.evaluation, progress=True
         )
         found |= origin
         if other is not None:

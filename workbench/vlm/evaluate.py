@@ -26,7 +26,6 @@ ANSWER = 32
 """Largest number of tokens in an answer to a question about an image file."""
 
 
-@torch.inference_mode()
 def evaluate(
     run: Run,
     model: VisionLanguageModel,
@@ -36,36 +35,9 @@ def evaluate(
     config: EvaluationConfig,
     progress: bool = False,
 ) -> tuple[dict[str, Any], np.ndarray, list[str]]:
-    """Score each question alone, as a conversation of its own.
-
-    Returns
-    -------
-    dict
-        ``questions``, ``accuracy``, ``low``, ``high``, ``by_type``; ``score``, ``choices`` (their
-        order), ``seed`` (which draws it, and the images of a blind run).
-    float array, dims (question,)
-        Scores.
-    list of str
-        Answers.
-
-    Raises
-    ------
-    InputError
-        As :func:`prepared`; questions that are too long; a loss that is not finite.
-    """
-    vision, rows = prepared(run, images, questions, config)
-    asked = Answerer(model, writer, vision, run.config.length, config, progress)
-    if config.score == "likelihood":
-        answers = asked.choose(questions, rows)
-        scores = np.array([float(a == q.answer) for a, q in zip(answers, questions, strict=True)])
-    elif config.score == "letter":
-        answers, scores = asked.letters(questions, rows)
-    else:
-        texts = [writer.prompt(question.question) for question in questions]
-        answers = asked.generate(texts, rows)
-        score = scoring.vqa if config.score == "vqa" else scoring.exact
-        scores = np.array([score(q, a) for q, a in zip(questions, answers, strict=True)])
-    return scoring.summary(questions, scores) | config.recorded(), scores, answers
+    """:func:`prepared` and :func:`scored` in one call, and what they return and raise."""
+    inputs = prepared(run, images, questions, config)
+    return scored(run, model, writer, inputs, questions, config, progress)
 
 
 def prepared(
@@ -88,6 +60,53 @@ def prepared(
     rows = rows_of(questions, images.image_ids, images.path)
     vision.refuse_unreadable(rows)
     return vision, other_images(rows, config.seed) if run.config.blind else rows
+
+
+@torch.inference_mode()
+def scored(
+    run: Run,
+    model: VisionLanguageModel,
+    writer: Writer,
+    inputs: tuple[Vision, np.ndarray],
+    questions: Sequence[Question],
+    config: EvaluationConfig,
+    progress: bool = False,
+) -> tuple[dict[str, Any], np.ndarray, list[str]]:
+    """Score each question alone, as a conversation of its own.
+
+    Parameters
+    ----------
+    inputs : tuple
+        What :func:`prepared` returns for these questions.
+
+    Returns
+    -------
+    dict
+        ``questions``, ``accuracy``, ``low``, ``high``, ``by_type``; ``score``, ``choices`` (their
+        order), ``seed`` (which draws it, and the images of a blind run).
+    float array, dims (question,)
+        Scores.
+    list of str
+        Answers.
+
+    Raises
+    ------
+    InputError
+        Questions that are too long; a loss that is not finite.
+    """
+    vision, rows = inputs
+    asked = Answerer(model, writer, vision, run.config.length, config, progress)
+    if config.score == "likelihood":
+        answers = asked.choose(questions, rows)
+        scores = np.array([float(a == q.answer) for a, q in zip(answers, questions, strict=True)])
+    elif config.score == "letter":
+        answers, scores = asked.letters(questions, rows)
+    else:
+        texts = [writer.prompt(question.question) for question in questions]
+        answers = asked.generate(texts, rows)
+        score = scoring.vqa if config.score == "vqa" else scoring.exact
+        scores = np.array([score(q, a) for q, a in zip(questions, answers, strict=True)])
+    return scoring.summary(questions, scores) | config.recorded(), scores, answers
 
 
 def _by_number(number: int) -> str:
