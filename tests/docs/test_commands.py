@@ -35,7 +35,6 @@ BLOCK = re.compile(r"^```(bash|python|toml)\n(.*?)^```", re.DOTALL | re.MULTILIN
 
 SUBSTITUTES = {
     "timm:vit_base_patch16_224.mae": "bundled:efficientnet_lite0",
-    "timm:vit_large_patch16_224.mae": "bundled:efficientnet_lite2",
     "timm:vit_huge_patch14_224.mae": "bundled:efficientnet_lite1",
     "workbench extract ... ": "workbench extract --dataset csv:train.csv --store jobs.zarr "
     "--model bundled:efficientnet_lite0 --scales 1x ",

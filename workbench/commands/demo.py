@@ -61,7 +61,7 @@ class Demo:
         write(result, stores[0], self.out)
         note("probe: which features tell nominal weave from local and global defects?")
         probed = self._probe(stores)
-        findings = (_s2_sentence(result), _ratio_sentence(result), _probe_sentence(probed))
+        findings = (_s2_sentence(result), _larger_sentence(result), _probe_sentence(probed))
         write_text("\n".join(findings) + "\n", self.out / "found.md")
         show_table(layout(result))
         show("")
@@ -105,23 +105,29 @@ class Demo:
 def _s2_sentence(result: xr.Dataset) -> str:
     """A sentence about the gain of the second scale, image by image."""
     one, two = result["test_info_bits"].values[:2]
-    low, high = interval(result["resampled"].values[1] - result["resampled"].values[0])
-    verdict = "adds" if low > 0 else "takes away" if high < 0 else "changes little:"
     return (
-        f"Looking at the same unseen images at two scales instead of one {verdict} "
-        f"{two - one:+.3f} bits (95 % paired interval {low:+.3f} to {high:+.3f}) to the "
-        f"{one:.3f} bits that Lite0 holds about Lite2's features, without a single new parameter."
+        f"On unseen images the features of Lite0 have {one:.3f} bits of information about those of "
+        f"Lite2 at one scale and {two:.3f} bits at two, without a new parameter: a difference of "
+        f"{_difference(result, 0)}."
     )
 
 
-def _ratio_sentence(result: xr.Dataset) -> str:
+def _larger_sentence(result: xr.Dataset) -> str:
     """A sentence about the same model beside a larger one."""
-    two, middle = result["test_info_bits"].values[1:]
-    ratios = 100 * result["test_ratio"].values
+    middle = result["test_info_bits"].values[2]
     return (
-        f"Lite0-S2 thereby holds {ratios[1]:.1f} % of what the larger Lite1 holds ({two:.3f} of "
-        f"{middle:.3f} bits); Lite0 at one scale holds {ratios[0]:.1f} %."
+        f"The features of the larger Lite1 have {middle:.3f} bits, from which Lite0 at two scales "
+        f"differs by {_difference(result, 2)}."
     )
+
+
+def _difference(result: xr.Dataset, other: int) -> str:
+    """Information of S2 minus that of another source, with its interval over the same images."""
+    bits, resampled = result["test_info_bits"].values, result["resampled"].values
+    low, high = interval(resampled[1] - resampled[other])
+    decided = "" if low > 0 or high < 0 else ", not significant"
+    difference = f"{bits[1] - bits[other]:+.3f} bits{decided}"
+    return f"{difference} (95 % paired interval {low:+.3f} to {high:+.3f})"
 
 
 def _probe_sentence(table: pd.DataFrame) -> str:

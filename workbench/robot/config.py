@@ -70,7 +70,7 @@ class PolicyConfig:
     blind: bool = False
     """Leave out visual features, to measure what proprioception and past actions alone achieve."""
     past_actions: bool = True
-    """Give the policy its past actions as input."""
+    """Whether past actions are an input of the policy; --no-past-actions leaves them out."""
     context: int = 16
     """Past steps that the policy takes as input; 16 as published."""
     horizon: int = 16
