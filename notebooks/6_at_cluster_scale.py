@@ -75,7 +75,7 @@ if find_spec("dask_jobqueue"):
     logs = f"{FOLDER}/slurm-logs"
     print(job_script(SlurmOptions(partition="gpu", gpu="gpu:1", walltime="02:00:00", logs=logs)))
 else:
-    print("pip install 's2-workbench[cluster]' brings the Slurm engine")
+    print("'bash scripts/setup.sh cluster' brings the Slurm engine")
 
 # %% [markdown]
 # **Two workers on this machine**, where Dask is installed, else this process. The same call with `engine="slurm"` submits jobs.

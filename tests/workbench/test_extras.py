@@ -95,14 +95,14 @@ def test_an_absent_extra_is_named_in_one_line(
     line = [str(tmp_path / "q.csv") if word == "QUESTIONS" else word for word in line]
     without(package)
     assert main(line) == 2
-    (said,) = [line for line in capsys.readouterr().err.splitlines() if "pip" in line]
-    assert f"s2-workbench[{extra}]" in said
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "setup.sh" in line]
+    assert f"'bash scripts/setup.sh {extra}' in the clone" in said
 
 
 def test_a_notebook_names_the_extra_of_the_page(without, seen_store):
     store = seen_store()
     without("bokeh")
-    with pytest.raises(InputError, match=r"s2-workbench\[explore\]"):
+    with pytest.raises(InputError, match="bash scripts/setup.sh explore"):
         workbench.explore(store)
 
 

@@ -95,8 +95,8 @@ def require_dask() -> None:
         import distributed  # noqa: F401
     except ImportError as error:
         raise InputError(
-            f"{error.name} is not installed; engines other than local need the extra 'cluster': "
-            f"pip install 's2-workbench[cluster]'"
+            f"{error.name} is not installed, which engines other than local need; run "
+            f"'bash scripts/setup.sh cluster' in the clone"
         ) from error
 
 

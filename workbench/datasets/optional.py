@@ -21,6 +21,6 @@ def library(module: str, what: str) -> Any:
     except ImportError:
         package = module.partition(".")[0]
         raise InputError(
-            f"{what} needs the library {package!r}, which is not installed: "
-            f"pip install 's2-workbench[archives]'"
+            f"{what} needs the library {package!r}, which is not installed; run "
+            f"'bash scripts/setup.sh archives' in the clone"
         ) from None

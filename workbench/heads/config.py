@@ -174,6 +174,6 @@ class DecoderConfig:
             )
         if task == "segmentation" and self.head != "linear" and find_spec("transformers") is None:
             raise InputError(
-                f"head {self.head} needs the package transformers; pip install "
-                f"'s2-workbench[decoders]'"
+                f"head {self.head} needs the package transformers; run "
+                f"'bash scripts/setup.sh decoders' in the clone"
             )

@@ -144,6 +144,6 @@ def _transformers(model: str, head: str) -> Any:
         return importlib.import_module(f"transformers.models.{model}.modeling_{model}")
     except ImportError as error:
         raise InputError(
-            f"head {head} needs the package transformers ({error}); install it: pip install "
-            f"'s2-workbench[decoders]'"
+            f"head {head} needs the package transformers ({error}); run "
+            f"'bash scripts/setup.sh decoders' in the clone"
         ) from error

@@ -80,13 +80,13 @@ def weights_path(arch: str) -> Path:
     path = package.path()
     if path is None:
         raise InputError(
-            f"bundled:{arch} needs the package {package.name}; install it with: {package.install}"
+            f"bundled:{arch} needs the package {package.name}; run '{package.install}' in the clone"
         )
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
     if found != package.sha256:
         raise InputError(
-            f"bundled:{arch}: {path} has sha256 {found}, expected {package.sha256}; install the "
-            f"version with: {package.install}"
+            f"bundled:{arch}: {path} has sha256 {found}, expected {package.sha256}; run "
+            f"'{package.reinstall}' in the clone"
         )
     return path
 

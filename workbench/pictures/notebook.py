@@ -86,8 +86,8 @@ def server_module() -> ModuleType:
         if str(error.name).partition(".")[0] != "bokeh":
             raise
         raise InputError(
-            "the page needs Bokeh: pip install 's2-workbench[explore]'; workbench look draws "
-            "still pictures without it"
+            "the page needs Bokeh; run 'bash scripts/setup.sh explore' in the clone, or draw still "
+            "pictures with workbench look"
         ) from error
     return server
 

@@ -78,8 +78,8 @@ class PretrainConfig:
             )
         if self.objective == "dinov2" and find_spec("lightly") is None:
             raise InputError(
-                "--objective dinov2 needs the package lightly; pip install "
-                "'s2-workbench[pretraining]'"
+                "--objective dinov2 needs the package lightly; run "
+                "'bash scripts/setup.sh pretraining' in the clone"
             )
 
     def steps(self, images: int) -> int:
@@ -159,7 +159,8 @@ class Distillation:
     local_crops: int = 8
     """Small crops of each image, beside its two large crops."""
     local_pixels: float = 96 / 224
-    """Side of the small crops over the native size, rounded to whole patches."""
+    """Side of the small crops as a share of the native size, not in pixels (96 / 224 as published);
+    rounded to whole patches."""
     centring: Literal["mean", "sinkhorn"] = "mean"
     """How the teacher's outputs are kept from collapsing: by a moving mean, or by balanced
     assignment within a batch."""

@@ -58,8 +58,8 @@ def versions() -> dict[str, str]:
     for name in PACKAGES:
         if find_spec(name) is None:
             raise InputError(
-                f"the simulation needs the package {name!r}, which is not installed: "
-                f"pip install 's2-workbench[robot]'"
+                f"the simulation needs the package {name!r}, which is not installed; run "
+                f"'bash scripts/setup.sh robot' in the clone"
             )
     return {name: importlib.metadata.version(name) for name in PACKAGES}
 

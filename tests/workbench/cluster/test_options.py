@@ -185,7 +185,7 @@ def test_no_slurm_is_said_in_one_line(tmp_path, capsys, monkeypatch):
 def test_dask_that_is_not_installed_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with (
-        pytest.raises(InputError, match=r"s2-workbench\[cluster\]"),
+        pytest.raises(InputError, match="setup.sh cluster"),
         connect(EngineOptions(engine="dask")),
     ):
         pass

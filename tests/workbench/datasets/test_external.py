@@ -55,7 +55,7 @@ def test_refusals(name, message):
 
 def test_hub_without_its_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(InputError, match="needs the library 'datasets'.*pip install"):
+    with pytest.raises(InputError, match="needs the library 'datasets'.*setup.sh archives"):
         datasets.open("hf:cifar10:test")
 
 

@@ -32,5 +32,5 @@ def test_existing_folder_without_its_prefix_is_recognised(tmp_path):
 @pytest.mark.parametrize("name", ["bundled:textiles", "bundled:photos"])
 def test_missing_package_is_named(name, monkeypatch):
     monkeypatch.setattr("workbench.datasets.bundled.photos.find_spec", lambda _: None)
-    with pytest.raises(InputError, match="needs the package .*pip install"):
+    with pytest.raises(InputError, match="needs the package .*setup.sh bundled"):
         datasets.open(name)

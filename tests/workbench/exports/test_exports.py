@@ -188,7 +188,7 @@ def test_refusals(store, tmp_path, capsys, monkeypatch):
     assert "does not hold toy:a#b@84" in refused("--source", "toy:a#b@84")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert "'pyarrow'" in (told := refused("--to", "parquet"))
-    assert "[archives]" in told
+    assert "setup.sh archives" in told
     assert not (tmp_path / "a.npz").exists()
 
 

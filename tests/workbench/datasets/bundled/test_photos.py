@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feature_store.errors import InputError
 from workbench import datasets
 from workbench.datasets.bundled import photos
 
@@ -32,6 +33,13 @@ def test_photos_split_by_photograph():
     assert digest(train.image_ids) == "51d657ea31d4db63"
     image = pickle.loads(pickle.dumps(test)).image(0)
     assert image.shape[0] == image.shape[1] >= 160
+
+
+def test_damaged_packages_are_named_with_the_remedy(monkeypatch, tmp_path):
+    monkeypatch.setattr(photos, "package_folder", lambda *_: str(tmp_path))
+    remedy = "lack astronaut.png.*--force-reinstall.* scikit-image scikit-learn'"
+    with pytest.raises(InputError, match=remedy):
+        datasets.open("bundled:photos")
 
 
 @given(st.integers(160, 2000), st.integers(160, 2000))
