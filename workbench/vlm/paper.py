@@ -15,24 +15,32 @@ pictures repeat among the conversations, and some have none, so that bytes and h
 once are upper bounds. Hours of encoding in every step are LLaVA's, which encodes the picture of
 each example, and a blank one for examples without.
 
+A recipe holds the options of ``workbench vlm train`` for one training of Tables 1, 8 and 9. Recipes
+belong to a checkout, not to the package.
+
 Source: haotian-liu/LLaVA ``scripts/v1_5`` and ``llava/train/train.py``.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
 
 import torch
 
 from feature_store import Source
 from feature_store.errors import InputError
+from workbench import arguments, code_hash
 from workbench.cost import Cost, cost
 from workbench.cost.hours import TFLOPS, gpu_hours
+from workbench.options import options_of
 from workbench.vlm.config import Stage, VlmConfig
 from workbench.vlm.projector import Projector
 
+RECIPES = code_hash.ROOT / "scripts/slurm/recipes/vlm"
 EXAMPLES = 558_000 + 665_000
 """Examples of both stages of LLaVA-1.5."""
 ACTIVATIONS: dict[Stage, int] = {"projector": 32, "lora": 59, "full": 56}
@@ -72,8 +80,43 @@ LANGUAGE = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Options of `workbench vlm train` that a recipe may hold."""
+
+    source: str
+    """MODEL[#TAP]@SCALE[+SCALE...] whose tokens the projector takes."""
+    vlm: Annotated[VlmConfig, options_of(VlmConfig)]
+
+
+def read(path: Path) -> Recipe:
+    """The options in a recipe's file."""
+    return arguments.parse(Recipe, "vlm train", shlex.split(path.read_text("utf-8")))
+
+
+def estimated(beginnings: Sequence[str] = ("",), *, tflops: float = TFLOPS) -> dict[str, Any]:
+    """Estimate the trainings of all recipes whose names have one of these beginnings.
+
+    Returns
+    -------
+    dict
+        ``recipes``, a record of :func:`needs` for each, with its name as ``recipe``; ``towers``,
+        the records of :func:`encoding`; ``tflops``. Both lists are empty without a checkout.
+    """
+    paths = sorted(RECIPES.glob("*.txt"))
+    found = {path.stem: read(path) for path in paths if path.stem.startswith(tuple(beginnings))}
+    return {
+        "tflops": tflops,
+        "recipes": [
+            {"recipe": name, **needs(one.source, one.vlm, tflops=tflops)}
+            for name, one in found.items()
+        ],
+        "towers": encoding([one.source for one in found.values()], tflops=tflops),
+    }
+
+
 def needs(source: str, config: VlmConfig, *, tflops: float = TFLOPS) -> dict[str, Any]:
-    """Estimate the memory of a training with LLaVA-1.5's recipe, and its hours of encoding.
+    """Estimate the memory of a training with LLaVA-1.5's recipe, its tokens and hours of encoding.
 
     Returns
     -------
@@ -81,7 +124,9 @@ def needs(source: str, config: VlmConfig, *, tflops: float = TFLOPS) -> dict[str
         ``tokens`` per image and ``channels`` per token; ``trained`` parameters; ``weights_gb``,
         ``gradients_gb``, ``optimizer_gb``, ``activations_gb`` and their sum ``peak_gb`` (1e9 bytes
         on each GPU); ``gpu_gb``, the smallest of :data:`GPUS_GB` that holds them, or None;
-        ``every_step_gpu_hours``, spent on both stages if every step encodes its images.
+        ``projector_trained`` and ``projector_peak_gb``, the same of the stage before, which trains
+        the projector alone; of both stages ``once_tb``, stored tokens, at most, and
+        ``every_step_gpu_hours``, if every step encodes its images.
 
     Raises
     ------
@@ -92,30 +137,21 @@ def needs(source: str, config: VlmConfig, *, tflops: float = TFLOPS) -> dict[str
         raise InputError(
             f"the size of {config.llm} is not known; choose one of {', '.join(LANGUAGE)}"
         )
-    counted, size, asked = _cost(source), LANGUAGE[config.llm], config.resolved()
-    trained = _trained(asked, size, counted.channels)
-    frozen = 0 if asked.stage == "full" else size.params
-    together = asked.together or asked.batch or 1
-    per_token = size.layers * size.width * ACTIVATIONS[asked.stage]
-    memory = {
-        "weights_gb": (2 * frozen + 6 * trained) / 1e9,
-        "gradients_gb": 4 * trained / 1e9,
-        "optimizer_gb": 8 * trained / 1e9,
-        "activations_gb": together * asked.length * per_token / 1e9,
-    }
-    peak = sum(memory.values())
+    counted, asked = _cost(source), config.resolved()
+    memory = _memory(asked, counted.channels)
+    before = _memory(replace(config, stage="projector").resolved(), counted.channels)
     return {
         "source": source,
         "llm": asked.llm,
         "stage": asked.stage,
-        "together": together,
+        "together": _together(asked),
         "length": asked.length,
         "tokens": counted.tokens,
         "channels": counted.channels,
-        "trained": trained,
         **memory,
-        "peak_gb": peak,
-        "gpu_gb": next((gb for gb in GPUS_GB if peak <= USABLE * gb), None),
+        "gpu_gb": next((gb for gb in GPUS_GB if memory["peak_gb"] <= USABLE * gb), None),
+        **{f"projector_{name}": before[name] for name in ("trained", "peak_gb")},
+        "once_tb": EXAMPLES * counted.bytes_per_image / 1e12,
         "every_step_gpu_hours": _hours(counted.gmacs, tflops),
     }
 
@@ -149,6 +185,25 @@ def encoding(sources: Sequence[str], *, tflops: float = TFLOPS) -> list[dict[str
         }
         for tower, rows in scales.items()
     ]
+
+
+def _memory(config: VlmConfig, channels: int) -> dict[str, Any]:
+    """Parameters that a stage trains, and its memory on each GPU."""
+    size = LANGUAGE[config.llm]
+    trained = _trained(config, size, channels)
+    frozen = 0 if config.stage == "full" else size.params
+    per_token = size.layers * size.width * ACTIVATIONS[config.stage]
+    memory = {
+        "weights_gb": (2 * frozen + 6 * trained) / 1e9,
+        "gradients_gb": 4 * trained / 1e9,
+        "optimizer_gb": 8 * trained / 1e9,
+        "activations_gb": _together(config) * config.length * per_token / 1e9,
+    }
+    return {"trained": trained, **memory, "peak_gb": sum(memory.values())}
+
+
+def _together(config: VlmConfig) -> int:
+    return config.together or config.batch or 1
 
 
 def _trained(config: VlmConfig, size: LanguageSize, channels: int) -> int:

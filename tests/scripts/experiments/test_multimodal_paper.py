@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import runpy
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,11 +16,16 @@ from feature_store import Source
 from workbench import arguments
 from workbench.cli import form_of
 from workbench.models import resolve
-from workbench.vlm.paper import needs
+from workbench.results.table_files import to_markdown
+from workbench.tables.pipeline import dry_run_text
+from workbench.tables.specs import tables
+from workbench.vlm import paper
 
 SCRIPT = Path(__file__).parents[3] / "scripts/experiments/multimodal_paper.py"
 RECIPES = sorted((SCRIPT.parents[1] / "slurm/recipes/vlm").glob("*.txt"))
 TOWER = "timm:test_vit:64#block:4"
+REST = ("--store", "STORE", "--questions", "QUESTIONS", "--out", "RUN")
+"""What a recipe leaves to the job."""
 
 
 @pytest.fixture
@@ -28,21 +35,25 @@ def script(monkeypatch):
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_is_a_whole_command_in_either_stage(recipe, script):
-    source, config = script["options"](recipe)
-    assert Source.parse(source).tap.startswith("block:")
+def test_a_recipe_is_a_whole_command_in_either_stage(recipe):
+    found = paper.read(recipe)
+    assert Source.parse(found.source).tap.startswith("block:")
+    config = found.vlm
     assert (config.recipe, config.device, config.length) == ("llava-1.5", "cuda", 2048)
     assert 128 // 8 % config.together == 0, "parts of a GPU's share of a step are of one size"
-    words = [*script["shlex"].split(recipe.read_text()), *script["REST"], "--stage", "projector"]
-    first = arguments.parse(form_of("vlm train"), "vlm train", words).vlm
+    words = [*shlex.split(recipe.read_text()), *REST]
+    form = form_of("vlm train")
+    command = arguments.parse(form, "vlm train", words)
+    assert (command.source, command.vlm) == (found.source, config)
+    first = arguments.parse(form, "vlm train", [*words, "--stage", "projector"]).vlm
     assert config.stage != first.stage == "projector"
 
 
-def test_recipes_are_the_rows_of_the_tables(script):
-    found = {recipe.stem: script["options"](recipe) for recipe in RECIPES}
+def test_recipes_are_the_rows_of_the_tables():
+    found = {recipe.stem: paper.read(recipe) for recipe in RECIPES}
     rows = {
-        name: (config.llm.split("-")[1], config.stage, source.rpartition("@")[2])
-        for name, (source, config) in found.items()
+        name: (one.vlm.llm.split("-")[1], one.vlm.stage, one.source.rpartition("@")[2])
+        for name, one in found.items()
     }
     raw = "336+672.raw+1008.raw"
     assert rows == {
@@ -52,6 +63,9 @@ def test_recipes_are_the_rows_of_the_tables(script):
         "tables8_9_large_896": ("7b", "lora", "224+448+896"),
         "tables8_9_huge": ("7b", "lora", "224"), "tables8_9_bigg": ("7b", "lora", "224"),
     }  # fmt: skip
+    beginnings = {tables()[number].setups["paper"].recipes for number in ("1", "8", "9")}
+    assert len(beginnings) == 2
+    assert all(sum(name.startswith(start) for start in beginnings) == 1 for name in rows)
 
 
 def test_recipes_of_a_folder_are_estimated(script, tmp_path, monkeypatch, capsys):
@@ -60,49 +74,49 @@ def test_recipes_of_a_folder_are_estimated(script, tmp_path, monkeypatch, capsys
             f"--source {TOWER}@{scales} --llm hf:lmsys/vicuna-13b-v1.5 --recipe llava-1.5\n"
             f"--stage {stage} --together 1 --device cuda\n"
         )
-    script["main"].__globals__["RECIPES"] = tmp_path
+    monkeypatch.setattr(paper, "RECIPES", tmp_path)
     monkeypatch.setattr(sys, "argv", ["multimodal_paper.py", "--json"])
     script["main"]()
     found = json.loads(capsys.readouterr().out)
     assert [row["recipe"] for row in found["recipes"]] == ["one", "two"]
     assert [row["gpu_gb"] for row in found["recipes"]] == [None, 80]
     assert [(one["scales"], one["trainings"]) for one in found["towers"]] == [("64+128", 2)]
-    shown = script["text"](found)
+    shown = dry_run_text.trainings(found, to_markdown)
     (one,) = [line for line in shown.splitlines() if line.startswith("| one ")]
-    assert [cell.strip() for cell in one.split("|")][2:4] == ["full", "16 x 64"]
-    assert "none" in one
+    cells = [cell.strip() for cell in one.split("|")]
+    assert cells[2:4] == ["full", "16 x 64"]
+    assert cells[11:14] == ["none", "27", "40"], "GPU; projector alone: million trained, GB"
     assert "upper bounds" in shown
 
 
 def test_the_page_has_the_audit_and_its_words_have_no_other_figures(script):
-    tables = script["runner"].tables_of(script["PAGE"])
-    assert tables.endswith(script["audit"]()), "run multimodal_paper.py --write"
+    said = script["runner"].tables_of(script["PAGE"])
+    assert said.endswith(script["audit"]()), "run multimodal_paper.py --write"
     prose = script["PAGE"].read_text("utf-8").partition(script["runner"].BEGIN)[0]
     figures = set(re.findall(r"\d+\.\d+", prose))
     assert len(figures) > 5
-    assert sorted(figures - set(re.findall(r"\d+\.\d+", tables))) == []
+    assert sorted(figures - set(re.findall(r"\d+\.\d+", said))) == []
     memory = set(re.findall(r"(?:takes? |: )(\d+) GB", prose))
-    assert len(memory) == 4
-    assert sorted(memory - set(re.findall(r"\| (\d+) ", tables))) == []
+    assert len(memory) == 6
+    assert sorted(memory - set(re.findall(r"\| (\d+) ", said))) == []
 
 
 @pytest.mark.slow
 def test_the_page_has_what_the_recipes_take_and_parts_are_the_largest_that_fit(script):
-    found = script["estimated"](script["TFLOPS"])
-    tables = script["runner"].tables_of(script["PAGE"])
-    assert tables.startswith(script["text"](found)), "run multimodal_paper.py --write"
+    found = paper.estimated()
+    said = script["runner"].tables_of(script["PAGE"])
+    shown = dry_run_text.trainings(found, to_markdown)
+    assert said.startswith(shown), "run multimodal_paper.py --write"
     rows = {row["recipe"]: row for row in found["recipes"]}
     for recipe in RECIPES:
-        source, config = script["options"](recipe)
-        parsed, row = Source.parse(source), rows[recipe.stem]
+        one, row = paper.read(recipe), rows[recipe.stem]
+        parsed = Source.parse(one.source)
         blocks = [t for t in resolve(parsed.model, None).taps if t.startswith("block:")]
         assert parsed.tap == f"block:{len(blocks) - 2}", "one block before the last"
+        assert row["projector_peak_gb"] < row["peak_gb"], "a GPU that holds one holds both"
         if row["gpu_gb"]:
-            words = vars(config) | {"together": 2 * config.together}
-            more = needs(source, type(config)(**words))
-            assert more["gpu_gb"] != row["gpu_gb"]
-            first = needs(source, type(config)(**(vars(config) | {"stage": "projector"})))
-            assert first["peak_gb"] < row["peak_gb"]
+            twice = dataclasses.replace(one.vlm, together=2 * one.vlm.together)
+            assert paper.needs(one.source, twice)["gpu_gb"] != row["gpu_gb"]
     assert [name for name, row in rows.items() if not row["gpu_gb"]] == ["table1_13b"]
     assert [name for name, row in rows.items() if row["gpu_gb"] == 180] == ["table1_7b"]
     several, single = rows["table1_7b_s2"], rows["table1_7b"]

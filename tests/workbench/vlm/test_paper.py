@@ -84,6 +84,10 @@ def test_memory_by_hand():
     assert found["activations_gb"] == pytest.approx(2 * 2048 * 32 * 4096 * 59 / 1e9)
     parts = ("weights", "gradients", "optimizer", "activations")
     assert found["peak_gb"] == pytest.approx(sum(found[f"{part}_gb"] for part in parts))
+    assert found["projector_trained"] == projector
+    alone = 2 * seven.params + (6 + 4 + 8) * projector + 2 * 2048 * 32 * 4096 * 32
+    assert found["projector_peak_gb"] == pytest.approx(alone / 1e9)
+    assert found["once_tb"] == pytest.approx(EXAMPLES * 2 * (4 * 4 + 1) * 64 * 2 / 1e12)
     shorter = needs(f"{TOWER}@64+128", config(length=1024, together=1))
     assert shorter["activations_gb"] == pytest.approx(found["activations_gb"] / 4)
 

@@ -31,6 +31,7 @@ from workbench.tables.pipeline.existing_stores import (
 from workbench.tables.pipeline.plan import MeasurementPlan, estimate
 from workbench.tables.pipeline.profile import DataSplit, Profile
 from workbench.tables.records import content
+from workbench.vlm import paper
 
 
 def dry_run(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
@@ -47,10 +48,12 @@ def dry_run(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
         ``sources`` (one record per single-scale source and store; ``stored`` says whether it is
         complete already, None where that is unknown), ``timed`` (one per source that is run for its
         speed), ``decoders`` (one per published decoder, trained on the fly, see
-        :func:`workbench.heads.estimate.estimate`), ``totals`` (of the sources whose images can be
-        counted; ``uncounted`` names the other datasets; ``gpu_hours_left`` and ``bytes_left`` leave
-        out what is stored), ``tables``, ``not_comparable`` (why numbers on some images may not be
-        compared with the paper's), ``skipped`` and ``problems`` (empty if the run can start).
+        :func:`workbench.heads.estimate.estimate`), ``trainings`` (multimodal ones, which the run
+        leaves out, see :func:`workbench.vlm.paper.estimated`), ``totals`` (of the sources whose
+        images can be counted; ``uncounted`` names the other datasets; ``gpu_hours_left`` and
+        ``bytes_left`` leave out what is stored), ``tables``, ``not_comparable`` (why numbers on
+        some images may not be compared with the paper's), ``skipped`` and ``problems`` (empty if
+        the run can start).
     """
     listing = functools.cache(datasets.open)
     profile, unopened = counted(profile, plan.data, listing)
@@ -74,6 +77,7 @@ def dry_run(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
         for source, row in zip(sources, estimate([(split, sources)], profile), strict=True)
     ]
     timed, trained = _timed(plan), decoders.rows(plan, profile)
+    trainings = _trainings(plan, profile)
     return {
         "profile": profile.name,
         "assumed_tflops": profile.tflops,
@@ -81,7 +85,10 @@ def dry_run(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
         "sources": rows,
         "timed": timed,
         "decoders": trained,
-        "totals": _totals(rows, [*timed, *trained]) | decoders.sums(trained, profile.tflops),
+        "trainings": trainings,
+        "totals": _totals(rows, [*timed, *trained])
+        | decoders.sums(trained, profile.tflops)
+        | _sums(trainings),
         "not_comparable": _unlike(plan, profile),
         "skipped": list(plan.skipped.values()),
         "problems": list(dict.fromkeys(found)),
@@ -188,6 +195,20 @@ def _timed(plan: MeasurementPlan) -> list[dict[str, Any]]:
         counted = cost(source.model, source.scales, tap=source.tap)
         found.append({"source": name, "gmacs_per_image": counted.gmacs, "params": counted.params})
     return found
+
+
+def _trainings(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
+    """Multimodal trainings of the paper's rows, each once."""
+    setups = [table.setups.get(profile.name) for table in plan.tables]
+    beginnings = [setup.recipes for setup in setups if setup and setup.recipes]
+    return paper.estimated(beginnings, tflops=profile.tflops)
+
+
+def _sums(trainings: dict[str, Any]) -> dict[str, Any]:
+    """Sums over the multimodal trainings."""
+    names = ("once_tb", "once_gpu_hours", "every_step_gpu_hours")
+    sums = {name: sum(row[name] for row in trainings["towers"]) for name in names}
+    return {"trainings": len(trainings["recipes"]), **sums}
 
 
 def _totals(rows: list[dict], others: list[dict]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def experiment(name: str) -> tuple[str, str, pd.DataFrame]:
         "paired over questions, with intervals over resampled images and McNemar's p. A single "
         "seed compares two trained models; intervals of several seeds are over other images and "
         "other seeds. Most frequent answers: those of the training to each type of question. "
-        "Models, data and sizes are not the paper's: docs/vlm.md says what they are."
+        "Models, data and sizes are not the paper's: docs/vlm_results.md says what they are."
     )
     if found["study"].isin(multimodal.STUDIES).any():
         caption = f"{multimodal.verdict(by_size())} {caption}".strip()

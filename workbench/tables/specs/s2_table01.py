@@ -29,7 +29,7 @@ TABLE = TableSpec(
     published="s2_table01_mllm_sota",
     label=("model", "resolution"),
     metrics=tuple(Metric(column=c, name=f"{n} (%)") for c, n in _BENCHMARKS.items()),
-    setups=setups(SCORING, STAGES, OTHER_SCALES, PATCH),
+    setups=setups(SCORING, STAGES, OTHER_SCALES, PATCH, recipes="table1_"),
     missing=(
         "To run its four rows of LLaVA-1.5: Vicuna-7B and 13B with both training stages, which "
         "take LLaVA-1.5 13.5 and 25.5 hours on eight A100s, and the ten benchmarks. The features "

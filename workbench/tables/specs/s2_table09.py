@@ -23,7 +23,7 @@ TABLE = TableSpec(
             ("mmvet", "MM-Vet"),
         )
     ),
-    setups=setups(SCORING, ODDITY, PATCH),
+    setups=setups(SCORING, ODDITY, PATCH, recipes="tables8_9_"),
     missing=NEEDED,
     extra_tables=("cost 9", "experiment tables_1_8_9_multimodal"),
     uses=("8",),

@@ -85,6 +85,9 @@ class Setup:
     """Footnotes of single rows."""
     expected: str = ""
     """Time and cost to expect, in words."""
+    recipes: str = ""
+    """Beginning of the names of its multimodal trainings' recipes, see :mod:`workbench.vlm.paper`;
+    empty without any."""
 
     def footnotes(self, named: Mapping[str, str] | None = None) -> list[str]:
         """The deviations in words.

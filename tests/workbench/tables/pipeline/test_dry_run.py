@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +17,7 @@ from workbench.datasets import registry
 from workbench.tables.pipeline import config as configs
 from workbench.tables.pipeline import dry_run, dry_run_text, plan
 from workbench.tables.specs import select
+from workbench.vlm import paper
 
 
 def test_other_test_sets_of_imagenet_are_matched_by_their_rule(config, tmp_path):
@@ -248,6 +251,49 @@ def test_a_dry_run_of_the_paper_s_models(tmp_path):
     assert "in fp32, at 20 TFLOP/s (assumed)" in said
     assert all(table["title"] in said for table in found["tables"])
     assert list(tmp_path.iterdir()) == [], "a dry run writes nothing"
+
+
+@pytest.fixture
+def multimodal(tmp_path, monkeypatch):
+    """Dry runs of Tables 1, 8 and 9 with the recipe of a small tower for each of these names."""
+    monkeypatch.setattr(paper, "RECIPES", tmp_path)
+
+    def found(profile, *names):
+        for name in names:
+            (tmp_path / f"{name}.txt").write_text(
+                "--source timm:test_vit:64#block:4@64 --llm hf:lmsys/vicuna-7b-v1.5\n"
+                "--recipe llava-1.5 --stage lora --together 2 --device cuda\n"
+            )
+        given = replace(configs.load(profile, tmp_path, None), tflops=100)
+        return dry_run.dry_run(plan.make(select(["1", "8", "9"]), given), given)
+
+    return found
+
+
+def test_multimodal_trainings_of_the_paper_are_estimated_once_and_not_the_run_s(multimodal):
+    found = multimodal("paper", "table1_a", "tables8_9_b", "other")
+    assert [row["recipe"] for row in found["trainings"]["recipes"]] == ["table1_a", "tables8_9_b"]
+    (tower,), totals = found["trainings"]["towers"], found["totals"]
+    assert (tower["trainings"], totals["trainings"], totals["models"]) == (2, 2, 0)
+    assert totals["once_tb"] == pytest.approx(paper.EXAMPLES * 17 * 64 * 2 / 1e12)
+    gmacs = cost("timm:test_vit:64", ["64"], tap="block:4").gmacs
+    once = paper.EXAMPLES * 2e9 * gmacs / 1e14 / 3600
+    assert totals["once_gpu_hours"] == pytest.approx(once)
+    assert totals["every_step_gpu_hours"] == pytest.approx(2 * once)
+    said = dry_run_text.text(found)
+    assert re.search(r"\| table1_a +\| lora +\| 16 x 64 ", said)
+    assert "2 multimodal trainings on 1 towers" in said
+    assert "nothing is extracted" in said
+    assert "0.0 GPU hours at" not in said
+
+
+@pytest.mark.parametrize(("profile", "names"), [("paper", ()), ("bundled", ("table1_a",))])
+def test_without_a_recipe_or_a_paper_s_profile_no_training_is_estimated(multimodal, profile, names):
+    found = multimodal(profile, *names)
+    assert found["trainings"]["recipes"] == []
+    said = dry_run_text.text(found)
+    assert "multimodal trainings" not in said
+    assert ("multimodal_paper.py" in said) == (profile == "paper")
 
 
 def test_a_hub_s_dataset_is_not_opened_and_said_to_be_uncounted(own, monkeypatch):
