@@ -126,10 +126,10 @@ class VlmEval:
     def _origin(self, run: Run, images: Images, questions: Sequence[Question]) -> dict[str, Any]:
         """Run, features, questions, options, code and date of the answers."""
         from workbench.tables.records import provenance
-        from workbench.vlm.fit import CODE
+        from workbench.vlm.fit import CODE, LIBRARIES
 
         stamp = provenance.stamp()
-        libraries = stamp["libraries"] | {"transformers": version("transformers")}
+        libraries = stamp["libraries"] | {name: version(name) for name in LIBRARIES}
         return {
             "run": str(run.folder.resolve()),
             "checkpoint": run.checkpoint.name,

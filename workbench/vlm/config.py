@@ -49,8 +49,8 @@ class VlmConfig:
     length: int = 2048
     """Largest number of image and text tokens in a conversation; longer ones are split between
     questions."""
-    turns: int = 16
-    """Largest number of questions in one conversation."""
+    turns: int | None = None
+    """Largest number of questions in one conversation; llava-1.5 sets no limit."""
     blind: bool = False
     """Give every conversation the image of another one, in training and evaluation, to measure how
     far the questions alone lead."""
@@ -103,27 +103,24 @@ def check_batch(config: VlmConfig, processes: int) -> None:
 
 USED: dict[str, tuple[Stage, ...]] = {"rank": ("lora",), "projector_rate": ("lora", "full")}
 """Option to the stages that use it."""
-_ALL = {"projector": "mlp2x_gelu", "rank": 128, "projector_rate": 2e-5}
+_SMALL = {"projector": "linear", "batch": 8, "turns": 16}
+_LLAVA = {"projector": "mlp2x_gelu", "rank": 128, "projector_rate": 2e-5, "turns": None}
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "small": {
-        "projector": {"projector": "linear", "batch": 8, "learning_rate": 1e-3},
-        "lora": {
-            "projector": "linear", "batch": 8, "learning_rate": 5e-4, "projector_rate": 5e-4,
-            "rank": 16,
-        },
-        "full": {
-            "projector": "linear", "batch": 8, "learning_rate": 5e-5, "projector_rate": 5e-4,
-        },
+        "projector": _SMALL | {"learning_rate": 1e-3},
+        "lora": _SMALL | {"learning_rate": 5e-4, "projector_rate": 5e-4, "rank": 16},
+        "full": _SMALL | {"learning_rate": 5e-5, "projector_rate": 5e-4},
     },
     "llava-1.5": {
-        "projector": _ALL | {"batch": 256, "learning_rate": 1e-3},
-        "lora": _ALL | {"batch": 128, "learning_rate": 2e-4},
-        "full": _ALL | {"batch": 128, "learning_rate": 2e-5},
+        "projector": _LLAVA | {"batch": 256, "learning_rate": 1e-3},
+        "lora": _LLAVA | {"batch": 128, "learning_rate": 2e-4},
+        "full": _LLAVA | {"batch": 128, "learning_rate": 2e-5},
     },
-}  # fmt: skip
+}
 """Recipe to stage to values. Source of llava-1.5: ``pretrain.sh``, ``finetune_lora.sh`` and
 ``finetune.sh`` of haotian-liu/LLaVA, ``scripts/v1_5``: weight decay 0, warm-up 0.03, cosine, length
-2048, bf16; LoRA alpha 256 at rank 128; with all weights the projector trains at 2e-5 as well. Its
-rank and projector's rate are recorded with every stage, also where :data:`USED` has them unused."""
+2048, bf16; LoRA alpha 256 at rank 128; with all weights the projector trains at 2e-5 as well;
+conversations of any number of turns (None). Its rank and projector's rate are recorded with every
+stage, also where :data:`USED` has them unused."""
 WARM_UP = 0.03
 """Share of the steps over which the learning rate rises. Source: as :data:`RECIPES`."""

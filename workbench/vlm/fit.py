@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from workbench.vlm.run import Run, cache_of, dtype_of, recorded
 from workbench.vlm.vision import Images, Vision, open_vision
 
 CODE = ("workbench/vlm", "workbench/training")
+LIBRARIES = ("transformers", "peft", "tokenizers")
+"""Libraries of the language model; a run that resumes with another version logs a note."""
 LOG_EVERY = 10
 SOLVED = "solved.json"
 """File of a run whose projector was solved: R^2 of the solution."""
@@ -135,6 +138,7 @@ def fit(
             outcome = train(
                 _trained(model, data, config, steps, seed), folder, training,
                 identity=identity, seed=seed, log=log, progress=progress,
+                libraries={name: version(name) for name in LIBRARIES},
             )  # fmt: skip
     count = sum(p.numel() for _, p in model.trained())
     loss, tokens = _logged(folder / METRICS)

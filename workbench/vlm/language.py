@@ -19,7 +19,7 @@ from workbench.results.files import written_whole
 from workbench.vlm.gguf_file import unpack
 
 PACKAGES = ("transformers", "peft", "accelerate", "gguf")
-INSTALL = "pip install 's2-workbench[vlm]'"
+INSTALL = "run 'bash scripts/setup.sh vlm' in the clone"
 TOKENIZERS = {
     "sentencepiece": "sentencepiece", "tiktoken": "tiktoken", "google.protobuf": "protobuf",
 }  # fmt: skip
@@ -73,7 +73,8 @@ def load(name: str, cache: Path, dtype: torch.dtype, log: Callable[[str], None])
 
     A name is ``hf:NAME`` (a folder or a hub name), ``gguf:FILE`` or ``bundled:NAME``. The folder
     `cache` keeps unpacked GGUF files as safetensors: unpacking takes seconds. `dtype` is that of
-    the weights in memory.
+    the weights in memory. The model's own generation settings, such as a repetition penalty, are
+    dropped.
 
     Raises
     ------
@@ -162,7 +163,7 @@ def bundled_path(name: str) -> Path:
 
 def _pretrained(source: str, dtype: torch.dtype, name: str) -> Language:
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
     damaged = (
         OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError,
@@ -176,6 +177,7 @@ def _pretrained(source: str, dtype: torch.dtype, name: str) -> Language:
     for scaled in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
         if getattr(model.config, scaled, None) is not None:
             raise InputError(f"language model {name} has {scaled}, which is not supported")
+    model.generation_config = GenerationConfig()  # generate() would apply the model's own
     return Language(model.eval(), tokenizer, str(getattr(model.config, "_commit_hash", None)))
 
 

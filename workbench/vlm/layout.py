@@ -127,12 +127,13 @@ class Writer:
 
 
 def conversations(
-    questions: Sequence[Question], writer: Writer, *, length: int, turns: int
+    questions: Sequence[Question], writer: Writer, *, length: int, turns: int | None
 ) -> list[list[int]]:
     """Group questions into conversations; returns the question numbers of each.
 
     A conversation is one of the file or, if the file has none, all questions about one image. It is
-    split before a question that would exceed `length` tokens or `turns` questions.
+    split before a question that would exceed `length` tokens or, unless it is None, `turns`
+    questions.
 
     Raises
     ------
@@ -149,7 +150,7 @@ def conversations(
         for number in group:
             question = questions[number]
             answer = len(writer.answered(question.answer))
-            if size < length and len(found[-1]) < turns:
+            if size < length and (turns is None or len(found[-1]) < turns):
                 whole = size + len(writer.asked(question.question, first=False)) + answer
                 if whole <= length:
                     found[-1].append(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import dropwhile
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -98,4 +99,5 @@ def _one_path(images: Sequence[str]) -> bool:
 
 def _plain(image: str) -> str:
     """A path without the dots and slashes that do not count, and none at its beginning."""
-    return str(PurePosixPath(image)).lstrip("./")
+    parts = PurePosixPath(image).parts
+    return "/".join(dropwhile(("/", "//", "..").__contains__, parts))

@@ -17,6 +17,8 @@ EASY_VQA = {
     "colour": ("black", "blue", "brown", "gray", "green", "red", "teal", "yellow"),
 }
 """Kind of question in easy-VQA to its answers."""
+VSTAR = ("direct_attributes", "relative_position")
+"""Folders of V* that its score is over: 115 and 76 questions."""
 _ENDS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _SHOWN = 60
 """Characters of a wrong value in a message."""
@@ -45,17 +47,20 @@ def of_json(paths: list[Path], log: Callable[[str], None]) -> Iterator[Question]
         yield from _vqa(paths[0], _merged(paths, contents))
 
 
-def of_folder(folder: Path) -> Iterator[Question]:
+def of_folder(folder: Path, log: Callable[[str], None]) -> Iterator[Question]:
     """V*: a JSON file of the same stem beside each image; the first option is right.
 
-    Source: penghao-wu/vstar, ``vstar_bench_eval.py``; its folders are the kinds of question.
+    Folders are the kinds of question. If both of :data:`VSTAR` are there, others are left out, and
+    `log` is told which.
+
+    Source: penghao-wu/vstar, ``vstar_bench_eval.py``, which scores these two.
 
     Raises
     ------
     InputError
         A JSON file without its image, or without a question and options.
     """
-    for path in sorted(folder.glob("*/*.json")):
+    for path in _vstar_files(folder, log):
         stem = path.name.removesuffix(".json")
         images = [p for p in path.parent.iterdir() if p.stem == stem and p.suffix.lower() in _ENDS]
         if len(images) != 1:
@@ -74,6 +79,21 @@ def of_folder(folder: Path) -> Iterator[Question]:
         )
 
 
+def _vstar_files(folder: Path, log: Callable[[str], None]) -> list[Path]:
+    """The JSON files whose questions count; `log` is told which folders were left out."""
+    paths = sorted(folder.glob("*/*.json"))
+    others = {path.parent.name for path in paths} - set(VSTAR)
+    counted = [path for path in paths if path.parent.name in VSTAR]
+    if len({path.parent for path in counted}) < len(VSTAR):
+        return paths
+    if others:
+        log(
+            f"left out of {folder}: {', '.join(sorted(others))}; the score of V* is over "
+            f"{' and '.join(VSTAR)}"
+        )
+    return counted
+
+
 def _llava(path: Path, entries: list[Any], log: Callable[[str], None]) -> Iterator[Question]:
     numbered = [
         (f"{path}: entry {number}", number, _object(f"{path}: entry {number}", entry))
@@ -86,8 +106,11 @@ def _llava(path: Path, entries: list[Any], log: Callable[[str], None]) -> Iterat
         log(f"left out of {path}: {left} of {len(numbered)} entries, which have no image")
     for where, number, entry in kept:
         turns = entry.get("conversations")
-        if not isinstance(turns, list) or len(turns) % 2:
-            raise InputError(f"{where}: 'conversations' is not a list of pairs of turns")
+        if not isinstance(turns, list) or not turns or len(turns) % 2:
+            raise InputError(
+                f"{where}: 'conversations' is {_shown(turns)}; expected turns of human and gpt in "
+                f"pairs: complete the entry or remove it"
+            )
         image = _text(where, entry, "image")
         for human, answer in zip(turns[::2], turns[1::2], strict=True):
             who = [_object(f"{where}: a turn", turn).get("from") for turn in (human, answer)]
@@ -160,14 +183,24 @@ def _vqa(path: Path, content: dict[str, Any]) -> Iterator[Question]:
 
 
 def _numbered(path: Path, content: dict[str, Any], name: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield where it stands, the question_id, and the entry, for each entry of a list."""
+    """Yield where it stands, the question_id, and the entry, for each entry of a list.
+
+    No two entries have one question_id.
+    """
     if not isinstance(content[name], list):
         raise InputError(f"{path}: {name!r} is {_shown(content[name])}; expected a list")
+    seen: set[int | str] = set()
     for number, entry in enumerate(content[name], start=1):
         where = f"{path}: entry {number} of {name!r}"
         found = _object(where, entry).get("question_id")
         if not isinstance(found, int | str):
             raise InputError(f"{where}: 'question_id' is {_shown(found)}; expected a number")
+        if found in seen:
+            raise InputError(
+                f"{where}: 'question_id' is {found}, as that of an entry before it; expected one "
+                f"entry for each: remove the other"
+            )
+        seen.add(found)
         yield where, found, entry
 
 

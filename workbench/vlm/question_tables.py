@@ -26,7 +26,7 @@ def of_table(path: Path) -> Iterator[Question]:
     """Yield one question per row: columns image or path, question, answer; choices or A, B, ....
 
     Columns A and B in upper case, and those that follow in the alphabet, are choices. Other names
-    count in any case.
+    count in any case, and spaces around a name or a cell do not count.
 
     Raises
     ------
@@ -58,13 +58,13 @@ def of_table(path: Path) -> Iterator[Question]:
 
 
 def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
-    """The names of the columns, and the cells of each row that is not blank."""
+    """The names of the columns, and the cells of each row that is not blank, stripped."""
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
         text = read_regular(path).decode("utf-8-sig")
         with _cells_of_any_length(len(text)):
             table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-            rows = [row for row in table if row]
+            rows = [[cell.strip() for cell in row] for row in table if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot read {path} as a UTF-8 table: {error}") from None
     return (rows[0], rows[1:]) if rows else ([], [])
@@ -87,14 +87,14 @@ def _letters(columns: Sequence[str]) -> list[str]:
 
 
 def _question(row: dict[str, str], image: str, letters: Sequence[str]) -> Question:
-    given = [name for name in letters if row[name].strip()]
+    given = [name for name in letters if row[name]]
     choices = [row[name] for name in given]
     if row.get("choices"):
         choices = [part.strip() for part in row["choices"].split(SEPARATOR)]
     answer = row["answer"]
     if answer.upper() in given and answer not in choices:
         answer = row[answer.upper()]
-    hint = row.get("hint", "").strip()
+    hint = row.get("hint")
     return Question(
         image=row[image],
         question=f"{hint}\n{row['question']}" if hint else row["question"],

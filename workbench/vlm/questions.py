@@ -41,8 +41,8 @@ def read(
 
     Files are ``.json`` (LLaVA's conversations, easy-VQA's questions, or VQAv2's questions and
     annotations), ``.csv`` (columns image or path, question, answer; choices, type), ``.tsv`` (also
-    columns A, B, C, ...), or the folder of V*. `log` is told how many entries without an image were
-    left out.
+    columns A, B, C, ...), or the folder of V*. `log` is told how many entries without an image, and
+    which folders of V*, were left out.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def read(
     first = Path(paths[0])
     if first.is_dir():
         _require_one(paths)
-        found = list(of_folder(first))
+        found = list(of_folder(first, log))
     elif first.suffix.lower() in (".csv", ".tsv"):
         _require_one(paths)
         found = list(of_table(first))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -43,6 +45,20 @@ def tiny(tmp_path_factory, spelling):
         bos_token_id=None, eos_token_id=1, pad_token_id=1,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
+    return f"hf:{folder}"
+
+
+@pytest.fixture
+def loud(tiny, tmp_path):
+    """The small language model with larger weights: what it says depends on what it is shown."""
+    from transformers import AutoModelForCausalLM
+
+    folder = shutil.copytree(tiny.removeprefix("hf:"), tmp_path / "loud")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(10 if weight.ndim > 1 else 1)
+    model.save_pretrained(folder)
     return f"hf:{folder}"
 
 

@@ -159,6 +159,7 @@ def test_train_eval_and_answer(photographs, tiny, capsys):
         "checkpoint", "source", "store", "questions_sha256", "evaluation", "code", "date",
     }  # fmt: skip
     assert (found["run"], found["source"]) == (run, f"{LITE}#blocks@224")
+    assert {"torch", "transformers", "peft", "tokenizers"} <= set(found["code"]["libraries"])
     assert (photographs / "run" / found["checkpoint"]).is_file()
     with open(f"{scores}.json") as record:
         assert found.items() <= json.load(record).items()

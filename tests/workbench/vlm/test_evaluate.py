@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +13,8 @@ from torch.nn.functional import cross_entropy
 
 from feature_store import InputError
 from workbench.vlm.config import VlmConfig
+from workbench.vlm.evaluate import Answerer, evaluate, require_text
 from workbench.vlm.evaluate import answer as answer_about
-from workbench.vlm.evaluate import evaluate, require_text
 from workbench.vlm.evaluation_config import EvaluationConfig
 from workbench.vlm.fit import fit
 from workbench.vlm.layout import IMAGE
@@ -21,9 +24,12 @@ ONE = "toy:a#b@8"
 
 
 @pytest.fixture
-def ran(planted, tiny, tmp_path):
+def ran(planted, loud, tmp_path):
+    """A run whose language model has settings of its own, against repeated and short answers."""
+    own = {"repetition_penalty": 1.3, "no_repeat_ngram_size": 1, "min_new_tokens": 4}
+    Path(loud.removeprefix("hf:"), "generation_config.json").write_text(json.dumps(own))
     store, asked = planted("train", count=12)
-    options = VlmConfig(llm=tiny, arithmetic="fp32", batch=4, epochs=1, learning_rate=0.02)
+    options = VlmConfig(llm=loud, arithmetic="fp32", batch=4, epochs=1, learning_rate=0.02)
     fit(store, ONE, asked, options, seed=0, folder=tmp_path / "run", log=print)
     run = Run.open(tmp_path / "run")
     return run, *run.model("cpu", print), store, asked
@@ -57,12 +63,15 @@ def test_likelihood_is_a_loop_over_options(ran):
 
 
 @torch.inference_mode()
-def test_generated_answers_are_the_likeliest_words_one_after_the_other(ran):
+@pytest.mark.parametrize("batch", [1, 5])
+def test_generated_answers_are_the_likeliest_words_one_after_the_other(ran, batch):
+    """Alone and beside longer questions, whatever the language model's own settings."""
     run, model, writer, store, asked = ran
-    config = EvaluationConfig(score="exact", new_tokens=4, batch=5)
-    _, scores, answers = evaluate(run, model, writer, store, asked[:6], config)
+    asked = [replace(asked[n], question="colour? " * (6 - n)) for n in range(6)]
+    config = EvaluationConfig(score="exact", new_tokens=4, batch=batch)
+    _, scores, answers = evaluate(run, model, writer, store, asked, config)
     embed = model.causal.get_input_embeddings()
-    for row, (question, answer) in enumerate(zip(asked[:6], answers, strict=True)):
+    for row, (question, answer) in enumerate(zip(asked, answers, strict=True)):
         words = embedded(model, writer, store, question, row)
         said = []
         while len(said) < 4 and writer.end not in said:
@@ -72,12 +81,27 @@ def test_generated_answers_are_the_likeliest_words_one_after_the_other(ran):
         assert scores[row] == float(answer == question.answer)
 
 
-def test_letters_follow_the_order_in_which_choices_are_listed(ran):
+def test_letters_follow_the_order_in_which_choices_are_listed(ran, monkeypatch):
+    """Answers are in turn the letter of the right choice and that of the next one in the file."""
     run, model, writer, store, asked = ran
+    orders = []
+
+    def said(answerer, texts, rows):
+        letters = []
+        for number, (text, question) in enumerate(zip(texts, asked, strict=True)):
+            prompt = writer.decoded([n for n in text.ids.tolist() if n != IMAGE])
+            listed = {choice: letter for letter, choice in re.findall(r"([A-D])\. (\w+)", prompt)}
+            orders.append(tuple(listed))
+            place = question.choices.index(question.answer) + number % 2
+            letters.append(listed[question.choices[place % 4]])
+        return letters
+
+    monkeypatch.setattr(Answerer, "generate", said)
     config = EvaluationConfig(score="letter", shuffle_choices=True, new_tokens=2, seed=5)
-    found, scores, _ = evaluate(run, model, writer, store, asked[:3], config)
+    found, scores, _ = evaluate(run, model, writer, store, asked, config)
     assert (found["choices"], found["seed"]) == ("shuffled", 5)
-    assert set(scores.tolist()) <= {0.0, 1.0}
+    assert len(set(orders)) > 6
+    assert scores.tolist() == [1, 0] * 6
 
 
 def test_answers_without_room_or_question_are_refused(ran):
@@ -110,7 +134,7 @@ def test_an_answer_about_a_file_takes_the_room_that_is_left(ran):
     opening = len(writer.prompt("").ids)
     for room in (1, 4, 40):
         said = answer_about(run, model, writer, tokens, "?" * (2048 - opening - room))
-        assert len(writer.words(said)) <= min(room, 32)
+        assert len(said) <= min(room, 32)  # each token is at most one letter
     with pytest.raises(InputError, match="--question has 2048 .* at most 2016: shorten") as refused:
         answer_about(run, model, writer, tokens, "?" * (2048 - opening))
     assert "--new-tokens" not in str(refused.value)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from feature_store import InputError
 from workbench.cli import main
 from workbench.results import strict_json
 from workbench.training import checkpoints
+from workbench.training.files import FINISHED
 from workbench.training.run_folder import held
 from workbench.vlm.config import VlmConfig
 from workbench.vlm.evaluate import evaluate
@@ -51,20 +53,6 @@ def accuracy(folder, store, questions, score="likelihood"):
     run = Run.open(folder)
     model, writer = run.model("cpu", lambda line: None)
     return evaluate(run, model, writer, store, questions, EvaluationConfig(score=score))[0]
-
-
-@pytest.fixture
-def loud(tiny, tmp_path):
-    """The small language model with larger weights: what it says depends on what it is shown."""
-    from transformers import AutoModelForCausalLM
-
-    folder = shutil.copytree(tiny.removeprefix("hf:"), tmp_path / "loud")
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.mul_(10 if weight.ndim > 1 else 1)
-    model.save_pretrained(folder)
-    return f"hf:{folder}"
 
 
 def test_a_projector_alone_learns_a_planted_answer_and_no_shuffled_one(planted, loud, tmp_path):
@@ -160,6 +148,22 @@ def test_a_killed_run_ends_with_the_same_bits(planted, tiny, tmp_path):
         assert torch.equal(value, again.model.state_dict()[name]), name
     metrics = [(tmp_path / name / "metrics.csv").read_bytes() for name in ("whole", "killed")]
     assert metrics[0] == metrics[1]
+
+
+def test_versions_of_the_language_model_s_libraries_are_recorded(planted, tiny, tmp_path):
+    lines, folder = [], tmp_path / "run"
+    _, store, asked = trained(planted, config(tiny), folder, checkpoint_every=1)
+    told = strict_json.read(folder / "run.json")
+    for name in ("transformers", "peft", "tokenizers"):
+        assert told["environment"][name] == version(name)
+        told["environment"][name] = f"old-{name}"
+    strict_json.write(told, folder / "run.json")
+    checkpoints.existing(folder)[0].unlink()
+    (folder / FINISHED).unlink()
+    fit(store, ONE, asked, config(tiny), seed=0, folder=folder, log=lines.append,
+        checkpoint_every=1)  # fmt: skip
+    for name in ("transformers", "peft", "tokenizers"):
+        assert sum(f"old-{name} and is {version(name)}" in line for line in lines) == 1
 
 
 def test_a_projector_of_other_scales_is_refused_with_both_sources(planted, tiny, tmp_path):

@@ -81,6 +81,8 @@ def test_questions_of_an_image_are_turns_until_the_length_ends(language):
     assert conversations(questions, writer, length=size, turns=9) == [[0, 2], [3], [1]]
     assert conversations(questions, writer, length=size - 1, turns=9) == [[0], [2], [3], [1]]
     assert conversations(questions, writer, length=1000, turns=1) == [[0], [2], [3], [1]]
+    (whole,) = conversations([asked("a", "b")] * 40, writer, length=2048, turns=None)
+    assert len(whole) == 40
     own = [asked("a", "b", conversation="1"), asked("a", "b", conversation="2")]
     assert conversations(own, writer, length=1000, turns=9) == [[0], [1]]
 

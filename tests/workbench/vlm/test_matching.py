@@ -21,6 +21,14 @@ def test_exact_id_then_trailing_path():
     assert found.tolist() == [1, 2, 2, 3, 0]
 
 
+def test_a_hidden_folder_keeps_its_dot():
+    ids = ["pics/.cache/a.jpg", "pics/cache/a.jpg", "b.jpg"]
+    named = asked(".cache/a.jpg", "./.cache/a.jpg", "/pics/.cache/a.jpg", "../cache/a.jpg")
+    assert rows_of(named, ids, "s").tolist() == [0, 0, 0, 1]
+    with pytest.raises(InputError, match=r"not in s: \.cache/a\.jpg"):
+        rows_of(asked(".cache/a.jpg"), ids[1:], "s")
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [("1.jpg", "match several images of s: 1.jpg"), ("9.jpg", "not in s: 9.jpg"), ("jpg", "jpg")],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -94,6 +96,14 @@ def test_published_recipes():
     alignment = VlmConfig(recipe="llava-1.5", batch=4).resolved()
     assert (alignment.batch, alignment.learning_rate) == (4, 1e-3)
     assert VlmConfig(stage="full", recipe="llava-1.5").resolved().learning_rate == 2e-5
+
+
+@pytest.mark.parametrize("stage", ["projector", "lora", "full"])
+def test_published_conversations_have_any_number_of_turns(stage):
+    assert VlmConfig(stage=stage).resolved().turns == 16
+    published = VlmConfig(stage=stage, recipe="llava-1.5")
+    assert published.resolved().turns is None
+    assert replace(published, turns=16).resolved().turns == 16
 
 
 def test_products_are_in_the_arithmetic_that_is_fast_on_the_device():

@@ -35,6 +35,15 @@ def test_lettered_choices_of_a_tsv(tmp_path):
     ]
 
 
+def test_spaces_around_a_cell_do_not_count(tmp_path):
+    head = "image, question,answer , choices\n"
+    (found,) = read([write(tmp_path / "q.csv", f"{head} i ,What? , red ,red | blue\n")])
+    assert found == Question(image="i", question="What?", answer="red", choices=("red", "blue"))
+    head = "image,question,answer,A, B\n"
+    found = read([write(tmp_path / "q.csv", f"{head}i,?, red,red , blue\ni,?, b ,red , blue\n")])
+    assert [(q.answer, q.choices) for q in found] == [(c, ("red", "blue")) for c in ("red", "blue")]
+
+
 def test_columns_that_are_not_lettered_choices(tmp_path):
     head = "image,question,answer"
     for names in ("x,y", "a,b", "X,Y", "B,C", "A,C"):
@@ -100,6 +109,28 @@ def test_folders_of_vstar(tmp_path):
         read([tmp_path])
 
 
+def test_of_vstar_s_folders_those_of_its_score_are_read(tmp_path):
+    said = []
+
+    def kinds(*more):
+        for kind in more:
+            write(tmp_path / kind / "a.json", {"question": "?", "options": ["yes", "no"]})
+            (tmp_path / kind / "a.jpg").touch()
+        return [question.type for question in read([tmp_path], log=said.append)]
+
+    assert kinds("OCR", "direct_attributes") == ["OCR", "direct_attributes"]
+    official = ["direct_attributes", "relative_position"]
+    (tmp_path / "empty").mkdir()
+    assert not said
+    assert kinds("GPT4V-hard", "relative_position") == official
+    (line,) = said
+    assert f"{tmp_path}: GPT4V-hard, OCR;" in line
+    for kind in ("GPT4V-hard", "OCR"):
+        (tmp_path / kind / "a.json").unlink()
+    assert kinds() == official
+    assert len(said) == 1
+
+
 def test_easy_vqa_s_questions_have_the_answers_of_their_kind_as_choices(tmp_path):
     entries = [["is there a circle?", "no", 0], ["what is the red shape?", "triangle", 0],
                ["what color is the shape?", "teal", 7]]  # fmt: skip
@@ -158,6 +189,10 @@ def vqa(asked=(), truth=(), **more):
     }
 
 
+def twice(name):
+    return vqa() | {name: 2 * vqa()[name]}
+
+
 def turns(answer):
     return [{"from": "human", "value": "?"}, answer]
 
@@ -168,6 +203,7 @@ def turns(answer):
         ([llava(), llava(image=["a.jpg"])], r"entry 2: 'image' is \[\"a\.jpg\"\]"),
         ([llava(conversations=turns({"from": "gpt", "value": 3}))], "entry 1: 'value' is 3"),
         ([llava(conversations=turns({"from": "gpt"}))], "entry 1: 'value' is missing"),
+        ([llava(), llava(conversations=[])], r"entry 2: 'conversations' is \[\]; .*human and gpt"),
         ([llava(conversations=["?", "!"])], r'entry 1: a turn is "\?"'),
         ([llava(), "text"], 'entry 2 is "text"'),
         ([["is it?", "no", 0], ["is it?", ["no"], 0]], r'entry 2 is \["is it\?", \["no"\], 0\]'),
@@ -181,6 +217,8 @@ def turns(answer):
         (vqa(truth={"question_id": None}), "entry 1 of 'annotations': 'question_id' is missing"),
         (vqa(asked={"question": None}), "entry 1 of 'questions': 'question' is missing"),
         (vqa(asked={"image_id": "42"}, data_subtype="val2014"), "'image_id' is \"42\".*val2014"),
+        (twice("questions"), "entry 2 of 'questions': 'question_id' is 5"),
+        (twice("annotations"), "entry 2 of 'annotations': 'question_id' is 5"),
         ({**vqa(), "questions": {}}, r"'questions' is \{\}; expected a list"),
     ],
 )
