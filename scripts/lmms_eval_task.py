@@ -7,13 +7,15 @@ its requirements but for the few that are not among this one's libraries, which 
 projector is trained for a minute on pictures of the package easy-vqa; then the engine's command
 line answers questions about others in words. Tasks of the engine that compare losses of choices are
 left out: version 0.7.3 turns a model's losses into text and cannot score them. Expected: 5 minutes.
-Writes experiments/results/lmms_eval.json beside this file: scores of both, versions.
+Writes experiments/results/lmms_eval.json beside this file: scores of both, machine and versions.
+(The committed run of 2026-11-29 has the engine's version alone.)
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -25,6 +27,7 @@ import easy_vqa
 import pandas as pd
 from datasets import Dataset, Features, Image, Sequence, Value
 
+from workbench import processors
 from workbench.cli import main as workbench
 from workbench.results.files import write_csv
 from workbench.vlm.questions import Question, read
@@ -38,6 +41,7 @@ MISSING = (
     "tenacity", "pytz", "sqlitedict", "zss", "latex2sympy2", "antlr4-python3-runtime==4.7.2",
 )  # fmt: skip
 """What the engine imports beside this project's libraries."""
+LIBRARIES = ("torch", "transformers")
 SOURCE = "bundled:efficientnet_lite0@224"
 QUESTIONS = {"train": 120, "test": 24}
 TASK = """\
@@ -71,7 +75,9 @@ def main() -> None:
     theirs = scores(python, work, run)
     found = {
         "date": str(datetime.date.today()),
+        "machine": processors.machine(),
         "lmms_eval": asked.version,
+        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "questions": QUESTIONS["test"],
         "source": SOURCE,
         "exact_match": {"workbench": ours, "engine": theirs},

@@ -9,8 +9,8 @@ this file is skipped. DIR holds camvid/, nyu13/ and depth_rooms/, each with trai
 analyses/experiments/tables_6_7_dense.csv, which `workbench tables --only 6 7 11 12` shows, and the
 tables of docs/dense_results.md.
 
-All rows but those named "own size" and "unpooled" have a 7 x 7 grid: Lite1 and Lite2 see 224 pixels
-there, without the pooling to their own grid. "whole" and "add" are the choices of Tables 11 and 12.
+All rows but those named "native size" and "unpooled" have a 7 x 7 grid: Lite1 and Lite2 see 224
+pixels there, without the pooling to their own grid. "whole" and "add" are the choices of Tables 11 and 12.
 "constant" is the floor: a head whose penalty leaves the training mean, or the most frequent class.
 Depth is scored again with each prediction scaled to the image's true median. Beyond 480 x 360
 pixels raw scales of CamVid hold no more detail than interpolated ones. Expected on two idle cores:
@@ -57,8 +57,8 @@ ROWS = {
     "Lite0-S2": LITE.format(0, "224+448"),
     "Lite1": LITE.format(1, "224.unpooled"),
     "Lite2": LITE.format(2, "224.unpooled"),
-    "Lite1 own size": LITE.format(1, "240"),
-    "Lite2 own size": LITE.format(2, "260"),
+    "Lite1 native size": LITE.format(1, "240"),
+    "Lite2 native size": LITE.format(2, "260"),
     "Lite0-S2 raw": LITE.format(0, "224+448.raw"),
     "Lite0 unpooled": LITE.format(0, "448.unpooled"),
     "Lite0-S2 3 scales": LITE.format(0, "224+448+672"),

@@ -6,7 +6,7 @@
 A list of runs, each a study, a row and a seed; a run whose JSON is in results/multimodal/ beside
 this file is skipped, and a run that was killed resumes. The language model is SmolLM2-135M, towers
 are frozen, trained are a projector (its start solved in closed form) and low-rank adapters. Every
-row has 7 x 7 image tokens but those named "own size" (9 x 9).
+row has 7 x 7 image tokens but those named "native size" (9 x 9).
 
 daquar: DIR/daquar holds train.csv and test.csv (path, question, answer, type) of photographs of
 rooms; scored by exact match. easy-vqa: the first pictures of that package, one large shape on an
@@ -31,7 +31,7 @@ Expected on two idle cores that have them, resumed when repeated: stores of daqu
 pictures of a study of objects 2 minutes and 0.5 GB, and their stores 6 minutes for a row of three
 scales; then a run at most 20 minutes. After each run, and by --summary, the tables are written that
 `workbench tables` shows, analyses/experiments/tables_1_8_9_{multimodal,sizes}.csv, and those of
-docs/vlm.md.
+docs/vlm_results.md.
 """
 
 from __future__ import annotations

@@ -34,10 +34,10 @@ from workbench.vlm.questions import Question
 from workbench.vlm.run import Run as Trained
 from workbench.vlm.vision import decoding_as, open_images, running_as
 
-LARGE = rules.STUDIES[0]
 GALLERIES = {
     EASY_VQA: ("Lite0-S2", rules.BASE, rules.BLIND),
-    LARGE: (rules.FINEST, rules.BASE, rules.BLIND),
+    "objects-large": (rules.FINEST, rules.BASE, rules.BLIND),
+    "objects-one-shape": (rules.FINEST, rules.BASE, rules.BLIND),
 }
 """Study to the rows whose answers are shown, of seed 0."""
 PICTURES = 48
@@ -48,7 +48,7 @@ EXAMPLES = 9
 def gallery(study: str, stores: Path) -> tuple[Path, ...]:
     """Draw answers of a study for the page of Table 1."""
     runs = {row: Run(study=study, row=row, seed=0) for row in GALLERIES[study]}
-    return of_easy_vqa(runs) if study == EASY_VQA else of_shapes(runs, stores)
+    return of_easy_vqa(runs) if study == EASY_VQA else of_shapes(study, runs, stores)
 
 
 def of_easy_vqa(runs: dict[str, Run]) -> tuple[Path, ...]:
@@ -61,14 +61,14 @@ def of_easy_vqa(runs: dict[str, Run]) -> tuple[Path, ...]:
     return drawn(EASY_VQA, easy_vqa("test").parent, questions, found, rows)
 
 
-def of_shapes(runs: dict[str, Run], stores: Path) -> tuple[Path, ...]:
+def of_shapes(name: str, runs: dict[str, Run], stores: Path) -> tuple[Path, ...]:
     """From the trained models, asked for colours over photographs that they have not seen."""
     trained = {row: run.folder(stores) for row, run in runs.items()}
     if missing := [where for where in trained.values() if not (where / IDENTITY).exists()]:
         raise InputError(
             f"{missing[0]} holds no trained model; run multimodal.py --only objects first"
         )
-    folder, study = stores / "gallery", STUDIES[LARGE]
+    folder, study = stores / f"gallery-{name}", STUDIES[name]
     photographs = folder / "photographs"
     photographs.mkdir(parents=True, exist_ok=True)
     for number, pixels in enumerate(load_sample_images().images):
@@ -87,7 +87,7 @@ def of_shapes(runs: dict[str, Run], stores: Path) -> tuple[Path, ...]:
         images = open_images(f"csv:{table}", running_as(vision, print), decoding_as(vision))
         _, scores, said = evaluate(last, model, writer, images, questions, how)
         found[row] = Answers(said, scores, ROWS[row].source)
-    return drawn(LARGE, folder, questions, found, np.arange(len(questions)))
+    return drawn(name, folder, questions, found, np.arange(len(questions)))
 
 
 def drawn(

@@ -24,7 +24,7 @@ from workbench.vlm.scoring import paired
 TOKENS = RESULTS.with_name("object_tokens")
 """Results of object_tokens.py."""
 SUMMARIES = Path(experiments.__file__).parent
-PAGE = Path(__file__).parents[2] / "docs/vlm.md"
+PAGE = Path(__file__).parents[2] / "docs/vlm_results.md"
 Rows = dict[str, dict[int, dict]]
 """Runs of a study: row to seed to result."""
 
@@ -73,7 +73,7 @@ def by_size(runs: list[dict]) -> pd.DataFrame:
 
 
 def write_summary() -> None:
-    """What `workbench tables --only 1 8 9` shows of these runs, and the tables of docs/vlm.md."""
+    """What `workbench tables --only 1 8 9` shows, and the tables of docs/vlm_results.md."""
     if not (runs := results()):
         return
     write_csv(by_size(runs), SUMMARIES / f"{rules.SIZES}.csv")
@@ -165,8 +165,8 @@ def by_type(runs: list[dict]) -> str:
 
 
 def page_tables(studies: dict[str, Rows]) -> str:
-    """The committed tables as docs/vlm.md has them: of each study and kind of question, by size,
-    of single tokens."""
+    """The committed tables as docs/vlm_results.md has them: of each study and kind of question, by
+    size, of single tokens."""
     _, _, frame = case_studies.experiment(rules.SUMMARY)
     probed = {run["study"] for run in token_runs()}
     texts = []

@@ -36,7 +36,7 @@ ROWS = {
     "Lite0-S2 3 scales raw": Row(source=LITE.format(0, "224+448.raw+672.raw")),
     "Lite1": Row(source=LITE.format(1, "224.unpooled")),
     "Lite2": Row(source=LITE.format(2, "224.unpooled")),
-    "Lite2 own size": Row(source=LITE.format(2, "260")),
+    "Lite2 native size": Row(source=LITE.format(2, "260")),
     "Lite0, random start": Row(source=LITE.format(0, "224"), init="random"),
     rules.BLIND: Row(source=LITE.format(0, "224"), blind=True),
 }
@@ -72,15 +72,14 @@ OBJECTS = Study(
 EASY_VQA = "easy-vqa"
 STUDIES = {
     "daquar": Study(
-        rows=("Lite0", "Lite0-S2", "Lite2", rules.BLIND, "Lite0-S2 raw", "Lite2 own size"),
-        score="exact", batch=2,
+        rows=("Lite0", "Lite0-S2", "Lite2", rules.BLIND), score="exact", batch=2,
     ),
     EASY_VQA: Study(
         rows=("Lite0", "Lite0-S2", rules.BLIND, "Lite0, random start"), score="likelihood", batch=2,
         questions={"train": 4000, "test": 600},
     ),
     "objects-large": replace(
-        OBJECTS, rows=(*OBJECTS.rows, "Lite0-S2 raw", "Lite2 own size"), shapes=1,
+        OBJECTS, rows=(*OBJECTS.rows, "Lite0-S2 raw", "Lite1", "Lite2 native size"), shapes=1,
         sizes=(512, 256, 512, 128, 512, 256, 512, 64),
     ),
     "objects-one-shape": replace(

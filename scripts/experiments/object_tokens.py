@@ -12,7 +12,7 @@ the neighbours of that token as well. Chance is one in six.
 
 One JSON for each row in results/object_tokens/ beside this file; a row that is there is skipped.
 Expected: half a minute for a row whose features are stored, see multimodal.py. --summary writes the
-tables of docs/vlm.md.
+tables of docs/vlm_results.md.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Side:
 
 def main() -> None:
     rows = [row for row in ROWS if not ROWS[row].blind]
-    parser = runner.parser(__doc__, "write the tables of docs/vlm.md")
+    parser = runner.parser(__doc__, "write the tables of docs/vlm_results.md")
     parser.add_argument("--data", type=Path, help="folder of the datasets")
     parser.add_argument("--stores", type=Path, default=Path("runs/multimodal"))
     parser.add_argument("--study", choices=SINGLE, default=SINGLE[0])

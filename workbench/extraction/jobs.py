@@ -77,7 +77,7 @@ def below_native(jobs: Iterable[Job], scales: Iterable[str]) -> list[str]:
     sizes = [int(scale) for scale in each if scale.isascii() and scale.isdecimal()]
     return [
         f"{job.info.name} was trained at {job.info.native} pixels and runs at {size}: it "
-        f"loses by that, and so do comparisons with it; 1x is its own size"
+        f"loses by that, and so do comparisons with it; 1x is its native size"
         for job in jobs
         for size in sizes
         if size < job.info.native

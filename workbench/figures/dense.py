@@ -19,8 +19,8 @@ SCALES = ("Lite0", "Lite0-S2", "Lite0-S2 3 scales")
 METRICS = {"miou": ("mIoU (%)", 100), "rmse": ("RMSE (m)", 1)}
 """Metric → its name, and the factor from a score."""
 PLACES = {
-    "Lite0": (-6, -3), "Lite1": (5, -9), "Lite2": (-5, 4), "Lite1 own size": (5, -8),
-    "Lite2 own size": (-5, -9),
+    "Lite0": (-6, -3), "Lite1": (5, -9), "Lite2": (-5, 4), "Lite1 native size": (5, -8),
+    "Lite2 native size": (-5, -9),
     "Lite0-S2": (-5, -9), "Lite0-S2 raw": (6, -3), "Lite0-S2 3 scales": (4, -10),
 }  # fmt: skip
 """Row → where its name stands, in points from its marker; others stand above, to the right."""
@@ -80,7 +80,7 @@ def _draw_head(ax: Axes, rows: pd.DataFrame, marker: str) -> None:
         face = "white" if row.grid != grid else colour
         ax.plot(row.at, row.value, marker, color=colour, mfc=face, ms=6, zorder=3)
         name = row.row.replace("Lite0-", "").replace("Lite0 unpooled", "448")
-        name = name.removesuffix(" own size")
+        name = name.removesuffix(" native size")
         place = PLACES.get(row.row, (5, 4))
         if row.named:
             ax.annotate(

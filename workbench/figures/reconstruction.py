@@ -54,7 +54,7 @@ def draw_information(result: xr.Dataset) -> Figure:
     axes.margins(x=0.02)
     axes.set_xlim(right=edge * 1.4 if edge > 0 else None)
     axes.set_xlabel("information on unseen images, bits (whiskers: 95 % interval over images)")
-    axes.set_title(f"What each source knows about {goal}")
+    axes.set_title(f"Information about {goal}")
     handles = axes.get_legend_handles_labels()
     drawn.legend(*handles, loc="outside lower right", ncols=2, fontsize=9)
     return drawn

@@ -153,25 +153,41 @@ def published():
     return specs["9"], contents
 
 
-def test_the_committed_tables_are_the_summary_of_the_committed_runs(monkeypatch):
+@pytest.fixture
+def results(monkeypatch):
+    """The script on the committed runs."""
     pytest.importorskip("peft", reason="install the extra: vlm")
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    script = runpy.run_path(str(SCRIPT.with_name("multimodal_results.py")))
-    runs = script["results"]()
-    stored = experiments.load(rules.SIZES)
-    pd.testing.assert_frame_equal(stored, script["by_size"](runs), check_dtype=False)
-    summary = experiments.load(rules.SUMMARY)
-    of_runs = summary["kind"].isna() & (summary["row"] != rules.PRIOR)
-    assert summary.loc[of_runs, "seeds"].sum() == len(runs)
-    tables = script["runner"].tables_of(script["PAGE"])
-    assert tables == script["page_tables"](script["grouped"](runs)), "run multimodal.py --summary"
-    prose = script["PAGE"].read_text("utf-8").partition("**Results.**")[2]
-    for paragraph in prose.partition(script["runner"].BEGIN)[0].split("\n- **")[1:]:
+    return runpy.run_path(str(SCRIPT.with_name("multimodal_results.py")))
+
+
+def test_the_committed_tables_are_the_summary_of_the_committed_runs(results, tmp_path, monkeypatch):
+    committed, runner, page = results["SUMMARIES"], results["runner"], tmp_path / "page.md"
+    page.write_text(f"{runner.BEGIN}{runner.END}", "utf-8")
+    tables = results["write_summary"].__globals__
+    monkeypatch.setitem(tables, "SUMMARIES", tmp_path)
+    monkeypatch.setitem(tables, "PAGE", page)
+    monkeypatch.setattr(experiments, "files", lambda name: tmp_path)
+    results["write_summary"]()
+    for name in (rules.SUMMARY, rules.SIZES):
+        files = (folder / f"{name}.csv" for folder in (committed, tmp_path))
+        pd.testing.assert_frame_equal(*map(pd.read_csv, files))
+    stored, written = map(runner.tables_of, (results["PAGE"], page))
+    assert stored == written, "run multimodal.py --summary"
+
+
+def test_the_words_of_the_page_have_no_other_figures_than_its_tables(results):
+    text, runner = results["PAGE"].read_text("utf-8"), results["runner"]
+    tables, prose = runner.tables_of(results["PAGE"]), text.partition(runner.BEGIN)[0]
+    in_short, _, of_studies = prose.partition("## Results")
+    parts = re.split(r"\n\n(?=\*\*)", tables)
+    for paragraph in of_studies.split("\n- **")[1:]:
         paragraph = paragraph.partition("\n\n")[0]
         study = re.match(r"[\w-]+", paragraph)[0]
-        own = "".join(
-            part for part in re.split(r"\n\n(?=\*\*)", tables) if f"**{study}" in part[:40]
-        )
+        own = "".join(part for part in parts if f"**{study}" in part[:40])
         figures = set(re.findall(r"\d+\.\d+", paragraph))
         assert figures, paragraph
         assert sorted(figures - set(re.findall(r"\d+\.\d+", own))) == [], study
+    gains = set(re.findall(r"[+−]\d+\.\d", in_short))
+    assert gains
+    assert sorted(gains - set(re.findall(r"[+−]\d+\.\d", tables))) == []

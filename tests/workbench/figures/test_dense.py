@@ -8,7 +8,7 @@ from workbench.figures import style
 from workbench.figures.dense import draw_dense
 
 ROWS = {
-    "Lite0": ("7 x 7", 0.4), "Lite2": ("7 x 7", 0.8), "Lite2 own size": ("9 x 9", 0.8),
+    "Lite0": ("7 x 7", 0.4), "Lite2": ("7 x 7", 0.8), "Lite2 native size": ("9 x 9", 0.8),
     "Lite0-S2": ("7 x 7", 1.8), "Lite0 unpooled": ("14 x 14", 1.4),
 }  # fmt: skip
 
