@@ -10,7 +10,8 @@ analyses/experiments/tables_6_7_dense.csv, which `workbench tables --only 6 7 11
 tables of docs/dense_results.md.
 
 All rows but those named "native size" and "unpooled" have a 7 x 7 grid: Lite1 and Lite2 see 224
-pixels there, without the pooling to their own grid. "whole" and "add" are the choices of Tables 11 and 12.
+pixels there, without the pooling to their own grid. "whole" and "add" are the choices of Tables 11
+and 12.
 "constant" is the floor: a head whose penalty leaves the training mean, or the most frequent class.
 Depth is scored again with each prediction scaled to the image's true median. Beyond 480 x 360
 pixels raw scales of CamVid hold no more detail than interpolated ones. Expected on two idle cores:
