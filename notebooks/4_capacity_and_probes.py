@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Capacity and probes
 #
-# Reconstruction asks what one model knows about another. Here the same stores answer what each source is good for: telling single
+# Reconstruction asks how much information one model has about another. Here the same stores answer what each source is good for: telling single
 # images apart, how alike the sources are, linear probes, and few labels.
 #
 # Change `FOLDER` to ask it of your own stores; the last two questions need labels.
