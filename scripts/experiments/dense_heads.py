@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -166,7 +165,9 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
             return dense_probe.compute(*stores, **given)
         more = {"decoder": decoder, "training": training, "log": print}
         table = fit.compute(*stores, **given, **more, folder=asked.stores / "runs" / run.path.stem)
-        return table if table is not None else sys.exit("stopped; repeat the command to resume")
+        if table is None:
+            raise KeyboardInterrupt  # stopped between two steps
+        return table
 
     watch = runner.Stopwatch()
     table = scored(config)

@@ -24,7 +24,6 @@ Products are taken in bf16; a processor without them takes many times as long.
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -111,7 +110,7 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
         VlmConfig(stage="projector", arithmetic="bf16"), seed=run.seed, folder=folder, log=print,
     )  # fmt: skip
     if not found.outcome.finished:
-        sys.exit("stopped; repeat the command to resume")
+        raise KeyboardInterrupt  # stopped between two steps
     held_out = questions.read([pictures / "test_captions.csv"])
     line = encoder_runs.line(folder, test, held_out, "cpu", print)
     dataset = "small_objects"  # not the path of this machine

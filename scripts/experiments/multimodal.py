@@ -1,12 +1,12 @@
-"""What does image scaling add to a multimodal language model? Tables 1, 8 and 9 with small parts.
+"""What does image scaling add to a vision-language model? Tables 1, 8 and 9 with small parts.
 
     python scripts/experiments/multimodal.py --data DIR [--only daquar] [--row Lite0] [--seed 0]
     python scripts/experiments/multimodal.py --summary
 
 A list of runs, each a study, a row and a seed; a run whose JSON is in results/multimodal/ beside
-this file is skipped, and a run that was killed resumes. The language model is SmolLM2-135M, towers
-are frozen, trained are a projector (its start solved in closed form) and low-rank adapters. Every
-row has 7 x 7 image tokens but those named "native size" (9 x 9).
+this file is skipped, and a run that was killed resumes. The language model is SmolLM2-135M,
+encoders are frozen, trained are a projector (its start solved in closed form) and low-rank
+adapters. Every row has 7 x 7 image tokens but those named "native size" (9 x 9).
 
 daquar: DIR/daquar holds train.csv and test.csv (path, question, answer, type) of photographs of
 rooms; scored by exact match. easy-vqa: the first pictures of that package, one large shape on an
@@ -38,7 +38,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -159,7 +158,7 @@ def measured(run: Run, asked: argparse.Namespace) -> dict:
             start=trainings[len(stages) - 1].folder if stages else None,
         )  # fmt: skip
         if not found.outcome.finished:
-            sys.exit("stopped; repeat the command to resume")
+            raise KeyboardInterrupt  # stopped between two steps
         stages.append(
             {
                 "study": training.study,

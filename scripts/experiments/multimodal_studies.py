@@ -23,7 +23,7 @@ class Row:
 
     @property
     def gmacs(self) -> float:
-        """Multiply-accumulates of the tower for one image, in units of 1e9."""
+        """Multiply-accumulates of the encoder for one image, in units of 1e9."""
         model, _, scales = self.source.partition("@")
         return float(cost(model, scales.split("+")).gmacs)
 

@@ -28,7 +28,6 @@ import argparse
 import atexit
 import functools
 import shutil
-import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -178,7 +177,7 @@ def measured(run: Run, folder: Path) -> dict:
         out = folder / run.name
         found = pretrain(options(run), out, print)
         if found is None:
-            sys.exit("stopped; repeat the command to resume")
+            raise KeyboardInterrupt  # stopped between two steps
         record |= counted(run.row) | {key: found[key] for key in ("train_loss", "val_accuracy")}
         record["probes"] = probes(f"run:{out}", folder)
         record["identity"] = strict_json.read(out / IDENTITY)["identity"]

@@ -107,7 +107,7 @@ def trained(run: Run, work: Path) -> tuple[Path, Outcome]:
     folder = work / "runs" / run.policy
     outcome = clone(learner, TRAINING, folder, print)
     if not outcome.finished:
-        raise SystemExit("stopped; repeat the command to resume")
+        raise KeyboardInterrupt  # stopped between two steps
     return folder, outcome
 
 

@@ -73,7 +73,9 @@ def run(main: Callable[[], None]) -> None:
         print(f"{Path(sys.argv[0]).name}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(f"{Path(sys.argv[0]).name}: interrupted; repeat it to resume", file=sys.stderr)
+        print(
+            f"{Path(sys.argv[0]).name}: interrupted; repeat the command to resume", file=sys.stderr
+        )
         sys.exit(130)
 
 

@@ -111,8 +111,9 @@ def refuse_others(out: Path, made_of: dict) -> None:
     record = out / "made_of.json"
     if not record.exists():
         write_text(json.dumps(made_of), record)
-    elif json.loads(record.read_text("utf-8")) != made_of:
-        raise InputError(f"{out} holds pictures of other shapes or photographs; name another")
+    elif (found := json.loads(record.read_text("utf-8"))) != made_of:
+        differing = ", ".join(name for name in made_of if found.get(name) != made_of[name])
+        raise InputError(f"{out} holds pictures of other {differing}; name another folder")
 
 
 def scenes(part: str, count: int, sizes: tuple[int, ...], shapes: int) -> list[dict]:

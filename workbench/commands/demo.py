@@ -116,8 +116,8 @@ def _larger_sentence(result: xr.Dataset) -> str:
     """A sentence about the same model beside a larger one."""
     middle = result["test_info_bits"].values[2]
     return (
-        f"The features of the larger Lite1 have {middle:.3f} bits, from which Lite0 at two scales "
-        f"differs by {_difference(result, 2)}."
+        f"The features of the larger Lite1 have {middle:.3f} bits; Lite0 at two scales minus Lite1 "
+        f"is {_difference(result, 2)}."
     )
 
 

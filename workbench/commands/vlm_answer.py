@@ -39,7 +39,7 @@ class VlmAnswer:
         from workbench.models.run_names import find_run
         from workbench.vlm.evaluate import answer, require_text
         from workbench.vlm.run import Run
-        from workbench.vlm.vision import Tower
+        from workbench.vlm.vision import Encoder
 
         require_text(self.question)
         run = Run.open(self.trained)
@@ -47,7 +47,7 @@ class VlmAnswer:
         if run.config.blind:
             note(f"note: {self.trained} was trained blind, on other images than those asked about")
         find_run(Source.parse(run.identity["source"]).model, self.encoder)
-        tokens = Tower(run.identity["vision"], run.identity["source"], note, self.device)(
+        tokens = Encoder(run.identity["vision"], run.identity["source"], note, self.device)(
             [str(self.image)]
         )
         model, writer = run.model(self.device, note)

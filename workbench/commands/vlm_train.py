@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # they import torch
 
 @dataclass(frozen=True, kw_only=True)
 class VlmTrain:
-    r"""Train a vision-language model on the tokens of a frozen tower, stored or computed.
+    r"""Train a vision-language model on the tokens of a frozen encoder, stored or computed.
 
     LLaVA-1.5 has two stages: --stage projector on captions, then --stage lora (or full) on
     questions, started --from the first run. Repeat the command to resume; the result is
@@ -115,7 +115,7 @@ class VlmTrain:
         return 0 if outcome.finished else 1
 
     def _running(self, log: Callable[[str], None]) -> Running:
-        """How the tower computes the tokens of a dataset: as the language model runs."""
+        """How the encoder computes the tokens of a dataset: as the language model runs."""
         from workbench.extraction.request import StreamConfig
         from workbench.extraction.streaming import Running
         from workbench.training.ranks import own_device

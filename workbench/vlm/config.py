@@ -50,7 +50,7 @@ class VlmConfig:
     """Largest number of image and text tokens in a conversation; longer ones are split between
     questions."""
     turns: int | None = None
-    """Largest number of questions in one conversation; llava-1.5 sets no limit."""
+    """Largest number of questions in one conversation: 16 with small, no limit with llava-1.5."""
     blind: bool = False
     """Give every conversation the image of another one, in training and evaluation, to measure how
     far the questions alone lead."""

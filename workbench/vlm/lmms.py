@@ -4,9 +4,9 @@ The engine finds it by the entry point ``lmms_eval.models``:
 
     lmms-eval --model s2_workbench --model_args run=runs/lora --tasks TASK
 
-Images go through the run's tower on the spot; several of one document are pasted side by side into
-one. The class is made when the engine asks for it, so that this module can be imported without the
-engine.
+Images go through the run's encoder on the spot; several of one document are pasted side by side
+into one. The class is made when the engine asks for it, so that this module can be imported without
+the engine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from workbench.results.messages import note
 from workbench.vlm.evaluate import Answerer
 from workbench.vlm.evaluation_config import EvaluationConfig
 from workbench.vlm.run import Run
-from workbench.vlm.vision import Tower, decoding_as
+from workbench.vlm.vision import Encoder, decoding_as
 
 NAME = "s2_workbench"
 """Name of the model, as ``lmms-eval --model`` takes it."""
@@ -86,7 +86,7 @@ class Answering:
         vision = self._run.identity["vision"]
         self._batch = _batch(batch_size)
         self._decoding = decoding_as(vision)
-        self._tower = Tower(vision, source, note, device)
+        self._encoder = Encoder(vision, source, note, device)
         self._model, self._writer = self._run.model(device, note)
         self._told = False
         """Whether the first document of several images was named."""
@@ -122,7 +122,7 @@ class Answering:
             contents = {
                 name: self._image(request) for name, request in zip(names, part, strict=True)
             }
-            tokens = self._tower(list(contents), contents.__getitem__)
+            tokens = self._encoder(list(contents), contents.__getitem__)
             places = {name: place for place, name in enumerate(contents)}
             yield part, tokens[[places[name] for name in names]]
 

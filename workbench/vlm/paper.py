@@ -1,6 +1,6 @@
 """What a training of the paper's size takes, from shapes: memory of each GPU, disk, GPU hours.
 
-Nothing is downloaded: towers are built on the meta device, and language models enter by their
+Nothing is downloaded: encoders are built on the meta device, and language models enter by their
 published sizes. Each GPU holds the whole model, whatever their number (data parallelism):
 
     weights      2 bytes per frozen parameter (bfloat16), 6 per trained one (float32, and the copy
@@ -91,7 +91,10 @@ class Recipe:
 
 def read(path: Path) -> Recipe:
     """The options in a recipe's file."""
-    return arguments.parse(Recipe, "vlm train", shlex.split(path.read_text("utf-8")))
+    try:
+        return arguments.parse(Recipe, "vlm train", shlex.split(path.read_text("utf-8")))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def estimated(beginnings: Sequence[str] = ("",), *, tflops: float = TFLOPS) -> dict[str, Any]:
@@ -100,7 +103,7 @@ def estimated(beginnings: Sequence[str] = ("",), *, tflops: float = TFLOPS) -> d
     Returns
     -------
     dict
-        ``recipes``, a record of :func:`needs` for each, with its name as ``recipe``; ``towers``,
+        ``recipes``, a record of :func:`needs` for each, with its name as ``recipe``; ``encoders``,
         the records of :func:`encoding`; ``tflops``. Both lists are empty without a checkout.
     """
     paths = sorted(RECIPES.glob("*.txt"))
@@ -111,7 +114,7 @@ def estimated(beginnings: Sequence[str] = ("",), *, tflops: float = TFLOPS) -> d
             {"recipe": name, **needs(one.source, one.vlm, tflops=tflops)}
             for name, one in found.items()
         ],
-        "towers": encoding([one.source for one in found.values()], tflops=tflops),
+        "encoders": encoding([one.source for one in found.values()], tflops=tflops),
     }
 
 
@@ -139,7 +142,8 @@ def needs(source: str, config: VlmConfig, *, tflops: float = TFLOPS) -> dict[str
         )
     counted, asked = _cost(source), config.resolved()
     memory = _memory(asked, counted.channels)
-    before = _memory(replace(config, stage="projector").resolved(), counted.channels)
+    projector = replace(config, stage="projector", rank=None, projector_rate=None)
+    before = _memory(projector.resolved(), counted.channels)
     return {
         "source": source,
         "llm": asked.llm,
@@ -157,33 +161,33 @@ def needs(source: str, config: VlmConfig, *, tflops: float = TFLOPS) -> dict[str
 
 
 def encoding(sources: Sequence[str], *, tflops: float = TFLOPS) -> list[dict[str, Any]]:
-    """Compare encoding once with encoding in every step: a record for each tower.
+    """Compare encoding once with encoding in every step: a record for each encoder.
 
     `sources` are those of the trainings, one each. A scale that several of them use is stored once.
 
     Returns
     -------
     list of dict
-        ``tower`` (MODEL#TAP), ``scales``, ``trainings``; ``once_tb`` and ``once_gpu_hours``, both
+        ``encoder`` (MODEL#TAP), ``scales``, ``trainings``; ``once_tb`` and ``once_gpu_hours``, both
         at most, for all trainings together; ``every_step_gpu_hours``, summed over the trainings.
     """
     scales: dict[str, dict[str, dict[str, Any]]] = {}
     gmacs: dict[str, list[float]] = {}
     for name in sources:
         counted = _cost(name)
-        tower = name.partition("@")[0]
-        scales.setdefault(tower, {}).update({row["scale"]: row for row in counted.per_scale})
-        gmacs.setdefault(tower, []).append(counted.gmacs)
+        encoder = name.partition("@")[0]
+        scales.setdefault(encoder, {}).update({row["scale"]: row for row in counted.per_scale})
+        gmacs.setdefault(encoder, []).append(counted.gmacs)
     return [
         {
-            "tower": tower,
+            "encoder": encoder,
             "scales": "+".join(rows),
-            "trainings": len(gmacs[tower]),
+            "trainings": len(gmacs[encoder]),
             "once_tb": EXAMPLES * sum(row["bytes"] for row in rows.values()) / 1e12,
             "once_gpu_hours": _hours(sum(row["gmacs"] for row in rows.values()), tflops),
-            "every_step_gpu_hours": _hours(sum(gmacs[tower]), tflops),
+            "every_step_gpu_hours": _hours(sum(gmacs[encoder]), tflops),
         }
-        for tower, rows in scales.items()
+        for encoder, rows in scales.items()
     ]
 
 

@@ -141,7 +141,7 @@ class ComputedVision(Vision):
         return super().identity() | {"pixels": pixels}
 
     def __call__(self, rows: np.ndarray) -> torch.Tensor:
-        """As :meth:`Vision.__call__`, on the tower's device.
+        """As :meth:`Vision.__call__`, on the encoder's device.
 
         Raises
         ------
@@ -214,7 +214,7 @@ def decoding_as(manifests: Mapping[str, Mapping[str, Any]]) -> Decoding:
 def running_as(
     manifests: Mapping[str, Mapping[str, Any]], log: Callable[[str], None], device: str = "cpu"
 ) -> Running:
-    """A tower that runs as the one behind these :meth:`Vision.manifests`."""
+    """An encoder that runs as the one behind these :meth:`Vision.manifests`."""
     one = next(iter(manifests.values()))
     padded = bool(one["transform"]) and isinstance(Transform.stored(one["transform"]), Padded)
     config = StreamConfig(
@@ -225,8 +225,8 @@ def running_as(
     return Running(config, log)
 
 
-class Tower:
-    """Computes tokens of image files with the tower of a training, run and decoded as there.
+class Encoder:
+    """Computes tokens of image files with the encoder of a training, run and decoded as there.
 
     `manifests` are :meth:`Vision.manifests` of the training images, of one `source`.
     """
@@ -251,8 +251,8 @@ class Tower:
         Raises
         ------
         InputError
-            Weights, transform or arithmetic of the tower differ from the training; an image cannot
-            be read.
+            Weights, transform or arithmetic of the encoder differ from the training; an image
+            cannot be read.
         """
         dataset = Dataset(
             name="files", image_ids=list(names), labels=np.full(len(names), -1, np.int32),

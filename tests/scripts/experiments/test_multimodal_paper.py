@@ -23,7 +23,7 @@ from workbench.vlm import paper
 
 SCRIPT = Path(__file__).parents[3] / "scripts/experiments/multimodal_paper.py"
 RECIPES = sorted((SCRIPT.parents[1] / "slurm/recipes/vlm").glob("*.txt"))
-TOWER = "timm:test_vit:64#block:4"
+ENCODER = "timm:test_vit:64#block:4"
 REST = ("--store", "STORE", "--questions", "QUESTIONS", "--out", "RUN")
 """What a recipe leaves to the job."""
 
@@ -71,7 +71,7 @@ def test_recipes_are_the_rows_of_the_tables():
 def test_recipes_of_a_folder_are_estimated(script, tmp_path, monkeypatch, capsys):
     for name, scales, stage in (("one", "64", "full"), ("two", "64+128", "lora")):
         (tmp_path / f"{name}.txt").write_text(
-            f"--source {TOWER}@{scales} --llm hf:lmsys/vicuna-13b-v1.5 --recipe llava-1.5\n"
+            f"--source {ENCODER}@{scales} --llm hf:lmsys/vicuna-13b-v1.5 --recipe llava-1.5\n"
             f"--stage {stage} --together 1 --device cuda\n"
         )
     monkeypatch.setattr(paper, "RECIPES", tmp_path)
@@ -80,7 +80,7 @@ def test_recipes_of_a_folder_are_estimated(script, tmp_path, monkeypatch, capsys
     found = json.loads(capsys.readouterr().out)
     assert [row["recipe"] for row in found["recipes"]] == ["one", "two"]
     assert [row["gpu_gb"] for row in found["recipes"]] == [None, 80]
-    assert [(one["scales"], one["trainings"]) for one in found["towers"]] == [("64+128", 2)]
+    assert [(one["scales"], one["trainings"]) for one in found["encoders"]] == [("64+128", 2)]
     shown = dry_run_text.trainings(found, to_markdown)
     (one,) = [line for line in shown.splitlines() if line.startswith("| one ")]
     cells = [cell.strip() for cell in one.split("|")]

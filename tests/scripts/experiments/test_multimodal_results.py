@@ -181,13 +181,16 @@ def test_the_words_of_the_page_have_no_other_figures_than_its_tables(results):
     tables, prose = runner.tables_of(results["PAGE"]), text.partition(runner.BEGIN)[0]
     in_short, _, of_studies = prose.partition("## Results")
     parts = re.split(r"\n\n(?=\*\*)", tables)
+    named = set()
     for paragraph in of_studies.split("\n- **")[1:]:
         paragraph = paragraph.partition("\n\n")[0]
         study = re.match(r"[\w-]+", paragraph)[0]
+        named.add(study)
         own = "".join(part for part in parts if f"**{study}" in part[:40])
         figures = set(re.findall(r"\d+\.\d+", paragraph))
         assert figures, paragraph
         assert sorted(figures - set(re.findall(r"\d+\.\d+", own))) == [], study
+    assert named == set(re.findall(r"^\*\*([\w-]+)\*\*$", tables, re.M))
     gains = set(re.findall(r"[+−]\d+\.\d", in_short))
     assert gains
     assert sorted(gains - set(re.findall(r"[+−]\d+\.\d", tables))) == []

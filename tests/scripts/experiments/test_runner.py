@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[3] / "scripts/experiments"
     [
         (InputError("no pictures;\nname their folder"), 2, "no pictures; name their folder"),
         (FileNotFoundError(2, "No such file", "a.csv"), 2, "[Errno 2] No such file: 'a.csv'"),
-        (KeyboardInterrupt(), 130, "interrupted; repeat it to resume"),
+        (KeyboardInterrupt(), 130, "interrupted; repeat the command to resume"),
     ],
 )
 def test_a_script_ends_with_one_line(error, status, line, monkeypatch, capsys):

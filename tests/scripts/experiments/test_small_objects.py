@@ -17,7 +17,9 @@ SCRIPT = Path(__file__).parents[3] / "scripts/experiments/small_objects.py"
 
 @pytest.fixture(scope="module")
 def script():
-    return runpy.run_path(str(SCRIPT))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPT.parent))
+        return runpy.run_path(str(SCRIPT))
 
 
 def rows(path):
@@ -102,5 +104,5 @@ def test_pictures_show_their_shapes_over_photographs_of_their_own_part(script, t
     scene = script["scene"]("train", 0, (64, 32, 64), 1)
     (x, y), picture = scene["places"][0], np.asarray(Image.open(out / "train/00000.jpg"), float)
     assert np.abs(picture[y, x] - colour).max() < 25
-    with pytest.raises(InputError, match="holds pictures of other shapes"):
+    with pytest.raises(InputError, match="holds pictures of other sizes; name another folder"):
         script["render"](photographs, out, {"train": 1}, (64,), shapes=1)

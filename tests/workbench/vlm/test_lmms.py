@@ -38,10 +38,10 @@ def asked(planted, tiny, tmp_path, monkeypatch):
     store, questions = planted("train", count=12)
     options = VlmConfig(llm=tiny, arithmetic="fp32", batch=4, epochs=3, learning_rate=0.02)
     fit(store, ONE, questions, options, seed=0, folder=tmp_path / "run", log=print)
-    monkeypatch.setattr(lmms, "Tower", FakeTower)
+    monkeypatch.setattr(lmms, "Encoder", FakeTower)
     monkeypatch.setattr(lmms, "IMAGES", 5)
     model = lmms.Answering(run=str(tmp_path / "run"), batch_size="4", dtype="unused")
-    model._tower.store = store
+    model._encoder.store = store
     model.task_dict = {"t": {"test": list(range(12))}}
 
     def expected():
@@ -64,7 +64,7 @@ def test_generated_answers_are_those_of_the_evaluation(asked):
         for n, text in enumerate(texts)
     ]
     assert model.generate_until(requests) == expected()
-    assert model._tower.calls == [5, 5, 2]
+    assert model._encoder.calls == [5, 5, 2]
     requests[0].args[1]["until"] = [expected()[0][1:2], "\n\n"]
     assert model.generate_until(requests[:1]) == [expected()[0][:1]]
 

@@ -7,9 +7,9 @@ import torch
 
 from feature_store.errors import InputError
 from workbench.vlm.config import VlmConfig
-from workbench.vlm.paper import ACTIVATIONS, EXAMPLES, LANGUAGE, encoding, needs
+from workbench.vlm.paper import ACTIVATIONS, EXAMPLES, LANGUAGE, encoding, needs, read
 
-TOWER = "timm:test_vit:64#block:4"
+ENCODER = "timm:test_vit:64#block:4"
 WIDTH, INNER, TOKENS = 256, 688, 96
 """Of a small model in Llama's proportions; no weight has as many rows as there are tokens."""
 
@@ -72,8 +72,20 @@ def test_activations_are_what_autograd_saves(stage, monkeypatch):
     assert two_more / 2 / (TOKENS * WIDTH) == pytest.approx(ACTIVATIONS[stage], abs=0.6)
 
 
+def test_options_of_the_second_stage_do_not_hold_for_the_first():
+    found = needs(f"{ENCODER}@64", config(rank=64, projector_rate=1e-5))
+    assert found["projector_trained"] == needs(f"{ENCODER}@64", config())["projector_trained"]
+
+
+def test_a_recipe_with_another_option_is_named(tmp_path):
+    path = tmp_path / "table1.txt"
+    path.write_text(f"--source {ENCODER}@64 --recipe llava-1.5 --seed 1")
+    with pytest.raises(InputError, match=r"table1\.txt: .*--seed"):
+        read(path)
+
+
 def test_memory_by_hand():
-    found = needs(f"{TOWER}@64+128", config())
+    found = needs(f"{ENCODER}@64+128", config())
     seven = LANGUAGE["hf:lmsys/vicuna-7b-v1.5"]
     projector = (2 * 64 + 1) * 4096 + (4096 + 1) * 4096
     assert found["channels"] == 2 * 64
@@ -88,7 +100,7 @@ def test_memory_by_hand():
     alone = 2 * seven.params + (6 + 4 + 8) * projector + 2 * 2048 * 32 * 4096 * 32
     assert found["projector_peak_gb"] == pytest.approx(alone / 1e9)
     assert found["once_tb"] == pytest.approx(EXAMPLES * 2 * (4 * 4 + 1) * 64 * 2 / 1e12)
-    shorter = needs(f"{TOWER}@64+128", config(length=1024, together=1))
+    shorter = needs(f"{ENCODER}@64+128", config(length=1024, together=1))
     assert shorter["activations_gb"] == pytest.approx(found["activations_gb"] / 4)
 
 
@@ -101,15 +113,15 @@ def test_memory_by_hand():
     ],
 )  # fmt: skip
 def test_the_smallest_gpu_that_holds_it(size, stage, together, gpu):
-    found = needs(f"{TOWER}@64", config(size, stage=stage, together=together))
+    found = needs(f"{ENCODER}@64", config(size, stage=stage, together=together))
     assert found["gpu_gb"] == gpu
 
 
 def test_a_scale_of_several_trainings_is_encoded_once():
-    single, both = f"{TOWER}@64", f"{TOWER}@64+128"
+    single, both = f"{ENCODER}@64", f"{ENCODER}@64+128"
     each = [needs(name, config())["every_step_gpu_hours"] for name in (single, both)]
     (found,) = encoding([single, both, both])
-    assert (found["tower"], found["scales"], found["trainings"]) == (TOWER, "64+128", 3)
+    assert (found["encoder"], found["scales"], found["trainings"]) == (ENCODER, "64+128", 3)
     assert found["once_gpu_hours"] == pytest.approx(each[1])
     assert found["every_step_gpu_hours"] == pytest.approx(each[0] + 2 * each[1])
     assert each[1] == pytest.approx(5 * each[0])
@@ -119,4 +131,4 @@ def test_a_scale_of_several_trainings_is_encoded_once():
 
 def test_a_language_model_of_unknown_size_is_refused():
     with pytest.raises(InputError, match=r"hf:other.*vicuna-7b"):
-        needs(f"{TOWER}@64", VlmConfig(llm="hf:other"))
+        needs(f"{ENCODER}@64", VlmConfig(llm="hf:other"))

@@ -13,8 +13,8 @@ from workbench import models
 from workbench.extraction import ExtractRequest, extract, streaming
 from workbench.training.features import refuse_other_features
 from workbench.vlm.vision import (
+    Encoder,
     StoredVision,
-    Tower,
     decoding_as,
     open_images,
     open_vision,
@@ -92,7 +92,7 @@ def test_images_are_turned_as_those_of_the_store(paths, tmp_path, orientation):
     vision = StoredVision(feature_store.open(where), f"{LITE}@1x")
     made = vision.manifests()
     assert decoding_as(made).orientation == orientation
-    found = Tower(made, vision.source, print)([str(path) for path in paths])
+    found = Encoder(made, vision.source, print)([str(path) for path in paths])
     close = {"atol": 2e-2, "rtol": 2e-3}
     torch.testing.assert_close(found, vision(np.arange(2)), **close)
     images = open_images(folder, running_as(made, print), decoding_as(made))
@@ -101,7 +101,7 @@ def test_images_are_turned_as_those_of_the_store(paths, tmp_path, orientation):
     torch.testing.assert_close(computed(np.arange(2)), found, **close)
     for other in {"exif", "ignore"} - {orientation}:
         turned = {single: {**fields, "orientation": other} for single, fields in made.items()}
-        tokens = Tower(turned, vision.source, print)([str(path) for path in paths])
+        tokens = Encoder(turned, vision.source, print)([str(path) for path in paths])
         assert not torch.allclose(tokens, found, **close)
         with pytest.raises(InputError, match=f"orientation was {other} .* is {orientation} now"):
             refuse_other_features(turned, made, "here")
@@ -119,21 +119,21 @@ def test_a_tower_gives_the_tokens_of_the_store(paths, tmp_path, fit, monkeypatch
     manifests = vision.manifests()
     modes = {manifest["transform"]["mode"] for manifest in manifests.values()}
     assert modes == {"pad" if fit == "pad" else "centre"}
-    tower = Tower(manifests, vision.source, print)
-    found = tower([str(path) for path in paths])
+    encoder = Encoder(manifests, vision.source, print)
+    found = encoder([str(path) for path in paths])
     stored = vision(np.arange(2))
     assert found.shape == stored.shape == (2, 7, 7, 640)
     np.testing.assert_allclose(found, stored, atol=2e-2, rtol=2e-3)
     for name, value in (("weights_sha256", "0" * 64), ("tap", "another")):
         others = {single: {**fields, name: value} for single, fields in manifests.items()}
         with pytest.raises(InputError, match=rf"224 computed .*{name}.* was (0000|another)"):
-            Tower(others, vision.source, print)([str(paths[0])])
+            Encoder(others, vision.source, print)([str(paths[0])])
     with monkeypatch.context() as patch:  # handlers of signals are the caller's
         patch.setattr(streaming, "stop_requests", None)
-        assert torch.equal(tower([str(paths[1])])[0], found[1])
+        assert torch.equal(encoder([str(paths[1])])[0], found[1])
     contents = {"a": paths[1].read_bytes(), "b": b"no image"}
-    assert torch.equal(tower(["a"], contents.__getitem__)[0], found[1])
+    assert torch.equal(encoder(["a"], contents.__getitem__)[0], found[1])
     with pytest.raises(InputError, match="image b: not an image: 8 bytes"):
-        tower(["a", "b"], contents.__getitem__)
+        encoder(["a", "b"], contents.__getitem__)
     with pytest.raises(InputError, match=r"no\.png.*No such file"):
-        tower([str(tmp_path / "no.png")])
+        encoder([str(tmp_path / "no.png")])

@@ -207,7 +207,7 @@ def _trainings(plan: MeasurementPlan, profile: Profile) -> dict[str, Any]:
 def _sums(trainings: dict[str, Any]) -> dict[str, Any]:
     """Sums over the multimodal trainings."""
     names = ("once_tb", "once_gpu_hours", "every_step_gpu_hours")
-    sums = {name: sum(row[name] for row in trainings["towers"]) for name in names}
+    sums = {name: sum(row[name] for row in trainings["encoders"]) for name in names}
     return {"trainings": len(trainings["recipes"]), **sums}
 
 

@@ -48,7 +48,7 @@ def trainings(found: dict[str, Any], shown: Callable[[pd.DataFrame, str], str]) 
             f"GPU hours of encoding. LLaVA-1.5's {EXAMPLES:,} captions and conversations are "
             f"examples: pictures repeat among them and some have none, so that bytes and hours of "
             f"encoding once are upper bounds:",
-            shown(_encoding(pd.DataFrame(found["towers"])), ""),
+            shown(_encoding(pd.DataFrame(found["encoders"])), ""),
         ]
     )
 
@@ -67,7 +67,7 @@ def _memory(rows: pd.DataFrame) -> pd.DataFrame:
             "optimiser": _digits(rows["optimizer_gb"], 1),
             "activations": _digits(rows["activations_gb"], 1),
             "in all": _digits(rows["peak_gb"], 0),
-            "fits a GPU of": [f"{gb:.0f}" if gb > 0 else "none" for gb in rows["gpu_gb"]],
+            "fits a GPU of": ["none" if pd.isna(gb) else f"{gb:.0f}" for gb in rows["gpu_gb"]],
             "projector stage, million trained": _digits(rows["projector_trained"] / 1e6, 0),
             "projector stage, in all": _digits(rows["projector_peak_gb"], 0),
             "TB of tokens": _digits(rows["once_tb"], 1),
@@ -76,16 +76,16 @@ def _memory(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _encoding(towers: pd.DataFrame) -> pd.DataFrame:
-    """One line per tower."""
+def _encoding(encoders: pd.DataFrame) -> pd.DataFrame:
+    """One line per encoder."""
     return pd.DataFrame(
         {
-            "tower": towers["tower"],
-            "scales": towers["scales"],
-            "TB of tokens": _digits(towers["once_tb"], 1),
-            "once, for all trainings": _digits(towers["once_gpu_hours"], 1),
-            "trainings": towers["trainings"],
-            "in every step of all trainings": _digits(towers["every_step_gpu_hours"], 1),
+            "encoder": encoders["encoder"],
+            "scales": encoders["scales"],
+            "TB of tokens": _digits(encoders["once_tb"], 1),
+            "once, for all trainings": _digits(encoders["once_gpu_hours"], 1),
+            "trainings": encoders["trainings"],
+            "in every step of all trainings": _digits(encoders["every_step_gpu_hours"], 1),
         }
     )
 
@@ -120,8 +120,8 @@ def _sums(found: dict[str, Any]) -> list[str]:
         lines.append(totals["decoder_assumption"])
     if totals["trainings"]:
         lines.append(
-            f"{totals['trainings']} multimodal trainings on {len(found['trainings']['towers'])} "
-            f"towers are left to scripts/slurm/multimodal.sbatch: encoding once takes at most "
+            f"{totals['trainings']} multimodal trainings on {len(found['trainings']['encoders'])} "
+            f"encoders are left to scripts/slurm/multimodal.sbatch: encoding once takes at most "
             f"{totals['once_gpu_hours']:.1f} GPU hours and {totals['once_tb']:.1f} TB, encoding in "
             f"every step {totals['every_step_gpu_hours']:.1f} GPU hours; GPU hours of training are "
             f"not estimated"

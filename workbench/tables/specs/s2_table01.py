@@ -22,7 +22,7 @@ OTHER_SCALES = (
 
 TABLE = TableSpec(
     key="1",
-    title="Multimodal language models with S2",
+    title="Vision-language models with S2",
     question="What does S2 add to LLaVA-1.5 on ten benchmarks?",
     paper="s2",
     reference="Table 1",

@@ -255,7 +255,7 @@ def test_a_dry_run_of_the_paper_s_models(tmp_path):
 
 @pytest.fixture
 def multimodal(tmp_path, monkeypatch):
-    """Dry runs of Tables 1, 8 and 9 with the recipe of a small tower for each of these names."""
+    """Dry runs of Tables 1, 8 and 9 with the recipe of a small encoder for each of these names."""
     monkeypatch.setattr(paper, "RECIPES", tmp_path)
 
     def found(profile, *names):
@@ -273,8 +273,8 @@ def multimodal(tmp_path, monkeypatch):
 def test_multimodal_trainings_of_the_paper_are_estimated_once_and_not_the_run_s(multimodal):
     found = multimodal("paper", "table1_a", "tables8_9_b", "other")
     assert [row["recipe"] for row in found["trainings"]["recipes"]] == ["table1_a", "tables8_9_b"]
-    (tower,), totals = found["trainings"]["towers"], found["totals"]
-    assert (tower["trainings"], totals["trainings"], totals["models"]) == (2, 2, 0)
+    (encoder,), totals = found["trainings"]["encoders"], found["totals"]
+    assert (encoder["trainings"], totals["trainings"], totals["models"]) == (2, 2, 0)
     assert totals["once_tb"] == pytest.approx(paper.EXAMPLES * 17 * 64 * 2 / 1e12)
     gmacs = cost("timm:test_vit:64", ["64"], tap="block:4").gmacs
     once = paper.EXAMPLES * 2e9 * gmacs / 1e14 / 3600
@@ -282,7 +282,7 @@ def test_multimodal_trainings_of_the_paper_are_estimated_once_and_not_the_run_s(
     assert totals["every_step_gpu_hours"] == pytest.approx(2 * once)
     said = dry_run_text.text(found)
     assert re.search(r"\| table1_a +\| lora +\| 16 x 64 ", said)
-    assert "2 multimodal trainings on 1 towers" in said
+    assert "2 multimodal trainings on 1 encoders" in said
     assert "nothing is extracted" in said
     assert "0.0 GPU hours at" not in said
 
