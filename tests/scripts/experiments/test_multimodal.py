@@ -132,6 +132,6 @@ def test_runs_of_real_parts_from_pictures_to_the_table(multimodal, table, tmp_pa
     assert drawn.name == f"table01_{first}_gallery.png"
     corners = [
         np.asarray(Image.open(path))[:9, :9].mean((0, 1))
-        for path in sorted((asked.stores / "gallery/test").iterdir())
+        for path in sorted((asked.stores / "gallery-objects-large/test").iterdir())
     ]
     assert np.ptp(corners, 0).max() > 30, "over both photographs"
