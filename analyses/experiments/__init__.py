@@ -10,11 +10,16 @@ from feature_store.errors import InputError
 
 FILM, GALLERY = ".gif", "_gallery.png"
 """How names of films and of galleries end."""
-CREDITS = {
-    "table01_objects-large_gallery.png": "Photographs by danielbuechele and vultilion, CC BY 2.0, "
-    "which come with scikit-learn; shapes were drawn on them."
-}
-"""Name of a gallery to whom its pictures are owed."""
+
+
+def credit(name: str) -> str:
+    """To whom the pictures of a gallery are owed, by its file name; perhaps empty."""
+    if "_objects-" not in name:
+        return ""
+    return (
+        "Photographs by danielbuechele and vultilion, CC BY 2.0, which come with scikit-learn; "
+        "shapes were drawn on them."
+    )
 
 
 def names() -> list[str]:

@@ -37,7 +37,7 @@ def caption(name: str) -> str:
         text = (
             f"Questions of {row.removesuffix(GALLERY)} with the expected answer, and what each "
             f"model said: some that only the first answers right, only the second, both, and "
-            f"neither. {experiments.CREDITS.get(name, '')}"
+            f"neither. {experiments.credit(name)}"
         )
         return text.rstrip()
     row = row.removesuffix(FILM).replace("_", " ")

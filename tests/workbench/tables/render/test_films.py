@@ -60,3 +60,10 @@ def test_a_film_is_written_beside_its_table_and_embedded_in_its_pages(film, tabl
     page = markdown.section(table, [])
     assert page.count(f"]({NAME})") == page.count(f"]({GALLERY})") == page.count("![") / 2 == 1
     assert html.pictures(table) == []
+
+
+def test_galleries_over_photographs_name_who_took_them():
+    names = [name for name in experiments.films("table01") if name.endswith(experiments.GALLERY)]
+    credited = [name for name in names if "CC BY 2.0" in films.caption(name)]
+    assert credited == [name for name in names if "objects" in name]
+    assert len(credited) == len(names) - 1 == 2
