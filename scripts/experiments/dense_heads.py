@@ -11,12 +11,12 @@ tables of docs/dense_results.md.
 
 All rows but those named "native size" and "unpooled" have a 7 x 7 grid: Lite1 and Lite2 see 224
 pixels there, without the pooling to their own grid. "whole" and "add" are the choices of Tables 11
-and 12.
-"constant" is the floor: a head whose penalty leaves the training mean, or the most frequent class.
-Depth is scored again with each prediction scaled to the image's true median. Beyond 480 x 360
-pixels raw scales of CamVid hold no more detail than interpolated ones. Expected on two idle cores:
-extraction 2 (depth_rooms), 3 (nyu13) and 8 minutes (camvid); a linear run a quarter of a minute; a
-decoder 5 to 20 minutes. mask2former learns more slowly: its runs here have --iterations 2000.
+and 12. "constant" is the floor: a head whose penalty leaves the training mean, or the most frequent
+class. Depth is scored again with each prediction scaled to the image's true median. Beyond 480 x
+360 pixels raw scales of CamVid hold no more detail than interpolated ones. Expected on two idle
+cores: extraction 2 (depth_rooms), 3 (nyu13) and 8 minutes (camvid); a linear run a quarter of a
+minute; a decoder 5 to 20 minutes. mask2former learns more slowly: its runs here have --iterations
+2000.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def sweep(
     ------
     InputError
         The plan lacks a column, a width is not a multiple of the number of heads, so few images
-        lack a class, there are no validation images, or the objective is not supervised.
+        lack a class, validation images are missing, or the objective is not supervised.
     """
     if asked.config.val is None:
         raise InputError("--sweep evaluates each run on validation images; name them with --val")

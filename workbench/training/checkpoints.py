@@ -108,7 +108,7 @@ def latest(folder: Path, log: Callable[[str], None]) -> Path | None:
 
 
 def existing(folder: Path) -> list[Path]:
-    """Checkpoint files, the latest first; none where there is no such folder."""
+    """Checkpoint files, the latest first; none if the folder does not exist."""
     return sorted((p for p in folder.glob("step_*.pt") if _NAME.fullmatch(p.name)), reverse=True)
 
 
